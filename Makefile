@@ -1,0 +1,48 @@
+# make setup | demo | test | check | bench | chaos N=1000
+PYTHON ?= python3.11
+ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
+PYTHON := python3
+endif
+BIN := .venv/bin
+N ?= 1000
+export DAGSTER_DISABLE_TELEMETRY := yes
+export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
+
+.PHONY: setup demo test check format bench chaos constraints clean
+
+setup: .venv/.ready
+
+# The stamp names what was installed; a changed pyproject.toml or constraints.txt installs again.
+.venv/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt; }
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[airflow,dagster,arrow,local]' --group dev
+	touch $@
+
+demo: setup
+	$(BIN)/python -m example_dags.demo
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+chaos: setup
+	$(BIN)/python -m tests.chaos --schedules $(N)
+
+# Versions only: no index, no download address.
+constraints: setup
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf .venv .demo

@@ -1,0 +1,16 @@
+"""Deliver rows to Databricks Delta tables through Zerobus Ingest, and know that they are durable."""
+
+from .errors import ZerobusIngestError
+from .options import IngestOptions
+from .receipt import Progress, Receipt
+from .workspace import ClientCredentials, FederatedCredentials, Workspace
+
+__all__ = [
+    "ClientCredentials",
+    "FederatedCredentials",
+    "IngestOptions",
+    "Progress",
+    "Receipt",
+    "Workspace",
+    "ZerobusIngestError",
+]

@@ -1,0 +1,92 @@
+"""What flows through a delivery: chunks of rows from a source, batches of wire payloads to a stream.
+
+A row is known by its position in the source, 0-based.  A chunk and a batch each cover one unbroken run of
+positions, so that an acknowledged batch is a row range and nothing else has to be remembered about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .ranges import RowRanges
+
+__all__ = ["Batch", "Chunk", "Encoder", "RecordFormat", "Source"]
+
+RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows as their source has them: a list of row objects, or one Arrow record batch."""
+
+    first_row: int
+    rows: list[Any] | pa.RecordBatch
+
+    @property
+    def stop_row(self) -> int:
+        """The position after the last row."""
+        return self.first_row + len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one ingest call carries: all of it is acknowledged, or none.
+
+    ``payload`` is a list of protobuf messages (bytes), a list of JSON objects (str), or one Arrow record batch.
+    ``nbytes`` counts the payload as the service does.
+    """
+
+    first_row: int
+    rows: int
+    nbytes: int
+    payload: list[bytes] | list[str] | pa.RecordBatch
+
+    @property
+    def stop_row(self) -> int:
+        """The position after the last row."""
+        return self.first_row + self.rows
+
+
+class Encoder(Protocol):
+    """Turns chunks into batches that fit the service's limits; compiled once per table and record format."""
+
+    @property
+    def record_format(self) -> RecordFormat:
+        """What the payloads of its batches are."""
+
+    @property
+    def descriptor(self) -> bytes | None:
+        """The serialized DescriptorProto that a protobuf stream is opened with; None for the other formats."""
+
+    @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """The schema that an Arrow stream is opened with; None for the other formats."""
+
+    def encode(self, chunk: Chunk) -> Iterator[Batch]:
+        """Yield batches in row order, cut by rows and by bytes.
+
+        Raises RecordError, naming rows and fields, before the first batch of the chunk is yielded.
+        """
+
+
+class Source(Protocol):
+    """Anything that yields rows in an order that it can repeat.
+
+    A source that is read twice yields the same rows at the same positions if its fingerprint is the same.
+    """
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Identifies content and order; None where nothing is known, and then a retry cannot resume."""
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, where that is known without reading them."""
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield every row that is not in ``skip``, in order, in bounded memory."""

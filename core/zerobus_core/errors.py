@@ -1,0 +1,198 @@
+"""Every error that a delivery can end in.
+
+The first split says whose move it is::
+
+    ZerobusIngestError
+    ├── your side, nothing was sent because of it
+    │   ├── ConfigurationError        an endpoint, an option, a credential that cannot be right
+    │   ├── SchemaError               a table that Zerobus cannot take, or rows of another shape
+    │   └── RecordError               rows that do not fit the table; each bad field is named
+    ├── the service's answer
+    │   ├── AuthenticationError       the credentials are not accepted
+    │   ├── PermissionDeniedError     accepted, but without the grants on this table
+    │   ├── TableNotFoundError        no such table
+    │   ├── RejectedRecordError       the service refused rows that fitted the schema
+    │   └── ThrottledError            too much, too fast                              (retryable)
+    ├── the wire
+    │   ├── TransportError            a connection that broke or never came to be     (retryable)
+    │   └── IngestTimeoutError        a deadline passed                               (retryable)
+    └── IngestInterruptedError        a stop that someone asked for                   (retryable)
+
+``retryable`` is a property of the class: another try with the same input can succeed.  Adapters
+decide by it and by nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "BadField",
+    "ConfigurationError",
+    "Counts",
+    "IngestInterruptedError",
+    "IngestTimeoutError",
+    "PermissionDeniedError",
+    "RecordError",
+    "RejectedRecordError",
+    "SchemaError",
+    "TableNotFoundError",
+    "ThrottledError",
+    "TransportError",
+    "ZerobusIngestError",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Where the rows of a delivery stood at one moment; all are numbers of rows."""
+
+    rows_read: int = 0
+    rows_acked: int = 0
+    rows_skipped: int = 0
+    rows_dead_lettered: int = 0
+    rows_resent: int = 0
+
+    @property
+    def rows_not_durable(self) -> int:
+        """Rows that were read and are neither acknowledged, nor durable before, nor dead-lettered."""
+        return self.rows_read - self.rows_acked - self.rows_skipped - self.rows_dead_lettered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadField:
+    """One field that does not fit: where it stands, what it is, and why it was refused.
+
+    ``value_repr`` is short and belongs in an error message; it never goes into a receipt or a checkpoint.
+    """
+
+    row: int
+    path: str
+    value_type: str
+    value_repr: str
+    expected: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"row {self.row}, field {self.path}: {self.reason} "
+            f"(expected {self.expected}, got {self.value_type} {self.value_repr})"
+        )
+
+
+class ZerobusIngestError(Exception):
+    """The base of all errors that a delivery raises.
+
+    ``table`` is the full name of the table, or None where the error came before a table was named.
+    ``counts`` tells where the rows stood when the error was raised.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, table: str | None = None, counts: Counts | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.table = table
+        self.counts = counts or Counts()
+
+    def __str__(self) -> str:
+        text = f"{self.table}: {self.message}" if self.table else self.message
+        if self.counts == Counts():
+            return text
+        return (
+            f"{text} [{self.counts.rows_read} rows read, {self.counts.rows_acked} acknowledged, "
+            f"{self.counts.rows_skipped} durable before, {self.counts.rows_not_durable} not durable]"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception.__reduce__ calls the class with args only, which loses keyword arguments.
+        return _rebuild, (type(self), self.message, self.__dict__.copy())
+
+    def with_facts(self, *, table: str | None, counts: Counts) -> ZerobusIngestError:
+        """The same error, told with the table and the counts that its raiser did not know."""
+        self.table = self.table or table
+        self.counts = counts
+        return self
+
+
+def _rebuild(cls: type[ZerobusIngestError], message: str, state: dict[str, Any]) -> ZerobusIngestError:
+    error = cls.__new__(cls, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(ZerobusIngestError):
+    """An endpoint, an option, a credential or a source that cannot be right; found before any work."""
+
+
+class SchemaError(ZerobusIngestError):
+    """The table is of a kind that Zerobus does not take, or the rows are of another shape."""
+
+
+class RecordError(ZerobusIngestError):
+    """Rows that do not fit the table's schema; found before anything of their batch was sent."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: tuple[BadField, ...] = (),
+        table: str | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        super().__init__(message, table=table, counts=counts)
+        self.fields = fields
+
+
+class AuthenticationError(ZerobusIngestError):
+    """The workspace does not accept the credentials."""
+
+
+class PermissionDeniedError(ZerobusIngestError):
+    """The credentials are good, but lack grants: USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself."""
+
+
+class TableNotFoundError(ZerobusIngestError):
+    """Unity Catalog knows no table of this name, or does not show it to these credentials."""
+
+
+class RejectedRecordError(ZerobusIngestError):
+    """The service refused rows that fitted the schema; ``rows`` are their numbers in the source, 0-based."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rows: tuple[int, ...] = (),
+        table: str | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        super().__init__(message, table=table, counts=counts)
+        self.rows = rows
+
+
+class ThrottledError(ZerobusIngestError):
+    """The service asked for less: a quota, RESOURCE_EXHAUSTED or HTTP 429, for longer than the attempts lasted."""
+
+    retryable = True
+
+
+class TransportError(ZerobusIngestError):
+    """The connection broke, or never came to be, for longer than the attempts lasted."""
+
+    retryable = True
+
+
+class IngestTimeoutError(ZerobusIngestError):
+    """A deadline passed: opening a stream, ACK progress, or the delivery as a whole."""
+
+    retryable = True
+
+
+class IngestInterruptedError(ZerobusIngestError):
+    """Someone asked the delivery to stop; what was acknowledged until then is durable."""
+
+    retryable = True

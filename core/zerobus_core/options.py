@@ -1,0 +1,117 @@
+"""How a delivery is carried out: one frozen object, checked when built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ConfigurationError
+
+__all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
+
+# The SDK refuses a call over 10 MiB less 64 KiB, summed over its records (stream_options.rs in SDK 1.10.0).
+MAX_BATCH_BYTES = 10 * 1024 * 1024 - 64 * 1024
+# No record can be larger than the call that carries it; the service's own limit is 10 MiB (quotas page).
+MAX_RECORD_BYTES = MAX_BATCH_BYTES
+# Seen as a server cap in Telegraf's outputs.zerobus.
+MAX_BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """Options of one delivery.  Seconds are floats; None means "no limit".
+
+    Raises ConfigurationError naming the option, its value and what it may be.
+    """
+
+    record_format: Literal["auto", "protobuf", "json", "arrow"] = "auto"
+    """Wire format; ``auto`` takes Arrow for Arrow data and protobuf for rows, unless the table needs another."""
+    streams: int = 1
+    """Parallel streams to the table, 1 to 64; order is kept inside a stream only."""
+    batch_rows: int = 5_000
+    """Most rows in one batch; a batch is acknowledged, or refused, as a whole."""
+    batch_bytes: int = 4 * 1024 * 1024
+    """Most payload bytes in one batch; a larger single record travels alone."""
+    max_unacked_bytes: int = 64 * 1024 * 1024
+    """Bound on payload bytes in flight over all streams; reading the source stops when it is reached."""
+    timeout: float | None = 86_400.0
+    """Deadline of the whole delivery."""
+    open_timeout: float = 30.0
+    """Deadline of one attempt to open a stream."""
+    ack_timeout: float = 60.0
+    """Longest wait for the oldest batch of a stream to be acknowledged, and for close."""
+    max_attempts: int = 6
+    """Attempts of a stream without any ACK progress in between before the delivery fails."""
+    backoff: float = 0.5
+    """Upper bound of the first pause between attempts; it doubles up to 30 s, and each pause is drawn from 0 to it."""
+    max_stream_age: float = 600.0
+    """A stream is drained and replaced at this age; the service ends streams after about 900 s."""
+    on_bad_record: Literal["fail", "dead_letter"] = "fail"
+    """What to do with rows that do not fit or that the service refuses."""
+    dead_letter_uri: str | None = None
+    """File (.jsonl or .parquet, any fsspec URI) for bad rows; needed for ``on_bad_record="dead_letter"``."""
+    max_bad_records: int | float | None = 1_000
+    """Most bad rows before the delivery fails: a number of rows (int) or a share of the rows read (float below 1)."""
+    delivery_columns: Mapping[str, str] | None = None
+    """``{"delivery_id": column, "row_number": column}``: columns of the table to fill with a key that is the same
+    on every try of the same source."""
+    parse_text: bool = False
+    """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    source_version: str | None = None
+    """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
+
+    def __post_init__(self) -> None:
+        self._check_choice("record_format", "auto", "protobuf", "json", "arrow")
+        self._check_choice("on_bad_record", "fail", "dead_letter")
+        self._check_whole("streams", 1, 64)
+        self._check_whole("batch_rows", 1, MAX_BATCH_ROWS)
+        self._check_whole("batch_bytes", 1, MAX_BATCH_BYTES)
+        self._check_whole("max_unacked_bytes", 1, 2**40)
+        self._check_whole("max_attempts", 1, 1_000)
+        for name in ("open_timeout", "ack_timeout", "max_stream_age"):
+            self._check_seconds(name)
+        if self.timeout is not None:
+            self._check_seconds("timeout")
+        self._check_seconds("backoff", zero=True)
+        self._check_bad_records()
+        self._check_delivery_columns()
+
+    def _refuse(self, name: str, expected: str) -> ConfigurationError:
+        return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {getattr(self, name)!r}")
+
+    def _check_choice(self, name: str, *choices: str) -> None:
+        if getattr(self, name) not in choices:
+            raise self._refuse(name, f"one of {', '.join(map(repr, choices))}")
+
+    def _check_whole(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._refuse(name, f"a whole number from {low} to {high}")
+
+    def _check_seconds(self, name: str, *, zero: bool = False) -> None:
+        value = getattr(self, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or value < 0 or (value == 0 and not zero):
+            raise self._refuse(name, f"a number of seconds {'from 0' if zero else 'above 0'}")
+
+    def _check_bad_records(self) -> None:
+        limit = self.max_bad_records
+        is_count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+        is_share = isinstance(limit, float) and 0 <= limit < 1
+        if limit is not None and not is_count and not is_share:
+            raise self._refuse(
+                "max_bad_records", "a whole number of rows, a share below 1 (float), or None for no limit"
+            )
+        if self.on_bad_record == "dead_letter" and not self.dead_letter_uri:
+            raise self._refuse("dead_letter_uri", 'a path or URI when on_bad_record="dead_letter"')
+        if self.dead_letter_uri and self.on_bad_record != "dead_letter":
+            raise self._refuse("dead_letter_uri", 'left out unless on_bad_record="dead_letter"')
+
+    def _check_delivery_columns(self) -> None:
+        columns = self.delivery_columns
+        if columns is None:
+            return
+        if set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
+            raise self._refuse("delivery_columns", '{"delivery_id": column, "row_number": other column}')

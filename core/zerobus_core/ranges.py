@@ -1,0 +1,90 @@
+"""Sets of row positions, kept as sorted half-open ranges."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+__all__ = ["RowRanges"]
+
+
+class RowRanges:
+    """A set of row positions: sorted, disjoint, non-touching half-open ranges ``(start, stop)``.
+
+    Adding at the end is O(1), anywhere else O(log n) to find and O(n) to insert.  Not safe for concurrent use.
+    """
+
+    __slots__ = ("_count", "_starts", "_stops")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self._count = 0
+        for start, stop in ranges:
+            self.add(start, stop)
+
+    def add(self, start: int, stop: int) -> None:
+        """Add the positions ``start <= p < stop``; those already in the set stay in it once."""
+        if not 0 <= start <= stop:
+            raise ValueError(f"no row range: ({start}, {stop})")
+        if start == stop:
+            return
+        # The ranges from `low` up to `high` touch or overlap the new one and become one with it.
+        low = bisect_left(self._stops, start)
+        high = bisect_right(self._starts, stop)
+        if low < high:
+            start = min(start, self._starts[low])
+            stop = max(stop, self._stops[high - 1])
+            self._count -= sum(self._stops[i] - self._starts[i] for i in range(low, high))
+        self._starts[low:high] = [start]
+        self._stops[low:high] = [stop]
+        self._count += stop - start
+
+    def without(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts of ``(start, stop)`` that are not in the set, in order."""
+        index = bisect_right(self._stops, start)
+        while start < stop:
+            if index == len(self._starts) or self._starts[index] >= stop:
+                yield start, stop
+                return
+            if start < self._starts[index]:
+                yield start, self._starts[index]
+            start = self._stops[index]
+            index += 1
+
+    def __contains__(self, position: object) -> bool:
+        if not isinstance(position, int):
+            return False
+        index = bisect_right(self._starts, position) - 1
+        return index >= 0 and position < self._stops[index]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._stops, strict=True)
+
+    def __len__(self) -> int:
+        """The number of ranges, not of rows."""
+        return len(self._starts)
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RowRanges):
+            return NotImplemented
+        return self._starts == other._starts and self._stops == other._stops
+
+    __hash__ = None  # type: ignore[assignment]  # a mutable set
+
+    def __repr__(self) -> str:
+        return f"RowRanges({list(self)})"
+
+    @property
+    def rows(self) -> int:
+        """How many positions are in the set."""
+        return self._count
+
+    def copy(self) -> RowRanges:
+        """An independent copy."""
+        twin = RowRanges()
+        twin._starts, twin._stops, twin._count = self._starts.copy(), self._stops.copy(), self._count
+        return twin

@@ -1,0 +1,85 @@
+"""What happened in a delivery, as plain JSON types, and how far one has come."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["AckLatency", "Progress", "Receipt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckLatency:
+    """Seconds from handing a batch to the SDK to its acknowledgement, over all acknowledged batches."""
+
+    p50: float = 0.0
+    p95: float = 0.0
+    max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The account of a delivery that succeeded; holds no rows and no secrets.
+
+    ``rows_read == rows_acked + rows_skipped + rows_dead_lettered`` in every receipt.
+    """
+
+    table: str
+    rows_read: int
+    rows_acked: int
+    rows_skipped: int
+    """Durable from an earlier try, and not sent again."""
+    rows_dead_lettered: int
+    rows_resent: int
+    """Upper bound on duplicates in the table: rows sent again because their stream died before the ACK."""
+    bytes_sent: int
+    """Payload bytes handed to streams, re-sent ones included."""
+    batches: int
+    """Batches acknowledged."""
+    streams: int
+    """Most streams open at once."""
+    stream_ids: tuple[str, ...]
+    """As the service names them, where the SDK tells (1.10 does not)."""
+    reconnects: int
+    """Streams opened after another one died; routine rotations do not count."""
+    ack_latency_s: AckLatency
+    duration_s: float
+    rows_per_s: float
+    started_at: str
+    """ISO 8601, UTC."""
+    finished_at: str
+    schema_fingerprint: str
+    source_fingerprint: str | None
+    resumed_from: str | None
+    """When the checkpoint was written that this delivery resumed from (ISO 8601, UTC)."""
+    record_format: str
+    record_format_reason: str
+    """Why ``record_format="auto"`` took this format."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The receipt as JSON types only: str, int, float, bool, None, list, dict."""
+        plain = asdict(self)
+        plain["stream_ids"] = list(self.stream_ids)
+        return plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A delivery at one moment; given to ``on_progress`` at most every 0.5 s, in the caller's thread."""
+
+    table: str
+    rows_read: int
+    rows_acked: int
+    rows_skipped: int
+    rows_dead_lettered: int
+    total_rows: int | None
+    """Rows in the source, where it knows without reading them."""
+    unacked_rows: int
+    unacked_bytes: int
+    streams: int
+    """Streams open now."""
+    rows_per_s: float
+    """Acknowledged rows per second since the start."""
+    oldest_unacked_s: float
+    """Age of the oldest batch that was handed to a stream and is not acknowledged; 0.0 if there is none."""
+    elapsed_s: float

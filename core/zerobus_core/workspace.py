@@ -1,0 +1,165 @@
+"""Where rows go, and as whom: endpoint, workspace URL and credentials, checked when built.
+
+Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure
+and GCP.  Plain ``http://`` is taken on loopback only, which is where ``zerobus-local`` listens.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import ConfigurationError
+
+__all__ = ["ClientCredentials", "FederatedCredentials", "Workspace"]
+
+_ENDPOINT_HOST = re.compile(
+    r"[0-9a-z-]+\.zerobus\.[a-z0-9-]+\.(cloud\.databricks\.(com|us|mil)|azuredatabricks\.(net|us)|gcp\.databricks\.com)"
+)
+_ENDPOINT_FORMS = (
+    "https://<workspace-id>.zerobus.<region>.cloud.databricks.com (AWS), "
+    ".azuredatabricks.net (Azure) or .gcp.databricks.com (GCP), "
+    "or http://127.0.0.1:<port> for zerobus-local"
+)
+_WORKSPACE_FORMS = (
+    "https://dbc-….cloud.databricks.com (AWS), https://adb-….azuredatabricks.net (Azure) or "
+    "https://….gcp.databricks.com (GCP), or http://127.0.0.1:<port> for zerobus-local"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentials:
+    """A service principal: its client id (the application id) and an OAuth secret of it."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("client_id", "client_secret"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ConfigurationError(
+                    f"{name} is empty: give the service principal's client id and an OAuth secret of it"
+                )
+            if value != value.strip() or any(ch.isspace() for ch in value):
+                raise ConfigurationError(f"{name} contains white space: it was probably copied with a line break")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedCredentials:
+    """A token of your own identity provider, exchanged for a Databricks token (RFC 8693).
+
+    ``token_supplier`` is called from a worker thread whenever a token is needed and returns a JWT.
+    ``client_id`` names the service principal for workload identity federation; None means account-level federation.
+    """
+
+    token_supplier: Callable[[], str] = field(repr=False)
+    client_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.token_supplier):
+            raise ConfigurationError("token_supplier must be a function that returns a JWT of your identity provider")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A Databricks workspace, its Zerobus endpoint, and who we are there.  No connection is made by building one.
+
+    Raises ConfigurationError, with the right form in its text, for an endpoint or URL that cannot be one.
+    """
+
+    endpoint: str
+    workspace_url: str
+    credentials: ClientCredentials | FederatedCredentials
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "endpoint", _checked_endpoint(self.endpoint))
+        object.__setattr__(self, "workspace_url", _checked_workspace_url(self.workspace_url))
+        if not isinstance(self.credentials, ClientCredentials | FederatedCredentials):
+            raise ConfigurationError(
+                f"credentials must be ClientCredentials or FederatedCredentials, not {type(self.credentials).__name__}"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Workspace:
+        """Read ZEROBUS_SERVER_ENDPOINT, DATABRICKS_HOST, DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.
+
+        Raises ConfigurationError that names every variable that is missing.
+        """
+        env = os.environ if environ is None else environ
+        names = (
+            "ZEROBUS_SERVER_ENDPOINT",
+            "DATABRICKS_HOST",
+            "DATABRICKS_CLIENT_ID",
+            "DATABRICKS_CLIENT_SECRET",
+        )
+        missing = [name for name in names if not env.get(name)]
+        if missing:
+            raise ConfigurationError(f"set {', '.join(missing)} in the environment")
+        endpoint, workspace_url, client_id, client_secret = (env[name] for name in names)
+        return cls(
+            endpoint=endpoint,
+            workspace_url=workspace_url,
+            credentials=ClientCredentials(client_id=client_id, client_secret=client_secret),
+        )
+
+
+def _checked_endpoint(text: object) -> str:
+    url = _split("endpoint", text, _ENDPOINT_FORMS)
+    if _is_local(url) or (url.scheme == "https" and _ENDPOINT_HOST.fullmatch(url.hostname or "")):
+        return f"{url.scheme}://{url.netloc}"
+    hint = ""
+    if url.scheme == "http":
+        hint = "; plain http is for loopback only"
+    elif ".zerobus." not in f".{url.hostname}":
+        hint = "; this looks like a workspace URL, the Zerobus endpoint is another host"
+    raise ConfigurationError(f"endpoint {_shown(url)!r} is no Zerobus endpoint{hint}. Expected {_ENDPOINT_FORMS}")
+
+
+def _checked_workspace_url(text: object) -> str:
+    url = _split("workspace_url", text, _WORKSPACE_FORMS)
+    host = url.hostname or ""
+    if ".zerobus." in f".{host}":
+        raise ConfigurationError(
+            f"workspace_url {_shown(url)!r} is a Zerobus endpoint; give the URL of the workspace: {_WORKSPACE_FORMS}"
+        )
+    if _is_local(url) or (url.scheme == "https" and "." in host):
+        return f"{url.scheme}://{url.netloc}"
+    raise ConfigurationError(f"workspace_url {_shown(url)!r} is no workspace URL. Expected {_WORKSPACE_FORMS}")
+
+
+def _split(name: str, text: object, forms: str) -> SplitResult:
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigurationError(f"{name} is empty. Expected {forms}")
+    text = text.strip()
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        _ = url.port  # a port that is no number raises here
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {text!r} is no URL ({error}). Expected {forms}") from error
+    if url.username or url.password:
+        raise ConfigurationError(f"{name} must not carry a user or password. Expected {forms}")
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ConfigurationError(f"{name} {text!r} is no URL. Expected {forms}")
+    if url.path.strip("/") or url.query or url.fragment:
+        raise ConfigurationError(f"{name} {_shown(url)!r} must end after the host. Expected {forms}")
+    return url
+
+
+def _shown(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}{url.path}"
+
+
+def _is_local(url: SplitResult) -> bool:
+    if url.scheme != "http" or url.hostname is None:
+        return False
+    if url.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(url.hostname).is_loopback
+    except ValueError:
+        return False

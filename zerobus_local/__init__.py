@@ -1,0 +1,1 @@
+"""The Zerobus service on a laptop: the real protocol, real Delta tables."""
