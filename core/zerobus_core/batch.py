@@ -6,16 +6,17 @@ positions, so that an acknowledged batch is a row range and nothing else has to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .errors import BadField
     from .ranges import RowRanges
 
-__all__ = ["Batch", "Chunk", "Encoder", "RecordFormat", "Source"]
+__all__ = ["BadRow", "Batch", "Chunk", "Encoder", "RecordFormat", "Source"]
 
 RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
 
@@ -52,12 +53,25 @@ class Batch:
         return self.first_row + self.rows
 
 
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that does not fit the table, as the source gave it, and every field of it that is wrong (bounded)."""
+
+    row: int
+    record: Any
+    fields: tuple[BadField, ...]
+
+
 class Encoder(Protocol):
     """Turns chunks into batches that fit the service's limits; compiled once per table and record format."""
 
     @property
     def record_format(self) -> RecordFormat:
         """What the payloads of its batches are."""
+
+    @property
+    def record_format_reason(self) -> str:
+        """One clause that says why this format was taken, for the receipt."""
 
     @property
     def descriptor(self) -> bytes | None:
@@ -67,11 +81,15 @@ class Encoder(Protocol):
     def arrow_schema(self) -> pa.Schema | None:
         """The schema that an Arrow stream is opened with; None for the other formats."""
 
-    def encode(self, chunk: Chunk) -> Iterator[Batch]:
+    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
         """Yield batches in row order, cut by rows and by bytes.
 
-        Raises RecordError, naming rows and fields, before the first batch of the chunk is yielded.
+        A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
+        ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
         """
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        """The ``index``-th row of a batch, read back from its payload as JSON-able values; for dead letters."""
 
 
 class Source(Protocol):
@@ -85,8 +103,16 @@ class Source(Protocol):
         """Identifies content and order; None where nothing is known, and then a retry cannot resume."""
 
     @property
+    def is_arrow(self) -> bool:
+        """Whether its chunks hold Arrow record batches; a source yields one kind only."""
+
+    @property
     def total_rows(self) -> int | None:
         """How many rows there are, where that is known without reading them."""
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield every row that is not in ``skip``, in order, in bounded memory."""
+        """Yield every row that is not in ``skip``, in order, in bounded memory.
+
+        Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
+        do not wait for a chunk to fill.
+        """
