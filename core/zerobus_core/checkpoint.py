@@ -1,0 +1,345 @@
+"""What the next try may skip: durable row ranges of one delivery, kept where that try finds them.
+
+The law: a checkpoint never claims a row that was not acknowledged.  It is written after the ACK; where it has to be
+made smaller it forgets durable rows, which are then sent again; and whatever is truncated, of another version, or of
+another table, schema, source or epoch is refused with a reason instead of being repaired.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from .errors import ConfigurationError, Counts, TransportError
+from .ranges import RowRanges
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointStore",
+    "FileCheckpointStore",
+    "InvalidCheckpointError",
+    "MemoryCheckpointStore",
+    "Resumption",
+    "bounded",
+    "resume",
+]
+
+VERSION = 1
+MAX_RANGES = 1_000
+_FORMAT = "zerobus-checkpoint"
+
+
+class InvalidCheckpointError(ValueError):
+    """Text that is no checkpoint of this version; the message says what is wrong with it."""
+
+
+def bounded(ranges: RowRanges, limit: int = MAX_RANGES) -> RowRanges:
+    """At most ``limit`` ranges of ``ranges``: the longest ones, so that the fewest rows are sent again."""
+    if len(ranges) <= limit:
+        return ranges.copy()
+    return RowRanges(sorted(heapq.nlargest(limit, ranges, key=lambda span: span[1] - span[0])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all tries so far.
+
+    ``source_fingerprint`` is None where the source has none; such a checkpoint informs, but nothing resumes from it.
+    ``written_at`` is ISO 8601 in UTC.
+    """
+
+    table: str
+    schema_fingerprint: str
+    source_fingerprint: str | None
+    epoch: str | None
+    durable: RowRanges
+    counts: Counts = field(default_factory=Counts)
+    written_at: str
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """One JSON object; a checkpoint of more than 1,000 ranges forgets the shortest."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "version": self.version,
+                "table": self.table,
+                "schema_fingerprint": self.schema_fingerprint,
+                "source_fingerprint": self.source_fingerprint,
+                "epoch": self.epoch,
+                "durable": [list(span) for span in bounded(self.durable)],
+                "counts": asdict(self.counts),
+                "written_at": self.written_at,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Checkpoint:
+        """Read what ``to_json`` wrote, and nothing else: raises InvalidCheckpointError."""
+        plain = _object_of(text)
+        return cls(
+            table=_text(plain, "table"),
+            schema_fingerprint=_text(plain, "schema_fingerprint"),
+            source_fingerprint=_text_or_none(plain, "source_fingerprint"),
+            epoch=_text_or_none(plain, "epoch"),
+            durable=_ranges(plain["durable"]),
+            counts=_counts(plain["counts"]),
+            written_at=_moment(_text(plain, "written_at")),
+        )
+
+    def why_not(
+        self, *, table: str, schema_fingerprint: str, source_fingerprint: str | None, epoch: str | None
+    ) -> str | None:
+        """Why a delivery of this kind may not skip what the checkpoint holds; None if it may."""
+        if self.table != table:
+            return f"the checkpoint is of table {self.table}, not {table}"
+        if self.epoch != epoch:
+            return f"the checkpoint is of epoch {self.epoch!r}, and this is epoch {epoch!r}"
+        if source_fingerprint is None:
+            return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
+        if self.source_fingerprint != source_fingerprint:
+            return f"the source has changed: its fingerprint was {self.source_fingerprint}, now {source_fingerprint}"
+        if self.schema_fingerprint != schema_fingerprint:
+            return (
+                f"the table's schema has changed: its fingerprint was {self.schema_fingerprint}, "
+                f"now {schema_fingerprint}"
+            )
+        return None
+
+
+_KEYS = {"format", *(f.name for f in fields(Checkpoint))}
+
+
+def _object_of(text: str | bytes) -> dict[str, Any]:
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise InvalidCheckpointError(f"not whole JSON ({error})") from error
+    if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
+        raise InvalidCheckpointError("not a checkpoint of Zerobus")
+    if plain.get("version") != VERSION or isinstance(plain["version"], bool):
+        raise InvalidCheckpointError(f"of version {plain.get('version')!r}, and this release reads version {VERSION}")
+    if set(plain) != _KEYS:
+        raise InvalidCheckpointError(f"has other fields than version {VERSION}: {sorted(_KEYS ^ set(plain))}")
+    return plain
+
+
+def _text(plain: dict[str, Any], key: str) -> str:
+    value = plain[key]
+    if not isinstance(value, str) or not value:
+        raise InvalidCheckpointError(f"{key} is {value!r}, not a text")
+    return value
+
+
+def _text_or_none(plain: dict[str, Any], key: str) -> str | None:
+    return None if plain[key] is None else _text(plain, key)
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidCheckpointError(f"written_at is {text!r}, not a time") from error
+    return text
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _counts(plain: object) -> Counts:
+    names = {f.name for f in fields(Counts)}
+    if not isinstance(plain, dict) or set(plain) != names or not all(map(_is_count, plain.values())):
+        raise InvalidCheckpointError(f"counts are {plain!r}, not whole numbers of {sorted(names)}")
+    return Counts(**plain)
+
+
+def _ranges(plain: object) -> RowRanges:
+    if not isinstance(plain, list):
+        raise InvalidCheckpointError("durable is not a list of row ranges")
+    ranges, end = RowRanges(), -1
+    for span in plain:
+        if not isinstance(span, list) or len(span) != 2 or not all(map(_is_count, span)):  # noqa: PLR2004  # a pair
+            raise InvalidCheckpointError(f"durable holds {span!r}, which is no row range")
+        start, stop = span
+        # Ranges that overlap or stand out of order were not written by us, and may claim rows twice.
+        if not end < start < stop:
+            raise InvalidCheckpointError(f"durable holds {span!r} after row {end}; ranges ascend and do not touch")
+        ranges.add(start, stop)
+        end = stop
+    return ranges
+
+
+@runtime_checkable
+class CheckpointStore(Protocol):
+    """Keeps the checkpoint of one delivery: one file, one task instance, one asset partition.
+
+    Called from the thread that called ``ingest``.  ``epoch`` changes when a host clears the delivery, so that the
+    next try starts from the first row.
+    """
+
+    @property
+    def epoch(self) -> str | None:
+        """Which run of the delivery this is; a checkpoint of another epoch is not resumed."""
+
+    def load(self) -> Checkpoint | None:
+        """The checkpoint saved last, or None; raises InvalidCheckpointError for what is none."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace what is kept, all or nothing; what was saved survives a crash right after."""
+
+    def delete(self) -> None:
+        """Keep nothing; no error if nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What a delivery starts with: a checkpoint to skip by, or the reason why it starts at the first row."""
+
+    checkpoint: Checkpoint | None = None
+    reason: str | None = None
+
+    @property
+    def skip(self) -> RowRanges:
+        """The rows that need not be sent; an own copy."""
+        return self.checkpoint.durable.copy() if self.checkpoint else RowRanges()
+
+
+def resume(
+    store: CheckpointStore, *, table: str, schema_fingerprint: str, source_fingerprint: str | None
+) -> Resumption:
+    """Load what ``store`` keeps, and decide whether this delivery may skip by it.
+
+    Both are None in the answer where nothing is kept.  Errors of the storage itself pass through.
+    """
+    try:
+        checkpoint = store.load()
+    except InvalidCheckpointError as error:
+        return Resumption(reason=f"the checkpoint is refused: {error}")
+    if checkpoint is None:
+        return Resumption()
+    reason = checkpoint.why_not(
+        table=table,
+        schema_fingerprint=schema_fingerprint,
+        source_fingerprint=source_fingerprint,
+        epoch=store.epoch,
+    )
+    return Resumption(reason=reason) if reason else Resumption(checkpoint=checkpoint)
+
+
+class MemoryCheckpointStore:
+    """Keeps the checkpoint in this object, as the text that a file would hold; for tries in one process."""
+
+    def __init__(self, epoch: str | None = None) -> None:
+        self.epoch = epoch
+        self.text: str | None = None
+
+    def load(self) -> Checkpoint | None:
+        """See CheckpointStore."""
+        return None if self.text is None else Checkpoint.from_json(self.text)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """See CheckpointStore."""
+        self.text = checkpoint.to_json()
+
+    def delete(self) -> None:
+        """See CheckpointStore."""
+        self.text = None
+
+
+class FileCheckpointStore:
+    """Keeps the checkpoint in one file: a local path, or any fsspec URI.
+
+    A local file is replaced atomically and synced to disk.  An object store replaces an object as a whole; elsewhere
+    a write that breaks off leaves a file that is refused, and all rows are sent again.  Raises TransportError where the
+    storage fails, and ConfigurationError where it does not let us.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
+        self.uri = os.fspath(uri)
+        self.epoch = epoch
+
+    def __repr__(self) -> str:
+        return f"FileCheckpointStore({self.uri!r}, epoch={self.epoch!r})"
+
+    def load(self) -> Checkpoint | None:
+        """See CheckpointStore."""
+        fs, path = self._filesystem()
+        try:
+            data = fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed("read", error) from error
+        return Checkpoint.from_json(data)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """See CheckpointStore."""
+        fs, path = self._filesystem()
+        data = checkpoint.to_json().encode()
+        try:
+            if _is_local(fs):
+                replace_file(Path(path), data)
+            else:
+                fs.makedirs(fs._parent(path), exist_ok=True)
+                fs.pipe_file(path, data)
+        except OSError as error:
+            raise self._failed("write", error) from error
+
+    def delete(self) -> None:
+        """See CheckpointStore."""
+        fs, path = self._filesystem()
+        try:
+            with suppress(FileNotFoundError):
+                fs.rm_file(path)
+        except OSError as error:
+            raise self._failed("delete", error) from error
+
+    def _filesystem(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs  # noqa: PLC0415  # costs 30 ms that `import zerobus_core` need not pay
+
+        try:
+            fs, path = url_to_fs(self.uri)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"no checkpoint can be kept at {self.uri}: {error}") from error
+        return fs, path
+
+    def _failed(self, verb: str, error: OSError) -> ConfigurationError | TransportError:
+        message = f"cannot {verb} the checkpoint at {self.uri}: {type(error).__name__}: {error}"
+        if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+            return ConfigurationError(message)
+        return TransportError(message)
+
+
+def _is_local(fs: Any) -> bool:
+    protocol = fs.protocol
+    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``, all or nothing, and on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    # Without this the new name may be lost in a crash, and the old checkpoint, which claims less, comes back.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,8 @@
+"""Anything that yields rows, as ordered chunks with stable positions and a fingerprint.
+
+``source_of`` is the door: it looks at what the user passed and returns a Source, or says what to pass instead.
+"""
+
+from .choice import source_of
+
+__all__ = ["source_of"]

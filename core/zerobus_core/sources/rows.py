@@ -1,0 +1,155 @@
+"""Sources of row objects: lists and other sequences, generators, anything with ``__iter__``."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..batch import Chunk
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+
+__all__ = ["IterableSource", "OneShot", "SequenceSource", "shorter_than_checkpoint", "version_fingerprint"]
+
+END = 2**63 - 1
+# Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
+MAX_WAIT = 1.0
+_SKIP_STEP = 10_000
+
+
+def version_fingerprint(options: IngestOptions) -> str | None:
+    """The fingerprint that the user vouches for with ``source_version``; hashed, since checkpoints are kept."""
+    if options.source_version is None:
+        return None
+    return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
+
+
+def shorter_than_checkpoint(rows: int, durable: int) -> ConfigurationError:
+    """A source that ends before rows that are durable already is not the one they came from."""
+    return ConfigurationError(
+        f"the source ended after {rows} rows, but the checkpoint says that rows up to {durable} of it are durable: "
+        "it is not the same source any more; give it another source_version, or delete the checkpoint"
+    )
+
+
+class SequenceSource:
+    """Rows that are in memory already and can be reached by position; may be read many times."""
+
+    is_arrow = False
+
+    def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
+        self._rows = rows
+        self._chunk_rows = options.batch_rows
+        self.fingerprint = version_fingerprint(options)
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        total = len(self._rows)
+        for start, stop in skip.without(0, END):
+            if start > total:
+                raise shorter_than_checkpoint(total, start)
+            for first in range(start, min(stop, total), self._chunk_rows):
+                yield Chunk(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
+
+
+class OneShot:
+    """An iterator that can be read once, and the memory that it was.
+
+    Reading what an earlier delivery left of a generator would report success for rows that were never sent.
+    """
+
+    # Not every iterator can be remembered (those of lists cannot); generators can.
+    _read: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator: Iterator[Any] | None = iterator
+        try:
+            if iterator in self._read:
+                raise _read_before(iterator)
+            self._read.add(iterator)
+        except TypeError:
+            return
+
+    def take(self) -> Iterator[Any]:
+        """Hand the iterator over; the second time is an error."""
+        if self._iterator is None:
+            raise ConfigurationError("this source was read before, and its iterator cannot start again; build it anew")
+        iterator, self._iterator = self._iterator, None
+        return iterator
+
+
+def _read_before(iterator: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"this {type(iterator).__name__} was given to an earlier delivery, which has taken rows out of it; "
+        "call the function again that made it, so that it starts at the first row"
+    )
+
+
+class IterableSource:
+    """Rows that come one after the other; positions count from where the iterator stood."""
+
+    is_arrow = False
+    total_rows = None
+
+    def __init__(
+        self,
+        start: Callable[[], Iterable[Any]],
+        options: IngestOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._start = start
+        self._chunk_rows = options.batch_rows
+        self._clock = clock
+        self.fingerprint = version_fingerprint(options)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""
+        rows = iter(self._start())
+        position = 0
+        for start, stop in skip.without(0, END):
+            position += _advance(rows, start - position)
+            if position < start:
+                raise shorter_than_checkpoint(position, start)
+            while position < stop:
+                taken = self._take(rows, min(self._chunk_rows, stop - position))
+                if not taken:
+                    break
+                yield Chunk(position, taken)
+                position += len(taken)
+
+    def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
+        taken = list(islice(rows, 1))
+        deadline = self._clock() + MAX_WAIT
+        if len(taken) == limit:
+            return taken
+        clock, append = self._clock, taken.append
+        for row in rows:
+            append(row)
+            if len(taken) == limit or clock() >= deadline:
+                break
+        return taken
+
+
+def _advance(rows: Iterator[Any], count: int) -> int:
+    done = 0
+    # In steps, so that a signal does not wait behind one long call.
+    while done < count:
+        step = min(_SKIP_STEP, count - done)
+        taken = sum(1 for _ in islice(rows, step))
+        done += taken
+        if taken < step:
+            break
+    return done

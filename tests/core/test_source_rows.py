@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from zerobus_core.errors import ConfigurationError
+from zerobus_core.options import IngestOptions
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import source_of
+from zerobus_core.sources.rows import IterableSource
+
+FIVES = IngestOptions(batch_rows=5)
+
+
+def rows_of(count: int) -> list[dict[str, int]]:
+    return [{"n": n} for n in range(count)]
+
+
+def read(source: Any, skip: RowRanges | None = None) -> list[tuple[int, Any]]:
+    return [
+        (chunk.first_row + i, row) for chunk in source.chunks(skip or RowRanges()) for i, row in enumerate(chunk.rows)
+    ]
+
+
+@pytest.mark.parametrize("make", [rows_of, lambda n: iter(rows_of(n)), lambda n: (r for r in rows_of(n))])
+def test_skipped_rows_are_left_out_and_the_others_keep_their_positions(make: Any) -> None:
+    source = source_of(make(23), FIVES)
+    assert read(source, RowRanges([(0, 3), (4, 12), (20, 23)])) == [(n, {"n": n}) for n in [3, *range(12, 20)]]
+
+
+def test_no_chunk_is_larger_than_a_batch() -> None:
+    sizes = [len(chunk.rows) for chunk in source_of((r for r in rows_of(12)), FIVES).chunks(RowRanges())]
+    assert sizes == [5, 5, 2]
+
+
+def test_a_source_that_ends_before_the_durable_rows_is_an_error() -> None:
+    for rows in (rows_of(5), (r for r in rows_of(5))):
+        with pytest.raises(ConfigurationError, match=r"ended after 5 rows.*up to 8.*source_version"):
+            read(source_of(rows, FIVES), RowRanges([(0, 8)]))
+
+
+def test_a_source_that_is_durable_to_its_last_row_yields_nothing() -> None:
+    for rows in (rows_of(5), (r for r in rows_of(5))):
+        assert read(source_of(rows, FIVES), RowRanges([(0, 5)])) == []
+
+
+def test_an_ended_generator_is_refused() -> None:
+    rows = (row for row in rows_of(2))
+    list(rows)
+    with pytest.raises(ConfigurationError, match="has ended already"):
+        source_of(rows, FIVES)
+
+
+def test_a_generator_that_an_earlier_delivery_began_is_refused() -> None:
+    rows = (row for row in rows_of(20))
+    next(source_of(rows, FIVES).chunks(RowRanges()))
+    with pytest.raises(ConfigurationError, match="given to an earlier delivery"):
+        source_of(rows, FIVES)
+
+
+def test_a_generator_source_that_is_read_twice_says_so() -> None:
+    source = source_of((row for row in rows_of(2)), FIVES)
+    read(source)
+    with pytest.raises(ConfigurationError, match="cannot start again"):
+        read(source)
+
+
+def test_an_iterable_that_can_start_again_is_read_twice() -> None:
+    class Pages:
+        def __iter__(self) -> Iterator[dict[str, int]]:
+            yield from rows_of(3)
+
+    source = source_of(Pages(), FIVES)
+    assert read(source) == read(source) == [(n, {"n": n}) for n in range(3)]
+
+
+def test_iterables_have_a_fingerprint_only_where_the_user_vouches_for_one() -> None:
+    assert source_of(rows_of(2), FIVES).fingerprint is None
+    one, same, other = (
+        source_of(rows_of(2), IngestOptions(source_version=version)).fingerprint for version in ("a", "a", "b")
+    )
+    assert one == same != other
+    assert one != "a"
+
+
+async def _coroutine() -> list[dict[str, int]]:
+    return []
+
+
+@dataclass
+class Point:
+    x: int
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "None.*return nothing"),
+        (7, "type builtins.int"),
+        ({"a": 1}, r"one record; pass a list of them: \[record\]"),
+        (Point(1), r"one Point; pass a list"),
+        ({1, 2}, "set, whose order"),
+        (["a", "b"], "first record is the text 'a'"),
+        ([[1, 2]], "first record is of type builtins.list"),
+        (b"abc", "type builtins.bytes"),
+    ],
+)
+def test_what_is_no_source_is_refused_with_what_to_pass_instead(value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        source_of(value, FIVES)
+
+
+def test_a_generator_of_what_is_no_record_is_refused_when_it_is_read() -> None:
+    with pytest.raises(ConfigurationError, match=r"first record is of type builtins\.int"):
+        read(source_of((n for n in range(3)), FIVES))
+
+
+def test_a_coroutine_is_refused() -> None:
+    pending = _coroutine()
+    try:
+        with pytest.raises(ConfigurationError, match="asynchronous"):
+            source_of(pending, FIVES)
+    finally:
+        asyncio.run(pending)
+
+
+def test_a_slow_iterable_yields_what_it_has_after_a_second() -> None:
+    now = 0.0
+
+    def slow() -> Iterator[dict[str, int]]:
+        nonlocal now
+        for row in rows_of(7):
+            now += 0.4
+            yield row
+
+    source = IterableSource(slow, IngestOptions(), clock=lambda: now)
+    assert [len(chunk.rows) for chunk in source.chunks(RowRanges())] == [4, 3]
