@@ -1,0 +1,83 @@
+"""What the local service answers when it does not do what it was asked.
+
+Each error knows the code that Databricks gives it over REST (``{"error_code": …, "message": …}``) and the HTTP status::
+
+    LocalZerobusError
+    ├── InvalidRequest        400   SQL, a name or a parameter that cannot be right
+    ├── AlreadyExists         409   a catalog, schema, table, column or constraint of that name is there
+    ├── NotFound              404
+    │   └── UnknownTable      404
+    ├── Unauthenticated       401   no token, or one that is not valid (any more)
+    └── PermissionDenied      403   a good token without the grant; Zerobus says it with code 4024
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AlreadyExists",
+    "InvalidRequest",
+    "LocalZerobusError",
+    "NotFound",
+    "PermissionDenied",
+    "Unauthenticated",
+    "UnknownTable",
+]
+
+
+class LocalZerobusError(Exception):
+    """Base of what the local service refuses; the message says what, where and what to do."""
+
+    http_status: ClassVar[int] = 500
+    error_code: ClassVar[str] = "INTERNAL_ERROR"
+
+    @property
+    def message(self) -> str:
+        """The text, without the class name."""
+        return str(self.args[0]) if self.args else self.error_code
+
+
+class InvalidRequest(LocalZerobusError):  # noqa: N818  # named for the answer, as Databricks names it
+    """SQL, a name or a parameter that cannot be right."""
+
+    http_status = 400
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class AlreadyExists(LocalZerobusError):  # noqa: N818
+    """A thing of that name is there."""
+
+    http_status = 409
+    error_code = "ALREADY_EXISTS"
+
+
+class NotFound(LocalZerobusError):  # noqa: N818
+    """No catalog, schema, principal or route of that name."""
+
+    http_status = 404
+    error_code = "NOT_FOUND"
+
+
+class UnknownTable(NotFound):
+    """No table of that name."""
+
+    error_code = "TABLE_DOES_NOT_EXIST"
+
+
+class Unauthenticated(LocalZerobusError):  # noqa: N818
+    """No credentials, wrong ones, or a token that is malformed, forged, expired or revoked."""
+
+    http_status = 401
+    error_code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(LocalZerobusError):  # noqa: N818
+    """Known, but without the grant.  ``code`` is the number that Zerobus puts into its message, where it has one."""
+
+    http_status = 403
+    error_code = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,69 @@
+"""Who may do what: Unity Catalog's grants, as far as Zerobus asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .model import Grant, State
+
+if TYPE_CHECKING:
+    from .names import TableName
+
+__all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_securable"]
+
+
+def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[str]:
+    """The grants that the principal lacks to write into the table through Zerobus; empty if it may.
+
+    SELECT and MODIFY must be granted on the table itself: ALL PRIVILEGES does not count, and neither does what a
+    schema or catalog hands down (facts: service principals are refused with code 4024).  USE CATALOG and USE SCHEMA
+    may come from ALL PRIVILEGES or, for USE SCHEMA, from the catalog.
+    """
+    missing = []
+    if not _uses(state, principal, "CATALOG", name):
+        missing.append(f"USE CATALOG on catalog {name.catalog}")
+    if not _uses(state, principal, "SCHEMA", name):
+        missing.append(f"USE SCHEMA on schema {name.full_schema}")
+    missing += [
+        f"{privilege} on table {name}"
+        for privilege in ("SELECT", "MODIFY")
+        if Grant("TABLE", str(name), principal, privilege) not in state.grants
+    ]
+    return missing
+
+
+def may_read(state: State, principal: str, name: TableName) -> bool:
+    """Whether the tables API shows the table: any privilege on it, its own or handed down, and both USE grants."""
+    has_uses = _uses(state, principal, "CATALOG", name) and _uses(state, principal, "SCHEMA", name)
+    return has_uses and bool(effective_privileges(state, "TABLE", str(name), principal))
+
+
+def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
+    """The principal's privileges on a securable, each with the grant that it comes from (its own or a parent's)."""
+    parts = full_name.split(".")
+    above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}
+    levels = [level for level in above if list(above).index(level) <= list(above).index(kind)]
+    found: dict[str, Grant] = {}
+    for level in reversed(levels):
+        for grant in sorted(state.grants):
+            if (grant.kind, grant.full_name, grant.principal) == (level, above[level], principal):
+                found.setdefault(grant.privilege, grant)
+    if kind == "TABLE":
+        found = {name: grant for name, grant in found.items() if not name.startswith(("USE ", "CREATE "))}
+    return found
+
+
+def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
+    """The grants that are left when a securable and everything in it is gone."""
+    return frozenset(
+        grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
+    )
+
+
+def _uses(state: State, principal: str, kind: str, name: TableName) -> bool:
+    catalog = {Grant("CATALOG", name.catalog, principal, privilege) for privilege in _USE[kind]}
+    schema = {Grant("SCHEMA", name.full_schema, principal, privilege) for privilege in _USE["SCHEMA"]}
+    return bool(state.grants & (catalog if kind == "CATALOG" else catalog | schema))
+
+
+_USE = {"CATALOG": ("USE CATALOG", "ALL PRIVILEGES"), "SCHEMA": ("USE SCHEMA", "ALL PRIVILEGES")}

@@ -1,0 +1,186 @@
+"""What the catalog holds, as values: columns, tables, namespaces, grants, and their JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from deltalake import Schema
+
+from .names import TableName
+
+__all__ = ["Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
+
+DeltaType: TypeAlias = "str | dict[str, Any]"
+"""A type as the Delta protocol writes it in JSON: ``"long"``, ``{"type": "array", "elementType": …}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column.  ``position`` is Unity Catalog's: 0-based, and with gaps after DROP COLUMN."""
+
+    name: str
+    type: DeltaType
+    """CHAR and VARCHAR are ``"string"`` here; VARIANT is ``"variant"``, though it is stored as a string."""
+    type_text: str
+    """As SQL spells it, in lower case: ``"varchar(20)"``, ``"array<struct<x:int>>"``."""
+    nullable: bool = True
+    position: int = 0
+    comment: str | None = None
+    default: str | None = None
+    """The DEFAULT expression.  Zerobus does not apply it, and neither do we."""
+
+    def delta_field(self, *, stored: bool) -> dict[str, Any]:
+        """The column as a Delta schema field: as the catalog tells it, or as the files hold it (``stored``)."""
+        metadata: dict[str, str] = {}
+        if self.comment is not None:
+            metadata["comment"] = self.comment
+        if self.type_text.startswith(("char(", "varchar(")):
+            metadata["__CHAR_VARCHAR_TYPE_STRING"] = self.type_text
+        if self.default is not None:
+            metadata["CURRENT_DEFAULT"] = self.default
+        if stored:
+            metadata.pop("CURRENT_DEFAULT", None)  # needs a writer feature that delta-rs does not have
+        return {
+            "name": self.name,
+            "type": _stored(self.type) if stored else self.type,
+            "nullable": self.nullable,
+            "metadata": metadata,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A CHECK constraint: its name, and the condition in Databricks SQL that each row must not make false."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A managed Delta table.  A table that is dropped and created again has another ``table_id``."""
+
+    name: TableName
+    table_id: str
+    path: Path
+    """The Delta table's folder."""
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...] = ()
+    comment: str | None = None
+    partition_by: tuple[str, ...] = ()
+    properties: dict[str, str] = field(default_factory=dict)
+    owner: str = ""
+    created_at: int = 0
+    """Milliseconds since 1970, as Unity Catalog counts."""
+    updated_at: int = 0
+    next_position: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """``catalog.schema.table``, in lower case."""
+        return str(self.name)
+
+    @cached_property
+    def delta_schema(self) -> Schema:
+        """The schema of the stored Delta table (VARIANT, CHAR and VARCHAR are strings there)."""
+        fields = [column.delta_field(stored=True) for column in self.columns]
+        return Schema.from_json(json.dumps({"type": "struct", "fields": fields}))
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema that the Delta table is written and read with."""
+        return pa.schema(self.delta_schema.to_arrow())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types; the path is left to the catalog, so that a data folder can be moved."""
+        plain = asdict(self) | {"name": self.full_name}
+        del plain["path"]
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
+        """The inverse of ``as_json``."""
+        return cls(
+            **plain
+            | {
+                "name": TableName.parse(plain["name"]),
+                "path": path,
+                "columns": tuple(Column(**column) for column in plain["columns"]),
+                "checks": tuple(Check(**check) for check in plain["checks"]),
+                "partition_by": tuple(plain["partition_by"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """A catalog (``main``) or a schema (``main.default``)."""
+
+    full_name: str
+    owner: str
+    created_at: int
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """One privilege of one principal on one securable; ``kind`` is CATALOG, SCHEMA or TABLE."""
+
+    kind: str
+    full_name: str
+    principal: str
+    privilege: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Everything that the catalog remembers; replaced as a whole, never changed."""
+
+    catalogs: dict[str, Namespace] = field(default_factory=dict)
+    schemas: dict[str, Namespace] = field(default_factory=dict)
+    tables: dict[TableName, Table] = field(default_factory=dict)
+    grants: frozenset[Grant] = frozenset()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types, in a stable order."""
+        return {
+            "format": 1,
+            "catalogs": [asdict(namespace) for namespace in self.catalogs.values()],
+            "schemas": [asdict(namespace) for namespace in self.schemas.values()],
+            "tables": [table.as_json() for table in self.tables.values()],
+            "grants": [asdict(grant) for grant in sorted(self.grants)],
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
+        """The inverse of ``as_json``; tables are found under ``tables_folder``."""
+        tables = (_table(entry, tables_folder) for entry in plain["tables"])
+        return cls(
+            catalogs={entry["full_name"]: Namespace(**entry) for entry in plain["catalogs"]},
+            schemas={entry["full_name"]: Namespace(**entry) for entry in plain["schemas"]},
+            tables={table.name: table for table in tables},
+            grants=frozenset(Grant(**entry) for entry in plain["grants"]),
+        )
+
+
+def _table(plain: dict[str, Any], tables_folder: Path) -> Table:
+    name = TableName.parse(plain["name"])
+    return Table.from_json(plain, tables_folder / name.catalog / name.schema / name.table)
+
+
+def _stored(type_: DeltaType) -> DeltaType:
+    """The type with every VARIANT replaced by string, at any depth."""
+    if isinstance(type_, str):
+        return "string" if type_ == "variant" else type_
+    stored = dict(type_)
+    for key in ("elementType", "keyType", "valueType"):
+        if key in stored:
+            stored[key] = _stored(stored[key])
+    if "fields" in stored:
+        stored["fields"] = [nested | {"type": _stored(nested["type"])} for nested in stored["fields"]]
+    return stored
