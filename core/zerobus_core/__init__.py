@@ -3,6 +3,7 @@
 from .errors import ZerobusIngestError
 from .options import IngestOptions
 from .receipt import Progress, Receipt
+from .schema import TableSchema
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "IngestOptions",
     "Progress",
     "Receipt",
+    "TableSchema",
     "Workspace",
     "ZerobusIngestError",
 ]

@@ -1,0 +1,75 @@
+"""What a converter says when a value does not fit, and how it becomes a BadField."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import BadField, RecordError
+
+__all__ = ["MAX_BAD_FIELDS", "MISSING", "WHOLE_ROW", "Problems", "UnfitError", "record_error", "short_repr"]
+
+# Enough to see a pattern, few enough to read.
+MAX_BAD_FIELDS = 20
+_REPR_CHARS = 60
+# The path of what is wrong with a row but with none of its fields.
+WHOLE_ROW = "(the whole row)"
+
+
+class UnfitError(Exception):
+    """A value that does not fit; the text is the reason, as a clause."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+
+class Problems:
+    """The bad fields of one row, at most MAX_BAD_FIELDS of them."""
+
+    __slots__ = ("fields", "row")
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        self.fields: list[BadField] = []
+
+    def add(self, path: str, value: Any, expected: str, reason: str) -> None:
+        """Note that the value at ``path`` was refused."""
+        if len(self.fields) < MAX_BAD_FIELDS:
+            is_missing = value is MISSING
+            self.fields.append(
+                BadField(
+                    row=self.row,
+                    path=path,
+                    value_type="nothing" if is_missing else type(value).__name__,
+                    value_repr="" if is_missing else short_repr(value),
+                    expected=expected,
+                    reason=reason,
+                )
+            )
+
+
+def short_repr(value: Any) -> str:
+    """At most about 60 characters of ``repr(value)``; a value whose repr fails is only named."""
+    try:
+        # A huge value would be spelled out in full only to be cut.
+        text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)
+    except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are telling an error
+        return f"<no repr: {type(error).__name__}>"
+    return text if len(text) <= _REPR_CHARS else f"{text[: _REPR_CHARS - 1]}…"
+
+
+def record_error(table: str, fields: Sequence[BadField]) -> RecordError:
+    """The error for rows that do not fit; names the first MAX_BAD_FIELDS fields."""
+    rows = len({field.row for field in fields})
+    shown = "\n".join(f"  {field}" for field in fields[:MAX_BAD_FIELDS])
+    more = f"\n  and {len(fields) - MAX_BAD_FIELDS} more" if len(fields) > MAX_BAD_FIELDS else ""
+    return RecordError(
+        f"{rows} row{'s do' if rows > 1 else ' does'} not fit the table, nothing of the batch was sent:\n{shown}{more}",
+        fields=tuple(fields[:MAX_BAD_FIELDS]),
+        table=table,
+    )

@@ -1,0 +1,17 @@
+"""Unity Catalog tables as typed columns, and what is derived from them: descriptors, ``.proto`` text, Arrow schemas."""
+
+from .table import TableSchema
+from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
+
+__all__ = [
+    "ArrayType",
+    "DataType",
+    "DecimalType",
+    "Field",
+    "Kind",
+    "MapType",
+    "PrimitiveType",
+    "StringType",
+    "StructType",
+    "TableSchema",
+]

@@ -1,0 +1,173 @@
+"""The one border to databricks-sdk: a table's description out of Unity Catalog, and its errors as ours."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+from databricks.sdk.config import Config
+from databricks.sdk.core import ApiClient
+from databricks.sdk.credentials_provider import OAuthCredentialsProvider, OauthCredentialsStrategy
+from databricks.sdk.errors import (
+    DeadlineExceeded,
+    InternalError,
+    NotFound,
+    PermissionDenied,
+    TemporarilyUnavailable,
+    TooManyRequests,
+    Unauthenticated,
+)
+from databricks.sdk.errors.base import DatabricksError
+
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    TableNotFoundError,
+    ThrottledError,
+    TransportError,
+    ZerobusIngestError,
+)
+from ..workspace import ClientCredentials, FederatedCredentials, Workspace
+
+__all__ = ["fetch_table_info"]
+
+_MAX_CACHED = 256
+_GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself to the service principal"
+_CREDENTIALS = "check the service principal's client id and secret, and that it belongs to this workspace"
+
+# One table for every foreign error, most special first; the text says what to do.
+_TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
+    (Unauthenticated, AuthenticationError, _CREDENTIALS),
+    (PermissionDenied, PermissionDeniedError, _GRANTS),
+    (NotFound, TableNotFoundError, f"check the name, create the table first, or {_GRANTS}"),
+    (TooManyRequests, ThrottledError, "Unity Catalog asks for fewer requests; try again later"),
+    (TemporarilyUnavailable, TransportError, "Unity Catalog is unavailable; try again later"),
+    (DeadlineExceeded, TransportError, "Unity Catalog took too long; try again later"),
+    (InternalError, TransportError, "Unity Catalog failed; try again later"),
+    (DatabricksError, ConfigurationError, "Unity Catalog refused the request"),
+    (requests.Timeout, IngestTimeoutError, "the workspace did not answer in time"),
+    (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
+    (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
+    # databricks-sdk turns every refusal of its token route into a ValueError.
+    (ValueError, AuthenticationError, _CREDENTIALS),
+)
+
+_lock = threading.Lock()  # guards _cache
+_cache: dict[tuple[object, ...], tuple[float, Mapping[str, Any]]] = {}
+_salt = os.urandom(16)
+
+
+def fetch_table_info(workspace: Workspace, table: str, *, timeout: float, max_age: float) -> Mapping[str, Any]:
+    """The JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``; blocks for at most ``timeout`` seconds."""
+    key = (workspace.workspace_url, _identity(workspace), table)
+    now = time.monotonic()
+    with _lock:
+        fetched_at, info = _cache.get(key, (0.0, None))
+    if info is not None and now - fetched_at < max_age:
+        return info
+    info = _within(timeout, table, lambda: _ask(workspace, table, timeout))
+    with _lock:
+        _cache.pop(key, None)
+        if len(_cache) >= _MAX_CACHED:
+            del _cache[next(iter(_cache))]
+        _cache[key] = (time.monotonic(), info)
+    return info
+
+
+def _identity(workspace: Workspace) -> object:
+    """Who asks, without the secret: an answer for one identity is not given to another."""
+    credentials = workspace.credentials
+    if isinstance(credentials, ClientCredentials):
+        secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()
+        return (credentials.client_id, secret)
+    return (credentials.client_id, credentials.token_supplier)
+
+
+def _within(timeout: float, table: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    # databricks-sdk asks for its token without any time limit, so only a thread of its own keeps the promise;
+    # the caller's thread waits in a way that lets signal handlers run.
+    outcome: list[Mapping[str, Any] | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001  # the edge of a thread: the waiting caller gets it
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name="zerobus-unity-catalog", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not outcome:
+        raise IngestTimeoutError(f"Unity Catalog gave no answer within {timeout:g} s", table=table)
+    if isinstance(outcome[0], Exception):
+        raise _translated(outcome[0], table) from outcome[0]
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _ask(workspace: Workspace, table: str, timeout: float) -> Mapping[str, Any]:
+    # auth_type and the strategy are named so that DATABRICKS_* variables around us change nothing.
+    common: dict[str, Any] = {
+        "host": workspace.workspace_url,
+        "http_timeout_seconds": max(1.0, timeout / 2),
+        "retry_timeout_seconds": max(1, int(timeout)),
+        "product": "zerobus-orchestration",
+    }
+    credentials = workspace.credentials
+    if isinstance(credentials, ClientCredentials):
+        config = Config(
+            auth_type="oauth-m2m",
+            client_id=credentials.client_id,
+            client_secret=credentials.client_secret,
+            **common,
+        )
+    else:
+        config = Config(credentials_strategy=_federation(credentials), client_id=credentials.client_id, **common)
+    answer = ApiClient(config).do("GET", f"/api/2.1/unity-catalog/tables/{table}")
+    if not isinstance(answer, dict):
+        raise requests.exceptions.InvalidJSONError("the answer of Unity Catalog is no JSON object")
+    return answer
+
+
+def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
+    from databricks.sdk import oidc  # noqa: PLC0415  # younger than the oldest databricks-sdk that we take
+
+    class Supplied(oidc.IdTokenSource):
+        def id_token(self) -> oidc.IdToken:
+            return oidc.IdToken(jwt=credentials.token_supplier())
+
+    def provider(config: Config) -> OAuthCredentialsProvider:
+        endpoints = config.databricks_oidc_endpoints
+        if endpoints is None:
+            raise requests.exceptions.InvalidURL("the workspace names no token endpoint")
+        source = oidc.DatabricksOidcTokenSource(
+            host=config.host,
+            token_endpoint=endpoints.token_endpoint,
+            client_id=credentials.client_id,
+            id_token_source=Supplied(),
+        )
+
+        def headers() -> dict[str, str]:
+            token = source.token()
+            return {"Authorization": f"{token.token_type} {token.access_token}"}
+
+        return OAuthCredentialsProvider(headers, source.token)
+
+    return OauthCredentialsStrategy("zerobus-federation", provider)
+
+
+def _translated(error: Exception, table: str) -> Exception:
+    if isinstance(error, ZerobusIngestError):
+        return error
+    for foreign, ours, advice in _TRANSLATION:
+        if isinstance(error, foreign):
+            return ours(f"{advice} ({type(error).__name__}: {error})", table=table)
+    return error

@@ -1,0 +1,168 @@
+"""From Unity Catalog's ``type_json`` or ``type_text`` to a type.
+
+``type_json`` is Spark's JSON of a StructField, or of a type alone; it is precise and preferred.  ``type_text``
+is Databricks SQL and is read with sqlglot where the JSON is absent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
+
+__all__ = ["MAX_DEPTH", "UnsupportedTypeError", "parse_type_json", "parse_type_text"]
+
+# The same bound as in the SDK's own conversion (schema.rs in SDK 1.10.0).
+MAX_DEPTH = 100
+
+_SPARK_NAMES = {
+    "byte": Kind.TINYINT,
+    "tinyint": Kind.TINYINT,
+    "short": Kind.SMALLINT,
+    "smallint": Kind.SMALLINT,
+    "integer": Kind.INT,
+    "int": Kind.INT,
+    "long": Kind.BIGINT,
+    "bigint": Kind.BIGINT,
+    "float": Kind.FLOAT,
+    "real": Kind.FLOAT,
+    "double": Kind.DOUBLE,
+    "boolean": Kind.BOOLEAN,
+    "binary": Kind.BINARY,
+    "date": Kind.DATE,
+    "timestamp": Kind.TIMESTAMP,
+    "timestamp_ltz": Kind.TIMESTAMP,
+    "timestamp_ntz": Kind.TIMESTAMP_NTZ,
+    "variant": Kind.VARIANT,
+}
+_PARAMETRIC = re.compile(r"(decimal|varchar|char)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
+# Spark keeps VARCHAR and CHAR as "string" and the declared type beside it.
+_CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
+
+
+class UnsupportedTypeError(Exception):
+    """A type that Zerobus does not take; ``args`` are the path inside the column and the type's text."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(path, text)
+        self.path = path
+        self.text = text
+
+
+def parse_type_json(text: str, path: str) -> DataType:
+    """The type that Spark's JSON describes.  Raises UnsupportedTypeError, or ValueError if it is no type JSON."""
+    raw = json.loads(text)
+    if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
+        return _field_type(raw, path, 0)
+    return _from_json(raw, path, 0)
+
+
+def _from_json(raw: Any, path: str, depth: int) -> DataType:
+    if depth > MAX_DEPTH:
+        raise UnsupportedTypeError(path, f"a type nested more than {MAX_DEPTH} deep")
+    if isinstance(raw, str):
+        return _primitive(raw, path)
+    if not isinstance(raw, dict):
+        raise ValueError(f"no type: {raw!r}")  # noqa: TRY004  # what is wrong is the text that this was parsed from
+    tag = raw.get("type")
+    if tag == "array":
+        element = _from_json(raw["elementType"], f"{path}[]", depth + 1)
+        return ArrayType(element, bool(raw.get("containsNull", True)))
+    if tag == "map":
+        key = _from_json(raw["keyType"], f"{path}[key]", depth + 1)
+        value = _from_json(raw["valueType"], f"{path}[value]", depth + 1)
+        return MapType(key, value, bool(raw.get("valueContainsNull", True)))
+    if tag == "struct":
+        fields = [
+            Field(
+                name=member["name"],
+                type=_field_type(member, f"{path}.{member['name']}", depth + 1),
+                nullable=bool(member.get("nullable", True)),
+                position=index,
+                comment=(member.get("metadata") or {}).get("comment"),
+            )
+            for index, member in enumerate(raw["fields"])
+        ]
+        return StructType(tuple(fields))
+    raise UnsupportedTypeError(path, str(tag))
+
+
+def _field_type(member: Mapping[str, Any], path: str, depth: int) -> DataType:
+    declared = (member.get("metadata") or {}).get(_CHAR_VARCHAR)
+    if isinstance(declared, str):
+        return parse_type_text(declared, path)
+    return _from_json(member["type"], path, depth)
+
+
+def _primitive(name: str, path: str) -> DataType:
+    name = name.strip().lower()
+    if name in _SPARK_NAMES:
+        return PrimitiveType(_SPARK_NAMES[name])
+    if name == "string":
+        return StringType()
+    match = _PARAMETRIC.fullmatch(name)
+    if match is None:
+        raise UnsupportedTypeError(path, name)
+    kind, first, second = match.groups()
+    if kind == "decimal":
+        return DecimalType(int(first or 10), int(second or 0))
+    if first is None:
+        raise UnsupportedTypeError(path, name)
+    return StringType(int(first), is_char=kind == "char")
+
+
+def parse_type_text(text: str, path: str) -> DataType:
+    """The type that Databricks SQL text describes.  Raises UnsupportedTypeError, or ValueError for other text."""
+    # sqlglot takes half a second to import and is needed only where type_json is absent.
+    from sqlglot import exp  # noqa: PLC0415
+    from sqlglot.errors import SqlglotError  # noqa: PLC0415
+
+    try:
+        parsed = exp.DataType.build(text, dialect="databricks")
+    except SqlglotError as error:
+        raise ValueError(f"no type: {text!r}") from error
+    return _from_sql(parsed, path, 0)
+
+
+def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    if depth > MAX_DEPTH:
+        raise UnsupportedTypeError(path, f"a type nested more than {MAX_DEPTH} deep")
+    build = _NESTED_SQL.get(parsed.this.name)
+    if build is not None:
+        return build(parsed, path, depth)
+    return _primitive(parsed.sql("databricks"), path)
+
+
+def _array_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    return ArrayType(_from_sql(parsed.expressions[0], f"{path}[]", depth + 1))
+
+
+def _map_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    key, value = parsed.expressions
+    return MapType(_from_sql(key, f"{path}[key]", depth + 1), _from_sql(value, f"{path}[value]", depth + 1))
+
+
+def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
+    fields = []
+    for index, member in enumerate(parsed.expressions):
+        constraints = [type(constraint.kind).__name__ for constraint in member.args.get("constraints") or ()]
+        fields.append(
+            Field(
+                name=member.name,
+                type=_from_sql(member.args["kind"], f"{path}.{member.name}", depth + 1),
+                nullable="NotNullColumnConstraint" not in constraints,
+                position=index,
+            )
+        )
+    return StructType(tuple(fields))
+
+
+_NESTED_SQL: dict[str, Callable[[Any, str, int], DataType]] = {
+    "ARRAY": _array_from_sql,
+    "LIST": _array_from_sql,
+    "MAP": _map_from_sql,
+    "STRUCT": _struct_from_sql,
+}

@@ -1,0 +1,43 @@
+"""Which shapes of types protobuf and Arrow records cannot carry, and why; JSON records carry them all.
+
+The rules are those of the SDK's own conversion (schema.rs in SDK 1.10.0), by which the service reads both formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+
+__all__ = ["arrow_limits", "protobuf_limits"]
+
+_NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
+
+
+def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
+    """One sentence per place that protobuf records cannot carry."""
+    for field in fields:
+        yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
+
+
+def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
+    """One sentence per place that Arrow records cannot carry."""
+    for field in fields:
+        yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
+
+
+def _type_limits(kind: DataType, path: str, no_keys: tuple[Kind, ...]) -> Iterator[str]:
+    if isinstance(kind, StructType):
+        for field in kind.fields:
+            yield from _type_limits(field.type, f"{path}.{field.name}", no_keys)
+    elif isinstance(kind, ArrayType):
+        if isinstance(kind.element, ArrayType | MapType):
+            yield f"{path} is {kind}, an array of {'arrays' if isinstance(kind.element, ArrayType) else 'maps'}"
+        yield from _type_limits(kind.element, f"{path}[]", no_keys)
+    elif isinstance(kind, MapType):
+        is_scalar_key = not isinstance(kind.key, StructType | ArrayType | MapType)
+        if not is_scalar_key or (isinstance(kind.key, PrimitiveType) and kind.key.kind in no_keys):
+            yield f"{path} is {kind}, a map with {kind.key} keys"
+        if isinstance(kind.value, ArrayType | MapType):
+            yield f"{path} is {kind}, a map of {'arrays' if isinstance(kind.value, ArrayType) else 'maps'}"
+        yield from _type_limits(kind.value, f"{path}[value]", no_keys)

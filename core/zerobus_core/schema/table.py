@@ -1,0 +1,184 @@
+"""The columns of one table, as Unity Catalog has them: the value that everything else is derived from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError, SchemaError
+from .parse import UnsupportedTypeError, parse_type_json, parse_type_text
+from .shapes import protobuf_limits
+from .types import ArrayType, DataType, Field, MapType, StructType
+
+if TYPE_CHECKING:
+    from ..workspace import Workspace
+
+__all__ = ["MAX_COLUMNS", "TableSchema", "checked_table_name"]
+
+# Quotas page of the service; it counts the columns of the table.
+MAX_COLUMNS = 2_000
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_]+")
+# ASCII letters, digits and underscore (docs); a leading digit is refused by the SDK's conversion (schema.rs).
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TABLE_TYPES = ("MANAGED", "STREAMING_TABLE")
+
+
+def checked_table_name(table: object) -> str:
+    """The name, if it is catalog.schema.table.  Raises ConfigurationError that shows the right form."""
+    if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
+        return table
+    raise ConfigurationError(
+        f"{table!r} is no full table name; expected catalog.schema.table of ASCII letters, digits and _, "
+        "for example main.default.flights"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSchema:
+    """The columns of a table, in order; a value that compares, hashes and pickles.
+
+    ``table`` is the full name, ``columns`` are sorted by position.  Comments take no part in comparisons.
+    """
+
+    table: str
+    columns: tuple[Field, ...]
+
+    @classmethod
+    def fetch(cls, workspace: Workspace, table: str, *, timeout: float = 30.0, max_age: float = 60.0) -> TableSchema:
+        """Ask Unity Catalog for the table; blocks for at most ``timeout`` seconds.
+
+        An answer younger than ``max_age`` seconds that this process got for the same workspace, credentials and
+        table is given again; 0 always asks.  Raises ConfigurationError for a malformed name, SchemaError for a
+        table that Zerobus cannot take, and the service's answers as AuthenticationError, PermissionDeniedError,
+        TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
+        """
+        # databricks-sdk takes most of a second to import, and whoever brings a schema never needs it.
+        from .fetch import fetch_table_info  # noqa: PLC0415
+
+        info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age)
+        return cls.from_table_info(info, table=table)
+
+    @classmethod
+    def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
+        """From Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``, as JSON types.
+
+        Raises SchemaError that names every reason for which Zerobus does not take the table.
+        """
+        table = table or str(info.get("full_name") or "")
+        problems = _table_problems(info)
+        columns: list[Field] = []
+        for index, column in enumerate(info.get("columns") or ()):
+            try:
+                columns.append(_column(column, index))
+            except UnsupportedTypeError as error:
+                problems.append(f"column {error.path} is {error.text.upper()}, a type that Zerobus does not take")
+            except (KeyError, TypeError, ValueError) as error:
+                problems.append(f"the type of column {column.get('name')} cannot be read: {error}")
+        columns.sort(key=lambda column: column.position)
+        problems += _name_problems(columns, "")
+        if len({column.position for column in columns}) < len(columns):
+            problems.append("two columns have the same position")
+        if len(info.get("columns") or ()) > MAX_COLUMNS:
+            problems.append(f"it has {len(info['columns'])} columns, and Zerobus takes {MAX_COLUMNS}")
+        if problems:
+            raise SchemaError("Zerobus cannot take this table: " + "; ".join(problems), table=table or None)
+        return cls(table=table, columns=tuple(columns))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies names, types, order, positions and nullability of the columns; the table's name is no part."""
+        shape = json.dumps([_shape_field(column) for column in self.columns], separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(shape.encode()).hexdigest()
+
+    def descriptor_proto(self) -> bytes:
+        """A serialized FileDescriptorProto whose first message is the table's row.
+
+        This is what the SDK's ``TableProperties`` takes; it sends the first message and nothing beside it.
+        Raises SchemaError where protobuf records cannot carry a column.
+        """
+        from .protobuf import file_descriptor  # noqa: PLC0415  # protobuf is imported for protobuf only
+
+        limits = list(protobuf_limits(self.columns))
+        if limits:
+            raise SchemaError(
+                'protobuf records cannot carry this table; use record_format="json": ' + "; ".join(limits),
+                table=self.table,
+            )
+        return file_descriptor(self.table, self.columns).SerializeToString(deterministic=True)
+
+
+def _table_problems(info: Mapping[str, Any]) -> list[str]:
+    problems = []
+    table_type = str(info.get("table_type") or "MANAGED")
+    if table_type not in _TABLE_TYPES:
+        what = table_type.lower().replace("_", " ")
+        problems.append(f"it is of type {what}, and only managed tables and streaming tables are taken")
+    data_format = str(info.get("data_source_format") or "DELTA")
+    if data_format != "DELTA" and "VIEW" not in table_type:
+        problems.append(f"its format is {data_format}, and only DELTA is taken")
+    if not info.get("columns"):
+        problems.append("Unity Catalog shows no columns of it")
+    return problems
+
+
+def _column(column: Mapping[str, Any], index: int) -> Field:
+    name = str(column["name"])
+    type_json, type_text = column.get("type_json"), column.get("type_text")
+    if type_json and type_json != "{}":
+        kind = parse_type_json(type_json, name)
+    elif type_text:
+        kind = parse_type_text(type_text, name)
+    else:
+        raise ValueError("neither type_json nor type_text is given")
+    position = column.get("position")
+    return Field(
+        name=name,
+        type=kind,
+        nullable=column.get("nullable") is not False,
+        position=index if position is None else int(position),
+        comment=column.get("comment") or None,
+    )
+
+
+def _name_problems(fields: Sequence[Field], prefix: str) -> list[str]:
+    problems = []
+    seen: set[str] = set()
+    for field in fields:
+        path = f"{prefix}{field.name}"
+        if not _COLUMN_NAME.fullmatch(field.name):
+            problems.append(
+                f"the name {path!r} is not taken: only ASCII letters, digits and _ are, and no digit at the start"
+            )
+        if field.name.lower() in seen:
+            problems.append(f"the name {path!r} stands twice")
+        seen.add(field.name.lower())
+        problems += _nested_name_problems(field.type, path)
+    return problems
+
+
+def _nested_name_problems(kind: DataType, path: str) -> list[str]:
+    if isinstance(kind, StructType):
+        return _name_problems(kind.fields, f"{path}.")
+    if isinstance(kind, ArrayType):
+        return _nested_name_problems(kind.element, f"{path}[]")
+    if isinstance(kind, MapType):
+        return _nested_name_problems(kind.key, f"{path}[key]") + _nested_name_problems(kind.value, f"{path}[value]")
+    return []
+
+
+def _shape_field(field: Field) -> list[Any]:
+    return [field.name, field.position, field.nullable, _shape(field.type)]
+
+
+def _shape(kind: DataType) -> Any:
+    if isinstance(kind, StructType):
+        return ["STRUCT", [_shape_field(field) for field in kind.fields]]
+    if isinstance(kind, ArrayType):
+        return ["ARRAY", kind.contains_null, _shape(kind.element)]
+    if isinstance(kind, MapType):
+        return ["MAP", kind.value_contains_null, _shape(kind.key), _shape(kind.value)]
+    return str(kind)

@@ -1,0 +1,126 @@
+"""The types of a Delta table's columns, as a small frozen tree.
+
+A type prints as Databricks SQL: ``str(ArrayType(element=...))`` is ``ARRAY<INT>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+__all__ = [
+    "ArrayType",
+    "DataType",
+    "DecimalType",
+    "Field",
+    "Kind",
+    "MapType",
+    "PrimitiveType",
+    "StringType",
+    "StructType",
+]
+
+
+class Kind(Enum):
+    """Types without parameters; the value is the Databricks SQL name."""
+
+    TINYINT = "TINYINT"
+    SMALLINT = "SMALLINT"
+    INT = "INT"
+    BIGINT = "BIGINT"
+    FLOAT = "FLOAT"
+    DOUBLE = "DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    BINARY = "BINARY"
+    DATE = "DATE"
+    TIMESTAMP = "TIMESTAMP"
+    TIMESTAMP_NTZ = "TIMESTAMP_NTZ"
+    VARIANT = "VARIANT"
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveType:
+    """A type without parameters."""
+
+    kind: Kind
+
+    def __str__(self) -> str:
+        return self.kind.value
+
+
+@dataclass(frozen=True, slots=True)
+class StringType:
+    """STRING, or VARCHAR(n) and CHAR(n), whose ``length`` counts characters."""
+
+    length: int | None = None
+    is_char: bool = False
+
+    def __str__(self) -> str:
+        if self.length is None:
+            return "STRING"
+        return f"{'CHAR' if self.is_char else 'VARCHAR'}({self.length})"
+
+
+@dataclass(frozen=True, slots=True)
+class DecimalType:
+    """DECIMAL(precision, scale): ``precision`` digits in all, ``scale`` of them after the point."""
+
+    precision: int
+    scale: int
+
+    def __str__(self) -> str:
+        return f"DECIMAL({self.precision},{self.scale})"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """ARRAY of one element type."""
+
+    element: DataType
+    contains_null: bool = True
+
+    def __str__(self) -> str:
+        return f"ARRAY<{self.element}>"
+
+
+@dataclass(frozen=True, slots=True)
+class MapType:
+    """MAP from keys, which are never null, to values."""
+
+    key: DataType
+    value: DataType
+    value_contains_null: bool = True
+
+    def __str__(self) -> str:
+        return f"MAP<{self.key}, {self.value}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named member of a struct, or a column of a table.
+
+    ``position`` is 0-based; columns keep the gaps that dropped columns leave.
+    """
+
+    name: str
+    type: DataType
+    nullable: bool = True
+    position: int = 0
+    comment: str | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}{'' if self.nullable else ' NOT NULL'}"
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """STRUCT of named fields, in order."""
+
+    fields: tuple[Field, ...]
+
+    def __str__(self) -> str:
+        return f"STRUCT<{', '.join(map(str, self.fields))}>"
+
+
+DataType: TypeAlias = PrimitiveType | StringType | DecimalType | ArrayType | MapType | StructType
