@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
 from .parse import UnsupportedTypeError, parse_type_json, parse_type_text
-from .shapes import protobuf_limits
+from .shapes import arrow_limits, protobuf_limits
+from .spark import create_table_sql, table_info
 from .types import ArrayType, DataType, Field, MapType, StructType
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
     from ..workspace import Workspace
 
 __all__ = ["MAX_COLUMNS", "TableSchema", "checked_table_name"]
@@ -100,15 +104,52 @@ class TableSchema:
         This is what the SDK's ``TableProperties`` takes; it sends the first message and nothing beside it.
         Raises SchemaError where protobuf records cannot carry a column.
         """
+        return self._proto_file().SerializeToString(deterministic=True)
+
+    def to_proto(self) -> str:
+        """The text of a ``.proto`` file; compiled by protoc, it reads and writes what ``descriptor_proto`` describes.
+
+        Raises SchemaError where protobuf records cannot carry a column.
+        """
+        from .proto_text import proto_text  # noqa: PLC0415  # protobuf is imported for protobuf only
+
+        return proto_text(self._proto_file(), self.table, self.columns)
+
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of Arrow record batches for the table, as the service has it.
+
+        Raises SchemaError where Arrow records cannot carry a column, and ConfigurationError without pyarrow.
+        """
+        self._refuse_limits("Arrow", arrow_limits(self.columns))
+        try:
+            from .arrow import arrow_schema  # noqa: PLC0415  # pyarrow is an extra, and imported for Arrow only
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                "Arrow needs pyarrow: pip install 'zerobus-orchestration[arrow]'", table=self.table
+            ) from error
+        return arrow_schema(self.columns)
+
+    def to_sql(self) -> str:
+        """A CREATE TABLE statement in Databricks SQL that makes a table of this shape."""
+        return create_table_sql(self.table, self.columns)
+
+    def to_json(self) -> str:
+        """JSON in the form of Unity Catalog's answer, with the fingerprint; ``from_table_info`` reads it back."""
+        return json.dumps(table_info(self.table, self.fingerprint, self.columns), indent=2, ensure_ascii=False) + "\n"
+
+    def _proto_file(self) -> FileDescriptorProto:
         from .protobuf import file_descriptor  # noqa: PLC0415  # protobuf is imported for protobuf only
 
-        limits = list(protobuf_limits(self.columns))
-        if limits:
+        self._refuse_limits("protobuf", protobuf_limits(self.columns))
+        return file_descriptor(self.table, self.columns)
+
+    def _refuse_limits(self, record_format: str, limits: Iterable[str]) -> None:
+        reasons = "; ".join(limits)
+        if reasons:
             raise SchemaError(
-                'protobuf records cannot carry this table; use record_format="json": ' + "; ".join(limits),
+                f'{record_format} records cannot carry this table, use record_format="json": {reasons}',
                 table=self.table,
             )
-        return file_descriptor(self.table, self.columns).SerializeToString(deterministic=True)
 
 
 def _table_problems(info: Mapping[str, Any]) -> list[str]:

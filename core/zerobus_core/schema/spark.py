@@ -1,0 +1,80 @@
+"""A schema as Databricks SQL and as the JSON that Spark and Unity Catalog use; both can be read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+
+__all__ = ["create_table_sql", "table_info"]
+
+_SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer", Kind.BIGINT: "long"}
+
+
+def create_table_sql(table: str, columns: Sequence[Field]) -> str:
+    """A CREATE TABLE statement in Databricks SQL."""
+    name = ".".join(f"`{part}`" for part in table.split("."))
+    lines = ",\n".join(f"  {_sql_member(column, ' ')}" for column in columns)
+    return f"CREATE TABLE {name} (\n{lines}\n)\n"
+
+
+def _sql_member(field: Field, separator: str) -> str:
+    not_null = "" if field.nullable else " NOT NULL"
+    comment = ""
+    if field.comment:
+        escaped = field.comment.replace("\\", "\\\\").replace("'", "\\'")
+        comment = f" COMMENT '{escaped}'"
+    return f"`{field.name}`{separator}{_sql_type(field.type)}{not_null}{comment}"
+
+
+def _sql_type(kind: DataType) -> str:
+    if isinstance(kind, StructType):
+        return f"STRUCT<{', '.join(_sql_member(field, ': ') for field in kind.fields)}>"
+    if isinstance(kind, ArrayType):
+        return f"ARRAY<{_sql_type(kind.element)}>"
+    if isinstance(kind, MapType):
+        return f"MAP<{_sql_type(kind.key)}, {_sql_type(kind.value)}>"
+    return str(kind)
+
+
+def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:
+    """In the form of Unity Catalog's own answer, as far as a schema goes."""
+    return {
+        "full_name": table,
+        "fingerprint": fingerprint,
+        "columns": [
+            {
+                "name": column.name,
+                "position": column.position,
+                "nullable": column.nullable,
+                "comment": column.comment,
+                "type_text": str(column.type),
+                "type_json": json.dumps(_spark_field(column), separators=(",", ":")),
+            }
+            for column in columns
+        ],
+    }
+
+
+def _spark_field(field: Field) -> dict[str, Any]:
+    metadata = {"comment": field.comment} if field.comment else {}
+    return {"name": field.name, "type": _spark_type(field.type), "nullable": field.nullable, "metadata": metadata}
+
+
+def _spark_type(kind: DataType) -> Any:
+    if isinstance(kind, StructType):
+        return {"type": "struct", "fields": [_spark_field(field) for field in kind.fields]}
+    if isinstance(kind, ArrayType):
+        return {"type": "array", "elementType": _spark_type(kind.element), "containsNull": kind.contains_null}
+    if isinstance(kind, MapType):
+        return {
+            "type": "map",
+            "keyType": _spark_type(kind.key),
+            "valueType": _spark_type(kind.value),
+            "valueContainsNull": kind.value_contains_null,
+        }
+    if isinstance(kind, PrimitiveType):
+        return _SPARK_NAMES.get(kind.kind, kind.kind.value.lower())
+    return str(kind).lower()
