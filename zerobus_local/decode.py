@@ -1,0 +1,68 @@
+"""From the records of a request to one Arrow batch of the table's own schema, or a refusal that names record and field.
+
+A decoder is built once per stream from what the stream was opened with, which is where the schemas are compared.
+It keeps no state between calls, so that the records of several requests can be decoded together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from .decode_columns import RefusedRecordError
+
+if TYPE_CHECKING:
+    from .model import Table
+
+__all__ = ["MAX_RECORDS", "MAX_RECORD_BYTES", "Decoder", "RefusedRecordError", "TableShape", "check_sizes"]
+
+# docs: zerobus-quotas, "Record size 10 MB"
+MAX_RECORD_BYTES = 10 * 1024 * 1024
+# third party: the Telegraf output calls 100,000 rows a cap of the server
+MAX_RECORDS = 100_000
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """A table's columns at the moment a stream opened, in the forms that decoding needs."""
+
+    table: str
+    schema: pa.Schema
+    types: dict[str, Any]
+    # Batches carry no NOT NULL marks: the checks are done, and Arrow would refuse to build some arrays with them.
+    open_schema: pa.Schema = field(init=False)
+
+    def __post_init__(self) -> None:
+        opened = pa.schema([pa.field(f.name, f.type, True) for f in self.schema])
+        object.__setattr__(self, "open_schema", opened)
+
+    @classmethod
+    def of(cls, table: Table) -> TableShape:
+        """The shape of a catalog table; the columns' own NOT NULL is what counts."""
+        nullable = {column.name: column.nullable for column in table.columns}
+        schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
+        return cls(table.full_name, schema, {column.name: column.type for column in table.columns})
+
+    @property
+    def required(self) -> list[str]:
+        """The names of the NOT NULL columns."""
+        return [f.name for f in self.schema if not f.nullable]
+
+
+class Decoder(Protocol):
+    """Turns records into a batch of ``shape.open_schema``, or raises RefusedRecordError: then none is to be stored."""
+
+    def decode(self, records: list[bytes]) -> pa.RecordBatch:
+        """One row per record, in order."""
+
+
+def check_sizes(records: list[bytes]) -> None:
+    """Refuse a record that is larger than the service takes."""
+    if not records:
+        return
+    largest = max(map(len, records))
+    if largest > MAX_RECORD_BYTES:
+        index = next(i for i, record in enumerate(records) if len(record) > MAX_RECORD_BYTES)
+        raise RefusedRecordError(index, None, f"{largest} bytes; a record holds at most {MAX_RECORD_BYTES} bytes")

@@ -1,0 +1,224 @@
+"""Faults on a switch: rules that say what goes wrong, for whom and when; and a log of what really went wrong.
+
+A rule is plain data, the same from Python, JSON, the command line and HTTP::
+
+    {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
+    {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
+
+``ACTIONS`` lists the actions with the parameters of each.  Which streams and messages a rule means:
+
+* ``table``: full name or glob; left out, every table.
+* ``stream``: a number or a list of numbers.  Streams are counted per table from 1, from the moment the rule was added.
+* ``message``: an offset or a list of offsets of the connection, from 0.  Left out, every message.
+* ``probability`` and ``seed``: strike by chance.  The chance of one stream and message depends on the seed and on these
+  two numbers only, so that it does not depend on timing.
+* ``times``: strike at most so often.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from .wire_status import status_code
+
+__all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
+
+# action -> the parameters it takes beside those that say when
+ACTIONS: Final[dict[str, frozenset[str]]] = {
+    "refuse_open": frozenset({"status", "text"}),
+    "delay_open": frozenset({"seconds"}),
+    "hang_open": frozenset(),
+    "delay_ack": frozenset({"seconds"}),
+    "withhold_ack": frozenset(),
+    "cut": frozenset({"at"}),
+    "fail": frozenset({"at", "status", "text"}),
+}
+CUT_POINTS: Final = frozenset({"before_commit", "after_commit"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One fault.  ValueError, when built, for an action, a status or a parameter that there is not."""
+
+    action: str
+    table: str = "*"
+    stream: tuple[int, ...] | None = None
+    message: tuple[int, ...] | None = None
+    probability: float = 1.0
+    seed: int = 0
+    times: int | None = None
+    status: str = "UNAVAILABLE"
+    text: str = "injected fault"
+    seconds: float = 0.0
+    at: str = "before_commit"
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise ValueError(f"unknown fault {self.action!r}; there are {', '.join(sorted(ACTIONS))}")
+        for name in ("stream", "message"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _numbers(name, value))
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability {self.probability} is not between 0 and 1")
+        if self.seconds < 0:
+            raise ValueError(f"seconds {self.seconds} is negative")
+        if self.at not in CUT_POINTS:
+            raise ValueError(f"at {self.at!r} is not one of {', '.join(sorted(CUT_POINTS))}")
+        status_code(self.status)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Rule:
+        """A rule from plain data; ValueError names what is not known or missing."""
+        if "action" not in data:
+            raise ValueError(f"a fault needs an action: {', '.join(sorted(ACTIONS))}")
+        conditions = {"action", "table", "stream", "message", "probability", "seed", "times"}
+        allowed = conditions | ACTIONS.get(str(data["action"]), frozenset())
+        unknown = sorted(set(data) - allowed)
+        if unknown and data["action"] in ACTIONS:
+            raise ValueError(
+                f"fault {data['action']} takes no {', '.join(unknown)}; it takes {', '.join(sorted(allowed))}"
+            )
+        return cls(**data)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: the action, and whatever differs from the defaults."""
+        data = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...]:
+    items = [value] if isinstance(value, int) else value
+    if not isinstance(items, Iterable) or isinstance(items, str):
+        raise ValueError(f"{name} {value!r} is no number and no list of numbers")  # noqa: TRY004  # data, not code
+    numbers = tuple(items)
+    if not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
+        raise ValueError(f"{name} {value!r} holds something that is no whole number")
+    return numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """One fault that happened: which rule, where, and when (seconds since the epoch)."""
+
+    rule: int
+    action: str
+    table: str
+    stream: int | None
+    message: int | None
+    at: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass
+class _Active:
+    rule: Rule
+    base: Counter[str]
+    strikes: int = 0
+
+
+@dataclass
+class _State:
+    next_id: int = 1
+    active: dict[int, _Active] = field(default_factory=dict)
+    opened: Counter[str] = field(default_factory=Counter)
+    log: list[Injection] = field(default_factory=list)
+
+
+class Faults:
+    """The rules that are on, and the log.  Thread-safe."""
+
+    def __init__(self, rules: Iterable[Rule | Mapping[str, Any]] = ()) -> None:
+        self._lock = threading.Lock()
+        self._state = _State()  # guarded by _lock
+        # Read without the lock: lets a server without faults skip them at the cost of one attribute.
+        self.any = False
+        for rule in rules:
+            self.add(rule)
+
+    def add(self, rule: Rule | Mapping[str, Any] | None = None, /, **parameters: Any) -> int:
+        """Switch a fault on; returns its number.  ``add(action="cut", message=3)`` is the short form."""
+        if rule is None:
+            rule = parameters
+        if not isinstance(rule, Rule):
+            rule = Rule.from_dict(rule)
+        with self._lock:
+            number = self._state.next_id
+            self._state.next_id += 1
+            self._state.active[number] = _Active(rule, Counter(self._state.opened))
+            self.any = True
+        return number
+
+    def remove(self, number: int) -> bool:
+        """Switch one fault off; whether it was on."""
+        with self._lock:
+            found = self._state.active.pop(number, None) is not None
+            self.any = bool(self._state.active)
+        return found
+
+    def clear(self) -> None:
+        """Switch all faults off; the log stays."""
+        with self._lock:
+            self._state.active.clear()
+            self.any = False
+
+    def list(self) -> dict[int, Rule]:
+        """The rules that are on, by number."""
+        with self._lock:
+            return {number: active.rule for number, active in self._state.active.items()}
+
+    def log(self) -> tuple[Injection, ...]:
+        """What was injected since the start, in order."""
+        with self._lock:
+            return tuple(self._state.log)
+
+    def count_stream(self, table: str) -> int:
+        """Called once for each stream that asks to be opened; returns its number for ``strike``."""
+        with self._lock:
+            self._state.opened[table] += 1
+            return self._state.opened[table]
+
+    def strike(
+        self, action: str, table: str, stream: int | None = None, message: int | None = None, at: str | None = None
+    ) -> Rule | None:
+        """The rule by which ``action`` has to happen here and now, and log it; None to go on."""
+        if not self.any:
+            return None
+        with self._lock:
+            for number, active in self._state.active.items():
+                rule = active.rule
+                if rule.action != action or (at is not None and rule.at != at):
+                    continue
+                if not _meets(active, table, stream, message):
+                    continue
+                active.strikes += 1
+                self._state.log.append(
+                    Injection(rule=number, action=action, table=table, stream=stream, message=message, at=time.time())
+                )
+                return rule
+        return None
+
+
+def _meets(active: _Active, table: str, stream: int | None, message: int | None) -> bool:
+    rule = active.rule
+    if rule.times is not None and active.strikes >= rule.times:
+        return False
+    if not fnmatchcase(table, rule.table):
+        return False
+    nth = None if stream is None else stream - active.base[table]
+    if rule.stream is not None and nth not in rule.stream:
+        return False
+    if rule.message is not None and message not in rule.message:
+        return False
+    # A string seeds through SHA-512 and so the same in every process, unlike a hash of a tuple.
+    return rule.probability >= 1 or random.Random(f"{rule.seed}/{table}/{nth}/{message}").random() < rule.probability  # noqa: S311  # chance, not secrets

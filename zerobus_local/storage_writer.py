@@ -1,0 +1,143 @@
+"""The one thread that writes one Delta table, and the bound on what waits for all of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from .errors import UnknownTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .catalog import Catalog
+    from .model import Table
+
+__all__ = ["Append", "Budget", "TableWriter"]
+
+_log = logging.getLogger("zerobus_local")
+_COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Rows that wait for a commit, and whom to tell."""
+
+    batch: pa.RecordBatch
+    done: Callable[[int | Exception], None]
+
+
+class Budget:
+    """A bound on bytes in flight.  One taker is always let through when nothing is in flight, however much it takes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0  # guarded by _changed
+        self._changed = threading.Condition()
+
+    def take(self, nbytes: int) -> None:
+        """Block until the bytes fit."""
+        with self._changed:
+            while self._used and self._used + nbytes > self._limit:
+                self._changed.wait()
+            self._used += nbytes
+
+    def give(self, nbytes: int) -> None:
+        """Return bytes that were taken."""
+        with self._changed:
+            self._used -= nbytes
+            self._changed.notify_all()
+
+
+class TableWriter(threading.Thread):
+    """Collects appends for ``commit_delay`` seconds from the first one on, then commits them together."""
+
+    def __init__(self, table: Table, catalog: Catalog, *, commit_delay: float, budget: Budget) -> None:
+        super().__init__(name=f"zerobus-local-writer {table.full_name}", daemon=True)
+        self._table = table
+        self._catalog = catalog
+        self._delay = commit_delay
+        self._budget = budget
+        self._delta: DeltaTable | None = None
+        # guards the fields below
+        self._changed = threading.Condition()
+        self._waiting: list[Append] = []
+        self._waiting_bytes = 0
+        self._closing = False
+
+    def put(self, append: Append) -> None:
+        """Queue rows for the next commit."""
+        with self._changed:
+            if self._closing:
+                raise RuntimeError(f"the writer of {self._table.full_name} is closed")
+            self._waiting.append(append)
+            self._waiting_bytes += append.batch.nbytes
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Commit what is waiting, then end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Commit until closed."""
+        while group := self._next_group():
+            self._commit(group)
+
+    def _next_group(self) -> list[Append]:
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            due = time.monotonic() + self._delay
+            while not self._closing and self._waiting_bytes < _COMMIT_BYTES:
+                left = due - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            group, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            return group
+
+    def _commit(self, group: list[Append]) -> None:
+        outcome: int | Exception
+        try:
+            outcome = self._write([append.batch for append in group])
+        except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be told
+            _log.warning("commit into %s failed: %s", self._table.full_name, error)
+            self._delta = None
+            outcome = error
+        for append in group:
+            self._budget.give(append.batch.nbytes)
+            append.done(outcome)
+
+    def _write(self, batches: list[pa.RecordBatch]) -> int:
+        with self._catalog.table_lock(self._table.table_id):
+            current = self._catalog.table(self._table.full_name)
+            if current.table_id != self._table.table_id:
+                raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
+            if self._delta is None:
+                self._delta = DeltaTable(self._table.path)
+            rows = _widened(batches, current)
+            if rows.num_rows:
+                write_deltalake(self._delta, rows, mode="append")
+            return int(self._delta.version())
+
+
+def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
+    """One table of the present schema: columns that were added while the rows were under way are NULL in them."""
+    schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema])
+    aligned = []
+    for batch in batches:
+        present = {field.name for field in batch.schema}
+        columns = [
+            batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
+            for field in schema
+        ]
+        aligned.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return pa.Table.from_batches(aligned, schema=schema)

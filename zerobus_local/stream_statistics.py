@@ -1,0 +1,132 @@
+"""What is going on: every stream that is open or was lately, as frozen snapshots."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["StreamRecord", "StreamStatistics", "Streams"]
+
+_KEPT_CLOSED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatistics:
+    """One stream at one moment.  Times are seconds since the epoch, latencies seconds."""
+
+    stream_id: str
+    table: str
+    #: how many streams asked to be opened on this table before this one, plus one
+    number: int
+    #: "grpc" or "flight"
+    protocol: str
+    #: "protobuf", "json", "avro" or "arrow"
+    record_format: str
+    #: the client's user-agent header
+    client: str
+    opened_at: float
+    #: None while the stream is open
+    closed_at: float | None
+    rows_received: int
+    rows_acknowledged: int
+    bytes_received: int
+    #: of the last acknowledgement: from the request's arrival in the decoder to the acknowledgement
+    ack_latency: float | None
+    #: how the stream ended, if not well
+    error: str | None
+
+    @property
+    def rows_unacknowledged(self) -> int:
+        """Rows that were received and not acknowledged yet."""
+        return self.rows_received - self.rows_acknowledged
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"rows_unacknowledged": self.rows_unacknowledged}
+
+
+class StreamRecord:
+    """The moving part behind a StreamStatistics; written by the stream's thread only."""
+
+    def __init__(self, **identity: Any) -> None:
+        self.number: int = identity["number"]
+        self._identity = identity
+        self._opened_at = time.time()
+        self._closed_at: float | None = None
+        self._rows_received = 0
+        self._rows_acknowledged = 0
+        self._bytes = 0
+        self._latency: float | None = None
+        self._error: str | None = None
+
+    def received(self, rows_so_far: int, nbytes: int) -> None:
+        """Rows since the stream was opened, and bytes more."""
+        self._rows_received = rows_so_far
+        self._bytes += nbytes
+
+    def acknowledged(self, rows_so_far: int, received_at: float) -> None:
+        """Rows since the stream was opened; ``received_at`` is of the monotonic clock."""
+        self._rows_acknowledged = rows_so_far
+        self._latency = time.monotonic() - received_at
+
+    def closed(self, error: str | None) -> None:
+        """The stream is over."""
+        self._closed_at = time.time()
+        self._error = error
+
+    def statistics(self) -> StreamStatistics:
+        """A snapshot."""
+        return StreamStatistics(
+            **self._identity,
+            opened_at=self._opened_at,
+            closed_at=self._closed_at,
+            rows_received=self._rows_received,
+            rows_acknowledged=self._rows_acknowledged,
+            bytes_received=self._bytes,
+            ack_latency=self._latency,
+            error=self._error,
+        )
+
+
+class Streams:
+    """The open streams, the last closed ones, and why streams were refused.  Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the fields below
+        self._open: dict[str, StreamRecord] = {}
+        self._closed: deque[StreamRecord] = deque(maxlen=_KEPT_CLOSED)
+        self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
+
+    def opened(self, **identity: Any) -> StreamRecord:
+        """A new stream; the keywords are those fields of StreamStatistics that do not change."""
+        record = StreamRecord(**identity)
+        with self._lock:
+            self._open[identity["stream_id"]] = record
+        return record
+
+    def closed(self, stream_id: str, error: str | None) -> None:
+        """The stream is over."""
+        with self._lock:
+            record = self._open.pop(stream_id, None)
+            if record is not None:
+                record.closed(error)
+                self._closed.append(record)
+
+    def failed(self, table: str, error: str) -> None:
+        """Keep an error for the page: a stream that was refused or ended badly."""
+        with self._lock:
+            self._errors.append({"at": time.time(), "table": table, "error": error})
+
+    def statistics(self) -> tuple[StreamStatistics, ...]:
+        """Open streams first, then the last closed ones, newest first."""
+        with self._lock:
+            records = [*self._open.values(), *reversed(self._closed)]
+        return tuple(record.statistics() for record in records)
+
+    def errors(self) -> tuple[dict[str, Any], ...]:
+        """The last errors, newest first, each with ``at``, ``table`` and ``error``."""
+        with self._lock:
+            return tuple(reversed(self._errors))
