@@ -1,18 +1,54 @@
 """Deliver rows to Databricks Delta tables through Zerobus Ingest, and know that they are durable."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import ZerobusIngestError
 from .options import IngestOptions
 from .receipt import Progress, Receipt
-from .schema import TableSchema
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
 
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
+    from .manager import StreamManager
+    from .push import ingest
+    from .schema import TableSchema
+
 __all__ = [
+    "Checkpoint",
+    "CheckpointStore",
     "ClientCredentials",
     "FederatedCredentials",
+    "FileCheckpointStore",
     "IngestOptions",
     "Progress",
     "Receipt",
+    "StreamManager",
     "TableSchema",
     "Workspace",
     "ZerobusIngestError",
+    "ingest",
 ]
+
+# Orchestrators import this package in every process that parses a DAG; what only a delivery needs comes with it.
+_LAZY = {
+    "Checkpoint": "checkpoint",
+    "CheckpointStore": "checkpoint",
+    "FileCheckpointStore": "checkpoint",
+    "StreamManager": "manager",
+    "TableSchema": "schema",
+    "ingest": "push",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("zerobus-orchestration")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return value

@@ -6,6 +6,7 @@ positions, so that an acknowledged batch is a row range and nothing else has to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -51,6 +52,18 @@ class Batch:
     def stop_row(self) -> int:
         """The position after the last row."""
         return self.first_row + self.rows
+
+    def parts(self) -> list[Batch]:
+        """The same rows in about ``sqrt(rows)`` batches: two rounds of that lead from a batch to a single row."""
+        size = math.isqrt(self.rows - 1) + 1
+        parts = []
+        for start in range(0, self.rows, size):
+            rows = min(size, self.rows - start)
+            payload = self.payload[start : start + rows]
+            # Which of the bytes are whose is not known any more; the sum over the parts stays the same.
+            nbytes = self.nbytes * (start + rows) // self.rows - self.nbytes * start // self.rows
+            parts.append(Batch(self.first_row + start, rows, nbytes, payload))
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

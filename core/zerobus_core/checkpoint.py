@@ -303,7 +303,7 @@ class FileCheckpointStore:
             raise self._failed("delete", error) from error
 
     def _filesystem(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs  # noqa: PLC0415  # costs 30 ms that `import zerobus_core` need not pay
+        from fsspec.core import url_to_fs
 
         try:
             fs, path = url_to_fs(self.uri)

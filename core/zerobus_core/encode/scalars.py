@@ -206,7 +206,7 @@ def _binary(value: Any) -> bytes:
 
 def _base64(value: Any) -> str:
     # The service documents no JSON form of BINARY; base64 is what protobuf's own JSON mapping and Spark use.
-    from base64 import b64encode  # noqa: PLC0415  # rarely needed
+    from base64 import b64encode
 
     return b64encode(_binary(value)).decode()
 

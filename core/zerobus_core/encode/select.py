@@ -29,16 +29,16 @@ def encoder_for(
     record_format, reason = _chosen_format(schema, options, is_arrow)
     if record_format == "arrow" or is_arrow:
         # pyarrow is imported for Arrow only
-        from .arrow import arrow_encoder  # type: ignore[import-not-found]  # noqa: PLC0415
+        from .arrow import arrow_encoder  # type: ignore[import-not-found]
 
         return arrow_encoder(  # type: ignore[no-any-return]
             schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery
         )
     if record_format == "json":
-        from .json import JsonEncoder  # noqa: PLC0415
+        from .json import JsonEncoder
 
         return JsonEncoder(schema, options, reason=reason, delivery_id=delivery)
-    from .protobuf import ProtobufEncoder  # noqa: PLC0415  # protobuf is imported for protobuf only
+    from .protobuf import ProtobufEncoder
 
     return ProtobufEncoder(schema, options, reason=reason, delivery_id=delivery)
 

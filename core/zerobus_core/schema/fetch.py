@@ -138,7 +138,7 @@ def _ask(workspace: Workspace, table: str, timeout: float) -> Mapping[str, Any]:
 
 
 def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
-    from databricks.sdk import oidc  # noqa: PLC0415  # younger than the oldest databricks-sdk that we take
+    from databricks.sdk import oidc
 
     class Supplied(oidc.IdTokenSource):
         def id_token(self) -> oidc.IdToken:

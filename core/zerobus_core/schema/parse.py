@@ -117,8 +117,8 @@ def _primitive(name: str, path: str) -> DataType:
 def parse_type_text(text: str, path: str) -> DataType:
     """The type that Databricks SQL text describes.  Raises UnsupportedTypeError, or ValueError for other text."""
     # sqlglot takes half a second to import and is needed only where type_json is absent.
-    from sqlglot import exp  # noqa: PLC0415
-    from sqlglot.errors import SqlglotError  # noqa: PLC0415
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
 
     try:
         parsed = exp.DataType.build(text, dialect="databricks")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
 from .protobuf import map_entry_name
-from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from .types import ArrayType, DataType, Field, Kind, MapType, StructType
 
 __all__ = ["proto_text"]
 

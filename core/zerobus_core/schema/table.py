@@ -61,7 +61,7 @@ class TableSchema:
         TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
         """
         # databricks-sdk takes most of a second to import, and whoever brings a schema never needs it.
-        from .fetch import fetch_table_info  # noqa: PLC0415
+        from .fetch import fetch_table_info
 
         info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age)
         return cls.from_table_info(info, table=table)
@@ -111,7 +111,7 @@ class TableSchema:
 
         Raises SchemaError where protobuf records cannot carry a column.
         """
-        from .proto_text import proto_text  # noqa: PLC0415  # protobuf is imported for protobuf only
+        from .proto_text import proto_text
 
         return proto_text(self._proto_file(), self.table, self.columns)
 
@@ -122,7 +122,7 @@ class TableSchema:
         """
         self._refuse_limits("Arrow", arrow_limits(self.columns))
         try:
-            from .arrow import arrow_schema  # noqa: PLC0415  # pyarrow is an extra, and imported for Arrow only
+            from .arrow import arrow_schema
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 "Arrow needs pyarrow: pip install 'zerobus-orchestration[arrow]'", table=self.table
@@ -138,7 +138,7 @@ class TableSchema:
         return json.dumps(table_info(self.table, self.fingerprint, self.columns), indent=2, ensure_ascii=False) + "\n"
 
     def _proto_file(self) -> FileDescriptorProto:
-        from .protobuf import file_descriptor  # noqa: PLC0415  # protobuf is imported for protobuf only
+        from .protobuf import file_descriptor
 
         self._refuse_limits("protobuf", protobuf_limits(self.columns))
         return file_descriptor(self.table, self.columns)

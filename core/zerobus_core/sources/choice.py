@@ -47,9 +47,9 @@ def is_source(value: Any) -> bool:
 
 
 def _arrow_source(records: Any, options: IngestOptions) -> Source:
-    import pyarrow as pa  # noqa: PLC0415  # who passes Arrow data has imported it
+    import pyarrow as pa
 
-    from .arrow import TableSource  # noqa: PLC0415  # imports pyarrow's users only where they are needed
+    from .arrow import TableSource
 
     if isinstance(records, pa.RecordBatch):
         return TableSource(pa.Table.from_batches([records]), options)

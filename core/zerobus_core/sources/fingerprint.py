@@ -35,7 +35,7 @@ class _HashingFile:
 
 def content_fingerprint(table: pa.Table) -> str:
     """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s."""
-    import pyarrow as pa  # noqa: PLC0415  # only Arrow sources need it
+    import pyarrow as pa
 
     file = _HashingFile()
     # The IPC writer cuts buffers to the slice, so that two tables with equal rows hash alike.

@@ -1,0 +1,17 @@
+"""Pauses between attempts: exponential, capped, with full jitter.
+
+Full jitter (a draw from zero to the bound) keeps many tasks that failed together from coming back together:
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+"""
+
+from __future__ import annotations
+
+__all__ = ["MAX_PAUSE", "pause_after"]
+
+MAX_PAUSE = 30.0
+
+
+def pause_after(attempts: int, *, first: float, draw: float) -> float:
+    """Seconds to wait after ``attempts`` (1, 2, …) in a row; ``draw`` is a random number from 0 to 1."""
+    bound = min(MAX_PAUSE, first * 2.0 ** min(attempts - 1, 30))
+    return bound * draw

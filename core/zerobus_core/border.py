@@ -1,0 +1,126 @@
+"""The border where the SDK's errors become ours: two classes and a text go in, our tree comes out.
+
+The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own retryable verdict is
+wrong where the token endpoint is involved (HTTP 429, a dropped connection and a captive portal's page all come out
+as NonRetriableException).  What is left is the text, whose fixed parts are written in the SDK (errors.rs,
+default_token_factory.rs) and in tonic (the description of each status code).  They are evidence of last resort,
+which is why every one of them stands in this one table and has a test that makes a real server provoke it.
+
+Only the fixed parts are matched, and at fixed places: a message of the server that quotes a status name decides
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    RejectedRecordError,
+    SchemaError,
+    TableNotFoundError,
+    ThrottledError,
+    TransportError,
+    ZerobusIngestError,
+)
+
+__all__ = ["RULES", "Rule", "translate"]
+
+_GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY and SELECT on the table itself to the service principal"
+_CREDENTIALS = "check the client id and secret of the service principal"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A text that the SDK produces, the error that it is, and what the user can do."""
+
+    name: str
+    pattern: re.Pattern[str]
+    error: type[ZerobusIngestError]
+    advice: str = ""
+
+
+def _rule(name: str, pattern: str, error: type[ZerobusIngestError], advice: str = "") -> Rule:
+    return Rule(name, re.compile(pattern, re.DOTALL), error, advice)
+
+
+def _status(name: str, description: str, error: type[ZerobusIngestError], advice: str = "") -> Rule:
+    # tonic writes a status as: code: '<description>', message: "…"
+    prefix = r"(?:Failed to create stream|Stream is closed): code: '"
+    return _rule(name, prefix + re.escape(description) + "'", error, advice)
+
+
+_TOKEN = r"Specified UC token is in invalid format: "  # noqa: S105 - the SDK's wording, not a token
+
+RULES = (
+    # The token endpoint of the workspace
+    _rule(
+        "token without the grants",
+        _TOKEN + r"Client error \(\d+\).*not authorized to the requested authorizations",
+        PermissionDeniedError,
+        _GRANTS,
+    ),
+    _rule("token 429", _TOKEN + r"Client error \(429\)", ThrottledError),
+    _rule("token 408", _TOKEN + r"Client error \(408\)", IngestTimeoutError),
+    _rule("token 403", _TOKEN + r"Client error \(403\)", PermissionDeniedError, _GRANTS),
+    _rule("token 404", _TOKEN + r"Client error \(404\)", ConfigurationError, "check the workspace URL"),
+    _rule("token 4xx", _TOKEN + r"Client error \(4\d\d\)", AuthenticationError, _CREDENTIALS),
+    _rule("token garbage", _TOKEN + r"(Parse failed|access_token missing|access token is not)", TransportError),
+    _rule("token connection dropped", _TOKEN + r"Request failed", TransportError),
+    _rule("token 5xx or no connection", r"Token fetch failed: ", TransportError),
+    # What the SDK itself refuses
+    _rule("table name", r"Specified UC table name is invalid", ConfigurationError, "use catalog.schema.table"),
+    _rule("endpoint", r"The specified Zerobus endpoint is in invalid format", ConfigurationError),
+    _rule("workspace URL", r"Specified UC endpoint is in invalid format", ConfigurationError),
+    # The schema
+    _rule("Arrow schema", r"Arrow schema does not match the target table", SchemaError, "fetch the schema again"),
+    _status(
+        "INVALID_ARGUMENT at open", "Client specified an invalid argument", SchemaError, "the table may have changed"
+    ),
+    # A peer that breaks the protocol; before the rule for refused records, whose text begins alike
+    _rule(
+        "protocol broken",
+        r"Invalid argument: (Invalid durability ACK offset|.*Error Code: 4002\b)",
+        TransportError,
+    ),
+    _rule("INVALID_ARGUMENT on an open stream", r"Invalid argument: ", RejectedRecordError),
+    # Status codes
+    _status("UNAUTHENTICATED", "The request does not have valid authentication credentials", AuthenticationError),
+    _status(
+        "PERMISSION_DENIED",
+        "The caller does not have permission to execute the specified operation",
+        PermissionDeniedError,
+        _GRANTS,
+    ),
+    _status("NOT_FOUND", "Some requested entity was not found", TableNotFoundError, "check the table's name"),
+    _status("RESOURCE_EXHAUSTED", "Some resource has been exhausted", ThrottledError),
+    _status("DEADLINE_EXCEEDED", "Deadline expired before operation could complete", IngestTimeoutError),
+    _status(
+        "UNIMPLEMENTED",
+        "Operation is not implemented or not supported",
+        ConfigurationError,
+        "this endpoint does not take this record format",
+    ),
+    _status("OUT_OF_RANGE", "Operation was attempted past the valid range", RejectedRecordError),
+    # Every other status, and every other failure of a connection, may pass
+    _rule("connection", r"", TransportError),
+)
+
+# A JSON Web Token, should a server quote one.
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def translate(reason: BaseException | str) -> ZerobusIngestError:
+    """What the SDK raised, or told a callback, as an error of our tree with the SDK's text in it."""
+    if isinstance(reason, ZerobusIngestError):
+        return reason
+    text = _JWT.sub("<token>", str(reason)).strip() or type(reason).__name__
+    rule = next(rule for rule in RULES if rule.pattern.match(text))
+    error = rule.error(f"{text} ({rule.advice})" if rule.advice else text)
+    if isinstance(reason, BaseException):
+        error.__cause__ = reason
+    return error

@@ -1,0 +1,243 @@
+"""One delivery from its first row to its receipt: encoder, pool, checkpoint and progress held together.
+
+The gate is ``finish``: it returns a receipt only if every row that was read is acknowledged, was durable from an
+earlier try, or is in the dead-letter file.  Nothing after the last acknowledgement can fail it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .errors import Counts, RecordError, RejectedRecordError, TransportError, ZerobusIngestError
+from .keeper import CheckpointKeeper
+from .open_rate import OpenRate
+from .pool import FAILURE_GRACE, PoolHooks, StreamPool
+from .receipt import Progress, Receipt
+from .sdk import SdkSession
+
+if TYPE_CHECKING:
+    from .batch import Batch, Chunk, Encoder
+    from .options import IngestOptions
+    from .ranges import RowRanges
+    from .schema import TableSchema
+    from .workspace import Workspace
+
+__all__ = ["Delivery", "Target", "Watch"]
+
+_log = logging.getLogger("zerobus_core")
+
+_PROGRESS_EVERY = 0.5
+_CHECKPOINT_EVERY = 1.0
+
+_open_rates_lock = threading.Lock()  # guards _open_rates
+_open_rates: dict[tuple[str, str], OpenRate] = {}
+
+
+def _open_rate(endpoint: str, table: str) -> OpenRate:
+    with _open_rates_lock:
+        return _open_rates.setdefault((endpoint, table), OpenRate())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the rows go, and in what form."""
+
+    workspace: Workspace
+    schema: TableSchema
+    encoder: Encoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How the owner of a delivery follows and stops it."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    on_progress: Callable[[Progress], None] | None = None
+    started: float = field(default_factory=time.monotonic)
+    """A reading of ``time.monotonic``, from which ``IngestOptions.timeout`` counts."""
+
+
+class Delivery:
+    """See the module's docstring.  All methods are called from one thread."""
+
+    def __init__(
+        self,
+        target: Target,
+        options: IngestOptions,
+        *,
+        keeper: CheckpointKeeper | None = None,
+        watch: Watch | None = None,
+        total_rows: int | None = None,
+    ) -> None:
+        self._target = target
+        self._watch = watch or Watch()
+        self._keeper = keeper or CheckpointKeeper(None, target.schema, source_fingerprint=None)
+        self._total_rows = total_rows
+        self._started_at = datetime.now(UTC)
+        self._refused: list[tuple[Batch, ZerobusIngestError]] = []
+        self._progress_at = self._saved_at = self._watch.started
+        table = target.schema.table
+        self._pool = StreamPool(
+            SdkSession(target.workspace, table, target.encoder, options).open,
+            options,
+            PoolHooks(
+                stop=self._watch.stop,
+                deadline=float("inf") if options.timeout is None else self._watch.started + options.timeout,
+                tick=self._tick,
+                on_refused=self._on_refused,
+            ),
+            open_rate=_open_rate(target.workspace.endpoint, table),
+        )
+
+    @property
+    def skip(self) -> RowRanges:
+        """The rows that are durable from an earlier try."""
+        return self._keeper.skip
+
+    @property
+    def counts(self) -> Counts:
+        """Where the rows stand."""
+        ledger = self._pool.ledger
+        return Counts(
+            rows_read=ledger.rows_added + self.skip.rows,
+            rows_acked=ledger.rows_acked,
+            rows_skipped=self.skip.rows,
+            rows_resent=ledger.rows_resent,
+        )
+
+    @contextmanager
+    def gate(self) -> Iterator[None]:
+        """Whatever ends the block early leaves no stream behind, and a checkpoint that tells the truth."""
+        try:
+            yield
+        except ZerobusIngestError as error:
+            self._pool.abandon(grace=FAILURE_GRACE)
+            self._save_checkpoint()
+            raise error.with_facts(table=self._target.schema.table, counts=self.counts) from error.__cause__
+        except BaseException:
+            # A signal's exception, or one of the user's source: take what is here and get out of the way.
+            self._pool.abandon()
+            self._save_checkpoint()
+            raise
+
+    def send(self, chunk: Chunk) -> None:
+        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        try:
+            for batch in self._target.encoder.encode(chunk):
+                self._pool.send(batch)
+        except RecordError:
+            # What was read before the bad row is good; its account is settled before the delivery fails.
+            self._pool.flush()
+            raise
+        if self._refused:
+            self._fail_refused()
+
+    def poll(self) -> None:
+        """Look at stop requests, deadlines and streams without sending anything."""
+        self._pool.poll()
+
+    def flush(self) -> None:
+        """Block until every row sent so far is acknowledged, or raise."""
+        self._pool.flush()
+        if self._refused:
+            self._fail_refused()
+
+    def finish(self) -> Receipt:
+        """Wait for every acknowledgement, close the streams, and account for all rows."""
+        self.flush()
+        receipt = self._receipt()
+        self._save_checkpoint()
+        self._report_progress()
+        self._pool.close()
+        return receipt
+
+    def _fail_refused(self) -> None:
+        self._pool.flush()
+        rows = tuple(sorted(batch.first_row for batch, _ in self._refused))
+        shown = ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")  # noqa: PLR2004 - enough to start
+        _, first_error = min(self._refused, key=lambda refused: refused[0].first_row)
+        raise RejectedRecordError(
+            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}: {first_error.message}", rows=rows
+        ) from first_error
+
+    def _on_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
+        self._refused.append((batch, error))
+
+    # What is told while it runs
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._progress_at >= _PROGRESS_EVERY:
+            self._progress_at = now
+            self._report_progress()
+        if now - self._saved_at >= _CHECKPOINT_EVERY:
+            self._saved_at = now
+            self._save_checkpoint()
+
+    def _report_progress(self) -> None:
+        if self._watch.on_progress is None:
+            return
+        try:
+            self._watch.on_progress(self.progress())
+        except Exception:  # noqa: BLE001 - the hook is the user's, and no row may be lost to it
+            _log.exception("on_progress failed; the delivery goes on")
+
+    def progress(self) -> Progress:
+        """The delivery at this moment."""
+        ledger, counts = self._pool.ledger, self.counts
+        elapsed = time.monotonic() - self._watch.started
+        return Progress(
+            table=self._target.schema.table,
+            rows_read=counts.rows_read,
+            rows_acked=counts.rows_acked,
+            rows_skipped=counts.rows_skipped,
+            rows_dead_lettered=counts.rows_dead_lettered,
+            total_rows=self._total_rows,
+            unacked_rows=ledger.unacked_rows,
+            unacked_bytes=ledger.unacked_bytes,
+            streams=self._pool.statistics.open_now,
+            rows_per_s=counts.rows_acked / elapsed if elapsed > 0 else 0.0,
+            oldest_unacked_s=self._pool.oldest_unacked_s(),
+            elapsed_s=elapsed,
+        )
+
+    def _save_checkpoint(self) -> None:
+        self._keeper.save(self._pool.ledger.durable, self.counts)
+
+    def _receipt(self) -> Receipt:
+        ledger, statistics, counts = self._pool.ledger, self._pool.statistics, self.counts
+        if counts.rows_not_durable:
+            # Unreachable by the law of the ledger; the gate does not rest on that.
+            raise TransportError(f"{counts.rows_not_durable} rows are neither durable nor accounted for")
+        finished_at = datetime.now(UTC)
+        duration = time.monotonic() - self._watch.started
+        return Receipt(
+            table=self._target.schema.table,
+            rows_read=counts.rows_read,
+            rows_acked=counts.rows_acked,
+            rows_skipped=counts.rows_skipped,
+            rows_dead_lettered=counts.rows_dead_lettered,
+            rows_resent=counts.rows_resent,
+            bytes_sent=ledger.bytes_sent,
+            batches=ledger.batches_acked,
+            streams=statistics.most_open,
+            stream_ids=tuple(statistics.stream_ids),
+            reconnects=statistics.reconnects,
+            ack_latency_s=statistics.ack_latencies.summary(),
+            duration_s=duration,
+            rows_per_s=counts.rows_acked / duration if duration > 0 else 0.0,
+            started_at=self._started_at.isoformat(),
+            finished_at=finished_at.isoformat(),
+            schema_fingerprint=self._target.schema.fingerprint,
+            source_fingerprint=self._keeper.source_fingerprint,
+            resumed_from=self._keeper.resumed_from,
+            record_format=self._target.encoder.record_format,
+            record_format_reason=self._target.encoder.record_format_reason,
+        )

@@ -1,0 +1,255 @@
+"""The books of one delivery: what was handed to which stream, what is acknowledged, what must be sent again.
+
+The law, which holds between any two calls:
+
+1. Every batch that was added is in exactly one place: waiting, in flight on one open stream, durable, or refused.
+2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were handed over; an offset means
+   nothing on any other stream.
+3. An acknowledgement names an offset and makes it durable together with all offsets below it.  It never goes
+   back and never names an offset that was not handed over.
+4. When a stream dies, what it had in flight waits again, in front of everything else and in row order.  Nothing
+   that is durable is ever handed over again.
+5. ``rows_resent`` counts rows handed over again after they may have reached the service: no more duplicates than
+   that can come from this delivery.
+
+Pure bookkeeping: it never sleeps, locks, logs, or looks at a clock or a socket.  An event that the law forbids
+raises LedgerError, which names the event and the state, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .ranges import RowRanges
+
+if TYPE_CHECKING:
+    from .batch import Batch
+
+__all__ = ["Entry", "Ledger", "LedgerError"]
+
+
+class LedgerError(RuntimeError):
+    """An event that cannot happen by the law of the ledger."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A batch in the books."""
+
+    batch: Batch
+    handed: int = 0
+    """How often it may have reached the service."""
+    failures: int = 0
+    """How often it was the first unacknowledged batch of a stream that died."""
+    is_alone: bool = False
+    """Whether it must have a stream to itself, because it is suspected of being refused."""
+
+
+@dataclass(slots=True)
+class _OpenStream:
+    in_flight: deque[Entry] = field(default_factory=deque)
+    nbytes: int = 0
+    next_offset: int = 0
+    """The offset that the next batch gets; the oldest in flight has ``next_offset - len(in_flight)``."""
+
+
+class Ledger:
+    """See the module's docstring.  Not safe for concurrent use: one thread keeps the books."""
+
+    def __init__(self) -> None:
+        self.durable = RowRanges()
+        self.rows_added = 0
+        self.rows_acked = 0
+        self.rows_refused = 0
+        self.rows_resent = 0
+        self.bytes_sent = 0
+        self.batches_acked = 0
+        self._waiting: deque[Entry] = deque()
+        self._open: dict[int, _OpenStream] = {}
+        self._rows_waiting = 0
+        self._bytes_waiting = 0
+        self._rows_in_flight = 0
+        self._bytes_in_flight = 0
+
+    def __repr__(self) -> str:
+        streams = ", ".join(
+            f"{number}: {len(stream.in_flight)} in flight, next offset {stream.next_offset}"
+            for number, stream in self._open.items()
+        )
+        return (
+            f"<Ledger {self.rows_added} rows added, {self.rows_acked} acked, {self.rows_refused} refused, "
+            f"{len(self._waiting)} batches waiting, streams {{{streams}}}>"
+        )
+
+    # What is where
+
+    @property
+    def waiting(self) -> Entry | None:
+        """The entry that will be handed over next."""
+        return self._waiting[0] if self._waiting else None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every batch is durable or refused."""
+        return not self._rows_waiting and not self._rows_in_flight
+
+    @property
+    def unacked_rows(self) -> int:
+        """Rows waiting or in flight."""
+        return self._rows_waiting + self._rows_in_flight
+
+    @property
+    def unacked_bytes(self) -> int:
+        """Payload bytes waiting or in flight."""
+        return self._bytes_waiting + self._bytes_in_flight
+
+    @property
+    def total_bytes_in_flight(self) -> int:
+        """Payload bytes in flight on all streams."""
+        return self._bytes_in_flight
+
+    def in_flight(self, stream: int) -> int:
+        """Batches in flight on a stream."""
+        return len(self._stream(stream, "look").in_flight)
+
+    def bytes_in_flight(self, stream: int) -> int:
+        """Payload bytes in flight on a stream."""
+        return self._stream(stream, "look").nbytes
+
+    def oldest(self, stream: int) -> Entry | None:
+        """The first unacknowledged entry of a stream: the suspect when the stream dies."""
+        in_flight = self._stream(stream, "look").in_flight
+        return in_flight[0] if in_flight else None
+
+    # What happens
+
+    def add(self, batch: Batch) -> None:
+        """A batch was read from the source."""
+        self._waiting.append(Entry(batch))
+        self._rows_waiting += batch.rows
+        self._bytes_waiting += batch.nbytes
+        self.rows_added += batch.rows
+
+    def open(self, stream: int) -> None:
+        """A stream opened; its offsets start at 0."""
+        if stream in self._open:
+            raise LedgerError(f"open of stream {stream}, which is open: {self!r}")
+        self._open[stream] = _OpenStream()
+
+    def hand(self, stream: int) -> tuple[int, Batch]:
+        """The first waiting batch goes to a stream; returns the offset that it gets there, and the batch."""
+        target = self._stream(stream, "hand")
+        if not self._waiting:
+            raise LedgerError(f"hand to stream {stream} with nothing waiting: {self!r}")
+        entry = self._waiting.popleft()
+        batch = entry.batch
+        if entry.handed:
+            self.rows_resent += batch.rows
+        entry.handed += 1
+        self._rows_waiting -= batch.rows
+        self._bytes_waiting -= batch.nbytes
+        target.in_flight.append(entry)
+        target.nbytes += batch.nbytes
+        self._rows_in_flight += batch.rows
+        self._bytes_in_flight += batch.nbytes
+        self.bytes_sent += batch.nbytes
+        target.next_offset += 1
+        return target.next_offset - 1, batch
+
+    def acked(self, stream: int, offset: int) -> list[Batch]:
+        """A stream acknowledged an offset and all below it; returns the batches that became durable by that."""
+        source = self._stream(stream, f"acknowledgement of offset {offset}")
+        first = source.next_offset - len(source.in_flight)
+        if offset >= source.next_offset:
+            raise LedgerError(f"stream {stream} acknowledged offset {offset}, which was never sent: {self!r}")
+        if offset < first - 1:
+            raise LedgerError(f"stream {stream} went back to offset {offset} after {first - 1}: {self!r}")
+        batches = []
+        for _ in range(offset - first + 1):
+            batch = source.in_flight.popleft().batch
+            self.durable.add(batch.first_row, batch.stop_row)
+            source.nbytes -= batch.nbytes
+            self._rows_in_flight -= batch.rows
+            self._bytes_in_flight -= batch.nbytes
+            self.rows_acked += batch.rows
+            self.batches_acked += 1
+            batches.append(batch)
+        return batches
+
+    def died(self, stream: int, reached: int) -> list[Entry]:
+        """A stream died after its first ``reached`` batches may have reached the service.
+
+        What it had in flight waits again; returns those entries in row order.
+        """
+        source = self._stream(stream, "death")
+        first = source.next_offset - len(source.in_flight)
+        if not first <= reached <= source.next_offset:
+            raise LedgerError(f"stream {stream} died at {reached} batches: {self!r}")
+        entries = list(source.in_flight)
+        for entry in entries[reached - first :]:
+            self._never_left(entry)
+        if entries:
+            entries[0].failures += 1
+        del self._open[stream]
+        for entry in entries:
+            self._rows_in_flight -= entry.batch.rows
+            self._bytes_in_flight -= entry.batch.nbytes
+        self._wait_in_front(entries)
+        return entries
+
+    def closed(self, stream: int) -> None:
+        """A stream was closed with nothing in flight."""
+        if self._stream(stream, "close").in_flight:
+            raise LedgerError(f"close of stream {stream} with batches in flight: {self!r}")
+        del self._open[stream]
+
+    def split(self, parts: Sequence[Batch]) -> None:
+        """The first waiting batch was refused and is sent in parts from now on, each alone on its stream.
+
+        A batch is refused as a whole, so this last time that it was handed over cannot have stored anything.
+        """
+        entry = self._first_waiting("split")
+        batch = entry.batch
+        bounds = [batch.first_row, *(part.stop_row for part in parts)]
+        if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
+            raise LedgerError(f"parts that do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
+        self._drop_first_waiting()
+        self._wait_in_front([Entry(part, handed=entry.handed - 1, is_alone=True) for part in parts])
+
+    def refuse(self) -> Batch:
+        """The first waiting batch is given up: the service refused it for good."""
+        batch = self._first_waiting("refuse").batch
+        self._drop_first_waiting()
+        self.rows_refused += batch.rows
+        return batch
+
+    def _never_left(self, entry: Entry) -> None:
+        entry.handed -= 1
+        self.bytes_sent -= entry.batch.nbytes
+        if entry.handed:
+            self.rows_resent -= entry.batch.rows
+
+    def _wait_in_front(self, entries: Iterable[Entry]) -> None:
+        for entry in reversed(list(entries)):
+            self._waiting.appendleft(entry)
+            self._rows_waiting += entry.batch.rows
+            self._bytes_waiting += entry.batch.nbytes
+
+    def _first_waiting(self, event: str) -> Entry:
+        if not self._waiting:
+            raise LedgerError(f"{event} with nothing waiting: {self!r}")
+        return self._waiting[0]
+
+    def _drop_first_waiting(self) -> None:
+        batch = self._waiting.popleft().batch
+        self._rows_waiting -= batch.rows
+        self._bytes_waiting -= batch.nbytes
+
+    def _stream(self, stream: int, event: str) -> _OpenStream:
+        try:
+            return self._open[stream]
+        except KeyError:
+            raise LedgerError(f"{event} on stream {stream}, which is not open: {self!r}") from None

@@ -1,0 +1,136 @@
+"""Push as you go: streams that take rows while the program runs, and a gate at the end of the block."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .batch import Chunk
+from .delivery import Delivery, Target, Watch
+from .encode import encoder_for
+from .errors import ConfigurationError
+from .options import IngestOptions
+from .ranges import RowRanges
+from .schema import TableSchema
+from .sources import source_of
+
+if TYPE_CHECKING:
+    from .batch import Source
+    from .receipt import Progress, Receipt
+    from .workspace import Workspace
+
+__all__ = ["StreamManager"]
+
+
+class StreamManager:
+    """Streams to one table, for rows that come bit by bit::
+
+        with StreamManager(workspace, "main.default.flights") as streams:
+            for page in pages:
+                streams.send(page)
+        print(streams.receipt)
+
+    Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception does not wait.
+    Use it from one thread; only ``stop`` may be called from others.  Streams are looked after inside ``send``,
+    ``flush`` and the end of the block; between calls nothing is decided.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        table: str,
+        *,
+        options: IngestOptions | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._table = table
+        self._options = options or IngestOptions()
+        self._on_progress = on_progress
+        self._stop = threading.Event()
+        self._scope = ExitStack()
+        self._schema: TableSchema | None = None
+        self._delivery: Delivery | None = None
+        self._is_arrow = False
+        self._next_row = 0
+        self._receipt: Receipt | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._receipt else "open" if self._schema else "not entered"
+        return f"<StreamManager {self._table} {state}, {self._next_row} rows sent>"
+
+    def __enter__(self) -> StreamManager:
+        if self._schema is not None:
+            raise ConfigurationError("a StreamManager is entered once; build another", table=self._table)
+        self._schema = TableSchema.fetch(self._workspace, self._table)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._ensure_delivery(is_arrow=False)
+            assert self._delivery is not None
+            with self._scope:
+                self._receipt = self._delivery.finish()
+        else:
+            self._scope.__exit__(kind, error, trace)
+
+    @property
+    def receipt(self) -> Receipt:
+        """The account of the delivery, once the block was left normally."""
+        if self._receipt is None:
+            raise ConfigurationError("there is a receipt only after the block was left normally", table=self._table)
+        return self._receipt
+
+    def send(self, rows: Any) -> None:
+        """Send rows: anything that ``ingest`` takes.  Blocks under back-pressure; raises what ends the delivery.
+
+        The first call decides between rows and Arrow data.
+        """
+        source = source_of(rows, self._options)
+        delivery = self._ensure_delivery(is_arrow=source.is_arrow)
+        for chunk in self._numbered(source):
+            delivery.send(chunk)
+
+    def flush(self) -> None:
+        """Block until every row sent so far is acknowledged; raises what ends the delivery."""
+        if self._delivery is not None:
+            self._delivery.flush()
+
+    def stop(self) -> None:
+        """Make a running or later call raise IngestInterruptedError within a second; from any thread or handler."""
+        self._stop.set()
+
+    def progress(self) -> Progress | None:
+        """The delivery at this moment; None before the first rows."""
+        return self._delivery.progress() if self._delivery else None
+
+    def _numbered(self, source: Source) -> Iterator[Chunk]:
+        """The chunks of a source with positions that go on from what was sent before."""
+        base = self._next_row
+        for chunk in source.chunks(RowRanges()):
+            self._next_row = base + chunk.stop_row
+            yield Chunk(base + chunk.first_row, chunk.rows)
+
+    def _ensure_delivery(self, *, is_arrow: bool) -> Delivery:
+        if self._schema is None or self._receipt is not None:
+            raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
+        if self._delivery is None:
+            self._is_arrow = is_arrow
+            encoder = encoder_for(self._schema, self._options, is_arrow=is_arrow)
+            self._delivery = Delivery(
+                Target(workspace=self._workspace, schema=self._schema, encoder=encoder),
+                self._options,
+                watch=Watch(stop=self._stop, on_progress=self._on_progress),
+            )
+            self._scope.enter_context(self._delivery.gate())
+        elif is_arrow != self._is_arrow:
+            raise ConfigurationError(
+                f"the first rows were {'Arrow data' if self._is_arrow else 'Python rows'}, and so must be the rest",
+                table=self._table,
+            )
+        return self._delivery

@@ -1,0 +1,32 @@
+"""A bound on stream-open requests per table, over all deliveries of the process.
+
+The service side warns of 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); reconnecting in a hurry
+must never come near it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+__all__ = ["OpenRate"]
+
+
+class OpenRate:
+    """At most ``limit`` opens in any ``period`` seconds; safe for concurrent use."""
+
+    def __init__(self, limit: int = 80, period: float = 60.0) -> None:
+        self._limit = limit
+        self._period = period
+        self._lock = threading.Lock()  # guards _opened
+        self._opened: deque[float] = deque()
+
+    def take(self, now: float) -> float:
+        """Take a place for an open at ``now``; returns 0.0, or the seconds until one is free, taking none."""
+        with self._lock:
+            while self._opened and self._opened[0] <= now - self._period:
+                self._opened.popleft()
+            if len(self._opened) >= self._limit:
+                return self._opened[0] + self._period - now
+            self._opened.append(now)
+            return 0.0

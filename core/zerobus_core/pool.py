@@ -1,0 +1,351 @@
+"""N streams to one table behind one acknowledgement gate.
+
+All state belongs to the thread that calls; the streams' threads only put events into one queue.  So there is no
+lock here, and the caller waits in slices short enough for signals, stop requests and deadlines to take effect.
+Between calls nothing is decided: a stream that dies meanwhile is replaced by the next call.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from .backoff import pause_after
+from .errors import (
+    AuthenticationError,
+    IngestInterruptedError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    RejectedRecordError,
+    TransportError,
+    ZerobusIngestError,
+)
+from .lane import Lane, LiveStream
+from .ledger import Entry, Ledger, LedgerError
+from .statistics import PoolStatistics
+from .stream import Acked, Closed, Died, Event, Listener, Opened, SdkStream, Stream
+
+if TYPE_CHECKING:
+    import threading
+
+    from .batch import Batch
+    from .open_rate import OpenRate
+    from .options import IngestOptions
+
+__all__ = ["FAILURE_GRACE", "PoolHooks", "StreamPool"]
+
+# The longest that the caller's thread waits before it looks at stop requests and deadlines again.
+_SLICE = 0.1
+# ACKs that arrive within this time after a stop request or a failure still count.
+FAILURE_GRACE = 0.4
+# Closing is polite, not needed: everything is acknowledged by then.
+_CLOSE_WAIT = 2.0
+# The SDK has the open deadline first; the pool acts when the SDK does not, as with a silent token endpoint.
+_OPEN_GRACE = 1.0
+# Streams of one pool are not rotated all at once.
+_ROTATION_SPREAD = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolHooks:
+    """What a pool asks and tells its owner, in the thread that calls the pool."""
+
+    stop: threading.Event
+    """Set from anywhere to make the running call raise IngestInterruptedError."""
+    deadline: float
+    """When to raise IngestTimeoutError, as a reading of the pool's clock."""
+    tick: Callable[[], None]
+    """Called at least every 0.1 s while the pool waits."""
+    on_refused: Callable[[Batch, ZerobusIngestError], None]
+    """Gets a single row that the service refused."""
+
+
+class StreamPool:
+    """See the module's docstring.  ``open_stream`` opens one SDK stream and blocks while it does."""
+
+    def __init__(
+        self,
+        open_stream: Callable[[Listener], SdkStream],
+        options: IngestOptions,
+        hooks: PoolHooks,
+        *,
+        open_rate: OpenRate,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.ledger = Ledger()
+        self.statistics = PoolStatistics()
+        self._open_stream = open_stream
+        self._options = options
+        self._open_rate = open_rate
+        self._hooks = hooks
+        self._clock = clock
+        self._draw = draw
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._lanes = [Lane(number) for number in range(options.streams)]
+        self._live: dict[Stream, LiveStream] = {}
+        self._closing: set[Stream] = set()
+        self._batches_added = 0
+
+    def __repr__(self) -> str:
+        return f"<StreamPool {self.statistics.open_now} of {len(self._lanes)} streams open, {self.ledger!r}>"
+
+    # What the caller does
+
+    def send(self, batch: Batch) -> None:
+        """Hand a batch to a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
+
+        Raises the error that ends the delivery, when one does.
+        """
+        self.ledger.add(batch)
+        self._batches_added += 1
+        self._work_until(lambda: self.ledger.waiting is None)
+
+    def flush(self) -> None:
+        """Block until every batch is acknowledged or refused; raises like ``send``."""
+        self._work_until(lambda: self.ledger.is_settled)
+
+    def poll(self) -> None:
+        """Take note of what happened, without waiting; raises like ``send``."""
+        self._take_events(timeout=None)
+        self._step()
+
+    def close(self) -> None:
+        """Close all streams; call it after ``flush``.  Blocks for at most 2 s and never raises."""
+        for live in list(self._live.values()):
+            self._close(live)
+        end = self._clock() + _CLOSE_WAIT
+        while self._closing and self._clock() < end:
+            self._take_events(_SLICE, only_acks=True)
+        self.abandon()
+
+    def abandon(self, *, grace: float = 0.0) -> None:
+        """Let all streams go.  ACKs that are here, or come within ``grace`` seconds, still count.  Never raises."""
+        end = self._clock() + grace
+        self._take_events(timeout=None, only_acks=True)
+        while self._in_flight() and self._clock() < end:
+            self._take_events(_SLICE / 2, only_acks=True)
+        for stream in (*self._live, *self._closing):
+            stream.kill()
+        self._live.clear()
+        self._closing.clear()
+        self.statistics.open_now = 0
+
+    def oldest_unacked_s(self) -> float:
+        """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
+        handed = [live.handed_at[0] for live in self._live.values() if live.handed_at]
+        return self._clock() - min(handed) if handed else 0.0
+
+    # The loop
+
+    def _work_until(self, is_done: Callable[[], bool]) -> None:
+        self._take_events(timeout=None)
+        self._step()
+        while not is_done():
+            self._take_events(_SLICE)
+            self._step()
+
+    def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
+        """Handle all events that are here; with a timeout, wait that long for the first one."""
+        while True:
+            try:
+                event = self._events.get_nowait() if timeout is None else self._events.get(timeout=timeout)
+            except Empty:
+                return
+            timeout = None
+            self._handle(event, only_acks=only_acks)
+
+    def _handle(self, event: Event, *, only_acks: bool) -> None:
+        live = self._live.get(event.stream)
+        if live is None:
+            if isinstance(event, Died | Closed):
+                self._closing.discard(event.stream)
+        elif isinstance(event, Acked):
+            self._acked(live, event.offset, only_acks=only_acks)
+        elif only_acks:
+            return
+        elif isinstance(event, Opened):
+            self._opened(live, event.stream_id)
+        elif isinstance(event, Died):
+            self._lost(live, event.error)
+
+    def _step(self) -> None:
+        now = self._clock()
+        self._check_stop(now)
+        for lane in self._lanes:
+            if lane.current is None and self._wants_stream(lane, now):
+                self._request(lane, now)
+        for live in list(self._live.values()):
+            self._check_deadlines(live, now)
+        self._feed(now)
+        self._hooks.tick()
+
+    def _check_stop(self, now: float) -> None:
+        if self._hooks.stop.is_set():
+            raise IngestInterruptedError("stopped on request; what was acknowledged is durable, try again for the rest")
+        if now >= self._hooks.deadline:
+            raise IngestTimeoutError(
+                f"not finished within {self._options.timeout} s; raise IngestOptions.timeout, or try again for the rest"
+            )
+
+    # Opening and losing streams
+
+    def _wants_stream(self, lane: Lane, now: float) -> bool:
+        # A delivery of two batches needs no third stream.
+        is_needed = self.ledger.waiting is not None and lane.number < self._batches_added
+        return is_needed and lane.given_up is None and now >= lane.not_before
+
+    def _request(self, lane: Lane, now: float) -> None:
+        if (wait := self._open_rate.take(now)) > 0.0:
+            lane.not_before = now + wait
+            return
+        lane.attempts += 1
+        self.statistics.opens_requested += 1
+        stream = Stream(self.statistics.opens_requested, self._open_stream, self._events.put)
+        lane.current = self._live[stream] = LiveStream(stream, lane, requested_at=now)
+
+    def _opened(self, live: LiveStream, stream_id: str | None) -> None:
+        age = self._options.max_stream_age * (1.0 - _ROTATION_SPREAD * self._draw())
+        live.is_open = True
+        live.rotate_at = self._clock() + age
+        self.ledger.open(live.stream.number)
+        self.statistics.opened(stream_id, after_loss=live.lane.lost_one)
+        live.lane.lost_one = False
+
+    def _check_deadlines(self, live: LiveStream, now: float) -> None:
+        options = self._options
+        if not live.is_open:
+            if now - live.requested_at > options.open_timeout + _OPEN_GRACE:
+                self._lost(live, IngestTimeoutError(f"no stream was opened within {options.open_timeout} s"))
+        elif live.handed_at and now - live.progress_at > options.ack_timeout:
+            self._lost(live, IngestTimeoutError(f"no acknowledgement within {options.ack_timeout} s"))
+        elif live.lane.current is live and now >= live.rotate_at:
+            self._rotate(live)
+
+    def _rotate(self, live: LiveStream) -> None:
+        """Feed the stream no more; it is closed once it has drained, and its lane may open the next one at once."""
+        live.lane.current = None
+        self.statistics.rotations += 1
+        if not live.handed_at:
+            self._close(live)
+
+    def _close(self, live: LiveStream) -> None:
+        self._forget(live)
+        if live.is_open and not live.handed_at:
+            self.ledger.closed(live.stream.number)
+            self._closing.add(live.stream)
+            live.stream.close()
+        else:
+            live.stream.kill()
+
+    def _forget(self, live: LiveStream) -> None:
+        del self._live[live.stream]
+        self.statistics.open_now -= live.is_open
+        if live.lane.current is live:
+            live.lane.current = None
+
+    def _lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
+        """A stream died; what it had in flight waits again, and its lane tries again, later, or never."""
+        reached = live.stream.kill()
+        self._forget(live)
+        entries = self.ledger.died(live.stream.number, reached) if live.is_open else []
+        lane = live.lane
+        lane.lost_one = True
+        if isinstance(error, RejectedRecordError) and entries:
+            self._refused(lane, entries, error)
+        elif self._is_final(lane, entries, error):
+            raise error
+        elif lane.attempts >= self._options.max_attempts:
+            self._give_up(lane, error)
+        elif lane.attempts:
+            pause = pause_after(lane.attempts, first=self._options.backoff, draw=self._draw())
+            lane.not_before = self._clock() + pause
+
+    def _is_final(self, lane: Lane, entries: list[Entry], error: ZerobusIngestError) -> bool:
+        if not error.retryable:
+            return not self._may_refresh_token(lane, error)
+        # A batch that every stream dies of must not live on the progress that other batches make.
+        return bool(entries) and entries[0].failures >= self._options.max_attempts
+
+    def _may_refresh_token(self, lane: Lane, error: ZerobusIngestError) -> bool:
+        """A rejected token is dropped by the SDK and fetched anew by the next open: one more try may pass."""
+        if not isinstance(error, AuthenticationError | PermissionDeniedError) or lane.auth_retried:
+            return False
+        lane.auth_retried = True
+        return True
+
+    def _give_up(self, lane: Lane, error: ZerobusIngestError) -> None:
+        """The delivery goes on with the other lanes, and fails with the last one."""
+        lane.given_up = error
+        if all(other.given_up is not None for other in self._lanes):
+            raise error
+
+    def _refused(self, lane: Lane, entries: list[Entry], error: RejectedRecordError) -> None:
+        """The service refused a batch: narrow it down to a row.
+
+        The service names no batch.  The first unacknowledged one is the suspect; alone on its stream it is
+        guilty, and is sent in parts, each alone, until a single row is found.
+        """
+        suspect = entries[0]
+        lane.made_progress()  # knowing more is progress, and no reason to back off
+        if len(entries) > 1 and not suspect.is_alone:
+            suspect.is_alone = True
+        elif suspect.batch.rows > 1:
+            self.ledger.split(suspect.batch.parts())
+        else:
+            self._hooks.on_refused(self.ledger.refuse(), error)
+
+    # Feeding streams and taking their ACKs
+
+    def _feed(self, now: float) -> None:
+        while (entry := self.ledger.waiting) is not None:
+            live = self._roomiest(entry)
+            if live is None:
+                return
+            if not live.handed_at:
+                live.progress_at = now
+            _, batch = self.ledger.hand(live.stream.number)
+            live.handed_at.append(now)
+            live.stream.send(batch)
+
+    def _roomiest(self, entry: Entry) -> LiveStream | None:
+        """The open stream with the least in flight that can take the entry."""
+        open_lanes = [lane.current for lane in self._lanes if lane.current is not None and lane.current.is_open]
+        able = [live for live in open_lanes if self._has_room(live, entry)]
+        return min(able, key=lambda live: self.ledger.bytes_in_flight(live.stream.number), default=None)
+
+    def _has_room(self, live: LiveStream, entry: Entry) -> bool:
+        oldest = self.ledger.oldest(live.stream.number)
+        if oldest is None:
+            # One batch may always travel, or a batch larger than the bound would wait for ever.
+            return self._in_flight() == 0 or self._fits(self._in_flight(), entry, share=1)
+        if entry.is_alone or oldest.is_alone:
+            return False
+        # A stream that stalls must not eat the whole bound: each has its share.
+        on_stream = self.ledger.bytes_in_flight(live.stream.number)
+        return self._fits(on_stream, entry, share=len(self._lanes)) and self._fits(self._in_flight(), entry, share=1)
+
+    def _fits(self, nbytes: int, entry: Entry, *, share: int) -> bool:
+        return nbytes + entry.batch.nbytes <= self._options.max_unacked_bytes // share
+
+    def _in_flight(self) -> int:
+        return self.ledger.total_bytes_in_flight
+
+    def _acked(self, live: LiveStream, offset: int, *, only_acks: bool) -> None:
+        try:
+            batches = self.ledger.acked(live.stream.number, offset)
+        except LedgerError as error:
+            if not only_acks:
+                self._lost(live, TransportError(f"the service broke the protocol: {error}"))
+            return
+        now = self._clock()
+        for _ in batches:
+            self.statistics.ack_latencies.add(now - live.handed_at.popleft())
+        live.progress_at = now
+        live.lane.made_progress()
+        if not live.handed_at and live.lane.current is not live and not only_acks:
+            self._close(live)  # rotated out and drained

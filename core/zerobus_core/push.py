@@ -1,0 +1,60 @@
+"""Push all of a source: the function that adapters, the command line and most users call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .delivery import Delivery, Target, Watch
+from .encode import encoder_for
+from .keeper import CheckpointKeeper
+from .options import IngestOptions
+from .schema import TableSchema
+from .sources import source_of
+
+if TYPE_CHECKING:
+    from .checkpoint import CheckpointStore
+    from .receipt import Progress, Receipt
+    from .workspace import Workspace
+
+__all__ = ["ingest"]
+
+
+def ingest(  # noqa: PLR0913 - the one call that users make, with everything by name
+    workspace: Workspace,
+    table: str,
+    records: Any,
+    *,
+    options: IngestOptions | None = None,
+    checkpoint: CheckpointStore | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Receipt:
+    """Deliver all of ``records`` to ``table`` ("catalog.schema.table") and return once every row is durable.
+
+    ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
+    the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
+    called in this thread, at most every 0.5 s.  Setting ``stop`` from anywhere makes the call raise
+    IngestInterruptedError within a second, as does a signal whose handler raises.
+
+    Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
+    and the counts; no return value but a receipt over all rows is possible.
+    """
+    watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
+    options = options or IngestOptions()
+    schema = TableSchema.fetch(workspace, table)
+    source = source_of(records, options)
+    encoder = encoder_for(schema, options, is_arrow=source.is_arrow)
+    delivery = Delivery(
+        Target(workspace=workspace, schema=schema, encoder=encoder),
+        options,
+        keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=source.fingerprint),
+        watch=watch,
+        total_rows=source.total_rows,
+    )
+    with delivery.gate():
+        delivery.poll()
+        for chunk in source.chunks(delivery.skip):
+            delivery.send(chunk)
+        return delivery.finish()

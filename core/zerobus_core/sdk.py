@@ -1,0 +1,209 @@
+"""The door to the Zerobus SDK: opens its streams the way that the pool needs them, and nothing else.
+
+SDK recovery is off: with it on, SDK 1.10.0 reconnects without pause or end, re-sends on ACK silence, and hides all
+of it.  With it off one stream object dies once and tells why.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError
+from .workspace import ClientCredentials
+
+if TYPE_CHECKING:
+    from .batch import Encoder
+    from .options import IngestOptions
+    from .stream import Listener, SdkStream
+    from .workspace import Workspace
+
+__all__ = ["SdkSession"]
+
+# Our bounds are the pool's; the SDK's own are set beyond them, so that the pool decides.
+_BEYOND_MS = 24 * 3600 * 1000
+_CLOSE_MS = 1_000
+
+
+def _import_quietly() -> Any:
+    """Import the SDK without its log lines, which go to stdout at a level read from RUST_LOG at import."""
+    if "zerobus" in sys.modules or "RUST_LOG" in os.environ:
+        import zerobus.sdk.sync
+    else:
+        os.environ["RUST_LOG"] = "off"
+        try:
+            import zerobus.sdk.sync
+        finally:
+            del os.environ["RUST_LOG"]
+    return zerobus.sdk.sync
+
+
+class SdkSession:
+    """One SDK object, which holds the token cache, for all streams of one delivery.
+
+    ``open`` blocks and is called from the streams' worker threads.
+    """
+
+    def __init__(self, workspace: Workspace, table: str, encoder: Encoder, options: IngestOptions) -> None:
+        self._workspace = workspace
+        self._table = table
+        self._encoder = encoder
+        self._open_ms = max(1, int(options.open_timeout * 1000))
+        self._ack_ms = int(options.ack_timeout * 1000)
+        self._module = _import_quietly()
+        self._lock = threading.Lock()  # guards _sdk
+        self._sdk: Any = None
+        if encoder.record_format == "arrow" and not isinstance(workspace.credentials, ClientCredentials):
+            raise ConfigurationError(
+                'Arrow streams take ClientCredentials only; set record_format="protobuf" for FederatedCredentials'
+            )
+
+    def open(self, listener: Listener) -> SdkStream:
+        """Open one stream; blocks up to ``open_timeout``, or longer where a token endpoint does not answer."""
+        if self._encoder.record_format == "arrow":
+            return self._open_arrow(listener)
+        return self._open_records(listener)
+
+    def _connection(self) -> Any:
+        with self._lock:
+            if self._sdk is None:
+                from . import __version__
+
+                self._sdk = self._module.ZerobusSdk(
+                    self._workspace.endpoint,
+                    self._workspace.workspace_url,
+                    application_name=f"zerobus-orchestration/{__version__}",
+                )
+            return self._sdk
+
+    def _open_records(self, listener: Listener) -> SdkStream:
+        properties = self._module.TableProperties(self._table, descriptor_proto=self._encoder.descriptor)
+        options = self._module.StreamConfigurationOptions(
+            recovery=False,
+            recovery_retries=0,
+            recovery_timeout_ms=self._open_ms,
+            server_lack_of_ack_timeout_ms=_BEYOND_MS,
+            flush_timeout_ms=_CLOSE_MS,
+            callback_max_wait_time_ms=_CLOSE_MS,
+            ack_callback=_ack_callback(listener),
+        )
+        credentials = self._workspace.credentials
+        if isinstance(credentials, ClientCredentials):
+            stream = self._connection().create_stream(
+                credentials.client_id, credentials.client_secret, properties, options
+            )
+        else:
+            from zerobus.sdk.shared.auth import FederatedToken
+
+            token = FederatedToken(credentials.token_supplier, credentials.client_id)
+            stream = self._connection().create_stream(table_properties=properties, options=options, auth=token)
+        return RecordStream(stream)
+
+    def _open_arrow(self, listener: Listener) -> SdkStream:
+        from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions
+
+        credentials = self._workspace.credentials
+        assert isinstance(credentials, ClientCredentials)
+        options = ArrowStreamConfigurationOptions(
+            recovery=False,
+            recovery_retries=0,
+            recovery_timeout_ms=self._open_ms,
+            connection_timeout_ms=self._open_ms,
+            server_lack_of_ack_timeout_ms=_BEYOND_MS,
+            # Bounds the wait for one offset, and so the life of the thread that waits on a silent stream.
+            flush_timeout_ms=self._ack_ms + _CLOSE_MS,
+        )
+        stream = self._connection().create_arrow_stream(
+            self._table, self._encoder.arrow_schema, credentials.client_id, credentials.client_secret, options
+        )
+        return ArrowStream(stream, listener)
+
+
+def _ack_callback(listener: Listener) -> Any:
+    """The SDK wants a subclass of its own class, which exists only once the SDK is imported."""
+    from zerobus import AckCallback
+
+    class _Callback(AckCallback):  # type: ignore[misc]  # the SDK ships no types
+        def on_ack(self, offset: int) -> None:
+            listener.on_ack(offset)
+
+        def on_error(self, _offset: int, error_message: str) -> None:
+            listener.on_error(error_message)
+
+    return _Callback()
+
+
+class RecordStream:
+    """A protobuf or JSON stream; its ACKs come by callback."""
+
+    stream_id: str | None = None
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def ingest(self, payload: list[bytes] | list[str]) -> int:
+        """Queue a batch; the SDK gives it one offset."""
+        offset: int = self._stream.ingest_records_offset(payload)
+        return offset
+
+    def cause(self) -> BaseException | None:
+        """``ingest`` on a dead stream says only "Stream closed"; ``flush`` still knows why."""
+        return _raised_by(self._stream.flush)
+
+    def close(self) -> None:
+        """Close; the SDK waits up to a second for its own tasks."""
+        self._stream.close()
+
+    def abandon(self) -> None:
+        """Nothing to do: the SDK aborts a stream when its last reference goes."""
+
+
+class ArrowStream:
+    """An Arrow Flight stream.  The SDK offers no ACK callbacks here, so a second thread waits for each offset."""
+
+    stream_id: str | None = None
+
+    def __init__(self, stream: Any, listener: Listener) -> None:
+        self._stream = stream
+        self._listener = listener
+        self._sent: SimpleQueue[int | None] = SimpleQueue()
+        threading.Thread(target=self._wait_for_acks, name="zerobus-arrow-acks", daemon=True).start()
+
+    def ingest(self, payload: Any) -> int:
+        """Queue a record batch."""
+        offset: int = self._stream.ingest_batch(payload)
+        self._sent.put(offset)
+        return offset
+
+    def cause(self) -> BaseException | None:
+        """``ingest`` on a dead stream says only that it is closed; ``flush`` still knows why."""
+        return _raised_by(self._stream.flush)
+
+    def close(self) -> None:
+        """Close; called when everything is acknowledged."""
+        self._sent.put(None)
+        self._stream.close()
+
+    def abandon(self) -> None:
+        """Let the waiting thread end after the offset that it waits for, at the latest after ``ack_timeout``."""
+        self._sent.put(None)
+
+    def _wait_for_acks(self) -> None:
+        while (offset := self._sent.get()) is not None:
+            try:
+                self._stream.wait_for_offset(offset)
+            except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
+                self._listener.on_error(error)
+                return
+            self._listener.on_ack(offset)
+
+
+def _raised_by(call: Any) -> BaseException | None:
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 - the error is what is asked for
+        return error
+    return None

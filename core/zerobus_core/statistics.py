@@ -1,0 +1,61 @@
+"""What a delivery measures while it runs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from .receipt import AckLatency
+
+__all__ = ["AckLatencies", "PoolStatistics"]
+
+
+class AckLatencies:
+    """Percentiles over any number of samples in constant memory: a uniform sample of ``size`` of them."""
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size = size
+        self._seen = 0
+        self._max = 0.0
+        self._sample: list[float] = []
+        self._random = random.Random(0)  # noqa: S311 - sampling, not secrecy; seeded, so that runs compare
+
+    def add(self, seconds: float) -> None:
+        """Add one latency."""
+        self._seen += 1
+        self._max = max(self._max, seconds)
+        if len(self._sample) < self._size:
+            self._sample.append(seconds)
+        elif (slot := self._random.randrange(self._seen)) < self._size:
+            self._sample[slot] = seconds
+
+    def summary(self) -> AckLatency:
+        """The percentiles so far; zeros if nothing was added."""
+        if not self._sample:
+            return AckLatency()
+        ordered = sorted(self._sample)
+        last = len(ordered) - 1
+        return AckLatency(p50=ordered[round(0.5 * last)], p95=ordered[round(0.95 * last)], max=self._max)
+
+
+@dataclass(slots=True)
+class PoolStatistics:
+    """Counters of a pool; they only grow, but for ``open_now``."""
+
+    opens_requested: int = 0
+    """Requests to open a stream, successful or not."""
+    open_now: int = 0
+    most_open: int = 0
+    reconnects: int = 0
+    """Streams that opened in the place of one that died."""
+    rotations: int = 0
+    stream_ids: list[str] = field(default_factory=list)
+    ack_latencies: AckLatencies = field(default_factory=AckLatencies)
+
+    def opened(self, stream_id: str | None, *, after_loss: bool) -> None:
+        """A stream opened."""
+        self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
+        self.reconnects += after_loss
+        if stream_id is not None:
+            self.stream_ids.append(stream_id)

@@ -1,0 +1,167 @@
+"""One physical SDK stream in its own worker thread: it opens once, dies once, and never comes back.
+
+The SDK's calls block in native code, where Python's signal handlers do not run and time-outs are ignored.  So they
+all happen in a daemon thread that may be left behind: it can neither keep the process alive nor send anything
+after ``kill``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .border import translate
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .errors import ZerobusIngestError
+
+__all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The service accepted the stream."""
+
+    stream: Stream
+    stream_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The service acknowledged an offset and all below it."""
+
+    stream: Stream
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The stream is gone, or never came to be; may be told more than once, the first reason counts."""
+
+    stream: Stream
+    error: ZerobusIngestError
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The stream was closed on request."""
+
+    stream: Stream
+
+
+Event = Opened | Acked | Died | Closed
+
+
+class Listener(Protocol):
+    """What an SDK stream tells, from threads of its own."""
+
+    def on_ack(self, offset: int) -> None:
+        """All up to and including this offset is durable."""
+
+    def on_error(self, reason: BaseException | str) -> None:
+        """The stream failed."""
+
+
+class SdkStream(Protocol):
+    """The part of an SDK stream that is needed; one for records, one for Arrow (see ``sdk``)."""
+
+    stream_id: str | None
+
+    def ingest(self, payload: Any) -> int:
+        """Queue one batch in the SDK and return its offset; raises what the SDK raises."""
+
+    def cause(self) -> BaseException | None:
+        """Why the stream closed, as far as the SDK still tells; call it after ``ingest`` raised."""
+
+    def close(self) -> None:
+        """Close after all is acknowledged; may block for about a second."""
+
+    def abandon(self) -> None:
+        """Let go without waiting for anything."""
+
+
+class Stream:
+    """See the module's docstring.  ``send``, ``close`` and ``kill`` return at once and may be called from any thread.
+
+    ``post`` receives the events, from this stream's threads.
+    """
+
+    def __init__(
+        self, number: int, open_stream: Callable[[Listener], SdkStream], post: Callable[[Event], None]
+    ) -> None:
+        self.number = number
+        self._open_stream = open_stream
+        self._post = post
+        self._inbox: SimpleQueue[Batch | None] = SimpleQueue()
+        self._lock = threading.Lock()  # guards _killed and _reached
+        self._killed = False
+        self._reached = 0
+        threading.Thread(target=self._run, name=f"zerobus-stream-{number}", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.number}{' killed' if self._killed else ''}, {self._reached} batches reached the SDK>"
+
+    def send(self, batch: Batch) -> None:
+        """Queue a batch for the worker thread; it gets the next offset, from 0."""
+        self._inbox.put(batch)
+
+    def close(self) -> None:
+        """Close after what was sent; ``Closed`` follows.  Call it when everything is acknowledged."""
+        self._inbox.put(None)
+
+    def kill(self) -> int:
+        """Send nothing more, tell nothing more; returns how many batches may have reached the service."""
+        with self._lock:
+            self._killed = True
+            reached = self._reached
+        self._inbox.put(None)
+        return reached
+
+    # Listener, called from threads of the SDK
+
+    def on_ack(self, offset: int) -> None:
+        """Tell that an offset is durable."""
+        self._tell(Acked(self, offset))
+
+    def on_error(self, reason: BaseException | str) -> None:
+        """Tell that the stream failed."""
+        self._tell(Died(self, translate(reason)))
+
+    # The worker thread
+
+    def _run(self) -> None:
+        try:
+            sdk_stream = self._open_stream(self)
+        except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
+            self.on_error(error)
+            return
+        self._tell(Opened(self, sdk_stream.stream_id))
+        try:
+            if self._pass_on(sdk_stream):
+                sdk_stream.close()
+                self._tell(Closed(self))
+        except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
+            self.on_error(sdk_stream.cause() or error)
+        sdk_stream.abandon()
+
+    def _pass_on(self, sdk_stream: SdkStream) -> bool:
+        """Pass batches on until told to close (True) or killed (False)."""
+        expected = 0
+        while (batch := self._inbox.get()) is not None:
+            with self._lock:
+                if self._killed:
+                    return False
+                self._reached += 1
+            offset = sdk_stream.ingest(batch.payload)
+            if offset != expected:
+                raise RuntimeError(f"the SDK gave offset {offset} to batch {expected} of the stream")
+            expected += 1
+        return not self._killed
+
+    def _tell(self, event: Event) -> None:
+        if not self._killed:
+            self._post(event)
