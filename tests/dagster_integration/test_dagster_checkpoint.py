@@ -1,0 +1,192 @@
+"""Checkpoints in a real event log: what a later try finds, and what it must not find."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from zerobus_core.checkpoint import Checkpoint, CheckpointStore
+from zerobus_core.ranges import RowRanges
+from zerobus_dagster.checkpoint import ObservationCheckpointStore
+from zerobus_dagster.step import Step
+
+TABLE = "main.default.flights"
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def store_in(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, **changes: object
+) -> ObservationCheckpointStore:
+    step = Step.of(context)
+    assert step.attempt is not None
+    facts = {"step": step, "attempt": step.attempt, "table": TABLE, "delivery": "ingest 1", **changes}
+    return ObservationCheckpointStore(**facts)  # type: ignore[arg-type]  # the changes are of the right types
+
+
+def checkpoint_of(store: ObservationCheckpointStore, rows: int) -> Checkpoint:
+    return Checkpoint(
+        table=store.table,
+        schema_fingerprint="sha256:a",
+        source_fingerprint="sha256:b",
+        epoch=store.epoch,
+        durable=RowRanges([(0, rows)]),
+        written_at="2026-11-22T00:00:00+00:00",
+    )
+
+
+def rows_of(store: ObservationCheckpointStore) -> int | None:
+    checkpoint = store.load()
+    return None if checkpoint is None else checkpoint.durable.rows
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance that keeps its runs and events in SQLite files."""
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield instance
+
+
+def run(asset: dg.AssetsDefinition, instance: dg.DagsterInstance, **options: object) -> dg.ExecuteInProcessResult:
+    return dg.materialize([asset], instance=instance, raise_on_error=False, **options)  # type: ignore[arg-type]
+
+
+def test_the_store_has_the_shape_that_the_core_asks_for(instance: dg.DagsterInstance) -> None:
+    shapes = []
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        shapes.append(isinstance(store_in(context), CheckpointStore))
+
+    assert run(flights, instance).success
+    assert shapes == [True]
+
+
+def test_a_retry_of_the_step_finds_what_the_failed_try_saved(instance: dg.DagsterInstance) -> None:
+    found = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        found.append((store.load(), store.epoch))
+        store.save(checkpoint_of(store, rows=7))
+        if context.retry_number == 0:
+            raise RuntimeError("the first try fails")
+
+    result = run(flights, instance)
+    assert result.success
+    first, second = found
+    assert first == (None, result.run_id)
+    assert second[0].durable == RowRanges([(0, 7)])
+    assert second[1] == result.run_id
+
+
+def test_a_new_run_of_the_asset_starts_from_the_first_row(instance: dg.DagsterInstance) -> None:
+    found = []
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        found.append(rows_of(store))
+        store.save(checkpoint_of(store, rows=7))
+
+    assert run(flights, instance).success
+    assert run(flights, instance).success
+    assert found == [None, None]
+
+
+def test_deliveries_to_other_tables_and_of_other_names_keep_apart(instance: dg.DagsterInstance) -> None:
+    found = {}
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        store.save(checkpoint_of(store, rows=7))
+        found["same"] = rows_of(store_in(context))
+        found["other delivery"] = rows_of(store_in(context, delivery="ingest 2"))
+        found["other table"] = rows_of(store_in(context, table="main.default.weather"))
+
+    assert run(flights, instance).success
+    assert found == {"same": 7, "other delivery": None, "other table": None}
+
+
+def test_partitions_keep_apart_and_show_on_their_own_partition(instance: dg.DagsterInstance) -> None:
+    found = []
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["jan", "feb"]))
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        found.append(rows_of(store))
+        store.save(checkpoint_of(store, rows=7))
+
+    assert run(flights, instance, partition_key="jan").success
+    assert run(flights, instance, partition_key="feb").success
+    records = instance.fetch_observations(dg.AssetKey("flights"), limit=10).records
+    assert found == [None, None]
+    assert sorted(str(record.partition_key) for record in records) == ["feb", "jan"]
+
+
+def test_an_op_observes_the_table_itself(instance: dg.DagsterInstance) -> None:
+    found = []
+
+    @dg.op
+    def push(context: dg.OpExecutionContext) -> None:
+        store = store_in(context)
+        store.save(checkpoint_of(store, rows=7))
+        found.append(rows_of(store))
+
+    @dg.job
+    def push_job() -> None:
+        push()
+
+    assert push_job.execute_in_process(instance=instance).success
+    assert found == [7]
+    assert instance.fetch_observations(dg.AssetKey(TABLE.split(".")), limit=1).records
+
+
+def test_saves_become_rarer_as_the_delivery_gets_longer_and_flush_writes_the_last(
+    instance: dg.DagsterInstance,
+) -> None:
+    counts = {}
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        clock = Clock()
+        store = store_in(context, clock=clock)
+        for second in range(7_200):
+            clock.now = float(second)
+            store.save(checkpoint_of(store, rows=second + 1))
+        counts["held back"] = rows_of(store)
+        store.flush()
+        counts["flushed"] = rows_of(store)
+
+    assert run(flights, instance).success
+    written = len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records)
+    assert counts["flushed"] == 7_200
+    assert 0.98 * 7_200 - 1 <= (counts["held back"] or 0) < 7_200
+    assert written < 400
+
+
+def test_a_deleted_checkpoint_is_not_found_again(instance: dg.DagsterInstance) -> None:
+    found = []
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        store.delete()
+        store.save(checkpoint_of(store, rows=7))
+        store.delete()
+        found.append(rows_of(store_in(context)))
+
+    assert run(flights, instance).success
+    assert found == [None]
+    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=10).records) == 2

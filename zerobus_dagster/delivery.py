@@ -1,0 +1,149 @@
+"""One delivery inside a step: the core's ``ingest`` with Dagster's log, event log and error routing around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from zerobus_core import IngestOptions, TableSchema, ZerobusIngestError, ingest
+from zerobus_core.errors import ConfigurationError
+
+from .checkpoint import ObservationCheckpointStore
+from .history import OnRematerialize, refuse_rematerialization
+from .metadata import Metadata, column_metadata, error_metadata, receipt_metadata, table_metadata
+
+if TYPE_CHECKING:
+    from zerobus_core import Progress, Receipt, Workspace
+
+    from .step import Step
+
+__all__ = ["Delivery", "ingest_options", "routed_errors"]
+
+_PROGRESS_INTERVAL = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Rows on their way to one table, inside one step.
+
+    ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.
+    """
+
+    step: Step
+    workspace: Workspace
+    table: str
+    options: IngestOptions
+    name: str
+    resume: bool
+    on_rematerialize: OnRematerialize
+
+    def run(self, records: Any) -> Metadata:
+        """Push all records and return the event's metadata when every one of them is durable.
+
+        A mapping has the records of each partition of the run under its key: they are delivered one after the other,
+        and each partition gets the figures of its own.  Raises what ``ingest`` raises; wrap it in ``routed_errors``.
+        """
+        if self.on_rematerialize == "refuse":
+            refuse_rematerialization(self.step, self.table)
+        columns = column_metadata(TableSchema.fetch(self.workspace, self.table))
+        if not (self.step.partitions and isinstance(records, Mapping)):
+            return {**columns, **receipt_metadata(self._push(records, self.name))}
+        self._check_partitions(records)
+        for partition in self.step.partitions:
+            receipt = self._push(records[partition], f"{self.name}, partition {partition}")
+            self.step.add_partition_metadata(partition, receipt_metadata(receipt))
+        return {**columns, **table_metadata(self.table)}
+
+    def _push(self, records: Any, name: str) -> Receipt:
+        step, store = self.step, self._checkpoint_store(name)
+        try:
+            receipt = ingest(
+                self.workspace,
+                self.table,
+                records,
+                options=self.options,
+                checkpoint=store,
+                on_progress=_ProgressLog(step),
+            )
+        finally:
+            if store is not None:
+                store.flush()
+        step.log.info(
+            "%s: %d rows read, %d acknowledged, %d durable before, %d in the dead-letter file",
+            receipt.table,
+            receipt.rows_read,
+            receipt.rows_acked,
+            receipt.rows_skipped,
+            receipt.rows_dead_lettered,
+        )
+        return receipt
+
+    def _checkpoint_store(self, name: str) -> ObservationCheckpointStore | None:
+        attempt = self.step.attempt
+        if not self.resume or attempt is None:
+            return None
+        return ObservationCheckpointStore(step=self.step, attempt=attempt, table=self.table, delivery=name)
+
+    def _check_partitions(self, records: Mapping[Any, Any]) -> None:
+        expected = set(self.step.partitions)
+        if set(records) != expected:
+            missing, unknown = sorted(expected - set(records)), sorted(map(str, set(records) - expected))
+            raise ConfigurationError(
+                "records in a mapping need the keys of the run's partitions: "
+                f"missing {missing or 'none'}, not of this run {unknown or 'none'}",
+                table=self.table,
+            )
+
+
+@contextmanager
+def routed_errors() -> Iterator[None]:
+    """Tell Dagster whether trying again can help.
+
+    A retryable error leaves as it is, so that a RetryPolicy applies.  Any other becomes a ``dagster.Failure`` that
+    allows no retries and carries the facts as metadata.
+    """
+    try:
+        yield
+    except ZerobusIngestError as error:
+        if error.retryable:
+            raise
+        raise dg.Failure(description=str(error), metadata=error_metadata(error), allow_retries=False) from error
+
+
+def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
+    """Build options out of configuration; later layers win.
+
+    Raises ConfigurationError for an option that does not exist or a value that it cannot have.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    known = {option.name for option in fields(IngestOptions)}
+    unknown = sorted(merged.keys() - known)
+    if unknown:
+        raise ConfigurationError(f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return IngestOptions(**merged)
+
+
+@dataclass(slots=True)
+class _ProgressLog:
+    """Logs how far a delivery has come, every 30 seconds."""
+
+    step: Step
+    _next: float = field(default=_PROGRESS_INTERVAL)
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.elapsed_s < self._next:
+            return
+        self._next = progress.elapsed_s + _PROGRESS_INTERVAL
+        self.step.log.info(
+            "%s: %d rows durable, %d in flight, %.0f rows/s",
+            progress.table,
+            progress.rows_acked + progress.rows_skipped,
+            progress.unacked_rows,
+            progress.rows_per_s,
+        )

@@ -1,0 +1,118 @@
+"""The IO manager: what an asset returns is pushed to a Delta table, before Dagster calls it materialized."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from zerobus_core.errors import ConfigurationError
+
+from .delivery import Delivery, ingest_options, routed_errors
+from .resource import ZerobusResource
+from .step import Step
+from .table_name import from_asset_key, from_metadata, full_name, plain
+
+__all__ = ["ZerobusIOManager"]
+
+
+class ZerobusIOManager(dg.ConfigurableIOManager):
+    """Pushes what assets return to Databricks Delta tables through Zerobus Ingest.
+
+    The table is found part by part (catalog, schema, table), first in the metadata of the output, then in that of
+    the asset's definition (``table``, ``schema``, ``catalog``, or a full ``dagster/table_name``), then in this
+    manager's configuration, then in the asset key: ``["main", "default", "flights"]``.
+
+    Lists of rows, frames and Arrow data are returned as they are.  A generator has to be wrapped, because Dagster takes
+    what an asset yields for events: ``return dg.MaterializeResult(value=rows())``.
+
+    Examples:
+        .. code-block:: python
+
+            @dg.asset(key_prefix=["main", "default"], io_manager_key="zerobus_io")
+            def flights() -> pl.DataFrame:
+                return pl.read_parquet("flights.parquet")
+
+            defs = dg.Definitions(
+                assets=[flights],
+                resources={"zerobus_io": ZerobusIOManager(zerobus=ZerobusResource(...))},
+            )
+    """
+
+    zerobus: dg.ResourceDependency[ZerobusResource]
+    catalog: str | None = Field(default=None, description="The catalog of tables that do not name theirs.")
+    schema_: str | None = Field(
+        default=None, alias="schema", description="The schema of tables that do not name theirs."
+    )
+    write_mode: str = Field(default="append", description="Only append: Zerobus cannot replace or delete rows.")
+    options: dict[str, Any] = Field(
+        default={},
+        description="Options of every delivery, by the names of IngestOptions; they win over the resource's.",
+    )
+
+    @field_validator("write_mode")
+    @classmethod
+    def _only_append(cls, value: str) -> str:
+        if value != "append":
+            raise ValueError(_not_append(value))
+        return value
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Push ``obj`` and return when every row of it is durable; Dagster records the materialization after that."""
+        with routed_errors():
+            step = Step.of_output(context)
+            table = self._table(context)
+            if obj is None:
+                raise ConfigurationError(
+                    "the output is None: return rows (an empty list for none), or push with ZerobusResource.ingest and "
+                    "return its result",
+                    table=table,
+                )
+            delivery = Delivery(
+                step=step,
+                workspace=self.zerobus.workspace(),
+                table=table,
+                options=ingest_options(self.zerobus.options, self.options, _metadata(context, "ingest_options", {})),
+                name=f"output {context.name} {context.mapping_key or ''}".rstrip(),
+                resume=self.zerobus.resume,
+                on_rematerialize=self.zerobus.on_rematerialize,
+            )
+            metadata = delivery.run(obj)
+        # What the user's output already has stays: adding a key twice is an error, and the rows are durable by now.
+        context.add_output_metadata({k: v for k, v in metadata.items() if k not in (context.output_metadata or {})})
+
+    def load_input(self, context: dg.InputContext) -> NoReturn:
+        """Refuse: Zerobus only writes."""
+        key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
+        raise NotImplementedError(
+            f"ZerobusIOManager only writes, it cannot load {key}: name the upstream asset in deps=[...] and read the "
+            "table in the asset's body, or give AssetIn(input_manager_key=...) an IO manager that reads Databricks"
+        )
+
+    def _table(self, context: dg.OutputContext) -> str:
+        write_mode = _metadata(context, "write_mode", self.write_mode)
+        if write_mode != "append":
+            raise ConfigurationError(_not_append(write_mode))
+        path = context.asset_key.path if context.has_asset_key else ()
+        levels = (
+            from_metadata(context.output_metadata),
+            from_metadata(context.definition_metadata),
+            {"schema": self.schema_, "catalog": self.catalog},
+            from_asset_key(path),
+        )
+        return full_name(levels, output=f"the output {context.name!r}")
+
+
+def _not_append(write_mode: object) -> str:
+    return (
+        f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
+        "To replace rows, push to a staging table and MERGE from it"
+    )
+
+
+def _metadata(context: dg.OutputContext, key: str, default: Any) -> Any:
+    for level in (context.output_metadata, context.definition_metadata):
+        if level and key in level:
+            return plain(level[key])
+    return default

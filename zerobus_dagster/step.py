@@ -1,0 +1,151 @@
+"""The running step as a delivery sees it, whichever of Dagster's contexts told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import dagster as dg
+from dagster import AssetExecutionContext, OpExecutionContext, OutputContext
+
+from zerobus_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, DagsterLogManager, DagsterRun, StepExecutionContext
+
+    from .metadata import Metadata
+
+__all__ = ["AssetKeyLike", "Attempt", "Step", "StepContext"]
+
+AssetKeyLike: TypeAlias = dg.AssetKey | str | Sequence[str]
+StepContext: TypeAlias = AssetExecutionContext | OpExecutionContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of a step in a run that an instance keeps."""
+
+    instance: DagsterInstance
+    run: DagsterRun
+    step_key: str
+    number: int
+    """0 for the first try of the step in this run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a delivery needs to know about the step that it runs in, and the two doors to Dagster's event log.
+
+    ``asset_key`` is None in ops.  ``partitions`` are those of the asset that this run makes: none for an asset
+    without partitions, more than one in a run over a range.  ``attempt`` is None where a function was called
+    directly, as unit tests do: there is no run then, and nothing to resume.
+    """
+
+    log: DagsterLogManager
+    log_event: Callable[[dg.AssetObservation], None]
+    asset_key: dg.AssetKey | None
+    partitions: tuple[str, ...]
+    attempt: Attempt | None
+    add_partition_metadata: Callable[[str, Metadata], None]
+    """Adds metadata to the materialization of one partition of a run over several."""
+
+    @classmethod
+    def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
+        """Read an asset's or an op's context; ``asset_key`` says which one in a step that makes several.
+
+        Raises ConfigurationError where that is needed and missing, or not one of the step's assets.
+        """
+        op_context = context.op_execution_context if isinstance(context, AssetExecutionContext) else context
+        assets = _assets_definition(op_context)
+        key = _asset_key(assets, asset_key)
+        is_partitioned = assets is not None and key is not None and assets.specs_by_key[key].partitions_def is not None
+        has_partitions = op_context.has_partition_key or op_context.has_partition_key_range
+        running = _running(op_context)
+        return cls(
+            log=context.log,
+            log_event=context.log_event,
+            asset_key=key,
+            partitions=_partitions(op_context) if is_partitioned and has_partitions else (),
+            attempt=_attempt(running),
+            add_partition_metadata=_partition_metadata(running, key),
+        )
+
+    @classmethod
+    def of_output(cls, context: OutputContext) -> Step:
+        """Read the context that an IO manager gets."""
+        # has_partition_key is False in a run over a range, has_asset_partitions is True in both.
+        partitions = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
+        running = _running_output(context)
+        key = context.asset_key if context.has_asset_key else None
+        return cls(
+            log=context.log,
+            log_event=context.log_event,
+            asset_key=key,
+            partitions=partitions,
+            attempt=_attempt(running),
+            add_partition_metadata=_partition_metadata(running, key),
+        )
+
+
+def _assets_definition(context: OpExecutionContext) -> dg.AssetsDefinition | None:
+    try:
+        return context.assets_def if context.has_assets_def else None
+    except dg.DagsterInvalidPropertyError:  # a context from build_*_context() outside of a call
+        return None
+
+
+def _asset_key(assets: dg.AssetsDefinition | None, wanted: dg.AssetKey | None) -> dg.AssetKey | None:
+    keys = sorted(assets.keys) if assets is not None else []
+    if wanted is not None:
+        if keys and wanted not in keys:
+            raise ConfigurationError(
+                f"asset_key {wanted.to_user_string()!r} is none of this step's assets: {_told(keys)}"
+            )
+        return wanted
+    if len(keys) > 1:
+        raise ConfigurationError(f"this step makes several assets: say which one with asset_key=, one of {_told(keys)}")
+    return keys[0] if keys else None
+
+
+def _told(keys: list[dg.AssetKey]) -> str:
+    return ", ".join(key.to_user_string() for key in keys)
+
+
+def _partitions(context: OpExecutionContext) -> tuple[str, ...]:
+    return (context.partition_key,) if context.has_partition_key else tuple(context.partition_keys)
+
+
+def _running(context: OpExecutionContext) -> StepExecutionContext | None:
+    try:
+        return context.get_step_execution_context()
+    except dg.DagsterInvalidPropertyError:  # called directly
+        return None
+
+
+def _running_output(context: OutputContext) -> StepExecutionContext | None:
+    try:
+        return context.step_context
+    except dg.DagsterInvariantViolationError:  # made by build_output_context()
+        return None
+
+
+def _attempt(running: StepExecutionContext | None) -> Attempt | None:
+    if running is None:
+        return None
+    return Attempt(
+        instance=running.instance,
+        run=running.dagster_run,
+        step_key=running.step.key,
+        number=running.previous_attempt_count,
+    )
+
+
+def _partition_metadata(
+    running: StepExecutionContext | None, asset_key: dg.AssetKey | None
+) -> Callable[[str, Metadata], None]:
+    def add(partition: str, metadata: Metadata) -> None:
+        if running is not None:  # else called directly: there is no event to add to
+            running.add_asset_metadata(metadata, asset_key=asset_key, partition_key=partition)
+
+    return add

@@ -1,0 +1,56 @@
+"""Which table an output goes to: catalog, schema and table, each from the most particular place that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from zerobus_core.errors import ConfigurationError
+
+__all__ = ["from_asset_key", "from_metadata", "full_name", "plain"]
+
+Parts = Mapping[str, str]
+
+_PARTS = ("catalog", "schema", "table")
+
+
+def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
+    """The parts that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` name.
+
+    A dotted ``table`` names more than one; ``schema`` and ``catalog`` win over what is before its dots.
+    """
+    named = {key: plain(value) for key, value in (metadata or {}).items()}
+    parts = _split(str(named.get("table") or named.get("dagster/table_name") or ""))
+    parts.update({part: str(named[part]) for part in ("schema", "catalog") if named.get(part)})
+    return parts
+
+
+def from_asset_key(path: Sequence[str]) -> Parts:
+    """The last element names the table, those before it schema and catalog."""
+    return dict(zip(reversed(_PARTS), reversed(path), strict=False))
+
+
+def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
+    """Join ``catalog.schema.table``, each part from the first level that has it.
+
+    Raises ConfigurationError naming the parts that no level has; ``output`` tells there whose table it is.
+    """
+    parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
+    missing = [part for part, name in parts.items() if not name]
+    if missing:
+        raise ConfigurationError(
+            f"{output} has no {' and no '.join(missing)} to go to: name it in the metadata of the asset, in the "
+            "configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
+        )
+    return ".".join(str(name) for name in parts.values())
+
+
+def plain(value: Any) -> Any:
+    """A metadata value as Python has it; Dagster wraps those of an output, not those of a definition."""
+    return value.value if isinstance(value, dg.MetadataValue) else value
+
+
+def _split(name: str) -> dict[str, str]:
+    return dict(zip(reversed(_PARTS), reversed(name.split(".")), strict=False)) if name else {}
