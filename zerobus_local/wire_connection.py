@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import Any
+import time
+from typing import Any, Final
 from urllib.parse import unquote
 
 __all__ = ["cut_connection"]
+
+_LINGER: Final = 0.02
 
 
 def cut_connection(context: Any) -> None:
     """Shut the socket of the call's client down in both directions; all streams of that connection break.
 
     gRPC has no way to do it, so the socket is found among the process's own by its peer address.  Where there is no
-    such list of descriptors, the call is cancelled, which resets the stream only.
+    such list of descriptors, the call is cancelled, which resets the stream only.  Acknowledgements that were answered
+    before get a moment to leave, for gRPC does not tell when they have.
     """
+    time.sleep(_LINGER)
     address = _address(context.peer())
     if address is None or not _shut_down(address):
         context.cancel()
@@ -30,13 +35,19 @@ def _address(peer: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+def _peer(connection: socket.socket) -> tuple[str, int]:
+    host, port = connection.getpeername()[:2]
+    # gRPC listens on a dual-stack socket, where an IPv4 client has a mapped address.
+    return host.removeprefix("::ffff:"), port
+
+
 def _shut_down(address: tuple[str, int]) -> bool:
     for folder in ("/proc/self/fd", "/dev/fd"):
         if not os.path.isdir(folder):
             continue
         for name in os.listdir(folder):
             with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as candidate:
-                if candidate.family in {socket.AF_INET, socket.AF_INET6} and candidate.getpeername()[:2] == address:
+                if candidate.family in {socket.AF_INET, socket.AF_INET6} and _peer(candidate) == address:
                     candidate.shutdown(socket.SHUT_RDWR)
                     return True
         return False

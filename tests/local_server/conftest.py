@@ -1,0 +1,133 @@
+"""A gRPC door over a fresh catalog, and two clients for it: the official SDK, and one that says anything it is told to."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties
+from zerobus.sdk.shared.headers_provider import HeadersProvider
+from zerobus.sdk.sync import ZerobusSdk
+
+from zerobus_local.catalog import Catalog
+from zerobus_local.faults import Faults
+from zerobus_local.storage import Storage
+from zerobus_local.tokens import ZEROBUS_PRIVILEGES, Tokens
+from zerobus_local.wire import GrpcServer
+from zerobus_local.wire_messages import EphemeralStreamRequest, EphemeralStreamResponse
+
+
+@dataclass(frozen=True)
+class Headers(HeadersProvider):
+    table: str
+    token: str
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self.token}"), ("x-databricks-zerobus-table-name", self.table)]
+
+
+class RawStream:
+    """One EphemeralStream call that sends what it is given, byte by byte if it likes."""
+
+    def __init__(self, port: int, headers: list[tuple[str, str]], method: str) -> None:
+        self._outgoing: queue.Queue[bytes | None] = queue.Queue()
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        call = self._channel.stream_stream(method)
+        self.responses = call(iter(self._outgoing.get, None), metadata=headers, timeout=30)
+
+    def send_raw(self, message: bytes) -> None:
+        self._outgoing.put(message)
+
+    def send(self, **payload: Any) -> None:
+        self.send_raw(EphemeralStreamRequest(**payload).SerializeToString())
+
+    def receive(self) -> Any:
+        return EphemeralStreamResponse.FromString(next(self.responses))
+
+    def half_close(self) -> None:
+        self._outgoing.put(None)
+
+    def refusal(self) -> grpc.RpcError:
+        """The status that the call ends with; whatever is answered before it is dropped."""
+        with pytest.raises(grpc.RpcError) as caught:
+            for _ in self.responses:
+                pass
+        return caught.value
+
+    def close(self) -> None:
+        self.half_close()
+        self.responses.cancel()
+        self._channel.close()
+
+
+class Door:
+    """A running server and what a test needs around it."""
+
+    def __init__(self, data: Path, **options: Any) -> None:
+        self.catalog = Catalog(data)
+        self.tokens = Tokens(self.catalog)
+        self.storage = Storage(self.catalog)
+        self.faults = Faults()
+        self.grpc = GrpcServer(self.catalog, self.tokens, self.storage, self.faults, **options)
+        self.port = self.grpc.start()
+        self._raw: list[RawStream] = []
+
+    def close(self) -> None:
+        for raw in self._raw:
+            raw.close()
+        self.grpc.stop(0)
+        self.storage.close()
+
+    def create(self, columns: str, table: str = "main.default.t") -> str:
+        self.catalog.execute(f"CREATE TABLE {table} ({columns})")
+        return table
+
+    def token(self, table: str) -> str:
+        detail = {"object_type": "TABLE", "object_full_path": table, "privileges": list(ZEROBUS_PRIVILEGES)}
+        return self.tokens.issue(self.catalog.principals.default.client_id, [detail])[0]
+
+    def sdk_stream(
+        self, table: str, *, record_type: RecordType = RecordType.JSON, descriptor: Any = None, **options: Any
+    ) -> Any:
+        sdk = ZerobusSdk(f"http://127.0.0.1:{self.port}", "http://127.0.0.1:1")
+        return sdk.create_stream(
+            None,
+            None,
+            TableProperties(table, descriptor),
+            StreamConfigurationOptions(record_type=record_type, **({"recovery": False} | options)),
+            headers_provider=Headers(table, self.token(table)),
+        )
+
+    def raw(self, table: str, *, headers: list[tuple[str, str]] | None = None, method: str | None = None) -> RawStream:
+        if headers is None:
+            headers = Headers(table, self.token(table)).get_headers()
+        stream = RawStream(self.port, headers, method or "/databricks.zerobus.Zerobus/EphemeralStream")
+        self._raw.append(stream)
+        return stream
+
+    def opened(self, table: str, record_type: int = 2, **create: Any) -> RawStream:
+        """A raw stream on which create_stream was answered; JSON unless told otherwise."""
+        stream = self.raw(table)
+        stream.send(create_stream={"table_name": table, "record_type": record_type, **create})
+        assert stream.receive().create_stream_response.stream_id
+        return stream
+
+    def rows(self, table: str) -> pa.Table:
+        return DeltaTable(self.catalog.table(table).path).to_pyarrow_table()
+
+    def version(self, table: str) -> int:
+        return DeltaTable(self.catalog.table(table).path).version()
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    opened = Door(tmp_path / "data")
+    yield opened
+    opened.close()
