@@ -1,1 +1,42 @@
 """Airflow: push rows to Databricks Delta tables, green only when every row is durable."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .assets import table_asset
+    from .decorator import zerobus_ingest_task
+    from .hook import ZerobusHook
+    from .operator import ZerobusIngestOperator
+    from .sql import SqlToZerobusOperator
+
+__all__ = [
+    "SqlToZerobusOperator",
+    "ZerobusHook",
+    "ZerobusIngestOperator",
+    "table_asset",
+    "zerobus_ingest_task",
+]
+
+# Airflow imports this package to read the provider's metadata, in every one of its processes and before it is
+# itself fully imported; so the modules that import Airflow load when a name is first asked for.
+_HOMES = {
+    "SqlToZerobusOperator": "sql",
+    "ZerobusHook": "hook",
+    "ZerobusIngestOperator": "operator",
+    "table_asset": "assets",
+    "zerobus_ingest_task": "decorator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

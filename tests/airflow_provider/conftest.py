@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+# In this process Airflow is a library: no database, no logging set-up. The Dags run in a child process.
+os.environ["_AIRFLOW__AS_LIBRARY"] = "1"
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="zerobus-airflow-library-")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
+
+class Airflow:
+    """An installed Airflow with a database of its own, as a child process that runs Dags on request."""
+
+    def __init__(self, home, *dag_folders):
+        self.home = home
+        bundles = [
+            {
+                "name": folder.name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder)},
+            }
+            for folder in dag_folders
+        ]
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if name != "_AIRFLOW__AS_LIBRARY"},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+        }
+        self.command("db", "migrate")
+        self._runs = 0
+        reader, writer = os.pipe()
+        with (home / "host.log").open("wb") as log:
+            self._host = subprocess.Popen(
+                [sys.executable, HERE / "airflow_host.py", str(writer)],
+                env=self.environ,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writer,),
+                text=True,
+            )
+        os.close(writer)
+        self._answers = os.fdopen(reader)
+
+    def command(self, *args):
+        """The output of the ``airflow`` command line."""
+        done = subprocess.run(
+            [Path(sys.executable).parent / "airflow", *args],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, dag_id, *, environ=None, timeout=60.0, **conf):
+        """Run a Dag to its end; its account (see the host), and what it logged."""
+        answer, log = self._ask("run", {"dag_id": dag_id, "conf": conf}, environ, timeout)
+        return {**answer, "log": log}
+
+    def clear(self, run, task_id, *, environ=None, timeout=60.0):
+        """Clear a task of an earlier run, and run it again."""
+        arguments = {"dag_id": run["dag_id"], "run_id": run["run_id"], "task_id": task_id}
+        answer, log = self._ask("rerun", arguments, environ, timeout)
+        return {**answer, "log": log}
+
+    def connection_forms(self):
+        answer, _ = self._ask("connection_forms", {})
+        return answer
+
+    def _ask(self, request, arguments, environ=None, timeout=60.0):
+        self._runs += 1
+        log = self.home / f"run-{self._runs}.log"
+        told = {"request": request, "arguments": arguments, "environ": environ or {}, "log": str(log)}
+        self._host.stdin.write(json.dumps(told) + "\n")
+        self._host.stdin.flush()
+        ready, _, _ = select.select([self._answers], [], [], timeout)
+        answer = self._answers.readline() if ready else ""
+        text = (log if log.exists() else self.home / "host.log").read_text()
+        assert answer, f"no answer within {timeout} s; the log ends with:\n{text[-5_000:]}"
+        return json.loads(answer), text
+
+    def close(self):
+        self._host.stdin.close()
+        try:
+            self._host.wait(10)
+        except subprocess.TimeoutExpired:
+            self._host.kill()
+            self._host.wait(10)
+        self._answers.close()
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory):
+    host = Airflow(tmp_path_factory.mktemp("airflow"), HERE / "dags")
+    yield host
+    host.close()

@@ -1,0 +1,166 @@
+"""Dags that the tests run; what differs from test to test comes in as the run's configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from datetime import timedelta
+
+from airflow.sdk import DAG, task
+
+from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+
+TABLE = "{{ dag_run.conf['table'] }}"
+
+
+def push_dag(dag_id, **defaults):
+    return DAG(dag_id, schedule=None, default_args={"retries": 0, "retry_delay": timedelta(0), **defaults})
+
+
+def rows_from(start, count):
+    return [{"id": n, "note": f"row {n}"} for n in range(start, start + count)]
+
+
+with push_dag("literal_list", retries=2):
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=[{"id": 1, "note": "{{ 1 + 1 }}"}, {"id": 2, "note": "report.json"}, {"id": 3, "note": None}],
+    )
+
+
+with push_dag("generator"):
+
+    @task.zerobus_ingest(table=TABLE)
+    def push(count, dag_run=None):
+        for row in rows_from(0, count):
+            yield {**row, "note": dag_run.conf["note"]}
+
+    push(1_000)
+
+
+with push_dag("task_output"):
+
+    @task
+    def upstream():
+        return rows_from(0, 50)
+
+    made = upstream()
+    ZerobusIngestOperator(task_id="push", table=TABLE, records=made)
+    ZerobusIngestOperator.partial(task_id="mapped", table=TABLE).expand(records=[rows_from(100, 3), rows_from(200, 4)])
+
+
+with push_dag("files"):
+    ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}")
+
+
+with push_dag("callable"):
+    ZerobusIngestOperator(
+        task_id="push", table=TABLE, records_callable=lambda dag_run: rows_from(0, dag_run.conf["count"])
+    )
+
+
+with push_dag("query"):
+    SqlToZerobusOperator(
+        task_id="push",
+        table=TABLE,
+        sql="SELECT id, note FROM rows WHERE id >= ? ORDER BY id",
+        parameters=["{{ dag_run.conf['first'] }}"],
+        ordered_by="id",
+        sql_conn_id="rows_db",
+    )
+
+
+with push_dag("bad_row", retries=3):
+
+    @task.zerobus_ingest(table=TABLE)
+    def push():
+        yield {"id": 1, "note": "good"}
+        yield {"id": 2, "note": ["not", "a", "text"]}
+
+    push()
+
+
+with push_dag("retryable", retries=1):
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=rows_from(0, 10),
+        options={"timeout": 3.0, "open_timeout": 1.0, "max_attempts": 2, "backoff": 0.1},
+    )
+
+
+with push_dag("on_empty"):
+    for meaning in ("success", "skip", "fail"):
+        ZerobusIngestOperator(task_id=meaning, table=TABLE, records=[], on_empty=meaning)
+
+
+@task.zerobus_ingest(table=TABLE, options={"source_version": "{{ run_id }}", "batch_rows": 10, "max_unacked_bytes": 1})
+def breaks_once(ti=None):
+    """1,000 rows; the first try ends with an error after 500 of them."""
+    for row in rows_from(0, 1_000):
+        if row["id"] == 500 and ti.try_number == 1:
+            raise OSError("the source broke")
+        yield row
+
+
+for policy in ("retry", "always", "never"):
+    with push_dag(f"resume_{policy}", retries=1):
+        breaks_once.override(task_id="push", resume=policy)()
+
+with push_dag("not_durable", retries=1):
+    breaks_once.override(task_id="push", durable=False)()
+
+
+def endless_rows(after, act):
+    """Rows without end; ``act`` is called once the first ``after`` are under way."""
+    number = 0
+    while True:
+        if number == after:
+            act()
+        yield {"id": number, "note": "endless"}
+        number += 1
+
+
+with push_dag("killed"):
+
+    @task.zerobus_ingest(table=TABLE)
+    def push():
+        return endless_rows(50_000, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    push()
+
+
+with push_dag("waits_killed"):
+
+    @task.zerobus_ingest(table=TABLE, options={"batch_rows": 10})
+    def push():
+        # Its acknowledgements never come, so that the signal finds the delivery waiting for them.
+        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return rows_from(0, 10)
+
+    push()
+
+
+with push_dag("too_slow"):
+
+    @task.zerobus_ingest(table=TABLE, execution_timeout=timedelta(seconds=2))
+    def push():
+        return rows_from(0, 10)
+
+    push()
+
+
+with push_dag("asset"):
+    ZerobusIngestOperator(
+        task_id="push",
+        table="main.default.asset_rows",
+        records=rows_from(0, 5),
+        # The workspace is the test's own server; in a real Dag this is a constant.
+        outlets=[
+            table_asset(
+                os.environ.get("WORKSPACE_URL", "https://dbc-1.cloud.databricks.com"), "main.default.asset_rows"
+            )
+        ],
+    )

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from airflow.sdk.log import redact
+
+from zerobus_airflow import ZerobusHook
+from zerobus_core.errors import ConfigurationError
+from zerobus_core.workspace import ClientCredentials, FederatedCredentials
+
+SECRET = "dose-of-secrecy-1234"
+ENDPOINT = "https://1234567890.zerobus.us-east-1.cloud.databricks.com"
+GOOD = {
+    "conn_type": "zerobus",
+    "host": "https://dbc-a1b2c3d4-e5f6.cloud.databricks.com/",
+    "login": "5d1c1d7a-service-principal",
+    "password": SECRET,
+    "extra": {"endpoint": ENDPOINT},
+}
+
+
+@pytest.fixture
+def hook_of(monkeypatch):
+    def build(fields, **arguments):
+        text = fields if isinstance(fields, str) else json.dumps(fields)
+        monkeypatch.setenv("AIRFLOW_CONN_UNDER_TEST", text)
+        return ZerobusHook("under_test", **arguments)
+
+    return build
+
+
+def test_a_zerobus_connection_becomes_a_workspace(hook_of):
+    workspace = hook_of(GOOD).get_workspace()
+    assert workspace.endpoint == ENDPOINT
+    assert workspace.workspace_url == "https://dbc-a1b2c3d4-e5f6.cloud.databricks.com"
+    assert workspace.credentials == ClientCredentials(client_id=GOOD["login"], client_secret=SECRET)
+
+
+def test_a_connection_may_be_written_as_a_uri(hook_of):
+    uri = f"zerobus://an-id:{SECRET}@dbc-1.cloud.databricks.com?endpoint={ENDPOINT.replace('/', '%2F')}"
+    workspace = hook_of(uri).get_workspace()
+    assert (workspace.workspace_url, workspace.endpoint) == ("https://dbc-1.cloud.databricks.com", ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"extra": {"service_principal_oauth": True}},
+        {"extra": {}},
+        {"login": None, "password": None, "extra": {"client_id": GOOD["login"], "client_secret": SECRET}},
+    ],
+    ids=["service_principal_oauth", "login and password", "client id and secret in the extra"],
+)
+def test_an_existing_databricks_connection_is_taken(hook_of, given):
+    workspace = hook_of({**GOOD, "conn_type": "databricks", **given}, endpoint=ENDPOINT).get_workspace()
+    assert workspace.credentials == ClientCredentials(client_id=GOOD["login"], client_secret=SECRET)
+
+
+def test_a_databricks_connection_may_hold_the_endpoint_in_its_extra(hook_of):
+    fields = {**GOOD, "conn_type": "databricks", "extra": {"zerobus_endpoint": ENDPOINT}}
+    assert hook_of(fields).get_workspace().endpoint == ENDPOINT
+
+
+def test_a_file_of_federated_tokens_is_read_each_time_that_a_token_is_needed(hook_of, tmp_path):
+    file = tmp_path / "token"
+    fields = {**GOOD, "password": None, "extra": {"endpoint": ENDPOINT, "federated_token_file": str(file)}}
+    credentials = hook_of(fields).get_workspace().credentials
+    assert isinstance(credentials, FederatedCredentials)
+    for token in ("first.jwt.token", "second.jwt.token"):
+        file.write_text(token + "\n")
+        assert credentials.token_supplier() == token
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="federated_token_file"):
+        credentials.token_supplier()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"host": None}, "Host is empty"),
+        ({"host": ENDPOINT}, "is a Zerobus endpoint"),
+        ({"login": None}, "personal access token"),
+        ({"login": "token"}, "personal access token"),
+        ({"login": None, "password": None}, "Login is empty"),
+        ({"password": None}, "Password is empty"),
+        ({"password": SECRET + "\n"}, "client_secret contains white space"),
+        ({"extra": {}}, "the extra field 'endpoint' is empty"),
+        ({"extra": {"endpoint": GOOD["host"]}}, "looks like a workspace URL"),
+        ({"extra": {"endpoint": ENDPOINT, "azure_tenant_id": "t"}}, "Microsoft Entra"),
+        ({"login": None, "password": None, "extra": {"endpoint": ENDPOINT, "token": SECRET}}, "personal access token"),
+    ],
+)
+def test_a_mistake_in_the_form_names_the_connection_and_the_field(hook_of, given, told):
+    with pytest.raises(ConfigurationError) as caught:
+        hook_of({**GOOD, **given}).get_workspace()
+    assert "'under_test'" in str(caught.value)
+    assert told in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_secret_is_told_to_airflows_masker(hook_of):
+    hook_of({**GOOD, "password": None, "extra": {"endpoint": ENDPOINT, "client_secret": SECRET}}).get_workspace()
+    assert SECRET not in str(redact(f"it is {SECRET}"))
+
+
+def test_testing_a_connection_tells_of_a_mistake_in_the_form(hook_of):
+    is_good, message = hook_of({**GOOD, "host": None}).test_connection()
+    assert not is_good
+    assert "Host is empty" in message
+
+
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_testing_a_connection_to_a_workspace_that_is_not_there_fails_in_time(hook_of):
+    is_good, message = hook_of({**GOOD, "host": f"http://127.0.0.1:{closed_port()}"}).test_connection()
+    assert not is_good
+    assert "127.0.0.1" in message
+    assert SECRET not in message

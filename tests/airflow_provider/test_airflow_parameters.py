@@ -1,0 +1,111 @@
+"""What a Dag file may say, and what is refused while it is parsed."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk import DAG, XComArg, task
+
+from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_core import IngestOptions
+from zerobus_core.errors import ConfigurationError
+
+TABLE = "main.default.flights"
+ROWS = [{"id": 1}]
+
+
+@pytest.fixture(autouse=True)
+def dag():
+    with DAG("under_test", schedule=None) as dag:
+        yield dag
+
+
+def push(**parameters):
+    return ZerobusIngestOperator(task_id="push", table=TABLE, **parameters)
+
+
+@pytest.mark.parametrize("given", [{}, {"records": ROWS, "source": "/data/*.parquet"}], ids=["none", "two"])
+def test_records_come_from_exactly_one_place(given):
+    with pytest.raises(ConfigurationError, match="exactly one of records, source, records_callable"):
+        push(**given)
+
+
+def test_a_function_as_records_is_sent_to_its_own_parameter():
+    with pytest.raises(ConfigurationError, match="records_callable"):
+        push(records=lambda: ROWS)
+
+
+def test_an_unknown_option_is_refused_while_the_dag_is_parsed():
+    with pytest.raises(ConfigurationError, match="no such option: stream"):
+        push(records=ROWS, options={"stream": 4})
+
+
+def test_an_option_that_cannot_be_right_is_refused_while_the_dag_is_parsed():
+    with pytest.raises(ConfigurationError, match=r"IngestOptions\.streams"):
+        push(records=ROWS, options={"streams": 0})
+
+
+def test_a_templated_option_is_left_until_it_is_rendered():
+    assert push(records=ROWS, options={"source_version": "{{ ds }}"}).options == {"source_version": "{{ ds }}"}
+
+
+def test_options_given_as_an_object_are_templated_too():
+    operator = push(records=ROWS, options=IngestOptions(streams=2, source_version="{{ ds }}"))
+    assert operator.options == {"streams": 2, "source_version": "{{ ds }}"}
+
+
+@pytest.mark.parametrize("name", ["on_empty", "resume"])
+def test_a_choice_that_does_not_exist_is_refused_with_the_ones_that_do(name):
+    with pytest.raises(ConfigurationError, match=f"{name} must be one of"):
+        push(records=ROWS, **{name: "sometimes"})
+
+
+def test_a_task_whose_output_is_given_becomes_upstream():
+    @task
+    def make():
+        return ROWS
+
+    made = make()
+    assert isinstance(made, XComArg)
+    assert push(records=made).upstream_task_ids == {"make"}
+
+
+def test_the_output_of_a_task_inside_a_list_is_refused_with_the_way_out():
+    @task
+    def make():
+        return 1
+
+    with pytest.raises(ConfigurationError, match="inside a collection"):
+        push(records=[{"id": make()}])
+
+
+def test_rows_in_the_dag_file_are_not_shown_by_the_operator():
+    assert "sensitive" not in repr(push(records=[{"note": "sensitive"}]).records)
+
+
+def test_no_hook_is_made_and_no_connection_read_while_a_dag_is_parsed():
+    # The connections do not exist, and the database driver is not installed.
+    push(records=ROWS, zerobus_conn_id="nowhere")
+    SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1", sql_conn_id="nowhere")
+
+
+def test_the_decorator_refuses_async_functions():
+    @task.zerobus_ingest(table=TABLE)
+    async def make():
+        yield {}
+
+    with pytest.raises(TypeError, match="plain function or generator"):
+        make()
+
+
+def test_the_asset_of_a_table_is_named_by_its_uri_in_lower_case():
+    asset = table_asset("https://DBC-1.cloud.databricks.com/", "Main.default.Flights")
+    assert asset.uri == asset.name == "databricks://dbc-1.cloud.databricks.com/main/default/flights"
+
+
+@pytest.mark.parametrize(
+    ("url", "table"),
+    [("https://dbc-1.cloud.databricks.com", "default.flights"), ("{{ var.value.host }}", TABLE), ("", TABLE)],
+)
+def test_an_asset_without_a_static_identity_is_refused(url, table):
+    with pytest.raises(ConfigurationError):
+        table_asset(url, table)

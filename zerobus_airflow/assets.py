@@ -1,0 +1,46 @@
+"""Unity Catalog tables as Airflow assets, named as the Databricks provider names them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import Asset
+
+from zerobus_core.errors import ConfigurationError
+
+__all__ = ["table_asset", "table_asset_uri", "table_page_url"]
+
+_NAME_PARTS = 3
+
+
+def table_asset(workspace_url: str, table: str) -> Asset:
+    """The asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
+
+    It bears no name of its own: Airflow refuses to run tasks when two Dags give one URI two names.
+    Raises ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
+    """
+    return Asset(uri=table_asset_uri(workspace_url, table))
+
+
+def table_asset_uri(workspace_url: str, table: str) -> str:
+    """``databricks://host/catalog/schema/table``, lower case as Unity Catalog compares names."""
+    return f"databricks://{_host(workspace_url)}/{'/'.join(_name_parts(table))}".lower()
+
+
+def table_page_url(workspace_url: str, table: str) -> str:
+    """The page of the table in the workspace's Catalog Explorer."""
+    return f"{workspace_url.rstrip('/')}/explore/data/{'/'.join(_name_parts(table))}"
+
+
+def _host(workspace_url: str) -> str:
+    host = urlsplit(workspace_url if "://" in workspace_url else f"https://{workspace_url}").netloc
+    if not host or "{" in host:
+        raise ConfigurationError(f"workspace_url {workspace_url!r} names no host; assets take no Jinja")
+    return host
+
+
+def _name_parts(table: str) -> list[str]:
+    parts = [part.strip("`") for part in table.split(".")]
+    if len(parts) != _NAME_PARTS or not all(parts) or "{" in table:
+        raise ConfigurationError(f"table {table!r} must be catalog.schema.table, without Jinja")
+    return parts

@@ -1,0 +1,203 @@
+"""From an Airflow connection to a workspace, and from there to the core."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook, get_hook_lineage_collector, mask_secret
+
+import zerobus_core
+from zerobus_core import (
+    ClientCredentials,
+    FederatedCredentials,
+    IngestOptions,
+    Progress,
+    Receipt,
+    TableSchema,
+    Workspace,
+    ZerobusIngestError,
+)
+from zerobus_core.errors import (
+    ConfigurationError,
+    PermissionDeniedError,
+    SchemaError,
+    TableNotFoundError,
+    TransportError,
+)
+
+from .assets import table_asset_uri
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from zerobus_core import CheckpointStore
+
+__all__ = ["ZerobusHook"]
+
+_SIGN_IN_TIMEOUT = 10.0
+_KNOCK_TIMEOUT = 5.0
+
+
+class ZerobusHook(BaseHook):
+    """Zerobus Ingest of one Databricks workspace, as an Airflow connection describes it.
+
+    :param zerobus_conn_id: a connection of type ``zerobus``, or an existing one of type ``databricks`` that holds a
+        service principal's client id and OAuth secret (Login and Password).
+    :param endpoint: the Zerobus endpoint, for a connection that does not hold it in its extra field ``endpoint``.
+    """
+
+    conn_name_attr = "zerobus_conn_id"
+    default_conn_name = "zerobus_default"
+    conn_type = "zerobus"
+    hook_name = "Databricks Zerobus"
+
+    def __init__(self, zerobus_conn_id: str = default_conn_name, *, endpoint: str | None = None) -> None:
+        super().__init__()
+        self.zerobus_conn_id = zerobus_conn_id
+        self.endpoint = endpoint
+
+    def get_workspace(self) -> Workspace:
+        """The workspace and credentials of the connection; nothing is sent to Databricks.
+
+        Raises ConfigurationError naming the connection, the field, and what belongs in it.
+        """
+        connection = self.get_connection(self.zerobus_conn_id)
+        fields = _Fields(connection)
+        try:
+            return Workspace(
+                endpoint=self.endpoint or fields.endpoint(),
+                workspace_url=fields.workspace_url(),
+                credentials=fields.credentials(),
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"connection {self.zerobus_conn_id!r}: {error.message} (in the connection, workspace_url is Host, "
+                "client_id is Login, client_secret is Password, and endpoint is the extra field 'endpoint')"
+            ) from error
+
+    def get_conn(self) -> Workspace:
+        """The same as ``get_workspace``, under Airflow's name."""
+        return self.get_workspace()
+
+    def ingest(
+        self,
+        table: str,
+        records: Any,
+        *,
+        options: IngestOptions | None = None,
+        checkpoint: CheckpointStore | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Receipt:
+        """Deliver every record to ``table``, or raise; see ``zerobus_core.ingest``.
+
+        Reports the table to Airflow's hook lineage, which OpenLineage reads where its provider is installed.
+        """
+        workspace = self.get_workspace()
+        # Before the delivery: after the last ACK nothing may fail the task any more.
+        get_hook_lineage_collector().add_output_asset(context=self, uri=table_asset_uri(workspace.workspace_url, table))
+        # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
+        return zerobus_core.ingest(
+            workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Reach both hosts and sign in: within 20 s, writing nothing and telling no secret."""
+        try:
+            workspace = self.get_workspace()
+            _knock(workspace.workspace_url)
+            _knock(workspace.endpoint)
+            _sign_in(workspace)
+        except ZerobusIngestError as error:
+            return False, error.message
+        return True, f"signed in to {workspace.workspace_url}, and {workspace.endpoint} can be reached"
+
+
+def _knock(address: str) -> None:
+    url = urlsplit(address)
+    default_port = 80 if url.scheme == "http" else 443
+    try:
+        socket.create_connection((url.hostname, url.port or default_port), timeout=_KNOCK_TIMEOUT).close()
+    except OSError as error:
+        raise TransportError(f"{address} cannot be reached: {error}") from error
+
+
+def _sign_in(workspace: Workspace) -> None:
+    # The connection names no table. Whatever Unity Catalog says of this one, it says to someone it has recognised.
+    with suppress(TableNotFoundError, PermissionDeniedError, SchemaError):
+        TableSchema.fetch(workspace, "system.information_schema.tables", timeout=_SIGN_IN_TIMEOUT, max_age=0.0)
+
+
+class _Fields:
+    """What the fields of a connection mean, whichever of the two types it has."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._extra = connection.extra_dejson
+
+    def endpoint(self) -> str:
+        value = self._extra.get("endpoint") or self._extra.get("zerobus_endpoint")
+        if not value:
+            raise ConfigurationError(
+                "the extra field 'endpoint' is empty. Expected the Zerobus endpoint of the workspace, "
+                "https://<workspace-id>.zerobus.<region>.cloud.databricks.com or its Azure or GCP form"
+            )
+        return str(value)
+
+    def workspace_url(self) -> str:
+        host = self._connection.host
+        if not host:
+            raise ConfigurationError("Host is empty. Expected the workspace URL, https://dbc-….cloud.databricks.com")
+        return f"{host}:{self._connection.port}" if self._connection.port else str(host)
+
+    def credentials(self) -> ClientCredentials | FederatedCredentials:
+        token_file = self._extra.get("federated_token_file")
+        if token_file:
+            return FederatedCredentials(token_supplier=_TokenFile(token_file), client_id=self._connection.login or None)
+        return ClientCredentials(client_id=self._client_id(), client_secret=self._client_secret())
+
+    def _client_id(self) -> str:
+        login = self._connection.login or self._extra.get("client_id")
+        if self._extra.get("azure_tenant_id"):
+            raise ConfigurationError(
+                "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus takes "
+                "Databricks OAuth: put the client id and an OAuth secret made in Databricks into Login and Password"
+            )
+        if login == "token" or (not login and (self._connection.password or self._extra.get("token"))):
+            raise ConfigurationError(
+                "it holds a personal access token. Zerobus takes a service principal: put its client id into Login "
+                "and an OAuth secret of it into Password"
+            )
+        if not login:
+            raise ConfigurationError("Login is empty. Expected the client id (application id) of a service principal")
+        return str(login)
+
+    def _client_secret(self) -> str:
+        secret = self._connection.password or self._extra.get("client_secret")
+        if not secret:
+            raise ConfigurationError("Password is empty. Expected an OAuth secret of the service principal")
+        mask_secret(secret)
+        return str(secret)
+
+
+class _TokenFile:
+    """Reads a JWT from a file each time that one is needed: whoever owns the file renews it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def __call__(self) -> str:
+        try:
+            token = self._path.read_text().strip()
+        except OSError as error:
+            raise ConfigurationError(f"federated_token_file {str(self._path)!r} cannot be read: {error}") from error
+        if not token:
+            raise ConfigurationError(f"federated_token_file {str(self._path)!r} is empty")
+        mask_secret(token)
+        return token

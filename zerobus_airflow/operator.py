@@ -1,0 +1,116 @@
+"""Records in hand, or files by path: the operator for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import XComArg, determine_kwargs, literal
+
+from zerobus_core.errors import ConfigurationError
+
+from .delivery import ZerobusDeliveryOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from jinja2 import Environment
+
+__all__ = ["ZerobusIngestOperator"]
+
+
+class ZerobusIngestOperator(ZerobusDeliveryOperator):
+    """Deliver records, or files, to a Delta table; the task succeeds only when every row is durable.
+
+    Exactly one of ``records``, ``source`` and ``records_callable`` says what to send.  Returns the receipt
+    (``zerobus_core.Receipt.as_dict``), which holds counts and no rows.
+
+    :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
+        upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
+    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob. (templated)
+    :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
+        on the worker only.
+
+    For the other parameters see ZerobusDeliveryOperator.
+    """
+
+    template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "records", "source")
+    # No copy of a Dag copies rows.
+    shallow_copy_attrs: Sequence[str] = ("records", "records_callable")
+
+    def __init__(
+        self,
+        *,
+        records: Any = None,
+        source: Any = None,
+        records_callable: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        given = {"records": records, "source": source, "records_callable": records_callable}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) != 1:
+            raise ConfigurationError(
+                f"task {self.task_id!r}: give exactly one of {', '.join(given)}, not {' and '.join(names) or 'none'}"
+            )
+        if callable(records) and not isinstance(records, XComArg):
+            raise ConfigurationError(f"task {self.task_id!r}: give a function as records_callable, not as records")
+        self._is_output_of_a_task = isinstance(records, XComArg)
+        self.records = _protected(records)
+        self.source = source
+        self.records_callable = records_callable
+
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """Resolve task outputs and render texts; see Airflow."""
+        super().render_template_fields(context, jinja_env)
+        if not isinstance(self.records, _Rows | str | None):
+            self.records = _Rows(self.records)
+
+    def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
+        if self.records_callable is not None:
+            kwargs = determine_kwargs(self.records_callable, (), context)
+            return nullcontext(self.records_callable(**kwargs))
+        return nullcontext(_rendered(self.records) if self.source is None else self.source)
+
+    def _source_version(self, context: Context) -> str | None:
+        # An upstream task runs again only if it is cleared, and then our checkpoint is of another epoch.
+        if self._is_output_of_a_task and self.resume == "retry":
+            return f"task output in run {context['run_id']}"
+        return None
+
+
+class _Rows:
+    """Holds rows past Airflow's rendering, and shows their kind instead of their content.
+
+    Airflow keeps the rendered template fields of each task in its database, and shows them to everyone.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        return f"<{type(self.rows).__name__}>"
+
+
+def _protected(records: Any) -> Any:
+    # A task's output has to be seen by Airflow, and a text may be a template; all else is data.
+    if records is None or isinstance(records, XComArg | str):
+        return records
+    if any(True for _ in XComArg.iter_xcom_references(records)):
+        raise ConfigurationError(
+            "records holds the output of a task inside a collection; give the output itself as records, "
+            "or combine several in a task in between"
+        )
+    return literal(_Rows(records))
+
+
+def _rendered(records: Any) -> Any:
+    if isinstance(records, _Rows):
+        return records.rows
+    if isinstance(records, str):
+        raise ConfigurationError(
+            "records was rendered to a text: a template gives text unless the Dag sets "
+            "render_template_as_native_obj=True. Give the other task's output (`task.output`, or what calling a "
+            "@task function returns) as records; a path or URI belongs in source"
+        )
+    return records

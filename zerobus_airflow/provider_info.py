@@ -1,0 +1,69 @@
+"""What Airflow reads about this provider: plain data, imported in every Airflow process."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+__all__ = ["get_provider_info"]
+
+_DISTRIBUTION = "zerobus-orchestration"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, as ``airflow/provider_info.schema.json`` describes it."""
+    return {
+        "package-name": _DISTRIBUTION,
+        "name": "Databricks Zerobus",
+        "description": "Push rows to Databricks Delta tables; a task is green only when every row is durable.",
+        "versions": [version(_DISTRIBUTION)],
+        "integrations": [
+            {
+                "integration-name": "Databricks Zerobus",
+                "external-doc-url": "https://docs.databricks.com/aws/en/ingestion/zerobus-ingest",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": "Databricks Zerobus", "python-modules": ["zerobus_airflow.hook"]}],
+        "operators": [
+            {
+                "integration-name": "Databricks Zerobus",
+                "python-modules": ["zerobus_airflow.operator", "zerobus_airflow.sql"],
+            }
+        ],
+        "connection-types": [_connection_type()],
+        "extra-links": ["zerobus_airflow.links.CatalogExplorerLink"],
+        "task-decorators": [{"name": "zerobus_ingest", "class-name": "zerobus_airflow.decorator.zerobus_ingest_task"}],
+    }
+
+
+def _connection_type() -> dict[str, Any]:
+    return {
+        "connection-type": "zerobus",
+        "hook-class-name": "zerobus_airflow.hook.ZerobusHook",
+        "hook-name": "Databricks Zerobus",
+        "conn-fields": {
+            "endpoint": {
+                "label": "Zerobus endpoint",
+                "description": "https://<workspace-id>.zerobus.<region>.cloud.databricks.com (AWS), "
+                ".azuredatabricks.net (Azure) or .gcp.databricks.com (GCP)",
+                "schema": {"type": ["string", "null"]},
+            },
+            "federated_token_file": {
+                "label": "Federated token file",
+                "description": "Instead of a client secret: a file on the workers that always holds a fresh JWT of "
+                "your identity provider, such as a projected Kubernetes service account token",
+                "schema": {"type": ["string", "null"]},
+            },
+        },
+        "ui-field-behaviour": {
+            "hidden-fields": ["port", "schema"],
+            "relabeling": {"host": "Workspace URL", "login": "Client ID", "password": "Client secret"},
+            "placeholders": {
+                "host": "https://dbc-a1b2c3d4-e5f6.cloud.databricks.com",
+                "login": "application id of the service principal",
+                "password": "OAuth secret of the service principal",
+                "endpoint": "https://1234567890123456.zerobus.us-east-1.cloud.databricks.com",
+            },
+        },
+    }
