@@ -1,15 +1,12 @@
-"""A gRPC door over a fresh catalog, and two clients for it: the official SDK, and one that says anything it is told to."""
+"""A gRPC door over a fresh catalog, and two clients for it: the official SDK, and one that says what it is told."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties
@@ -22,6 +19,12 @@ from zerobus_local.storage import Storage
 from zerobus_local.tokens import ZEROBUS_PRIVILEGES, Tokens
 from zerobus_local.wire import GrpcServer
 from zerobus_local.wire_messages import EphemeralStreamRequest, EphemeralStreamResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
-from zerobus.sdk.shared import RecordType
+from zerobus.sdk.shared import NonRetriableException, RecordType
+
+from zerobus_local.wire import GrpcServer
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
@@ -297,8 +299,6 @@ def test_requests_that_break_the_protocol_are_refused_and_store_nothing(door):
 
 def test_the_sdk_sees_a_refused_record_as_not_retryable(door):
     """[2.8]"""
-    from zerobus.sdk.shared import NonRetriableException
-
     table = door.create("id BIGINT NOT NULL")
     stream = door.sdk_stream(table, record_type=RecordType.JSON)
     stream.ingest_records_offset([{"id": 1}, {}])
@@ -309,8 +309,6 @@ def test_the_sdk_sees_a_refused_record_as_not_retryable(door):
 
 
 def test_two_servers_cannot_share_a_port(door):
-    from zerobus_local.wire import GrpcServer
-
     second = GrpcServer(door.catalog, door.tokens, door.storage, door.faults, port=door.port)
     with pytest.raises(OSError, match=str(door.port)):
         second.start()
