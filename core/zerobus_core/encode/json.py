@@ -23,20 +23,19 @@ class JsonEncoder(RowEncoder):
 
     def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, delivery_id: str | None) -> None:
         super().__init__(schema, options, reason=reason, as_json=True, delivery_id=delivery_id)
-        self._delivery_id = delivery_id
-        columns = options.delivery_columns or {}
-        self._id_column, self._row_column = columns.get("delivery_id", ""), columns.get("row_number", "")
 
     @property
     def record_format(self) -> RecordFormat:
         """The payloads are lists of text."""
         return "json"
 
-    def _record(self, members: dict[str, Any], row: int) -> bytes:
-        if self._delivery_id is not None:
-            members[self._id_column] = self._delivery_id
-            members[self._row_column] = row
-        return orjson.dumps(members)
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
+        if self._reserved:
+            rows = [
+                {**row, self._id_column: self._delivery_id, self._row_column: number}
+                for number, row in enumerate(rows, first_row)
+            ]
+        return list(map(orjson.dumps, rows))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form."""

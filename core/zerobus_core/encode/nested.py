@@ -15,7 +15,7 @@ from ..schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveT
 from .scalars import is_null, scalar_converter
 from .unfit import MISSING, Problems, UnfitError
 
-__all__ = ["Walk", "as_members"]
+__all__ = ["Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
 
 Convert = Callable[[Any, str, Problems], Any]
 
@@ -72,11 +72,11 @@ class Walk:
 
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
-        nan_is_null = not _has_nan(kind.element)
+        nan_is_null = not has_nan(kind.element)
         nulls = _null_rule("an element", "array", contains_null=kind.contains_null, as_json=self._as_json)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
-            items = _as_list(value)
+            items = as_list(value)
             if items is None:
                 problems.add(path, value, expected, "not a list")
                 return None
@@ -94,11 +94,11 @@ class Walk:
 
     def _map(self, kind: MapType) -> Convert:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
-        nan_is_null = not _has_nan(kind.value)
+        nan_is_null = not has_nan(kind.value)
         nulls = _null_rule("a value", "map", contains_null=kind.value_contains_null, as_json=self._as_json)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
-            pairs = _as_pairs(value)
+            pairs = as_pairs(value)
             if pairs is None:
                 problems.add(path, value, expected, "not a mapping")
                 return None
@@ -110,7 +110,7 @@ class Walk:
                     continue
                 wire_key = convert_key(key, place, problems)
                 if self._as_json:
-                    wire_key = _json_key(wire_key)
+                    wire_key = json_key(wire_key)
                 if wire_key in out:
                     problems.add(place, key, expected, "the key stands twice")
                 if not is_null(item, nan_is_null=nan_is_null):
@@ -124,7 +124,7 @@ class Walk:
         return convert
 
     def _struct(self, kind: StructType) -> Convert:
-        members = [(field, self._converter(field.type), not _has_nan(field.type)) for field in kind.fields]
+        members = [(field, self._converter(field.type), not has_nan(field.type)) for field in kind.fields]
         names = {field.name for field in kind.fields}
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
@@ -178,15 +178,26 @@ def as_members(record: Any) -> Mapping[str, Any] | None:
     return None
 
 
+def is_message(kind: type) -> bool:
+    """Whether the class is one of protobuf's messages."""
+    return hasattr(kind, "ListFields") and hasattr(kind, "DESCRIPTOR")
+
+
+def _message_members(message: Any) -> dict[str, Any]:
+    # A proto3 field without presence is never missing: its zero is a value.
+    return {
+        field.name: getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+        if not field.has_presence or message.HasField(field.name)
+    }
+
+
 # pydantic, protobuf and database drivers are known by their shape, so that none of them is imported here.
 _RECORD_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], dict[str, Any]]], ...] = (
     (dataclasses.is_dataclass, lambda record: {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}),
     # A pydantic model yields its fields, the nested ones as models.
     (lambda record: hasattr(record, "model_dump") and hasattr(type(record), "model_fields"), dict),
-    (
-        lambda record: hasattr(record, "ListFields") and hasattr(record, "DESCRIPTOR"),
-        lambda message: {field.name: value for field, value in message.ListFields()},
-    ),
+    (lambda record: is_message(type(record)), _message_members),
     (lambda record: hasattr(record, "_asdict"), lambda record: dict(record._asdict())),
     # sqlite3.Row; iterating one gives its values.
     (
@@ -196,7 +207,8 @@ _RECORD_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], dict[str, Any]
 )
 
 
-def _as_list(value: Any) -> Sequence[Any] | None:
+def as_list(value: Any) -> Sequence[Any] | None:
+    """The elements of a list, tuple, NumPy array or other sequence that is no text; None for anything else."""
     if isinstance(value, list | tuple):
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
@@ -206,7 +218,8 @@ def _as_list(value: Any) -> Sequence[Any] | None:
     return value if isinstance(value, Sequence) else None
 
 
-def _as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
+def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """The entries of a mapping or of a list of pairs; None for anything else."""
     if isinstance(value, Mapping) or hasattr(value, "items"):
         return list(value.items())
     # pyarrow gives maps as lists of pairs.
@@ -226,11 +239,13 @@ def _null_rule(what: str, holder: str, *, contains_null: bool, as_json: bool) ->
     )
 
 
-def _has_nan(kind: DataType) -> bool:
+def has_nan(kind: DataType) -> bool:
+    """Whether NaN is a value of the type; elsewhere it stands for NULL."""
     return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
 
 
-def _json_key(key: Any) -> Any:
+def json_key(key: Any) -> str:
+    """The text that a map's wire key becomes in a JSON object."""
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, bytes):

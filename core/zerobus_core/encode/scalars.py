@@ -21,7 +21,7 @@ import orjson
 from ..schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from .unfit import UnfitError
 
-__all__ = ["is_null", "scalar_converter"]
+__all__ = ["DAY_RANGE", "FLOAT32_LIMIT", "INTEGER_BITS", "MICROSECOND_RANGE", "is_null", "scalar_converter"]
 
 Scalar = Callable[[Any], Any]
 
@@ -250,9 +250,9 @@ def _timestamp_ntz(parse_text: bool) -> Scalar:
         moment = _moment(unwrapped(value), parse_text)
         if isinstance(moment, int):
             return moment
-        if moment.tzinfo is not None:
+        if moment.utcoffset() is not None:
             raise UnfitError("has a time zone, and TIMESTAMP_NTZ has none: pass value.replace(tzinfo=None)")
-        return (moment - _EPOCH_NAIVE) // _MICROSECOND
+        return (moment.replace(tzinfo=None) - _EPOCH_NAIVE) // _MICROSECOND
 
     return convert
 
@@ -346,12 +346,14 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
 
 
 def _variant(value: Any) -> str:
-    if not _is_finite(value):
-        raise UnfitError("JSON has no NaN or infinity")
     try:
-        return orjson.dumps(value, default=_variant_default, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        text = orjson.dumps(value, default=_variant_default, option=orjson.OPT_SERIALIZE_NUMPY)
     except (TypeError, ValueError) as error:  # orjson's own errors are both
         raise UnfitError(f"cannot be written as JSON: {error}") from None
+    # orjson writes NaN as null and says nothing.
+    if b"null" in text and not _is_finite(value):
+        raise UnfitError("JSON has no NaN or infinity")
+    return text.decode()
 
 
 def _variant_default(value: Any) -> Any:
