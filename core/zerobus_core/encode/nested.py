@@ -23,7 +23,8 @@ Convert = Callable[[Any, str, Problems], Any]
 class Walk:
     """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
 
-    ``reserved`` names columns that the delivery fills itself and that rows must leave out.
+    ``reserved`` names columns that the delivery fills itself and that rows must leave out.  ``inner_nulls`` says
+    whether the format carries nulls inside arrays and maps; JSON does, protobuf does not.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class Walk:
         parse_text: bool = False,
         wire_text: bool = False,
         reserved: frozenset[str] = frozenset(),
+        inner_nulls: bool | None = None,
     ) -> None:
         self._as_json = as_json
+        self._inner_nulls = as_json if inner_nulls is None else inner_nulls
         self._parse_text = parse_text
         self._wire_text = wire_text
         self._reserved = reserved
@@ -73,7 +76,7 @@ class Walk:
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
         nan_is_null = not has_nan(kind.element)
-        nulls = _null_rule("an element", "array", contains_null=kind.contains_null, as_json=self._as_json)
+        nulls = _null_rule("an element", "array", contains_null=kind.contains_null, inner_nulls=self._inner_nulls)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             items = as_list(value)
@@ -95,7 +98,7 @@ class Walk:
     def _map(self, kind: MapType) -> Convert:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
         nan_is_null = not has_nan(kind.value)
-        nulls = _null_rule("a value", "map", contains_null=kind.value_contains_null, as_json=self._as_json)
+        nulls = _null_rule("a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._inner_nulls)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             pairs = as_pairs(value)
@@ -228,11 +231,11 @@ def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def _null_rule(what: str, holder: str, *, contains_null: bool, as_json: bool) -> str | None:
+def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
     """Why a null inside is refused, or None if it is taken."""
     if not contains_null:
         return f"{what} of this {holder} cannot be null"
-    if as_json:
+    if inner_nulls:
         return None
     return (
         f'protobuf cannot carry a null inside {"an" if holder == "array" else "a"} {holder}: use record_format="json"'

@@ -28,10 +28,9 @@ def encoder_for(
     delivery = _checked_delivery(schema, options, delivery_id)
     record_format, reason = _chosen_format(schema, options, is_arrow)
     if record_format == "arrow" or is_arrow:
-        # pyarrow is imported for Arrow only
-        from .arrow import arrow_encoder  # type: ignore[import-not-found]
+        from .arrow import arrow_encoder  # pyarrow is imported for Arrow only
 
-        return arrow_encoder(  # type: ignore[no-any-return]
+        return arrow_encoder(
             schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery
         )
     if record_format == "json":

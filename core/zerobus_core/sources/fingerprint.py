@@ -20,7 +20,8 @@ class _HashingFile:
     closed = False
 
     def __init__(self) -> None:
-        self.hash = hashlib.blake2b(digest_size=16)
+        # Processors have instructions for SHA-256; it is twice as fast as BLAKE2 on them.
+        self.hash = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
         self.hash.update(data)
@@ -43,4 +44,4 @@ def content_fingerprint(table: pa.Table) -> str:
         for first in range(0, table.num_rows, _BLOCK_ROWS):
             for batch in table.slice(first, _BLOCK_ROWS).combine_chunks().to_batches():
                 stream.write_batch(batch.replace_schema_metadata(None))
-    return f"arrow:{table.num_rows}:{file.hash.hexdigest()}"
+    return f"arrow:{table.num_rows}:{file.hash.hexdigest()[:32]}"

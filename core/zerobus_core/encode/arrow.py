@@ -1,0 +1,158 @@
+"""Arrow record batches to wire payloads of every format, and rows to Arrow record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..batch import BadRow, Batch, Chunk, RecordFormat
+from .arrow_cast import CastRules
+from .arrow_columns import BadRows, ColumnCasts
+from .arrow_pack import packer_for
+from .arrow_types import plain_type, working_type
+from .nested import Walk
+from .unfit import Problems, record_error
+
+if TYPE_CHECKING:
+    from ..errors import BadField
+    from ..options import IngestOptions
+    from ..schema import Field, TableSchema
+
+__all__ = ["ArrowEncoder", "arrow_encoder"]
+
+
+def arrow_encoder(
+    schema: TableSchema,
+    options: IngestOptions,
+    *,
+    record_format: RecordFormat = "arrow",
+    reason: str = "asked for",
+    is_arrow: bool = True,
+    delivery_id: str | None = None,
+) -> ArrowEncoder:
+    """The encoder of Arrow data into any format, or of rows into Arrow batches (``is_arrow=False``).
+
+    Raises SchemaError where the format cannot carry the table.
+    """
+    return ArrowEncoder(
+        schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery_id
+    )
+
+
+class ArrowEncoder:
+    """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``."""
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        options: IngestOptions,
+        *,
+        record_format: RecordFormat,
+        reason: str,
+        is_arrow: bool,
+        delivery_id: str | None,
+    ) -> None:
+        self._table = schema.table
+        self._packer = packer_for(record_format, schema, options)
+        self.record_format_reason = reason
+        self._delivery_id = delivery_id
+        names = (options.delivery_columns or {}) if delivery_id else {}
+        self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
+        filled = frozenset(names.values())
+        inner_nulls = record_format != "protobuf"
+        self._fields = tuple(column for column in schema.columns if column.name not in filled)
+        self._casts = ColumnCasts(schema, CastRules(parse_text=options.parse_text, inner_nulls=inner_nulls), filled)
+        self._walk = (
+            None
+            if is_arrow
+            else Walk(
+                self._fields, as_json=False, parse_text=options.parse_text, reserved=filled, inner_nulls=inner_nulls
+            )
+        )
+
+    @property
+    def record_format(self) -> RecordFormat:
+        """What the payloads of its batches are."""
+        return self._packer.record_format
+
+    @property
+    def descriptor(self) -> bytes | None:
+        """See ``zerobus_core.batch.Encoder``."""
+        return self._packer.descriptor
+
+    @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """See ``zerobus_core.batch.Encoder``."""
+        return self._packer.arrow_schema
+
+    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+        """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
+        batches: list[Batch] = []
+        for start, stop in _runs(chunk, bad):
+            offset = start - chunk.first_row
+            part = {name: array.slice(offset, stop - start) for name, array in columns.items()}
+            self._fill(part, start, stop)
+            batches += self._packer.pack(part, start, bad)
+        if bad:
+            self._hand_over(chunk, bad, on_bad_row)
+        yield from batches
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
+        return self._packer.decode(batch, index)
+
+    def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadRows]:
+        if self._walk is None:
+            if isinstance(chunk.rows, list):
+                raise TypeError("an encoder of Arrow data got a list of rows")
+            return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
+        bad: BadRows = {}
+        members: list[dict[str, Any]] = []
+        for row, record in enumerate(chunk.rows, chunk.first_row):
+            problems = Problems(row)
+            members.append(self._walk.row(record, problems))
+            if problems.fields:
+                bad[row] = problems.fields
+                members[-1] = {}
+        return {field.name: _column(members, field) for field in self._fields}, bad
+
+    def _fill(self, columns: dict[str, pa.Array], start: int, stop: int) -> None:
+        if self._delivery_id is not None:
+            columns[self._id_column] = pa.repeat(pa.scalar(self._delivery_id, pa.large_string()), stop - start)
+            columns[self._row_column] = pa.array(range(start, stop), pa.int64())
+
+    def _hand_over(self, chunk: Chunk, bad: BadRows, on_bad_row: Callable[[BadRow], None] | None) -> None:
+        if on_bad_row is None:
+            fields: list[BadField] = [field for row in sorted(bad) for field in bad[row]]
+            raise record_error(self._table, fields)
+        for row in sorted(bad):
+            on_bad_row(BadRow(row, _record(chunk, row - chunk.first_row), tuple(bad[row])))
+
+
+def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
+    values = [row.get(field.name) for row in members]
+    return pa.array(values, plain_type(field.type)).cast(working_type(field.type))
+
+
+def _runs(chunk: Chunk, bad: BadRows) -> Iterator[tuple[int, int]]:
+    """The unbroken runs of rows that are not bad."""
+    start = chunk.first_row
+    for row in [*sorted(bad), chunk.stop_row]:
+        if start < row:
+            yield start, row
+        start = row + 1
+
+
+def _record(chunk: Chunk, index: int) -> Any:
+    if isinstance(chunk.rows, list):
+        return chunk.rows[index]
+    record: dict[str, Any] = {}
+    for name, array in zip(chunk.rows.schema.names, chunk.rows.columns, strict=True):
+        try:
+            record[name] = array[index].as_py()
+        except (ValueError, OverflowError):  # a time that Python has no type for
+            record[name] = str(array[index])
+    return record

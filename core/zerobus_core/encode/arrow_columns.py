@@ -1,0 +1,158 @@
+"""The columns of Arrow record batches to those of the table, and the rows that do not fit, each with its reasons.
+
+A column is cast as a whole.  If that fails it is halved until the values are found that do not fit; those go through
+the walk over single values, which either takes them after all or says why not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..errors import BadField, SchemaError
+from ..schema.types import Field, MapType
+from .arrow_cast import CastRules, UnfitArrayError, compiled_cast, pair_type
+from .arrow_types import plain_type, working_type
+from .nested import Walk
+from .unfit import MAX_BAD_FIELDS, Problems
+
+if TYPE_CHECKING:
+    from ..schema import TableSchema
+
+__all__ = ["BadRows", "ColumnCasts"]
+
+BadRows = dict[int, list[BadField]]
+
+
+class ColumnCasts:
+    """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
+
+    ``filled`` are columns that the delivery fills itself, by name.
+    """
+
+    def __init__(self, schema: TableSchema, rules: CastRules, filled: frozenset[str]) -> None:
+        self._table = schema.table
+        self._filled = filled
+        self._columns = {
+            column.name: _ColumnCast(column, rules) for column in schema.columns if column.name not in filled
+        }
+        self._checked: list[pa.Schema] = []
+
+    def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadRows]:
+        """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
+
+        With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
+        columns that the table has not, and for missing ones that it needs.
+        """
+        if batch.schema not in self._checked:
+            self._check_names(batch.schema.names)
+            self._checked.append(batch.schema)
+        bad: BadRows = {}
+        limit = MAX_BAD_FIELDS if is_strict else None
+        names = set(batch.schema.names)
+        arrays = {
+            name: column.cast(batch.column(name), first_row, bad, limit)
+            if name in names
+            else pa.nulls(len(batch), working_type(column.field.type))
+            for name, column in self._columns.items()
+        }
+        return arrays, bad
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        problems = [f"column {name} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)]
+        problems += [self._unknown(name) for name in names if name not in self._columns]
+        problems += [
+            f"column {name} is missing, and the table has it NOT NULL"
+            for name, column in self._columns.items()
+            if name not in names and not column.field.nullable
+        ]
+        if problems:
+            raise SchemaError(
+                f"the columns of the source do not fit the table, nothing was sent: {'; '.join(problems)}",
+                table=self._table,
+            )
+
+    def _unknown(self, name: str) -> str:
+        if name in self._filled:
+            return f"column {name} is filled by the delivery itself (delivery_columns)"
+        by_lower = {known.lower(): known for known in self._columns}
+        near = by_lower.get(name.lower()) or next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
+        return f"the table has no column {name}" + (f" (did you mean {near}?)" if near else "")
+
+
+class _ColumnCast:
+    """One column of the table, from whatever Arrow type."""
+
+    def __init__(self, field: Field, rules: CastRules) -> None:
+        self.field = field
+        self._rules = rules
+        self._walk = Walk([field], as_json=False, parse_text=rules.parse_text, inner_nulls=rules.inner_nulls)
+        self._casts: dict[pa.DataType, Any] = {}
+        self._target = working_type(field.type)
+
+    def cast(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
+        if array.type not in self._casts:
+            self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
+        found: BadRows = {}
+        pieces = list(self._pieces(array, first_row, found, limit))
+        out = pieces[0] if len(pieces) == 1 else pa.concat_arrays([piece.cast(self._target) for piece in pieces])
+        if not self.field.nullable and out.null_count:
+            self._find_nulls(out, first_row, found, limit)
+        for row, fields in found.items():
+            bad.setdefault(row, []).extend(fields)
+        return out
+
+    def _pieces(self, array: pa.Array, row: int, bad: BadRows, limit: int | None) -> Iterator[pa.Array]:
+        if limit is not None and len(bad) > limit:
+            yield pa.nulls(len(array), self._target)
+            return
+        convert = self._casts[array.type]
+        if convert is not None:
+            try:
+                yield convert(array)
+            except (UnfitArrayError, pa.ArrowException):
+                pass
+            else:
+                return
+        if convert is None or len(array) == 1:
+            yield self._one_by_one(array, row, bad, limit)
+            return
+        half = len(array) // 2
+        yield from self._pieces(array.slice(0, half), row, bad, limit)
+        yield from self._pieces(array.slice(half), row + half, bad, limit)
+
+    def _one_by_one(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
+        name = self.field.name
+        values: list[Any] = []
+        for row, scalar in enumerate(array, first_row):
+            problems = Problems(row)
+            values.append(self._walked(scalar, problems).get(name))
+            if problems.fields and (limit is None or len(bad) <= limit):
+                bad[row] = problems.fields
+        return pa.array(values, plain_type(self.field.type)).cast(self._target)
+
+    def _walked(self, scalar: pa.Scalar, problems: Problems) -> Mapping[str, Any]:
+        name = self.field.name
+        try:
+            value = scalar.as_py()
+        except (ValueError, OverflowError) as error:  # a time that Python has no type for
+            problems.add(name, str(scalar), str(self.field.type), f"cannot be read: {error}")
+            return {}
+        is_map = isinstance(self.field.type, MapType) and not pa.types.is_map(scalar.type) and pair_type(scalar.type)
+        if value is None and not self.field.nullable:
+            return {}  # found by _find_nulls, with all others
+        if is_map and isinstance(value, list) and None not in value:
+            value = [(pair["key"], pair["value"]) for pair in value]
+        members = self._walk.row({name: value}, problems)
+        return {} if problems.fields else members
+
+    def _find_nulls(self, out: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> None:
+        for index, is_null in enumerate(out.is_null().to_pylist()):
+            row = first_row + index
+            if is_null and row not in bad and (limit is None or len(bad) <= limit):
+                problems = Problems(row)
+                self._walk.row({self.field.name: None}, problems)
+                bad[row] = problems.fields

@@ -1,0 +1,157 @@
+"""JSON text to the binary VARIANT that Arrow batches carry: one metadata and one value per cell.
+
+The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary
+of all field names, the value a tree of typed nodes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
+from .arrow_types import arrow_type
+
+__all__ = ["encoded_variant", "variant_array"]
+
+_PRIMITIVE, _SHORT_STRING, _OBJECT, _ARRAY = 0, 1, 2, 3
+_NULL, _TRUE, _FALSE, _DOUBLE, _STRING = 0, 1, 2, 7, 16
+_INTEGERS = ((3, 1), (4, 2), (5, 4), (6, 8))  # primitive type, bytes
+_SHORT = 64
+_LARGE = 256
+_VERSION, _SORTED = 1, 1 << 4
+
+
+def variant_array(array: pa.Array, kind: DataType) -> pa.Array:
+    """An array of the working type of ``kind`` as one of its Arrow type; the same array if no VARIANT is inside."""
+    if not _has_variant(kind):
+        return array
+    target = arrow_type(kind)
+    bitmap = pc.invert(array.is_null()).buffers()[1] if array.null_count else None
+    if isinstance(kind, StructType):
+        members = [variant_array(part, field.type) for part, field in zip(array.flatten(), kind.fields, strict=True)]
+        return pa.Array.from_buffers(target, len(array), [bitmap], children=members)
+    if isinstance(kind, ArrayType):
+        values = variant_array(array.flatten(), kind.element)
+        return pa.Array.from_buffers(target, len(array), [bitmap, _offsets(array)], children=[values])
+    if isinstance(kind, MapType):
+        pairs = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
+        entries = pairs.flatten()
+        members = [entries.field(0), variant_array(entries.field(1), kind.value)]
+        entry = pa.struct([target.key_field, target.item_field])
+        inner = pa.Array.from_buffers(entry, len(entries), [None], children=members)
+        return pa.Array.from_buffers(target, len(array), [bitmap, _offsets(pairs)], children=[inner])
+    cells = [None if text is None else encoded_variant(text) for text in array.to_pylist()]
+    metadata = pa.array([b"" if cell is None else cell[0] for cell in cells], pa.large_binary())
+    value = pa.array([b"" if cell is None else cell[1] for cell in cells], pa.large_binary())
+    return pa.Array.from_buffers(target, len(array), [bitmap], children=[metadata, value])
+
+
+def _has_variant(kind: DataType) -> bool:
+    if isinstance(kind, StructType):
+        return any(_has_variant(field.type) for field in kind.fields)
+    if isinstance(kind, ArrayType):
+        return _has_variant(kind.element)
+    if isinstance(kind, MapType):
+        return _has_variant(kind.value)
+    return isinstance(kind, PrimitiveType) and kind.kind is Kind.VARIANT
+
+
+def _offsets(array: pa.Array) -> pa.Buffer:
+    ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32()))
+    return pa.concat_arrays([pa.array([0], pa.int32()), ends]).buffers()[1]
+
+
+def encoded_variant(text: str) -> tuple[bytes, bytes]:
+    """Metadata and value of one JSON text."""
+    value = orjson.loads(text)
+    names: set[str] = set()
+    _collect(value, names)
+    ordered = sorted(names, key=str.encode)
+    ids = {name: index for index, name in enumerate(ordered)}
+    return _metadata([name.encode() for name in ordered]), _node(value, ids)
+
+
+def _collect(value: Any, names: set[str]) -> None:
+    if isinstance(value, dict):
+        names.update(value)
+        for member in value.values():
+            _collect(member, names)
+    elif isinstance(value, list):
+        for member in value:
+            _collect(member, names)
+
+
+def _width(number: int) -> int:
+    return max(1, (number.bit_length() + 7) // 8)
+
+
+def _numbers(numbers: Sequence[int], width: int) -> bytes:
+    return b"".join(number.to_bytes(width, "little") for number in numbers)
+
+
+def _offsets_of(parts: Sequence[bytes]) -> list[int]:
+    offsets = [0]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return offsets
+
+
+def _metadata(names: Sequence[bytes]) -> bytes:
+    offsets = _offsets_of(names)
+    width = max(_width(len(names)), _width(offsets[-1]))
+    header = _VERSION | _SORTED | (width - 1) << 6
+    return bytes([header]) + _numbers([len(names), *offsets], width) + b"".join(names)
+
+
+def _node(value: Any, ids: dict[str, int]) -> bytes:
+    if isinstance(value, str):
+        return _text(value.encode())
+    if isinstance(value, dict):
+        return _object(value, ids)
+    if isinstance(value, list):
+        return _array([_node(member, ids) for member in value])
+    if value is None:
+        return bytes([_NULL << 2])
+    if isinstance(value, bool):
+        return bytes([(_TRUE if value else _FALSE) << 2])
+    return _number(value)
+
+
+def _number(value: int | float) -> bytes:
+    if isinstance(value, int):
+        for primitive, size in _INTEGERS:
+            if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1):
+                return bytes([primitive << 2]) + value.to_bytes(size, "little", signed=True)
+    # A whole number beyond 64 bits is what JSON readers make a double of, too.
+    return bytes([_DOUBLE << 2]) + struct.pack("<d", value)
+
+
+def _text(data: bytes) -> bytes:
+    if len(data) < _SHORT:
+        return bytes([_SHORT_STRING | len(data) << 2]) + data
+    return bytes([_STRING << 2]) + len(data).to_bytes(4, "little") + data
+
+
+def _array(parts: Sequence[bytes]) -> bytes:
+    offsets = _offsets_of(parts)
+    width, is_large = _width(offsets[-1]), len(parts) >= _LARGE
+    header = _ARRAY | (width - 1) << 2 | is_large << 4
+    count = len(parts).to_bytes(4 if is_large else 1, "little")
+    return bytes([header]) + count + _numbers(offsets, width) + b"".join(parts)
+
+
+def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
+    names = sorted(value, key=str.encode)
+    parts = [_node(value[name], ids) for name in names]
+    offsets = _offsets_of(parts)
+    members = [ids[name] for name in names]
+    id_width, width, is_large = _width(max(members, default=0)), _width(offsets[-1]), len(parts) >= _LARGE
+    header = _OBJECT | (width - 1) << 2 | (id_width - 1) << 4 | is_large << 6
+    count = len(parts).to_bytes(4 if is_large else 1, "little")
+    return bytes([header]) + count + _numbers(members, id_width) + _numbers(offsets, width) + b"".join(parts)
