@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -129,15 +130,18 @@ class _RecordPacker:
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
     def _cut(self, records: list[bytes | None], first_row: int, bad: BadRows) -> list[Batch]:
-        good: list[tuple[int, bytes]] = []
         for row, record in enumerate(records, first_row):
-            if record is None:
-                continue
-            if len(record) > MAX_RECORD_BYTES:
+            if record is not None and len(record) > MAX_RECORD_BYTES:
                 _too_large(row, len(record), bad)
-            else:
-                good.append((row, record))
-        return list(cut_batches(good, self._options, as_text=self._as_json))
+                records[row - first_row] = None
+        batches: list[Batch] = []
+        start = 0
+        for is_good, group in groupby(records, key=lambda record: record is not None):
+            run: list[Any] = list(group)
+            if is_good:
+                batches += cut_batches(first_row + start, run, self._options, as_text=self._as_json)
+            start += len(run)
+        return batches
 
     def _members(self, batch: pa.RecordBatch, first_row: int, bad: BadRows) -> list[dict[str, Any] | None]:
         rows: list[dict[str, Any] | None] = []
@@ -178,11 +182,14 @@ class _ProtobufPacker(_RecordPacker):
     record_format: RecordFormat = "protobuf"
 
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
-        from .protobuf import message_class  # noqa: PLC0415  # protobuf is imported for protobuf only
+        from google.protobuf.descriptor_pb2 import FileDescriptorProto  # protobuf is imported for protobuf only
+
+        from .protobuf import Messages
 
         super().__init__(schema, options, as_json=False)
         self.descriptor: bytes | None = schema.descriptor_proto()
-        self._message = message_class(self.descriptor)
+        self._messages = Messages(FileDescriptorProto.FromString(self.descriptor))
+        self._message: Any = self._messages.row
         self._handler = None if _has_map(self._plain) else _ptars_handler(self._message)
         self._is_probed = False
 
@@ -194,7 +201,8 @@ class _ProtobufPacker(_RecordPacker):
         if self._handler is not None:
             return self._batches(self._handler.record_batch_to_array(plain), first_row, bad)
         rows = self._members(plain, first_row, bad)
-        return self._cut([None if row is None else self._serialized(row) for row in rows], first_row, bad)
+        records = iter(self._messages.serialized([row for row in rows if row is not None]))
+        return self._cut([None if row is None else next(records) for row in rows], first_row, bad)
 
     def _batches(self, records: pa.Array, first_row: int, bad: BadRows) -> list[Batch]:
         size = pc.sum(pc.binary_length(records)).as_py() or 0
@@ -211,14 +219,10 @@ class _ProtobufPacker(_RecordPacker):
             logger.warning("ptars encodes rows of this table otherwise than protobuf does; it is not used here")
             self._handler = None
 
-    def _serialized(self, members: dict[str, Any]) -> bytes:
-        # Called on the class, because a column may be named like a method of the message.
-        return self._message.SerializeToString(self._message(**members))
-
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        from google.protobuf import json_format  # noqa: PLC0415  # only bad rows need it
+        from google.protobuf import json_format  # only bad rows need it
 
-        message = self._message.FromString(batch.payload[index])  # type: ignore[arg-type]  # bytes, as packed here
+        message = self._message.FromString(batch.payload[index])
         decoded: dict[str, Any] = orjson.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
         return decoded
 
@@ -238,7 +242,7 @@ def _has_map(schema: pa.Schema) -> bool:
 
 def _ptars_handler(message: Any) -> Any:
     try:
-        import ptars  # noqa: PLC0415  # optional
+        import ptars  # optional
     except ImportError:
         return None
     descriptor = message.DESCRIPTOR
