@@ -115,6 +115,12 @@ class Catalog:
                 results.append(self._carry_out(statement, owner))
         return results
 
+    def create_table(self, text: str) -> Table:
+        """Carry out one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
+        name = sql.created_table(text)
+        self.execute(text)
+        return self.table(str(name))
+
     def _carry_out(self, statement: Statement, owner: str) -> Result:  # noqa: PLR0911  # one line per statement
         match statement:
             case CreateCatalog():

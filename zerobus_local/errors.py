@@ -38,21 +38,21 @@ class LocalZerobusError(Exception):
         return str(self.args[0]) if self.args else self.error_code
 
 
-class InvalidRequest(LocalZerobusError):  # noqa: N818  # named for the answer, as Databricks names it
+class InvalidRequest(LocalZerobusError):  # noqa: N818  # named for the answer
     """SQL, a name or a parameter that cannot be right."""
 
     http_status = 400
     error_code = "INVALID_PARAMETER_VALUE"
 
 
-class AlreadyExists(LocalZerobusError):  # noqa: N818
+class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
     """A thing of that name is there."""
 
     http_status = 409
     error_code = "ALREADY_EXISTS"
 
 
-class NotFound(LocalZerobusError):  # noqa: N818
+class NotFound(LocalZerobusError):  # noqa: N818  # named for the answer
     """No catalog, schema, principal or route of that name."""
 
     http_status = 404
@@ -65,14 +65,14 @@ class UnknownTable(NotFound):
     error_code = "TABLE_DOES_NOT_EXIST"
 
 
-class Unauthenticated(LocalZerobusError):  # noqa: N818
+class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
     """No credentials, wrong ones, or a token that is malformed, forged, expired or revoked."""
 
     http_status = 401
     error_code = "UNAUTHENTICATED"
 
 
-class PermissionDenied(LocalZerobusError):  # noqa: N818
+class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
     """Known, but without the grant.  ``code`` is the number that Zerobus puts into its message, where it has one."""
 
     http_status = 403

@@ -6,6 +6,7 @@ sqlglot reads the dialect.  What it does not know (catalogs, and GRANT on them) 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from .statements import (
     AddCheck,
     Comment,
     CreateSchema,
+    CreateTable,
     DropCheck,
     DropColumns,
     DropSchema,
@@ -29,7 +31,7 @@ from .statements import (
     Statement,
 )
 
-__all__ = ["columns_in", "parse"]
+__all__ = ["columns_in", "created_table", "parse"]
 
 _MOST_CHARACTERS = 1_000_000
 _KNOWN = (
@@ -51,6 +53,14 @@ def parse(sql: str) -> list[Statement]:
     if not statements:
         raise InvalidRequest(f"there is no SQL statement in {sql[:80]!r}")
     return statements
+
+
+def created_table(sql: str) -> TableName:
+    """The table that a text consisting of one CREATE TABLE statement names; InvalidRequest for anything else."""
+    match parse(sql):
+        case [CreateTable(name=name)]:
+            return name
+    raise InvalidRequest("give one CREATE TABLE statement; other SQL goes to sql() or zerobus-local sql")
 
 
 def columns_in(condition: str) -> set[str]:
@@ -81,13 +91,27 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
     # Lines and columns of an error count from the start of the script.
     before, text = sql[: tokens[0].start], sql[tokens[0].start : tokens[-1].end + 1]
     padding = "\n" * before.count("\n") + " " * (len(before) - before.rfind("\n") - 1)
-    expression: Any = sqlglot.parse_one(padding + text, read="databricks")  # its base class differs by version
+    expression: Any = _read(padding + text)  # the base class differs by version
     statement = _PARSERS[first](expression)
     if statement is None:
         raise InvalidRequest(
             f"line {tokens[0].line}: {text[:120]!r} is not known to the local catalog. Known: {_KNOWN}"
         )
     return statement
+
+
+def _read(text: str) -> Any:
+    # For what it does not know, sqlglot logs a warning and returns a Command; our refusal says it better.
+    log = logging.getLogger("sqlglot")
+    log.addFilter(_drop_record)
+    try:
+        return sqlglot.parse_one(text, read="databricks")
+    finally:
+        log.removeFilter(_drop_record)
+
+
+def _drop_record(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _explain(error: SqlglotError, sql: str) -> str:

@@ -49,6 +49,10 @@ class Tokens:
         self._clock = clock
         self.lifetime = lifetime
 
+    def now(self) -> float:
+        """Seconds since 1970, by this service's clock."""
+        return self._clock()
+
     def issue(
         self, client_id: str, details: list[dict[str, Any]] | None = None, *, lifetime: float | None = None
     ) -> tuple[str, float]:

@@ -1,0 +1,39 @@
+"""Fixtures that every room uses.
+
+``zerobus``     a LocalZerobus for the whole session, in this process: for tests that bring a table name of their own
+``server``      a LocalZerobus for one test, on an empty data folder: for faults, grants or a clean slate
+``table_name``  a full table name that no other test uses, so that tests can share ``zerobus``
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zerobus_local import LocalZerobus
+
+# The SDK's own log goes to stdout, in colour, at the level found when it is imported.
+os.environ.setdefault("RUST_LOG", "off")
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def zerobus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZerobus]:
+    with LocalZerobus.start(tmp_path_factory.mktemp("zerobus")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LocalZerobus]:
+    with LocalZerobus.start(tmp_path / "zerobus", commit_delay=0.005) as server:
+        yield server
+
+
+@pytest.fixture
+def table_name() -> str:
+    return f"main.default.t{next(_numbers)}"

@@ -1,0 +1,246 @@
+"""Databricks SQL into catalog entries and real Delta tables, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from zerobus_local import AlreadyExists, InvalidRequest, LocalZerobusError, NotFound, UnknownTable
+from zerobus_local.catalog import Catalog
+
+EVERY_TYPE = """
+CREATE TABLE main.default.every_type (
+  a_byte TINYINT, a_short SMALLINT NOT NULL, an_int INT, a_long BIGINT COMMENT 'the key', a_float FLOAT,
+  a_double DOUBLE, a_decimal DECIMAL(10, 2), plain_decimal DECIMAL, a_bool BOOLEAN, a_string STRING, a_char CHAR(3),
+  a_varchar VARCHAR(20), a_binary BINARY, a_date DATE, a_timestamp TIMESTAMP, local_time TIMESTAMP_NTZ,
+  a_variant VARIANT, variants MAP<STRING, VARIANT>,
+  an_array ARRAY<STRUCT<x: INT NOT NULL COMMENT 'inner', y: MAP<STRING, DOUBLE>>>
+) COMMENT 'one of each'
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "data")
+
+
+def test_every_delta_type_becomes_a_column_of_a_real_delta_table(catalog: Catalog) -> None:
+    table = catalog.create_table(EVERY_TYPE)
+    texts = {column.name: column.type_text for column in table.columns}
+    assert texts["an_array"] == "array<struct<x:int,y:map<string,double>>>"
+    assert texts["a_char"] == "char(3)"
+    assert texts["plain_decimal"] == "decimal(10,0)"
+    stored = DeltaTable(table.path).schema()
+    assert stored == table.delta_schema
+    by_name = {field["name"]: field for field in json.loads(stored.to_json())["fields"]}
+    assert by_name["a_variant"]["type"] == "string"
+    assert by_name["variants"]["type"]["valueType"] == "string"
+    assert by_name["a_char"]["metadata"] == {"__CHAR_VARCHAR_TYPE_STRING": "char(3)"}
+    assert by_name["a_short"]["nullable"] is False
+    assert by_name["a_long"]["metadata"] == {"comment": "the key"}
+    assert DeltaTable(table.path).metadata().description == "one of each"
+
+
+def test_a_catalog_opened_again_on_the_folder_knows_everything(catalog: Catalog) -> None:
+    catalog.execute(
+        f"""CREATE CATALOG other COMMENT 'second'; CREATE SCHEMA other.s; {EVERY_TYPE};
+        CREATE TABLE other.s.t (x INT, CONSTRAINT positive CHECK (x > 0)) PARTITIONED BY (x)
+        TBLPROPERTIES ('k' = 'v')"""
+    )
+    catalog.principals.create("second")
+    catalog.execute("GRANT SELECT ON TABLE other.s.t TO second")
+    again = Catalog(catalog.data)
+    assert again.state == catalog.state
+    assert again.principals.all() == catalog.principals.all()
+    assert again.table("other.s.t").properties == {"k": "v"}
+
+
+def test_a_data_folder_can_be_moved(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.execute("CREATE TABLE main.default.t (x INT)")
+    moved = Catalog(catalog.data.rename(tmp_path / "elsewhere"))
+    assert DeltaTable(moved.table("main.default.t").path).version() == 0
+
+
+def test_names_are_kept_in_lower_case_and_found_in_any(catalog: Catalog) -> None:
+    catalog.execute("CREATE TABLE Main.Default.Flights (FlightNo INT)")
+    assert catalog.table("MAIN.default.FLIGHTS").full_name == "main.default.flights"
+    assert [column.name for column in catalog.table("main.default.flights").columns] == ["FlightNo"]
+
+
+def test_an_added_column_comes_last_and_a_dropped_one_leaves_a_gap(catalog: Catalog) -> None:
+    catalog.execute(
+        """CREATE TABLE main.default.t (a INT, b INT, c INT);
+        ALTER TABLE main.default.t ADD COLUMN d STRING COMMENT 'new';
+        ALTER TABLE main.default.t DROP COLUMN b;
+        ALTER TABLE main.default.t ADD COLUMNS (e INT, f INT)"""
+    )
+    table = catalog.table("main.default.t")
+    positions = {column.name: column.position for column in table.columns}
+    assert positions == {"a": 0, "c": 2, "d": 3, "e": 4, "f": 5}
+    assert DeltaTable(table.path).schema() == table.delta_schema
+
+
+def test_a_table_that_is_replaced_is_another_table(catalog: Catalog) -> None:
+    before = catalog.create_table("CREATE TABLE main.default.t (x INT)")
+    after = catalog.create_table("CREATE OR REPLACE TABLE main.default.t (y STRING)")
+    assert after.table_id != before.table_id
+    assert DeltaTable(after.path).schema() == after.delta_schema
+
+
+def test_if_not_exists_keeps_what_is_there(catalog: Catalog) -> None:
+    before = catalog.create_table("CREATE TABLE main.default.t (x INT)")
+    assert catalog.create_table("CREATE TABLE IF NOT EXISTS main.default.t (y STRING)") == before
+
+
+def test_a_dropped_table_is_gone_with_its_rows_and_its_grants(catalog: Catalog) -> None:
+    path = catalog.create_table("CREATE TABLE main.default.t (x INT)").path
+    catalog.execute("DROP TABLE main.default.t")
+    assert not path.exists()
+    assert not [grant for grant in catalog.state.grants if grant.full_name == "main.default.t"]
+    with pytest.raises(UnknownTable, match="does not exist"):
+        catalog.table("main.default.t")
+    catalog.execute("DROP TABLE IF EXISTS main.default.t")
+
+
+def test_a_schema_that_is_not_empty_is_dropped_only_with_cascade(catalog: Catalog) -> None:
+    catalog.execute("CREATE CATALOG c; CREATE SCHEMA c.s; CREATE TABLE c.s.t (x INT)")
+    with pytest.raises(InvalidRequest, match="CASCADE"):
+        catalog.execute("DROP SCHEMA c.s")
+    with pytest.raises(InvalidRequest, match="CASCADE"):
+        catalog.execute("DROP CATALOG c")
+    catalog.execute("DROP CATALOG c CASCADE")
+    assert "c" not in catalog.state.catalogs
+    assert not (catalog.data / "tables" / "c" / "s" / "t").exists()
+
+
+def test_what_a_crash_left_over_does_not_stand_in_the_way(catalog: Catalog) -> None:
+    folder = catalog.data / "tables" / "main" / "default" / "t"
+    (folder / "_delta_log").mkdir(parents=True)
+    (folder / "_delta_log" / "00000000000000000000.json").write_text("half a lo")
+    assert DeltaTable(catalog.create_table("CREATE TABLE main.default.t (x INT)").path).version() == 0
+
+
+def test_defaults_and_clustering_are_accepted_with_a_note(catalog: Catalog) -> None:
+    [result] = catalog.execute("CREATE TABLE main.default.t (x INT DEFAULT 3, v VARIANT) CLUSTER BY (x)")
+    notes = " ".join(result.notes)
+    assert "does not apply DEFAULT 3" in notes
+    assert "VARIANT is stored as its JSON text" in notes
+    assert "clustering" in notes
+
+
+def test_checks_stand_in_the_delta_table(catalog: Catalog) -> None:
+    table = catalog.create_table("CREATE TABLE main.default.t (x INT CHECK (x < 9), CONSTRAINT p CHECK (x > 0))")
+    catalog.execute("ALTER TABLE main.default.t ADD CONSTRAINT odd CHECK (x % 2 = 1)")
+    catalog.execute("ALTER TABLE main.default.t DROP CONSTRAINT p")
+    expected = {"delta.constraints.x_check": "x < 9", "delta.constraints.odd": "x % 2 = 1"}
+    assert DeltaTable(table.path).metadata().configuration == expected
+    assert {check.name for check in catalog.table("main.default.t").checks} == {"x_check", "odd"}
+
+
+def test_a_select_is_answered_from_the_delta_tables(catalog: Catalog) -> None:
+    catalog.execute("CREATE TABLE main.default.t (x INT); CREATE TABLE main.default.u (x INT)")
+    [result] = catalog.execute(
+        "WITH c AS (SELECT count(*) AS n FROM main.default.t) SELECT n, count(u.x) FROM c, main.default.u GROUP BY n"
+    )
+    assert result.rows.num_columns == 2
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "says"),
+    [
+        ("CREATE TABLE main.default.t (x INT", InvalidRequest, "line 1, column 3"),
+        (
+            "CREATE TABLE main.default.u (x INT);\n\nCREATE TABLE main.default.t (x INT y INT)",
+            InvalidRequest,
+            "line 3",
+        ),
+        ("CREATE TABLE main.default.t (x INTERVAL)", InvalidRequest, "column x: type INTERVAL"),
+        ("CREATE TABLE main.default.t (x ARRAY<STRUCT<y: VOID>>)", InvalidRequest, r"column x\.element\.y: type VOID"),
+        ("CREATE TABLE main.default.t (x DECIMAL(39, 2))", InvalidRequest, "1 <= p <= 38"),
+        ("CREATE TABLE main.default.t (x DECIMAL(3, 4))", InvalidRequest, "0 <= s <= p"),
+        ("CREATE TABLE main.default.t (x VARCHAR)", InvalidRequest, "column x: .* from 1 to 65535"),
+        ("CREATE TABLE main.default.t (x INT, X STRING)", InvalidRequest, "column X stands twice"),
+        ("CREATE TABLE main.default.t (`x y` INT)", InvalidRequest, "column name 'x y'"),
+        ("CREATE TABLE main.default.t (größe INT)", InvalidRequest, "column name 'größe'"),
+        ("CREATE TABLE main.default.t (s STRUCT<`a.b`: INT>)", InvalidRequest, r"field s\.a\.b"),
+        ("CREATE TABLE main.default.`../../../t` (x INT)", InvalidRequest, "table name '../../../t'"),
+        ("CREATE TABLE main.`..`.t (x INT)", InvalidRequest, "schema name '..'"),
+        ("CREATE TABLE main.default.`a/b` (x INT)", InvalidRequest, "table name 'a/b'"),
+        ("CREATE CATALOG `..`", InvalidRequest, "catalog name '..'"),
+        ("CREATE SCHEMA main.`.`", InvalidRequest, "schema name '.'"),
+        ("CREATE TABLE t (x INT)", InvalidRequest, r"catalog\.schema\.table"),
+        ("CREATE TABLE main.default.t", InvalidRequest, "names no columns"),
+        ("CREATE TABLE main.default.t AS SELECT 1", InvalidRequest, "names no columns"),
+        ("CREATE TABLE main.default.t (x INT) LOCATION 's3://b/t'", InvalidRequest, "no managed Delta table"),
+        ("CREATE TABLE main.default.t (x INT) USING PARQUET", InvalidRequest, "no managed Delta table"),
+        ("CREATE TABLE main.default.t (x INT) PARTITIONED BY (y)", InvalidRequest, "PARTITIONED BY names 'y'"),
+        ("CREATE TABLE main.default.t (x INT GENERATED ALWAYS AS (1))", InvalidRequest, "column x: .*not known"),
+        (
+            "CREATE TABLE main.default.t (x BIGINT GENERATED ALWAYS AS IDENTITY)",
+            InvalidRequest,
+            "column x: .*not known",
+        ),
+        ("CREATE TABLE main.default.t (x INT, CONSTRAINT c CHECK (nope > 1))", InvalidRequest, "constraint c"),
+        ("CREATE TABLE main.nope.t (x INT)", NotFound, "CREATE SCHEMA main.nope first"),
+        ("CREATE SCHEMA nope.s", NotFound, "CREATE CATALOG nope first"),
+        ("CREATE CATALOG main", AlreadyExists, "IF NOT EXISTS"),
+        ("CREATE VIEW main.default.v AS SELECT 1", InvalidRequest, "CREATE VIEW is not known"),
+        ("INSERT INTO main.default.t VALUES (1)", InvalidRequest, "line 1: INSERT is no statement"),
+        ("DROP TABLE main.default.t", UnknownTable, "does not exist"),
+        ("ALTER TABLE main.default.t ADD COLUMN x INT", UnknownTable, "does not exist"),
+        ("SELECT * FROM main.default.t", UnknownTable, "does not exist"),
+        ("SELECT nope(1)", InvalidRequest, "the query failed"),
+        ("GRANT FLY ON TABLE main.default.t TO p", InvalidRequest, "column 9: expected a privilege .*found 'FLY'"),
+        ("GRANT SELECT ON TABLE main.default TO p", InvalidRequest, "needs 3 parts"),
+        ("GRANT USE CATALOG ON SCHEMA main.default TO p", InvalidRequest, "cannot be granted on a SCHEMA"),
+        ("GRANT USE CATALOG ON CATALOG main TO nobody", NotFound, "service principal 'nobody'"),
+        ("REVOKE USE CATALOG ON CATALOG main", InvalidRequest, "expected FROM, found the end"),
+        ("CREATE CATALOG c COMMENT 'x' nonsense", InvalidRequest, "expected the end of the statement"),
+        ("", InvalidRequest, "no SQL statement"),
+        (";;", InvalidRequest, "no SQL statement"),
+        ("SELECT 'unterminated", InvalidRequest, "cannot be read"),
+        ("CREATE TABLE main.default.t (x " + "ARRAY<" * 2000 + "INT" + ">" * 2000 + ")", InvalidRequest, "nested"),
+        (f"CREATE TABLE main.default.t ({', '.join(f'c{i} INT' for i in range(2001))})", InvalidRequest, "2000"),
+    ],
+    ids=lambda value: value[:60] if isinstance(value, str) else "",
+)
+def test_bad_sql_is_refused_with_what_where_and_what_to_do(
+    catalog: Catalog, sql: str, kind: type[LocalZerobusError], says: str
+) -> None:
+    before = {path for path in catalog.data.parent.rglob("*") if "main/default/u" not in str(path)}
+    with pytest.raises(kind, match=says):
+        catalog.execute(sql)
+    assert not [name for name in catalog.state.tables if name.table == "t"]
+    left = {path for path in catalog.data.parent.rglob("*") if "main/default/u" not in str(path)} - before
+    assert all(path.is_relative_to(catalog.data) and not path.is_file() for path in left)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("ALTER TABLE main.default.t ADD COLUMN x INT", "column x .* is there already"),
+        ("ALTER TABLE main.default.t ADD COLUMN X INT", "column X .* is there already"),
+        ("ALTER TABLE main.default.t ADD COLUMN y INT NOT NULL", "must be nullable"),
+        ("ALTER TABLE main.default.t ADD COLUMN y INT FIRST", "FIRST and AFTER"),
+        ("ALTER TABLE main.default.t DROP COLUMN y", "no column y; it has x, z"),
+        ("ALTER TABLE main.default.t DROP COLUMN z", "constraint positive .* uses z"),
+        ("ALTER TABLE main.default.t DROP COLUMN x", "partitioned by x"),
+        ("ALTER TABLE main.default.t RENAME COLUMN x TO y", "not known"),
+        ("ALTER TABLE main.default.t ADD CONSTRAINT positive CHECK (x > 1)", "is there already"),
+        ("ALTER TABLE main.default.t ADD CONSTRAINT c CHECK (y > 1)", "constraint c: .*cannot be added"),
+        ("ALTER TABLE main.default.t DROP CONSTRAINT c", "no constraint c"),
+        ("CREATE TABLE main.default.t (x INT)", "is there already"),
+    ],
+)
+def test_a_refused_alteration_changes_nothing(catalog: Catalog, sql: str, says: str) -> None:
+    table = catalog.create_table(
+        "CREATE TABLE main.default.t (x INT, z INT, CONSTRAINT positive CHECK (z > 0)) PARTITIONED BY (x)"
+    )
+    version = DeltaTable(table.path).version()
+    with pytest.raises(LocalZerobusError, match=says):
+        catalog.execute(sql)
+    assert catalog.table("main.default.t") == table
+    assert DeltaTable(table.path).version() == version

@@ -1,0 +1,96 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zerobus_local import LocalZerobus, LocalZerobusProcess
+
+COMMAND = [sys.executable, "-m", "zerobus_local"]
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[LocalZerobusProcess]:
+    with LocalZerobusProcess.start(tmp_path / "data") as process:
+        yield process
+
+
+def test_a_table_is_made_before_any_server_runs_and_found_by_it(tmp_path: Path) -> None:
+    data = ["--data", str(tmp_path)]
+    made = run("create-table", *data, "CREATE TABLE main.default.t (id BIGINT NOT NULL, name STRING)")
+    assert made.returncode == 0, made.stderr
+    assert str(tmp_path / "tables" / "main" / "default" / "t") in made.stdout
+    with LocalZerobus.start(tmp_path) as server:
+        assert server.read("main.default.t").num_rows == 0
+    listed = run("tables", *data)
+    assert "main.default.t  0 rows" in listed.stdout
+    assert "id bigint not null, name string" in listed.stdout
+    [line] = run("tables", *data, "--json").stdout.splitlines()
+    assert json.loads(line)["columns"] == {"id": "bigint not null", "name": "string"}
+
+
+def test_commands_go_through_the_server_that_has_the_folder(running: LocalZerobusProcess) -> None:
+    data = ["--data", str(running.data)]
+    assert run("create-table", *data, "CREATE TABLE main.default.t (x INT DEFAULT 1)").returncode == 0
+    script = "ALTER TABLE main.default.t ADD COLUMN y INT; SELECT count(*) AS n FROM main.default.t"
+    answer = run("sql", *data, "-", stdin=script)
+    assert answer.stdout == '{"n": "0"}\n'
+    principal = json.loads(run("create-principal", *data, "other").stdout)
+    assert run("sql", *data, f"GRANT SELECT ON TABLE main.default.t TO `{principal['client_id']}`").returncode == 0
+    assert run("head", *data, "main.default.t").stdout == ""
+
+
+def test_faults_are_switched_on_a_running_server(running: LocalZerobusProcess) -> None:
+    data = ["--data", str(running.data)]
+    added = run("faults", "add", *data, '{"action": "refuse_open", "status": "UNAVAILABLE", "times": 1}')
+    assert added.stdout == "1\n"
+    assert [rule["action"] for rule in running.faults.list().values()] == ["refuse_open"]
+    assert '"refuse_open"' in run("faults", "list", *data).stdout
+    assert run("faults", "clear", *data, "1").returncode == 0
+    assert running.faults.list() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["create-table", "CREATE TABEL main.default.t (x INT)"], "line 1: 'CREATE TABEL"),
+        (["create-table", "DROP TABLE main.default.t"], "one CREATE TABLE statement"),
+        (["sql", "DROP TABLE main.default.t"], "Table 'main.default.t' does not exist"),
+        (["sql", ""], "no SQL statement"),
+        (["head", "main.default.t"], "Table 'main.default.t' does not exist"),
+        (["head", "../../etc"], "is no table name"),
+        (["faults", "list"], "no server is running"),
+        (["faults", "add", "{"], "is no JSON"),
+        (["create-principal", " "], "no name for a service principal"),
+        (["serve", "--host", "0.0.0.0"], "can be reached from other machines"),
+        (["serve", "--fault", '{"action": "fly"}'], "unknown fault 'fly'"),
+        (["serve", "--grpc-port", "x"], "'x' is not a valid integer"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_ends_with_a_clear_line_and_a_bad_exit_code(tmp_path: Path, arguments: list[str], says: str) -> None:
+    run("sql", "--data", str(tmp_path), "CREATE SCHEMA main.other")
+    options = [] if arguments == ["nonsense"] else ["--data", str(tmp_path)]
+    ended = run(*arguments, *options)
+    assert ended.returncode in {1, 2}
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_folder_that_is_none_of_ours_is_said_so(tmp_path: Path) -> None:
+    ended = run("tables", "--data", str(tmp_path / "nothing"))
+    assert ended.returncode == 1
+    assert "is no data folder of zerobus-local" in ended.stderr
+    assert not (tmp_path / "nothing").exists()

@@ -1,0 +1,195 @@
+"""LocalZerobus and LocalZerobusProcess: started, used by the real clients, killed, started again."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.errors import NotFound, PermissionDenied
+from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
+from zerobus.sdk.sync import ZerobusSdk
+
+from zerobus_core import ClientCredentials, Workspace
+from zerobus_local import InvalidRequest, LocalZerobus, LocalZerobusError, LocalZerobusProcess
+
+Started = LocalZerobus | LocalZerobusProcess
+
+
+def credentials(workspace: Workspace) -> ClientCredentials:
+    assert isinstance(workspace.credentials, ClientCredentials)
+    return workspace.credentials
+
+
+def client(workspace: Workspace) -> WorkspaceClient:
+    known = credentials(workspace)
+    return WorkspaceClient(host=workspace.workspace_url, client_id=known.client_id, client_secret=known.client_secret)
+
+
+def send(workspace: Workspace, table: str, ids: range) -> None:
+    """The loop of the official SDK's README: one JSON record after the other, then flush and close."""
+    known = credentials(workspace)
+    stream = ZerobusSdk(workspace.endpoint, workspace.workspace_url).create_stream(
+        known.client_id,
+        known.client_secret,
+        TableProperties(table),
+        StreamConfigurationOptions(record_type=RecordType.JSON, recovery=False),
+    )
+    for number in ids:
+        stream.ingest_record_offset({"id": number})
+    stream.flush()
+    stream.close()
+
+
+def ids(server: Started, table: str) -> list[int]:
+    return sorted(server.read(table)["id"].to_pylist())
+
+
+@pytest.mark.parametrize("start", [LocalZerobus.start, LocalZerobusProcess.start], ids=["thread", "process"])
+def test_rows_of_the_real_sdk_are_in_the_delta_table_and_stay_after_a_restart(
+    tmp_path: Path, start: Callable[..., Started]
+) -> None:
+    with start(tmp_path) as server:
+        server.create_table("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
+        send(server.workspace, "main.default.t", range(50))
+        assert ids(server, "main.default.t") == list(range(50))
+        first = server.workspace
+    with start(tmp_path) as server:
+        assert credentials(server.workspace) == credentials(first)
+        send(server.workspace, "main.default.t", range(50, 60))
+        assert ids(server, "main.default.t") == list(range(60))
+
+
+def test_a_killed_server_comes_back_on_the_same_ports_with_every_acknowledged_row(tmp_path: Path) -> None:
+    with LocalZerobusProcess.start(tmp_path) as server:
+        server.create_table("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
+        before = server.workspace
+        send(before, "main.default.t", range(10))
+        server.kill()
+        assert server.pid is None
+        assert ids(server, "main.default.t") == list(range(10))
+        server.restart()
+        assert server.workspace == before
+        send(before, "main.default.t", range(10, 20))
+        assert ids(server, "main.default.t") == list(range(20))
+
+
+def test_databricks_sdk_finds_its_way_by_host_and_credentials(zerobus: LocalZerobus, table_name: str) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL COMMENT 'key', p DECIMAL(10,2), c CHAR(2))")
+    workspace = client(zerobus.workspace)
+    table = workspace.tables.get(table_name)
+    assert table.columns is not None
+    told = [(c.name, c.type_text, str(c.type_name), c.nullable, c.position, c.comment) for c in table.columns]
+    assert told == [
+        ("id", "bigint", "ColumnTypeName.LONG", False, 0, "key"),
+        ("p", "decimal(10,2)", "ColumnTypeName.DECIMAL", True, 1, None),
+        ("c", "char(2)", "ColumnTypeName.CHAR", True, 2, None),
+    ]
+    assert (table.columns[1].type_precision, table.columns[1].type_scale) == (10, 2)
+    assert workspace.current_user.me().user_name == credentials(zerobus.workspace).client_id
+    assert workspace.get_workspace_id() == 1
+    assert table_name in {table.full_name for table in workspace.tables.list("main", "default")}
+    assert "main" in {catalog.name for catalog in workspace.catalogs.list()}
+    assert "main.default" in {schema.full_name for schema in workspace.schemas.list("main")}
+    assert workspace.tables.exists(table_name).table_exists
+    with pytest.raises(NotFound, match=r"Table 'main\.default\.nope' does not exist"):
+        workspace.tables.get("main.default.nope")
+    with pytest.raises(NotFound, match="Catalog 'nope' does not exist"):
+        workspace.tables.get("nope.default.t")
+
+
+def test_sql_goes_through_the_statement_execution_api(server: LocalZerobus) -> None:
+    statements = client(server.workspace).statement_execution
+    statements.execute_statement("CREATE TABLE main.default.t (id BIGINT)", "any-warehouse")
+    send(server.workspace, "main.default.t", range(3))
+    answer = statements.execute_statement("SELECT count(*) AS n, max(id) AS m FROM main.default.t", "any-warehouse")
+    assert answer.result is not None
+    assert answer.result.data_array == [["3", "2"]]
+    failed = statements.execute_statement("CREATE TABLE oops", "any-warehouse")
+    assert failed.status is not None
+    assert failed.status.error is not None
+    assert "names no columns" in str(failed.status.error.message)
+
+
+def test_a_principal_without_grants_gets_nowhere_and_with_them_writes(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    other = server.create_principal("other")
+    with pytest.raises(PermissionDenied, match="may not read"):
+        client(other).tables.get("main.default.t")
+    with pytest.raises(ZerobusException, match=r"not authorized to the requested authorizations.*SELECT on table"):
+        send(other, "main.default.t", range(1))
+    server.sql("GRANT USE CATALOG ON CATALOG main TO other; GRANT USE SCHEMA ON SCHEMA main.default TO other")
+    server.sql("GRANT ALL PRIVILEGES ON TABLE main.default.t TO other")
+    with pytest.raises(ZerobusException, match="Error Code: 4024"):
+        send(other, "main.default.t", range(1))
+    server.sql("GRANT SELECT, MODIFY ON TABLE main.default.t TO other")
+    send(other, "main.default.t", range(1))
+    assert ids(server, "main.default.t") == [0]
+    server.sql("REVOKE MODIFY ON TABLE main.default.t FROM other")
+    with pytest.raises(ZerobusException, match=r"MODIFY on table main\.default\.t"):
+        send(other, "main.default.t", range(1, 2))
+
+
+def test_effective_permissions_tell_where_a_privilege_comes_from(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    other = server.create_principal("other")
+    server.sql("GRANT SELECT ON SCHEMA main.default TO other; GRANT MODIFY ON TABLE main.default.t TO other")
+    grants = client(server.workspace).grants
+    principal = credentials(other).client_id
+    effective = grants.get_effective("TABLE", "main.default.t", principal=principal).privilege_assignments or []
+    found = {(str(p.privilege), p.inherited_from_name) for a in effective for p in a.privileges or []}
+    assert found == {("Privilege.SELECT", "main.default"), ("Privilege.MODIFY", None)}
+    direct = grants.get("TABLE", "main.default.t", principal=principal).privilege_assignments or []
+    assert [[str(p) for p in a.privileges or []] for a in direct] == [["Privilege.MODIFY"]]
+
+
+def test_a_second_server_on_the_same_folder_or_port_is_refused_at_once(server: LocalZerobus, tmp_path: Path) -> None:
+    with pytest.raises(LocalZerobusError, match="in use by another zerobus-local"):
+        LocalZerobus.start(server.data)
+    for name, url in (("http_port", server.workspace_url), ("grpc_port", server.endpoint)):
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            LocalZerobus.start(tmp_path / "second", **{name: port})
+    # What had been started was taken down again: the folder is free.
+    LocalZerobus.start(tmp_path / "second").stop()
+
+
+def test_stopping_twice_is_fine_and_frees_the_ports(tmp_path: Path) -> None:
+    server = LocalZerobus.start(tmp_path)
+    server.stop()
+    server.stop()
+    for url in (server.endpoint, server.workspace_url):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"host": "0.0.0.0"}, "can be reached from other machines"),
+        ({"host": "example.com"}, "can be reached from other machines"),
+        ({"grpc_port": 70_000}, "grpc_port 70000 is no port"),
+        ({"commit_delay": -1.0}, "commit_delay -1.0 is no number of seconds"),
+        ({"token_lifetime": float("nan")}, "token_lifetime nan"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(tmp_path: Path, options: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        LocalZerobus.start(tmp_path, **options)
+
+
+def test_a_process_that_cannot_start_says_why(tmp_path: Path, server: LocalZerobus) -> None:
+    port = int(server.endpoint.rpartition(":")[2])
+    with pytest.raises(LocalZerobusError, match=f"cannot listen on 127.0.0.1:{port}"):
+        LocalZerobusProcess.start(tmp_path / "other", grpc_port=port)
+
+
+def test_the_secret_is_in_no_repr_and_its_file_is_private(server: LocalZerobus) -> None:
+    secret = credentials(server.workspace).client_secret
+    assert secret not in repr(server) + repr(server.workspace) + repr(server.catalog.principals.default)
+    file = server.data / "principals.json"
+    assert secret in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0

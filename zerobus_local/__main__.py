@@ -1,0 +1,5 @@
+"""``python -m zerobus_local`` is ``zerobus-local``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,274 @@
+"""The command line ``zerobus-local``.
+
+``create-table``, ``sql`` and ``create-principal`` work on the data folder: through its server if one is running, and
+directly otherwise.  ``tables`` and ``head`` read the folder.  Whatever is refused ends with exit code 1 (2 for a wrong
+use of the command line) and one clear line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import LocalZerobusError
+from .options import ServerOptions
+
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .remote import RemoteServer
+
+__all__ = ["main"]
+
+_Command = Callable[..., None]
+
+
+def _data_option(command: _Command) -> _Command:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("zerobus-data"),
+        show_default=True,
+        envvar="ZEROBUS_LOCAL_DATA",
+        help="The data folder: catalog, principals and Delta tables.",
+    )(command)
+
+
+def _plain_errors(command: _Command) -> _Command:
+    """End with one line instead of a traceback for what the user can put right."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (LocalZerobusError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zerobus-orchestration")
+def main() -> None:
+    """The Zerobus service on a laptop: the real protocol, real Delta tables."""
+
+
+@main.command()
+@_data_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--grpc-port", default=0, help="Port of the Zerobus endpoint; 0 picks one.")
+@click.option("--http-port", default=0, help="Port of the workspace URL and the page; 0 picks one.")
+@click.option(
+    "--allow-remote", is_flag=True, help="Allow a --host that other machines can reach (nothing is encrypted)."
+)
+@click.option("--commit-delay", default=0.05, show_default=True, help="Seconds that rows wait for others in a commit.")
+@click.option("--token-lifetime", default=3600.0, show_default=True, help="Seconds.")
+@click.option("--fault", "faults", multiple=True, metavar="JSON", help='Switched on from the start: {"action": …}.')
+@click.option("--stop-with-stdin", is_flag=True, hidden=True, help="End when stdin closes: with the parent process.")
+@_plain_errors
+def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options: Any) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data.
+    """
+    from .server import LocalZerobus  # slow to import, and only this command needs it
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if stop_with_stdin:
+        threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
+    checked = ServerOptions(faults=tuple(_fault(text) for text in faults), **options)
+    with LocalZerobus.start(data, options=checked) as server:
+        click.echo(json.dumps(server.describe()))
+        click.echo(f"zerobus-local: tables and streams at {server.workspace_url}/ (Ctrl-C ends)", err=True)
+        # In slices, so that a signal is handled at once on every platform.
+        while not stop.wait(0.5):
+            pass
+
+
+@main.command("create-table")
+@_data_option
+@click.argument("sql")
+@_plain_errors
+def create_table(data: Path, sql: str) -> None:
+    """Create a table from Databricks SQL: CREATE TABLE main.default.t (…)."""
+    from .sql import created_table
+
+    created_table(sql)
+    _run_sql(data, sql)
+
+
+@main.command("sql")
+@_data_option
+@click.argument("script")
+@_plain_errors
+def run_sql(data: Path, script: str) -> None:
+    """Carry out Databricks SQL: CREATE, ALTER, DROP, GRANT, REVOKE, SELECT.  "-" reads it from stdin."""
+    _run_sql(data, sys.stdin.read() if script == "-" else script)
+
+
+@main.command("create-principal")
+@_data_option
+@click.argument("name")
+@_plain_errors
+def create_principal(data: Path, name: str) -> None:
+    """Make a service principal without any grants; prints its credentials as JSON."""
+    server = _server(data)
+    if server is not None:
+        made = server.create_principal(name)
+    else:
+        with _own_folder(data) as catalog:
+            principal = catalog.principals.create(name)
+        made = {"client_id": principal.client_id, "client_secret": principal.client_secret, "name": principal.name}
+    click.echo(json.dumps(made))
+
+
+@main.command()
+@_data_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@_plain_errors
+def tables(data: Path, as_json: bool) -> None:
+    """List the tables: name, rows, columns and the folder of the Delta table."""
+    from deltalake import DeltaTable
+
+    for table in _catalog(data).tables():
+        rows = DeltaTable(table.path).to_pyarrow_dataset().count_rows()
+        columns = {column.name: column.type_text + ("" if column.nullable else " not null") for column in table.columns}
+        if as_json:
+            click.echo(
+                json.dumps({"table": table.full_name, "rows": rows, "columns": columns, "path": str(table.path)})
+            )
+            continue
+        click.echo(f"{table.full_name}  {rows} rows  {table.path}")
+        click.echo(f"  {', '.join(f'{name} {type_}' for name, type_ in columns.items())}")
+
+
+@main.command()
+@_data_option
+@click.option("-n", "--rows", default=10, show_default=True, type=click.IntRange(0))
+@click.argument("table")
+@_plain_errors
+def head(data: Path, table: str, rows: int) -> None:
+    """Print rows of a table as JSON Lines."""
+    from deltalake import DeltaTable
+
+    found = DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset().head(rows)
+    for row in found.to_pylist():
+        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+
+
+@main.group()
+def faults() -> None:
+    """Switch faults on a running server on and off."""
+
+
+@faults.command("list")
+@_data_option
+@_plain_errors
+def list_faults(data: Path) -> None:
+    """The faults that are on, by number, and what struck so far."""
+    server = _running(data)
+    for number, rule in server.faults.list().items():
+        click.echo(f"{number}  {json.dumps(rule)}")
+    for injection in server.faults.log():
+        click.echo(f"struck: {json.dumps(injection)}")
+
+
+@faults.command("add")
+@_data_option
+@click.argument("rule")
+@_plain_errors
+def add_fault(data: Path, rule: str) -> None:
+    """Switch a fault on, for example '{"action": "cut", "at": "after_commit", "message": 3}'; prints its number."""
+    checked = _fault(rule)
+    click.echo(_running(data).faults.add(checked))
+
+
+@faults.command("clear")
+@_data_option
+@click.argument("number", required=False, type=int)
+@_plain_errors
+def clear_faults(data: Path, number: int | None) -> None:
+    """Switch one fault off, or all of them."""
+    switches = _running(data).faults
+    if number is None:
+        switches.clear()
+    else:
+        switches.remove(number)
+
+
+def _set_at_end_of_stdin(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+def _fault(text: str) -> dict[str, Any]:
+    try:
+        rule = json.loads(text)
+    except ValueError as error:
+        raise click.ClickException(f"the fault {text!r} is no JSON: {error}") from error
+    if not isinstance(rule, dict):
+        raise click.ClickException(f"the fault {text!r} is no JSON object")
+    return rule
+
+
+def _run_sql(data: Path, script: str) -> None:
+    server = _server(data)
+    if server is not None:
+        answer = server.sql(script)
+        lines, columns = answer["messages"], answer["manifest"].get("schema", {}).get("columns", [])
+        rows = [dict(zip((c["name"] for c in columns), row, strict=True)) for row in answer["result"]["data_array"]]
+    else:
+        with _own_folder(data) as catalog:
+            results = catalog.execute(script)
+        lines = [line for result in results for line in (result.message, *result.notes)]
+        rows = results[-1].rows.to_pylist() if results[-1].rows is not None else []
+    for row in rows:
+        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+    for line in lines:
+        click.echo(line, err=bool(rows))
+
+
+def _server(data: Path) -> RemoteServer | None:
+    """The server of the folder, if one runs."""
+    from .data_folder import running_server
+    from .remote import RemoteServer
+
+    announced = running_server(data)
+    return None if announced is None else RemoteServer(**announced)
+
+
+def _running(data: Path) -> RemoteServer:
+    server = _server(data)
+    if server is None:
+        raise LocalZerobusError(f"no server is running on {data}: start one with zerobus-local serve --data {data}")
+    return server
+
+
+def _catalog(data: Path) -> Catalog:
+    from .catalog import Catalog
+
+    if not (data / "catalog.json").exists():
+        raise LocalZerobusError(f"{data} is no data folder of zerobus-local: give it with --data")
+    return Catalog(data)
+
+
+@contextmanager
+def _own_folder(data: Path) -> Iterator[Catalog]:
+    """The catalog of a folder that no server runs on, locked while it is used."""
+    from .catalog import Catalog
+    from .data_folder import DataFolderLock
+
+    with DataFolderLock(data):
+        yield Catalog(data)

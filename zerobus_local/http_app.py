@@ -1,0 +1,80 @@
+"""The HTTP door: which route is answered by whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from . import http_control, http_oauth, http_sql, http_unity
+from .http_call import Handler, answer_http_error, endpoint
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from .service import Service
+
+__all__ = ["build_app"]
+
+_UNITY = "/api/2.1/unity-catalog"
+_ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", "/.well-known/databricks-config", http_oauth.databricks_config),
+    ("GET", "/oidc/.well-known/oauth-authorization-server", http_oauth.server_metadata),
+    ("POST", "/oidc/v1/token", http_oauth.token),
+    ("GET", f"{_UNITY}/tables", http_unity.list_tables),
+    ("GET", f"{_UNITY}/tables/{{full_name}}", http_unity.get_table),
+    ("GET", f"{_UNITY}/tables/{{full_name}}/exists", http_unity.get_table_exists),
+    ("GET", f"{_UNITY}/catalogs", http_unity.list_catalogs),
+    ("GET", f"{_UNITY}/catalogs/{{name}}", http_unity.get_catalog),
+    ("GET", f"{_UNITY}/schemas", http_unity.list_schemas),
+    ("GET", f"{_UNITY}/schemas/{{full_name}}", http_unity.get_schema),
+    ("GET", f"{_UNITY}/permissions/{{securable_type}}/{{full_name}}", http_unity.get_permissions),
+    ("GET", f"{_UNITY}/effective-permissions/{{securable_type}}/{{full_name}}", http_unity.get_effective_permissions),
+    ("GET", "/api/2.0/preview/scim/v2/Me", http_unity.me),
+    ("POST", "/api/2.0/sql/statements", http_sql.execute_statement),
+    ("GET", "/local/faults", http_control.list_faults),
+    ("POST", "/local/faults", http_control.add_fault),
+    ("DELETE", "/local/faults", http_control.clear_faults),
+    ("DELETE", "/local/faults/{number}", http_control.remove_fault),
+    ("GET", "/local/streams", http_control.list_streams),
+    ("POST", "/local/principals", http_control.create_principal),
+    ("POST", "/local/expire-tokens", http_control.expire_tokens),
+]
+
+
+class SameOrigin:
+    """Refuses what a page of another site makes a browser send: a request that changes something and has its Origin."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403, or pass the request on."""
+        if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin is not None and origin.partition("://")[2] != headers.get("host"):
+                body = {"error_code": "PERMISSION_DENIED", "message": "requests of other origins are refused"}
+                await JSONResponse(body, 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def build_app(service: Service, *, hosts: list[str]) -> Starlette:
+    """The ASGI application; ``hosts`` are the names under which it may be asked (against DNS rebinding)."""
+    app = Starlette(
+        routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in _ROUTES],
+        exception_handlers={HTTPException: answer_http_error},
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+            Middleware(SameOrigin),
+        ],
+    )
+    app.state.service = service
+    return app

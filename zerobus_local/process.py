@@ -1,0 +1,179 @@
+"""The service in a process of its own, so that it can be killed and started again on the same ports and folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from deltalake import DeltaTable
+
+from zerobus_core import ClientCredentials, Workspace
+
+from .catalog import Catalog
+from .errors import LocalZerobusError
+from .options import ServerOptions
+from .remote import RemoteFaults, RemoteServer
+from .sql import created_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .model import Table
+
+__all__ = ["LocalZerobusProcess"]
+
+
+class LocalZerobusProcess:
+    """``zerobus-local serve`` as a child process; with the same names as LocalZerobus where both have them.
+
+    The child ends with this process, in whatever way this one ends.  Its log is ``server.log`` in the data folder.
+    """
+
+    def __init__(self, data: Path, options: ServerOptions, timeout: float) -> None:
+        self.data = data
+        self._options = options
+        self._timeout = timeout
+        self._process: subprocess.Popen[str] | None = None
+        self._remote = self._launch()
+
+    @classmethod
+    def start(cls, data_dir: str | Path, *, timeout: float = 30.0, **options: Any) -> Self:
+        """Start on a folder and return when it answers; ``options`` are those of ServerOptions.
+
+        Raises LocalZerobusError with the end of its log if it does not answer within ``timeout`` seconds.
+        """
+        data = Path(data_dir).resolve()
+        data.mkdir(parents=True, exist_ok=True)
+        return cls(data, ServerOptions(**options), timeout)
+
+    @property
+    def endpoint(self) -> str:
+        """The Zerobus endpoint (gRPC); the same after a restart."""
+        return self._remote.endpoint
+
+    @property
+    def workspace_url(self) -> str:
+        """The workspace URL; the same after a restart."""
+        return self._remote.workspace_url
+
+    @property
+    def workspace(self) -> Workspace:
+        """This service, as the principal that came with the folder."""
+        return self._workspace(self._remote.client_id, self._remote.client_secret)
+
+    @property
+    def faults(self) -> RemoteFaults:
+        """The faults of the child."""
+        return self._remote.faults
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None when it is not running."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def sql(self, script: str) -> dict[str, Any]:
+        """Carry out Databricks SQL in the child."""
+        return self._remote.sql(script)
+
+    def create_table(self, sql: str) -> Table:
+        """Carry out one CREATE TABLE statement; the table as the data folder has it then."""
+        name = created_table(sql)
+        self._remote.sql(sql)
+        return Catalog(self.data).table(str(name))
+
+    def read(self, table: str) -> pa.Table:
+        """All rows of a table, out of its Delta table in the data folder; works without the child, too."""
+        return DeltaTable(Catalog(self.data).table(table).path).to_pyarrow_table()
+
+    def create_principal(self, name: str) -> Workspace:
+        """Make a service principal that has no grants yet; this service as that principal."""
+        made = self._remote.create_principal(name)
+        return self._workspace(made["client_id"], made["client_secret"])
+
+    def expire_tokens(self) -> None:
+        """Take no token any more that was issued until now."""
+        self._remote.expire_tokens()
+
+    def kill(self) -> None:
+        """``kill -9``, and wait until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+        self._reap()
+
+    def restart(self) -> None:
+        """Start again on the same ports and folder; kills the child first if it runs."""
+        self.kill()
+        self._remote = self._launch()
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Stop in order (SIGTERM), or with kill -9 after ``timeout`` seconds; may be called twice."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._reap()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<LocalZerobusProcess {self.endpoint} {self.workspace_url} {self.data} pid={self.pid}>"
+
+    def _launch(self) -> RemoteServer:
+        log = self.data / "server.log"
+        command = [sys.executable, "-m", "zerobus_local", "serve", *self._options.arguments(), "--data", str(self.data)]
+        with log.open("a") as errors:
+            self._process = subprocess.Popen(  # noqa: S603  # our own module, with options that were checked
+                [*command, "--stop-with-stdin"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        line = self._first_line()
+        if not line:
+            self.kill()
+            end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            raise LocalZerobusError(f"zerobus-local serve did not start within {self._timeout:g} s:\n{end}")
+        remote = RemoteServer(**json.loads(line))
+        # The ports that it found stay its ports.
+        ports = [urlsplit(url).port or 0 for url in (remote.endpoint, remote.workspace_url)]
+        self._options = replace(self._options, grpc_port=ports[0], http_port=ports[1])
+        return remote
+
+    def _first_line(self) -> str:
+        assert self._process is not None
+        stdout = self._process.stdout
+        assert stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(stdout.readline()), daemon=True)
+        reader.start()
+        reader.join(self._timeout)
+        return lines[0] if lines else ""
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process = None
+
+    def _workspace(self, client_id: str, client_secret: str) -> Workspace:
+        return Workspace(
+            endpoint=self.endpoint,
+            workspace_url=self.workspace_url,
+            credentials=ClientCredentials(client_id=client_id, client_secret=client_secret),
+        )

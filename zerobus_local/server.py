@@ -1,0 +1,173 @@
+"""The service in this process: its parts put together, started in order and stopped in reverse."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from deltalake import DeltaTable
+
+from zerobus_core import ClientCredentials, Workspace
+
+from .catalog import Catalog, Result
+from .data_folder import DataFolderLock
+from .faults import Faults
+from .http_app import build_app
+from .http_server import HttpServer, bind
+from .options import ServerOptions, is_loopback
+from .service import Service
+from .storage import Storage
+from .tokens import Tokens
+from .wire import GrpcServer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .model import Table
+    from .stream_statistics import Streams
+
+__all__ = ["LocalZerobus"]
+
+
+class LocalZerobus:
+    """A running Zerobus service over a data folder, in threads of this process.
+
+    ``with LocalZerobus.start(folder) as server:`` stops it at the end.  Everything is in the folder: started again on
+    it, the service has the same tables, rows, principals and grants.  Safe for concurrent use.
+    """
+
+    def __init__(self, service: Service, data: Path, closing: ExitStack) -> None:
+        self._service = service
+        self._closing = closing
+        self.data = data
+
+    @classmethod
+    def start(cls, data_dir: str | Path, *, options: ServerOptions | None = None, **changes: Any) -> Self:
+        """Start on a folder, which is made if it is missing; returns when both doors answer.
+
+        Keyword arguments are those of ServerOptions: ``host``, ``grpc_port``, ``http_port``, ``commit_delay``, ….
+        Raises InvalidRequest for an option that cannot be, FolderInUseError if another server has the folder, and
+        OSError if a port is taken.
+        """
+        options = replace(options or ServerOptions(), **changes)
+        data = Path(data_dir).resolve()
+        with ExitStack() as closing:
+            lock = DataFolderLock(data)
+            closing.callback(lock.release)
+            service = _service(data, options, closing)
+            server = cls(service, data, closing.pop_all())
+        lock.announce(server.describe())
+        return server
+
+    @property
+    def endpoint(self) -> str:
+        """The Zerobus endpoint (gRPC)."""
+        return self._service.endpoint
+
+    @property
+    def workspace_url(self) -> str:
+        """The workspace URL (OAuth, Unity Catalog, SQL, the page)."""
+        return self._service.workspace_url
+
+    @property
+    def workspace(self) -> Workspace:
+        """This service, as the principal that came with the folder."""
+        default = self._service.catalog.principals.default
+        return self._workspace(default.client_id, default.client_secret)
+
+    @property
+    def faults(self) -> Faults:
+        """The faults that are switched on, and the log of those that struck."""
+        return self._service.faults
+
+    @property
+    def streams(self) -> Streams:
+        """The streams that are open or were lately."""
+        return self._service.streams
+
+    @property
+    def catalog(self) -> Catalog:
+        """Tables, schemas, catalogs and grants."""
+        return self._service.catalog
+
+    def sql(self, script: str) -> list[Result]:
+        """Carry out Databricks SQL; LocalZerobusError says what is wrong with it."""
+        return self._service.catalog.execute(script)
+
+    def create_table(self, sql: str) -> Table:
+        """Carry out one CREATE TABLE statement; the table that it made, or that was there (IF NOT EXISTS)."""
+        return self._service.catalog.create_table(sql)
+
+    def read(self, table: str) -> pa.Table:
+        """All rows of a table, out of its Delta table; the order of rows is not defined."""
+        return DeltaTable(self._service.catalog.table(table).path).to_pyarrow_table()
+
+    def create_principal(self, name: str) -> Workspace:
+        """Make a service principal that has no grants yet; this service as that principal."""
+        made = self._service.catalog.principals.create(name)
+        return self._workspace(made.client_id, made.client_secret)
+
+    def expire_tokens(self) -> None:
+        """Take no token any more that was issued until now."""
+        self._service.tokens.expire_all()
+
+    def describe(self) -> dict[str, str]:
+        """What a client needs to know, secret included; the first line of ``zerobus-local serve``."""
+        default = self._service.catalog.principals.default
+        return {
+            "endpoint": self.endpoint,
+            "workspace_url": self.workspace_url,
+            "client_id": default.client_id,
+            "client_secret": default.client_secret,
+            "data": str(self.data),
+        }
+
+    def stop(self) -> None:
+        """Commit what was received, end the streams and close both doors; may be called twice."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<LocalZerobus {self.endpoint} {self.workspace_url} {self.data}>"
+
+    def _workspace(self, client_id: str, client_secret: str) -> Workspace:
+        return Workspace(
+            endpoint=self.endpoint,
+            workspace_url=self.workspace_url,
+            credentials=ClientCredentials(client_id=client_id, client_secret=client_secret),
+        )
+
+
+def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
+    catalog = Catalog(data)
+    tokens = Tokens(catalog, lifetime=options.token_lifetime)
+    faults = Faults(options.faults)
+    listener = bind(options.host, options.http_port)
+    closing.callback(listener.close)
+    storage = Storage(catalog, commit_delay=options.commit_delay)
+    closing.callback(storage.close)
+    grpc = GrpcServer(catalog, tokens, storage, faults, host=options.host, port=options.grpc_port)
+    grpc_port = grpc.start()
+    closing.callback(grpc.stop)
+    service = Service(
+        catalog=catalog,
+        tokens=tokens,
+        storage=storage,
+        faults=faults,
+        streams=grpc.streams,
+        endpoint=f"http://{options.reachable_host}:{grpc_port}",
+        workspace_url=f"http://{options.reachable_host}:{listener.getsockname()[1]}",
+    )
+    names = ["127.0.0.1", "localhost", "[::1]", options.host] if is_loopback(options.host) else ["*"]
+    http = HttpServer(build_app(service, hosts=names), listener)
+    closing.callback(http.stop)
+    http.start()
+    return service
