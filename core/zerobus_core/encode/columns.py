@@ -106,13 +106,12 @@ def _scalar(kind: DataType, nullable: bool, rules: Rules, quick: Shortcut | None
     nan_is_null = not has_nan(kind)
 
     def convert(values: Column) -> Column:
-        present = [value for value in values if value is not None]
-        if len(present) < len(values) and not nullable:
-            raise NeedsWalkError
-        if quick is not None and (converted := quick(present)) is not None:
-            if converted is present:
-                return values
-            return converted if len(present) == len(values) else _refilled(values, converted)
+        if quick is not None:
+            if (converted := quick(values)) is not None:
+                return converted
+            present = [value for value in values if value is not None]
+            if len(present) < len(values) and nullable and (converted := quick(present)) is not None:
+                return values if converted is present else _refilled(values, converted)
         return [None if is_null(value, nan_is_null=nan_is_null) else exact(value) for value in values]
 
     def convert_present(values: Column) -> Column:

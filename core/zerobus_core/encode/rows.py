@@ -92,8 +92,6 @@ class RowEncoder(ABC):
             records = self._fast(block, row)
             if records is not None:
                 yield row, records
-                size = max(1, sum(map(len, records)) // len(records))
-                self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // size))
             else:
                 for number, record in enumerate(block, row):
                     yield number, self._walked(record, number)
@@ -106,7 +104,9 @@ class RowEncoder(ABC):
             records = self._payloads(convert(block), first_row)
         except _UNFIT:
             return None
-        return records if max(map(len, records)) <= MAX_RECORD_BYTES else None
+        sizes = list(map(len, records))
+        self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
+        return records if max(sizes) <= MAX_RECORD_BYTES else None
 
     def _walked(self, record: Any, row: int) -> list[bytes] | Problems:
         _, walk = self._way(is_message(type(record)))

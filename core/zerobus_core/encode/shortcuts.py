@@ -154,17 +154,24 @@ def _since(epoch: datetime, values: Column) -> Column:
 
 
 def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
-    before = kind.precision - kind.scale
+    before, scale = kind.precision - kind.scale, kind.scale
     whole = f"(?:0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
-    fraction = f"(?:\\.[0-9]{{1,{kind.scale}}})?" if kind.scale else ""
+    fraction = f"(?:\\.[0-9]{{1,{scale}}})?" if scale else ""
     # One match over the joined column costs a third of a match for each value.
     column = re.compile(f"(?:-?{whole}{fraction},)*+")
+    # Money: a point before the last digits, and no room for too many digits before it.  With four digits and more
+    # after the point, "1.2E-7" would look the same.
+    has_short_scale, point, longest = 1 <= scale <= 3 and before > 0, -scale - 1, before + 1 + scale
 
     def run(values: Column) -> Column | None:
         if not _DECIMAL.issuperset(map(type, values)):
             return None
         text = list(map(str, values))
-        return text if not text or column.fullmatch(",".join(text) + ",") else None
+        if not text:
+            return text
+        if has_short_scale and {number[point:-scale] for number in text} == {"."} and max(map(len, text)) <= longest:
+            return text
+        return text if column.fullmatch(",".join(text) + ",") else None
 
     return run
 
