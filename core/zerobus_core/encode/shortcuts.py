@@ -31,6 +31,8 @@ _DECIMAL, _FLOAT, _INT, _STR = frozenset({Decimal}), frozenset({float}), frozens
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT_IN_DOUBLE = 2**53
+# From this scale on, a point at the right place may be that of "1.2E-7".
+_SCIENTIFIC_SCALE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,8 @@ def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
     fraction = f"(?:\\.[0-9]{{1,{scale}}})?" if scale else ""
     # One match over the joined column costs a third of a match for each value.
     column = re.compile(f"(?:-?{whole}{fraction},)*+")
-    # Money: a point before the last digits, and no room for too many digits before it.  With four digits and more
-    # after the point, "1.2E-7" would look the same.
-    has_short_scale, point, longest = 1 <= scale <= 3 and before > 0, -scale - 1, before + 1 + scale
+    # Money: a point before the last digits, and no room for too many digits before it.
+    has_short_scale, point, longest = 0 < scale < _SCIENTIFIC_SCALE and before > 0, -scale - 1, before + 1 + scale
 
     def run(values: Column) -> Column | None:
         if not _DECIMAL.issuperset(map(type, values)):
