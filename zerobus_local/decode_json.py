@@ -82,7 +82,7 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
     return columns
 
 
-def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
+def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type  # one line per type
     """Whether every value of the inferred type is one that the Delta type takes, but for its range."""
     if pa.types.is_null(inferred):
         return True
@@ -140,7 +140,7 @@ def _members(value: dict[str, Any], types: dict[str, Any], prefix: str) -> dict[
     return {name: _fitted(member, types[name], prefix + name) for name, member in value.items()}
 
 
-def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one line per type
+def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one line per type  # one line per type
     """The value as pyarrow takes it for the column's own type."""
     if value is None:
         return None

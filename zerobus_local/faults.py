@@ -5,7 +5,24 @@ A rule is plain data, the same from Python, JSON, the command line and HTTP::
     {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
     {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
 
-``ACTIONS`` lists the actions with the parameters of each.  Which streams and messages a rule means:
+Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status by name):
+
+* ``refuse_open`` (status, text), ``delay_open`` (seconds), ``hang_open``: what happens to a call before it is a stream.
+* ``delay_ack`` (seconds), ``withhold_ack``: the rows are committed, the acknowledgement comes late, or from this
+  message on never.
+* ``cut`` (at): the TCP connection breaks.  ``at`` is ``before_commit`` (the message is lost), ``during_commit`` (its
+  rows land later), ``after_commit`` (they have landed, the acknowledgement is lost) or ``mid_message`` (the message
+  is not read, so that a client is stopped in the middle of sending it).
+* ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text) is short for
+  RESOURCE_EXHAUSTED before the commit.
+* ``close_signal`` (seconds): tell the client to close, and end the stream with 6002 so many seconds later.
+* ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.
+* ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
+* ``duplicate_commit``: commit the rows twice, as at-least-once allows.
+* ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_expire`` (seconds): what the
+  token endpoint does instead of its work; ``token_expire`` gives tokens so short a life.
+
+Which streams and messages a rule means:
 
 * ``table``: full name or glob; left out, every table.
 * ``stream``: a number or a list of numbers.  Streams are counted per table from 1, from the moment the rule was added.
@@ -30,7 +47,7 @@ from .wire_status import status_code
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 
-# action -> the parameters it takes beside those that say when
+# action -> the parameters it takes beside those that say when; the module's docstring tells what each does
 ACTIONS: Final[dict[str, frozenset[str]]] = {
     "refuse_open": frozenset({"status", "text"}),
     "delay_open": frozenset({"seconds"}),
@@ -39,8 +56,17 @@ ACTIONS: Final[dict[str, frozenset[str]]] = {
     "withhold_ack": frozenset(),
     "cut": frozenset({"at"}),
     "fail": frozenset({"at", "status", "text"}),
+    "throttle": frozenset({"text"}),
+    "close_signal": frozenset({"seconds"}),
+    "refuse_records": frozenset({"predicate"}),
+    "stop_reading": frozenset({"seconds"}),
+    "duplicate_commit": frozenset(),
+    "token_status": frozenset({"http_status"}),
+    "token_delay": frozenset({"seconds"}),
+    "token_garbage": frozenset(),
+    "token_expire": frozenset({"seconds"}),
 }
-CUT_POINTS: Final = frozenset({"before_commit", "after_commit"})
+POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +84,8 @@ class Rule:
     text: str = "injected fault"
     seconds: float = 0.0
     at: str = "before_commit"
+    predicate: str = ""
+    http_status: int = 503
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -70,8 +98,12 @@ class Rule:
             raise ValueError(f"probability {self.probability} is not between 0 and 1")
         if self.seconds < 0:
             raise ValueError(f"seconds {self.seconds} is negative")
-        if self.at not in CUT_POINTS:
-            raise ValueError(f"at {self.at!r} is not one of {', '.join(sorted(CUT_POINTS))}")
+        if self.at not in POINTS:
+            raise ValueError(f"at {self.at!r} is not one of {', '.join(POINTS)}")
+        if self.action == "fail" and self.at == "mid_message":
+            raise ValueError("fail takes no at=mid_message: a status needs a message that it answers")
+        if self.action == "refuse_records" and not self.predicate.strip():
+            raise ValueError('refuse_records needs a predicate, e.g. "price < 0"')
         status_code(self.status)
 
     @classmethod
@@ -97,7 +129,7 @@ class Rule:
 def _numbers(name: str, value: Any) -> tuple[int, ...]:
     items = [value] if isinstance(value, int) else value
     if not isinstance(items, Iterable) or isinstance(items, str):
-        raise ValueError(f"{name} {value!r} is no number and no list of numbers")  # noqa: TRY004  # data, not code
+        raise ValueError(f"{name} {value!r} is no number and no list of numbers")  # noqa: TRY004  # data, not code  # data, not code
     numbers = tuple(items)
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
         raise ValueError(f"{name} {value!r} holds something that is no whole number")
@@ -196,16 +228,26 @@ class Faults:
             return None
         with self._lock:
             for number, active in self._state.active.items():
-                rule = active.rule
-                if rule.action != action or (at is not None and rule.at != at):
-                    continue
-                if not _meets(active, table, stream, message):
-                    continue
-                active.strikes += 1
-                self._state.log.append(
-                    Injection(rule=number, action=action, table=table, stream=stream, message=message, at=time.time())
-                )
-                return rule
+                if (
+                    active.rule.action == action
+                    and at in {None, active.rule.at}
+                    and _meets(active, table, stream, message)
+                ):
+                    active.strikes += 1
+                    self._state.log.append(
+                        Injection(
+                            rule=number, action=action, table=table, stream=stream, message=message, at=time.time()
+                        )
+                    )
+                    return active.rule
+        return None
+
+    def find(self, action: str, table: str, stream: int | None = None, message: int | None = None) -> Rule | None:
+        """The rule that ``strike`` would return, without striking."""
+        with self._lock:
+            for active in self._state.active.values():
+                if active.rule.action == action and _meets(active, table, stream, message):
+                    return active.rule
         return None
 
 
@@ -220,5 +262,8 @@ def _meets(active: _Active, table: str, stream: int | None, message: int | None)
         return False
     if rule.message is not None and message not in rule.message:
         return False
+    if rule.probability >= 1:
+        return True
     # A string seeds through SHA-512 and so the same in every process, unlike a hash of a tuple.
-    return rule.probability >= 1 or random.Random(f"{rule.seed}/{table}/{nth}/{message}").random() < rule.probability  # noqa: S311  # chance, not secrets
+    chance = random.Random(f"{rule.seed}/{table}/{nth}/{message}")  # noqa: S311  # chance, not secrets
+    return chance.random() < rule.probability

@@ -7,6 +7,7 @@ The law of a stream:
    acknowledged first, so that the first unacknowledged request is the one that was refused.
 3. An acknowledgement is cumulative, never goes back, and leaves only after the commit that holds the rows.
 4. When the client has sent all, the stream ends with OK after the last acknowledgement.
+5. A stream is told to close before its life is over, and ended with 6002 when it is.
 
 A stream runs in the thread in which gRPC takes its responses.  It sleeps on ``inbox.changed`` and wakes for a request,
 a commit, a timer or the end of the call.
@@ -17,30 +18,32 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 
 from .decode import RefusedRecordError
 from .errors import NotFound
-from .wire_status import NOT_NEXT_OFFSET, CutError, StatusError, invalid, status_code
+from .limits import Pace
+from .stream_acks import AckQueue, Stored
+from .wire_status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
-    from .faults import Faults
-    from .model import Table
-    from .storage import Storage
+    from .limits import Limits
+    from .stream_faults import StreamFaults
     from .stream_inbox import Inbox
+    from .stream_sink import StreamSink
     from .stream_statistics import StreamRecord
 
 __all__ = ["Request", "Stream", "StreamProtocol"]
 
 # What one append takes from the inbox, and what a stream may have waiting for commits before it stops reading.
-_GROUP_BYTES = 8 * 1024 * 1024
-_UNCOMMITTED_BYTES = 32 * 1024 * 1024
+_GROUP_BYTES: Final = 8 * 1024 * 1024
+_UNCOMMITTED_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +67,38 @@ class StreamProtocol(Protocol):
     def acknowledgement(self, offset: int, rows: int) -> bytes:
         """All requests up to ``offset`` are durable, which are ``rows`` rows since the connection began."""
 
-
-@dataclass(slots=True)
-class _Pending:
-    """A request whose rows are handed to the storage."""
-
-    offset: int
-    nbytes: int
-    rows_so_far: int
-    received_at: float
+    def close_signal(self, seconds: float) -> bytes:
+        """The stream is going to be ended in so many seconds."""
 
 
 class Stream:
     """See the module's docstring.  ``run`` yields responses; it raises StatusError or CutError to end badly."""
 
-    def __init__(
+    def __init__(  # a stream is where all of them meet
         self,
         *,
-        table: Table,
         protocol: StreamProtocol,
         inbox: Inbox,
-        storage: Storage,
-        faults: Faults,
+        sink: StreamSink,
+        faults: StreamFaults,
+        limits: Limits,
         record: StreamRecord,
     ) -> None:
-        self._table = table
-        self._number = record.number
         self._protocol = protocol
         self._inbox = inbox
-        self._storage = storage
+        self._sink = sink
         self._faults = faults
+        self._limits = limits
         self._record = record
         # of the stream's own thread
+        self._acks = AckQueue()
+        self._pace = Pace(limits)
         self._next_offset = 0
         self._rows = 0
-        self._pending: deque[_Pending] = deque()
-        self._uncommitted = 0
-        self._ready: deque[tuple[float, _Pending]] = deque()
-        self._withheld = False
+        self._read_at = 0.0
+        self._signals: deque[bytes] = deque()
         self._end: Exception | None = None
+        self._ends_at, self._signal_at = self._life()
         # guarded by inbox.changed
         self._committed = 0
         self._commit_error: Exception | None = None
@@ -118,16 +114,21 @@ class Stream:
         """Acknowledgements, until all is acknowledged and the client has no more to send."""
         while True:
             self._settle()
-            due = self._due()
+            self._keep_time()
+            while self._signals:
+                yield self._signals.popleft()
+            due = self._acks.take_due(time.monotonic())
             if due is not None:
                 self._record.acknowledged(due.rows_so_far, due.received_at)
                 yield self._protocol.acknowledgement(due.offset, due.rows_so_far)
-            if self._end is not None and not self._pending and (not self._ready or self._withheld):
+            if self._end is not None and self._acks.is_settled:
                 raise self._end
             if not self._wait():
                 return
-            if self._end is None and self._uncommitted < _UNCOMMITTED_BYTES:
-                messages = self._inbox.take(_GROUP_BYTES)
+            if self._is_reading(time.monotonic()):
+                # Rates and faults count single requests; without them, what came is decoded and stored together.
+                one_by_one = self._pace.is_limited or self._faults.any
+                messages = self._inbox.take(0 if one_by_one else _GROUP_BYTES)
                 if messages:
                     self._accept(messages)
 
@@ -144,9 +145,10 @@ class Stream:
                         "offsets of a stream start at 0 and go up by one",
                         error_code=NOT_NEXT_OFFSET,
                     )
-                self._strike(request.offset, "before_commit")
+                self._faults.break_off(request.offset, "before_commit")
                 self._next_offset += 1
                 requests.append(request)
+                self._announce_close(request.offset)
         except (StatusError, CutError) as error:
             self._end = error
         if requests:
@@ -154,17 +156,21 @@ class Stream:
 
     def _store(self, requests: list[Request]) -> None:
         records = requests[0].records if len(requests) == 1 else [record for r in requests for record in r.records]
+        first_offset = requests[0].offset
         try:
             batch = self._protocol.decode(records)
+            self._sink.check(batch, first_offset)
         except RefusedRecordError as error:
             self._refuse(requests, error)
             return
         now = time.monotonic()
         for request in requests:
             self._rows += len(request.records)
-            self._pending.append(_Pending(request.offset, request.nbytes, self._rows, now))
-            self._uncommitted += request.nbytes
-        self._record.received(self._rows, sum(request.nbytes for request in requests))
+            self._acks.store(Stored(request.offset, request.nbytes, self._rows, now))
+        nbytes = sum(request.nbytes for request in requests)
+        self._record.received(self._rows, nbytes)
+        if self._pace.is_limited:
+            self._read_at = self._pace.charge(len(records), nbytes, now)
         count = len(requests)
 
         def done(outcome: int | Exception) -> None:
@@ -175,7 +181,8 @@ class Stream:
                     self._committed += count
                 self._inbox.changed.notify_all()
 
-        self._storage.append(self._table, batch, done)
+        self._sink.append(batch, first_offset, done)
+        self._faults.break_off(first_offset, "during_commit")
 
     def _refuse(self, requests: list[Request], error: RefusedRecordError) -> None:
         """Store what came before the request with the bad record, and end the stream because of that one."""
@@ -183,7 +190,7 @@ class Stream:
         for index, request in enumerate(requests):
             if error.record < before + len(request.records):
                 self._end = invalid(
-                    f"Invalid record for table {self._table.full_name}: request with offset {request.offset}, "
+                    f"Invalid record for table {self._sink.table}: request with offset {request.offset}, "
                     f"{error.moved(-before)}. None of the request's {len(request.records)} records are stored"
                 )
                 if index:
@@ -199,49 +206,61 @@ class Stream:
         with self._inbox.changed:
             committed, self._committed = self._committed, 0
             commit_error = self._commit_error
+        now = time.monotonic()
         for _ in range(committed):
-            request = self._pending.popleft()
-            self._uncommitted -= request.nbytes
-            if isinstance(self._end, CutError):
+            request = self._acks.next_committed()
+            if self._acks.is_withholding:
                 continue
             try:
-                self._strike(request.offset, "after_commit")
+                self._faults.break_off(request.offset, "after_commit")
             except (StatusError, CutError) as error:
+                # What is due before this one still leaves; see run.
                 self._end = error
-                self._withheld = True
-            self._ready.append((self._acknowledge_at(request.offset), request))
+                delay = None
+            else:
+                delay = self._faults.acknowledgement_delay(request.offset)
+            if delay is None:
+                self._acks.withhold()
+            else:
+                self._acks.acknowledge_at(now + self._limits.ack_delay + delay, request)
         if commit_error is not None:
             code = grpc.StatusCode.NOT_FOUND if isinstance(commit_error, NotFound) else grpc.StatusCode.INTERNAL
-            raise StatusError(code, f"rows could not be stored in {self._table.full_name}: {commit_error}")
+            raise StatusError(code, f"rows could not be stored in {self._sink.table}: {commit_error}")
 
-    def _acknowledge_at(self, offset: int) -> float:
+    # time
+
+    def _keep_time(self) -> None:
         now = time.monotonic()
-        if not self._faults.any:
-            return now
-        if self._faults.strike("withhold_ack", self._table.full_name, self._number, offset):
-            self._withheld = True
-        delay = self._faults.strike("delay_ack", self._table.full_name, self._number, offset)
-        return now + delay.seconds if delay else now
+        if self._signal_at is not None and now >= self._signal_at:
+            self._signal_at = None
+            if self._ends_at is not None:
+                self._signals.append(self._protocol.close_signal(max(0.0, self._ends_at - now)))
+        if self._ends_at is not None and now >= self._ends_at and self._end is None:
+            self._end = StatusError(
+                grpc.StatusCode.UNAVAILABLE,
+                f"Stream timeout reached. Closing the stream on {self._sink.table}",
+                error_code=STREAM_LIFETIME,
+            )
 
-    def _due(self) -> _Pending | None:
-        """The last request that can be acknowledged now; those before it are acknowledged with it."""
-        due = None
-        now = time.monotonic()
-        while self._ready and not self._withheld and self._ready[0][0] <= now:
-            due = self._ready.popleft()[1]
-        return due
-
-    def _strike(self, offset: int, at: str) -> None:
-        if not self._faults.any:
-            return
-        table = self._table.full_name
-        if self._faults.strike("cut", table, self._number, offset, at):
-            raise CutError
-        rule = self._faults.strike("fail", table, self._number, offset, at)
+    def _announce_close(self, offset: int) -> None:
+        """A fault may have the stream closed early."""
+        rule = self._faults.strike("close_signal", offset)
         if rule:
-            raise StatusError(status_code(rule.status), rule.text)
+            self._signal_at = time.monotonic()
+            self._ends_at = self._signal_at + rule.seconds
+
+    def _life(self) -> tuple[float | None, float | None]:
+        """When the stream ends, and when its client is told so."""
+        life = self._limits.max_stream_life
+        if life is None:
+            return None, None
+        ends_at = time.monotonic() + life
+        return ends_at, ends_at - min(life, self._limits.close_signal_lead)
 
     # waiting
+
+    def _is_reading(self, now: float) -> bool:
+        return self._end is None and self._acks.uncommitted_bytes < _UNCOMMITTED_BYTES and now >= self._read_at
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when the stream is over."""
@@ -249,18 +268,24 @@ class Stream:
             while True:
                 if self._cancelled:
                     return False
-                if self._committed or self._commit_error:
+                if self._inbox.broken and not self._inbox.filled:
+                    self._end = self._inbox.broken
+                if self._committed or self._commit_error or (self._end is not None and self._acks.is_settled):
                     return True
-                readable = self._end is None and self._uncommitted < _UNCOMMITTED_BYTES
-                if readable and self._inbox.filled:
-                    return True
-                if self._inbox.ended and not self._pending and not self._ready and self._end is None:
+                if self._inbox.ended and self._acks.is_drained and self._end is None:
                     return False
-                timeout = None
-                if self._ready and not self._withheld:
-                    timeout = self._ready[0][0] - time.monotonic()
-                    if timeout <= 0:
-                        return True
-                elif self._end is not None and not self._pending:
+                now = time.monotonic()
+                if self._inbox.filled and self._is_reading(now):
                     return True
-                self._inbox.changed.wait(timeout)
+                alarm = self._next_alarm(now)
+                if alarm is not None and alarm <= now:
+                    return True
+                self._inbox.changed.wait(None if alarm is None else alarm - now)
+
+    def _next_alarm(self, now: float) -> float | None:
+        alarms = [self._acks.next_due]
+        if self._end is None:
+            alarms += [self._ends_at, self._signal_at]
+            if self._read_at > now:
+                alarms.append(self._read_at)
+        return min((alarm for alarm in alarms if alarm is not None), default=None)

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .wire_status import CutError
+
+if TYPE_CHECKING:
+    from .stream_faults import StreamFaults
 
 __all__ = ["Inbox"]
 
@@ -19,22 +25,26 @@ class Inbox(threading.Thread):
     the one condition of a stream: whoever has news for it sets its own fields under it and notifies.
     """
 
-    def __init__(self, requests: Iterator[bytes], *, max_bytes: int) -> None:
+    def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:
         super().__init__(name="zerobus-local-inbox", daemon=True)
         self.changed = threading.Condition()
         self._requests = requests
+        self._faults = faults
         self._max_bytes = max_bytes
         # guarded by changed
         self._messages: deque[bytes] = deque()
         self._bytes = 0
         self._ended = False
         self._stopped = False
+        #: why the connection has to be cut, or None; set by a fault
+        self.broken: CutError | None = None
 
     def run(self) -> None:
         """Read until the client or the call ends."""
         try:
-            for message in self._requests:
-                if not self._put(message):
+            # The message that opens the stream comes before the one with offset 0.
+            for message_number, message in enumerate(self._requests):
+                if not self._put(message) or not self._may_read(message_number):
                     return
         except Exception:  # noqa: BLE001, S110  # the call was cancelled; gRPC raises a bare Exception for it
             pass
@@ -42,6 +52,19 @@ class Inbox(threading.Thread):
             with self.changed:
                 self._ended = True
                 self.changed.notify_all()
+
+    def _may_read(self, offset: int) -> bool:
+        """Meet the faults that strike while a message is under way: it is not read, or not yet."""
+        stop = self._faults.strike("stop_reading", offset)
+        if stop:
+            with self.changed:
+                self.changed.wait_for(lambda: self._stopped, stop.seconds or None)
+        if self._faults.strike("cut", offset, "mid_message"):
+            with self.changed:
+                self.broken = CutError()
+                self.changed.notify_all()
+            return False
+        return True
 
     def _put(self, message: bytes) -> bool:
         with self.changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -17,52 +18,56 @@ if TYPE_CHECKING:
     from .model import Table
     from .tokens import Tokens
 
-__all__ = ["Admission", "Call"]
+__all__ = ["Admission", "Call", "wait_while_active"]
 
 TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
 
 
+@dataclass(slots=True)
 class Call:
-    """One call with its headers checked."""
+    """What the headers of a call say; ``number`` is the call's count on its table."""
 
-    def __init__(self, admission: Admission, table_name: str, client: str, number: int) -> None:
-        self.table_name = table_name
-        self.client = client
-        self.number = number
-        self._admission = admission
-
-    def table(self) -> Table:
-        """The table as the catalog has it; NOT_FOUND if it has none."""
-        return self._admission.table(self.table_name)
+    table_name: str
+    token: str
+    client: str
+    number: int = 0
 
 
 class Admission:
     """Checks calls.  ``tokens`` verifies bearer tokens; None lets any token through."""
 
     def __init__(self, catalog: Catalog, tokens: Tokens | None, faults: Faults) -> None:
+        self.faults = faults
         self._catalog = catalog
         self._tokens = tokens
-        self._faults = faults
 
-    def call(self, context: Any) -> Call:
-        """Check the headers, the token and its grants on the table; StatusError tells what is wrong."""
+    @staticmethod
+    def call(context: Any) -> Call:
+        """What the headers say, unchecked."""
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        name = headers.get(TABLE_HEADER, "")
-        if not name:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return Call(
+            table_name=headers.get(TABLE_HEADER, ""),
+            token=token.strip() if scheme.lower() == "bearer" else "",
+            client=headers.get("user-agent", ""),
+        )
+
+    def admit(self, call: Call, context: Any) -> None:
+        """Check the headers, the token and its grants on the table; StatusError tells what is wrong."""
+        if not call.table_name:
             raise invalid(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
         try:
-            name = str(TableName.parse(name))
+            call.table_name = str(TableName.parse(call.table_name))
         except InvalidRequest as error:
             raise invalid(f"the header {TABLE_HEADER}: {error.message}") from error
-        number = self._faults.count_stream(name)
-        self._strike(context, name, number)
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        call.number = self.faults.count_stream(call.table_name)
+        self._strike(context, call)
+        if not call.token:
             raise StatusError(
                 grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or holds no bearer token"
             )
-        self._verify(token.strip(), name)
-        return Call(self, name, headers.get("user-agent", ""), number)
+        if self._tokens is not None:
+            self._verify(self._tokens, call)
 
     def table(self, name: str) -> Table:
         """The table; NOT_FOUND if the catalog has none."""
@@ -71,29 +76,31 @@ class Admission:
         except NotFound as error:
             raise StatusError(grpc.StatusCode.NOT_FOUND, error.message) from error
 
-    def _strike(self, context: Any, table: str, number: int) -> None:
-        delay = self._faults.strike("delay_open", table, number)
+    def _strike(self, context: Any, call: Call) -> None:
+        delay = self.faults.strike("delay_open", call.table_name, call.number)
         if delay:
-            _wait(context, delay.seconds)
-        if self._faults.strike("hang_open", table, number):
-            while context.is_active():
-                _wait(context, 1.0)
-        refusal = self._faults.strike("refuse_open", table, number)
+            wait_while_active(context, delay.seconds)
+        if self.faults.strike("hang_open", call.table_name, call.number):
+            wait_while_active(context, None)
+        refusal = self.faults.strike("refuse_open", call.table_name, call.number)
         if refusal:
             raise StatusError(status_code(refusal.status), refusal.text)
 
-    def _verify(self, token: str, table: str) -> None:
-        if self._tokens is None:
-            return
+    @staticmethod
+    def _verify(tokens: Tokens, call: Call) -> None:
         try:
-            self._tokens.verify(token, table)
+            tokens.verify(call.token, call.table_name)
         except PermissionDenied as error:
             raise StatusError(grpc.StatusCode.PERMISSION_DENIED, error.message) from error
         except Unauthenticated as error:
             raise StatusError(grpc.StatusCode.UNAUTHENTICATED, error.message) from error
 
 
-def _wait(context: Any, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while context.is_active() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.05))
+def wait_while_active(context: Any, seconds: float | None) -> None:
+    """Wait so long, or for ever if None, but not longer than the call lives."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while context.is_active():
+        left = 0.05 if until is None else min(0.05, until - time.monotonic())
+        if left <= 0:
+            return
+        time.sleep(left)

@@ -10,6 +10,7 @@ from .decode import MAX_RECORDS, Decoder, TableShape
 from .decode_json import JsonDecoder
 from .decode_protobuf import ProtobufDecoder
 from .stream import Request
+from .wire_call import Opened
 from .wire_messages import AVRO, JSON, PROTO, EphemeralStreamRequest, EphemeralStreamResponse
 from .wire_status import invalid
 
@@ -18,38 +19,47 @@ if TYPE_CHECKING:
 
     from .model import Table
 
-__all__ = ["EphemeralProtocol", "created", "decoder_for", "parse_create"]
+__all__ = ["EphemeralOpener", "EphemeralProtocol"]
 
 _RECORD: Final = {PROTO: "proto_encoded_record", JSON: "json_record", AVRO: "avro_encoded_record"}
 _BATCH: Final = {PROTO: "proto_encoded_batch", JSON: "json_batch", AVRO: "avro_batch"}
-FORMATS: Final = {PROTO: "protobuf", JSON: "json", AVRO: "avro"}
+_FORMATS: Final = {PROTO: "protobuf", JSON: "json", AVRO: "avro"}
 
 
-def parse_create(message: bytes) -> Any:
-    """The CreateIngestStreamRequest that a stream begins with."""
+class EphemeralOpener:
+    """Opens streams by create_stream."""
+
+    name = "grpc"
+
+    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
+        """Compare the stream's schema with the table's; StatusError where they differ."""
+        create = _parsed_create(first_message)
+        if create.table_name.lower() != table.full_name:
+            raise invalid(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
+        response = EphemeralStreamResponse()
+        response.create_stream_response.stream_id = stream_id
+        return Opened(
+            protocol=EphemeralProtocol(create.record_type, _decoder(TableShape.of(table), create)),
+            record_format=_FORMATS[create.record_type],
+            answer=bytes(response.SerializeToString()),
+        )
+
+
+def _parsed_create(message: bytes) -> Any:
     request = _parsed(message)
     if request.WhichOneof("payload") != "create_stream":
         raise invalid("the first message of a stream must be create_stream")
     create = request.create_stream
-    if create.record_type not in FORMATS:
-        known = ", ".join(f"{number} ({name})" for number, name in FORMATS.items())
+    if create.record_type not in _FORMATS:
+        known = ", ".join(f"{number} ({name})" for number, name in _FORMATS.items())
         raise invalid(f"record_type {create.record_type} is unknown or not set; there are {known}")
     return create
 
 
-def decoder_for(table: Table, create: Any) -> Decoder:
-    """Compare the stream's schema with the table's, and build the decoder; StatusError where they differ."""
-    shape = TableShape.of(table)
+def _decoder(shape: TableShape, create: Any) -> Decoder:
     if create.record_type == PROTO:
         return ProtobufDecoder(shape, create.descriptor_proto)
     return JsonDecoder(shape)
-
-
-def created(stream_id: str) -> bytes:
-    """The answer to create_stream."""
-    response = EphemeralStreamResponse()
-    response.create_stream_response.stream_id = stream_id
-    return bytes(response.SerializeToString())
 
 
 class EphemeralProtocol:
@@ -90,6 +100,12 @@ class EphemeralProtocol:
         """Cumulative and inclusive."""
         response = EphemeralStreamResponse()
         response.ingest_record_response.durability_ack_up_to_offset = offset
+        return bytes(response.SerializeToString())
+
+    def close_signal(self, seconds: float) -> bytes:
+        """A CloseStreamSignal with its duration."""
+        response = EphemeralStreamResponse()
+        response.close_stream_signal.duration.FromNanoseconds(int(seconds * 1e9))
         return bytes(response.SerializeToString())
 
     def _check_type(self, found: str | None, expected: str) -> None:

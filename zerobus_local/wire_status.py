@@ -48,6 +48,11 @@ class StatusError(Exception):
         self.detail = detail
 
     @property
+    def trailers(self) -> tuple[tuple[str, bytes], ...]:
+        """Trailing metadata that carries the detail."""
+        return ()
+
+    @property
     def text(self) -> str:
         """The message as it goes over the wire."""
         if self.error_code is None:

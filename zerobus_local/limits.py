@@ -1,0 +1,54 @@
+"""How fast and how long a stream may go: the service's limits, on demand, and knobs for latency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Limits", "Pace"]
+
+_STREAM_LIFE: Final = 900.0  # SDK 1.10.0, token_cache.rs: a stream lives about 15 minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of each stream; None means no limit.  All times are seconds.  ValueError for what cannot be.
+
+    The service documents 100,000 rows and 100 MB per second and stream; the default here is to go as fast as it can.
+    """
+
+    rows_per_second: float | None = None
+    bytes_per_second: float | None = None
+    #: added between the commit and the acknowledgement
+    ack_delay: float = 0.0
+    #: added between the call and the answer to create_stream
+    open_delay: float = 0.0
+    #: after this time the stream is ended with UNAVAILABLE and code 6002
+    max_stream_life: float | None = _STREAM_LIFE
+    #: so long before its end a stream is told to close; modelled without a source
+    close_signal_lead: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("rows_per_second", "bytes_per_second", "max_stream_life"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be more than 0, or None for no limit; it is {value}")
+        for name in ("ack_delay", "open_delay", "close_signal_lead"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; it is {getattr(self, name)}")
+
+
+class Pace:
+    """Keeps one stream to its rates: a leaky bucket that lets single requests through whole and makes the next wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._rates = (limits.rows_per_second, limits.bytes_per_second)
+        self.is_limited = any(rate is not None for rate in self._rates)
+        self._free_at = [0.0, 0.0]
+
+    def charge(self, rows: int, nbytes: int, now: float) -> float:
+        """Count a request that was taken at ``now``; returns when the next one may be taken."""
+        for index, (rate, amount) in enumerate(zip(self._rates, (rows, nbytes), strict=True)):
+            if rate is not None:
+                self._free_at[index] = max(self._free_at[index], now) + amount / rate
+        return max(self._free_at)
