@@ -13,8 +13,8 @@ Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status
 * ``cut`` (at): the TCP connection breaks.  ``at`` is ``before_commit`` (the message is lost), ``during_commit`` (its
   rows land later), ``after_commit`` (they have landed, the acknowledgement is lost) or ``mid_message`` (the message
   is not read, so that a client is stopped in the middle of sending it).
-* ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text) is short for
-  RESOURCE_EXHAUSTED before the commit.
+* ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text)
+  is short for RESOURCE_EXHAUSTED before the commit.
 * ``close_signal`` (seconds): tell the client to close, and end the stream with 6002 so many seconds later.
 * ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.
 * ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
@@ -43,6 +43,7 @@ from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from .storage_conditions import ConditionError, check_condition
 from .wire_status import status_code
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
@@ -65,6 +66,17 @@ ACTIONS: Final[dict[str, frozenset[str]]] = {
     "token_delay": frozenset({"seconds"}),
     "token_garbage": frozenset(),
     "token_expire": frozenset({"seconds"}),
+}
+_KINDS: Final[dict[str, Any]] = {
+    "table": str,
+    "probability": int | float,
+    "seed": int,
+    "times": int | None,
+    "status": str,
+    "text": str,
+    "seconds": int | float,
+    "predicate": str,
+    "http_status": int,
 }
 POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message")
 
@@ -94,17 +106,28 @@ class Rule:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _numbers(name, value))
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{name} {value!r} is a {type(value).__name__}")  # noqa: TRY004  # data, not code
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability {self.probability} is not between 0 and 1")
         if self.seconds < 0:
             raise ValueError(f"seconds {self.seconds} is negative")
-        if self.at not in POINTS:
-            raise ValueError(f"at {self.at!r} is not one of {', '.join(POINTS)}")
-        if self.action == "fail" and self.at == "mid_message":
-            raise ValueError("fail takes no at=mid_message: a status needs a message that it answers")
-        if self.action == "refuse_records" and not self.predicate.strip():
-            raise ValueError('refuse_records needs a predicate, e.g. "price < 0"')
+        if self.at not in POINTS or (self.action == "fail" and self.at == "mid_message"):
+            raise ValueError(f"at {self.at!r} is no point of {self.action}; there are {', '.join(POINTS)}")
         status_code(self.status)
+        self._check_predicate()
+
+    def _check_predicate(self) -> None:
+        if self.action != "refuse_records":
+            return
+        if not self.predicate.strip():
+            raise ValueError('refuse_records needs a predicate, e.g. "price < 0"')
+        try:
+            check_condition(self.predicate)
+        except ConditionError as error:
+            raise ValueError(f"predicate {error}") from error
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:

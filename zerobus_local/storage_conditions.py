@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .model import Check
 
-__all__ = ["ConditionError", "Conditions"]
+__all__ = ["ConditionError", "Conditions", "check_condition"]
 
 _log = logging.getLogger("zerobus_local")
 _ROW = "__zerobus_row"
@@ -63,17 +63,22 @@ class Conditions:
             self._engine.register("batch", rows)
             # The condition is SQL by design; the engine reaches nothing but this batch.
             query = f"SELECT min({_ROW}) FROM batch WHERE {_translated(condition)}"  # noqa: S608
-            found: Any = self._engine.execute(query).fetchone()
+            found: Any = self._engine.execute(query).fetchall()
         except self._errors as error:
             raise ConditionError(f"{condition!r} cannot be carried out: {error}") from error
         finally:
             self._engine.unregister("batch")
-        return None if found is None or found[0] is None else int(found[0])
+        row = found[0][0]
+        return None if row is None else int(row)
+
+
+def check_condition(condition: str) -> None:
+    """ConditionError if the text is no condition; whether its columns exist is not known yet."""
+    _translated(condition)
 
 
 def _translated(condition: str) -> str:
     try:
-        parsed = sqlglot.parse_one(condition, read="databricks")
-        return parsed.sql(dialect="duckdb")
+        return sqlglot.parse_one(condition, read="databricks").sql(dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
         raise ConditionError(f"{condition!r} is no SQL condition: {error}") from error

@@ -108,7 +108,7 @@ class TableWriter(threading.Thread):
         outcome: int | Exception
         try:
             outcome = self._write([append.batch for append in group])
-        except Exception as error:  # noqa: BLE001  # the edge of the thread: who waits has to be told  # the edge of the thread: everyone who waits has to be told
+        except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be told
             _log.warning("commit into %s failed: %s", self._table.full_name, error)
             self._delta = None
             outcome = error

@@ -33,7 +33,7 @@ _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 class GrpcServer:
     """``streams`` tells what is going on.  ``tokens=None`` lets any bearer token through."""
 
-    def __init__(  # whom it works with, and where it listens
+    def __init__(  # noqa: PLR0913  # whom it works with, and where it listens
         self,
         catalog: Catalog,
         tokens: Tokens | None,

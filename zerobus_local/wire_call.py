@@ -84,7 +84,6 @@ class CallServer:
         except CutError:
             cut_connection(context)
         except Exception as error:  # noqa: BLE001  # the edge of the call: this client gets a status, others go on
-            # The edge of the call: this client gets a status, the others go on.
             _log.exception("stream on %s failed", call.table_name)
             text = f"internal error of zerobus-local: {type(error).__name__}: {error}"
             self._streams.failed(call.table_name, text)
