@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from . import delta_tables, sql
+from . import delta_tables
 from .atomic_file import write_atomically
 from .errors import AlreadyExists, InvalidRequest, NotFound, UnknownTable
 from .grants import without_securable
@@ -73,7 +75,9 @@ class Catalog:
             self._state = State.from_json(json.loads(self._file.read_bytes()), self.data / "tables")
         else:
             self._state = State()
-            self.execute("CREATE CATALOG main; CREATE SCHEMA main.default")
+            owner = self.principals.default.client_id
+            self._create_catalog(CreateCatalog(name="main"), owner)
+            self._create_schema(CreateSchema(catalog="main", schema="default"), owner)
 
     @property
     def state(self) -> State:
@@ -108,7 +112,7 @@ class Catalog:
         the grants on it.  Raises LocalZerobusError at the first statement that fails; those before it stay done.
         """
         owner = owner or self.principals.default.client_id
-        statements = sql.parse(text)
+        statements = _sql().parse(text)
         results = []
         for statement in statements:
             with self._lock:
@@ -117,7 +121,7 @@ class Catalog:
 
     def create_table(self, text: str) -> Table:
         """Carry out one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
-        name = sql.created_table(text)
+        name = _sql().created_table(text)
         self.execute(text)
         return self.table(str(name))
 
@@ -290,7 +294,7 @@ def _drop_columns(table: Table, statement: DropColumns) -> Table:
     if used := dropped & {name.lower() for name in table.partition_by}:
         raise InvalidRequest(f"{table.name} is partitioned by {', '.join(sorted(used))}: it cannot be dropped")
     for check in table.checks:
-        if used := dropped & sql.columns_in(check.sql):
+        if used := dropped & _sql().columns_in(check.sql):
             raise InvalidRequest(
                 f"constraint {check.name} of {table.name} uses {', '.join(sorted(used))}: drop the constraint first"
             )
@@ -335,6 +339,11 @@ def _there_already(what: str, *, accepted: bool) -> Result:
     if not accepted:
         raise AlreadyExists(f"{what} is there already; IF NOT EXISTS accepts that")
     return Result(message=f"{what} is there already")
+
+
+def _sql() -> ModuleType:
+    # sqlglot takes as long to load as all the rest, and a server that comes back after a crash does not need it.
+    return import_module(".sql", __package__)
 
 
 def _now() -> int:

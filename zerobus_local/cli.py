@@ -83,13 +83,13 @@ def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options:
     from .server import LocalZerobus  # slow to import, and only this command needs it
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if stop_with_stdin:
-        threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
     checked = ServerOptions(faults=tuple(_fault(text) for text in faults), **options)
+    stop = threading.Event()
     with LocalZerobus.start(data, options=checked) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if stop_with_stdin:
+            threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
         click.echo(json.dumps(server.describe()))
         click.echo(f"zerobus-local: tables and streams at {server.workspace_url}/ (Ctrl-C ends)", err=True)
         # In slices, so that a signal is handled at once on every platform.

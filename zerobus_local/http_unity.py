@@ -10,11 +10,10 @@ from starlette.responses import JSONResponse, Response
 from .errors import InvalidRequest, NotFound, PermissionDenied, UnknownTable
 from .grants import effective_privileges, may_read
 from .names import TableName
-from .sql_types import unity_type_name
 
 if TYPE_CHECKING:
     from .http_call import Call
-    from .model import Column, Namespace, Table
+    from .model import Column, DeltaType, Namespace, Table
 
 __all__ = [
     "get_catalog",
@@ -175,7 +174,7 @@ def _column_info(column: Column, table: Table) -> dict[str, Any]:
     info: dict[str, Any] = {
         "name": column.name,
         "type_text": column.type_text,
-        "type_name": unity_type_name(column.type, column.type_text),
+        "type_name": _type_name(column.type, column.type_text),
         "type_json": json.dumps(column.delta_field(stored=False), separators=(",", ":")),
         "type_precision": 0,
         "type_scale": 0,
@@ -190,6 +189,17 @@ def _column_info(column: Column, table: Table) -> dict[str, Any]:
     if column.name in table.partition_by:
         info["partition_index"] = table.partition_by.index(column.name)
     return info
+
+
+def _type_name(type_: DeltaType, type_text: str) -> str:
+    """The ``type_name`` of the tables API: LONG, INT, DECIMAL, STRUCT, …"""
+    if isinstance(type_, dict):
+        return str(type_["type"]).upper()
+    if type_text.startswith("char("):
+        return "CHAR"
+    if type_.startswith("decimal"):
+        return "DECIMAL"
+    return "INT" if type_ == "integer" else type_.upper()
 
 
 def _namespace_info(namespace: Namespace) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from zerobus_core import ClientCredentials, Workspace
 
 from .catalog import Catalog, Result
 from .data_folder import DataFolderLock
+from .errors import InvalidRequest
 from .faults import Faults
 from .http_app import build_app
 from .http_server import HttpServer, bind
@@ -149,7 +150,10 @@ class LocalZerobus:
 def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     catalog = Catalog(data)
     tokens = Tokens(catalog, lifetime=options.token_lifetime)
-    faults = Faults(options.faults)
+    try:
+        faults = Faults(options.faults)
+    except ValueError as error:
+        raise InvalidRequest(f"a fault to start with is none: {error}") from error
     listener = bind(options.host, options.http_port)
     closing.callback(listener.close)
     storage = Storage(catalog, commit_delay=options.commit_delay)

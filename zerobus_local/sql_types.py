@@ -1,4 +1,4 @@
-"""Column types: from Databricks SQL (as sqlglot reads it) to Delta's JSON and to Unity Catalog's names."""
+"""Column types: from Databricks SQL (as sqlglot reads it) to Delta's JSON and to SQL text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .names import checked_name
 if TYPE_CHECKING:
     from .model import DeltaType
 
-__all__ = ["column_type", "unity_type_name"]
+__all__ = ["column_type"]
 
 _T = exp.DataType.Type
 # sqlglot's type: (the Delta protocol's name, SQL's name)
@@ -32,7 +32,6 @@ _SIMPLE = {
     _T.TIMESTAMPNTZ: ("timestamp_ntz", "timestamp_ntz"),
     _T.VARIANT: ("variant", "variant"),
 }
-_UNITY_NAMES = {"integer": "INT"}
 _MAX_PRECISION = 38
 _MAX_LENGTH = {_T.CHAR: 255, _T.VARCHAR: 65_535}
 _MAX_DEPTH = 100  # as the SDK's schema conversion bounds it
@@ -66,17 +65,6 @@ def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tup
         "Types: TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), BOOLEAN, STRING, CHAR(n), VARCHAR(n), "
         "BINARY, DATE, TIMESTAMP, TIMESTAMP_NTZ, VARIANT, ARRAY<T>, MAP<K, V>, STRUCT<name: T, …>"
     )
-
-
-def unity_type_name(type_: DeltaType, type_text: str) -> str:
-    """The ``type_name`` of the tables API: LONG, INT, DECIMAL, STRUCT, …"""
-    if isinstance(type_, dict):
-        return str(type_["type"]).upper()
-    if type_text.startswith("char("):
-        return "CHAR"
-    if type_.startswith("decimal"):
-        return "DECIMAL"
-    return _UNITY_NAMES.get(type_, type_.upper())
 
 
 def _parameters(kind: exp.DataType, column: str) -> list[int]:

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from zerobus_local import LocalZerobus, LocalZerobusProcess
+from zerobus_local.catalog import Catalog
+from zerobus_local.cli import main
 
 COMMAND = [sys.executable, "-m", "zerobus_local"]
 
@@ -80,12 +83,11 @@ def test_faults_are_switched_on_a_running_server(running: LocalZerobusProcess) -
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_ends_with_a_clear_line_and_a_bad_exit_code(tmp_path: Path, arguments: list[str], says: str) -> None:
-    run("sql", "--data", str(tmp_path), "CREATE SCHEMA main.other")
-    options = [] if arguments == ["nonsense"] else ["--data", str(tmp_path)]
-    ended = run(*arguments, *options)
-    assert ended.returncode in {1, 2}
+    Catalog(tmp_path)
+    ended = CliRunner(env={"ZEROBUS_LOCAL_DATA": str(tmp_path)}).invoke(main, arguments)
+    assert ended.exit_code in {1, 2}
     assert says in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert isinstance(ended.exception, SystemExit)
     assert ended.stdout == ""
 
 
