@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -145,12 +145,13 @@ class ZerobusDeliveryOperator(BaseOperator):
 class _ProgressLog:
     """One line of progress every ten seconds, from the progress objects that come twice a second."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
-        self._next = time.monotonic() + _PROGRESS_INTERVAL
+        self._clock = clock
+        self._next = clock() + _PROGRESS_INTERVAL
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
             return
         self._next = now + _PROGRESS_INTERVAL

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from zerobus_local import LocalZerobus
+
 HERE = Path(__file__).parent
 
 # In this process Airflow is a library: no database, no logging set-up. The Dags run in a child process.
@@ -96,7 +98,8 @@ class Airflow:
         answer = self._answers.readline() if ready else ""
         text = (log if log.exists() else self.home / "host.log").read_text()
         assert answer, f"no answer within {timeout} s; the log ends with:\n{text[-5_000:]}"
-        return json.loads(answer), text
+        # What comes before the first task is Airflow reading Dags.
+        return json.loads(answer), text.partition("[DAG TEST] starting")[2] or text
 
     def close(self):
         self._host.stdin.close()
@@ -106,6 +109,47 @@ class Airflow:
             self._host.kill()
             self._host.wait(10)
         self._answers.close()
+
+
+class Zerobus:
+    """A local server, and the Airflow connection to it."""
+
+    def __init__(self, server):
+        self.server = server
+        self.workspace = server.workspace
+        credentials = self.workspace.credentials
+        self.connection = {
+            "conn_type": "zerobus",
+            "host": self.workspace.workspace_url,
+            "login": credentials.client_id,
+            "password": credentials.client_secret,
+            "extra": {"endpoint": self.workspace.endpoint},
+        }
+        self.environ = {"AIRFLOW_CONN_ZEROBUS_DEFAULT": json.dumps(self.connection)}
+        self.secret = credentials.client_secret
+        self._tables = 0
+
+    def new_table(self, columns="id BIGINT NOT NULL, note STRING"):
+        self._tables += 1
+        table = f"main.default.t{self._tables}"
+        self.server.create_table(f"CREATE TABLE {table} ({columns})")
+        return table
+
+    def rows(self, table):
+        """What the Delta table holds, by its first column."""
+        return sorted(self.server.read(table).to_pylist(), key=lambda row: next(iter(row.values())))
+
+
+@pytest.fixture(scope="session")
+def connected():
+    """What tests know of a server."""
+    return Zerobus
+
+
+@pytest.fixture(scope="session")
+def zerobus(tmp_path_factory):
+    with LocalZerobus.start(tmp_path_factory.mktemp("zerobus")) as server:
+        yield Zerobus(server)
 
 
 @pytest.fixture(scope="session")

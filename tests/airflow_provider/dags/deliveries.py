@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from datetime import timedelta
 
 from airflow.sdk import DAG, task
@@ -82,13 +83,39 @@ with push_dag("bad_row", retries=3):
     push()
 
 
-with push_dag("retryable", retries=1):
-    ZerobusIngestOperator(
-        task_id="push",
+def ticking(rows):
+    """A few rows, then a pause, until there are enough: a source that is slower than the delivery."""
+    for row in rows:
+        yield row
+        time.sleep(0.01)
+
+
+with push_dag("slow_source"):
+
+    @task.zerobus_ingest(
         table=TABLE,
-        records=rows_from(0, 10),
-        options={"timeout": 3.0, "open_timeout": 1.0, "max_attempts": 2, "backoff": 0.1},
+        options={"batch_rows": 10, "timeout": 6.0, "open_timeout": 1.0, "ack_timeout": 2.0, "max_attempts": 3},
     )
+    def push():
+        return ticking(rows_from(0, 100_000))
+
+    push()
+
+
+with push_dag("patient"):
+
+    @task.zerobus_ingest(table=TABLE, options={"batch_rows": 10, "max_attempts": 20})
+    def push():
+        return ticking(rows_from(0, 300))
+
+    push()
+
+
+with push_dag("rendered_text", retries=2):
+    ZerobusIngestOperator(task_id="push", table=TABLE, records="{{ [{'id': 1}] }}")
+
+with DAG("rendered_natively", schedule=None, render_template_as_native_obj=True):
+    ZerobusIngestOperator(task_id="push", table=TABLE, records="{{ dag_run.conf['rows'] }}")
 
 
 with push_dag("on_empty"):
@@ -96,7 +123,7 @@ with push_dag("on_empty"):
         ZerobusIngestOperator(task_id=meaning, table=TABLE, records=[], on_empty=meaning)
 
 
-@task.zerobus_ingest(table=TABLE, options={"source_version": "{{ run_id }}", "batch_rows": 10, "max_unacked_bytes": 1})
+@task.zerobus_ingest(table=TABLE, options={"source_version": "{{ run_id }}", "batch_rows": 100, "max_unacked_bytes": 1})
 def breaks_once(ti=None):
     """1,000 rows; the first try ends with an error after 500 of them."""
     for row in rows_from(0, 1_000):

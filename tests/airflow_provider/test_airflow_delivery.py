@@ -1,0 +1,280 @@
+"""Real Dags in a real Airflow, delivered by the real SDK to a local server, read back from the Delta tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from zerobus_core import Receipt
+from zerobus_local import LocalZerobusProcess
+
+
+@pytest.fixture
+def run(airflow, zerobus):
+    """Runs a Dag that pushes into ``table``."""
+
+    def run(dag_id, table, **conf):
+        return airflow.run(
+            dag_id, environ={**zerobus.environ, "WORKSPACE_URL": zerobus.workspace.workspace_url}, table=table, **conf
+        )
+
+    return run
+
+
+@pytest.fixture
+def table(zerobus):
+    return zerobus.new_table()
+
+
+def rows_from(start, count):
+    return [{"id": n, "note": f"row {n}"} for n in range(start, start + count)]
+
+
+def receipt_of(account, task_id="push"):
+    return account["tasks"][task_id]["xcom"]["return_value"]
+
+
+def test_records_in_the_dag_file_arrive_as_they_are_and_are_not_rendered(run, zerobus, table):
+    account = run("literal_list", table)
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == [
+        {"id": 1, "note": "{{ 1 + 1 }}"},
+        {"id": 2, "note": "report.json"},
+        {"id": 3, "note": None},
+    ]
+
+
+def test_the_result_is_the_receipt_as_plain_json(run, table):
+    account = run("literal_list", table)
+    receipt = receipt_of(account)
+    assert set(receipt) == set(Receipt.__slots__)
+    assert (receipt["table"], receipt["rows_read"], receipt["rows_acked"]) == (table, 3, 3)
+    assert json.loads(json.dumps(receipt)) == receipt
+
+
+def test_the_link_opens_the_table_in_catalog_explorer(run, zerobus, table):
+    links = run("literal_list", table)["tasks"]["push"]["xcom"]
+    page = f"{zerobus.workspace.workspace_url}/explore/data/{table.replace('.', '/')}"
+    assert links["_link_CatalogExplorerLink"] == page
+
+
+def test_a_decorated_generator_is_delivered_without_going_through_xcom(run, zerobus, table):
+    account = run("generator", table, note="{{ untouched }}")
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == [{"id": n, "note": "{{ untouched }}"} for n in range(1_000)]
+    assert set(account["tasks"]["push"]["xcom"]) == {"return_value", "_link_CatalogExplorerLink"}
+
+
+def test_the_output_of_a_task_is_delivered_whole_and_mapped(run, zerobus, table):
+    account = run("task_output", table)
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == rows_from(0, 50) + rows_from(100, 3) + rows_from(200, 4)
+    assert [receipt_of(account, f"mapped[{index}]")["rows_acked"] for index in (0, 1)] == [3, 4]
+
+
+def test_rows_are_not_kept_among_the_rendered_fields(run, table):
+    account = run("task_output", table)
+    assert account["tasks"]["push"]["fields"]["records"] == "<list>"
+    assert account["tasks"]["mapped[0]"]["fields"]["records"] == "<list>"
+
+
+def test_files_named_by_a_template_are_delivered(run, zerobus, table, tmp_path):
+    pq.write_table(pa.Table.from_pylist(rows_from(0, 500)), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows_from(500, 500)), tmp_path / "b.parquet")
+    account = run("files", table, source=str(tmp_path / "*.parquet"))
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == rows_from(0, 1_000)
+
+
+def test_a_function_is_called_with_the_context_that_it_asks_for(run, zerobus, table):
+    account = run("callable", table, count=7)
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == rows_from(0, 7)
+
+
+def test_a_query_is_streamed_from_its_database(airflow, zerobus, table, tmp_path):
+    database = tmp_path / "rows.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE rows (id INTEGER, note TEXT)")
+        connection.executemany(
+            "INSERT INTO rows VALUES (?, ?)", [(row["id"], row["note"]) for row in rows_from(0, 20_000)]
+        )
+    connection.close()
+    environ = {**zerobus.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps({"conn_type": "sqlite", "host": str(database)})}
+    account = airflow.run("query", environ=environ, table=table, first=10)
+    assert account["state"] == "success", account["log"]
+    assert zerobus.rows(table) == rows_from(10, 19_990)
+    assert receipt_of(account)["source_fingerprint"] is not None
+
+
+def test_native_rendering_may_give_records_and_a_text_is_refused_without_a_retry(run, zerobus, table):
+    assert run("rendered_natively", table, rows=rows_from(0, 2))["state"] == "success"
+    assert zerobus.rows(table) == rows_from(0, 2)
+    account = run("rendered_text", table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert account["tasks"]["push"]["tries"] == 1
+    assert "records was rendered to a text" in account["log"]
+
+
+def test_a_bad_row_is_named_and_not_tried_again(run, zerobus, table):
+    account = run("bad_row", table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert account["tasks"]["push"]["tries"] == 1
+    assert "row 1, field note" in account["log"]
+    assert {"id": 2} not in [{"id": row["id"]} for row in zerobus.rows(table)]
+
+
+def test_a_table_that_is_not_there_is_named_and_not_tried_again(run):
+    account = run("literal_list", "main.default.nowhere")
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert account["tasks"]["push"]["tries"] == 1
+    assert "TableNotFoundError" in account["log"]
+
+
+def test_no_rows_are_a_success_a_skip_or_a_failure_as_asked(run, table):
+    tasks = run("on_empty", table)["tasks"]
+    assert {name: task["state"] for name, task in tasks.items()} == {
+        "success": "success",
+        "skip": "skipped",
+        "fail": "failed",
+    }
+
+
+def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, zerobus):
+    zerobus.server.create_table("CREATE TABLE main.default.asset_rows (id BIGINT, note STRING)")
+    account = run("asset", "main.default.asset_rows")
+    assert account["state"] == "success", account["log"]
+    (event,) = account["asset_events"]
+    assert event["uri"].endswith("/main/default/asset_rows")
+    assert event["extra"]["zerobus"] == receipt_of(account)
+
+
+def test_the_next_try_sends_the_missing_rows_and_no_others(run, zerobus, table):
+    account = run("resume_retry", table)
+    assert account["state"] == "success", account["log"]
+    receipt = receipt_of(account)
+    assert account["tasks"]["push"]["tries"] == 2
+    assert receipt["rows_skipped"] >= 400
+    assert receipt["rows_skipped"] + receipt["rows_acked"] == receipt["rows_read"] == 1_000
+    assert zerobus.rows(table) == rows_from(0, 1_000)
+
+
+@pytest.mark.parametrize("dag_id", ["resume_never", "not_durable"])
+def test_a_task_that_must_not_resume_sends_all_rows_again(run, zerobus, table, dag_id):
+    account = run(dag_id, table)
+    assert account["state"] == "success", account["log"]
+    assert receipt_of(account)["rows_skipped"] == 0
+    assert {row["id"] for row in zerobus.rows(table)} == set(range(1_000))
+    assert len(zerobus.rows(table)) > 1_000
+
+
+def test_a_cleared_task_sends_all_rows_again(airflow, run, zerobus, table):
+    account = run("resume_retry", table)
+    again = airflow.clear(account, "push", environ=zerobus.environ)
+    assert again["tasks"]["push"]["state"] == "success", again["log"]
+    assert receipt_of(again)["rows_skipped"] == 0
+    assert receipt_of(again)["rows_acked"] == 1_000
+    assert len(zerobus.rows(table)) == 2_000
+    assert "epoch" in again["log"]
+
+
+def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, zerobus, table):
+    account = run("resume_always", table)
+    again = airflow.clear(account, "push", environ=zerobus.environ)
+    assert again["tasks"]["push"]["state"] == "success", again["log"]
+    assert receipt_of(again)["rows_skipped"] == 1_000
+    assert zerobus.rows(table) == rows_from(0, 1_000)
+
+
+def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, zerobus, table):
+    account = run("killed", table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "IngestInterruptedError" in account["log"]
+
+
+def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(run, zerobus, table):
+    fault = zerobus.server.faults.add(action="withhold_ack", table=table)
+    try:
+        account = run("waits_killed", table)
+    finally:
+        zerobus.server.faults.remove(fault)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "IngestInterruptedError" in account["log"]
+
+
+def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, zerobus, table):
+    fault = zerobus.server.faults.add(action="withhold_ack", table=table)
+    started = time.monotonic()
+    try:
+        account = run("too_slow", table)
+    finally:
+        zerobus.server.faults.remove(fault)
+    assert time.monotonic() - started < 2 + 3
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "AirflowTaskTimeout" in account["log"]
+
+
+@pytest.fixture
+def mortal(tmp_path, connected):
+    """A server in a process of its own, with an empty table, that a test may kill."""
+    with LocalZerobusProcess.start(tmp_path / "mortal") as server:
+        yield connected(server)
+
+
+@contextmanager
+def once_there_are_rows(server, table, act):
+    """Meanwhile wait, in a thread, for the first rows of the table, and then act."""
+
+    def watch():
+        for _ in range(600):
+            if server.read(table).num_rows:
+                act()
+                return
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        yield
+        watching.result()
+
+
+def test_a_server_that_dies_for_good_fails_the_task_within_its_deadline(airflow, mortal):
+    table = mortal.new_table()
+    with once_there_are_rows(mortal.server, table, mortal.server.kill):
+        started = time.monotonic()
+        account = airflow.run("slow_source", environ=mortal.environ, table=table)
+        took = time.monotonic() - started
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert took < 15
+    # The log says how many rows are durable, and the table has at least those.
+    (acknowledged,) = set(re.findall(r"(\d+) acknowledged", account["log"]))
+    assert 0 < int(acknowledged) <= len(mortal.rows(table))
+
+
+def test_a_server_that_comes_back_is_not_noticed_by_the_task(airflow, mortal):
+    table = mortal.new_table()
+    with once_there_are_rows(mortal.server, table, mortal.server.restart):
+        account = airflow.run("patient", environ=mortal.environ, table=table)
+    assert account["state"] == "success", account["log"]
+    assert account["tasks"]["push"]["tries"] == 1
+    receipt = receipt_of(account)
+    assert receipt["rows_acked"] == receipt["rows_read"] == 300
+    assert receipt["reconnects"] >= 1
+    numbers = [row["id"] for row in mortal.rows(table)]
+    assert set(numbers) == set(range(300))
+    assert len(numbers) - 300 <= receipt["rows_resent"]
+
+
+def test_no_secret_is_in_a_log_or_in_the_database(airflow, run, zerobus, table):
+    run("literal_list", table)
+    for file in airflow.home.rglob("*"):
+        if file.is_file():
+            assert zerobus.secret.encode() not in file.read_bytes(), file
