@@ -81,18 +81,22 @@ class Encoder(Protocol):
     @property
     def record_format(self) -> RecordFormat:
         """What the payloads of its batches are."""
+        ...
 
     @property
     def record_format_reason(self) -> str:
         """One clause that says why this format was taken, for the receipt."""
+        ...
 
     @property
     def descriptor(self) -> bytes | None:
         """The serialized DescriptorProto that a protobuf stream is opened with; None for the other formats."""
+        ...
 
     @property
     def arrow_schema(self) -> pa.Schema | None:
         """The schema that an Arrow stream is opened with; None for the other formats."""
+        ...
 
     def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
         """Yield batches in row order, cut by rows and by bytes.
@@ -100,9 +104,11 @@ class Encoder(Protocol):
         A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
         ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
         """
+        ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The ``index``-th row of a batch, read back from its payload as JSON-able values; for dead letters."""
+        ...
 
 
 class Source(Protocol):
@@ -114,14 +120,17 @@ class Source(Protocol):
     @property
     def fingerprint(self) -> str | None:
         """Identifies content and order; None where nothing is known, and then a retry cannot resume."""
+        ...
 
     @property
     def is_arrow(self) -> bool:
         """Whether its chunks hold Arrow record batches; a source yields one kind only."""
+        ...
 
     @property
     def total_rows(self) -> int | None:
         """How many rows there are, where that is known without reading them."""
+        ...
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield every row that is not in ``skip``, in order, in bounded memory.
@@ -129,3 +138,4 @@ class Source(Protocol):
         Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
         do not wait for a chunk to fill.
         """
+        ...

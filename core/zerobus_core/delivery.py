@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -113,7 +113,7 @@ class Delivery:
         )
 
     @contextmanager
-    def gate(self) -> Iterator[None]:
+    def gate(self) -> Generator[None]:
         """Whatever ends the block early leaves no stream behind, and a checkpoint that tells the truth."""
         try:
             yield

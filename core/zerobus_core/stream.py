@@ -73,9 +73,11 @@ class SdkStream(Protocol):
 
     def ingest(self, payload: Any) -> int:
         """Queue one batch in the SDK and return its offset; raises what the SDK raises."""
+        ...
 
     def cause(self) -> BaseException | None:
         """Why the stream closed, as far as the SDK still tells; call it after ``ingest`` raised."""
+        ...
 
     def close(self) -> None:
         """Close after all is acknowledged; may block for about a second."""

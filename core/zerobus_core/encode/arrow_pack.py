@@ -42,9 +42,11 @@ class Packer(Protocol):
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
         """Batches in row order; a row that is too large for the wire goes to ``bad``, and no batch holds it."""
+        ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """See ``zerobus_core.batch.Encoder``."""
+        ...
 
 
 def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
