@@ -19,17 +19,9 @@ FORMATS = ["protobuf", "json"]
 
 
 def schema_of(**columns: str) -> TableSchema:
-    """A table whose columns are given as SQL; a type that ends in ! is NOT NULL."""
-    return TableSchema.from_table_info(
-        {
-            "full_name": "main.default.t",
-            "table_type": "MANAGED",
-            "data_source_format": "DELTA",
-            "columns": [
-                {"name": name, "type_text": text.rstrip("!"), "nullable": not text.endswith("!"), "position": position}
-                for position, (name, text) in enumerate(columns.items())
-            ],
-        }
+    """A table whose columns are given as SQL types."""
+    return TableSchema.from_sql(
+        f"CREATE TABLE main.default.t ({', '.join(f'{name} {text}' for name, text in columns.items())})"
     )
 
 
@@ -71,7 +63,7 @@ def test_records_of_every_kind_are_taken() -> None:
 
 
 def test_a_bad_field_is_named_with_row_path_type_and_reason() -> None:
-    encoder = encoder_for(schema_of(a="TINYINT!", b="STRING"), IngestOptions(), is_arrow=False)
+    encoder = encoder_for(schema_of(a="TINYINT NOT NULL", b="STRING"), IngestOptions(), is_arrow=False)
     rows = [{"a": 1}, {"a": 300}, {"b": 5, "c": 1}]
     with pytest.raises(RecordError) as caught:
         list(encoder.encode(Chunk(10, rows)))
@@ -102,7 +94,7 @@ def test_batches_keep_the_bounds_on_rows_and_bytes(record_format: Any) -> None:
 
 @pytest.mark.parametrize("record_format", FORMATS)
 def test_delivery_columns_are_filled_and_refused_in_rows(record_format: Any) -> None:
-    schema = schema_of(a="INT", who="STRING!", nr="BIGINT!")
+    schema = schema_of(a="INT", who="STRING NOT NULL", nr="BIGINT NOT NULL")
     options = IngestOptions(record_format=record_format, delivery_columns={"delivery_id": "who", "row_number": "nr"})
     encoder = encoder_for(schema, options, is_arrow=False, delivery_id="d1")
     (batch,) = encoder.encode(Chunk(7, [{"a": 1}, {}]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import requests
@@ -36,14 +37,14 @@ from ..errors import (
 )
 from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 
-__all__ = ["fetch_table_info"]
+__all__ = ["TRANSLATION", "fetch_table_info"]
 
 _MAX_CACHED = 256
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself to the service principal"
 _CREDENTIALS = "check the service principal's client id and secret, and that it belongs to this workspace"
 
 # One table for every foreign error, most special first; the text says what to do.
-_TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
+TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
     (Unauthenticated, AuthenticationError, _CREDENTIALS),
     (PermissionDenied, PermissionDeniedError, _GRANTS),
     (NotFound, TableNotFoundError, f"check the name, create the table first, or {_GRANTS}"),
@@ -55,9 +56,10 @@ _TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] 
     (requests.Timeout, IngestTimeoutError, "the workspace did not answer in time"),
     (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
     (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
-    # databricks-sdk turns every refusal of its token route into a ValueError.
-    (ValueError, AuthenticationError, _CREDENTIALS),
 )
+# databricks-sdk makes a ValueError (or a NotImplementedError) of every answer of the token route that is no token; these are RFC 6749's words
+# for credentials that are wrong.
+_REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 
 _lock = threading.Lock()  # guards _cache
 _cache: dict[tuple[object, ...], tuple[float, Mapping[str, Any]]] = {}
@@ -118,7 +120,8 @@ def _ask(workspace: Workspace, table: str, timeout: float) -> Mapping[str, Any]:
     common: dict[str, Any] = {
         "host": workspace.workspace_url,
         "http_timeout_seconds": max(1.0, timeout / 2),
-        "retry_timeout_seconds": max(1, int(timeout)),
+        # Half of the time: the pause before a last attempt, up to 11 s, is not counted by databricks-sdk.
+        "retry_timeout_seconds": max(1, int(timeout / 2)),
         "product": "zerobus-orchestration",
     }
     credentials = workspace.credentials
@@ -165,9 +168,28 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
 
 
 def _translated(error: Exception, table: str) -> Exception:
-    if isinstance(error, ZerobusIngestError):
-        return error
-    for foreign, ours, advice in _TRANSLATION:
-        if isinstance(error, foreign):
-            return ours(f"{advice} ({type(error).__name__}: {error})", table=table)
+    """Ours for theirs; an error that is in no table, and so a fault of somebody's program, stays as it is."""
+    told = str(error).split(". Config: ")[0]  # databricks-sdk appends all of its settings
+    for known in _chain(error):
+        if isinstance(known, ZerobusIngestError):
+            return known
+        for foreign, ours, advice in TRANSLATION:
+            if isinstance(known, foreign):
+                return ours(f"{advice} ({type(known).__name__}: {told or known})", table=table)
+    if isinstance(error, ValueError | NotImplementedError):
+        if _REFUSED.search(told):
+            return AuthenticationError(f"{_CREDENTIALS} ({told})", table=table)
+        return TransportError(f"the workspace gave no token; try again later ({told})", table=table)
     return error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes; what was refused or not reached is often wrapped, twice."""
+    # A TimeoutError around an answer only says that databricks-sdk has stopped asking again.
+    if isinstance(error, TimeoutError) and error.__cause__ is not None:
+        error = error.__cause__
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__

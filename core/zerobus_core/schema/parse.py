@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
 
-__all__ = ["MAX_DEPTH", "UnsupportedTypeError", "parse_type_json", "parse_type_text"]
+__all__ = ["MAX_DEPTH", "UnsupportedTypeError", "parse_create_table", "parse_type_json", "parse_type_text"]
 
 # The same bound as in the SDK's own conversion (schema.rs in SDK 1.10.0).
 MAX_DEPTH = 100
@@ -62,7 +63,7 @@ def parse_type_json(text: str, path: str) -> DataType:
 
 def _from_json(raw: Any, path: str, depth: int) -> DataType:
     if depth > MAX_DEPTH:
-        raise UnsupportedTypeError(path, f"a type nested more than {MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     if isinstance(raw, str):
         return _primitive(raw, path)
     if not isinstance(raw, dict):
@@ -129,7 +130,7 @@ def parse_type_text(text: str, path: str) -> DataType:
 
 def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
     if depth > MAX_DEPTH:
-        raise UnsupportedTypeError(path, f"a type nested more than {MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     build = _NESTED_SQL.get(parsed.this.name)
     if build is not None:
         return build(parsed, path, depth)
@@ -146,18 +147,47 @@ def _map_from_sql(parsed: Any, path: str, depth: int) -> DataType:
 
 
 def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
-    fields = []
-    for index, member in enumerate(parsed.expressions):
-        constraints = [type(constraint.kind).__name__ for constraint in member.args.get("constraints") or ()]
-        fields.append(
-            Field(
-                name=member.name,
-                type=_from_sql(member.args["kind"], f"{path}.{member.name}", depth + 1),
-                nullable="NotNullColumnConstraint" not in constraints,
-                position=index,
-            )
-        )
-    return StructType(tuple(fields))
+    members = enumerate(parsed.expressions)
+    return StructType(tuple(_member_from_sql(member, index, f"{path}.", depth + 1) for index, member in members))
+
+
+def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Field:
+    """A field of a struct, or a column of a CREATE TABLE; sqlglot has them alike."""
+    if member.args.get("kind") is None:
+        raise ValueError(f"{prefix}{member.name} has no type")
+    constraints = {
+        type(constraint.kind).__name__: constraint.kind for constraint in member.args.get("constraints") or ()
+    }
+    comment = constraints.get("CommentColumnConstraint")
+    return Field(
+        name=member.name,
+        type=_from_sql(member.args["kind"], f"{prefix}{member.name}", depth),
+        nullable="NotNullColumnConstraint" not in constraints,
+        position=position,
+        comment=comment.this.name if comment is not None else None,
+    )
+
+
+def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
+    """The full name of the table that a CREATE TABLE statement makes, and its columns.
+
+    A column is its name and a function that parses it, so that the caller can collect what each of them raises.
+    Raises ValueError for anything but one CREATE TABLE with columns.
+    """
+    from sqlglot import exp, parse_one  # as above
+    from sqlglot.errors import SqlglotError
+
+    try:
+        statement = parse_one(sql, dialect="databricks")
+    except SqlglotError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    if not isinstance(statement, exp.Create) or not isinstance(statement.this, exp.Schema):
+        raise ValueError("no CREATE TABLE statement with columns")  # noqa: TRY004  # the text is wrong, not its type
+    table = ".".join(part.name for part in statement.this.this.parts)
+    members = [member for member in statement.this.expressions if isinstance(member, exp.ColumnDef)]
+    return table, [
+        (member.name, partial(_member_from_sql, member, index, "", 0)) for index, member in enumerate(members)
+    ]
 
 
 _NESTED_SQL: dict[str, Callable[[Any, str, int], DataType]] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
-from .parse import UnsupportedTypeError, parse_type_json, parse_type_text
+from .parse import UnsupportedTypeError, parse_create_table, parse_type_json, parse_type_text
 from .shapes import arrow_limits, protobuf_limits
 from .spark import create_table_sql, table_info
 from .types import ArrayType, DataType, Field, MapType, StructType
@@ -73,21 +74,42 @@ class TableSchema:
         Raises SchemaError that names every reason for which Zerobus does not take the table.
         """
         table = table or str(info.get("full_name") or "")
-        problems = _table_problems(info)
+        parsers = [
+            (str(column.get("name")), partial(_column, column, index))
+            for index, column in enumerate(info.get("columns") or ())
+        ]
+        return cls._checked(table, parsers, _table_problems(info))
+
+    @classmethod
+    def from_sql(cls, statement: str) -> TableSchema:
+        """From a CREATE TABLE statement in Databricks SQL with the full name of the table.
+
+        Raises SchemaError for other text, and for a table that Zerobus would not take.
+        """
+        try:
+            table, parsers = parse_create_table(statement)
+        except ValueError as error:
+            raise SchemaError(f"the SQL cannot be read: {error}") from error
+        return cls._checked(checked_table_name(table), parsers, [])
+
+    @classmethod
+    def _checked(
+        cls, table: str, parsers: Sequence[tuple[str, Callable[[], Field]]], problems: list[str]
+    ) -> TableSchema:
         columns: list[Field] = []
-        for index, column in enumerate(info.get("columns") or ()):
+        for name, parse in parsers:
             try:
-                columns.append(_column(column, index))
+                columns.append(parse())
             except UnsupportedTypeError as error:
                 problems.append(f"column {error.path} is {error.text.upper()}, a type that Zerobus does not take")
             except (KeyError, TypeError, ValueError) as error:
-                problems.append(f"the type of column {column.get('name')} cannot be read: {error}")
+                problems.append(f"the type of column {name} cannot be read: {error}")
         columns.sort(key=lambda column: column.position)
         problems += _name_problems(columns, "")
         if len({column.position for column in columns}) < len(columns):
             problems.append("two columns have the same position")
-        if len(info.get("columns") or ()) > MAX_COLUMNS:
-            problems.append(f"it has {len(info['columns'])} columns, and Zerobus takes {MAX_COLUMNS}")
+        if len(parsers) > MAX_COLUMNS:
+            problems.append(f"it has {len(parsers)} columns, and Zerobus takes {MAX_COLUMNS}")
         if problems:
             raise SchemaError("Zerobus cannot take this table: " + "; ".join(problems), table=table or None)
         return cls(table=table, columns=tuple(columns))
