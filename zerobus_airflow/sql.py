@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -73,12 +73,14 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
                 f"{type(hook).__name__} is no DbApiHook; give a connection of a SQL database as sql_conn_id"
             )
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
-        with closing(hook.get_conn()) as connection, closing(_streaming_cursor(connection)) as cursor:
-            if self.parameters is None:
-                cursor.execute(self.sql)
-            else:
-                cursor.execute(self.sql, self.parameters)
-            yield cursor
+        connection = hook.get_conn()
+        try:
+            yield _executed(connection, self.sql, self.parameters)
+        finally:
+            try:
+                connection.close()
+            except Exception:  # every driver has its own errors, and after the last ACK nothing may fail the task
+                self.log.warning("The connection %s was not closed in order", self.sql_conn_id, exc_info=True)
 
     def _source_version(self, context: Context) -> str | None:
         if not self.ordered_by:
@@ -87,14 +89,22 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         return json.dumps(statement, default=repr, sort_keys=True)
 
 
-def _streaming_cursor(connection: Any) -> Any:
-    """A cursor whose rows stay in the database until they are fetched.
+def _executed(connection: Any, sql: str, parameters: Any) -> Any:
+    """The cursor of the running statement; its rows stay in the database until they are fetched.
 
-    Most drivers work so by themselves; these read the whole result into the client unless asked for another cursor.
+    Most drivers work so by themselves; those named here read the whole result into the client unless asked for another
+    kind of cursor.
     """
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:
-        return connection.cursor(name=f"zerobus_{uuid4().hex}")
-    if driver in {"MySQLdb", "pymysql"}:
-        return connection.cursor(import_module(f"{driver}.cursors").SSCursor)
-    return connection.cursor()
+        cursor = connection.cursor(name=f"zerobus_{uuid4().hex}")
+    elif driver in {"MySQLdb", "pymysql"}:
+        cursor = connection.cursor(import_module(f"{driver}.cursors").SSCursor)
+    else:
+        cursor = connection.cursor()
+    # Without parameters a driver leaves percent signs in the statement alone.
+    cursor.execute(sql, *([] if parameters is None else [parameters]))
+    if driver == "psycopg2":
+        # It learns the names of the columns with the first rows that it fetches, and fetching none will do.
+        cursor.fetchmany(0)
+    return cursor

@@ -48,19 +48,17 @@ def printing_to(path):
         sys.stderr.flush()
 
 
-def dag_of(dag_id):
-
-    for bundle in DagBundlesManager().get_all_dag_bundles():
-        bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
-        if bag.import_errors:
-            raise RuntimeError(bag.import_errors)
-        if dag_id in bag.dags:
-            return bag.dags[dag_id]
-    raise LookupError(dag_id)
+def dags():
+    """Every Dag of the bundle, by id; an error where one of its files cannot be read."""
+    (bundle,) = DagBundlesManager().get_all_dag_bundles()
+    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    if bag.import_errors:
+        raise RuntimeError(bag.import_errors)
+    return bag.dags
 
 
 def run(dag_id, conf):
-    dag_run = dag_of(dag_id).test(run_conf=conf)
+    dag_run = dags()[dag_id].test(run_conf=conf)
     return account_of(dag_id, dag_run.run_id)
 
 
@@ -72,7 +70,7 @@ def rerun(dag_id, run_id, task_id):
         session.commit()
         instance.try_number += 1
         session.commit()
-        _run_task(ti=instance, task=dag_of(dag_id).task_dict[task_id])
+        _run_task(ti=instance, task=dags()[dag_id].task_dict[task_id])
     return account_of(dag_id, run_id)
 
 
@@ -114,7 +112,11 @@ def connection_forms():
     return [json.loads(form.model_dump_json()) for form in HookMetaService.hook_meta_data()]
 
 
-REQUESTS = {"run": run, "rerun": rerun, "connection_forms": connection_forms}
+def dag_ids():
+    return sorted(dags())
+
+
+REQUESTS = {"run": run, "rerun": rerun, "connection_forms": connection_forms, "dag_ids": dag_ids}
 
 
 if __name__ == "__main__":

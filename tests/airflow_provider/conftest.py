@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from zerobus_local import LocalZerobus
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 # In this process Airflow is a library: no database, no logging set-up. The Dags run in a child process.
 os.environ["_AIRFLOW__AS_LIBRARY"] = "1"
@@ -27,22 +29,19 @@ def pytest_unconfigure():
 class Airflow:
     """An installed Airflow with a database of its own, as a child process that runs Dags on request."""
 
-    def __init__(self, home, *dag_folders):
+    def __init__(self, home, dag_folder):
         self.home = home
-        bundles = [
-            {
-                "name": folder.name,
-                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-                "kwargs": {"path": str(folder)},
-            }
-            for folder in dag_folders
-        ]
+        bundle = {
+            "name": "tests",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(dag_folder)},
+        }
         self.environ = {
             **{name: value for name, value in os.environ.items() if name != "_AIRFLOW__AS_LIBRARY"},
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         }
         self.command("db", "migrate")
         self._runs = 0
@@ -73,22 +72,24 @@ class Airflow:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def run(self, dag_id, *, environ=None, timeout=60.0, **conf):
+    def run(self, dag_id, *, environ=None, timeout=150.0, **conf):
         """Run a Dag to its end; its account (see the host), and what it logged."""
         answer, log = self._ask("run", {"dag_id": dag_id, "conf": conf}, environ, timeout)
         return {**answer, "log": log}
 
-    def clear(self, run, task_id, *, environ=None, timeout=60.0):
+    def clear(self, run, task_id, *, environ=None, timeout=150.0):
         """Clear a task of an earlier run, and run it again."""
         arguments = {"dag_id": run["dag_id"], "run_id": run["run_id"], "task_id": task_id}
         answer, log = self._ask("rerun", arguments, environ, timeout)
         return {**answer, "log": log}
 
     def connection_forms(self):
-        answer, _ = self._ask("connection_forms", {})
-        return answer
+        return self._ask("connection_forms", {})[0]
 
-    def _ask(self, request, arguments, environ=None, timeout=60.0):
+    def dag_ids(self):
+        return self._ask("dag_ids", {})[0]
+
+    def _ask(self, request, arguments, environ=None, timeout=150.0):
         self._runs += 1
         log = self.home / f"run-{self._runs}.log"
         told = {"request": request, "arguments": arguments, "environ": environ or {}, "log": str(log)}
@@ -153,7 +154,19 @@ def zerobus(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory):
-    host = Airflow(tmp_path_factory.mktemp("airflow"), HERE / "dags")
+def dag_folder(tmp_path_factory):
+    """The Dags of the tests, the examples, and the code blocks of the guide, as files in one folder."""
+    folder = tmp_path_factory.mktemp("dags")
+    for file in [HERE / "deliveries.py", *(ROOT / "example_dags").glob("airflow_*.py")]:
+        shutil.copy(file, folder)
+    guide = (ROOT / "docs" / "airflow.md").read_text()
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)):
+        (folder / f"guide_{number}.py").write_text(block)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory, dag_folder):
+    host = Airflow(tmp_path_factory.mktemp("airflow"), dag_folder)
     yield host
     host.close()
