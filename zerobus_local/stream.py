@@ -51,6 +51,7 @@ class Request:
     """One ingest request: its offset on this connection, and its records as the protocol carries them."""
 
     offset: int
+    rows: int
     records: list[Any]
     nbytes: int
 
@@ -165,12 +166,12 @@ class Stream:
             return
         now = time.monotonic()
         for request in requests:
-            self._rows += len(request.records)
+            self._rows += request.rows
             self._acks.store(Stored(request.offset, request.nbytes, self._rows, now))
         nbytes = sum(request.nbytes for request in requests)
         self._record.received(self._rows, nbytes)
         if self._pace.is_limited:
-            self._read_at = self._pace.charge(len(records), nbytes, now)
+            self._read_at = self._pace.charge(sum(request.rows for request in requests), nbytes, now)
         count = len(requests)
 
         def done(outcome: int | Exception) -> None:
@@ -188,15 +189,15 @@ class Stream:
         """Store what came before the request with the bad record, and end the stream because of that one."""
         before = 0
         for index, request in enumerate(requests):
-            if error.record < before + len(request.records):
+            if error.record < before + request.rows:
                 self._end = invalid(
                     f"Invalid record for table {self._sink.table}: request with offset {request.offset}, "
-                    f"{error.moved(-before)}. None of the request's {len(request.records)} records are stored"
+                    f"{error.moved(-before)}. None of the request's {request.rows} records are stored"
                 )
                 if index:
                     self._store(requests[:index])
                 return
-            before += len(request.records)
+            before += request.rows
         raise AssertionError(f"record {error.record} of {before}")
 
     # acknowledgements

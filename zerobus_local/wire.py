@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from .flight import FLIGHT_SERVICE, FlightOpener
 from .limits import Limits
 from .stream_statistics import Streams
 from .wire_admission import Admission
@@ -68,7 +69,10 @@ class GrpcServer:
             maximum_concurrent_rpcs=_MAX_STREAMS,
         )
         server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {"EphemeralStream": self._handler(EphemeralOpener())}),)
+            (
+                grpc.method_handlers_generic_handler(SERVICE, {"EphemeralStream": self._handler(EphemeralOpener())}),
+                grpc.method_handlers_generic_handler(FLIGHT_SERVICE, {"DoPut": self._handler(FlightOpener())}),
+            )
         )
         host, port = self._address
         try:

@@ -90,7 +90,7 @@ class EphemeralProtocol:
             raise invalid(f"the batch with offset {body.offset_id} holds no records")
         if len(records) > MAX_RECORDS:
             raise invalid(f"the batch with offset {body.offset_id} holds {len(records)} records; at most {MAX_RECORDS}")
-        return Request(body.offset_id, records, len(message))
+        return Request(body.offset_id, len(records), records, len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
         """One row per record."""

@@ -1,4 +1,4 @@
-"""The messages of the Zerobus service, built at import from a table of field numbers: no protoc, no generated code.
+"""The messages of the Zerobus service and of Arrow Flight, built at import from a table of field numbers: no protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
 source distribution.  JSON text is declared as bytes here: the wire is the same, and a record that is not UTF-8 is then
@@ -7,7 +7,7 @@ refused as a record instead of breaking the parser.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
 
@@ -18,6 +18,8 @@ __all__ = [
     "SERVICE",
     "EphemeralStreamRequest",
     "EphemeralStreamResponse",
+    "FlightData",
+    "PutResult",
 ]
 
 _PACKAGE: Final = "databricks.zerobus"
@@ -38,7 +40,8 @@ _SCALARS: Final = {
 }
 
 # message -> [(field, number, type, oneof or "repeated" or None)]
-_MESSAGES: Final[dict[str, list[tuple[str, int, str, str | None]]]] = {
+_Messages: TypeAlias = dict[str, list[tuple[str, int, str, str | None]]]
+_MESSAGES: Final[_Messages] = {
     "JsonRecordBatch": [("records", 1, "bytes", "repeated")],
     "ProtoEncodedRecordBatch": [("records", 1, "bytes", "repeated")],
     "AvroRecordBatch": [("records", 1, "bytes", "repeated")],
@@ -74,16 +77,23 @@ _MESSAGES: Final[dict[str, list[tuple[str, int, str, str | None]]]] = {
         ("close_stream_signal", 3, "CloseStreamSignal", "payload"),
     ],
 }
+# Of Arrow's Flight.proto, what DoPut needs; the flight descriptor (1) is not used and stays unread.
+_FLIGHT_PACKAGE: Final = "arrow.flight.protocol"
+_FLIGHT_MESSAGES: Final[_Messages] = {
+    "FlightData": [
+        ("data_header", 2, "bytes", None),
+        ("app_metadata", 3, "bytes", None),
+        ("data_body", 1000, "bytes", None),
+    ],
+    "PutResult": [("app_metadata", 1, "bytes", None)],
+}
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
+def _file(package: str, messages: _Messages) -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
-        name="databricks/zerobus/zerobus_service.proto",
-        package=_PACKAGE,
-        syntax="proto2",
-        dependency=[duration_pb2.DESCRIPTOR.name],
+        name=f"{package}.proto", package=package, syntax="proto2", dependency=[duration_pb2.DESCRIPTOR.name]
     )
-    for name, fields in _MESSAGES.items():
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for field_name, number, type_name, group in fields:
             field = message.field.add(name=field_name, number=number, label=_Field.LABEL_OPTIONAL)
@@ -91,7 +101,7 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
                 field.type = _SCALARS[type_name]
             else:
                 field.type = _Field.TYPE_MESSAGE
-                field.type_name = type_name if type_name.startswith(".") else f".{_PACKAGE}.{type_name}"
+                field.type_name = type_name if type_name.startswith(".") else f".{package}.{type_name}"
             if group == "repeated":
                 field.label = _Field.LABEL_REPEATED
             elif group is not None:
@@ -106,12 +116,16 @@ def _classes() -> dict[str, Any]:
     duration = descriptor_pb2.FileDescriptorProto()
     duration_pb2.DESCRIPTOR.CopyToProto(duration)
     pool.Add(duration)
-    pool.Add(_file())
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES
-    }
+    classes = {}
+    for package, messages in ((_PACKAGE, _MESSAGES), (_FLIGHT_PACKAGE, _FLIGHT_MESSAGES)):
+        pool.Add(_file(package, messages))
+        for name in messages:
+            classes[name] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+    return classes
 
 
 _CLASSES: Final = _classes()
 EphemeralStreamRequest: Final[Any] = _CLASSES["EphemeralStreamRequest"]
 EphemeralStreamResponse: Final[Any] = _CLASSES["EphemeralStreamResponse"]
+FlightData: Final[Any] = _CLASSES["FlightData"]
+PutResult: Final[Any] = _CLASSES["PutResult"]

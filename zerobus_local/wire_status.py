@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 __all__ = [
     "NOT_NEXT_OFFSET",
     "SCHEMA_MISMATCH",
     "STREAM_LIFETIME",
     "CutError",
+    "Detail",
     "StatusError",
     "invalid",
     "schema_mismatch",
@@ -26,6 +28,7 @@ __all__ = [
 NOT_NEXT_OFFSET: Final = 4002
 STREAM_LIFETIME: Final = 6002
 SCHEMA_MISMATCH: Final = 8001
+_DOMAIN: Final = "zerobus.databricks.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,14 @@ class StatusError(Exception):
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """Trailing metadata that carries the detail."""
-        return ()
+        """Trailing metadata that carries the detail, as ``google.rpc.Status``."""
+        if self.detail is None:
+            return ()
+        status = status_pb2.Status(code=self.code.value[0], message=self.text)
+        status.details.add().Pack(
+            error_details_pb2.ErrorInfo(reason=self.detail.reason, domain=_DOMAIN, metadata=dict(self.detail.metadata))
+        )
+        return (("grpc-status-details-bin", status.SerializeToString()),)
 
     @property
     def text(self) -> str:

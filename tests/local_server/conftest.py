@@ -96,6 +96,9 @@ class Door:
         detail = {"object_type": "TABLE", "object_full_path": table, "privileges": list(ZEROBUS_PRIVILEGES)}
         return self.tokens.issue(self.catalog.principals.default.client_id, [detail])[0]
 
+    def headers(self, table: str) -> Headers:
+        return Headers(table, self.token(table))
+
     def sdk_stream(
         self, table: str, *, record_type: RecordType = RecordType.JSON, descriptor: Any = None, **options: Any
     ) -> Any:
@@ -105,12 +108,12 @@ class Door:
             None,
             TableProperties(table, descriptor),
             StreamConfigurationOptions(record_type=record_type, **({"recovery": False} | options)),
-            headers_provider=Headers(table, self.token(table)),
+            headers_provider=self.headers(table),
         )
 
     def raw(self, table: str, *, headers: list[tuple[str, str]] | None = None, method: str | None = None) -> RawStream:
         if headers is None:
-            headers = Headers(table, self.token(table)).get_headers()
+            headers = self.headers(table).get_headers()
         stream = RawStream(self.port, headers, method or "/databricks.zerobus.Zerobus/EphemeralStream")
         self._raw.append(stream)
         return stream
