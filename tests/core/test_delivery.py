@@ -1,0 +1,311 @@
+"""Deliveries against the local service with one fault each, switched on in the service: promised outcomes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from zerobus_core import IngestOptions, Progress, StreamManager, ingest
+from zerobus_core.errors import (
+    AuthenticationError,
+    IngestInterruptedError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    RecordError,
+    RejectedRecordError,
+    ThrottledError,
+    TransportError,
+)
+from zerobus_local import LocalZerobus
+
+QUICK = {"backoff": 0.02, "ack_timeout": 1.0, "open_timeout": 2.0, "max_attempts": 4, "batch_rows": 50, "timeout": 20.0}
+
+
+def options(**changes: Any) -> IngestOptions:
+    return IngestOptions(**{**QUICK, **changes})
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"id": i, "name": f"row {i}"} for i in range(count)]
+
+
+@pytest.fixture
+def table(server: LocalZerobus) -> str:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT NOT NULL, name STRING)")
+    return "main.default.t"
+
+
+def ids(server: LocalZerobus, table: str) -> list[int]:
+    found: list[int] = sorted(server.read(table).column("id").to_pylist())
+    return found
+
+
+def struck(server: LocalZerobus, action: str) -> int:
+    return sum(injection.action == action for injection in server.faults.log())
+
+
+def opens(server: LocalZerobus, table: str) -> int:
+    return server.faults.count_stream(table) - 1
+
+
+class TestGoodDays:
+    def test_every_row_lands_once_and_the_receipt_says_so(self, server: LocalZerobus, table: str) -> None:
+        receipt = ingest(server.workspace, table, rows(1000), options=options())
+        assert ids(server, table) == list(range(1000))
+        assert (receipt.rows_read, receipt.rows_acked, receipt.rows_resent) == (1000, 1000, 0)
+        assert receipt.batches == 20
+        assert receipt.reconnects == 0
+        assert receipt.as_dict()["ack_latency_s"]["max"] > 0
+
+    def test_no_rows_open_no_stream(self, server: LocalZerobus, table: str) -> None:
+        receipt = ingest(server.workspace, table, [], options=options())
+        assert receipt.rows_read == 0
+        assert opens(server, table) == 0
+
+    def test_several_streams_share_the_rows_behind_one_gate(self, server: LocalZerobus, table: str) -> None:
+        receipt = ingest(server.workspace, table, rows(4000), options=options(streams=4))
+        assert ids(server, table) == list(range(4000))
+        assert receipt.streams == 4
+
+    def test_a_batch_is_cut_by_bytes_as_well_as_by_rows(self, server: LocalZerobus, table: str) -> None:
+        wide = [{"id": i, "name": "x" * 1000} for i in range(100)]
+        receipt = ingest(server.workspace, table, wide, options=options(batch_bytes=10_500, batch_rows=100))
+        assert receipt.batches == 10
+
+    def test_a_record_that_is_too_large_is_refused_before_anything_is_sent(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        with pytest.raises(RecordError, match="row 1"):
+            ingest(server.workspace, table, [{"id": 0}, {"id": 1, "name": "x" * 11_000_000}], options=options())
+        assert ids(server, table) == []
+
+    def test_reading_stops_while_the_bound_on_unacknowledged_bytes_is_reached(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="delay_ack", seconds=0.2)
+        seen: list[Progress] = []
+        read = 0
+
+        def source() -> Iterator[dict[str, Any]]:
+            nonlocal read
+            for i in range(3000):
+                read += 1
+                yield {"id": i, "name": "x" * 100}
+
+        bound = 40_000
+        receipt = ingest(
+            server.workspace,
+            table,
+            source(),
+            options=options(max_unacked_bytes=bound, ack_timeout=20.0, batch_rows=50),
+            on_progress=seen.append,
+        )
+        assert receipt.rows_acked == 3000
+        assert seen
+        assert max(progress.unacked_bytes for progress in seen) <= bound + 50 * 120  # one batch may wait its turn
+
+
+class TestConnectionsThatBreak:
+    @pytest.mark.parametrize("at", ["before_commit", "after_commit"])
+    @pytest.mark.parametrize("streams", [1, 4])
+    def test_a_cut_connection_loses_nothing_and_counts_what_it_repeats(
+        self, server: LocalZerobus, table: str, at: str, streams: int
+    ) -> None:
+        server.faults.add(action="cut", at=at, stream=1, message=3)
+        receipt = ingest(server.workspace, table, rows(1000), options=options(streams=streams))
+        assert struck(server, "cut") == 1
+        landed = ids(server, table)
+        assert sorted(set(landed)) == list(range(1000))
+        assert receipt.rows_acked == 1000
+        assert receipt.reconnects >= 1 or streams > 1  # the other streams may have taken over
+        assert len(landed) - 1000 <= receipt.rows_resent
+
+    def test_a_refused_open_is_tried_again(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="refuse_open", status="UNAVAILABLE", times=2)
+        receipt = ingest(server.workspace, table, rows(100), options=options())
+        assert receipt.rows_acked == 100
+        assert struck(server, "refuse_open") == 2
+        assert receipt.rows_resent == 0
+
+    def test_opens_that_are_always_refused_end_in_the_stated_number_of_attempts(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="refuse_open", status="UNAVAILABLE", text="not today")
+        with pytest.raises(TransportError, match="not today") as caught:
+            ingest(server.workspace, table, rows(100), options=options(max_attempts=3))
+        assert opens(server, table) == 3
+        assert caught.value.counts.rows_not_durable == caught.value.counts.rows_read > 0
+        assert caught.value.table == table
+
+    def test_opens_fine_but_every_record_fails_ends_in_the_stated_number_of_attempts(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="fail", status="INTERNAL", text="oh no")
+        started = time.monotonic()
+        with pytest.raises(TransportError, match="oh no"):
+            ingest(server.workspace, table, rows(100), options=options(max_attempts=4))
+        assert opens(server, table) <= 4
+        assert time.monotonic() - started < 5
+        assert ids(server, table) == []
+
+    def test_a_throttled_delivery_that_is_never_let_in_says_so(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="fail", status="RESOURCE_EXHAUSTED", text="slow down")
+        with pytest.raises(ThrottledError, match="slow down"):
+            ingest(server.workspace, table, rows(100), options=options())
+
+    def test_a_throttled_delivery_goes_on_when_it_is_let_in(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="fail", status="RESOURCE_EXHAUSTED", times=2)
+        receipt = ingest(server.workspace, table, rows(1000), options=options())
+        assert receipt.rows_acked == 1000
+        assert sorted(set(ids(server, table))) == list(range(1000))
+
+
+class TestSilence:
+    def test_an_open_that_is_never_answered_ends_in_time(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="hang_open")
+        started = time.monotonic()
+        with pytest.raises(IngestTimeoutError):
+            ingest(server.workspace, table, rows(10), options=options(open_timeout=0.5, max_attempts=2))
+        assert time.monotonic() - started < 5
+
+    def test_a_slow_open_is_waited_for(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="delay_open", seconds=0.5)
+        assert ingest(server.workspace, table, rows(10), options=options()).rows_acked == 10
+
+    def test_acknowledgements_withheld_for_ever_end_in_time(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="withhold_ack")
+        started = time.monotonic()
+        with pytest.raises(IngestTimeoutError, match="no acknowledgement within 0.5 s"):
+            ingest(server.workspace, table, rows(100), options=options(ack_timeout=0.5, max_attempts=2))
+        assert time.monotonic() - started < 6
+
+    def test_acknowledgements_withheld_once_cause_a_resend_that_is_counted(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="withhold_ack", stream=1)
+        receipt = ingest(server.workspace, table, rows(100), options=options(ack_timeout=0.5))
+        landed = ids(server, table)
+        assert sorted(set(landed)) == list(range(100))
+        assert len(landed) - 100 <= receipt.rows_resent <= 100
+
+    def test_late_acknowledgements_are_waited_for(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="delay_ack", seconds=0.4)
+        receipt = ingest(server.workspace, table, rows(200), options=options())
+        assert receipt.rows_resent == 0
+        assert receipt.ack_latency_s.p50 >= 0.4
+
+    def test_the_whole_delivery_has_a_deadline(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="withhold_ack")
+        started = time.monotonic()
+        with pytest.raises(IngestTimeoutError, match="not finished within 1.0 s"):
+            ingest(server.workspace, table, rows(100), options=options(timeout=1.0, ack_timeout=60.0))
+        assert time.monotonic() - started < 3
+
+
+class TestAnswersThatAreFinal:
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [("UNAUTHENTICATED", AuthenticationError), ("PERMISSION_DENIED", PermissionDeniedError)],
+    )
+    def test_a_rejected_token_gets_one_more_try(
+        self, server: LocalZerobus, table: str, status: str, error: type[Exception]
+    ) -> None:
+        server.faults.add(action="refuse_open", status=status)
+        with pytest.raises(error):
+            ingest(server.workspace, table, rows(10), options=options())
+        assert opens(server, table) == 2
+
+    def test_a_token_that_expires_in_mid_delivery_is_replaced(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="fail", status="UNAUTHENTICATED", message=4, times=1)
+        receipt = ingest(server.workspace, table, rows(1000), options=options())
+        assert receipt.rows_acked == 1000
+
+    def test_missing_grants_are_named(self, server: LocalZerobus, table: str) -> None:
+        nobody = server.create_principal("nobody")
+        with pytest.raises(PermissionDeniedError, match="MODIFY"):
+            ingest(nobody, table, rows(10), options=options())
+
+    def test_a_row_that_the_service_refuses_is_named_and_the_rest_is_durable(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.sql(f"ALTER TABLE {table} ADD CONSTRAINT positive CHECK (id <> 137)")
+        with pytest.raises(RejectedRecordError, match="row 137") as caught:
+            ingest(server.workspace, table, rows(400), options=options(streams=2))
+        assert caught.value.rows == (137,)
+        landed = ids(server, table)
+        assert 137 not in landed
+        assert caught.value.counts.rows_acked == len(set(landed))
+        assert set(range(137)) <= set(landed)
+
+
+class TestStops:
+    def test_a_stop_request_takes_effect_within_a_second(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="withhold_ack")
+        stop = threading.Event()
+        timer = threading.Timer(0.5, stop.set)
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(IngestInterruptedError) as caught:
+            ingest(server.workspace, table, rows(1000), options=options(ack_timeout=60.0), stop=stop)
+        assert time.monotonic() - started < 1.5
+        assert caught.value.counts.rows_read == caught.value.counts.rows_not_durable > 0
+
+    def test_acknowledgements_before_the_stop_count(self, server: LocalZerobus, table: str) -> None:
+        stop = threading.Event()
+
+        def source() -> Iterator[dict[str, Any]]:
+            for row in rows(100_000):
+                if row["id"] == 5000:
+                    stop.set()
+                yield row
+
+        with pytest.raises(IngestInterruptedError) as caught:
+            ingest(server.workspace, table, source(), options=options(), stop=stop)
+        assert len(ids(server, table)) >= caught.value.counts.rows_acked
+        assert caught.value.counts.rows_read < 100_000
+
+    def test_an_error_of_the_source_passes_through(self, server: LocalZerobus, table: str) -> None:
+        def source() -> Iterator[dict[str, Any]]:
+            yield from rows(10)
+            raise LookupError("the page is gone")
+
+        with pytest.raises(LookupError, match="the page is gone"):
+            ingest(server.workspace, table, source(), options=options())
+
+
+class TestAsYouGo:
+    def test_leaving_the_block_waits_for_every_acknowledgement(self, server: LocalZerobus, table: str) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            streams.send(rows(100))
+            streams.send([{"id": 100}])
+        assert streams.receipt.rows_acked == 101
+        assert ids(server, table) == list(range(101))
+
+    def test_flush_waits_for_what_was_sent(self, server: LocalZerobus, table: str) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            streams.send(rows(100))
+            streams.flush()
+            assert ids(server, table) == list(range(100))
+
+    def test_leaving_the_block_by_an_exception_does_not_wait(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="withhold_ack")
+        started = time.monotonic()
+        with (  # noqa: PT012 - the block is what is tested
+            pytest.raises(LookupError),
+            StreamManager(server.workspace, table, options=options(ack_timeout=60.0)) as streams,
+        ):
+            streams.send(rows(100))
+            raise LookupError
+        assert time.monotonic() - started < 2
+
+    def test_a_failed_delivery_has_no_receipt(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="fail", status="INTERNAL")
+        manager = StreamManager(server.workspace, table, options=options(max_attempts=1))
+        with pytest.raises(TransportError), manager as streams:
+            streams.send(rows(10))
+        with pytest.raises(Exception, match="only after the block was left normally"):
+            _ = manager.receipt
