@@ -3,6 +3,6 @@
 ``source_of`` is the door: it looks at what the user passed and returns a Source, or says what to pass instead.
 """
 
-from .choice import source_of
+from .choice import options_for, source_of
 
-__all__ = ["source_of"]
+__all__ = ["options_for", "source_of"]

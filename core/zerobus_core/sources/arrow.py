@@ -1,25 +1,30 @@
-"""Sources of Arrow record batches: tables and batches in memory."""
+"""Sources of Arrow record batches: tables in memory, readers and streams of batches, datasets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from ..batch import Chunk
+import pyarrow as pa
+
+from ..errors import ConfigurationError
 from .fingerprint import content_fingerprint
+from .frames import frame_table
+from .merge import cut, merged
 from .rows import END, shorter_than_checkpoint, version_fingerprint
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from ..batch import Chunk
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
-__all__ = ["TableSource"]
+__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of"]
 
 
 class TableSource:
-    """A pyarrow Table in memory; its chunks are slices of it and copy nothing."""
+    """A pyarrow Table in memory; its chunks are slices of it and copy nothing, unless its own are small."""
 
     is_arrow = True
 
@@ -43,12 +48,125 @@ class TableSource:
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
+        return merged(self._slices(skip), self._chunk_rows)
+
+    def _slices(self, skip: RowRanges) -> Iterator[Chunk]:
         total = self.total_rows
         for start, stop in skip.without(0, END):
             if start > total:
                 raise shorter_than_checkpoint(total, start)
             first = start
-            for batch in self._table.slice(start, min(stop, total) - start).to_batches(self._chunk_rows):
-                if batch.num_rows:
-                    yield Chunk(first, batch)
-                    first += batch.num_rows
+            for batch in self._table.slice(start, min(stop, total) - start).to_batches():
+                yield from cut(batch, first, self._chunk_rows)
+                first += len(batch)
+
+
+class BatchesSource:
+    """Record batches that come one after the other: a reader, a stream, an iterable of tables or frames."""
+
+    is_arrow = True
+    total_rows = None
+
+    def __init__(self, start: Callable[[], Iterable[pa.RecordBatch]], options: IngestOptions) -> None:
+        self._start = start
+        self._chunk_rows = options.batch_rows
+        self.fingerprint = version_fingerprint(options)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``; the others are made, too, and let go."""
+        return merged(self._wanted(skip), self._chunk_rows)
+
+    def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
+        first = 0
+        for batch in self._start():
+            yield from wanted_slices(batch, first, skip, self._chunk_rows)
+            first += len(batch)
+        check_length(first, skip)
+
+
+def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges, chunk_rows: int) -> Iterator[Chunk]:
+    """What ``skip`` leaves of a batch whose first row is at position ``first``."""
+    for start, stop in skip.without(first, first + len(batch)):
+        yield from cut(batch.slice(start - first, stop - start), start, chunk_rows)
+
+
+def check_length(total: int, skip: RowRanges) -> None:
+    """Raise ConfigurationError if rows beyond the end of the source are said to be durable."""
+    for start, _ in skip.without(0, END):
+        if start > total:
+            raise shorter_than_checkpoint(total, start)
+
+
+def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+    """The record batches of batches, tables and frames; raises ConfigurationError for anything else."""
+    for item in items:
+        if isinstance(item, pa.RecordBatch):
+            yield item
+        elif isinstance(item, pa.Table):
+            yield from item.to_batches()
+        else:
+            table = frame_table(item)
+            if table is None:
+                raise ConfigurationError(
+                    f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
+                    "all of its items must be of one kind"
+                )
+            yield from table.to_batches()
+
+
+class DatasetSource:
+    """A pyarrow Dataset, fragment by fragment in its own order; fragments that are durable are not read."""
+
+    is_arrow = True
+
+    def __init__(self, dataset: Any, options: IngestOptions) -> None:
+        self._dataset = dataset
+        self._chunk_rows = options.batch_rows
+        self._fragments = list(dataset.get_fragments())
+        self.fingerprint = version_fingerprint(options) or _dataset_fingerprint(dataset, self._fragments)
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, if all fragments are of formats that tell."""
+        if all(map(_tells_rows, self._fragments)):
+            return sum(int(fragment.count_rows()) for fragment in self._fragments)
+        return None
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return merged(self._wanted(skip), self._chunk_rows)
+
+    def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
+        first = 0
+        for fragment in self._fragments:
+            if first in skip and _tells_rows(fragment):
+                stop = first + fragment.count_rows()
+                if next(skip.without(first, stop), None) is None:
+                    first = stop
+                    continue
+            # Reading ahead is memory; what one fragment needs is bounded this way.
+            scan = fragment.scanner(
+                schema=self._dataset.schema, batch_size=self._chunk_rows, batch_readahead=2, fragment_readahead=1
+            )
+            for batch in scan.to_batches():
+                yield from wanted_slices(batch, first, skip, self._chunk_rows)
+                first += len(batch)
+        check_length(first, skip)
+
+
+def _tells_rows(fragment: Any) -> bool:
+    return getattr(getattr(fragment, "format", None), "default_extname", None) in {"parquet", "ipc", "arrow", "feather"}
+
+
+def _dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
+    filesystem = getattr(dataset, "filesystem", None)
+    if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
+        return None
+    paths = [fragment.path for fragment in fragments]
+    facts = []
+    for info, fragment in zip(filesystem.get_file_info(paths), fragments, strict=True):
+        if info.mtime_ns is None:
+            return None
+        facts.append([info.path, info.size, info.mtime_ns, str(fragment.partition_expression)])
+    text = json.dumps([str(dataset.schema.remove_metadata()), facts])
+    return f"dataset:{len(facts)}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import is_dataclass
-from itertools import chain
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import is_dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from .cursor import CursorSource, is_cursor
+from .files import files_source
+from .paths import looks_like_path
 from .rows import IterableSource, OneShot, SequenceSource
 
 if TYPE_CHECKING:
     from ..batch import Source
     from ..options import IngestOptions
 
-__all__ = ["source_of"]
+__all__ = ["options_for", "source_of"]
 
+# Packages whose objects are columns; looked at by name, since who has such an object has imported its package.
+_COLUMNAR = {"pandas", "polars", "pyarrow", "pyspark"}
 _INSTEAD = (
     "pass a list or generator of dicts (or dataclasses, pydantic models, protobuf messages), a pandas or polars frame, "
     "a pyarrow table, a path or URI of files, or a DB-API cursor"
@@ -24,17 +30,28 @@ _INSTEAD = (
 
 
 def source_of(records: Any, options: IngestOptions) -> Source:
-    """The source that reads ``records``.  Of a generator it takes the first item, to see what it yields.
+    """The source that reads ``records``; docs/sources.md lists what may be passed.
 
-    Raises ConfigurationError that says what to pass instead.
+    Of a generator it takes the first item, to see what it yields.  Raises ConfigurationError that says what to pass
+    instead.
     """
     if is_source(records):
         return records  # type: ignore[no-any-return]  # is_source has looked at its attributes
-    package = type(records).__module__.partition(".")[0]
-    if package == "pyarrow":
-        return _arrow_source(records, options)
+    if isinstance(records, str | os.PathLike):
+        return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
+    if type(records).__module__.partition(".")[0] in _COLUMNAR or hasattr(records, "__arrow_c_stream__"):
+        source = _columnar_source(records, options)
+        if source is not None:
+            return source
+    if is_cursor(records):
+        return CursorSource(records, options)
     _refuse_what_is_no_source(records)
-    return _row_source(records, options)
+    return _iterable_source(records, options)
+
+
+def options_for(source: Source, options: IngestOptions) -> IngestOptions:
+    """The options with what the source needs: files that hold nothing but text have it parsed."""
+    return replace(options, parse_text=True) if getattr(source, "is_text", False) else options
 
 
 def is_source(value: Any) -> bool:
@@ -46,16 +63,37 @@ def is_source(value: Any) -> bool:
     )
 
 
-def _arrow_source(records: Any, options: IngestOptions) -> Source:
+def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) -> Source:
+    if isinstance(path, bytes):
+        raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
+    if is_text and not looks_like_path(path):
+        raise ConfigurationError(f"records is {_told(path)}, which is no path or URI of a file; {_INSTEAD}")
+    return files_source(path, options)
+
+
+def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
+    # pyarrow is imported for what is of Arrow, or turns into it.
     import pyarrow as pa
 
-    from .arrow import TableSource
+    from .arrow import BatchesSource, DatasetSource, TableSource
+    from .frames import frame_table
 
+    if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
+        raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, one column; pass a Table")
     if isinstance(records, pa.RecordBatch):
         return TableSource(pa.Table.from_batches([records]), options)
-    if isinstance(records, pa.Table):
-        return TableSource(records, options)
-    raise ConfigurationError(f"records is a pyarrow {type(records).__name__}; {_INSTEAD}")
+    table = records if isinstance(records, pa.Table) else frame_table(records)
+    if table is not None:
+        return TableSource(table, options)
+    if hasattr(records, "get_fragments"):
+        return DatasetSource(records, options)
+    if hasattr(records, "to_reader"):  # a Scanner of a dataset
+        return BatchesSource(OneShot(iter(records.to_reader())).take, options)
+    if hasattr(records, "__arrow_c_stream__"):
+        # A reader goes on where it was left; other things that can be streamed start anew.
+        given = records if isinstance(records, pa.RecordBatchReader) else None
+        return BatchesSource(OneShot(iter(pa.RecordBatchReader.from_stream(records)), given=given).take, options)
+    return None
 
 
 def _refuse_what_is_no_source(records: Any) -> None:
@@ -74,17 +112,40 @@ def _refuse_what_is_no_source(records: Any) -> None:
         raise ConfigurationError(f"records is {_told(records)}; {_INSTEAD}")
 
 
-def _row_source(records: Iterable[Any], options: IngestOptions) -> Source:
+def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if isinstance(records, Sequence):
+        if len(records) and _is_columnar(records[0]):
+            return _batches_source(lambda: records, options)
         if len(records):
             _check_first(records[0])
         return SequenceSource(records, options)
     if not isinstance(records, Iterator):
-        return IterableSource(lambda: _checked(iter(records)), options)
+        # The first item decides, and is asked for again when the rows are.
+        first = next(iter(records), None)
+        return (
+            _batches_source(lambda: records, options)
+            if _is_columnar(first)
+            else IterableSource(lambda: _checked(iter(records)), options)
+        )
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
         raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
     once = OneShot(records)
+    first = list(islice(records, 1))
+    rest = chain(first, records)
+    once.replace(rest)
+    if first and _is_columnar(first[0]):
+        return _batches_source(once.take, options)
     return IterableSource(lambda: _checked(once.take()), options)
+
+
+def _is_columnar(item: Any) -> bool:
+    return type(item).__module__.partition(".")[0] in _COLUMNAR
+
+
+def _batches_source(items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
+    from .arrow import BatchesSource, batches_of
+
+    return BatchesSource(lambda: batches_of(items()), options)
 
 
 def _checked(rows: Iterator[Any]) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..batch import Chunk
 from ..errors import ConfigurationError
+from .merge import MAX_CHUNK_BYTES, MAX_WAIT
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["IterableSource", "OneShot", "SequenceSource", "shorter_than_checkpoint", "version_fingerprint"]
 
 END = 2**63 - 1
-# Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
-MAX_WAIT = 1.0
 _SKIP_STEP = 10_000
+# Every so many rows one is weighed, and taken for all of them.
+_WEIGHED_EVERY = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
@@ -73,14 +74,20 @@ class OneShot:
     # Not every iterator can be remembered (those of lists cannot); generators can.
     _read: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
 
-    def __init__(self, iterator: Iterator[Any]) -> None:
+    def __init__(self, iterator: Iterator[Any], *, given: object = None) -> None:
+        """``given`` is what the user passed, where that is not the iterator itself."""
         self._iterator: Iterator[Any] | None = iterator
+        given = iterator if given is None else given
         try:
-            if iterator in self._read:
-                raise _read_before(iterator)
-            self._read.add(iterator)
+            if given in self._read:
+                raise _read_before(given)
+            self._read.add(given)
         except TypeError:
             return
+
+    def replace(self, iterator: Iterator[Any]) -> None:
+        """Have ``take`` hand over another iterator that goes on where the first one stands."""
+        self._iterator = iterator
 
     def take(self) -> Iterator[Any]:
         """Hand the iterator over; the second time is an error."""
@@ -133,14 +140,25 @@ class IterableSource:
     def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
         taken = list(islice(rows, 1))
         deadline = self._clock() + MAX_WAIT
-        if len(taken) == limit:
+        if not taken or limit == 1:
             return taken
+        size = weight(taken[0]) * _WEIGHED_EVERY
         clock, append = self._clock, taken.append
         for row in rows:
             append(row)
-            if len(taken) == limit or clock() >= deadline:
+            count = len(taken)
+            if count % _WEIGHED_EVERY == 0:
+                size += weight(row) * _WEIGHED_EVERY
+            if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
                 break
         return taken
+
+
+def weight(row: Any) -> int:
+    """About how many bytes the text, bytes and lists of a row take; 0 where that is not to be seen at a glance."""
+    if not isinstance(row, dict):
+        return 0
+    return sum(len(value) for value in row.values() if isinstance(value, str | bytes | list | dict))
 
 
 def _advance(rows: Iterator[Any], count: int) -> int:

@@ -1,0 +1,86 @@
+"""CSV files: every cell is text, and becomes what the table's column is.
+
+Types are not guessed from the first rows: a guess that a later row breaks would fail a delivery half way.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from ..errors import ConfigurationError
+from ..options import MAX_RECORD_BYTES
+
+if TYPE_CHECKING:
+    from .files import Pieces, Wanted
+    from .paths import FoundFile
+
+__all__ = ["CsvFormat"]
+
+# A row may not be longer than a block, nor a record than this.
+_BLOCK_BYTES = MAX_RECORD_BYTES + 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvFormat:
+    """RFC 4180 with a header line, in UTF-8; ``.tsv`` files are parted by tabs.
+
+    An empty cell without quotes is NULL, ``""`` is the empty text.  ``null_values`` are further words for NULL in
+    all columns; NA, N/A, NULL and null are so anyway in columns that are not text.
+    """
+
+    delimiter: str | None = None
+    null_values: tuple[str, ...] = ()
+
+    is_arrow = True
+    is_text = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of them change what a cell is."""
+        return asdict(self)
+
+    def count(self, file: FoundFile) -> int | None:
+        """Not known: quoted cells may hold line ends."""
+        return None
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Rows that are not wanted are parted into cells, and dropped."""
+        delimiter = self.delimiter or ("\t" if file.suffix == ".tsv" else ",")
+        names = _header(file, delimiter)
+        if not names:
+            return 0  # a file of no bytes, as writers of partitions leave them
+        convert = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=["", *self.null_values],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+        first = 0
+        with file.open() as opened:
+            reader = pa_csv.open_csv(
+                opened,
+                read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+                parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=convert,
+            )
+            for batch in reader:
+                for start, stop in wanted(first, first + len(batch)):
+                    for at in range(start, stop, chunk_rows):
+                        yield at, batch.slice(at - first, min(chunk_rows, stop - at))
+                first += len(batch)
+        return first
+
+
+def _header(file: FoundFile, delimiter: str) -> list[str]:
+    with file.open() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
+        names = next(csv.reader(text, delimiter=delimiter), [])
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"the header of {file.path} has columns twice: {', '.join(map(repr, twice))}")
+    return names

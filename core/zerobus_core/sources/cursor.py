@@ -1,0 +1,83 @@
+"""Database cursors: what a statement returned, fetched in parts, and the fingerprint that its text can give."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from .rows import IterableSource
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+
+__all__ = ["CursorSource", "is_cursor", "sql_fingerprint"]
+
+# Rows asked for at once; small enough that a slow query's rows do not wait.
+_FETCH_ROWS = 1_000
+
+
+def is_cursor(value: Any) -> bool:
+    """Whether a value has what DB-API 2.0 (PEP 249) gives a cursor to read with."""
+    return hasattr(value, "description") and callable(getattr(value, "fetchmany", None))
+
+
+def sql_fingerprint(
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    order_by: str | Sequence[str] | None,
+    database: str | None = None,
+) -> str | None:
+    """Identifies the rows of a query, as far as its text can: statement, parameters and the order the user states.
+
+    None without ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` tells apart the
+    databases that the same statement may run in.  That the rows did not change in between is the user's to know.
+    """
+    if not order_by:
+        return None
+    order = [order_by] if isinstance(order_by, str) else list(order_by)
+    facts = [" ".join(statement.split()), parameters, order, database]
+    return "sql:" + hashlib.sha256(json.dumps(facts, default=repr, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class CursorSource(IterableSource):
+    """The rows of an executed statement, as dicts by column name; read once.
+
+    ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
+    """
+
+    def __init__(self, cursor: Any, options: IngestOptions, *, fingerprint: str | None = None) -> None:
+        self._cursor = cursor
+        self._is_read = False
+        self._names = _column_names(cursor)
+        super().__init__(self._rows, options)
+        self.fingerprint = fingerprint or self.fingerprint
+
+    def _rows(self) -> Iterator[Any]:
+        if self._is_read:
+            raise ConfigurationError("the rows of this cursor were fetched before; execute the statement again")
+        self._is_read = True
+        convert = self._converter()
+        while rows := self._cursor.fetchmany(_FETCH_ROWS):
+            yield from map(convert, rows)
+
+    def _converter(self) -> Callable[[Any], Any]:
+        names = self._names
+
+        def convert(row: Any) -> Any:
+            return row if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
+
+        return convert
+
+
+def _column_names(cursor: Any) -> list[str]:
+    if cursor.description is None:
+        raise ConfigurationError("records is a cursor without rows: execute a query on it first")
+    names = [str(column[0]) for column in cursor.description]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"the query returns columns of the same name: {', '.join(twice)}; name them AS …")
+    return names

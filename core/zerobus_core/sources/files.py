@@ -1,0 +1,181 @@
+"""Files as a source: one after the other, each row at a position that counts through all of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from ..batch import Chunk
+from ..errors import ConfigurationError, TransportError
+from .merge import merged
+from .paths import FoundFile, FoundFiles, find_files
+from .rows import END, shorter_than_checkpoint
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+
+__all__ = ["FileFormat", "FileSource", "Pieces", "Wanted", "files_source"]
+
+Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
+"""Which parts of a run of a file's rows are to be read: ``wanted(start, stop)`` yields them as runs, in order."""
+Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
+"""Yields the wanted rows as (position in the file, list of rows or record batch); returns how many rows there are."""
+
+
+class FileFormat(Protocol):
+    """How files of one format are read."""
+
+    is_arrow: bool
+    is_text: bool
+    """Whether it knows nothing but text, so that dates and numbers have to be parsed."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes how a file is read; part of the fingerprint."""
+
+    def count(self, file: FoundFile) -> int | None:
+        """The number of rows, where the file tells it without being read."""
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Read what is wanted, in pieces of about ``chunk_rows``, decoding no more than the format makes necessary."""
+
+
+class FileSource:
+    """All rows of some files, in the order of their paths."""
+
+    def __init__(self, found: FoundFiles, reader: FileFormat, options: IngestOptions) -> None:
+        self._found = found
+        self._reader = reader
+        self._chunk_rows = options.batch_rows
+        self._starts: list[int] = []  # first positions of the files that were begun
+        self._types = _partition_types(found)
+        self.is_arrow = reader.is_arrow
+        self.is_text = reader.is_text
+        self.fingerprint = found.fingerprint(reader.settings)
+
+    def __repr__(self) -> str:
+        return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, if every file tells without being read."""
+        total = 0
+        for file in self._found.files:
+            count = self._reader.count(file)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return merged(self._chunks(skip), self._chunk_rows)
+
+    def _chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        self._starts = []
+        base = 0
+        for file in self._found.files:
+            self._starts.append(base)
+            base += yield from self._file_chunks(file, base, skip)
+        for start, _ in skip.without(0, END):
+            if start > base:
+                raise shorter_than_checkpoint(base, start)
+
+    def locate(self, row: int) -> str:
+        """The file of a row that was read, and the row's number in it, 0-based."""
+        index = bisect_right(self._starts, row) - 1
+        if index < 0:
+            return f"row {row}"
+        return f"{self._found.files[index].path}, row {row - self._starts[index]}"
+
+    def _file_chunks(self, file: FoundFile, base: int, skip: RowRanges) -> Generator[Chunk, None, int]:
+        def wanted(start: int, stop: int) -> Iterator[tuple[int, int]]:
+            return ((a - base, b - base) for a, b in skip.without(base + start, base + stop))
+
+        if skip and base in skip:
+            count = self._reader.count(file)
+            if count is not None and next(wanted(0, count), None) is None:
+                return count
+        pieces = self._reader.read(file, wanted, self._chunk_rows)
+        try:
+            while True:
+                try:
+                    start, rows = next(pieces)
+                except StopIteration as end:
+                    return int(end.value)
+                yield Chunk(base + start, self._with_partitions(file, rows))
+        except (OSError, ValueError, EOFError) as error:  # Arrow's errors about contents are ValueErrors
+            raise _unreadable(file, error) from error
+        finally:
+            pieces.close()
+
+    def _with_partitions(self, file: FoundFile, rows: Any) -> Any:
+        if not file.partitions:
+            return rows
+        values = {name: None if value is None else self._types[name](value) for name, value in file.partitions}
+        if not self.is_arrow:
+            return [{**values, **row} if isinstance(row, dict) else row for row in rows]
+        import pyarrow as pa
+
+        for name, value in values.items():
+            if name not in rows.schema.names:
+                kind = pa.int64() if self._types[name] is int else pa.string()
+                column = pa.repeat(pa.scalar(value, kind), len(rows))
+                rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
+        return rows
+
+
+def _unreadable(file: FoundFile, error: Exception) -> ConfigurationError | TransportError:
+    message = f"cannot read {file.path}: {type(error).__name__}: {error}"
+    # gzip and its kind say by a bare OSError that a file is damaged; a storage that fails has a number for it.
+    if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None) is None:
+        return ConfigurationError(message)
+    return TransportError(message)
+
+
+def _partition_types(found: FoundFiles) -> dict[str, type]:
+    values: dict[str, set[str]] = {}
+    for file in found.files:
+        for name, value in file.partitions:
+            values.setdefault(name, set()).update(() if value is None else (value,))
+    # 007 is text; an integer would lose its zeros.
+    return {name: int if all(str(_whole(v)) == v for v in texts) else str for name, texts in values.items()}
+
+
+def _whole(text: str) -> int | None:
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() else None
+
+
+def files_source(path: str, options: IngestOptions, *, format: str | None = None) -> FileSource:
+    """The source that reads a path, URI, directory or glob.
+
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it.
+    """
+    found = find_files(path, format=format)
+    return FileSource(found, _reader(found), options)
+
+
+def _reader(found: FoundFiles) -> FileFormat:
+    # Each imports what it reads with.
+    if found.format == "parquet":
+        from .parquet import ParquetFormat
+
+        return ParquetFormat()
+    if found.format == "csv":
+        from .csv import CsvFormat
+
+        return CsvFormat()
+    if found.format == "ipc":
+        from .ipc import IpcFormat
+
+        return IpcFormat()
+    if found.format == "avro":
+        from .avro import AvroFormat
+
+        return AvroFormat()
+    from .json_lines import JsonLinesFormat
+
+    return JsonLinesFormat()

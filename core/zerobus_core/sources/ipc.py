@@ -1,0 +1,56 @@
+"""Arrow IPC files (Feather version 2) and streams, told apart by their first bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from .files import Pieces, Wanted
+    from .paths import FoundFile
+
+__all__ = ["IpcFormat"]
+
+_FILE_MAGIC = b"ARROW1"
+
+
+class IpcFormat:
+    """Reads record batch by record batch."""
+
+    is_arrow = True
+    is_text = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """There are none."""
+        return {}
+
+    def count(self, file: FoundFile) -> int | None:
+        """Not known: the footer tells batches, but not their rows."""
+        return None
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Batches of which nothing is wanted are passed over; those of local files are not even read."""
+        first = 0
+        for batch in _batches(file):
+            for start, stop in wanted(first, first + len(batch)):
+                for at in range(start, stop, chunk_rows):
+                    yield at, batch.slice(at - first, min(chunk_rows, stop - at))
+            first += len(batch)
+        return first
+
+
+def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
+    is_mapped = file.is_local and file.compression is None and file.size > 0
+    with pa.memory_map(file.path) if is_mapped else file.open() as opened:
+        magic = opened.read(len(_FILE_MAGIC))
+        opened.seek(0)
+        if magic == _FILE_MAGIC:
+            with pa.ipc.open_file(opened) as reader:
+                for index in range(reader.num_record_batches):
+                    yield reader.get_batch(index)
+        else:
+            with pa.ipc.open_stream(opened) as reader:
+                yield from reader

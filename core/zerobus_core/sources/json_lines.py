@@ -1,0 +1,76 @@
+"""JSON Lines files: one JSON object per line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ..errors import ConfigurationError
+from .merge import MAX_CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from .files import Pieces, Wanted
+    from .paths import FoundFile
+
+__all__ = ["JsonLinesFormat", "UnreadableLine"]
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class UnreadableLine(str):
+    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
+
+    __slots__ = ()
+
+
+class JsonLinesFormat:
+    """UTF-8, lines ended by LF or CRLF; blank lines are no rows."""
+
+    is_arrow = False
+    is_text = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """There are none."""
+        return {}
+
+    def count(self, file: FoundFile) -> int | None:
+        """Not known without reading."""
+        return None
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Lines that are not wanted are counted and not parsed."""
+        runs = wanted(0, 2**63 - 1)
+        start, stop = next(runs, (2**63 - 1, 2**63 - 1))
+        row = size = 0
+        rows: list[Any] = []
+        with file.open() as opened:
+            for line in opened:
+                if line.isspace() or line == _BOM:
+                    continue
+                if row == stop:
+                    start, stop = next(runs, (2**63 - 1, 2**63 - 1))
+                if row >= start:
+                    rows.append(_parsed(line, file, row))
+                    size += len(line)
+                    if len(rows) == chunk_rows or row + 1 == stop or size >= MAX_CHUNK_BYTES:
+                        yield row + 1 - len(rows), rows
+                        rows, size = [], 0
+                row += 1
+        if rows:
+            yield row - len(rows), rows
+        return row
+
+
+def _parsed(line: bytes, file: FoundFile, row: int) -> Any:
+    if row == 0:
+        line = line.removeprefix(_BOM)
+        if line.lstrip()[:1] == b"[":
+            raise ConfigurationError(
+                f"{file.path} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
+            )
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return UnreadableLine(line.decode(errors="replace").rstrip("\r\n"))

@@ -1,0 +1,79 @@
+"""Chunks of a fitting size out of pieces of any size: small ones together, large ones apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..batch import Chunk
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "cut", "merged"]
+
+# Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
+MAX_WAIT = 1.0
+# Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
+MAX_CHUNK_BYTES = 16 * 1024 * 1024
+
+
+def cut(batch: pa.RecordBatch, first_row: int, chunk_rows: int) -> Iterator[Chunk]:
+    """A record batch as chunks of at most ``chunk_rows`` and about ``MAX_CHUNK_BYTES``; copies nothing."""
+    if not len(batch):
+        return
+    step = max(1, min(chunk_rows, MAX_CHUNK_BYTES * len(batch) // max(1, batch.nbytes)))
+    for start in range(0, len(batch), step):
+        yield Chunk(first_row + start, batch.slice(start, step))
+
+
+def merged(chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Chunk]:
+    """The same rows in chunks that are filled up to ``chunk_rows``, unless that takes longer than ``MAX_WAIT``."""
+    held: list[Chunk] = []
+    rows = size = 0
+    deadline = 0.0
+    for chunk in chunks:
+        is_full = rows + len(chunk.rows) > chunk_rows or size + _size(chunk) > MAX_CHUNK_BYTES
+        if held and (is_full or not _continues(held[-1], chunk)):
+            yield from _joined(held)
+            held = []
+        if not held:
+            rows = size = 0
+            deadline = clock() + MAX_WAIT
+        held.append(chunk)
+        rows += len(chunk.rows)
+        size += _size(chunk)
+        if rows >= chunk_rows or clock() >= deadline:
+            yield from _joined(held)
+            held = []
+    yield from _joined(held)
+
+
+def _size(chunk: Chunk) -> int:
+    # Lists are cut by what their source knows of their rows.
+    return 0 if isinstance(chunk.rows, list) else int(chunk.rows.nbytes)
+
+
+def _continues(last: Chunk, chunk: Chunk) -> bool:
+    if chunk.first_row != last.stop_row:
+        return False
+    if isinstance(chunk.rows, list) or isinstance(last.rows, list):
+        return True
+    return bool(chunk.rows.schema.equals(last.rows.schema))
+
+
+def _joined(held: list[Chunk]) -> Iterator[Chunk]:
+    if len(held) <= 1:
+        yield from held
+        return
+    first = held[0].first_row
+    if isinstance(held[0].rows, list):
+        yield Chunk(first, [row for chunk in held for row in chunk.rows])
+        return
+    import pyarrow as pa
+
+    batches: list[Any] = [chunk.rows for chunk in held]
+    for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
+        yield Chunk(first, batch)
+        first += len(batch)

@@ -1,0 +1,47 @@
+"""Parquet files: skipped by row groups, which tell their rows without being read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from .files import Pieces, Wanted
+    from .paths import FoundFile
+
+__all__ = ["ParquetFormat"]
+
+
+class ParquetFormat:
+    """Reads row group by row group, so that memory holds one at most."""
+
+    is_arrow = True
+    is_text = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """There are none."""
+        return {}
+
+    def count(self, file: FoundFile) -> int | None:
+        """From the footer."""
+        with file.open() as opened, pq.ParquetFile(opened) as parquet:
+            return int(parquet.metadata.num_rows)
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Row groups of which nothing is wanted are not touched."""
+        with file.open() as opened, pq.ParquetFile(opened) as parquet:
+            first = 0
+            for group in range(parquet.metadata.num_row_groups):
+                stop = first + parquet.metadata.row_group(group).num_rows
+                if next(wanted(first, stop), None) is not None:
+                    yield from self._group(parquet, group, first, wanted, chunk_rows)
+                first = stop
+            return first
+
+    def _group(self, parquet: Any, group: int, first: int, wanted: Wanted, chunk_rows: int) -> Any:
+        for batch in parquet.iter_batches(batch_size=chunk_rows, row_groups=[group]):
+            for start, stop in wanted(first, first + len(batch)):
+                yield start, batch.slice(start - first, stop - start)
+            first += len(batch)

@@ -1,0 +1,187 @@
+"""Which files a path, a URI, a directory or a glob means: in a fixed order, of one format, each with its version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import ConfigurationError
+
+__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "looks_like_path"]
+
+# By the last extension of a file's name, after that of its compression.
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".json": "jsonl", ".arrow": "ipc", ".arrows": "ipc", ".feather": "ipc", ".ipc": "ipc", ".avro": "avro",
+}  # fmt: skip
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+_KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro"
+# What storages call the thing that changes whenever a file does; the first that is there counts.
+_VERSIONS = (
+    "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
+    "updated", "modified", "modificationTime", "created",
+)  # fmt: skip
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """One file of a source."""
+
+    fs: Any = field(repr=False)
+    path: str
+    """As its file system names it."""
+    size: int
+    version: str | None
+    """ETag or modification time; None where the storage tells neither."""
+    partitions: tuple[tuple[str, str | None], ...] = ()
+    """Names and values of ``name=value`` directories between the directory that was given and the file."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the path is one of the machine's own file system."""
+        protocol = self.fs.protocol
+        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    @property
+    def suffix(self) -> str:
+        """The extension that tells the format, in lower case: that before the compression's."""
+        name = PurePosixPath(self.path)
+        return (PurePosixPath(name.stem) if name.suffix.lower() in _COMPRESSIONS else name).suffix.lower()
+
+    @property
+    def compression(self) -> str | None:
+        """How the whole file is compressed, in fsspec's words."""
+        return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
+
+    def open(self) -> Any:
+        """The file's bytes, uncompressed, as a binary file object."""
+        if self.compression is None:
+            return self.fs.open(self.path, "rb")
+        import fsspec
+
+        try:
+            return fsspec.core.OpenFile(self.fs, self.path, "rb", compression=self.compression).open()
+        except ValueError as error:  # fsspec knows compressions by what is installed
+            raise ConfigurationError(f"cannot read {self.path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFiles:
+    """The files of a source, in the order in which they are read."""
+
+    given: str
+    format: str
+    files: tuple[FoundFile, ...]
+
+    def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
+        """Identifies paths, sizes and versions of all files, and how they are read; None if one has no version."""
+        if any(file.version is None for file in self.files):
+            return None
+        facts = [self.format, reading, [(file.path, file.size, file.version) for file in self.files]]
+        digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+        return f"files:{len(self.files)}:{digest[:32]}"
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text is meant as a path: a URI, a glob, an existing file, or of a known extension."""
+    if "://" in text or "::" in text:
+        return True
+    if "\n" in text or len(text) > 4_096:  # noqa: PLR2004 - no system has longer paths
+        return False
+    return _format_of(text) is not None or any(sign in text for sign in "*?[") or os.path.exists(text)
+
+
+def find_files(given: str, *, format: str | None = None) -> FoundFiles:
+    """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
+
+    ``format`` overrides what the extensions say.  Raises ConfigurationError where there is nothing to read, or files
+    of several formats.
+    """
+    fs, path = _filesystem(given)
+    infos, root = _listed(fs, path, given)
+    files = tuple(_found(fs, info, root) for info in sorted(infos, key=lambda info: str(info["name"])))
+    formats = {format or _format_of(file.path) for file in files}
+    if None in formats:
+        unknown = next(file.path for file in files if _format_of(file.path) is None)
+        raise ConfigurationError(
+            f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
+            "Unpack archives first"
+        )
+    if len(formats) > 1:
+        raise ConfigurationError(f"{given} holds files of several formats ({sorted(map(str, formats))}); use a glob")
+    return FoundFiles(given=given, format=str(formats.pop()), files=files)
+
+
+def _format_of(path: str) -> str | None:
+    name = PurePosixPath(path)
+    if name.suffix.lower() in _COMPRESSIONS:
+        name = PurePosixPath(name.stem)
+    return FORMATS.get(name.suffix.lower())
+
+
+def _filesystem(given: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(os.path.expanduser(given))
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"cannot open {given}: {error}") from error
+    return fs, str(path)
+
+
+def _listed(fs: Any, path: str, given: str) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """The files' descriptions, and the directory that their partitions count from."""
+    try:
+        if fs.exists(path):
+            if not fs.isdir(path):
+                return [fs.info(path)], fs._parent(path)
+            if fs.exists(f"{path.rstrip('/')}/_delta_log"):
+                raise ConfigurationError(
+                    f"{given} is a Delta table, whose files also hold deleted rows; "
+                    "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
+                )
+            infos, root = fs.find(path, detail=True).values(), path.rstrip("/")
+        elif any(sign in path for sign in "*?["):
+            infos = [info for info in fs.glob(path, detail=True).values() if info["type"] == "file"]
+            root = path[: min(path.find(sign) for sign in "*?[" if sign in path)].rpartition("/")[0]
+        else:
+            raise ConfigurationError(f"there is no file {given}")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {given}: {type(error).__name__}: {error}") from error
+    visible = [info for info in infos if not _is_hidden(str(info["name"])[len(root) :])]
+    if not visible:
+        raise ConfigurationError(f"{given} holds no files to read; an empty delivery is given as an empty list")
+    return visible, root
+
+
+def _is_hidden(relative: str) -> bool:
+    # Spark writes _SUCCESS beside its files; a partition may well begin with an underscore.
+    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))
+
+
+def _found(fs: Any, info: Mapping[str, Any], root: str) -> FoundFile:
+    path = str(info["name"])
+    version = next((str(info[key]) for key in _VERSIONS if info.get(key) is not None), None)
+    return FoundFile(
+        fs=fs,
+        path=path,
+        size=int(info.get("size") or 0),
+        version=version,
+        partitions=tuple(_partitions(path[len(root) :])),
+    )
+
+
+def _partitions(relative: str) -> list[tuple[str, str | None]]:
+    pairs = []
+    for part in relative.split("/")[:-1]:
+        name, sign, value = part.partition("=")
+        if sign and name:
+            pairs.append((unquote(name), None if value == _NO_PARTITION else unquote(value)))
+    return pairs

@@ -1,0 +1,190 @@
+"""Arrow data, data frames and datasets as sources."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerobus_core import IngestOptions
+from zerobus_core.errors import ConfigurationError
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import source_of
+from zerobus_core.sources.merge import MAX_CHUNK_BYTES
+
+FIVES = IngestOptions(batch_rows=5)
+TABLE = pa.table({"n": list(range(23)), "s": [f"row {n}" for n in range(23)]})
+
+
+def read(source: Any, skip: RowRanges | None = None) -> list[tuple[int, Any]]:
+    return [
+        (chunk.first_row + i, row)
+        for chunk in source.chunks(skip or RowRanges())
+        for i, row in enumerate(chunk.rows.to_pylist())
+    ]
+
+
+def in_pieces(size: int) -> pa.Table:
+    return pa.concat_tables([TABLE.slice(i, size) for i in range(0, len(TABLE), size)])
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "table": lambda: TABLE,
+    "table of many chunks": lambda: in_pieces(2),
+    "batch": lambda: TABLE.to_batches()[0],
+    "reader": lambda: in_pieces(3).to_reader(),
+    "generator of batches": lambda: (batch for batch in in_pieces(3).to_batches()),
+    "list of tables": lambda: [TABLE.slice(0, 10), TABLE.slice(10)],
+    "dataset": lambda: ds.dataset(in_pieces(7)),
+    "scanner": lambda: ds.dataset(TABLE).scanner(),
+    "pandas": TABLE.to_pandas,
+    "polars": lambda: pl.from_arrow(TABLE),
+    "generator of frames": lambda: (TABLE.slice(i, 6).to_pandas() for i in range(0, 23, 6)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_columnar_kind_gives_the_same_rows_at_the_same_positions(kind: str) -> None:
+    rows = list(enumerate(TABLE.to_pylist()))
+    source = source_of(KINDS[kind](), FIVES)
+    assert source.is_arrow
+    assert read(source) == rows
+    skip = RowRanges([(0, 3), (4, 12), (20, 23)])
+    assert read(source_of(KINDS[kind](), FIVES), skip) == [row for row in rows if row[0] not in skip]
+    assert source.total_rows in (23, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_are_filled_up_to_a_batch_whatever_the_pieces_were(kind: str) -> None:
+    sizes = [len(chunk.rows) for chunk in source_of(KINDS[kind](), FIVES).chunks(RowRanges())]
+    assert sum(sizes) == 23
+    assert max(sizes) <= 5
+    assert len(sizes) <= 2 * 5
+
+
+@given(st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)).map(sorted).map(tuple), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_what_is_read_and_what_is_skipped_are_all_rows(spans: list[tuple[int, int]]) -> None:
+    skip = RowRanges(spans)
+    for kind in ("table of many chunks", "reader", "dataset"):
+        positions = [row for row, _ in read(source_of(KINDS[kind](), FIVES), skip)]
+        assert positions == [row for row in range(23) if row not in skip]
+
+
+def test_a_reader_is_read_by_one_delivery_only() -> None:
+    reader = TABLE.to_reader()
+    source = source_of(reader, FIVES)
+    read(source)
+    with pytest.raises(ConfigurationError, match="cannot start again"):
+        read(source)
+    with pytest.raises(ConfigurationError, match="given to an earlier delivery"):
+        source_of(reader, FIVES)
+
+
+@pytest.mark.parametrize("kind", ["table", "reader", "dataset", "generator of batches"])
+def test_columns_that_end_before_the_durable_rows_are_an_error(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match="ended after 23 rows"):
+        read(source_of(KINDS[kind](), FIVES), RowRanges([(0, 40)]))
+
+
+def test_the_fingerprint_is_of_the_content_and_not_of_its_chunks() -> None:
+    plain = source_of(TABLE, FIVES).fingerprint
+    assert plain == source_of(in_pieces(4), FIVES).fingerprint
+    assert plain == source_of(pa.concat_tables([TABLE, TABLE]).slice(23), FIVES).fingerprint
+    one_byte = TABLE.set_column(1, "s", pa.array(["Row 0", *TABLE["s"].to_pylist()[1:]]))
+    renamed = TABLE.rename_columns(["n", "t"])
+    retyped = TABLE.set_column(0, "n", TABLE["n"].cast(pa.int32()))
+    for other in (one_byte, renamed, retyped, TABLE.slice(1), TABLE.slice(0, 22)):
+        assert source_of(other, FIVES).fingerprint != plain
+
+
+def test_equal_frames_have_equal_fingerprints_and_a_version_spares_the_hashing() -> None:
+    assert source_of(TABLE.to_pandas(), FIVES).fingerprint == source_of(TABLE.to_pandas(), FIVES).fingerprint
+    vouched = source_of(TABLE, IngestOptions(source_version="v1")).fingerprint
+    assert vouched == source_of([{"n": 1}], IngestOptions(source_version="v1")).fingerprint
+    assert source_of(TABLE.to_reader(), FIVES).fingerprint is None
+
+
+def test_a_large_row_makes_a_small_chunk() -> None:
+    wide = pa.table({"x": ["y" * 1_000_000] * 40})
+    sizes = [len(chunk.rows) for chunk in source_of(wide, IngestOptions()).chunks(RowRanges())]
+    assert max(sizes) * 1_000_000 <= MAX_CHUNK_BYTES
+    rows = ({"x": "y" * 1_000_000} for _ in range(40))
+    sizes = [len(chunk.rows) for chunk in source_of(rows, IngestOptions()).chunks(RowRanges())]
+    assert max(sizes) * 1_000_000 <= 2 * MAX_CHUNK_BYTES
+
+
+def test_missing_values_of_pandas_are_null_and_named_indexes_are_columns() -> None:
+    frame = pd.DataFrame(
+        {
+            "i": [1, None],
+            "t": [pd.Timestamp(2026, 1, 1, tz="Europe/Berlin"), pd.NaT],
+            "s": ["a", None],
+            "d": [Decimal("1.5"), None],
+            "c": pd.Categorical(["x", "y"]),
+        }
+    )
+    rows = [row for _, row in read(source_of(frame, FIVES))]
+    moment = datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert rows[0] == {"i": 1.0, "t": moment, "s": "a", "d": Decimal("1.5"), "c": "x"}
+    assert rows[1] == {"i": None, "t": None, "s": None, "d": None, "c": "y"}
+    indexed = frame[["s"]].set_axis(pd.Index([7, 8], name="key"))
+    assert [row for _, row in read(source_of(indexed, FIVES))] == [{"s": "a", "key": 7}, {"s": None, "key": 8}]
+    filtered = frame[["s"]].iloc[1:]
+    assert [row for _, row in read(source_of(filtered, FIVES))] == [{"s": None}]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (pd.Series([1]), "pandas Series; pass series.to_frame"),
+        (pl.Series([1]), "polars Series; pass series.to_frame"),
+        (pl.LazyFrame({"a": [1]}), "LazyFrame; pass frame.collect"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "columns of the same name"),
+        (pd.DataFrame({"a": [1, "x", {}]}), "often one of mixed types"),
+        (pa.array([1]), "Int64Array, one column; pass a Table"),
+    ],
+)
+def test_columnar_things_that_are_no_rows_are_refused(value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        source_of(value, FIVES)
+
+
+def test_an_iterable_of_batches_that_goes_on_with_rows_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="all of its items must be of one kind"):
+        read(source_of([TABLE, {"n": 1}], FIVES))
+
+
+def test_a_dataset_of_files_has_a_fingerprint_and_does_not_read_durable_files(tmp_path: Path) -> None:
+    for part in range(3):
+        pq.write_table(TABLE.slice(part * 5, 5), tmp_path / f"{part}.parquet")
+    source = source_of(ds.dataset(tmp_path), FIVES)
+    assert source.total_rows == 15
+    assert source.fingerprint == source_of(ds.dataset(tmp_path), FIVES).fingerprint
+    assert [row for row, _ in read(source, RowRanges([(0, 5)]))] == list(range(5, 15))
+    pq.write_table(TABLE.slice(1, 5), tmp_path / "0.parquet")
+    assert source.fingerprint != source_of(ds.dataset(tmp_path), FIVES).fingerprint
+
+
+def test_importing_the_package_imports_no_data_libraries() -> None:
+    code = (
+        "import sys, zerobus_core, zerobus_core.sources, zerobus_core.checkpoint\n"
+        "from zerobus_core import IngestOptions, ingest\n"
+        "zerobus_core.sources.source_of([{'a': 1}], IngestOptions())\n"
+        "print([m for m in ('pyarrow', 'pandas', 'polars', 'fsspec', 'fastavro', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
