@@ -11,7 +11,7 @@ from .encode import encoder_for
 from .keeper import CheckpointKeeper
 from .options import IngestOptions
 from .schema import TableSchema
-from .sources import source_of
+from .sources import options_for, source_of
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointStore
@@ -45,6 +45,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     options = options or IngestOptions()
     schema = TableSchema.fetch(workspace, table)
     source = source_of(records, options)
+    options = options_for(source, options)
     encoder = encoder_for(schema, options, is_arrow=source.is_arrow)
     delivery = Delivery(
         Target(workspace=workspace, schema=schema, encoder=encoder),

@@ -34,12 +34,14 @@ class FileFormat(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """What changes how a file is read; part of the fingerprint."""
+        ...
 
     def count(self, file: FoundFile) -> int | None:
         """The number of rows, where the file tells it without being read."""
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Read what is wanted, in pieces of about ``chunk_rows``, decoding no more than the format makes necessary."""
+        ...
 
 
 class FileSource:
