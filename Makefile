@@ -5,6 +5,8 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 N ?= 1000
+# Where the environment forbids bytecode files, each process would compile Airflow, Dagster and pandas anew.
+export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 

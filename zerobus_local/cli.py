@@ -72,6 +72,11 @@ def main() -> None:
 )
 @click.option("--commit-delay", default=0.05, show_default=True, help="Seconds that rows wait for others in a commit.")
 @click.option("--token-lifetime", default=3600.0, show_default=True, help="Seconds.")
+@click.option("--rows-per-second", type=float, help="Limit of each stream; the service has 100000.")
+@click.option("--bytes-per-second", type=float, help="Limit of each stream; the service has 100 MB.")
+@click.option("--ack-delay", default=0.0, help="Seconds added between a commit and its acknowledgement.")
+@click.option("--open-delay", default=0.0, help="Seconds added before a stream is open.")
+@click.option("--max-stream-life", default=900.0, show_default=True, help="Seconds; 0 for no end.")
 @click.option("--fault", "faults", multiple=True, metavar="JSON", help='Switched on from the start: {"action": …}.')
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="End when stdin closes: with the parent process.")
 @_plain_errors
@@ -83,6 +88,7 @@ def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options:
     from .server import LocalZerobus  # slow to import, and only this command needs it
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    options["max_stream_life"] = options["max_stream_life"] or None
     checked = ServerOptions(faults=tuple(_fault(text) for text in faults), **options)
     stop = threading.Event()
     with LocalZerobus.start(data, options=checked) as server:

@@ -19,8 +19,9 @@ Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status
 * ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.
 * ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
 * ``duplicate_commit``: commit the rows twice, as at-least-once allows.
-* ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_expire`` (seconds): what the
-  token endpoint does instead of its work; ``token_expire`` gives tokens so short a life.
+* ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_cut``, ``token_expire``
+  (seconds): what the token endpoint does instead of its work; ``token_cut`` breaks the connection in the middle of
+  the answer, ``token_expire`` gives tokens so short a life.
 
 Which streams and messages a rule means:
 
@@ -65,6 +66,7 @@ ACTIONS: Final[dict[str, frozenset[str]]] = {
     "token_status": frozenset({"http_status"}),
     "token_delay": frozenset({"seconds"}),
     "token_garbage": frozenset(),
+    "token_cut": frozenset(),
     "token_expire": frozenset({"seconds"}),
 }
 _KINDS: Final[dict[str, Any]] = {

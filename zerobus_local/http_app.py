@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from . import http_control, http_oauth, http_sql, http_unity
+from . import http_control, http_insert, http_oauth, http_sql, http_unity
 from .http_call import Handler, answer_http_error, endpoint
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", f"{_UNITY}/effective-permissions/{{securable_type}}/{{full_name}}", http_unity.get_effective_permissions),
     ("GET", "/api/2.0/preview/scim/v2/Me", http_unity.me),
     ("POST", "/api/2.0/sql/statements", http_sql.execute_statement),
+    ("POST", "/zerobus/v1/tables/{full_name}/insert", http_insert.insert),
     ("GET", "/local/faults", http_control.list_faults),
     ("POST", "/local/faults", http_control.add_fault),
     ("DELETE", "/local/faults", http_control.clear_faults),

@@ -101,6 +101,10 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             return JSONResponse({"error_code": error.error_code, "message": error.message}, error.http_status)
         except ClientDisconnect:
             return Response(status_code=400)
+        except Exception as error:  # noqa: BLE001  # the edge of a request: whoever asked must get an answer
+            _log.exception("%s %s", request.method, request.url.path)
+            body = {"error_code": "INTERNAL_ERROR", "message": f"error inside zerobus-local: {type(error).__name__}"}
+            return JSONResponse(body, 500)
 
     return answer
 

@@ -19,6 +19,7 @@ from .errors import InvalidRequest, LocalZerobusError, NotFound, PermissionDenie
 
 if TYPE_CHECKING:
     from .http_call import Call
+from .http_faults import strike_token
 
 __all__ = ["databricks_config", "server_metadata", "token"]
 
@@ -60,15 +61,24 @@ def server_metadata(call: Call) -> Response:
 def token(call: Call) -> Response:
     """POST /oidc/v1/token."""
     try:
-        return JSONResponse(_grant(call), headers={"cache-control": "no-store"})
+        form = call.form()
+        answer, lifetime = strike_token(call.service.faults, _table_asked_for(form))
+        return answer or JSONResponse(_grant(call, form, lifetime), headers={"cache-control": "no-store"})
     except _OAuthError as error:
         headers = {"www-authenticate": "Basic"} if error.error == "invalid_client" else {}
         body = {"error": error.error, "error_description": error.description}
         return JSONResponse(body, error.status, headers=headers)
 
 
-def _grant(call: Call) -> dict[str, Any]:
-    form = call.form()
+def _table_asked_for(form: dict[str, str]) -> str:
+    try:
+        details = json.loads(form.get("authorization_details", ""))
+        return next(str(d["object_full_path"]).lower() for d in details if d["object_type"] == "TABLE")
+    except (ValueError, RecursionError, TypeError, KeyError, StopIteration):
+        return ""
+
+
+def _grant(call: Call, form: dict[str, str], forced_lifetime: float | None) -> dict[str, Any]:
     grant_type = form.get("grant_type")
     if grant_type == "client_credentials":
         client_id, lifetime = _client(call, form), None
@@ -78,7 +88,9 @@ def _grant(call: Call) -> dict[str, Any]:
         known = f"client_credentials and {_EXCHANGE}"
         raise _OAuthError(400, "unsupported_grant_type", f"grant_type {grant_type!r} is not known; known are {known}")
     try:
-        access_token, seconds = call.service.tokens.issue(client_id, _details(form), lifetime=lifetime)
+        access_token, seconds = call.service.tokens.issue(
+            client_id, _details(form), lifetime=_least(lifetime, forced_lifetime)
+        )
     except PermissionDenied as error:
         raise _OAuthError(401, "access_denied", error.message) from error
     except LocalZerobusError as error:
@@ -89,6 +101,10 @@ def _grant(call: Call) -> dict[str, Any]:
         "expires_in": max(int(seconds), 1),
         "scope": form.get("scope") or "all-apis",
     }
+
+
+def _least(*lifetimes: float | None) -> float | None:
+    return min((lifetime for lifetime in lifetimes if lifetime is not None), default=None)
 
 
 def _client(call: Call, form: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidRequest
+from .limits import Limits
 
 __all__ = ["ServerOptions"]
 
@@ -30,6 +31,16 @@ class ServerOptions:
     """Seconds that the first rows of a Delta commit wait for others."""
     token_lifetime: float = 3600.0
     """Seconds; the service's tokens live an hour."""
+    rows_per_second: float | None = None
+    """Most rows per second and stream; the service documents 100,000.  None: as fast as it goes."""
+    bytes_per_second: float | None = None
+    """Most bytes per second and stream; the service documents 100 MB."""
+    ack_delay: float = 0.0
+    """Seconds added between the commit and the acknowledgement."""
+    open_delay: float = 0.0
+    """Seconds added before a stream is open."""
+    max_stream_life: float | None = 900.0
+    """Seconds after which a stream is ended, as the service does after about 15 minutes."""
     faults: tuple[Mapping[str, Any], ...] = field(default=())
     """Faults that are on from the start."""
 
@@ -39,6 +50,10 @@ class ServerOptions:
             port = getattr(self, name)
             if not isinstance(port, int) or not 0 <= port <= _HIGHEST_PORT:
                 raise InvalidRequest(f"{name} {port!r} is no port: give 0 to {_HIGHEST_PORT}, 0 picks a free one")
+        try:
+            _ = self.limits
+        except (ValueError, TypeError) as error:
+            raise InvalidRequest(str(error)) from error
         for name in ("commit_delay", "token_lifetime"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
@@ -48,6 +63,17 @@ class ServerOptions:
                 f"host {self.host!r} can be reached from other machines, and nothing here is encrypted: "
                 "use 127.0.0.1, or allow it with allow_remote (--allow-remote)"
             )
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of each stream."""
+        return Limits(
+            rows_per_second=self.rows_per_second,
+            bytes_per_second=self.bytes_per_second,
+            ack_delay=self.ack_delay,
+            open_delay=self.open_delay,
+            max_stream_life=self.max_stream_life,
+        )
 
     @property
     def reachable_host(self) -> str:
@@ -63,8 +89,13 @@ class ServerOptions:
             "--http-port": self.http_port,
             "--commit-delay": self.commit_delay,
             "--token-lifetime": self.token_lifetime,
+            "--rows-per-second": self.rows_per_second,
+            "--bytes-per-second": self.bytes_per_second,
+            "--ack-delay": self.ack_delay,
+            "--open-delay": self.open_delay,
+            "--max-stream-life": self.max_stream_life or 0,
         }
-        arguments = [text for name, value in values.items() for text in (name, str(value))]
+        arguments = [text for name, value in values.items() if value is not None for text in (name, str(value))]
         for fault in self.faults:
             arguments += ["--fault", json.dumps(dict(fault))]
         return arguments + ["--allow-remote"] * self.allow_remote

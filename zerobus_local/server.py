@@ -158,7 +158,9 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     closing.callback(listener.close)
     storage = Storage(catalog, commit_delay=options.commit_delay)
     closing.callback(storage.close)
-    grpc = GrpcServer(catalog, tokens, storage, faults, host=options.host, port=options.grpc_port)
+    grpc = GrpcServer(
+        catalog, tokens, storage, faults, host=options.host, port=options.grpc_port, limits=options.limits
+    )
     grpc_port = grpc.start()
     closing.callback(grpc.stop)
     service = Service(
