@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 
 from .decode import MAX_RECORDS, Decoder, TableShape
+from .decode_avro import AvroDecoder
 from .decode_json import JsonDecoder
 from .decode_protobuf import ProtobufDecoder
 from .stream import Request
@@ -59,6 +60,8 @@ def _parsed_create(message: bytes) -> Any:
 def _decoder(shape: TableShape, create: Any) -> Decoder:
     if create.record_type == PROTO:
         return ProtobufDecoder(shape, create.descriptor_proto)
+    if create.record_type == AVRO:
+        return AvroDecoder(shape, create.avro_schema_json)
     return JsonDecoder(shape)
 
 
