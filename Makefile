@@ -41,7 +41,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 chaos: setup
-	$(BIN)/python -m tests.chaos --schedules $(N)
+	$(BIN)/python -m tests.core.chaos --schedules $(N)
 
 # Versions only: no index, no download address.
 constraints: setup

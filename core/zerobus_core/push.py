@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ingest"]
 
+# Seconds for Unity Catalog to describe the table.
+FETCH_TIMEOUT = 30.0
+
 
 def ingest(  # noqa: PLR0913 - the one call that users make, with everything by name
     workspace: Workspace,
@@ -43,7 +46,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     """
     watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
     options = options or IngestOptions()
-    schema = TableSchema.fetch(workspace, table)
+    longest = FETCH_TIMEOUT if options.timeout is None else min(FETCH_TIMEOUT, options.timeout)
+    schema = TableSchema.fetch(workspace, table, timeout=longest, stop=watch.stop)
     source = source_of(records, options)
     options = options_for(source, options)
     encoder = encoder_for(schema, options, is_arrow=source.is_arrow)

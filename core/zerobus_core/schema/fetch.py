@@ -28,6 +28,7 @@ from databricks.sdk.errors.base import DatabricksError
 from ..errors import (
     AuthenticationError,
     ConfigurationError,
+    IngestInterruptedError,
     IngestTimeoutError,
     PermissionDeniedError,
     TableNotFoundError,
@@ -40,6 +41,8 @@ from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 __all__ = ["TRANSLATION", "fetch_table_info"]
 
 _MAX_CACHED = 256
+# The longest that the caller's thread waits before it looks at a stop request again.
+_SLICE = 0.1
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself to the service principal"
 _CREDENTIALS = "check the service principal's client id and secret, and that it belongs to this workspace"
 
@@ -66,7 +69,9 @@ _cache: dict[tuple[object, ...], tuple[float, Mapping[str, Any]]] = {}
 _salt = os.urandom(16)
 
 
-def fetch_table_info(workspace: Workspace, table: str, *, timeout: float, max_age: float) -> Mapping[str, Any]:
+def fetch_table_info(
+    workspace: Workspace, table: str, *, timeout: float, max_age: float, stop: threading.Event | None = None
+) -> Mapping[str, Any]:
     """The JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``; blocks for at most ``timeout`` seconds."""
     key = (workspace.workspace_url, _identity(workspace), table)
     now = time.monotonic()
@@ -74,7 +79,7 @@ def fetch_table_info(workspace: Workspace, table: str, *, timeout: float, max_ag
         fetched_at, info = _cache.get(key, (0.0, None))
     if info is not None and now - fetched_at < max_age:
         return info
-    info = _within(timeout, table, lambda: _ask(workspace, table, timeout))
+    info = _within(timeout, table, stop, lambda: _ask(workspace, table, timeout))
     with _lock:
         _cache.pop(key, None)
         if len(_cache) >= _MAX_CACHED:
@@ -92,7 +97,9 @@ def _identity(workspace: Workspace) -> object:
     return (credentials.client_id, credentials.token_supplier)
 
 
-def _within(timeout: float, table: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _within(
+    timeout: float, table: str, stop: threading.Event | None, work: Callable[[], Mapping[str, Any]]
+) -> Mapping[str, Any]:
     # databricks-sdk asks for its token without any time limit, so only a thread of its own keeps the promise;
     # the caller's thread waits in a way that lets signal handlers run.
     outcome: list[Mapping[str, Any] | BaseException] = []
@@ -105,7 +112,11 @@ def _within(timeout: float, table: str, work: Callable[[], Mapping[str, Any]]) -
 
     thread = threading.Thread(target=run, name="zerobus-unity-catalog", daemon=True)
     thread.start()
-    thread.join(timeout)
+    deadline = time.monotonic() + timeout
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        thread.join(min(left, _SLICE))
+        if stop is not None and stop.is_set():
+            raise IngestInterruptedError("stopped on request, before anything was sent", table=table)
     if not outcome:
         raise IngestTimeoutError(f"Unity Catalog gave no answer within {timeout:g} s", table=table)
     if isinstance(outcome[0], Exception):

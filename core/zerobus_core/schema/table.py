@@ -17,6 +17,7 @@ from .spark import create_table_sql, table_info
 from .types import ArrayType, DataType, Field, MapType, StructType
 
 if TYPE_CHECKING:
+    import threading
     import pyarrow as pa
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
@@ -53,8 +54,16 @@ class TableSchema:
     columns: tuple[Field, ...]
 
     @classmethod
-    def fetch(cls, workspace: Workspace, table: str, *, timeout: float = 30.0, max_age: float = 60.0) -> TableSchema:
-        """Ask Unity Catalog for the table; blocks for at most ``timeout`` seconds.
+    def fetch(
+        cls,
+        workspace: Workspace,
+        table: str,
+        *,
+        timeout: float = 30.0,
+        max_age: float = 60.0,
+        stop: threading.Event | None = None,
+    ) -> TableSchema:
+        """Ask Unity Catalog for the table; blocks for at most ``timeout`` seconds, or until ``stop`` is set.
 
         An answer younger than ``max_age`` seconds that this process got for the same workspace, credentials and
         table is given again; 0 always asks.  Raises ConfigurationError for a malformed name, SchemaError for a
@@ -64,7 +73,7 @@ class TableSchema:
         # databricks-sdk takes most of a second to import, and whoever brings a schema never needs it.
         from .fetch import fetch_table_info
 
-        info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age)
+        info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
         return cls.from_table_info(info, table=table)
 
     @classmethod
