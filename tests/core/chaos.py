@@ -98,23 +98,14 @@ def _options(draw: random.Random, seed: int, streams: int, *, patient: bool) -> 
     )
 
 
-def run_schedule(server: LocalZerobusProcess, seed: int) -> Outcome:
-    """Run one schedule; the table is checked later, by ``check``."""
-    draw = random.Random(seed)
-    table = f"main.default.chaos_{seed}"
-    server.create_table(f"CREATE TABLE {table} (id BIGINT NOT NULL, note STRING)")
-    outcome = Outcome(seed, draw.randint(200, 2_500), draw.choice([1, 4]), [])
-    store = MemoryCheckpointStore()
-    for fault in (_fault(draw, table) for _ in range(draw.randint(1, 3))):
-        server.faults.add(fault)
-        outcome.faults.append(fault["action"])
-    killer = None
-    if draw.random() < KILL_SHARE:
-        outcome.faults.append("kill -9")
-        killer = threading.Timer(draw.uniform(0.02, 0.6), server.restart)
-        killer.start()
-    # A server that is killed takes seconds to come back.
-    options = _options(draw, seed, outcome.streams, patient=killer is not None)
+def _deliver(
+    server: LocalZerobusProcess,
+    table: str,
+    outcome: Outcome,
+    options: IngestOptions,
+    store: MemoryCheckpointStore,
+    draw: random.Random,
+) -> None:
     records = ({"id": i, "note": "x" * draw.randint(0, 40)} for i in range(outcome.rows))
     started = time.monotonic()
     try:
@@ -134,6 +125,26 @@ def run_schedule(server: LocalZerobusProcess, seed: int) -> Outcome:
     outcome.took = time.monotonic() - started
     if outcome.took > TIMEOUT + GRACE:
         outcome.problems.append(f"hung for {outcome.took:.1f} s")
+
+
+def run_schedule(server: LocalZerobusProcess, seed: int) -> Outcome:
+    """Run one schedule; the table is checked later, by ``check``."""
+    draw = random.Random(seed)
+    table = f"main.default.chaos_{seed}"
+    server.create_table(f"CREATE TABLE {table} (id BIGINT NOT NULL, note STRING)")
+    outcome = Outcome(seed, draw.randint(200, 2_500), draw.choice([1, 4]), [])
+    store = MemoryCheckpointStore()
+    for fault in (_fault(draw, table) for _ in range(draw.randint(1, 3))):
+        server.faults.add(fault)
+        outcome.faults.append(fault["action"])
+    killer = None
+    if draw.random() < KILL_SHARE:
+        outcome.faults.append("kill -9")
+        killer = threading.Timer(draw.uniform(0.02, 0.6), server.restart)
+        killer.start()
+    # A server that is killed takes seconds to come back.
+    options = _options(draw, seed, outcome.streams, patient=killer is not None)
+    _deliver(server, table, outcome, options, store, draw)
     if killer is not None:
         killer.join()
     server.faults.clear()

@@ -18,6 +18,7 @@ from .types import ArrayType, DataType, Field, MapType, StructType
 
 if TYPE_CHECKING:
     import threading
+
     import pyarrow as pa
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
