@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from . import http_control, http_insert, http_oauth, http_sql, http_unity
 from .http_call import Handler, answer_http_error, endpoint
+from .page import ROUTES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -70,7 +71,7 @@ class SameOrigin:
 def build_app(service: Service, *, hosts: list[str]) -> Starlette:
     """The ASGI application; ``hosts`` are the names under which it may be asked (against DNS rebinding)."""
     app = Starlette(
-        routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in _ROUTES],
+        routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in _ROUTES + ROUTES],
         exception_handlers={HTTPException: answer_http_error},
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),

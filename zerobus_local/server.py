@@ -19,6 +19,7 @@ from .faults import Faults
 from .http_app import build_app
 from .http_server import HttpServer, bind
 from .options import ServerOptions, is_loopback
+from .page import Observer
 from .service import Service
 from .storage import Storage
 from .tokens import Tokens
@@ -169,6 +170,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
         storage=storage,
         faults=faults,
         streams=grpc.streams,
+        observer=Observer(),
         endpoint=f"http://{options.reachable_host}:{grpc_port}",
         workspace_url=f"http://{options.reachable_host}:{listener.getsockname()[1]}",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .catalog import Catalog
     from .faults import Faults
+    from .page import Observer
     from .storage import Storage
     from .stream_statistics import Streams
     from .tokens import Tokens
@@ -24,5 +25,6 @@ class Service:
     storage: Storage
     faults: Faults
     streams: Streams
+    observer: Observer
     endpoint: str
     workspace_url: str

@@ -1,0 +1,108 @@
+"""The routes of the page."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from ..errors import InvalidRequest, NotFound
+from ..faults import ACTIONS
+from . import render
+
+if TYPE_CHECKING:
+    from ..http_call import Call, Handler
+
+__all__ = ["ROUTES"]
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+}
+_STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+# What a form sends as text, and a rule wants as a number.
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    "times": int,
+    "stream": int,
+    "message": int,
+    "http_status": int,
+    "seconds": float,
+    "probability": float,
+}
+
+
+def show(call: Call) -> Response:
+    """GET /."""
+    return HTMLResponse(render.page(call.service), headers=_HEADERS)
+
+
+def show_live(call: Call) -> Response:
+    """GET /local/page: the part that changes, for the script."""
+    return HTMLResponse(render.live(call.service), headers=_HEADERS)
+
+
+def static(call: Call) -> Response:
+    """GET /local/static/{name}."""
+    name = call.path["name"]
+    if name not in _STATIC:
+        raise NotFound(f"there is no file {name!r}")
+    content = resources.files(__package__).joinpath(name).read_bytes()
+    return Response(content, media_type=_STATIC[name], headers={"x-content-type-options": "nosniff"})
+
+
+def add_fault(call: Call) -> Response:
+    """POST /local/page/faults from the form: the fault is on, and back to the page."""
+    try:
+        call.service.faults.add(_rule(call.form()))
+    except (ValueError, TypeError, InvalidRequest) as error:
+        return HTMLResponse(render.page(call.service, problem=str(error)), 400, headers=_HEADERS)
+    return _back()
+
+
+def clear_faults(call: Call) -> Response:
+    """POST /local/page/faults/off: all faults off."""
+    call.service.faults.clear()
+    return _back()
+
+
+def remove_fault(call: Call) -> Response:
+    """POST /local/page/faults/{number}/off; one that is off already is as it should be."""
+    number = call.path["number"]
+    if number.isdecimal():
+        call.service.faults.remove(int(number))
+    return _back()
+
+
+def _back() -> Response:
+    return RedirectResponse("/#faults", 303)
+
+
+def _rule(form: dict[str, str]) -> dict[str, Any]:
+    """The fields of the form that the chosen action takes; ValueError for a number that is none."""
+    action = form.get("action", "")
+    whens = {"table", "stream", "message", "probability", "times"}
+    rule: dict[str, Any] = {"action": action}
+    for name, text in form.items():
+        if not text.strip() or name not in whens | ACTIONS.get(action, frozenset()):
+            continue
+        try:
+            rule[name] = _NUMBERS.get(name, str)(text.strip())
+        except ValueError as error:
+            raise ValueError(f"{name} {json.dumps(text)} is no number") from error
+    return rule
+
+
+ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", "/", show),
+    ("GET", "/local/page", show_live),
+    ("GET", "/local/static/{name}", static),
+    ("POST", "/local/page/faults", add_fault),
+    ("POST", "/local/page/faults/off", clear_faults),
+    ("POST", "/local/page/faults/{number}/off", remove_fault),
+]

@@ -1,0 +1,103 @@
+"""What the page shows, gathered cheaply: it must not slow down the load that it shows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+if TYPE_CHECKING:
+    from ..model import Table
+    from ..stream_statistics import StreamStatistics
+
+__all__ = ["Observer", "TableView"]
+
+_LAST_ROWS = 5
+_WINDOW = 3.0  # seconds that a rate is taken over
+_HISTORY = 60  # samples in the curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableView:
+    """A table as it is now: rows and version of its Delta table, and rows of the newest file."""
+
+    table: Table
+    rows: int
+    version: int
+    last_rows: list[dict[str, Any]]
+
+
+class Observer:
+    """Reads tables and rates for the page; keeps what makes the next reading cheap.  Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # guards all fields below
+        self._deltas: dict[str, DeltaTable] = {}
+        self._samples: dict[str, deque[tuple[float, int]]] = {}
+        self._history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
+
+    def table(self, table: Table) -> TableView | None:
+        """The table as it is now; None if it is being dropped."""
+        with self._lock:
+            try:
+                delta = self._deltas.get(table.table_id)
+                if delta is None:
+                    delta = self._deltas[table.table_id] = DeltaTable(table.path)
+                else:
+                    delta.update_incremental()
+                files = pa.table(delta.get_add_actions(flatten=True))
+                return TableView(
+                    table=table,
+                    rows=sum(files["num_records"].to_pylist()),
+                    version=delta.version(),
+                    last_rows=_last_rows(table, files),
+                )
+            except (DeltaError, OSError):
+                self._deltas.pop(table.table_id, None)
+                return None
+
+    def rates(self, streams: tuple[StreamStatistics, ...]) -> dict[str, float]:
+        """Rows received per second over the last seconds, by stream; 0.0 for a stream that was not seen before."""
+        now = self._clock()
+        open_streams = [stream for stream in streams if stream.closed_at is None]
+        with self._lock:
+            known = {stream.stream_id for stream in open_streams}
+            self._samples = {name: samples for name, samples in self._samples.items() if name in known}
+            rates = {stream.stream_id: self._rate(stream, now) for stream in open_streams}
+            if not self._history or now - self._history[-1][0] >= 1:
+                self._history.append((now, sum(rates.values())))
+        return rates
+
+    def history(self) -> list[float]:
+        """Rows per second over all streams, about one value per second while somebody looks, oldest first."""
+        with self._lock:
+            return [rate for _, rate in self._history]
+
+    def _rate(self, stream: StreamStatistics, now: float) -> float:
+        samples = self._samples.setdefault(stream.stream_id, deque())
+        samples.append((now, stream.rows_received))
+        while len(samples) > 2 and now - samples[1][0] >= _WINDOW:  # noqa: PLR2004  # a rate needs two samples
+            samples.popleft()
+        (then, before), (_, rows) = samples[0], samples[-1]
+        return (rows - before) / (now - then) if now > then else 0.0
+
+
+def _last_rows(table: Table, files: pa.Table) -> list[dict[str, Any]]:
+    if files.num_rows == 0:
+        return []
+    newest = files.sort_by([("modification_time", "descending")]).slice(0, 1).to_pylist()[0]
+    with pq.ParquetFile(table.path / unquote(newest["path"])) as file:
+        group = file.num_row_groups - 1
+        rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()
+    last: list[dict[str, Any]] = rows.slice(max(0, rows.num_rows - _LAST_ROWS)).to_pylist()
+    return last[::-1]
