@@ -16,7 +16,15 @@ from .decode_columns import RefusedRecordError
 if TYPE_CHECKING:
     from .model import Table
 
-__all__ = ["MAX_RECORDS", "MAX_RECORD_BYTES", "Decoder", "RefusedRecordError", "TableShape", "check_sizes"]
+__all__ = [
+    "MAX_RECORDS",
+    "MAX_RECORD_BYTES",
+    "Decoder",
+    "RefusedRecordError",
+    "TableShape",
+    "check_sizes",
+    "without_not_null",
+]
 
 # docs: zerobus-quotas, "Record size 10 MB"
 MAX_RECORD_BYTES = 10 * 1024 * 1024
@@ -31,12 +39,11 @@ class TableShape:
     table: str
     schema: pa.Schema
     types: dict[str, Any]
-    # Batches carry no NOT NULL marks: the checks are done, and Arrow would refuse to build some arrays with them.
+    #: what batches have: the same without NOT NULL, so that a NULL can be found and named
     open_schema: pa.Schema = field(init=False)
 
     def __post_init__(self) -> None:
-        opened = pa.schema([pa.field(f.name, f.type, True) for f in self.schema])
-        object.__setattr__(self, "open_schema", opened)
+        object.__setattr__(self, "open_schema", without_not_null(self.schema))
 
     @classmethod
     def of(cls, table: Table) -> TableShape:
@@ -49,6 +56,21 @@ class TableShape:
     def required(self) -> list[str]:
         """The names of the NOT NULL columns."""
         return [f.name for f in self.schema if not f.nullable]
+
+
+def without_not_null(schema: pa.Schema) -> pa.Schema:
+    """The schema with everything nullable, at any depth; map keys stay as Arrow has them."""
+    return pa.schema([pa.field(f.name, _nullable(f.type), nullable=True) for f in schema])
+
+
+def _nullable(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _nullable(f.type), nullable=True) for f in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(pa.field(kind.value_field.name, _nullable(kind.value_type), nullable=True))
+    if pa.types.is_map(kind):
+        return pa.map_(_nullable(kind.key_type), _nullable(kind.item_type))
+    return kind
 
 
 class Decoder(Protocol):

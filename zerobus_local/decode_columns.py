@@ -46,11 +46,9 @@ def conform(columns: dict[str, pa.Array], rows: int, shape: TableShape) -> pa.Re
     Raises RefusedRecordError for the first column that holds a value that does not fit, or a NULL that must not be.
     """
     arrays = []
-    for field in shape.schema:
+    for field in shape.open_schema:
         column = columns.get(field.name)
-        if column is None:
-            column = pa.nulls(rows, field.type)
-        arrays.append(_cast(column, field))
+        arrays.append(pa.nulls(rows, field.type) if column is None else _cast(column, field))
     for field, array in zip(shape.schema, arrays, strict=True):
         _refuse_nulls(array, field, field.name)
     return pa.RecordBatch.from_arrays(arrays, schema=shape.open_schema)
@@ -60,16 +58,38 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
     if column.type == field.type:
         return column
     try:
-        return column.cast(field.type)
+        return _converted(column, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        record = first_failing(column, lambda part: part.cast(field.type))
-        text = str(error)
-        if record is not None:
-            try:
-                column.slice(record, 1).cast(field.type)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as single:
-                text = str(single)
-        raise RefusedRecordError(record or 0, field.name, f"{text}; the column is {field.type}") from error
+        record = first_failing(column, lambda part: _converted(part, field.type)) or 0
+        reason = _why_not(column.slice(record, 1), field.type) or str(error)
+        raise RefusedRecordError(record, field.name, f"{reason}; the column is {field.type}") from error
+
+
+def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    days = _days_as_numbers(kind)
+    # Arrow makes dates of 32-bit numbers only.
+    return column.cast(kind) if days in {kind, column.type} else column.cast(days).cast(kind)
+
+
+def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
+    """The type with every DATE in it as the number of days that JSON and protobuf carry."""
+    if pa.types.is_date32(kind):
+        return pa.int32()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_days_as_numbers(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_days_as_numbers(kind.value_type)))
+    if pa.types.is_map(kind):
+        return pa.map_(_days_as_numbers(kind.key_type), _days_as_numbers(kind.item_type))
+    return kind
+
+
+def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
+    try:
+        _converted(column, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        return str(error)
+    return None
 
 
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
@@ -95,28 +115,20 @@ def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
 
 
 def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
-    """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs that are there."""
+    """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
+
+    A struct that is NULL has no values for its NOT NULL fields, as the Delta writer sees it.
+    """
     if not field.nullable and array.null_count:
         raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, and the record has no value")
-    if pa.types.is_struct(field.type) and _has_required(field.type):
-        present = array.drop_null() if array.null_count else array
+    if pa.types.is_struct(field.type):
         for inner in field.type:
-            _refuse_inner_nulls(array, present, inner, path)
-    # Arrays and maps of structs with required fields: the position inside the array is not worked out.
+            if _is_required(inner):
+                _refuse_nulls(pc.struct_field(array, inner.name), inner, f"{path}.{inner.name}")
 
 
-def _refuse_inner_nulls(array: pa.Array, present: pa.Array, inner: pa.Field, path: str) -> None:
-    try:
-        _refuse_nulls(present.field(inner.name), inner, f"{path}.{inner.name}")
-    except RefusedRecordError as error:
-        if array.null_count:
-            places = pc.indices_nonzero(array.is_valid())
-            raise RefusedRecordError(places[error.record].as_py(), error.field, error.reason) from None
-        raise
-
-
-def _has_required(struct: pa.DataType) -> bool:
-    return any(not f.nullable or (pa.types.is_struct(f.type) and _has_required(f.type)) for f in struct)
+def _is_required(field: pa.Field) -> bool:
+    return not field.nullable or (pa.types.is_struct(field.type) and any(map(_is_required, field.type)))
 
 
 def _first_null(array: pa.Array) -> int:

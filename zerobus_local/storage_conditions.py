@@ -1,7 +1,7 @@
 """SQL conditions over rows that are not stored yet: CHECK constraints, and the predicates of faults.
 
-Carried out by DuckDB, from Databricks SQL by sqlglot.  As in standard SQL a condition that is NULL breaks no
-constraint; what the service does with CHECK constraints is not documented.
+Carried out by DuckDB, from Databricks SQL by sqlglot.  A constraint must be true: NULL breaks it, as it does in Delta
+(and does not in standard SQL).  What the service does with CHECK constraints is not documented.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Conditions:
         self._engine.close()
 
     def first_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> tuple[int, Check] | None:
-        """The first row that makes a constraint false, and the constraint.
+        """The first row for which a constraint is not true, and the constraint.
 
         A constraint that the engine cannot carry out is left to the Delta writer, which enforces it too.
         """
         for check in checks:
             try:
-                row = self.first_where(batch, f"NOT ({check.sql})")
+                row = self.first_where(batch, f"({check.sql}) IS NOT TRUE")
             except ConditionError as error:
                 _log.warning("constraint %s is checked at the commit only: %s", check.name, error)
                 continue

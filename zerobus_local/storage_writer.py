@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from .errors import UnknownTable
+from .decode import without_not_null
+from .errors import InvalidRequest, LocalZerobusError, UnknownTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,13 +106,21 @@ class TableWriter(threading.Thread):
             return group
 
     def _commit(self, group: list[Append]) -> None:
-        outcome: int | Exception
         try:
             outcome = self._write([append.batch for append in group])
         except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be told
-            _log.warning("commit into %s failed: %s", self._table.full_name, error)
             self._delta = None
-            outcome = error
+            if len(group) > 1 and not isinstance(error, LocalZerobusError):
+                # One stream's rows may be all that is wrong: alone, each fails for itself.
+                for append in group:
+                    self._commit([append])
+                return
+            _log.warning("commit into %s failed: %s", self._table.full_name, error)
+            self._tell(group, error)
+        else:
+            self._tell(group, outcome)
+
+    def _tell(self, group: list[Append], outcome: int | Exception) -> None:
         for append in group:
             self._budget.give(append.batch.nbytes)
             append.done(outcome)
@@ -131,12 +140,14 @@ class TableWriter(threading.Thread):
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
     """One table of the present schema: columns that were added while the rows were under way are NULL in them."""
-    schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema])
+    schema = without_not_null(table.arrow_schema)
     aligned = []
     for batch in batches:
-        present = {field.name for field in batch.schema}
+        names = set(batch.schema.names)
+        if gone := sorted(names - set(schema.names)):
+            raise InvalidRequest(f"column {', '.join(gone)} was dropped from {table.full_name}: open the stream again")
         columns = [
-            batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
+            batch.column(field.name) if field.name in names else pa.nulls(batch.num_rows, field.type)
             for field in schema
         ]
         aligned.append(pa.RecordBatch.from_arrays(columns, schema=schema))

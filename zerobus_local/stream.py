@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import grpc
 
 from .decode import RefusedRecordError
-from .errors import NotFound
+from .errors import InvalidRequest, NotFound
 from .limits import Pace
 from .stream_acks import AckQueue, Stored
 from .wire_status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
@@ -44,6 +44,10 @@ __all__ = ["Request", "Stream", "StreamProtocol"]
 # What one append takes from the inbox, and what a stream may have waiting for commits before it stops reading.
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 _UNCOMMITTED_BYTES: Final = 32 * 1024 * 1024
+
+
+_COMMIT_ERRORS: Final = ((NotFound, grpc.StatusCode.NOT_FOUND), (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT))
+_UNKNOWN_ERROR: Final = grpc.StatusCode.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ class Stream:
             else:
                 self._acks.acknowledge_at(now + self._limits.ack_delay + delay, request)
         if commit_error is not None:
-            code = grpc.StatusCode.NOT_FOUND if isinstance(commit_error, NotFound) else grpc.StatusCode.INTERNAL
+            code = next((code for kind, code in _COMMIT_ERRORS if isinstance(commit_error, kind)), _UNKNOWN_ERROR)
             raise StatusError(code, f"rows could not be stored in {self._sink.table}: {commit_error}")
 
     # time

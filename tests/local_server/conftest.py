@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from zerobus_local.wire import GrpcServer
 from zerobus_local.wire_messages import EphemeralStreamRequest, EphemeralStreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -133,7 +134,17 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    opened = Door(tmp_path / "data")
-    yield opened
-    opened.close()
+def make_door(tmp_path: Path) -> Iterator[Callable[..., Door]]:
+    with ExitStack() as closing:
+
+        def make(**options: Any) -> Door:
+            door = Door(tmp_path / "data", **options)
+            closing.callback(door.close)
+            return door
+
+        yield make
+
+
+@pytest.fixture
+def door(make_door: Callable[..., Door]) -> Door:
+    return make_door()

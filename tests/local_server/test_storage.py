@@ -1,0 +1,161 @@
+"""The promises of the storage: acknowledged rows are there, whatever happens to the process."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
+from zerobus.sdk.sync import ZerobusSdk
+
+from zerobus_local.catalog import Catalog
+from zerobus_local.errors import InvalidRequest, UnknownTable
+from zerobus_local.process import LocalZerobusProcess
+from zerobus_local.storage import Storage
+from zerobus_local.storage_insert import insert_json_rows
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    return Catalog(tmp_path / "data")
+
+
+@pytest.fixture
+def storage(catalog):
+    made = Storage(catalog, commit_delay=0.01)
+    yield made
+    made.close()
+
+
+def table_of(catalog: Catalog, columns: str):
+    catalog.execute(f"CREATE TABLE main.default.t ({columns})")
+    return catalog.table("main.default.t")
+
+
+def stored(table) -> list[dict[str, object]]:
+    return DeltaTable(table.path).to_pyarrow_table().to_pylist()
+
+
+def test_a_rest_insert_returns_when_the_rows_are_in_the_table(catalog, storage):
+    table = table_of(catalog, "id BIGINT")
+    version = insert_json_rows(storage, table, [{"id": 1}, {"id": 2}])
+    assert version == DeltaTable(table.path).version()
+    assert stored(table) == [{"id": 1}, {"id": 2}]
+
+
+def test_a_rest_insert_with_a_bad_row_stores_nothing(catalog, storage):
+    table = table_of(catalog, "id BIGINT")
+    with pytest.raises(InvalidRequest, match="record 1, field id"):
+        insert_json_rows(storage, table, [{"id": 1}, {"id": "x"}])
+    assert stored(table) == []
+
+
+def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(catalog, storage):
+    # The writer sees what no check before it has seen: here, a constraint made while the rows were under way.
+    table = table_of(catalog, "id BIGINT")
+    catalog.execute("ALTER TABLE main.default.t ADD CONSTRAINT small CHECK (id < 10)")
+    outcomes: dict[int, int | Exception] = {}
+    told = threading.Barrier(4)
+
+    def append(number: int) -> None:
+        def done(outcome: int | Exception) -> None:
+            outcomes[number] = outcome
+            threading.Thread(target=told.wait, daemon=True).start()
+
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), done)
+
+    for number in (1, 2, 100):
+        append(number)
+    told.wait(10)
+    assert isinstance(outcomes[100], Exception)
+    assert sorted(row["id"] for row in stored(table)) == [1, 2]
+
+
+def test_rows_with_a_column_that_was_dropped_are_refused(catalog, storage):
+    table = table_of(catalog, "id BIGINT, note STRING")
+    catalog.execute("ALTER TABLE main.default.t DROP COLUMN note")
+    with pytest.raises(InvalidRequest, match="column note was dropped"):
+        storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [1], "note": ["x"]}), timeout=10)
+
+
+def test_rows_for_a_table_that_was_created_again_are_refused(catalog, storage):
+    table = table_of(catalog, "id BIGINT")
+    catalog.execute("DROP TABLE main.default.t")
+    again = table_of(catalog, "id BIGINT")
+    with pytest.raises(UnknownTable, match="created again"):
+        storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [1]}), timeout=10)
+    assert stored(again) == []
+
+
+def test_what_is_waiting_is_committed_when_the_storage_closes(catalog):
+    table = table_of(catalog, "id BIGINT")
+    storage = Storage(catalog, commit_delay=30)
+    storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), lambda outcome: None)
+    storage.close()
+    assert stored(table) == [{"id": 1}]
+    with pytest.raises(RuntimeError, match="closed"):
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), lambda outcome: None)
+
+
+def test_an_append_waits_while_too_much_is_pending(catalog):
+    table = table_of(catalog, "id BIGINT")
+    storage = Storage(catalog, commit_delay=0.3, max_pending_bytes=1)
+    batch = pa.RecordBatch.from_pydict({"id": list(range(100))})
+    begin = time.monotonic()
+    storage.append(table, batch, lambda outcome: None)
+    storage.append(table, batch, lambda outcome: None)
+    assert time.monotonic() - begin >= 0.3
+    storage.close()
+    assert len(stored(table)) == 200
+
+
+class Sender(threading.Thread):
+    """Sends batches of increasing numbers through the SDK until its stream dies; knows which were acknowledged."""
+
+    def __init__(self, server: LocalZerobusProcess, first: int) -> None:
+        super().__init__(daemon=True)
+        self._credentials = server.workspace.credentials
+        sdk = ZerobusSdk(server.endpoint, server.workspace_url)
+        self._stream = sdk.create_stream(
+            self._credentials.client_id,
+            self._credentials.client_secret,
+            TableProperties("main.default.t"),
+            StreamConfigurationOptions(record_type=RecordType.JSON, recovery=False),
+        )
+        self._next = first
+        self.acknowledged: set[int] = set()
+
+    def run(self) -> None:
+        try:
+            while True:
+                numbers = range(self._next, self._next + 10)
+                offset = self._stream.ingest_records_offset([{"id": number} for number in numbers])
+                self._stream.wait_for_offset(offset)
+                self.acknowledged |= set(numbers)
+                self._next += 10
+        except ZerobusException:
+            pass
+
+
+def test_no_acknowledged_row_is_missing_after_kill_9_at_random_moments(tmp_path):
+    chance = random.Random(20)
+    acknowledged: set[int] = set()
+    with LocalZerobusProcess.start(tmp_path / "data") as server:
+        server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+        for round_number in range(3):
+            senders = [Sender(server, (round_number * 4 + k) * 1_000_000) for k in range(4)]
+            for sender in senders:
+                sender.start()
+            time.sleep(chance.uniform(0.2, 0.8))  # the moment is what is random here
+            server.kill()
+            for sender in senders:
+                sender.join(30)
+                assert not sender.is_alive()
+                acknowledged |= sender.acknowledged
+            server.restart()
+            assert acknowledged <= set(server.read("main.default.t").column("id").to_pylist())
+    assert acknowledged
