@@ -57,6 +57,18 @@ def _status(name: str, description: str, error: type[ZerobusIngestError], advice
 _TOKEN = r"Specified UC token is in invalid format: "  # noqa: S105 - the SDK's wording, not a token
 
 RULES = (
+    # What the SDK itself refuses
+    _rule("table name", r"Specified UC table name is invalid", ConfigurationError, "use catalog.schema.table"),
+    _rule(
+        "endpoint",
+        r"The specified Zerobus endpoint is in invalid format|Failed to open a channel: invalid URI",
+        ConfigurationError,
+    ),
+    _rule(
+        "workspace URL",
+        r"Specified UC endpoint is in invalid format|" + _TOKEN + r"Request failed: builder error",
+        ConfigurationError,
+    ),
     # The token endpoint of the workspace
     _rule(
         "token without the grants",
@@ -72,10 +84,6 @@ RULES = (
     _rule("token garbage", _TOKEN + r"(Parse failed|access_token missing|access token is not)", TransportError),
     _rule("token connection dropped", _TOKEN + r"Request failed", TransportError),
     _rule("token 5xx or no connection", r"Token fetch failed: ", TransportError),
-    # What the SDK itself refuses
-    _rule("table name", r"Specified UC table name is invalid", ConfigurationError, "use catalog.schema.table"),
-    _rule("endpoint", r"The specified Zerobus endpoint is in invalid format", ConfigurationError),
-    _rule("workspace URL", r"Specified UC endpoint is in invalid format", ConfigurationError),
     # The schema
     _rule("Arrow schema", r"Arrow schema does not match the target table", SchemaError, "fetch the schema again"),
     _status(
