@@ -187,11 +187,13 @@ def is_message(kind: type) -> bool:
 
 
 def _message_members(message: Any) -> dict[str, Any]:
-    # A proto3 field without presence is never missing: its zero is a value.
+    # By the class, because a field may be named like a method.  A proto3 field without presence is never missing:
+    # its zero is a value.
+    kind = type(message)
     return {
         field.name: getattr(message, field.name)
-        for field in message.DESCRIPTOR.fields
-        if not field.has_presence or message.HasField(field.name)
+        for field in kind.DESCRIPTOR.fields
+        if not field.has_presence or kind.HasField(message, field.name)
     }
 
 
@@ -216,7 +218,8 @@ def as_list(value: Any) -> Sequence[Any] | None:
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return None
-    if hasattr(value, "tolist"):  # a NumPy array; its elements stay NumPy's, which keeps nanoseconds visible
+    # A NumPy array, but no NumPy scalar; its elements stay NumPy's, which keeps nanoseconds visible.
+    if hasattr(value, "tolist") and getattr(value, "ndim", 1):
         return list(value)
     return value if isinstance(value, Sequence) else None
 

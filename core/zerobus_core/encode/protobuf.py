@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import MutableSequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import EncodeError, Message
 
@@ -13,6 +15,8 @@ from ..schema.protobuf import file_descriptor
 from .rows import RowEncoder
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+
     from ..batch import Batch, RecordFormat
     from ..options import IngestOptions
     from ..schema import TableSchema
@@ -88,10 +92,32 @@ class ProtobufEncoder(RowEncoder):
         return [record + key for record, key in zip(records, self._delivery.serialized(keys), strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
+        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64.
+
+        NaN and infinities, which JSON has not, are text.
+        """
         record = batch.payload[index]
         assert isinstance(record, bytes)
-        message = self._whole.row.FromString(record)
-        text = json_format.MessageToJson(message, preserving_proto_field_name=True)
-        decoded: dict[str, Any] = orjson.loads(text)
-        return decoded
+        return _members(self._whole.row.FromString(record))
+
+
+def _members(message: Any) -> dict[str, Any]:
+    # json_format would do, but for fields that are named like a method of the message, and int64 as text.
+    return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
+
+
+def _field_value(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        member = field.message_type.fields_by_name["value"]
+        return {str(key): _json_value(member, value[key]) for key in value}
+    if isinstance(value, MutableSequence):  # a repeated field; how it is asked for differs between protobuf 5 and 6
+        return [_json_value(field, item) for item in value]
+    return _json_value(field, value)
+
+
+def _json_value(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type is not None:
+        return _members(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return str(value) if isinstance(value, float) and not isfinite(value) else value

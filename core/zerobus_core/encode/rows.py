@@ -111,13 +111,13 @@ class RowEncoder(ABC):
     def _walked(self, record: Any, row: int) -> list[bytes] | Problems:
         _, walk = self._way(is_message(type(record)))
         problems = Problems(row)
-        members = walk.row(record, problems)
-        if problems.fields:
-            return problems
         try:
+            members = walk.row(record, problems)
+            if problems.fields:
+                return problems
             records = self._payloads([members], row)
-        except _UNFIT as error:  # the walk let pass what the wire format refuses: a gap in it, but no reason to crash
-            problems.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {error}")
+        except _UNFIT as error:  # from a record's own methods; or a gap in the walk, which is no reason to crash
+            problems.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
             return problems
         if len(records[0]) > MAX_RECORD_BYTES:
             reason = f"too large: {len(records[0])} bytes when encoded"
