@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from base64 import b64encode
+from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,17 +13,19 @@ import pyarrow.compute as pc
 
 from ..batch import Batch, RecordFormat
 from ..options import MAX_RECORD_BYTES
+from ..schema.types import ArrayType, MapType, StructType
 from .arrow_types import arrow_schema, plain_type
 from .cut import cut_batches
 from .nested import Walk
+from .scalars import scalar_converter
 from .unfit import WHOLE_ROW, Problems
-from .variant import variant_array
+from .variant import decoded_variant, variant_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..options import IngestOptions
-    from ..schema import Field, TableSchema
+    from ..schema import DataType, Field, TableSchema
     from .arrow_columns import BadRows
 
 __all__ = ["Packer", "packer_for"]
@@ -96,24 +98,30 @@ class _ArrowPacker:
             batches.append(Batch(first_row=row, rows=len(piece), nbytes=size, payload=piece))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        row = batch.payload.slice(index, 1)  # type: ignore[union-attr]  # the batches of this packer are Arrow's
-        return _plain_row(row, self._columns)
+        row: pa.RecordBatch = batch.payload
+        values = {column.name: row.column(column.name)[index].as_py() for column in self._columns}
+        return _wired_members(values, self._columns)
 
 
-def _plain_row(row: pa.RecordBatch, columns: tuple[Field, ...]) -> dict[str, Any]:
-    decoded: dict[str, Any] = {}
-    for column in columns:
-        array = row.column(column.name)
-        target = plain_type(column.type)
-        try:
-            array = array.cast(target)
-        except pa.ArrowException:
-            decoded[column.name] = str(array[0])  # a VARIANT in its binary form
-            continue
-        value = array[0].as_py()
-        if value is not None:
-            decoded[column.name] = b64encode(value).decode() if isinstance(value, bytes) else value
-    return decoded
+def _wired_members(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """Python's values as those of the wire: days, microseconds, text; nulls are left out."""
+    return {
+        field.name: _wired(values[field.name], field.type) for field in fields if values.get(field.name) is not None
+    }
+
+
+def _wired(value: Any, kind: DataType) -> Any:
+    if isinstance(value, list):
+        if isinstance(kind, MapType):
+            return {str(_wired(key, kind.key)): _wired(item, kind.value) for key, item in value}
+        return [_wired(item, kind.element) for item in value] if isinstance(kind, ArrayType) else value
+    if isinstance(value, dict):
+        if isinstance(kind, StructType):
+            return _wired_members(value, kind.fields)
+        return decoded_variant(value["metadata"], value["value"])
+    if isinstance(value, date | bytes):
+        return scalar_converter(kind, parse_text=False, wire_text=False, as_json=True)(value)
+    return value
 
 
 class _RecordPacker:

@@ -157,15 +157,25 @@ def files_source(path: str, options: IngestOptions, *, format: str | None = None
     ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it.
     """
     found = find_files(path, format=format)
+    if options.dead_letter_uri is not None:
+        _check_apart(found, options.dead_letter_uri)
     return FileSource(found, _reader(found), options)
+
+
+def _check_apart(found: FoundFiles, dead_letter_uri: str) -> None:
+    from fsspec.core import url_to_fs
+
+    _, path = url_to_fs(dead_letter_uri)
+    if any(file.path == path for file in found.files):
+        raise ConfigurationError(f"{dead_letter_uri} is being read, and cannot take dead letters as well; name another")
 
 
 def _reader(found: FoundFiles) -> FileFormat:
     # Each imports what it reads with.
     if found.format == "parquet":
-        from .parquet import ParquetFormat
+        from .parquet import LetterFormat, ParquetFormat, holds_letters
 
-        return ParquetFormat()
+        return LetterFormat() if holds_letters(found.files[0]) else ParquetFormat()
     if found.format == "csv":
         from .csv import CsvFormat
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ..dead_letter import MARKER
 from ..errors import ConfigurationError
+from ..letter_form import from_letter
 from .merge import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
     from .files import Pieces, Wanted
     from .paths import FoundFile
 
-__all__ = ["JsonLinesFormat", "UnreadableLine"]
+__all__ = ["JsonLinesFormat", "UnreadableLine", "record_of"]
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -71,6 +74,25 @@ def _parsed(line: bytes, file: FoundFile, row: int) -> Any:
                 f"{file.path} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
             )
     try:
-        return orjson.loads(line)
+        value = orjson.loads(line)
     except orjson.JSONDecodeError:
+        return _parsed_slowly(line)
+    return record_of(value) if isinstance(value, dict) and MARKER in value else value
+
+
+def _parsed_slowly(line: bytes) -> Any:
+    """What orjson does not take may still be JSON: integers beyond 64 bits, and halves of surrogate pairs."""
+    try:
+        value = json.loads(line, parse_constant=_no_json)
+    except ValueError:
         return UnreadableLine(line.decode(errors="replace").rstrip("\r\n"))
+    return record_of(value) if isinstance(value, dict) and MARKER in value else value
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def record_of(letter: dict[str, Any]) -> Any:
+    """The row that a dead letter holds; mended or not, it is sent like any other."""
+    return from_letter(letter.get("record"))

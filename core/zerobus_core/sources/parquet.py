@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+
+from ..dead_letter import MARKER
+from ..letter_form import from_letter
 
 if TYPE_CHECKING:
     from .files import Pieces, Wanted
     from .paths import FoundFile
 
-__all__ = ["ParquetFormat"]
+__all__ = ["LetterFormat", "ParquetFormat", "holds_letters"]
 
 
 class ParquetFormat:
@@ -45,3 +49,29 @@ class ParquetFormat:
             for start, stop in wanted(first, first + len(batch)):
                 yield start, batch.slice(start - first, stop - start)
             first += len(batch)
+
+
+class LetterFormat(ParquetFormat):
+    """Parquet files of dead letters: the records in them, as rows."""
+
+    is_arrow = False
+    is_text = True
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """As other Parquet files, but the record column only."""
+        pieces = super().read(file, wanted, chunk_rows)
+        while True:
+            try:
+                start, batch = next(pieces)
+            except StopIteration as end:
+                return int(end.value)
+            yield start, [from_letter(json.loads(text)) for text in batch.column("record").to_pylist()]
+
+
+def holds_letters(file: FoundFile) -> bool:
+    """Whether a Parquet file is one of dead letters."""
+    try:
+        with file.open() as opened, pq.ParquetFile(opened) as parquet:
+            return MARKER in parquet.schema_arrow.names
+    except (OSError, ValueError):
+        return False  # reading it will say what is wrong

@@ -1,0 +1,120 @@
+"""SQL that takes duplicates out again: a view over the table, and a MERGE into a clean one.
+
+Zerobus delivers at least once: a row whose acknowledgement was lost is sent again.  Rows that carry the same key are
+the same row, and any one of them will do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+    from .schema import TableSchema
+
+__all__ = ["dedup_view_sql", "delivery_id", "merge_sql"]
+
+_ROW = "_zerobus_row"
+
+
+def delivery_id(table: str, source_fingerprint: str | None) -> str:
+    """What ``delivery_columns`` writes beside the row number: the same on every try of the same source.
+
+    Raises ConfigurationError for a source without a fingerprint, whose rows nothing would recognise.
+    """
+    if source_fingerprint is None:
+        raise ConfigurationError(
+            "delivery_columns needs a source that can be recognised on the next try, and this one has no fingerprint: "
+            "set source_version to a name for its content, for example the date it is of",
+            table=table,
+        )
+    return hashlib.sha256(json.dumps([table, source_fingerprint]).encode()).hexdigest()[:32]
+
+
+def dedup_view_sql(
+    table: str, key: Sequence[str], *, view: str | None = None, schema: TableSchema | None = None
+) -> str:
+    """Databricks SQL of a view that shows one row of each key.
+
+    ``view`` is ``table`` with ``_dedup`` at its end if not given.  With ``schema`` the key's columns are looked up,
+    and ConfigurationError says which the table has not.
+    """
+    from sqlglot import exp
+
+    rows = _one_of_each(_table(table), checked_key(key, schema))
+    create = exp.Create(this=_table(view or f"{table}_dedup"), kind="VIEW", replace=True, expression=rows)
+    return create.sql(dialect="databricks", pretty=True)
+
+
+def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
+    """Databricks SQL that inserts into ``target`` one row of each key of ``source`` that it does not hold yet.
+
+    Both tables have the same columns.  A NULL in a key is equal to a NULL.
+    """
+    from sqlglot import exp
+
+    names = checked_key(key, schema)
+    if source.lower() == target.lower():
+        raise ConfigurationError(f"{source} cannot be merged into itself; name another table for the clean rows")
+    merge = exp.merge(
+        "WHEN NOT MATCHED THEN INSERT *",
+        into=_table(target).as_("target", quoted=True),
+        using=_one_of_each(_table(source), names).subquery(exp.to_identifier("source", quoted=True)),
+        on=exp.and_(
+            *(exp.NullSafeEQ(this=_column(name, "target"), expression=_column(name, "source")) for name in names)
+        ),
+        dialect="databricks",
+    )
+    return merge.sql(dialect="databricks", pretty=True)
+
+
+def checked_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
+    """The key's columns, if they can be one."""
+    names = [key] if isinstance(key, str) else list(key)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f"a key is one or more names of columns, not {key!r}")
+    if len({name.lower() for name in names}) < len(names):
+        raise ConfigurationError(f"the key names a column twice: {', '.join(names)}")
+    if schema is not None:
+        known = [column.name for column in schema.columns]
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise ConfigurationError(
+                f"the table has no column {', '.join(missing)}; it has {', '.join(known)}", table=schema.table
+            )
+    return names
+
+
+def _one_of_each(table: exp.Table, key: Sequence[str]) -> exp.Select:
+    import sqlglot
+    from sqlglot import exp
+
+    # Which of them is kept does not matter, as long as it is one: they are the same row.
+    order = exp.Order(expressions=[exp.Ordered(this=_column(name), nulls_first=True) for name in key])
+    number = exp.Window(this=exp.RowNumber(), partition_by=[_column(name) for name in key], order=order)
+    numbered = exp.select(exp.Star(), number.as_(_ROW)).from_(table)
+    outer = sqlglot.parse_one(f"SELECT * EXCEPT ({_ROW})", read="databricks")
+    assert isinstance(outer, exp.Select)
+    return outer.from_(numbered.subquery()).where(exp.column(_ROW).eq(1))
+
+
+def _column(name: str, table: str | None = None) -> exp.Column:
+    from sqlglot import exp
+
+    return exp.column(name, table=table, quoted=True)
+
+
+def _table(name: str) -> exp.Table:
+    from sqlglot import exp
+
+    parts = name.split(".")
+    if len(parts) not in (1, 2, 3) or not all(parts):
+        raise ConfigurationError(f"{name!r} is no name of a table; expected catalog.schema.table")
+    catalog, schema, table = [None] * (3 - len(parts)) + [exp.to_identifier(part, quoted=True) for part in parts]
+    return exp.Table(this=table, db=schema, catalog=catalog)

@@ -1,0 +1,105 @@
+"""How a bad row is written into a dead-letter file so that a person can mend it and it can be sent again.
+
+JSON, with dates, times, decimals and UUIDs as text, which is parsed when the file is pushed.  What JSON has no form
+for is an object of one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from .schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+
+__all__ = ["from_letter", "from_wire", "to_letter"]
+
+_BINARY, _FLOAT = "$binary", "$float"
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_letter(value: Any) -> Any:
+    """Any value of a row as JSON types; what has no form at all is written as its text."""
+    if isinstance(value, Enum):
+        value = value.value
+    if hasattr(value, "tolist"):  # NumPy's scalars and arrays
+        value = value.tolist()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str | int | Decimal | UUID):
+        return int(value) if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {_FLOAT: str(float(value))}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {_BINARY: b64encode(value).decode()}
+    return _moment_or_container(value)
+
+
+def _moment_or_container(value: Any) -> Any:
+    if isinstance(value, date | time):
+        return None if type(value).__name__ == "NaTType" else value.isoformat()  # pandas' missing time is a datetime
+    if isinstance(value, list | tuple | Set) and not hasattr(value, "_asdict"):
+        return [to_letter(item) for item in value]
+    from .encode.nested import as_members
+
+    members = as_members(value)
+    if members is None:
+        return None if type(value).__name__ == "NAType" else str(value)
+    return {key if isinstance(key, str) else str(to_letter(key)): to_letter(item) for key, item in members.items()}
+
+
+def from_letter(value: Any) -> Any:
+    """The value again that ``to_letter`` wrote, as far as it was no text."""
+    if isinstance(value, list):
+        return [from_letter(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((key, inner),) = value.items()
+        if key == _BINARY and isinstance(inner, str):
+            return b64decode(inner)
+        if key == _FLOAT and isinstance(inner, str):
+            return float(inner)
+    return {key: from_letter(item) for key, item in value.items()}
+
+
+def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """A record in wire form, as ``Encoder.decode`` gives it, as the values that a user would have passed."""
+    kinds = {field.name: field.type for field in fields}
+    return {name: _unwired(value, kinds[name]) for name, value in record.items() if name in kinds}
+
+
+def _unwired(value: Any, kind: DataType) -> Any:
+    if value is None:
+        return None
+    if isinstance(kind, StructType):
+        return from_wire(value, kind.fields)
+    if isinstance(kind, ArrayType):
+        return [_unwired(item, kind.element) for item in value]
+    if isinstance(kind, MapType):
+        pairs = value.items() if isinstance(value, Mapping) else value
+        return {str(_unwired(key, kind.key)): _unwired(item, kind.value) for key, item in pairs}
+    if isinstance(kind, PrimitiveType) and kind.kind in _UNWIRED:
+        return _UNWIRED[kind.kind](value)
+    return value
+
+
+_UNWIRED: dict[Kind, Callable[[Any], Any]] = {
+    # Protobuf's JSON writes 64-bit integers as text, and NaN and Infinity, too.
+    Kind.BIGINT: int,
+    Kind.FLOAT: float,
+    Kind.DOUBLE: float,
+    Kind.DATE: lambda value: (_EPOCH + timedelta(days=int(value))).date(),
+    Kind.TIMESTAMP: lambda value: (_EPOCH + int(value) * _MICROSECOND).replace(tzinfo=UTC),
+    Kind.TIMESTAMP_NTZ: lambda value: _EPOCH + int(value) * _MICROSECOND,
+    Kind.BINARY: b64decode,
+    Kind.VARIANT: orjson.loads,
+}
