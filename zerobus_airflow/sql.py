@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
@@ -12,6 +11,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import BaseHook
 
 from zerobus_core.errors import ConfigurationError
+from zerobus_core.sources.cursor import sql_fingerprint
 
 from .delivery import ZerobusDeliveryOperator
 
@@ -83,10 +83,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
                 self.log.warning("The connection %s was not closed in order", self.sql_conn_id, exc_info=True)
 
     def _source_version(self, context: Context) -> str | None:
-        if not self.ordered_by:
-            return None
-        statement = [self.sql_conn_id, self.sql, self.parameters, self.ordered_by]
-        return json.dumps(statement, default=repr, sort_keys=True)
+        return sql_fingerprint(self.sql, self.parameters, order_by=self.ordered_by, database=self.sql_conn_id)
 
 
 def _executed(connection: Any, sql: str, parameters: Any) -> Any:

@@ -103,12 +103,10 @@ class Airflow:
         return json.loads(answer), text.partition("[DAG TEST] starting")[2] or text
 
     def close(self):
+        # Nothing of it is kept, and in order it takes seconds to go.
+        self._host.kill()
+        self._host.wait()
         self._host.stdin.close()
-        try:
-            self._host.wait(10)
-        except subprocess.TimeoutExpired:
-            self._host.kill()
-            self._host.wait(10)
         self._answers.close()
 
 

@@ -52,6 +52,20 @@ with push_dag("task_output"):
     ZerobusIngestOperator.partial(task_id="mapped", table=TABLE).expand(records=[rows_from(100, 3), rows_from(200, 4)])
 
 
+with push_dag("task_output_retried", retries=1):
+
+    @task
+    def upstream():
+        return rows_from(0, 500)
+
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=upstream(),
+        options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1},
+    )
+
+
 with push_dag("files"):
     ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}")
 

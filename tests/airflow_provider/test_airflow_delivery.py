@@ -86,7 +86,6 @@ def test_rows_are_not_kept_among_the_rendered_fields(run, table):
     assert account["tasks"]["mapped[0]"]["fields"]["records"] == "<list>"
 
 
-@pytest.mark.xfail(reason="the core does not read files yet", strict=False)
 def test_files_named_by_a_template_are_delivered(run, zerobus, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 500)), tmp_path / "a.parquet")
     pq.write_table(pa.Table.from_pylist(rows_from(500, 500)), tmp_path / "b.parquet")
@@ -101,7 +100,6 @@ def test_a_function_is_called_with_the_context_that_it_asks_for(run, zerobus, ta
     assert zerobus.rows(table) == rows_from(0, 7)
 
 
-@pytest.mark.xfail(reason="the core does not read cursors yet", strict=False)
 def test_a_query_is_streamed_from_its_database(airflow, zerobus, table, tmp_path):
     database = tmp_path / "rows.db"
     with sqlite3.connect(database) as connection:
@@ -167,6 +165,18 @@ def test_the_next_try_sends_the_missing_rows_and_no_others(run, zerobus, table):
     assert receipt["rows_skipped"] >= 400
     assert receipt["rows_skipped"] + receipt["rows_acked"] == receipt["rows_read"] == 1_000
     assert zerobus.rows(table) == rows_from(0, 1_000)
+
+
+def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_same(run, zerobus, table):
+    fault = zerobus.server.faults.add(action="cut", at="before_commit", table=table, message=30, times=1)
+    try:
+        account = run("task_output_retried", table)
+    finally:
+        zerobus.server.faults.remove(fault)
+    assert account["tasks"]["push"]["tries"] == 2
+    assert account["state"] == "success", account["log"]
+    assert receipt_of(account)["rows_skipped"] == 300
+    assert zerobus.rows(table) == rows_from(0, 500)
 
 
 @pytest.mark.parametrize("dag_id", ["resume_never", "not_durable"])

@@ -35,7 +35,6 @@ def test_the_example_of_a_function_runs(airflow, zerobus):
 
 
 @pytest.mark.usefixtures("empty_table")
-@pytest.mark.xfail(reason="the core does not read files yet", strict=False)
 def test_the_example_of_files_runs(airflow, zerobus, tmp_path):
     pq.write_table(pa.Table.from_pylist(READINGS), tmp_path / "readings.parquet")
     account = airflow.run("airflow_files", environ=zerobus.environ, files=str(tmp_path / "*.parquet"))
@@ -44,7 +43,6 @@ def test_the_example_of_files_runs(airflow, zerobus, tmp_path):
 
 
 @pytest.mark.usefixtures("empty_table")
-@pytest.mark.xfail(reason="the core does not read cursors yet", strict=False)
 def test_the_example_of_a_query_runs(airflow, zerobus, tmp_path):
     connection = sqlite3.connect(tmp_path / "plant.db")
     with connection:
