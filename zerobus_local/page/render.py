@@ -19,7 +19,7 @@ __all__ = ["live", "page"]
 
 _SHOWN_STREAMS = 50
 _SHOWN_ERRORS = 10
-_SHOWN_LOG = 20
+_SHOWN_LOG = 8
 _LONGEST_CELL = 60
 _STATUSES = (
     "UNAVAILABLE",
@@ -96,13 +96,9 @@ def _stream_row(stream: StreamStatistics, rates: dict[str, float]) -> str:
     latency = "" if stream.ack_latency is None else f"{stream.ack_latency * 1000:,.0f} ms"
     rate = f"{rates[stream.stream_id]:,.0f}" if stream.stream_id in rates else ""
     texts = [escape(stream.table), f"{stream.number}", escape(stream.record_format)]
-    numbers = [f"{stream.rows_received:,}", rate, f"{stream.rows_unacknowledged:,}", latency]
-    return (
-        "<tr>"
-        + "".join(f"<td>{text}</td>" for text in [*texts, state])
-        + "".join(f'<td class="number">{number}</td>' for number in numbers)
-        + f"<td>{_cell(stream.client)}</td></tr>"
-    )
+    figures = [f"{stream.rows_received:,}", rate, f"{stream.rows_unacknowledged:,}", latency]
+    cells = [*texts, state, *figures, _cell(stream.client)]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _tables(service: Service) -> str:

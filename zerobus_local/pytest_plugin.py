@@ -1,0 +1,56 @@
+"""Fixtures for tests of your own DAGs, assets and scripts; pytest finds them where this package is installed.
+
+``zerobus_local``          a server for one test, on an empty data folder
+``zerobus_local_session``  a server for the whole run, for tests that bring table names of their own
+``zerobus_local_env``      ``zerobus_local``, with the environment variables that ``Workspace.from_env`` reads set to it
+
+Each is a LocalZerobus.  Nothing is loaded before the first of them is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .server import LocalZerobus
+
+__all__ = ["zerobus_local", "zerobus_local_env", "zerobus_local_session"]
+
+# A test waits for each commit, so that there is nobody to wait for.
+_COMMIT_DELAY = 0.005
+
+
+@pytest.fixture
+def zerobus_local(tmp_path: Path) -> Iterator[LocalZerobus]:
+    """A local Zerobus service for one test, on an empty data folder."""
+    from . import LocalZerobus
+
+    with LocalZerobus.start(tmp_path / "zerobus-data", commit_delay=_COMMIT_DELAY) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def zerobus_local_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZerobus]:
+    """A local Zerobus service for the whole run; each test makes tables of its own."""
+    from . import LocalZerobus
+
+    with LocalZerobus.start(tmp_path_factory.mktemp("zerobus-data"), commit_delay=_COMMIT_DELAY) as server:
+        yield server
+
+
+@pytest.fixture
+def zerobus_local_env(zerobus_local: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> LocalZerobus:
+    """``zerobus_local``, found through the environment by everything that calls ``Workspace.from_env``."""
+    described = zerobus_local.describe()
+    for variable, key in {
+        "ZEROBUS_SERVER_ENDPOINT": "endpoint",
+        "DATABRICKS_HOST": "workspace_url",
+        "DATABRICKS_CLIENT_ID": "client_id",
+        "DATABRICKS_CLIENT_SECRET": "client_secret",
+    }.items():
+        monkeypatch.setenv(variable, described[key])
+    return zerobus_local
