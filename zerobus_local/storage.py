@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from .storage_writer import Append, Budget, TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pyarrow as pa
 
     from .catalog import Catalog
     from .model import Table
@@ -39,6 +39,7 @@ class Storage:
         self._lock = threading.Lock()
         self._writers: dict[str, TableWriter] = {}
         self._closed = False
+        threading.Thread(target=_warm_up, name="zerobus-local-warm-up", daemon=True).start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
         """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
@@ -88,3 +89,8 @@ class Storage:
                 self._writers[table.table_id] = writer
                 writer.start()
             return writer
+
+
+def _warm_up() -> None:
+    """Before it first makes an array of Python objects, pyarrow imports pandas if it is there, which takes seconds."""
+    pa.array([0])

@@ -10,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import sqlglot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +77,8 @@ def check_condition(condition: str) -> None:
 
 
 def _translated(condition: str) -> str:
+    import sqlglot  # slow to import, and most servers never see a condition
+
     try:
         return sqlglot.parse_one(condition, read="databricks").sql(dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:

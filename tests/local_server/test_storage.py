@@ -128,6 +128,7 @@ class Sender(threading.Thread):
         )
         self._next = first
         self.acknowledged: set[int] = set()
+        self.began = threading.Event()
 
     def run(self) -> None:
         try:
@@ -137,10 +138,12 @@ class Sender(threading.Thread):
                 self._stream.wait_for_offset(offset)
                 self.acknowledged |= set(numbers)
                 self._next += 10
+                self.began.set()
         except ZerobusException:
             pass
 
 
+@pytest.mark.slow
 def test_no_acknowledged_row_is_missing_after_kill_9_at_random_moments(tmp_path):
     chance = random.Random(20)
     acknowledged: set[int] = set()
@@ -150,7 +153,9 @@ def test_no_acknowledged_row_is_missing_after_kill_9_at_random_moments(tmp_path)
             senders = [Sender(server, (round_number * 4 + k) * 1_000_000) for k in range(4)]
             for sender in senders:
                 sender.start()
-            time.sleep(chance.uniform(0.2, 0.8))  # the moment is what is random here
+            for sender in senders:
+                assert sender.began.wait(60)
+            time.sleep(chance.uniform(0, 0.5))  # the moment is what is random here
             server.kill()
             for sender in senders:
                 sender.join(30)
