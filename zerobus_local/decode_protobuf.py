@@ -78,7 +78,22 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
         raise schema_mismatch(table, f"message {message.name!r} of descriptor_proto has no fields")
     if len(message.field) > MAX_COLUMNS:
         raise schema_mismatch(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
+    _qualify(message, _nested(message), message.name)
     return message
+
+
+def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
+    """Write out type names that begin in the message they stand in (``Items``), from the innermost scope outwards.
+
+    The SDK's own conversion writes them so; protoc writes them in full.
+    """
+    for field in message.field:
+        if field.type == _Field.TYPE_MESSAGE and not field.type_name.startswith("."):
+            outer = scope.split(".")
+            paths = (".".join([*outer[:depth], field.type_name]) for depth in range(len(outer), -1, -1))
+            field.type_name = "." + next((path for path in paths if path in nested), field.type_name)
+    for inner in message.nested_type:
+        _qualify(inner, nested, f"{scope}.{inner.name}")
 
 
 def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -> None:

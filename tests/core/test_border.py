@@ -298,5 +298,3 @@ def test_the_cause_is_kept_and_the_error_pickles() -> None:
 def test_our_own_errors_pass_the_border_unchanged() -> None:
     error = ThrottledError("x")
     assert translate(error) is error
-
-
