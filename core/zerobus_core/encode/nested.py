@@ -219,7 +219,7 @@ def as_list(value: Any) -> Sequence[Any] | None:
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return None
     # A NumPy array, but no NumPy scalar; its elements stay NumPy's, which keeps nanoseconds visible.
-    if hasattr(value, "tolist") and getattr(value, "ndim", 1):
+    if hasattr(value, "tolist") and getattr(value, "ndim", 1) != 0:
         return list(value)
     return value if isinstance(value, Sequence) else None
 
