@@ -169,8 +169,10 @@ def head(data: Path, table: str, rows: int) -> None:
     """Print rows of a table as JSON Lines."""
     from deltalake import DeltaTable
 
+    from .rows import plain_rows
+
     found = DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset().head(rows)
-    for row in found.to_pylist():
+    for row in plain_rows(found):
         click.echo(json.dumps(row, default=str, ensure_ascii=False))
 
 
@@ -236,10 +238,12 @@ def _run_sql(data: Path, script: str) -> None:
         lines, columns = answer["messages"], answer["manifest"].get("schema", {}).get("columns", [])
         rows = [dict(zip((c["name"] for c in columns), row, strict=True)) for row in answer["result"]["data_array"]]
     else:
+        from .rows import plain_rows
+
         with _own_folder(data) as catalog:
             results = catalog.execute(script)
         lines = [line for result in results for line in (result.message, *result.notes)]
-        rows = results[-1].rows.to_pylist() if results[-1].rows is not None else []
+        rows = plain_rows(results[-1].rows) if results[-1].rows is not None else []
     for row in rows:
         click.echo(json.dumps(row, default=str, ensure_ascii=False))
     for line in lines:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from .errors import InvalidRequest, LocalZerobusError, PermissionDenied
+from .rows import plain_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ def _shown(result: Result) -> dict[str, Any]:
         {"name": field.name, "position": position, "type_text": str(field.type)}
         for position, field in enumerate(rows.schema)
     ]
-    values = [[_text(value) for value in row.values()] for row in rows.to_pylist()]
+    values = [[_text(value) for value in row.values()] for row in plain_rows(rows)]
     return {
         "manifest": {
             "format": "JSON_ARRAY",

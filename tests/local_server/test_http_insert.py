@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from zerobus_core import ClientCredentials
+from zerobus_local.rows import plain_rows
 
 if TYPE_CHECKING:
     from zerobus_local import LocalZerobus
@@ -146,3 +147,13 @@ def test_half_open_and_nonsense_connections_leave_the_server_standing(server: Lo
         with socket.create_connection((str(address.hostname), int(address.port or 0))) as connection:
             connection.sendall(text)
     assert httpx.get(f"{server.workspace_url}/.well-known/databricks-config").status_code == 200
+
+
+def test_a_time_beyond_the_year_9999_is_stored_and_shown(server: LocalZerobus, table: str) -> None:
+    assert insert(server, table, [{"id": 1, "at": 2**62}, {"id": 2, "at": 0}]).status_code == 200
+    page = httpx.get(server.workspace_url)
+    assert page.status_code == 200
+    assert "timestamp[us, tz=UTC] out of Python" in page.text
+    assert "1970-01-01 00:00:00+00:00" in page.text
+    [result] = server.sql(f"SELECT * FROM {table}")
+    assert len(plain_rows(result.rows)) == 2

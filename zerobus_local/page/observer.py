@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from ..rows import plain_rows
+
 if TYPE_CHECKING:
     from ..model import Table
     from ..stream_statistics import StreamStatistics
@@ -99,5 +101,4 @@ def _last_rows(table: Table, files: pa.Table) -> list[dict[str, Any]]:
     with pq.ParquetFile(table.path / unquote(newest["path"])) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()
-    last: list[dict[str, Any]] = rows.slice(max(0, rows.num_rows - _LAST_ROWS)).to_pylist()
-    return last[::-1]
+    return plain_rows(rows.slice(max(0, rows.num_rows - _LAST_ROWS)))[::-1]
