@@ -280,8 +280,6 @@ class Stream:
                 if self._inbox.ended and self._acks.is_drained and self._end is None:
                     return False
                 now = time.monotonic()
-                if self._inbox.filled and self._is_reading(now):
-                    return True
                 alarm = self._next_alarm(now)
                 if alarm is not None and alarm <= now:
                     return True
@@ -291,6 +289,8 @@ class Stream:
         alarms = [self._acks.next_due]
         if self._end is None:
             alarms += [self._ends_at, self._signal_at]
-            if self._read_at > now:
+            if self._is_reading(now):
+                alarms.append(self._inbox.take_at)
+            elif self._read_at > now:
                 alarms.append(self._read_at)
         return min((alarm for alarm in alarms if alarm is not None), default=None)

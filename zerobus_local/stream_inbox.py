@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from .stream_faults import StreamFaults
 
 __all__ = ["Inbox"]
+
+# Small messages are taken together, for one decoding of a hundred costs little more than one of one.
+_LINGER: Final = 0.005
+_EAGER_BYTES: Final = 64 * 1024
 
 
 class Inbox(threading.Thread):
@@ -34,6 +39,7 @@ class Inbox(threading.Thread):
         # guarded by changed
         self._messages: deque[bytes] = deque()
         self._bytes = 0
+        self._first_at = 0.0
         self._ended = False
         self._stopped = False
         #: why the connection has to be cut, or None; set by a fault
@@ -72,9 +78,13 @@ class Inbox(threading.Thread):
                 self.changed.wait()
             if self._stopped:
                 return False
+            if not self._messages:
+                self._first_at = time.monotonic()
             self._messages.append(message)
             self._bytes += len(message)
-            self.changed.notify_all()
+            # Each notification costs a switch of threads, and whoever waits lingers anyway.
+            if len(self._messages) == 1 or self._bytes >= _EAGER_BYTES:
+                self.changed.notify_all()
             return True
 
     @property
@@ -86,6 +96,14 @@ class Inbox(threading.Thread):
     def filled(self) -> bool:
         """Whether there is a message.  To be asked under ``changed``."""
         return bool(self._messages)
+
+    @property
+    def take_at(self) -> float | None:
+        """When what is there is worth taking: at once if it is much, soon if it is little.  Under ``changed``."""
+        if not self._messages:
+            return None
+        is_much = self._bytes >= _EAGER_BYTES or self._ended
+        return self._first_at if is_much else self._first_at + _LINGER
 
     def take(self, max_bytes: int) -> list[bytes]:
         """Take messages that came, at least one if there is one, and no more than ``max_bytes`` beyond it."""

@@ -58,16 +58,16 @@ def test_opens_and_acknowledgements_can_be_slow(make_door):
 
 def test_a_stream_is_told_to_close_before_its_life_is_over_and_ended_when_it_is(make_door):
     """Facts 1.2, 2.1, 2.4: about 15 minutes of life, CloseStreamSignal, then UNAVAILABLE with 6002."""
-    door = make_door(limits=Limits(max_stream_life=0.6, close_signal_lead=0.4))
+    door = make_door(limits=Limits(max_stream_life=3, close_signal_lead=2.5))
     table = door.create("id BIGINT")
     begin = time.monotonic()
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
     assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
     signal = stream.receive().close_stream_signal
-    assert 0.1 <= signal.duration.ToNanoseconds() / 1e9 <= 0.4
+    assert 0 < signal.duration.ToNanoseconds() / 1e9 <= 2.5
     error = stream.refusal()
-    assert 0.6 <= time.monotonic() - begin < 5
+    assert time.monotonic() - begin >= 3
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "Stream timeout reached" in error.details()
     assert "Error Code: 6002" in error.details()
