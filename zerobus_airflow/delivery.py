@@ -78,11 +78,15 @@ class ZerobusDeliveryOperator(BaseOperator):
         self.durable = durable
         self.resume = _one_of("resume", resume, "retry", "always", "never")
         self.table_page = ""
-        self._stop = threading.Event()
+        self._is_killed = False
+        # Made when it is needed: Airflow copies the tasks of a Dag deeply, and locks cannot be copied.
+        self._stop: threading.Event | None = None
 
     def on_kill(self) -> None:
         """Ask the delivery to stop; ``execute`` then raises, with what is acknowledged in the checkpoint."""
-        self._stop.set()
+        self._is_killed = True
+        if self._stop is not None:
+            self._stop.set()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
@@ -107,6 +111,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         return None
 
     def _ingest(self, context: Context, records: Any) -> Receipt:
+        self._stop = threading.Event()
+        if self._is_killed:
+            self._stop.set()
         hook = ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
         workspace_url = hook.get_workspace().workspace_url
         self.table_page = table_page_url(workspace_url, self.table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,6 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     """
 
     template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "records", "source")
-    # No copy of a Dag copies rows.
-    shallow_copy_attrs: Sequence[str] = ("records", "records_callable")
 
     def __init__(
         self,
@@ -53,8 +51,11 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             raise ConfigurationError(
                 f"task {self.task_id!r}: give exactly one of {', '.join(given)}, not {' and '.join(names) or 'none'}"
             )
-        if callable(records) and not isinstance(records, XComArg):
-            raise ConfigurationError(f"task {self.task_id!r}: give a function as records_callable, not as records")
+        if callable(records) or isinstance(records, Iterator):
+            raise ConfigurationError(
+                f"task {self.task_id!r}: records is a {type(records).__name__}, which a Dag cannot hold; give the "
+                "function that makes the rows as records_callable, so that it is called on the worker"
+            )
         self._is_output_of_a_task = isinstance(records, XComArg)
         self.records = _protected(records)
         self.source = source

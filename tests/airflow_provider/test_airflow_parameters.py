@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from airflow.sdk import DAG, XComArg, task
 
@@ -29,9 +31,10 @@ def test_records_come_from_exactly_one_place(given):
         push(**given)
 
 
-def test_a_function_as_records_is_sent_to_its_own_parameter():
+@pytest.mark.parametrize("given", [lambda: ROWS, iter(ROWS), (row for row in ROWS)], ids=type)
+def test_what_a_dag_cannot_hold_is_sent_to_its_own_parameter(given):
     with pytest.raises(ConfigurationError, match="records_callable"):
-        push(records=lambda: ROWS)
+        push(records=given)
 
 
 def test_an_unknown_option_is_refused_while_the_dag_is_parsed():
@@ -86,6 +89,12 @@ def test_no_hook_is_made_and_no_connection_read_while_a_dag_is_parsed():
     # The connections do not exist, and the database driver is not installed.
     push(records=ROWS, zerobus_conn_id="nowhere")
     SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1", sql_conn_id="nowhere")
+
+
+def test_airflow_may_copy_a_dag_deeply(dag):
+    operator = push(records=ROWS)
+    operator.on_kill()
+    assert copy.deepcopy(dag).get_task("push").records.value.rows == ROWS
 
 
 def test_the_decorator_refuses_async_functions():
