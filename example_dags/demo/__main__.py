@@ -1,0 +1,156 @@
+"""``make demo``: real flights become durable rows, from Airflow and from Dagster, and no task is green too early.
+
+Everything runs on this machine, bound to 127.0.0.1, in the folder .demo, which the next run deletes.  The exit code
+is 0 only if every check held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from example_dags.demo import source
+from example_dags.demo.console import Story
+from example_dags.demo.delta import read, row_count, without_repeats
+from example_dags.demo.hosts import Airflow, dagster_weather
+from example_dags.demo.stage import DagRun, Stage, compare, last_error, show_receipt
+from zerobus_local import LocalZerobusProcess
+
+_MARKER = "made-by-the-demo"
+
+
+def main() -> int:
+    """Tell the whole story; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m example_dags.demo", description=__doc__)
+    parser.add_argument("--rows", type=int, default=source.FLIGHT_ROWS, help="flights to push (default: all)")
+    parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder to work in; it is deleted first")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    story = Story()
+    try:
+        _play(story, _fresh(arguments.home), arguments.rows)
+    except KeyboardInterrupt:
+        story.tell("interrupted; everything that was started is stopped")
+        return 128 + signal.SIGINT
+    return _verdict(story, arguments.home)
+
+
+def _fresh(home: Path) -> Path:
+    home = home.resolve()
+    if home.exists() and not (home / _MARKER).exists():
+        raise SystemExit(f"{home} was not made by the demo, which would delete it; give another folder with --home")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    (home / _MARKER).touch()
+    return home
+
+
+def _verdict(story: Story, home: Path) -> int:
+    story.tell("")
+    for failure in story.failures:
+        story.tell(f"FAILED {failure}")
+    checks = story.passed + len(story.failures)
+    story.tell(f"{story.passed} of {checks} checks held, in {story.seconds:.0f} s; {home} holds tables and logs")
+    return 1 if story.failures else 0
+
+
+def _play(story: Story, home: Path, rows: int) -> None:
+    with ExitStack() as closing:
+        story.section("The service on this machine: gRPC, OAuth and Unity Catalog in front of Delta tables")
+        with story.progress("started"):
+            server = closing.enter_context(LocalZerobusProcess.start(home / "zerobus", commit_delay=0.2))
+        story.tell(f"Zerobus endpoint {server.endpoint}, workspace {server.workspace_url}")
+        airflow = Airflow(home / "airflow", server.workspace)
+        migration = closing.enter_context(airflow.migrate())
+        _dagster_pushes_the_weather(story, home, server)
+        story.section("Airflow, with a metadata database of its own")
+        with story.progress("airflow db migrate") as show:
+            migration.wait(lambda: show(0))
+        runs = closing.enter_context(airflow.runs())
+        flights = source.flights(rows)
+        stage = Stage(story=story, home=home, server=server, airflow=airflow, runs=runs, flights=flights)
+        _airflow_pushes_the_flights(stage)
+        _the_server_dies_for_good(stage)
+        _the_server_dies_and_comes_back(stage)
+
+
+def _dagster_pushes_the_weather(story: Story, home: Path, server: LocalZerobusProcess) -> None:
+    expected = source.weather()
+    story.section(f"Dagster: the asset 'weather', {expected.num_rows:,} rows")
+    path = server.create_table(source.weather_sql("main.default.weather")).path
+    recorded = home / "weather.json"
+    with (
+        story.progress("dagster materialized the asset", expected.num_rows) as show,
+        dagster_weather(home / "dagster", server.workspace, recorded) as child,
+    ):
+        child.wait(lambda: show(row_count(path)))
+    metadata = {name.rpartition("/")[2]: value for name, value in json.loads(recorded.read_text()).items()}
+    show_receipt(story, metadata)
+    story.equal("rows_acked in the metadata of the materialization", expected.num_rows, metadata["rows_acked"])
+    compare(story, expected, read(path))
+
+
+def _airflow_pushes_the_flights(stage: Stage) -> None:
+    story = stage.story
+    story.section(f"Airflow: the Dag 'demo_flights', {stage.rows:,} rows")
+    path = stage.server.create_table(source.flights_sql("main.default.flights")).path
+    run = DagRun(stage, "main.default.flights", path)
+    run.watch("the Dag ran", run.is_over)
+    receipt = run.receipt or {}
+    show_receipt(story, receipt)
+    story.equal("state of the Dag run", "success", stage.airflow.run_state())
+    story.holds(
+        f"rows_read == rows_acked == {stage.rows}",
+        receipt.get("rows_read") == receipt.get("rows_acked") == stage.rows,
+        stage.rows,
+        (receipt.get("rows_read"), receipt.get("rows_acked")),
+    )
+    compare(story, stage.flights, read(path))
+
+
+def _the_server_dies_for_good(stage: Stage) -> None:
+    story = stage.story
+    story.section("The gate: the same Dag, the server is killed in the middle and stays away")
+    path = stage.server.create_table(source.flights_sql("main.default.flights_lost")).path
+    run = DagRun(stage, "main.default.flights_lost", path)
+    landed = run.kill_the_server_in_the_middle()
+    run.watch("the task used up its tries", run.is_over)
+    story.equal("tries of the task", ["failed", "failed"], stage.airflow.tries())
+    story.equal("state of the Dag run", "failed", stage.airflow.run_state())
+    story.equal("receipt for the task after it, which did not run", None, run.receipt)
+    story.tell(f"the push said: {last_error(stage.runs.log)}")
+    with story.progress("the server is back, on the same ports and folder"):
+        stage.server.restart()
+    story.equal("rows in the Delta table after the restart", landed, row_count(path))
+
+
+def _the_server_dies_and_comes_back(stage: Stage) -> None:
+    story = stage.story
+    story.section("The retry: killed in the middle again, and back before the second try")
+    path = stage.server.create_table(source.flights_sql("main.default.flights_retried")).path
+    run = DagRun(stage, "main.default.flights_retried", path)
+    landed = run.kill_the_server_in_the_middle()
+    run.watch("the first try failed", lambda: "up_for_retry" in stage.airflow.tries())
+    story.equal("the task then", ["failed", "up_for_retry"], stage.airflow.tries())
+    with story.progress("the server is back, on the same ports and folder"):
+        stage.server.restart()
+    run.watch("the second try ran", run.is_over)
+    receipt = run.receipt or {}
+    show_receipt(story, receipt)
+    story.equal("tries of the task", ["failed", "success"], stage.airflow.tries())
+    story.equal("state of the Dag run", "success", stage.airflow.run_state())
+    skipped = receipt.get("rows_skipped", 0)
+    story.holds("rows skipped: durable from the first try", 0 < skipped <= landed, f"1 to {landed:,}", skipped)
+    story.equal("rows sent and acknowledged: all the others", stage.rows - skipped, receipt.get("rows_acked"))
+    delivered = read(path)
+    story.equal("rows there twice: landed, but the ACK was lost", landed - skipped, delivered.num_rows - stage.rows)
+    compare(story, stage.flights, without_repeats(delivered))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What the acts of the demo share: the server, Airflow, the flights; and what is done with them more than once."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from example_dags.demo.console import Story
+from example_dags.demo.delta import checksum, checksums, row_count
+from example_dags.demo.hosts import Airflow, Child
+from zerobus_local import LocalZerobusProcess
+
+__all__ = ["DagRun", "Stage", "compare", "last_error", "show_receipt"]
+
+_RUN_TIMEOUT = 300.0
+_SHOWN = (
+    "table",
+    "rows_read",
+    "rows_acked",
+    "rows_skipped",
+    "rows_resent",
+    "bytes_sent",
+    "batches",
+    "record_format",
+    "duration_s",
+    "resumed_from",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The scene of all acts with Airflow."""
+
+    story: Story
+    home: Path
+    server: LocalZerobusProcess
+    airflow: Airflow
+    runs: Child
+    flights: pa.Table
+
+    @property
+    def rows(self) -> int:
+        """How many flights there are to push."""
+        return int(self.flights.num_rows)
+
+
+class DagRun:
+    """One run of the Dag, started in the child process."""
+
+    def __init__(self, stage: Stage, table: str, path: Path) -> None:
+        self._stage = stage
+        self._path = path
+        self._runs_before = stage.airflow.run_count()
+        self._receipt = stage.home / f"{table}.json"
+        stage.runs.send({"table": table, "rows": stage.rows, "receipt": str(self._receipt)})
+
+    @property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the task after the push was given; None if it did not run."""
+        return json.loads(self._receipt.read_text()) if self._receipt.exists() else None
+
+    def is_over(self) -> bool:
+        """Whether the Dag run has ended, well or not."""
+        airflow = self._stage.airflow
+        return airflow.run_count() > self._runs_before and airflow.run_state() in {"success", "failed"}
+
+    def watch(self, what: str, until: Callable[[], bool], *, interval: float = 0.25) -> None:
+        """Show the rows in the Delta table until ``until`` says so or the run is over."""
+        ends = time.monotonic() + _RUN_TIMEOUT
+        with self._stage.story.progress(what, self._stage.rows) as show:
+            while not (until() or self.is_over()):
+                self._stage.runs.check()
+                if time.monotonic() > ends:
+                    raise TimeoutError(f"the Dag run took more than {_RUN_TIMEOUT:g} s; see {self._stage.runs.log}")
+                show(row_count(self._path))
+                time.sleep(interval)
+            show(row_count(self._path))
+
+    def kill_the_server_in_the_middle(self) -> int:
+        """``kill -9`` once a fifth of the rows is durable; the rows that the Delta table holds then."""
+        stage = self._stage
+        self.watch("a fifth of the rows is durable", lambda: row_count(self._path) * 5 >= stage.rows, interval=0.03)
+        pid = stage.server.pid
+        stage.server.kill()
+        rows = row_count(self._path)
+        stage.story.holds(
+            f"kill -9 {pid}; rows in the Delta table then", 0 < rows < stage.rows, f"some of {stage.rows:,}", rows
+        )
+        return rows
+
+
+def show_receipt(story: Story, receipt: Mapping[str, Any]) -> None:
+    """The most telling lines of a receipt."""
+    story.tell("receipt:")
+    story.mapping({name: receipt[name] for name in _SHOWN if receipt.get(name) is not None})
+
+
+def compare(story: Story, expected: pa.Table, seen: pa.Table) -> None:
+    """Check rows, columns and the whole of two tables; the source is cast to the types of the Delta table."""
+    expected = expected.cast(seen.schema)
+    story.equal("rows in the Delta table", expected.num_rows, seen.num_rows)
+    theirs, ours = checksums(expected), checksums(seen)
+    columns = [
+        [name, str(seen.schema.field(name).type), str(seen[name].null_count), theirs[name], ours[name]]
+        for name in seen.column_names
+    ]
+    story.table(["column", "type", "nulls", "source", "Delta table"], columns)
+    story.equal("checksums of all columns", len(theirs), sum(theirs[name] == ours[name] for name in theirs))
+    story.equal("checksum of all rows", checksum(expected), checksum(seen))
+
+
+def last_error(log: Path) -> str:
+    """What the push said last of what went wrong."""
+    said = re.findall(r"^\w+(?:\.\w+)*Error: (.*)$", log.read_text(errors="replace"), re.MULTILINE)
+    return said[-1] if said else "nothing"
