@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .decode_columns import RefusedRecordError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,8 +42,8 @@ class Conditions:
         """Free the engine; may be called twice."""
         self._engine.close()
 
-    def first_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> tuple[int, Check] | None:
-        """The first row for which a constraint is not true, and the constraint.
+    def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
+        """RefusedRecordError for the first row for which a constraint is not true.
 
         A constraint that the engine cannot carry out is left to the Delta writer, which enforces it too.
         """
@@ -52,8 +54,7 @@ class Conditions:
                 _log.warning("constraint %s is checked at the commit only: %s", check.name, error)
                 continue
             if row is not None:
-                return row, check
-        return None
+                raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
 
     def first_where(self, batch: pa.RecordBatch, condition: str) -> int | None:
         """The index of the first row for which the condition holds; ConditionError if it cannot be carried out."""

@@ -30,6 +30,7 @@ def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout
     try:
         batch = JsonDecoder(TableShape.of(table)).decode_objects(rows)
         _refuse_broken(table, batch)
+        _check_constraints(table, batch)
     except RefusedRecordError as error:
         raise InvalidRequest(
             f"Invalid record for table {table.full_name}: {error}. None of the rows are stored"
@@ -48,3 +49,13 @@ def _refuse_broken(table: Table, batch: pa.RecordBatch) -> None:
     if broken:
         row, check = broken
         raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
+
+
+def _check_constraints(table: Table, batch: pa.RecordBatch) -> None:
+    if not table.checks:
+        return
+    conditions = Conditions()
+    try:
+        conditions.refuse_broken(batch, table.checks)
+    finally:
+        conditions.close()

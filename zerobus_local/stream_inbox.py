@@ -7,13 +7,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from .wire_status import CutError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .stream_faults import StreamFaults
 
 __all__ = ["Inbox"]

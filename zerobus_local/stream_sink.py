@@ -32,10 +32,7 @@ class StreamSink:
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
         """Refuse what only the values can tell: RefusedRecordError for the first row that breaks a condition."""
         if self._table.checks:
-            broken = self._engine().first_broken(batch, self._table.checks)
-            if broken:
-                row, check = broken
-                raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
+            self._engine().refuse_broken(batch, self._table.checks)
         rule = self._faults.find("refuse_records", offset)
         if rule:
             found = self._engine().first_where(batch, rule.predicate)

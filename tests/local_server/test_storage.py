@@ -54,6 +54,13 @@ def test_a_rest_insert_with_a_bad_row_stores_nothing(catalog, storage):
     assert stored(table) == []
 
 
+def test_a_rest_insert_with_a_row_that_breaks_a_constraint_stores_nothing(catalog, storage):
+    table = table_of(catalog, "id BIGINT, CONSTRAINT small CHECK (id < 10)")
+    with pytest.raises(InvalidRequest, match="record 1: breaks the constraint small"):
+        insert_json_rows(storage, table, [{"id": 1}, {"id": 10}])
+    assert stored(table) == []
+
+
 def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(catalog, storage):
     # The writer sees what no check before it has seen: here, a constraint made while the rows were under way.
     table = table_of(catalog, "id BIGINT")
