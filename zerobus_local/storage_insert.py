@@ -29,26 +29,12 @@ def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout
         raise InvalidRequest(f"{len(rows)} rows; a request holds at most {MAX_RECORDS}")
     try:
         batch = JsonDecoder(TableShape.of(table)).decode_objects(rows)
-        _refuse_broken(table, batch)
         _check_constraints(table, batch)
     except RefusedRecordError as error:
         raise InvalidRequest(
             f"Invalid record for table {table.full_name}: {error}. None of the rows are stored"
         ) from error
     return storage.append_and_wait(table, batch, timeout=timeout)
-
-
-def _refuse_broken(table: Table, batch: pa.RecordBatch) -> None:
-    if not table.checks:
-        return
-    conditions = Conditions()
-    try:
-        broken = conditions.first_broken(batch, table.checks)
-    finally:
-        conditions.close()
-    if broken:
-        row, check = broken
-        raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
 
 
 def _check_constraints(table: Table, batch: pa.RecordBatch) -> None:
