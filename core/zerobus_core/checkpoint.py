@@ -51,6 +51,8 @@ def bounded(ranges: RowRanges, limit: int = MAX_RANGES) -> RowRanges:
 class Checkpoint:
     """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all tries so far.
 
+    Rows below ``reached`` may have been given to the service: those that are not durable may be sent twice.
+
     ``source_fingerprint`` is None where the source has none; such a checkpoint informs, but nothing resumes from it.
     ``written_at`` is ISO 8601 in UTC.
     """
@@ -60,6 +62,7 @@ class Checkpoint:
     source_fingerprint: str | None
     epoch: str | None
     durable: RowRanges
+    reached: int = 0
     counts: Counts = field(default_factory=Counts)
     written_at: str
     version: int = VERSION
@@ -75,6 +78,7 @@ class Checkpoint:
                 "source_fingerprint": self.source_fingerprint,
                 "epoch": self.epoch,
                 "durable": [list(span) for span in bounded(self.durable)],
+                "reached": self.reached,
                 "counts": asdict(self.counts),
                 "written_at": self.written_at,
             }
@@ -90,6 +94,7 @@ class Checkpoint:
             source_fingerprint=_text_or_none(plain, "source_fingerprint"),
             epoch=_text_or_none(plain, "epoch"),
             durable=_ranges(plain["durable"]),
+            reached=_reached(plain["reached"]),
             counts=_counts(plain["counts"]),
             written_at=_moment(_text(plain, "written_at")),
         )
@@ -152,6 +157,13 @@ def _moment(text: str) -> str:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _reached(plain: object) -> int:
+    if not _is_count(plain):
+        raise InvalidCheckpointError(f"reached is {plain!r}, not a row number")
+    assert isinstance(plain, int)
+    return plain
 
 
 def _counts(plain: object) -> Counts:

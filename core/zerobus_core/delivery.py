@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .errors import Counts, RecordError, RejectedRecordError, TransportError, ZerobusIngestError
+from .bad_rows import BadRows
+from .errors import Counts, RecordError, TransportError, ZerobusIngestError
 from .keeper import CheckpointKeeper
 from .open_rate import OpenRate
 from .pool import FAILURE_GRACE, PoolHooks, StreamPool
@@ -79,9 +80,10 @@ class Delivery:
         self._target = target
         self._watch = watch or Watch()
         self._keeper = keeper or CheckpointKeeper(None, target.schema, source_fingerprint=None)
+        self._bad = BadRows(target.schema, target.encoder, options, source_fingerprint=self._keeper.source_fingerprint)
         self._total_rows = total_rows
+        self._rows_repeated = 0
         self._started_at = datetime.now(UTC)
-        self._refused: list[tuple[Batch, ZerobusIngestError]] = []
         self._progress_at = self._saved_at = self._watch.started
         table = target.schema.table
         self._pool = StreamPool(
@@ -91,7 +93,7 @@ class Delivery:
                 stop=self._watch.stop,
                 deadline=float("inf") if options.timeout is None else self._watch.started + options.timeout,
                 tick=self._tick,
-                on_refused=self._on_refused,
+                on_refused=self._bad.add_refused,
             ),
             open_rate=_open_rate(target.workspace.endpoint, table),
         )
@@ -106,10 +108,11 @@ class Delivery:
         """Where the rows stand."""
         ledger = self._pool.ledger
         return Counts(
-            rows_read=ledger.rows_added + self.skip.rows,
+            rows_read=ledger.rows_added + self.skip.rows + self._bad.unfit,
             rows_acked=ledger.rows_acked,
             rows_skipped=self.skip.rows,
-            rows_resent=ledger.rows_resent,
+            rows_dead_lettered=self._bad.dead_lettered,
+            rows_resent=ledger.rows_resent + self._rows_repeated,
         )
 
     @contextmanager
@@ -119,25 +122,31 @@ class Delivery:
             yield
         except ZerobusIngestError as error:
             self._pool.abandon(grace=FAILURE_GRACE)
-            self._save_checkpoint()
+            self._keep_what_is_known()
             raise error.with_facts(table=self._target.schema.table, counts=self.counts) from error.__cause__
         except BaseException:
             # A signal's exception, or one of the user's source: take what is here and get out of the way.
             self._pool.abandon()
-            self._save_checkpoint()
+            self._keep_what_is_known()
             raise
 
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        on_bad_row = self._bad.add_unfit if self._bad.are_allowed else None
         try:
-            for batch in self._target.encoder.encode(chunk):
-                self._pool.send(batch)
+            for batch in self._target.encoder.encode(chunk, on_bad_row=on_bad_row):
+                self._send(batch)
         except RecordError:
             # What was read before the bad row is good; its account is settled before the delivery fails.
             self._pool.flush()
             raise
-        if self._refused:
-            self._fail_refused()
+        self._check_bad_rows()
+
+    def _send(self, batch: Batch) -> None:
+        if batch.stop_row > self._keeper.reserved:
+            self._keeper.reserve(batch.stop_row, self._pool.ledger.durable, self.counts)
+        self._rows_repeated += max(0, min(batch.stop_row, self._keeper.repeat_until) - batch.first_row)
+        self._pool.send(batch)
 
     def poll(self) -> None:
         """Look at stop requests, deadlines and streams without sending anything."""
@@ -146,29 +155,24 @@ class Delivery:
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged, or raise."""
         self._pool.flush()
-        if self._refused:
-            self._fail_refused()
+        self._check_bad_rows()
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and account for all rows."""
         self.flush()
+        self._bad.check(self.counts.rows_read, is_end=True)
+        self._bad.flush()
         receipt = self._receipt()
-        self._save_checkpoint()
+        self._save_checkpoint(is_end=True)
         self._report_progress()
         self._pool.close()
         return receipt
 
-    def _fail_refused(self) -> None:
-        self._pool.flush()
-        rows = tuple(sorted(batch.first_row for batch, _ in self._refused))
-        shown = ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")  # noqa: PLR2004 - enough to start
-        _, first_error = min(self._refused, key=lambda refused: refused[0].first_row)
-        raise RejectedRecordError(
-            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}: {first_error.message}", rows=rows
-        ) from first_error
-
-    def _on_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
-        self._refused.append((batch, error))
+    def _check_bad_rows(self) -> None:
+        self._bad.check(self.counts.rows_read)
+        if self._bad.has_refused:
+            self._pool.flush()  # what was read beside the refused rows is good
+            raise self._bad.refusal()
 
     # What is told while it runs
 
@@ -208,8 +212,16 @@ class Delivery:
             elapsed_s=elapsed,
         )
 
-    def _save_checkpoint(self) -> None:
-        self._keeper.save(self._pool.ledger.durable, self.counts)
+    def _keep_what_is_known(self) -> None:
+        self._save_checkpoint(is_end=True)
+        try:
+            self._bad.flush()
+        except ZerobusIngestError as error:
+            _log.warning("Dead letters were not written, the next try finds the same rows: %s", error)
+
+    def _save_checkpoint(self, *, is_end: bool = False) -> None:
+        ledger = self._pool.ledger
+        self._keeper.save(ledger.durable, self.counts, reached=ledger.reached_row if is_end else None)
 
     def _receipt(self) -> Receipt:
         ledger, statistics, counts = self._pool.ledger, self._pool.statistics, self.counts

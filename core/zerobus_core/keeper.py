@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["CheckpointKeeper"]
 
 _log = logging.getLogger("zerobus_core")
+
+# How many rows a checkpoint admits ahead at first, and how long that should last.
+_RESERVE_ROWS = 1_000
+_RESERVE_SECONDS = 1.0
+_EVERYTHING = 2**62
 
 
 class CheckpointKeeper:
@@ -32,6 +38,12 @@ class CheckpointKeeper:
         self.skip = resumption.skip
         """The rows that are durable from an earlier try."""
         self.resumed_from = resumption.checkpoint.written_at if resumption.checkpoint else None
+        self.repeat_until = resumption.checkpoint.reached if resumption.checkpoint else 0
+        """Rows below this position may have reached the service in an earlier try: sent now, they are sent again."""
+        self.reserved = 0
+        """Rows below this position are known to the store as possibly sent."""
+        self._window = _RESERVE_ROWS
+        self._reserved_at = 0.0
 
     def _resume(self) -> Resumption:
         if self._store is None:
@@ -50,9 +62,25 @@ class CheckpointKeeper:
             _log.info("%s: the source has no fingerprint, so a retry will start at row 0", self._schema.table)
         return resumption
 
-    def save(self, durable: RowRanges, counts: Counts) -> None:
+    def reserve(self, stop_row: int, durable: RowRanges, counts: Counts) -> None:
+        """Keep, before it is true, that rows below ``stop_row`` may have reached the service.
+
+        Reserves ahead, twice as far whenever that did not last a second, so that this is written about as often as
+        ACKs are.
+        """
+        if self._store is None or self.source_fingerprint is None:
+            self.reserved = _EVERYTHING  # nothing will resume, so nothing has to be admitted
+            return
+        now = time.monotonic()
+        self._window = self._window * 2 if now - self._reserved_at < _RESERVE_SECONDS else self._window
+        self._reserved_at = now
+        self.reserved = stop_row + self._window
+        self.save(durable, counts)
+
+    def save(self, durable: RowRanges, counts: Counts, *, reached: int | None = None) -> None:
         """Keep that ``durable`` rows were acknowledged in this try.
 
+        ``reached`` is the row after the last one that was given to a stream, where that is known for good: at the end.
         A store that fails costs the next try some duplicates, never this one its success: it is logged.
         """
         if self._store is None:
@@ -60,12 +88,14 @@ class CheckpointKeeper:
         everything = self.skip.copy()
         for start, stop in durable:
             everything.add(start, stop)
+        reached = self.reserved if reached is None else reached
         checkpoint = Checkpoint(
             table=self._schema.table,
             schema_fingerprint=self._schema.fingerprint,
             source_fingerprint=self.source_fingerprint,
             epoch=self._store.epoch,
             durable=everything,
+            reached=0 if reached == _EVERYTHING else max(reached, self.repeat_until),
             counts=counts,
             written_at=datetime.now(UTC).isoformat(),
         )

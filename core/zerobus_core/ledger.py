@@ -66,6 +66,8 @@ class Ledger:
         self.rows_refused = 0
         self.rows_resent = 0
         self.bytes_sent = 0
+        self.reached_row = 0
+        """The row after the last one that was ever handed to a stream."""
         self.batches_acked = 0
         self._waiting: deque[Entry] = deque()
         self._open: dict[int, _OpenStream] = {}
@@ -155,6 +157,7 @@ class Ledger:
         target.nbytes += batch.nbytes
         self._rows_in_flight += batch.rows
         self._bytes_in_flight += batch.nbytes
+        self.reached_row = max(self.reached_row, batch.stop_row)
         self.bytes_sent += batch.nbytes
         target.next_offset += 1
         return target.next_offset - 1, batch

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
+from .dedup import delivery_id
 from .delivery import Delivery, Target, Watch
 from .encode import encoder_for
 from .errors import ConfigurationError
@@ -121,7 +122,10 @@ class StreamManager:
             raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
         if self._delivery is None:
             self._is_arrow = is_arrow
-            encoder = encoder_for(self._schema, self._options, is_arrow=is_arrow)
+            identity = None
+            if self._options.delivery_columns:
+                identity = delivery_id(self._table, self._options.source_version)
+            encoder = encoder_for(self._schema, self._options, is_arrow=is_arrow, delivery_id=identity)
             self._delivery = Delivery(
                 Target(workspace=self._workspace, schema=self._schema, encoder=encoder),
                 self._options,

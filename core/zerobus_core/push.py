@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .dedup import delivery_id
 from .delivery import Delivery, Target, Watch
 from .encode import encoder_for
 from .keeper import CheckpointKeeper
@@ -50,11 +51,13 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     schema = TableSchema.fetch(workspace, table, timeout=longest, stop=watch.stop)
     source = source_of(records, options)
     options = options_for(source, options)
-    encoder = encoder_for(schema, options, is_arrow=source.is_arrow)
+    fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
+    identity = delivery_id(table, fingerprint) if options.delivery_columns else None
+    encoder = encoder_for(schema, options, is_arrow=source.is_arrow, delivery_id=identity)
     delivery = Delivery(
         Target(workspace=workspace, schema=schema, encoder=encoder),
         options,
-        keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=source.fingerprint),
+        keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
         watch=watch,
         total_rows=source.total_rows,
     )
@@ -63,3 +66,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
         for chunk in source.chunks(delivery.skip):
             delivery.send(chunk)
         return delivery.finish()
+
+
+def _needs_fingerprint(options: IngestOptions, checkpoint: CheckpointStore | None) -> bool:
+    # That of Arrow data is a hash of all of it.
+    return checkpoint is not None or options.delivery_columns is not None or options.dead_letter_uri is not None

@@ -1,0 +1,99 @@
+"""What becomes of rows that no table takes: they fail the delivery, or become dead letters up to a bound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .dead_letter import DeadLetterFile
+from .errors import RecordError, RejectedRecordError
+
+if TYPE_CHECKING:
+    from .batch import BadRow, Batch, Encoder
+    from .errors import ZerobusIngestError
+    from .options import IngestOptions
+    from .schema import TableSchema
+
+__all__ = ["BadRows"]
+
+# A share means something only of many rows.
+_SHARE_FROM = 10_000
+_SHOWN = 10
+
+
+class BadRows:
+    """Bad rows of one delivery: those that do not fit the schema (unfit) and those that the service refused."""
+
+    def __init__(
+        self, schema: TableSchema, encoder: Encoder, options: IngestOptions, *, source_fingerprint: str | None
+    ) -> None:
+        self._encoder = encoder
+        self._limit = options.max_bad_records
+        self._refused: list[tuple[int, ZerobusIngestError]] = []
+        self._letters: DeadLetterFile | None = None
+        self.unfit = 0
+        """Rows that were never given to a stream."""
+        if options.dead_letter_uri is not None:
+            self._letters = DeadLetterFile(
+                options.dead_letter_uri,
+                schema=schema,
+                source_fingerprint=source_fingerprint,
+                leave_out=(options.delivery_columns or {}).values(),
+            )
+
+    @property
+    def dead_lettered(self) -> int:
+        """Rows that have a letter."""
+        return self._letters.rows if self._letters else 0
+
+    @property
+    def are_allowed(self) -> bool:
+        """Whether a bad row becomes a dead letter instead of an error."""
+        return self._letters is not None
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether the service refused rows that may not become dead letters."""
+        return bool(self._refused)
+
+    def add_unfit(self, bad: BadRow) -> None:
+        """A row that does not fit the schema."""
+        assert self._letters is not None
+        self._letters.add(bad)
+        self.unfit += 1
+
+    def add_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
+        """A batch of one row that the service refused."""
+        if self._letters is None:
+            self._refused.append((batch.first_row, error))
+        else:
+            self._letters.add_refused(batch.first_row, self._encoder.decode(batch, 0), error.message)
+
+    def check(self, rows_read: int, *, is_end: bool = False) -> None:
+        """Raise RecordError if there are more bad rows than ``max_bad_records`` of ``rows_read`` allows."""
+        if self._limit is None or not self.dead_lettered:
+            return
+        allowed: float = self._limit
+        if isinstance(self._limit, float):
+            allowed = self._limit * (rows_read if is_end else max(rows_read, _SHARE_FROM))
+        if self.dead_lettered > allowed:
+            raise RecordError(
+                f"{self.dead_lettered} bad rows, and max_bad_records={self._limit} allows {int(allowed)} "
+                f"of the {rows_read} rows read; they are in the dead-letter file"
+            )
+
+    def flush(self) -> None:
+        """Bring every letter to where it is kept; raises what the storage raises."""
+        if self._letters:
+            self._letters.flush()
+
+    def refusal(self) -> RejectedRecordError:
+        """The error that names the rows that the service refused."""
+        self._refused.sort(key=lambda refused: refused[0])
+        rows = tuple(row for row, _ in self._refused)
+        shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
+        first = self._refused[0][1]
+        error = RejectedRecordError(
+            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}: {first.message}", rows=rows
+        )
+        error.__cause__ = first
+        return error
