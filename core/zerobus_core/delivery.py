@@ -35,7 +35,6 @@ __all__ = ["Delivery", "Target", "Watch"]
 _log = logging.getLogger("zerobus_core")
 
 _PROGRESS_EVERY = 0.5
-_CHECKPOINT_EVERY = 1.0
 
 _open_rates_lock = threading.Lock()  # guards _open_rates
 _open_rates: dict[tuple[str, str], OpenRate] = {}
@@ -84,7 +83,7 @@ class Delivery:
         self._total_rows = total_rows
         self._rows_repeated = 0
         self._started_at = datetime.now(UTC)
-        self._progress_at = self._saved_at = self._watch.started
+        self._progress_at = self._watch.started
         table = target.schema.table
         self._pool = StreamPool(
             SdkSession(target.workspace, table, target.encoder, options).open,
@@ -181,8 +180,7 @@ class Delivery:
         if now - self._progress_at >= _PROGRESS_EVERY:
             self._progress_at = now
             self._report_progress()
-        if now - self._saved_at >= _CHECKPOINT_EVERY:
-            self._saved_at = now
+        if self._keeper.is_due(now):
             self._save_checkpoint()
 
     def _report_progress(self) -> None:

@@ -42,6 +42,9 @@ class CheckpointKeeper:
         """Rows below this position may have reached the service in an earlier try: sent now, they are sent again."""
         self.reserved = 0
         """Rows below this position are known to the store as possibly sent."""
+        self._interval: float = getattr(store, "save_interval", 1.0)
+        self._pause = self._interval
+        self._saved_at = time.monotonic()
         self._window = _RESERVE_ROWS
         self._reserved_at = 0.0
 
@@ -61,6 +64,10 @@ class CheckpointKeeper:
         elif self.source_fingerprint is None:
             _log.info("%s: the source has no fingerprint, so a retry will start at row 0", self._schema.table)
         return resumption
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to save again; ``now`` is a reading of ``time.monotonic``."""
+        return self._store is not None and now - self._saved_at >= self._pause
 
     def reserve(self, stop_row: int, durable: RowRanges, counts: Counts) -> None:
         """Keep, before it is true, that rows below ``stop_row`` may have reached the service.
@@ -85,6 +92,7 @@ class CheckpointKeeper:
         """
         if self._store is None:
             return
+        started = time.monotonic()
         everything = self.skip.copy()
         for start, stop in durable:
             everything.add(start, stop)
@@ -103,3 +111,6 @@ class CheckpointKeeper:
             self._store.save(checkpoint)
         except Exception as error:  # noqa: BLE001 - any store, any failure: the rows are durable all the same
             _log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
+        self._saved_at = time.monotonic()
+        # Saving may take a fifth of the time, whatever the store promised.
+        self._pause = max(self._interval, 4.0 * (self._saved_at - started))
