@@ -25,7 +25,7 @@ decide by it and by nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 __all__ = [
     "AuthenticationError",
@@ -86,7 +86,8 @@ class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
     ``table`` is the full name of the table, or None where the error came before a table was named.
-    ``counts`` tells where the rows stood when the error was raised.
+    ``counts`` tells where the rows stood when the error was raised.  Only the message may be a required argument of a
+    subclass: unpickling calls the class with it alone, and then restores the attributes.
     """
 
     retryable: ClassVar[bool] = False
@@ -106,22 +107,11 @@ class ZerobusIngestError(Exception):
             f"{self.counts.rows_skipped} durable before, {self.counts.rows_not_durable} not durable]"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exception.__reduce__ calls the class with args only, which loses keyword arguments.
-        return _rebuild, (type(self), self.message, self.__dict__.copy())
-
     def with_facts(self, *, table: str | None, counts: Counts) -> ZerobusIngestError:
         """The same error, told with the table and the counts that its raiser did not know."""
         self.table = self.table or table
         self.counts = counts
         return self
-
-
-def _rebuild(cls: type[ZerobusIngestError], message: str, state: dict[str, Any]) -> ZerobusIngestError:
-    error = cls.__new__(cls, message)
-    error.args = (message,)
-    error.__dict__.update(state)
-    return error
 
 
 class ConfigurationError(ZerobusIngestError):
