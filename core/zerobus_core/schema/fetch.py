@@ -38,7 +38,7 @@ from ..errors import (
 )
 from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 
-__all__ = ["TRANSLATION", "fetch_table_info"]
+__all__ = ["TRANSLATION", "ask", "fetch_table_info"]
 
 _MAX_CACHED = 256
 # The longest that the caller's thread waits before it looks at a stop request again.
@@ -79,13 +79,28 @@ def fetch_table_info(
         fetched_at, info = _cache.get(key, (0.0, None))
     if info is not None and now - fetched_at < max_age:
         return info
-    info = _within(timeout, table, stop, lambda: _ask(workspace, table, timeout))
+    info = ask(
+        workspace, f"/api/2.1/unity-catalog/tables/{table}", table=table, timeout=timeout, stop=stop
+    )
     with _lock:
         _cache.pop(key, None)
         if len(_cache) >= _MAX_CACHED:
             del _cache[next(iter(_cache))]
         _cache[key] = (time.monotonic(), info)
     return info
+
+
+def ask(
+    workspace: Workspace,
+    path: str,
+    *,
+    table: str | None,
+    timeout: float,
+    query: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> Mapping[str, Any]:
+    """The JSON answer of the workspace to a GET; blocks for at most ``timeout`` seconds, and raises our errors."""
+    return _within(timeout, table, stop, lambda: _get(workspace, path, query, timeout))
 
 
 def _identity(workspace: Workspace) -> object:
@@ -98,7 +113,7 @@ def _identity(workspace: Workspace) -> object:
 
 
 def _within(
-    timeout: float, table: str, stop: threading.Event | None, work: Callable[[], Mapping[str, Any]]
+    timeout: float, table: str | None, stop: threading.Event | None, work: Callable[[], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     # databricks-sdk asks for its token without any time limit, so only a thread of its own keeps the promise;
     # the caller's thread waits in a way that lets signal handlers run.
@@ -126,7 +141,7 @@ def _within(
     return outcome[0]
 
 
-def _ask(workspace: Workspace, table: str, timeout: float) -> Mapping[str, Any]:
+def _get(workspace: Workspace, path: str, query: Mapping[str, str] | None, timeout: float) -> Mapping[str, Any]:
     # auth_type and the strategy are named so that DATABRICKS_* variables around us change nothing.
     common: dict[str, Any] = {
         "host": workspace.workspace_url,
@@ -145,9 +160,9 @@ def _ask(workspace: Workspace, table: str, timeout: float) -> Mapping[str, Any]:
         )
     else:
         config = Config(credentials_strategy=_federation(credentials), client_id=credentials.client_id, **common)
-    answer = ApiClient(config).do("GET", f"/api/2.1/unity-catalog/tables/{table}")
+    answer = ApiClient(config).do("GET", path, query=dict(query or {}))
     if not isinstance(answer, dict):
-        raise requests.exceptions.InvalidJSONError("the answer of Unity Catalog is no JSON object")
+        raise requests.exceptions.InvalidJSONError("the answer of the workspace is no JSON object")
     return answer
 
 
@@ -178,7 +193,7 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
     return OauthCredentialsStrategy("zerobus-federation", provider)
 
 
-def _translated(error: Exception, table: str) -> Exception:
+def _translated(error: Exception, table: str | None) -> Exception:
     """Ours for theirs; an error that is in no table, and so a fault of somebody's program, stays as it is."""
     told = str(error).split(". Config: ")[0]  # databricks-sdk appends all of its settings
     for known in _chain(error):

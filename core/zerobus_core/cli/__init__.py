@@ -1,0 +1,30 @@
+"""The command line ``zerobus-ingest``; docs/cli.md tells how to use it.
+
+Results go to stdout and nothing else does; progress, logs and errors go to stderr.  The exit code says whose move it
+is (see ``frame``), and is 0 only if every row is durable or in the dead-letter file that was asked for.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .dedup import dedup_sql
+from .doctor import doctor
+from .push import push
+from .schema import schema
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zerobus-orchestration")
+def main() -> None:
+    """Deliver rows to Databricks Delta tables through Zerobus Ingest.
+
+    The workspace and the service principal come from the environment: ZEROBUS_SERVER_ENDPOINT, DATABRICKS_HOST,
+    DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.
+    """
+
+
+for _command in (doctor, schema, push, dedup_sql):
+    main.add_command(_command)

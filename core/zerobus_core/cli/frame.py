@@ -1,0 +1,153 @@
+"""What every command shares: where the workspace comes from, where logs go, and what an error ends in.
+
+Exit codes, after the BSD sysexits where those have one:
+
+====  ==========================================================================================================
+0     done; for ``push``: every row is durable, was durable before, or is in the dead-letter file
+1     something that no rule foresees; ``--debug`` shows the traceback
+2     usage: a flag, the environment, a file, or an option that cannot be right
+65    the data: a row or a table that does not fit (SchemaError, RecordError, RejectedRecordError)
+75    try again: throttled, connection lost, deadline passed (every error class that is retryable)
+77    access: credentials, grants, or no such table
+130   stopped by Ctrl-C (SIGINT)
+143   stopped by SIGTERM
+====  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    RecordError,
+    RejectedRecordError,
+    SchemaError,
+    TableNotFoundError,
+    ZerobusIngestError,
+)
+from ..workspace import Workspace
+from .interruption import StoppedBySignal
+
+__all__ = ["connection_options", "environment_of", "exit_code", "framed", "workspace_of"]
+
+UNFORESEEN = 1
+USAGE = 2
+DATA = 65
+TRY_AGAIN = 75
+ACCESS = 77
+
+_CODES: dict[type[ZerobusIngestError], int] = {
+    ConfigurationError: USAGE,
+    SchemaError: DATA,
+    RecordError: DATA,
+    RejectedRecordError: DATA,
+    AuthenticationError: ACCESS,
+    PermissionDeniedError: ACCESS,
+    TableNotFoundError: ACCESS,
+}
+
+# What is given by flag is the same as what is given by variable; the secret has no flag, since flags are seen by all.
+_VARIABLES = {
+    "endpoint": "ZEROBUS_SERVER_ENDPOINT",
+    "workspace_url": "DATABRICKS_HOST",
+    "client_id": "DATABRICKS_CLIENT_ID",
+}
+
+_Command = Callable[..., None]
+
+
+def exit_code(error: ZerobusIngestError) -> int:
+    """The exit code that an error of our tree ends in."""
+    if error.retryable:
+        return TRY_AGAIN
+    return next((code for cls, code in _CODES.items() if isinstance(error, cls)), UNFORESEEN)
+
+
+def connection_options(command: _Command) -> _Command:
+    """The flags that say where the workspace is; hand their values to ``workspace_of``."""
+    for name, variable in reversed(_VARIABLES.items()):
+        flag = "--" + name.replace("_", "-")
+        command = click.option(flag, metavar="TEXT", help=f"Instead of {variable} in the environment.")(command)
+    return command
+
+
+def environment_of(given: dict[str, Any]) -> dict[str, str]:
+    """The environment variables, with those replaced that were given as flags, which are taken out of ``given``."""
+    flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
+    return dict(os.environ) | {variable: value for variable, value in flags.items() if value is not None}
+
+
+def workspace_of(given: dict[str, Any]) -> Workspace:
+    """The workspace; takes the flags of ``connection_options`` out of ``given``."""
+    return Workspace.from_env(environment_of(given))
+
+
+def framed(command: _Command) -> _Command:
+    """Add ``--verbose`` and ``--debug``, send logs to stderr, and end with one line instead of a traceback."""
+
+    @click.option("-v", "--verbose", is_flag=True, help="Log what happens on stderr.")
+    @click.option("--debug", is_flag=True, help="Log everything, and show the traceback of an error.")
+    @wraps(command)
+    def run(*args: Any, verbose: bool, debug: bool, **kwargs: Any) -> None:
+        _send_logs_to_stderr(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
+        try:
+            command(*args, **kwargs)
+        except ZerobusIngestError as error:
+            _end(_as_flags(str(error)), exit_code(error), debug=debug)
+        except StoppedBySignal as stopped:
+            _say(str(stopped), debug=debug)
+            _exit_at_once(stopped.exit_code)
+        except KeyboardInterrupt:
+            _end("stopped by SIGINT", 128 + signal.SIGINT, debug=debug)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of the program: a user gets a line, not a traceback
+            text = f"{type(error).__name__}: {error} (an error that no rule foresees; --debug shows where)"
+            _end(text, UNFORESEEN, debug=debug)
+
+    return run
+
+
+def _end(text: str, code: int, *, debug: bool) -> None:
+    _say(text, debug=debug)
+    sys.exit(code)
+
+
+def _say(text: str, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"zerobus-ingest: {text}", err=True)
+
+
+def _exit_at_once(code: int) -> None:
+    """Taking a thousand modules apart can take longer than the second within which a signal takes effect."""
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _as_flags(text: str) -> str:
+    """``IngestOptions.batch_rows`` is ``--batch-rows`` here."""
+    return re.sub(r"IngestOptions\.(\w+)", lambda match: "--" + match[1].replace("_", "-"), text)
+
+
+def _send_logs_to_stderr(level: int) -> None:
+    handler = logging.StreamHandler()  # stderr
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("zerobus_core").setLevel(level)

@@ -1,0 +1,103 @@
+"""Every field of IngestOptions as a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from ..options import IngestOptions
+
+__all__ = ["ingest_options", "ingest_options_of"]
+
+_Command = Callable[..., None]
+_NO_LIMIT = "none"
+
+
+def _seconds_or_none(text: str) -> float | str:
+    if text.lower() == _NO_LIMIT:
+        return _NO_LIMIT
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number of seconds nor {_NO_LIMIT!r}") from None
+
+
+def _count_share_or_none(text: str) -> int | float | str:
+    if text.lower() == _NO_LIMIT:
+        return _NO_LIMIT
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a number of rows, nor a share of them (0.01), nor {_NO_LIMIT!r}"
+        ) from None
+
+
+# Field of IngestOptions -> what click has to know about its flag; the defaults are those of IngestOptions.
+_FLAGS: dict[str, dict[str, Any]] = {
+    "record_format": {
+        "type": click.Choice(["auto", "protobuf", "json", "arrow"]),
+        "help": "Wire format; auto takes Arrow for Arrow data and protobuf for rows, unless the table needs another.",
+    },
+    "streams": {"type": int, "help": "Parallel streams; order is kept inside a stream only."},
+    "batch_rows": {"type": int, "help": "Most rows in one batch."},
+    "batch_bytes": {"type": int, "help": "Most payload bytes in one batch."},
+    "max_unacked_bytes": {"type": int, "help": "Bound on the bytes in flight over all streams."},
+    "timeout": {
+        "type": _seconds_or_none,
+        "metavar": "SECONDS",
+        "help": "Deadline of the whole delivery; 'none' for no limit.",
+    },
+    "open_timeout": {"type": float, "help": "Deadline of one attempt to open a stream."},
+    "ack_timeout": {"type": float, "help": "Longest wait for an acknowledgement."},
+    "max_attempts": {"type": int, "help": "Attempts without any progress in between before the delivery fails."},
+    "backoff": {"type": float, "help": "Upper bound of the first pause between attempts; it doubles up to 30 s."},
+    "max_stream_age": {"type": float, "help": "A stream is drained and replaced at this age."},
+    "on_bad_record": {
+        "type": click.Choice(["fail", "dead_letter"]),
+        "help": "What to do with rows that do not fit or that the service refuses.",
+    },
+    "dead_letter_uri": {"metavar": "URI", "help": "File for bad rows, .jsonl or .parquet; with dead_letter."},
+    "max_bad_records": {
+        "type": _count_share_or_none,
+        "metavar": "NUMBER",
+        "help": "Most bad rows: a number (1000), a share of the rows read (0.01), or 'none' for no limit.",
+    },
+    "delivery_columns": {
+        "nargs": 2,
+        "metavar": "DELIVERY_ID ROW_NUMBER",
+        "help": "Two columns of the table to fill with a key that is the same on every try.",
+    },
+    "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
+    "source_version": {
+        "metavar": "TEXT",
+        "help": "Your name for the content of stdin, so that a retry with the same input can resume.",
+    },
+}
+
+
+def ingest_options(command: _Command) -> _Command:
+    """A flag for each field; hand their values to ``ingest_options_of``."""
+    for field in reversed(fields(IngestOptions)):
+        flag = "--" + field.name.replace("_", "-")
+        known = dict(_FLAGS[field.name])
+        if "nargs" not in known and field.default is not None and not known.get("is_flag"):
+            known["help"] += f"  [default: {field.default}]"
+        # None stands for "not given": what nobody gave is left to IngestOptions.
+        command = click.option(flag, field.name, default=None, **known)(command)
+    return command
+
+
+def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
+    """The options; takes the flags of ``ingest_options`` out of ``given``.  Raises ConfigurationError."""
+    flags = {field.name: given.pop(field.name) for field in fields(IngestOptions)}
+    chosen: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    if "delivery_columns" in chosen:
+        chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
+    for name in ("timeout", "max_bad_records"):
+        if chosen.get(name) == _NO_LIMIT:
+            chosen[name] = None
+    return IngestOptions(**chosen)

@@ -1,0 +1,82 @@
+"""How far a delivery has come, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..receipt import Progress
+
+__all__ = ["shown_progress"]
+
+_LINE_EVERY = 10.0
+
+
+@contextmanager
+def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None]:
+    """What to hand to ``ingest`` as ``on_progress``."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+def _lines() -> Callable[[Progress], None]:
+    shown_at = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown_at
+        if progress.elapsed_s - shown_at >= _LINE_EVERY:
+            shown_at = progress.elapsed_s
+            of_all = "" if progress.total_rows is None else f" of {progress.total_rows:,}"
+            click.echo(f"{progress.table}: {_durable(progress):,} rows{of_all} durable; {_rates(progress)}", err=True)
+
+    return show
+
+
+@contextmanager
+def _bar() -> Generator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rates]}"),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("", total=None, rates="")
+
+        def show(progress: Progress) -> None:
+            bars.update(
+                task,
+                description=progress.table,
+                total=progress.total_rows,
+                completed=_durable(progress),
+                rates=_rates(progress),
+            )
+
+        yield show
+
+
+def _durable(progress: Progress) -> int:
+    return progress.rows_acked + progress.rows_skipped
+
+
+def _rates(progress: Progress) -> str:
+    dead = f", {progress.rows_dead_lettered:,} bad" if progress.rows_dead_lettered else ""
+    return (
+        f"{progress.rows_per_s:,.0f} rows/s, {progress.unacked_rows:,} in flight on {progress.streams} "
+        f"stream{'' if progress.streams == 1 else 's'}{dead}"
+    )

@@ -1,0 +1,91 @@
+"""JSON Lines on standard input as a source: rows that come as they come."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from ..batch import Chunk
+from ..errors import ConfigurationError
+from ..sources.rows import shorter_than_checkpoint, version_fingerprint
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+
+__all__ = ["JsonLinesPipe"]
+
+_READ_BYTES = 256 * 1024
+# Rows wait at most this long for their chunk to fill.
+_MAX_WAIT = 1.0
+
+
+class JsonLinesPipe:
+    """See the module's docstring.  A pipe can be read once; a retry resumes only with ``source_version``.
+
+    Reads the file descriptor itself: a buffered reader would keep rows back that a slow writer has written.
+    """
+
+    is_arrow = False
+    total_rows = None
+
+    def __init__(self, options: IngestOptions, pipe: IO[bytes] | None = None) -> None:
+        self._pipe = pipe or sys.stdin.buffer
+        self._chunk_rows = options.batch_rows
+        self.fingerprint = version_fingerprint(options)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        wanted = skip.without(0, sys.maxsize)
+        start, stop = next(wanted, (sys.maxsize, sys.maxsize))
+        position, rows, since = 0, list[Any](), 0.0
+        for line in self._lines():
+            if line is not None and line.strip():
+                if position >= stop:
+                    start, stop = next(wanted, (sys.maxsize, sys.maxsize))
+                if position >= start:
+                    since = since if rows else time.monotonic()
+                    rows.append(_parsed(line, position))
+                position += 1
+            if rows and (len(rows) == self._chunk_rows or position == stop or time.monotonic() - since >= _MAX_WAIT):
+                yield Chunk(position - len(rows), rows)
+                rows = []
+        if rows:
+            yield Chunk(position - len(rows), rows)
+        if position < start and skip:
+            raise shorter_than_checkpoint(position, start)
+
+    def _lines(self) -> Iterator[bytes | None]:
+        """Whole lines as they come, and None whenever nothing comes for a while."""
+        rest = b""
+        while True:
+            if not _is_ready(self._pipe):
+                yield None
+                continue
+            data = os.read(self._pipe.fileno(), _READ_BYTES)
+            if not data:
+                break
+            *whole, rest = (rest + data).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+
+def _is_ready(pipe: IO[bytes]) -> bool:
+    if os.name == "nt":
+        return True  # select knows sockets only there
+    readable, _, _ = select.select([pipe], [], [], _MAX_WAIT)
+    return bool(readable)
+
+
+def _parsed(line: bytes, position: int) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(f"standard input is no JSON Lines: row {position} cannot be read ({error})") from error

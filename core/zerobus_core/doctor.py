@@ -1,0 +1,233 @@
+"""Everything that has to be right before rows can be delivered, tried step by step; no row is written.
+
+A step that fails says what is wrong and what to do; the steps that rest on it are skipped.  Secrets appear nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from .errors import ConfigurationError, IngestTimeoutError, TransportError, ZerobusIngestError
+from .options import IngestOptions
+from .schema import TableSchema
+from .workspace import ClientCredentials, Workspace
+
+__all__ = ["Step", "diagnose"]
+
+_VARIABLES = ("ZEROBUS_SERVER_ENDPOINT", "DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
+_CONNECT_TIMEOUT = 5.0
+_ASK_TIMEOUT = 20.0
+# grpc_proxy, https_proxy and http_proxy are what the Zerobus SDK looks at (proxy.rs), in that order.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that was looked at.
+
+    ``detail`` says what was found or what is wrong, ``advice`` what to do about it.  A warning is something that may
+    be right and cannot be told from here.  ``error`` is what failed the step.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "failed", "skipped"]
+    detail: str
+    advice: str = ""
+    error: ZerobusIngestError | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """The step as JSON types."""
+        plain = {"step": self.name, "status": self.status, "detail": self.detail, "advice": self.advice}
+        return plain | ({"error": type(self.error).__name__} if self.error else {})
+
+
+def diagnose(
+    table: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    workspace: Workspace | None = None,
+    options: IngestOptions | None = None,
+) -> Iterator[Step]:
+    """Yield each step when it is done; the workspace comes from ``environ`` if it is not given.
+
+    Without a table, what concerns the table is left out.  A step takes 30 s at most.
+    """
+    environ = os.environ if environ is None else environ
+    options = options or IngestOptions()
+    if workspace is None:
+        step, workspace = _configured(environ)
+        yield step
+    if workspace is None:
+        return
+    endpoint = _reached("endpoint", workspace.endpoint, environ)
+    yield endpoint
+    yield _reached("workspace", workspace.workspace_url, environ)
+    signed_in = _attempt("sign in", lambda: _signed_in(workspace))
+    yield signed_in
+    if table is None:
+        return
+    yield from _table_steps(workspace, table, options, can_ask=signed_in.error is None)
+
+
+def _table_steps(workspace: Workspace, table: str, options: IngestOptions, *, can_ask: bool) -> Iterator[Step]:
+    if not can_ask:
+        for name in ("table", "grants", "stream"):
+            yield Step(name=name, status="skipped", detail="the workspace gave no token")
+        return
+    found: list[TableSchema] = []
+    yield _attempt("table", lambda: _table_read(workspace, table, found))
+    if not found:
+        for name in ("grants", "stream"):
+            yield Step(name=name, status="skipped", detail="the table was not read")
+        return
+    yield _attempt("grants", lambda: _grants(workspace, table))
+    yield _attempt("stream", lambda: _stream_opened(workspace, found[0], options))
+
+
+def _attempt(name: str, look: Callable[[], Step]) -> Step:
+    try:
+        return look()
+    except ZerobusIngestError as error:
+        return Step(name=name, status="failed", detail=str(error), error=error)
+
+
+def _configured(environ: Mapping[str, str]) -> tuple[Step, Workspace | None]:
+    try:
+        workspace = Workspace.from_env(environ)
+    except ConfigurationError as error:
+        shown = ", ".join(f"{name} {'is set' if environ.get(name) else 'is not set'}" for name in _VARIABLES)
+        return Step(name="environment", status="failed", detail=str(error), advice=shown, error=error), None
+    assert isinstance(workspace.credentials, ClientCredentials)
+    detail = f"{workspace.endpoint}, {workspace.workspace_url}, as {workspace.credentials.client_id}"
+    return Step(name="environment", status="ok", detail=detail), workspace
+
+
+def _reached(name: str, url: str, environ: Mapping[str, str]) -> Step:
+    """Resolve the name, connect, and shake hands where it is https."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT) as connection:
+            if parts.scheme == "https":
+                with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
+                    pass
+    except socket.gaierror as error:
+        return _not_reached(name, f"the name {host} is not known ({error.strerror})", environ)
+    except ssl.SSLCertVerificationError as error:
+        return _not_reached(name, f"the certificate of {host} is not trusted ({error.verify_message})", environ)
+    except OSError as error:
+        return _not_reached(name, f"{host}:{port} cannot be reached ({error})", environ)
+    return Step(name=name, status="ok", detail=f"{host}:{port} answers")
+
+
+def _not_reached(name: str, detail: str, environ: Mapping[str, str]) -> Step:
+    proxy = next((key for key in _PROXIES if environ.get(key) or environ.get(key.upper())), None)
+    if proxy is not None:
+        return Step(
+            name=name,
+            status="warning",
+            detail=f"{detail}, but {proxy} is set, and the way through the proxy is not tried here",
+        )
+    variable = "ZEROBUS_SERVER_ENDPOINT" if name == "endpoint" else "DATABRICKS_HOST"
+    return Step(
+        name=name,
+        status="failed",
+        detail=detail,
+        advice=f"check {variable}, DNS, and that a firewall lets this machine out to it",
+        error=TransportError(detail),
+    )
+
+
+def _signed_in(workspace: Workspace) -> Step:
+    from .schema.fetch import ask
+
+    me = ask(workspace, "/api/2.0/preview/scim/v2/Me", table=None, timeout=_ASK_TIMEOUT)
+    return Step(name="sign in", status="ok", detail=f"the workspace knows us as {me.get('displayName') or 'unnamed'}")
+
+
+def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> Step:
+    schema = TableSchema.fetch(workspace, table, max_age=0.0)
+    found.append(schema)
+    required = sum(not column.nullable for column in schema.columns)
+    return Step(name="table", status="ok", detail=f"{len(schema.columns)} columns, {required} of them NOT NULL")
+
+
+def _grants(workspace: Workspace, table: str) -> Step:
+    """What Unity Catalog says about our grants; it may not tell us, and then opening a stream is what shows it."""
+    catalog, schema, _ = table.split(".")
+    client_id = workspace.credentials.client_id
+    if client_id is None:
+        return Step(name="grants", status="skipped", detail="the credentials name no principal to ask about")
+    try:
+        missing = [
+            f"USE CATALOG ON CATALOG {catalog}" * (not _holds(workspace, "catalog", catalog, "USE_CATALOG")),
+            f"USE SCHEMA ON SCHEMA {catalog}.{schema}"
+            * (not _holds(workspace, "schema", f"{catalog}.{schema}", "USE_SCHEMA")),
+        ]
+        own = _privileges(workspace, "table", table, only_own=True)
+        missing += [f"{name} ON TABLE {table}" for name in ("SELECT", "MODIFY") if name not in own]
+    except ZerobusIngestError as error:
+        return Step(name="grants", status="warning", detail=f"Unity Catalog does not tell our grants: {error}")
+    missing = [grant for grant in missing if grant]
+    if not missing:
+        return Step(name="grants", status="ok", detail="USE CATALOG, USE SCHEMA, and SELECT and MODIFY on the table")
+    return Step(
+        name="grants",
+        status="warning",
+        detail=f"not seen: {', '.join(missing)} (ALL PRIVILEGES and inherited SELECT or MODIFY are not enough)",
+        advice="; ".join(f"GRANT {grant} TO `{client_id}`" for grant in missing),
+    )
+
+
+def _holds(workspace: Workspace, kind: str, name: str, privilege: str) -> bool:
+    return bool({privilege, "ALL_PRIVILEGES"} & _privileges(workspace, kind, name, only_own=False))
+
+
+def _privileges(workspace: Workspace, kind: str, name: str, *, only_own: bool) -> set[str]:
+    from .schema.fetch import ask
+
+    answer = ask(
+        workspace,
+        f"/api/2.1/unity-catalog/effective-permissions/{kind}/{name}",
+        table=None,
+        timeout=_ASK_TIMEOUT,
+        query={"principal": workspace.credentials.client_id or ""},
+    )
+    privileges: list[Mapping[str, Any]] = [
+        privilege
+        for assignment in answer.get("privilege_assignments") or ()
+        for privilege in assignment.get("privileges") or ()
+    ]
+    return {str(each.get("privilege")) for each in privileges if not (only_own and each.get("inherited_from_name"))}
+
+
+def _stream_opened(workspace: Workspace, schema: TableSchema, options: IngestOptions) -> Step:
+    """Open a stream as a delivery would, and close it with nothing sent."""
+    from .encode import encoder_for
+    from .sdk import SdkSession
+    from .stream import Died, Event, Opened, Stream
+
+    encoder = encoder_for(schema, options, is_arrow=False)
+    events: SimpleQueue[Event] = SimpleQueue()
+    stream = Stream(1, SdkSession(workspace, schema.table, encoder, options).open, events.put)
+    try:
+        event = events.get(timeout=options.open_timeout)
+        if isinstance(event, Died):
+            raise event.error
+        assert isinstance(event, Opened)
+        stream.close()
+        closed = events.get(timeout=options.open_timeout)
+        if isinstance(closed, Died):
+            raise closed.error
+    except Empty:
+        raise IngestTimeoutError(f"no stream was opened and closed within {options.open_timeout:g} s") from None
+    finally:
+        stream.kill()
+    return Step(name="stream", status="ok", detail=f"a {encoder.record_format} stream was opened and closed, empty")
