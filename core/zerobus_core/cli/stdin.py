@@ -9,10 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-import orjson
-
 from ..batch import Chunk
-from ..errors import ConfigurationError
+from ..sources.json_lines import parsed_line
 from ..sources.rows import shorter_than_checkpoint, version_fingerprint
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ class JsonLinesPipe:
     """
 
     is_arrow = False
+    is_text = True
     total_rows = None
 
     def __init__(self, options: IngestOptions, pipe: IO[bytes] | None = None) -> None:
@@ -51,7 +50,7 @@ class JsonLinesPipe:
                     start, stop = next(wanted, (sys.maxsize, sys.maxsize))
                 if position >= start:
                     since = since if rows else time.monotonic()
-                    rows.append(_parsed(line, position))
+                    rows.append(parsed_line(line, position, "standard input"))
                 position += 1
             if rows and (len(rows) == self._chunk_rows or position == stop or time.monotonic() - since >= _MAX_WAIT):
                 yield Chunk(position - len(rows), rows)
@@ -82,10 +81,3 @@ def _is_ready(pipe: IO[bytes]) -> bool:
         return True  # select knows sockets only there
     readable, _, _ = select.select([pipe], [], [], _MAX_WAIT)
     return bool(readable)
-
-
-def _parsed(line: bytes, position: int) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ConfigurationError(f"standard input is no JSON Lines: row {position} cannot be read ({error})") from error

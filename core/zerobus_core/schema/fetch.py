@@ -79,9 +79,7 @@ def fetch_table_info(
         fetched_at, info = _cache.get(key, (0.0, None))
     if info is not None and now - fetched_at < max_age:
         return info
-    info = ask(
-        workspace, f"/api/2.1/unity-catalog/tables/{table}", table=table, timeout=timeout, stop=stop
-    )
+    info = ask(workspace, f"/api/2.1/unity-catalog/tables/{table}", table=table, timeout=timeout, stop=stop)
     with _lock:
         _cache.pop(key, None)
         if len(_cache) >= _MAX_CACHED:

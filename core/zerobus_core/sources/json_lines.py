@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .files import Pieces, Wanted
     from .paths import FoundFile
 
-__all__ = ["JsonLinesFormat", "UnreadableLine", "record_of"]
+__all__ = ["JsonLinesFormat", "UnreadableLine", "parsed_line", "record_of"]
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -55,7 +55,7 @@ class JsonLinesFormat:
                 if row == stop:
                     start, stop = next(runs, (2**63 - 1, 2**63 - 1))
                 if row >= start:
-                    rows.append(_parsed(line, file, row))
+                    rows.append(parsed_line(line, row, file.path))
                     size += len(line)
                     if len(rows) == chunk_rows or row + 1 == stop or size >= MAX_CHUNK_BYTES:
                         yield row + 1 - len(rows), rows
@@ -66,12 +66,13 @@ class JsonLinesFormat:
         return row
 
 
-def _parsed(line: bytes, file: FoundFile, row: int) -> Any:
+def parsed_line(line: bytes, row: int, name: str) -> Any:
+    """The row of a line that is not blank, dead letters opened; ``name`` is where it comes from, for errors."""
     if row == 0:
         line = line.removeprefix(_BOM)
         if line.lstrip()[:1] == b"[":
             raise ConfigurationError(
-                f"{file.path} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
+                f"{name} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
             )
     try:
         value = orjson.loads(line)

@@ -1,0 +1,70 @@
+"""Fixtures of the core's tests.
+
+``command_line``     runs ``zerobus-ingest`` as a child process against a local server
+``started_command``  the same, without waiting for its end
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from zerobus_core import ClientCredentials, Workspace
+
+PROGRAM = Path(sys.executable).with_name("zerobus-ingest")
+
+CommandLine = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(workspace: Workspace) -> dict[str, str]:
+    """The variables by which a command finds a workspace."""
+    assert isinstance(workspace.credentials, ClientCredentials)
+    return {
+        "ZEROBUS_SERVER_ENDPOINT": workspace.endpoint,
+        "DATABRICKS_HOST": workspace.workspace_url,
+        "DATABRICKS_CLIENT_ID": workspace.credentials.client_id,
+        "DATABRICKS_CLIENT_SECRET": workspace.credentials.client_secret,
+    }
+
+
+@pytest.fixture
+def command_line() -> CommandLine:
+    """``command_line(workspace, *arguments, input=…, variables=…)``; the log of the SDK stays as a user has it."""
+
+    def run(
+        workspace: Workspace | None, *arguments: str, input: str = "", variables: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "RUST_LOG"}
+        known = environment(workspace) if workspace else {}
+        return subprocess.run(
+            [PROGRAM, *arguments],
+            input=input,
+            env=inherited | known | (variables or {}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def started_command() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """``started_command(workspace, *arguments)``: the same, running, with pipes; killed at the end of the test."""
+    with ExitStack() as running:
+
+        def start(workspace: Workspace, *arguments: str, **pipes: int) -> subprocess.Popen[bytes]:
+            wanted = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | pipes
+            process = subprocess.Popen([PROGRAM, *arguments], env=os.environ | environment(workspace), **wanted)
+            running.enter_context(process)
+            running.callback(process.kill)
+            return process
+
+        yield start
