@@ -1,17 +1,19 @@
 """The command line ``zerobus-local``.
 
-``create-table``, ``sql`` and ``create-principal`` work on the data folder: through its server if one is running, and
-directly otherwise.  ``tables`` and ``head`` read the folder.  Whatever is refused ends with exit code 1 (2 for a wrong
-use of the command line) and one clear line.
+``env`` and ``faults`` ask a running server.  ``create-table``, ``sql`` and ``create-principal`` work on the folder:
+through its server if one is running, and directly otherwise.  ``tables`` and ``head`` read the folder.  Whatever is
+refused ends with exit code 1 (2 for a wrong use of the command line) and one clear line.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -138,6 +140,37 @@ def create_principal(data: Path, name: str) -> None:
             principal = catalog.principals.create(name)
         made = {"client_id": principal.client_id, "client_secret": principal.client_secret, "name": principal.name}
     click.echo(json.dumps(made))
+
+
+@main.command("env")
+@_data_option
+@click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds for it to start.")
+@_plain_errors
+def print_environment(data: Path, wait: float) -> None:
+    """Print the variables that point clients at the running server, secret included.
+
+    eval "$(zerobus-local env)" sets them, for the core, the Zerobus SDK's examples, Airflow and Dagster alike.
+    """
+    deadline = time.monotonic() + wait
+    while _server(data) is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    server = _running(data)
+    connection = {
+        "conn_type": "zerobus",
+        "host": server.workspace_url,
+        "login": server.client_id,
+        "password": server.client_secret,
+        "extra": {"endpoint": server.endpoint},
+    }
+    variables = {
+        "ZEROBUS_SERVER_ENDPOINT": server.endpoint,
+        "DATABRICKS_HOST": server.workspace_url,
+        "DATABRICKS_CLIENT_ID": server.client_id,
+        "DATABRICKS_CLIENT_SECRET": server.client_secret,
+        "AIRFLOW_CONN_ZEROBUS_DEFAULT": json.dumps(connection),
+    }
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @main.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from zerobus_core import ClientCredentials
 from zerobus_local import LocalZerobus, LocalZerobusProcess
 from zerobus_local.catalog import Catalog
 from zerobus_local.cli import main
@@ -51,6 +52,26 @@ def test_commands_go_through_the_server_that_has_the_folder(running: LocalZerobu
     principal = json.loads(run("create-principal", *data, "other").stdout)
     assert run("sql", *data, f"GRANT SELECT ON TABLE main.default.t TO `{principal['client_id']}`").returncode == 0
     assert run("head", *data, "main.default.t").stdout == ""
+
+
+def test_a_shell_takes_the_variables_that_point_clients_at_the_server(running: LocalZerobusProcess) -> None:
+    printed = run("env", "--data", str(running.data)).stdout
+    variables = 'printf "%s\n%s" "$DATABRICKS_CLIENT_SECRET" "$AIRFLOW_CONN_ZEROBUS_DEFAULT"'
+    told = subprocess.run(
+        ["bash", "-c", f'eval "$1"; {variables}', "bash", printed], capture_output=True, text=True, check=True
+    )
+    secret, connection = told.stdout.splitlines()
+    credentials = running.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    assert secret == credentials.client_secret
+    assert json.loads(connection)["extra"] == {"endpoint": running.endpoint}
+
+
+def test_the_variables_of_a_server_that_does_not_run_are_not_guessed(tmp_path: Path) -> None:
+    ended = run("env", "--data", str(tmp_path), "--wait", "0")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "no server is running" in ended.stderr
 
 
 def test_faults_are_switched_on_a_running_server(running: LocalZerobusProcess) -> None:
