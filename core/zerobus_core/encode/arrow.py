@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from ..batch import BadRow, Batch, Chunk, RecordFormat
 from .arrow_cast import CastRules
-from .arrow_columns import BadRows, ColumnCasts
+from .arrow_columns import BadRows, ColumnCasts, scalar_text
 from .arrow_pack import packer_for
+from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
 from .nested import Walk
 from .unfit import Problems, record_error
@@ -134,7 +135,7 @@ class ArrowEncoder:
 
 def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
     values = [row.get(field.name) for row in members]
-    return pa.array(values, plain_type(field.type)).cast(working_type(field.type))
+    return rebuilt(pa.array(values, plain_type(field.type)), working_type(field.type))
 
 
 def _runs(chunk: Chunk, bad: BadRows) -> Iterator[tuple[int, int]]:
@@ -154,5 +155,5 @@ def _record(chunk: Chunk, index: int) -> Any:
         try:
             record[name] = array[index].as_py()
         except (ValueError, OverflowError):  # a time that Python has no type for
-            record[name] = str(array[index])
+            record[name] = scalar_text(array[index])
     return record

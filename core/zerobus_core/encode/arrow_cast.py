@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
+from .arrow_rebuild import bitmap_of, offsets_of
 from .arrow_scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, string_cast
 from .arrow_text import text_cast
 from .arrow_types import working_type
@@ -99,7 +100,7 @@ def _struct(source: pa.DataType, kind: StructType, rules: CastRules) -> ArrayCas
             if not field.nullable and child.null_count and pc.any(pc.and_(valid, child.is_null())).as_py():
                 raise UnfitArrayError
             children.append(child)
-        return pa.Array.from_buffers(target, len(array), [_bitmap(array)], children=children)
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=children)
 
     return convert
 
@@ -116,7 +117,7 @@ def _list(source: pa.DataType, kind: ArrayType, rules: CastRules) -> ArrayCast |
         values = cast(array.flatten())
         if values.null_count and not takes_null:
             raise UnfitArrayError
-        return pa.Array.from_buffers(target, len(array), [_bitmap(array), _offsets(array)], children=[values])
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(array)], children=[values])
 
     return convert
 
@@ -143,7 +144,7 @@ def _map(source: pa.DataType, kind: MapType, rules: CastRules) -> ArrayCast | No
             raise UnfitArrayError
         _check_distinct(pc.list_parent_indices(parts), keys)
         entries = pa.Array.from_buffers(entry, len(pairs), [None], children=[keys, values])
-        return pa.Array.from_buffers(target, len(array), [_bitmap(array), _offsets(parts)], children=[entries])
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(parts)], children=[entries])
 
     return convert
 
@@ -168,14 +169,3 @@ def _check_distinct(rows: pa.Array, keys: pa.Array) -> None:
     pairs = pa.table({"row": rows, "key": keys})
     if pairs.group_by(["row", "key"]).aggregate([]).num_rows < pairs.num_rows:
         raise UnfitArrayError
-
-
-def _bitmap(array: pa.Array) -> pa.Buffer | None:
-    # Inverting makes a bitmap of its own, which starts at bit 0 whatever slice the array is.
-    return pc.invert(array.is_null()).buffers()[1] if array.null_count else None
-
-
-def _offsets(array: pa.Array) -> pa.Buffer:
-    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
-    ends = pc.cumulative_sum(lengths)
-    return pa.concat_arrays([pa.array([0], pa.int32()), ends]).buffers()[1]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ..errors import BadField, SchemaError
 from ..schema.types import Field, MapType
 from .arrow_cast import CastRules, UnfitArrayError, compiled_cast, pair_type
+from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
 from .nested import Walk
 from .unfit import MAX_BAD_FIELDS, Problems
@@ -22,7 +23,7 @@ from .unfit import MAX_BAD_FIELDS, Problems
 if TYPE_CHECKING:
     from ..schema import TableSchema
 
-__all__ = ["BadRows", "ColumnCasts"]
+__all__ = ["BadRows", "ColumnCasts", "scalar_text"]
 
 BadRows = dict[int, list[BadField]]
 
@@ -98,7 +99,7 @@ class _ColumnCast:
             self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
         found: BadRows = {}
         pieces = list(self._pieces(array, first_row, found, limit))
-        out = pieces[0] if len(pieces) == 1 else pa.concat_arrays([piece.cast(self._target) for piece in pieces])
+        out = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
         if not self.field.nullable and out.null_count:
             self._find_nulls(out, first_row, found, limit)
         for row, fields in found.items():
@@ -132,14 +133,14 @@ class _ColumnCast:
             values.append(self._walked(scalar, problems).get(name))
             if problems.fields and (limit is None or len(bad) <= limit):
                 bad[row] = problems.fields
-        return pa.array(values, plain_type(self.field.type)).cast(self._target)
+        return rebuilt(pa.array(values, plain_type(self.field.type)), self._target)
 
     def _walked(self, scalar: pa.Scalar, problems: Problems) -> Mapping[str, Any]:
         name = self.field.name
         try:
             value = scalar.as_py()
         except (ValueError, OverflowError) as error:  # a time that Python has no type for
-            problems.add(name, str(scalar), str(self.field.type), f"cannot be read: {error}")
+            problems.add(name, scalar_text(scalar), str(self.field.type), f"cannot be read: {error}")
             return {}
         is_map = isinstance(self.field.type, MapType) and not pa.types.is_map(scalar.type) and pair_type(scalar.type)
         if value is None and not self.field.nullable:
@@ -156,3 +157,11 @@ class _ColumnCast:
                 problems = Problems(row)
                 self._walk.row({self.field.name: None}, problems)
                 bad[row] = problems.fields
+
+
+def scalar_text(scalar: pa.Scalar) -> str:
+    """The scalar as text, also where Python has no type for it, such as times beyond the years 0001 to 9999."""
+    try:
+        return str(scalar)
+    except (ValueError, OverflowError):
+        return f"<{scalar.type}>"

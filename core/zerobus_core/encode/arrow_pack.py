@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ..batch import Batch, RecordFormat
 from ..options import MAX_RECORD_BYTES
 from ..schema.types import ArrayType, MapType, StructType
+from .arrow_rebuild import rebuilt
 from .arrow_types import arrow_schema, plain_type
 from .cut import cut_batches
 from .nested import Walk
@@ -136,7 +137,7 @@ class _RecordPacker:
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
 
     def _plain_batch(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-        arrays = [columns[field.name].cast(field.type) for field in self._plain]
+        arrays = [rebuilt(columns[field.name], field.type) for field in self._plain]
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
     def _cut(self, records: list[bytes | None], first_row: int, bad: BadRows) -> list[Batch]:

@@ -53,8 +53,11 @@ def working_type(kind: DataType) -> pa.DataType:
 
 
 def plain_type(kind: DataType) -> pa.DataType:
-    """What records hold: as ``working_type``, with days, microseconds and small integers as plain integers."""
-    return _type(kind, _PLAIN)
+    """What records hold: as ``working_type``, with days, microseconds and small integers as plain integers.
+
+    Members of structs are all nullable, since Python's None for a struct is a null in each of them.
+    """
+    return _type(kind, _PLAIN, all_nullable=True)
 
 
 def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
@@ -62,17 +65,20 @@ def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
     return pa.schema([pa.field(column.name, arrow_type(column.type), nullable=column.nullable) for column in columns])
 
 
-def _type(kind: DataType, primitives: dict[Kind, pa.DataType]) -> pa.DataType:
+def _type(kind: DataType, primitives: dict[Kind, pa.DataType], *, all_nullable: bool = False) -> pa.DataType:
+    def inner(kind: DataType) -> pa.DataType:
+        return _type(kind, primitives, all_nullable=all_nullable)
+
     if isinstance(kind, PrimitiveType):
         return primitives[kind.kind]
     if isinstance(kind, StringType | DecimalType):
         return pa.large_string()
     if isinstance(kind, ArrayType):
-        return pa.list_(pa.field("item", _type(kind.element, primitives)))
+        return pa.list_(pa.field("item", inner(kind.element)))
     if isinstance(kind, MapType):
         return pa.map_(
-            pa.field("keys", _type(kind.key, primitives), nullable=False),
-            pa.field("values", _type(kind.value, primitives)),
+            pa.field("keys", inner(kind.key), nullable=False),
+            pa.field("values", inner(kind.value)),
         )
     assert isinstance(kind, StructType)
-    return pa.struct([pa.field(f.name, _type(f.type, primitives), nullable=f.nullable) for f in kind.fields])
+    return pa.struct([pa.field(f.name, inner(f.type), nullable=all_nullable or f.nullable) for f in kind.fields])

@@ -9,14 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ..schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
+from .arrow_rebuild import bitmap_of, rebuilt
 from .arrow_types import arrow_type
+
+if TYPE_CHECKING:
+    from ..schema.types import DataType
 
 __all__ = ["decoded_variant", "encoded_variant", "variant_array"]
 
@@ -30,42 +32,14 @@ _VERSION, _SORTED = 1, 1 << 4
 
 def variant_array(array: pa.Array, kind: DataType) -> pa.Array:
     """An array of the working type of ``kind`` as one of its Arrow type; the same array if no VARIANT is inside."""
-    if not _has_variant(kind):
-        return array
-    target = arrow_type(kind)
-    bitmap = pc.invert(array.is_null()).buffers()[1] if array.null_count else None
-    if isinstance(kind, StructType):
-        members = [variant_array(part, field.type) for part, field in zip(array.flatten(), kind.fields, strict=True)]
-        return pa.Array.from_buffers(target, len(array), [bitmap], children=members)
-    if isinstance(kind, ArrayType):
-        values = variant_array(array.flatten(), kind.element)
-        return pa.Array.from_buffers(target, len(array), [bitmap, _offsets(array)], children=[values])
-    if isinstance(kind, MapType):
-        pairs = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
-        entries = pairs.flatten()
-        members = [entries.field(0), variant_array(entries.field(1), kind.value)]
-        entry = pa.struct([target.key_field, target.item_field])
-        inner = pa.Array.from_buffers(entry, len(entries), [None], children=members)
-        return pa.Array.from_buffers(target, len(array), [bitmap, _offsets(pairs)], children=[inner])
+    return rebuilt(array, arrow_type(kind), _leaf)
+
+
+def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
     cells = [None if text is None else encoded_variant(text) for text in array.to_pylist()]
     metadata = pa.array([b"" if cell is None else cell[0] for cell in cells], pa.large_binary())
     value = pa.array([b"" if cell is None else cell[1] for cell in cells], pa.large_binary())
-    return pa.Array.from_buffers(target, len(array), [bitmap], children=[metadata, value])
-
-
-def _has_variant(kind: DataType) -> bool:
-    if isinstance(kind, StructType):
-        return any(_has_variant(field.type) for field in kind.fields)
-    if isinstance(kind, ArrayType):
-        return _has_variant(kind.element)
-    if isinstance(kind, MapType):
-        return _has_variant(kind.value)
-    return isinstance(kind, PrimitiveType) and kind.kind is Kind.VARIANT
-
-
-def _offsets(array: pa.Array) -> pa.Buffer:
-    ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32()))
-    return pa.concat_arrays([pa.array([0], pa.int32()), ends]).buffers()[1]
+    return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=[metadata, value])
 
 
 def encoded_variant(text: str) -> tuple[bytes, bytes]:

@@ -1,0 +1,55 @@
+"""Nested Arrow arrays made again in another type, from the leaves up.
+
+pyarrow's own casts refuse a null struct whose members are NOT NULL, and know nothing of VARIANT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["bitmap_of", "entries_of", "offsets_of", "rebuilt"]
+
+
+def rebuilt(
+    array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
+) -> pa.Array:
+    """``array`` as one of type ``target``, which nests alike; ``leaf`` makes what does not nest (default: a cast)."""
+    if array.type.equals(target):
+        return array
+    if pa.types.is_struct(target) and pa.types.is_struct(array.type):
+        children = [rebuilt(part, target.field(i).type, leaf) for i, part in enumerate(array.flatten())]
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=children)
+    if pa.types.is_map(target) and pa.types.is_map(array.type):
+        entries = entries_of(array)
+        pairs = entries.flatten()
+        children = [
+            rebuilt(pairs.field(0), target.key_type, leaf),
+            rebuilt(pairs.field(1), target.item_type, leaf),
+        ]
+        entry = pa.struct([target.key_field, target.item_field])
+        inner = pa.Array.from_buffers(entry, len(pairs), [None], children=children)
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(entries)], children=[inner])
+    if pa.types.is_list(target) and pa.types.is_list(array.type):
+        values = rebuilt(array.flatten(), target.value_type, leaf)
+        return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(array)], children=[values])
+    return leaf(array, target) if leaf is not None else array.cast(target)
+
+
+def entries_of(array: pa.Array) -> pa.Array:
+    """A map array as a list of structs of key and value; their names are ``key`` and ``value``."""
+    return array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
+
+
+def bitmap_of(array: pa.Array) -> pa.Buffer | None:
+    """Which places are valid; None where all are."""
+    # Inverting makes a bitmap of its own, which starts at bit 0 whatever slice the array is.
+    return pc.invert(array.is_null()).buffers()[1] if array.null_count else None
+
+
+def offsets_of(array: pa.Array) -> pa.Buffer:
+    """Where each list begins in the array's flattened values; null lists take none."""
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
+    return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]
