@@ -195,12 +195,13 @@ class _ProtobufPacker(_RecordPacker):
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         from google.protobuf.descriptor_pb2 import FileDescriptorProto  # protobuf is imported for protobuf only
 
-        from .protobuf import Messages
+        from .protobuf import Messages, members_of
 
         super().__init__(schema, options, as_json=False)
         self.descriptor: bytes | None = schema.descriptor_proto()
         self._messages = Messages(FileDescriptorProto.FromString(self.descriptor))
         self._message: Any = self._messages.row
+        self._decoded = members_of
         self._handler = None if _has_map(self._plain) else _ptars_handler(self._message)
         self._is_probed = False
 
@@ -231,11 +232,7 @@ class _ProtobufPacker(_RecordPacker):
             self._handler = None
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        from google.protobuf import json_format  # only bad rows need it
-
-        message = self._message.FromString(batch.payload[index])
-        decoded: dict[str, Any] = orjson.loads(json_format.MessageToJson(message, preserving_proto_field_name=True))
-        return decoded
+        return self._decoded(self._message.FromString(batch.payload[index]))
 
 
 def _stable(message: Any) -> bytes:

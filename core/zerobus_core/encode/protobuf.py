@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import TableSchema
 
-__all__ = ["Messages", "ProtobufEncoder"]
+__all__ = ["Messages", "ProtobufEncoder", "members_of"]
 
 
 class Messages:
@@ -98,10 +98,11 @@ class ProtobufEncoder(RowEncoder):
         """
         record = batch.payload[index]
         assert isinstance(record, bytes)
-        return _members(self._whole.row.FromString(record))
+        return members_of(self._whole.row.FromString(record))
 
 
-def _members(message: Any) -> dict[str, Any]:
+def members_of(message: Any) -> dict[str, Any]:
+    """The fields of a message that are set, as JSON-able values in wire form."""
     # json_format would do, but for fields that are named like a method of the message, and int64 as text.
     return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
 
@@ -117,7 +118,7 @@ def _field_value(field: FieldDescriptor, value: Any) -> Any:
 
 def _json_value(field: FieldDescriptor, value: Any) -> Any:
     if field.message_type is not None:
-        return _members(value)
+        return members_of(value)
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return str(value) if isinstance(value, float) and not isfinite(value) else value
