@@ -90,7 +90,7 @@ class ObservationCheckpointStore:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to the event log, or hold it back for a while; drop one that nothing can resume from."""
-        if checkpoint.source_fingerprint is None:
+        if checkpoint.source_fingerprint is None or not checkpoint.durable:
             return
         now = self.clock()
         pause = max(_SHORTEST_PAUSE, _SHARE_AT_RISK * (now - self._started))

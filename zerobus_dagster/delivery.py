@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,16 +14,15 @@ from zerobus_core.errors import ConfigurationError
 
 from .checkpoint import ObservationCheckpointStore
 from .history import OnRematerialize, refuse_rematerialization
-from .metadata import Metadata, column_metadata, error_metadata, receipt_metadata, table_metadata
+from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
+from .progress import ProgressLog, core_logs_in
 
 if TYPE_CHECKING:
-    from zerobus_core import Progress, Receipt, Workspace
+    from zerobus_core import Receipt, Workspace
 
     from .step import Step
 
 __all__ = ["Delivery", "ingest_options", "routed_errors"]
-
-_PROGRESS_INTERVAL = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,8 @@ class Delivery:
             refuse_rematerialization(self.step, self.table)
         columns = column_metadata(TableSchema.fetch(self.workspace, self.table))
         if not (self.step.partitions and isinstance(records, Mapping)):
-            return {**columns, **receipt_metadata(self._push(records, self.name))}
+            whole_range = range_metadata(self.step.partitions)
+            return {**columns, **whole_range, **receipt_metadata(self._push(records, self.name))}
         self._check_partitions(records)
         for partition in self.step.partitions:
             receipt = self._push(records[partition], f"{self.name}, partition {partition}")
@@ -60,18 +60,19 @@ class Delivery:
 
     def _push(self, records: Any, name: str) -> Receipt:
         step, store = self.step, self._checkpoint_store(name)
-        try:
-            receipt = ingest(
-                self.workspace,
-                self.table,
-                records,
-                options=self.options,
-                checkpoint=store,
-                on_progress=_ProgressLog(step),
-            )
-        finally:
-            if store is not None:
-                store.flush()
+        with core_logs_in(step.log):
+            try:
+                receipt = ingest(
+                    self.workspace,
+                    self.table,
+                    records,
+                    options=self.options,
+                    checkpoint=store,
+                    on_progress=ProgressLog(step.log),
+                )
+            finally:
+                if store is not None:
+                    store.flush()
         step.log.info(
             "%s: %d rows read, %d acknowledged, %d durable before, %d in the dead-letter file",
             receipt.table,
@@ -127,23 +128,3 @@ def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
     if unknown:
         raise ConfigurationError(f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return IngestOptions(**merged)
-
-
-@dataclass(slots=True)
-class _ProgressLog:
-    """Logs how far a delivery has come, every 30 seconds."""
-
-    step: Step
-    _next: float = field(default=_PROGRESS_INTERVAL)
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.elapsed_s < self._next:
-            return
-        self._next = progress.elapsed_s + _PROGRESS_INTERVAL
-        self.step.log.info(
-            "%s: %d rows durable, %d in flight, %.0f rows/s",
-            progress.table,
-            progress.rows_acked + progress.rows_skipped,
-            progress.unacked_rows,
-            progress.rows_per_s,
-        )

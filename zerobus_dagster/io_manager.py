@@ -1,7 +1,6 @@
 """The IO manager: what an asset returns is pushed to a Delta table, before Dagster calls it materialized."""
 
-from __future__ import annotations
-
+# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from typing import Any, NoReturn
 
 import dagster as dg
@@ -74,7 +73,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 workspace=self.zerobus.workspace(),
                 table=table,
                 options=ingest_options(self.zerobus.options, self.options, _metadata(context, "ingest_options", {})),
-                name=f"output {context.name} {context.mapping_key or ''}".rstrip(),
+                name=f"output {_name(context)} {context.mapping_key or ''}".rstrip(),
                 resume=self.zerobus.resume,
                 on_rematerialize=self.zerobus.on_rematerialize,
             )
@@ -101,7 +100,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
             {"schema": self.schema_, "catalog": self.catalog},
             from_asset_key(path),
         )
-        return full_name(levels, output=f"the output {context.name!r}")
+        return full_name(levels, output=f"the output {_name(context)!r}")
 
 
 def _not_append(write_mode: object) -> str:
@@ -109,6 +108,13 @@ def _not_append(write_mode: object) -> str:
         f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
         "To replace rows, push to a staging table and MERGE from it"
     )
+
+
+def _name(context: dg.OutputContext) -> str:
+    try:
+        return context.name
+    except dg.DagsterInvariantViolationError:  # made by build_output_context() without one
+        return "result"
 
 
 def _metadata(context: dg.OutputContext, key: str, default: Any) -> Any:

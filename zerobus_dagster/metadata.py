@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
@@ -12,7 +13,15 @@ import dagster as dg
 if TYPE_CHECKING:
     from zerobus_core import Receipt, TableSchema, ZerobusIngestError
 
-__all__ = ["NAMESPACE", "Metadata", "column_metadata", "error_metadata", "receipt_metadata", "table_metadata"]
+__all__ = [
+    "NAMESPACE",
+    "Metadata",
+    "column_metadata",
+    "error_metadata",
+    "range_metadata",
+    "receipt_metadata",
+    "table_metadata",
+]
 
 NAMESPACE = "dagster-zerobus"
 
@@ -53,6 +62,13 @@ def column_metadata(schema: TableSchema) -> Metadata:
         for column in schema.columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def range_metadata(partitions: Sequence[str]) -> Metadata:
+    """Says that figures are of several partitions together, since each of their materializations shows them."""
+    if len(partitions) <= 1:
+        return {}
+    return {f"{NAMESPACE}/partitions": f"{partitions[0]}...{partitions[-1]} ({len(partitions)})"}
 
 
 def receipt_metadata(receipt: Receipt) -> Metadata:

@@ -1,7 +1,6 @@
 """The resource: a Databricks workspace that assets and ops push rows to."""
 
-from __future__ import annotations
-
+# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from collections.abc import Mapping
 from typing import Any
 

@@ -91,7 +91,7 @@ class Step:
 def _assets_definition(context: OpExecutionContext) -> dg.AssetsDefinition | None:
     try:
         return context.assets_def if context.has_assets_def else None
-    except dg.DagsterInvalidPropertyError:  # a context from build_*_context() outside of a call
+    except dg.DagsterError:  # a context from build_*_context() outside of a call
         return None
 
 
@@ -119,7 +119,7 @@ def _partitions(context: OpExecutionContext) -> tuple[str, ...]:
 def _running(context: OpExecutionContext) -> StepExecutionContext | None:
     try:
         return context.get_step_execution_context()
-    except dg.DagsterInvalidPropertyError:  # called directly
+    except dg.DagsterError:  # called directly
         return None
 
 

@@ -1,10 +1,6 @@
 """Checkpoints in a real event log: what a later try finds, and what it must not find."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import dagster as dg
-import pytest
 
 from zerobus_core.checkpoint import Checkpoint, CheckpointStore
 from zerobus_core.ranges import RowRanges
@@ -49,13 +45,6 @@ def rows_of(store: ObservationCheckpointStore) -> int | None:
     return None if checkpoint is None else checkpoint.durable.rows
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance that keeps its runs and events in SQLite files."""
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        yield instance
-
-
 def run(asset: dg.AssetsDefinition, instance: dg.DagsterInstance, **options: object) -> dg.ExecuteInProcessResult:
     return dg.materialize([asset], instance=instance, raise_on_error=False, **options)  # type: ignore[arg-type]
 
@@ -71,7 +60,7 @@ def test_the_store_has_the_shape_that_the_core_asks_for(instance: dg.DagsterInst
     assert shapes == [True]
 
 
-def test_a_retry_of_the_step_finds_what_the_failed_try_saved(instance: dg.DagsterInstance) -> None:
+def test_a_retry_of_the_step_finds_what_the_failed_try_saved(sqlite_instance: dg.DagsterInstance) -> None:
     found = []
 
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
@@ -82,7 +71,7 @@ def test_a_retry_of_the_step_finds_what_the_failed_try_saved(instance: dg.Dagste
         if context.retry_number == 0:
             raise RuntimeError("the first try fails")
 
-    result = run(flights, instance)
+    result = run(flights, sqlite_instance)
     assert result.success
     first, second = found
     assert first == (None, result.run_id)

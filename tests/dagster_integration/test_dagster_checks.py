@@ -1,0 +1,81 @@
+"""build_zerobus_delivery_check: what it says about deliveries that were, and about none."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zerobus_dagster import ZerobusResource, build_zerobus_delivery_check
+
+ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
+
+
+def check_of(asset: Any, checks: list[Any], zerobus: ZerobusResource, **options: Any) -> dg.AssetCheckEvaluation:
+    result = dg.materialize([asset, *checks], resources={"zerobus": zerobus}, **options)
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
+
+
+def flights_in(table: str) -> dg.AssetsDefinition:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    return flights
+
+
+@pytest.mark.parametrize(
+    ("bounds", "problem"),
+    [
+        ({}, None),
+        ({"min_rows": 100, "max_rows": 100}, None),
+        ({"min_rows": 101}, "100 rows were read, fewer than 101"),
+        ({"max_rows": 99}, "100 rows were read, more than 99"),
+    ],
+)
+def test_the_check_holds_the_rows_of_the_delivery_against_the_bounds(
+    table: str, zerobus: ZerobusResource, bounds: dict[str, int], problem: str | None
+) -> None:
+    flights = flights_in(table)
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights, **bounds)], zerobus)
+    assert evaluation.passed == (problem is None)
+    assert evaluation.description == (problem or "every row that was read is durable")
+    assert evaluation.metadata["dagster-zerobus/rows_acked"].value == 100
+    assert evaluation.severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_an_asset_without_a_delivery_does_not_pass(zerobus: ZerobusResource) -> None:
+    @dg.asset
+    def flights() -> None: ...
+
+    check = build_zerobus_delivery_check("flights", severity=dg.AssetCheckSeverity.WARN)
+    evaluation = check_of(flights, [check], zerobus)
+    assert not evaluation.passed
+    assert evaluation.description == "flights has no delivery through Zerobus yet"
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_a_check_run_alone_looks_at_the_last_delivery(
+    table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    flights = flights_in(table)
+    check = build_zerobus_delivery_check(flights, min_rows=100)
+    assert dg.materialize([flights], resources={"zerobus": zerobus}, instance=instance).success
+    alone = dg.materialize(
+        [flights, check], instance=instance, resources={"zerobus": zerobus}, selection=dg.AssetSelection.checks(check)
+    )
+    (evaluation,) = alone.get_asset_check_evaluations()
+    assert evaluation.passed
+
+
+def test_a_delivery_over_a_range_of_partitions_counts_once(table: str, zerobus: ZerobusResource) -> None:
+    months = dg.StaticPartitionsDefinition(["jan", "feb", "mar"])
+
+    @dg.asset(partitions_def=months, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    tags = {"dagster/asset_partition_range_start": "jan", "dagster/asset_partition_range_end": "mar"}
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights)], zerobus, tags=tags)
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100
+    assert evaluation.metadata["dagster-zerobus/deliveries"].value == 1

@@ -1,0 +1,189 @@
+"""ZerobusIngestComponent: from YAML to rows in the table."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster.components.testing.utils import create_defs_folder_sandbox
+
+from zerobus_core.workspace import ClientCredentials
+from zerobus_dagster import ZerobusIngestComponent, ZerobusResource
+from zerobus_local import LocalZerobus
+
+# Dagster reads YAML through a function that pydantic deprecates, and marks its links to YAML lines as beta.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated:DeprecationWarning:dagster"),
+    pytest.mark.filterwarnings(
+        "ignore:Class `(LocalFileCodeReference|CodeReferencesMetadataValue)` is currently in beta"
+    ),
+]
+
+ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
+
+
+def fetch_flights(context: dg.AssetExecutionContext) -> list[dict[str, Any]]:
+    """What a project would have in a module of its own."""
+    context.log.info("fetching")
+    return ROWS
+
+
+@contextmanager
+def loaded(
+    attributes: dict[str, Any], files: dict[str, list[dict[str, Any]]] | None = None
+) -> Iterator[dg.Definitions]:
+    """The definitions of a project whose one component has these attributes, and these Parquet files beside it."""
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            component_cls=ZerobusIngestComponent,
+            defs_path="flights",
+            defs_yaml_contents={"type": "zerobus_dagster.ZerobusIngestComponent", "attributes": attributes},
+        )
+        for name, rows in (files or {}).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (_, definitions):
+            yield definitions
+
+
+def run(definitions: dg.Definitions, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
+    job = definitions.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=instance, raise_on_error=False, **options)
+
+
+def with_resource(definitions: dg.Definitions, zerobus: ZerobusResource) -> dg.Definitions:
+    return dg.Definitions.merge(definitions, dg.Definitions(resources={"zerobus": zerobus}))
+
+
+@pytest.fixture
+def environment(server: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = server.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    monkeypatch.setenv("ZEROBUS_SERVER_ENDPOINT", server.workspace.endpoint)
+    monkeypatch.setenv("DATABRICKS_HOST", server.workspace.workspace_url)
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", credentials.client_id)
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", credentials.client_secret)
+
+
+@pytest.mark.usefixtures("environment")
+def test_files_beside_the_yaml_are_pushed_and_checked_with_names_of_variables_only(
+    server: LocalZerobus, table: str, instance: dg.DagsterInstance
+) -> None:
+    attributes = {
+        "table": table,
+        "source": "data/*.parquet",
+        "connection": {"client_id_env": "DATABRICKS_CLIENT_ID"},
+        "delivery_check": {"min_rows": 100},
+        "options": {"batch_rows": 10},
+    }
+    with loaded(attributes, {"data/1.parquet": ROWS[:40], "data/2.parquet": ROWS[40:]}) as definitions:
+        result = run(definitions, instance)
+    assert result.success
+    assert server.read(table).sort_by("id").to_pylist() == ROWS
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+    (node,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+    assert node.asset_key == dg.AssetKey(table.split("."))
+
+
+def test_a_function_is_pushed_through_the_resource_of_the_project(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    attributes = {
+        "table": table,
+        "records": f"{fetch_flights.__module__}.fetch_flights",
+        "asset": {"key": "air/flights", "group_name": "air", "metadata": {"team": "ops"}},
+        "retries": {"max_retries": 1, "delay": 0.1},
+        "op": {"pool": "zerobus"},
+    }
+    with loaded(attributes) as definitions:
+        everything = with_resource(definitions, zerobus)
+        key = dg.AssetKey(["air", "flights"])
+        spec = everything.resolve_assets_def(key).specs_by_key[key]
+        result = run(everything, instance)
+    assert spec.kinds == {"databricks", "zerobus"}
+    assert spec.metadata["dagster/table_name"] == table
+    assert spec.metadata["team"] == "ops"
+    assert result.success
+    assert server.read(table).num_rows == 100
+
+
+def test_the_source_names_the_partition_of_the_run(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    attributes = {
+        "table": table,
+        "source": "{partition_key}.parquet",
+        "asset": {"key": "flights", "partitions_def": {"type": "static", "partition_keys": ["jan", "feb"]}},
+        "op": {"backfill_policy": {"type": "single_run"}},
+    }
+    files = {"jan.parquet": ROWS[:10], "feb.parquet": ROWS[10:30]}
+    with loaded(attributes, files) as definitions:
+        everything = with_resource(definitions, zerobus)
+        assert run(everything, instance, partition_key="feb").success
+        assert server.read(table).num_rows == 20
+        tags = {"dagster/asset_partition_range_start": "jan", "dagster/asset_partition_range_end": "feb"}
+        result = run(everything, instance, tags=tags)
+    events = result.asset_materializations_for_node("flights")
+    assert {event.partition: event.metadata["dagster-zerobus/rows_read"].value for event in events} == {
+        "jan": 10,
+        "feb": 20,
+    }
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ({}, "give either source"),
+        ({"source": "a.csv", "records": "a.b"}, "give either source"),
+        ({"records": "no.such.module"}, "records names no function"),
+        ({"source": "{partition_key}.csv"}, "no partitions_def"),
+        ({"source": "a.csv", "client_secret": "literal"}, "client_secret"),
+    ],
+)
+def test_mistakes_in_the_yaml_are_told_when_definitions_are_loaded(
+    attributes: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception, match="flights") as caught, loaded({"table": "main.default.t", **attributes}):
+        pass
+    chain, error = [], caught.value
+    while error is not None:
+        chain.append(str(error))
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]  # the chain ends in None
+    assert text in "\n".join(chain)
+
+
+def test_the_scaffolded_yaml_loads_and_holds_names_of_variables_only() -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            component_cls=ZerobusIngestComponent,
+            defs_path="flights",
+            scaffold_params={"table": "main.default.flights", "source": "data/*.parquet"},
+        )
+        text = (folder / "defs.yaml").read_text()
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (component, _):
+            assert isinstance(component, ZerobusIngestComponent)
+            assert component.get_asset_spec().key == dg.AssetKey(["main", "default", "flights"])
+    assert "client_secret_env: DATABRICKS_CLIENT_SECRET" in text
+
+
+def test_a_subclass_changes_the_records_on_their_way(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    class Upper(ZerobusIngestComponent):
+        def execute(
+            self, context: dg.AssetExecutionContext, zerobus: ZerobusResource, records: Any
+        ) -> Iterator[dg.MaterializeResult[Any]]:
+            yield from super().execute(context, zerobus, [{**row, "carrier": "XX"} for row in records])
+
+    component = Upper.from_attributes_dict(
+        attributes={"table": table, "records": f"{fetch_flights.__module__}.fetch_flights"}
+    )
+    definitions = component.build_defs(dg.ComponentTree.for_test().load_context)
+    result = with_resource(definitions, zerobus).resolve_implicit_global_asset_job_def().execute_in_process()
+    assert result.success
+    assert set(server.read(table)["carrier"].to_pylist()) == {"XX"}

@@ -1,0 +1,145 @@
+"""Partitions: one, a range in one run, and what each of them is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zerobus_dagster import ZerobusIOManager, ZerobusResource
+from zerobus_local import LocalZerobus
+
+MONTHS = dg.StaticPartitionsDefinition(["jan", "feb", "mar"])
+RANGE = {"dagster/asset_partition_range_start": "jan", "dagster/asset_partition_range_end": "mar"}
+
+
+def rows(month: str, count: int) -> list[dict[str, Any]]:
+    return [{"id": n, "carrier": month, "delay": 0.0} for n in range(count)]
+
+
+BY_MONTH = {"jan": rows("jan", 10), "feb": rows("feb", 20), "mar": rows("mar", 30)}
+
+
+def acked_by_partition(result: dg.ExecuteInProcessResult) -> dict[str | None, Any]:
+    events = result.asset_materializations_for_node("flights")
+    return {event.partition: event.metadata["dagster-zerobus/rows_acked"].value for event in events}
+
+
+@pytest.fixture
+def resources(zerobus: ZerobusResource) -> dict[str, Any]:
+    return {"zerobus": zerobus, "io_manager": ZerobusIOManager(zerobus=zerobus)}
+
+
+def by_resource(table: str) -> dg.AssetsDefinition:
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        records = {month: BY_MONTH[month] for month in context.partition_keys}
+        return zerobus.ingest(context, table, records)
+
+    return flights
+
+
+def by_io_manager(table: str) -> dg.AssetsDefinition:
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run(), metadata={"table": table})
+    def flights(context: dg.AssetExecutionContext) -> dict[str, Any]:
+        return {month: BY_MONTH[month] for month in context.partition_keys}
+
+    return flights
+
+
+@pytest.mark.parametrize("asset", [by_resource, by_io_manager])
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [({"partition_key": "feb"}, {"feb": 20}), ({"tags": RANGE}, {"jan": 10, "feb": 20, "mar": 30})],
+    ids=["one", "range"],
+)
+def test_each_partition_gets_the_figures_of_its_own_records(
+    server: LocalZerobus, table: str, resources: dict[str, Any], asset: Any, run: Any, expected: dict[str, int]
+) -> None:
+    result = dg.materialize([asset(table)], resources=resources, **run)
+    assert acked_by_partition(result) == expected
+    carriers = server.read(table)["carrier"].to_pylist()
+    assert {month: carriers.count(month) for month in set(carriers)} == expected
+
+
+def test_records_that_are_not_told_apart_are_reported_once_for_the_whole_range(
+    server: LocalZerobus, table: str, resources: dict[str, Any]
+) -> None:
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, [row for month in context.partition_keys for row in BY_MONTH[month]])
+
+    result = dg.materialize([flights], resources=resources, tags=RANGE)
+    assert acked_by_partition(result) == {"jan": 60, "feb": 60, "mar": 60}
+    events = result.asset_materializations_for_node("flights")
+    assert {event.metadata["dagster-zerobus/partitions"].value for event in events} == {"jan...mar (3)"}
+    assert server.read(table).num_rows == 60
+
+
+def test_a_mapping_that_lacks_a_partition_is_refused_before_anything_is_sent(
+    server: LocalZerobus, table: str, resources: dict[str, Any]
+) -> None:
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, {"jan": BY_MONTH["jan"], "may": []})
+
+    with pytest.raises(dg.Failure, match=r"missing \['feb', 'mar'\], not of this run \['may'\]"):
+        dg.materialize([flights], resources=resources, tags=RANGE)
+    assert server.read(table).num_rows == 0
+
+
+def test_a_partition_that_fails_leaves_none_materialized_and_a_retry_sends_the_rest(
+    server: LocalZerobus, table: str, resources: dict[str, Any]
+) -> None:
+    @dg.asset(
+        partitions_def=MONTHS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=dg.RetryPolicy(max_retries=1),
+    )
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        if context.retry_number == 0:
+            server.faults.add(action="refuse_open", table=table, stream=[2, 3, 4])
+        else:
+            server.faults.clear()
+        return zerobus.ingest(context, table, dict(BY_MONTH), options={"source_version": "1"})
+
+    result = dg.materialize([flights], resources=resources, tags=RANGE)
+    skipped = {
+        event.partition: event.metadata["dagster-zerobus/rows_skipped"].value
+        for event in result.asset_materializations_for_node("flights")
+    }
+    assert skipped == {"jan": 10, "feb": 0, "mar": 0}
+    assert server.read(table).num_rows == 60
+
+
+def test_a_partition_in_two_dimensions_is_delivered_under_its_own_key(
+    server: LocalZerobus, table: str, resources: dict[str, Any]
+) -> None:
+    months_and_places = dg.MultiPartitionsDefinition(
+        {"month": MONTHS, "place": dg.StaticPartitionsDefinition(["EWR", "JFK"])}
+    )
+
+    @dg.asset(partitions_def=months_and_places)
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        assert isinstance(context.partition_key, dg.MultiPartitionKey)
+        return zerobus.ingest(context, table, BY_MONTH[context.partition_key.keys_by_dimension["month"]])
+
+    key = dg.MultiPartitionKey({"month": "feb", "place": "JFK"})
+    result = dg.materialize([flights], resources=resources, partition_key=key)
+    assert acked_by_partition(result) == {"feb|JFK": 20}
+    assert server.read(table).num_rows == 20
+
+
+def test_a_partition_that_was_delivered_can_be_refused_and_another_still_goes(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+) -> None:
+    resources = {"zerobus": zerobus_with(on_rematerialize="refuse")}
+    asset = by_resource(table)
+    assert dg.materialize([asset], resources=resources, instance=instance, partition_key="jan").success
+    assert dg.materialize([asset], resources=resources, instance=instance, partition_key="feb").success
+    with pytest.raises(dg.Failure, match="partition jan of flights was delivered by run"):
+        dg.materialize([asset], resources=resources, instance=instance, tags=RANGE)
+    assert server.read(table).num_rows == 30

@@ -1,0 +1,287 @@
+"""ZerobusResource in real runs against the local service: the gate, the events, the errors."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zerobus_core import IngestOptions
+from zerobus_dagster import ZerobusResource
+from zerobus_local import LocalZerobus
+
+ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
+
+
+def run(asset: dg.AssetsDefinition, zerobus: ZerobusResource, **options: Any) -> dg.ExecuteInProcessResult:
+    return dg.materialize([asset], resources={"zerobus": zerobus}, raise_on_error=False, **options)
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> Any:
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    return failed.step_failure_data
+
+
+def materializations(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
+    return [event for event in result.all_events if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+
+
+def ids(server: LocalZerobus, table: str) -> list[int]:
+    return sorted(server.read(table)["id"].to_pylist())
+
+
+def test_an_asset_is_materialized_with_its_receipt_when_its_rows_are_in_the_table(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    result = run(flights, zerobus)
+    assert result.success
+    assert server.read(table).sort_by("id").to_pylist() == ROWS
+    (materialization,) = result.asset_materializations_for_node("flights")
+    plain = {key: value.value for key, value in materialization.metadata.items()}
+    assert plain["dagster/table_name"] == table
+    assert plain["dagster/storage_kind"] == "databricks"
+    assert plain["dagster-zerobus/rows_read"] == plain["dagster-zerobus/rows_acked"] == 100
+    assert plain["dagster-zerobus/rows_skipped"] == plain["dagster-zerobus/rows_resent"] == 0
+    assert plain["dagster-zerobus/receipt"]["rows_acked"] == 100
+    assert "dagster/row_count" not in plain
+    columns = plain["dagster/column_schema"].columns
+    assert [(c.name, c.type, c.constraints.nullable) for c in columns] == [
+        ("id", "BIGINT", False),
+        ("carrier", "STRING", True),
+        ("delay", "DOUBLE", True),
+    ]
+    assert columns[1].description == "IATA code"
+
+
+def test_an_op_pushes_and_gets_the_figures(server: LocalZerobus, table: str, zerobus: ZerobusResource) -> None:
+    seen = []
+
+    @dg.op
+    def push(context: dg.OpExecutionContext, zerobus: ZerobusResource) -> None:
+        seen.append(zerobus.ingest(context, table, ROWS).metadata)
+
+    @dg.job(resource_defs={"zerobus": zerobus})
+    def push_job() -> None:
+        push()
+
+    assert push_job.execute_in_process().success
+    assert seen[0]["dagster-zerobus/rows_acked"] == 100
+    assert ids(server, table) == list(range(100))
+
+
+def test_an_asset_function_can_be_called_directly_in_a_unit_test(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    with dg.build_asset_context() as context:
+        result = flights(context, zerobus)
+        outside_of_an_asset = zerobus.ingest(context, table, ROWS[:1])
+    assert result.metadata["dagster-zerobus/rows_acked"] == 100
+    assert result.asset_key == dg.AssetKey("flights")
+    assert outside_of_an_asset.asset_key is None
+    assert len(ids(server, table)) == 101
+
+
+def test_a_step_with_several_assets_says_which_one_it_delivers(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec("early"), dg.AssetSpec("late")])
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Iterator[dg.MaterializeResult]:
+        yield zerobus.ingest(context, table, ROWS[:60], asset_key="early")
+        yield zerobus.ingest(context, table, ROWS[60:], asset_key="late")
+
+    result = run(flights, zerobus)
+    assert result.success
+    assert {e.asset_key.to_user_string() for e in materializations(result) if e.asset_key} == {"early", "late"}
+    assert ids(server, table) == list(range(100))
+
+
+@pytest.mark.parametrize(("asset_key", "text"), [(None, "say which one"), ("middle", "none of this step's assets")])
+def test_a_wrong_or_missing_asset_key_is_refused_before_anything_is_sent(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, asset_key: str | None, text: str
+) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec("early"), dg.AssetSpec("late")])
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Iterator[dg.MaterializeResult]:
+        yield zerobus.ingest(context, table, ROWS, asset_key=asset_key)
+
+    result = run(flights, zerobus)
+    description = failure_of(result).user_failure_data.description
+    assert text in description
+    assert "early, late" in description
+    assert ids(server, table) == []
+
+
+def test_a_bad_row_fails_the_step_naming_row_and_field_and_is_not_tried_again(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    tries = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=3))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        tries.append(context.retry_number)
+        return zerobus.ingest(context, table, [*ROWS[:5], {"id": 5, "carrier": "UA", "delay": "late"}])
+
+    result = run(flights, zerobus)
+    assert not result.success
+    assert tries == [0]
+    assert materializations(result) == []
+    failure = failure_of(result).user_failure_data
+    assert "row 5, field delay" in failure.description
+    plain = {key: value.value for key, value in failure.metadata.items()}
+    assert plain["dagster-zerobus/error"] == "RecordError"
+    assert plain["dagster/table_name"] == table
+    (bad,) = plain["dagster-zerobus/bad_fields"]
+    assert (bad["row"], bad["field"]) == (5, "delay")
+
+
+def test_an_acknowledgement_that_never_comes_leaves_no_materialization(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    server.faults.add(action="withhold_ack", table=table)
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS, options={"ack_timeout": 0.5, "timeout": 3.0})
+
+    result = run(flights, zerobus)
+    assert not result.success
+    assert materializations(result) == []
+    # Not a Failure: an error that another try can mend leaves as it is, and a RetryPolicy would apply.
+    assert failure_of(result).user_failure_data is None
+    assert "IngestTimeoutError" in str(failure_of(result).error)
+
+
+def test_a_retry_sends_only_the_rows_that_are_missing(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    # Batches of ten rows; the stream dies for good at the sixth, and the second try finds it mended.
+    rule = server.faults.add(action="fail", table=table, message=5, status="UNAVAILABLE")
+    refuse = server.faults.add(action="refuse_open", table=table, stream=[2, 3, 4, 5, 6, 7, 8])
+    options = {"batch_rows": 10, "source_version": "1"}
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        if context.retry_number == 1:
+            server.faults.remove(rule)
+            server.faults.remove(refuse)
+        return zerobus.ingest(context, table, ROWS, options=options)
+
+    result = run(flights, zerobus)
+    assert result.success
+    (materialization,) = result.asset_materializations_for_node("flights")
+    receipt = materialization.metadata["dagster-zerobus/receipt"].value
+    assert 0 < receipt["rows_skipped"] < 100
+    assert receipt["rows_skipped"] + receipt["rows_acked"] == 100
+    assert ids(server, table) == list(range(100))
+    assert receipt["resumed_from"]
+
+
+def test_without_resume_a_retry_sends_every_row(
+    server: LocalZerobus, table: str, zerobus_with: Callable[..., ZerobusResource]
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, ROWS, options={"source_version": "1"})
+        if context.retry_number == 0:
+            raise RuntimeError("after the delivery")
+        return result
+
+    assert run(flights, zerobus_with(resume=False)).success
+    assert len(ids(server, table)) == 200
+
+
+def test_a_step_that_fails_after_its_delivery_sends_nothing_again(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        zerobus.ingest(context, table, ROWS[:50], options={"source_version": "first half"})
+        result = zerobus.ingest(context, table, ROWS[50:], options={"source_version": "second half"})
+        if context.retry_number == 0:
+            raise RuntimeError("after both deliveries")
+        return result
+
+    result = run(flights, zerobus)
+    assert result.success
+    assert ids(server, table) == list(range(100))
+
+
+def test_materializing_again_appends_the_rows_again_unless_it_is_refused(
+    server: LocalZerobus,
+    table: str,
+    zerobus: ZerobusResource,
+    zerobus_with: Callable[..., ZerobusResource],
+    sqlite_instance: dg.DagsterInstance,
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    first = run(flights, zerobus, instance=sqlite_instance)
+    assert run(flights, zerobus, instance=sqlite_instance).success
+    assert len(ids(server, table)) == 200
+    careful = zerobus_with(on_rematerialize="refuse")
+    refused = run(flights, careful, instance=sqlite_instance)
+    assert not refused.success
+    assert "was delivered by run" in failure_of(refused).user_failure_data.description
+    assert first.success
+    assert len(ids(server, table)) == 200
+    sqlite_instance.wipe_assets([dg.AssetKey("flights")])
+    assert run(flights, careful, instance=sqlite_instance).success
+    assert len(ids(server, table)) == 300
+
+
+def test_wrong_settings_are_told_by_name_before_anything_is_sent(
+    table: str, zerobus_with: Callable[..., ZerobusResource]
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS)
+
+    typo = run(flights, zerobus_with(options={"stream": 4}))
+    assert "no such ingest option: stream" in failure_of(typo).user_failure_data.description
+    value = run(flights, zerobus_with(options={"streams": 0}))
+    assert "IngestOptions.streams must be" in failure_of(value).user_failure_data.description
+    swapped = run(flights, zerobus_with(endpoint="https://adb-1.azuredatabricks.net"))
+    assert "looks like a workspace URL" in failure_of(swapped).user_failure_data.description
+
+
+def test_ingest_options_replace_those_of_the_resource(table: str, zerobus: ZerobusResource) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, ROWS, options=IngestOptions(record_format="json"))
+
+    result = run(flights, zerobus)
+    (materialization,) = result.asset_materializations_for_node("flights")
+    assert materialization.metadata["dagster-zerobus/record_format"].value == "json"
+
+
+def test_a_wrong_secret_fails_without_retries_and_shows_up_nowhere(
+    table: str,
+    zerobus: ZerobusResource,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret = "dose-0123456789-wrong"
+    tries = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        tries.append(context.retry_number)
+        return zerobus.ingest(context, table, ROWS)
+
+    wrong = zerobus_with(client_secret=secret)
+    result = run(flights, wrong, instance=instance)
+    assert not result.success
+    assert tries == [0]
+    assert failure_of(result).user_failure_data.metadata["dagster-zerobus/error"].value == "AuthenticationError"
+    log = "\n".join(str(entry) for entry in instance.all_logs(result.run_id))
+    assert secret not in log + caplog.text + repr(wrong) + str(wrong)

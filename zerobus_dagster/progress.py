@@ -1,0 +1,66 @@
+"""What a running delivery tells, in Dagster's log of the step."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster import DagsterLogManager
+
+    from zerobus_core import Progress
+
+__all__ = ["ProgressLog", "core_logs_in"]
+
+_PROGRESS_INTERVAL = 30.0
+
+
+@dataclass(slots=True)
+class ProgressLog:
+    """Logs how far a delivery has come, every 30 seconds: the ``on_progress`` of the core."""
+
+    log: DagsterLogManager
+    _next: float = field(default=_PROGRESS_INTERVAL)
+
+    def __call__(self, progress: Progress) -> None:
+        """Log this progress, or not yet."""
+        if progress.elapsed_s < self._next:
+            return
+        self._next = progress.elapsed_s + _PROGRESS_INTERVAL
+        self.log.info(
+            "%s: %d rows durable, %d in flight, %.0f rows/s",
+            progress.table,
+            progress.rows_acked + progress.rows_skipped,
+            progress.unacked_rows,
+            progress.rows_per_s,
+        )
+
+
+@contextmanager
+def core_logs_in(log: DagsterLogManager) -> Iterator[None]:
+    """Let the core's own lines (why a delivery starts at the first row, what broke) appear in the step's log.
+
+    Those of other threads are left out: another delivery may run there, and Dagster's log belongs to this one.
+    """
+    handler = _Forward(log)
+    core = logging.getLogger("zerobus_core")
+    core.addHandler(handler)
+    try:
+        yield
+    finally:
+        core.removeHandler(handler)
+
+
+class _Forward(logging.Handler):
+    def __init__(self, log: DagsterLogManager) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._log.log(record.levelno, record.getMessage())
