@@ -175,8 +175,10 @@ def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
+def _nested_name(type_name: str | bytes, nested: dict[str, Any]) -> str | None:
     """The path within the message that a type name means; the client's package is not sent, so the end decides."""
+    if isinstance(type_name, bytes):  # protobuf's way to hand over text that is not UTF-8
+        return None
     parts = type_name.strip(".").split(".")
     for start in range(len(parts)):
         path = ".".join(parts[start:])

@@ -138,6 +138,15 @@ def test_a_damaged_descriptor_is_refused_or_decodes(table, data):
         with_rows_or_refused(decoder, [b"\x08\x01", b""])
 
 
+def test_a_descriptor_whose_names_are_not_utf_8_is_refused(table):
+    """Found by the test above: protobuf hands such a name over as bytes."""
+    for name in (b".p.Row.Place", b"place", b"id", b"Row"):
+        assert name in _descriptor()
+        damaged = _descriptor().replace(name, b"\xff" + name[1:])
+        with pytest.raises(StatusError, match=r"descriptor_proto|no column"):
+            ProtobufDecoder(TableShape.of(table), damaged)
+
+
 _AVRO = (
     '{"type": "record", "name": "R", "fields": [{"name": "id", "type": ["null", "long"]}, '
     '{"name": "tags", "type": {"type": "array", "items": "string"}}, '
