@@ -78,8 +78,19 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
         raise schema_mismatch(table, f"message {message.name!r} of descriptor_proto has no fields")
     if len(message.field) > MAX_COLUMNS:
         raise schema_mismatch(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
-    _qualify(message, _nested(message), message.name)
+    nested = _nested(message)
+    if any(
+        _is_garbled(part.name, *(text for f in part.field for text in (f.name, f.type_name)))
+        for part in nested.values()
+    ):
+        raise invalid(f"descriptor_proto for table {table} holds a name that is not UTF-8")
+    _qualify(message, nested, message.name)
     return message
+
+
+def _is_garbled(*texts: str | bytes) -> bool:
+    """Whether any is not UTF-8, which protobuf tells by handing bytes over."""
+    return any(isinstance(text, bytes) for text in texts)
 
 
 def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
@@ -175,10 +186,8 @@ def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _nested_name(type_name: str | bytes, nested: dict[str, Any]) -> str | None:
+def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
     """The path within the message that a type name means; the client's package is not sent, so the end decides."""
-    if isinstance(type_name, bytes):  # protobuf's way to hand over text that is not UTF-8
-        return None
     parts = type_name.strip(".").split(".")
     for start in range(len(parts)):
         path = ".".join(parts[start:])
