@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_local import InvalidRequest, LocalZerobus, LocalZerobusError, LocalZerobusProcess
+from zerobus_local.data_folder import running_server
 
 Started = LocalZerobus | LocalZerobusProcess
 
@@ -130,6 +134,38 @@ def test_a_principal_without_grants_gets_nowhere_and_with_them_writes(server: Lo
     server.sql("REVOKE MODIFY ON TABLE main.default.t FROM other")
     with pytest.raises(ZerobusException, match=r"MODIFY on table main\.default\.t"):
         send(other, "main.default.t", range(1, 2))
+
+
+def test_only_the_first_principal_runs_sql_and_makes_others(server: LocalZerobus) -> None:
+    statements = client(server.create_principal("other")).statement_execution
+    with pytest.raises(PermissionDenied, match="only the first service principal"):
+        statements.execute_statement("DROP SCHEMA main.default", "any-warehouse")
+    assert "main.default" in server.catalog.state.schemas
+
+
+def test_a_dropped_column_leaves_the_rows_and_takes_later_ones(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (gone STRING, id BIGINT NOT NULL)")
+    send(server.workspace, "main.default.t", range(10))
+    server.sql("ALTER TABLE main.default.t DROP COLUMN gone")
+    assert server.read("main.default.t").column_names == ["id"]
+    send(server.workspace, "main.default.t", range(10, 20))
+    assert ids(server, "main.default.t") == list(range(20))
+
+
+def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from zerobus_local import LocalZerobusProcess; "
+        "print(LocalZerobusProcess.start(sys.argv[1]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    parent = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, timeout=60, check=False
+    )
+    assert int(parent.stdout) > 0
+    deadline = time.monotonic() + 20
+    while running_server(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # Its data folder is free again, which it would not be if the child still ran.
+    LocalZerobus.start(tmp_path).stop()
 
 
 def test_effective_permissions_tell_where_a_privilege_comes_from(server: LocalZerobus) -> None:

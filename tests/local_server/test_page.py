@@ -114,6 +114,12 @@ def test_tables_are_shown_with_schema_row_count_and_last_rows(server: LocalZerob
     assert stream[4] == "1,200"
 
 
+def test_the_last_rows_of_a_partitioned_table_show_their_partition(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT, name STRING) PARTITIONED BY (name)")
+    ingest(server, 2)
+    assert show(server).tables["Last rows of main.default.t"][1] == ["1", "<b>&bold"]
+
+
 def test_every_input_has_a_label_and_every_form_posts_to_this_server(server: LocalZerobus) -> None:
     server.faults.add(action="hang_open")
     page = show(server)

@@ -101,4 +101,6 @@ def _last_rows(table: Table, files: pa.Table) -> list[dict[str, Any]]:
     with pq.ParquetFile(table.path / unquote(newest["path"])) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()
-    return plain_rows(rows.slice(max(0, rows.num_rows - _LAST_ROWS)))[::-1]
+    # A partition column is in the path and the log, not in the file.
+    partition = {name: newest.get(f"partition.{name}") for name in table.partition_by}
+    return [row | partition for row in plain_rows(rows.slice(max(0, rows.num_rows - _LAST_ROWS)))[::-1]]
