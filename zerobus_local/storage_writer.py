@@ -66,6 +66,7 @@ class TableWriter(threading.Thread):
         self._delay = commit_delay
         self._budget = budget
         self._delta: DeltaTable | None = None
+        self._altered = table  # as the snapshot of _delta has it
         # guards the fields below
         self._changed = threading.Condition()
         self._waiting: list[Append] = []
@@ -130,8 +131,9 @@ class TableWriter(threading.Thread):
             current = self._catalog.table(self._table.full_name)
             if current.table_id != self._table.table_id:
                 raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
-            if self._delta is None:
-                self._delta = DeltaTable(self._table.path)
+            if self._delta is None or current is not self._altered:
+                # An ALTER TABLE commits on its own, which an older snapshot does not know.
+                self._delta, self._altered = DeltaTable(self._table.path), current
             rows = _widened(batches, current)
             if rows.num_rows:
                 write_deltalake(self._delta, rows, mode="append")

@@ -143,11 +143,11 @@ def test_only_the_first_principal_runs_sql_and_makes_others(server: LocalZerobus
     assert "main.default" in server.catalog.state.schemas
 
 
-def test_a_dropped_column_leaves_the_rows_and_takes_later_ones(server: LocalZerobus) -> None:
+def test_dropped_and_added_columns_leave_the_rows_and_let_later_ones_in(server: LocalZerobus) -> None:
     server.create_table("CREATE TABLE main.default.t (gone STRING, id BIGINT NOT NULL)")
     send(server.workspace, "main.default.t", range(10))
-    server.sql("ALTER TABLE main.default.t DROP COLUMN gone")
-    assert server.read("main.default.t").column_names == ["id"]
+    server.sql("ALTER TABLE main.default.t DROP COLUMN gone; ALTER TABLE main.default.t ADD COLUMN late STRING")
+    assert server.read("main.default.t").column_names == ["id", "late"]
     send(server.workspace, "main.default.t", range(10, 20))
     assert ids(server, "main.default.t") == list(range(20))
 
