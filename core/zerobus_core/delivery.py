@@ -22,6 +22,7 @@ from .open_rate import OpenRate
 from .pool import FAILURE_GRACE, PoolHooks, StreamPool
 from .receipt import Progress, Receipt
 from .sdk import SdkSession
+from .telemetry import DeliveryTelemetry, Figures
 
 if TYPE_CHECKING:
     from .batch import Batch, Chunk, Encoder
@@ -96,6 +97,10 @@ class Delivery:
             ),
             open_rate=_open_rate(target.workspace.endpoint, table),
         )
+        self._telemetry = DeliveryTelemetry(
+            table, target.encoder.record_format, self._figures, started=self._watch.started
+        )
+        self._pool.statistics.ack_latencies.on_add = self._telemetry.on_ack
 
     @property
     def skip(self) -> RowRanges:
@@ -117,6 +122,11 @@ class Delivery:
     @contextmanager
     def gate(self) -> Generator[None]:
         """Whatever ends the block early leaves no stream behind, and a checkpoint that tells the truth."""
+        with self._telemetry, self._settled():
+            yield
+
+    @contextmanager
+    def _settled(self) -> Generator[None]:
         try:
             yield
         except ZerobusIngestError as error:
@@ -179,9 +189,18 @@ class Delivery:
         now = time.monotonic()
         if now - self._progress_at >= _PROGRESS_EVERY:
             self._progress_at = now
+            self._telemetry.observe()
             self._report_progress()
         if self._keeper.is_due(now):
             self._save_checkpoint()
+
+    def _figures(self) -> Figures:
+        return Figures(
+            counts=self.counts,
+            bytes_sent=self._pool.ledger.bytes_sent,
+            reconnects=self._pool.statistics.reconnects,
+            open_streams=self._pool.statistics.open_now,
+        )
 
     def _report_progress(self) -> None:
         if self._watch.on_progress is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .receipt import AckLatency
@@ -14,6 +15,8 @@ class AckLatencies:
     """Percentiles over any number of samples in constant memory: a uniform sample of ``size`` of them."""
 
     def __init__(self, size: int = 4096) -> None:
+        self.on_add: Callable[[float], None] | None = None
+        """Told each latency, where someone listens."""
         self._size = size
         self._seen = 0
         self._max = 0.0
@@ -22,6 +25,8 @@ class AckLatencies:
 
     def add(self, seconds: float) -> None:
         """Add one latency."""
+        if self.on_add is not None:
+            self.on_add(seconds)
         self._seen += 1
         self._max = max(self._max, seconds)
         if len(self._sample) < self._size:

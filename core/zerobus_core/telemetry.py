@@ -1,0 +1,177 @@
+"""A span and metrics for each delivery, through ``opentelemetry-api`` where the process has it.
+
+Where it is not installed nothing happens, and where it fails the delivery does not.  Where it goes is the business of
+whoever sets up the OpenTelemetry SDK in the process.
+
+Span ``zerobus.ingest``: attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome`` ("delivered",
+"failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
+``zerobus.bytes_sent``, ``zerobus.reconnects``, and ``error.type``.  No error text: it may quote a value of a row.
+
+Metrics, each with ``zerobus.table`` and ``zerobus.record_format``: counters ``zerobus.rows_acked``,
+``zerobus.rows_resent``, ``zerobus.bytes_sent`` and ``zerobus.reconnects``; ``zerobus.open_streams``, which goes up and
+down; histogram ``zerobus.ack_latency`` in seconds.  Counts move at most every 0.5 s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .errors import IngestInterruptedError
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter, Histogram, UpDownCounter
+    from opentelemetry.trace import Span, Tracer
+
+    from .errors import Counts
+
+__all__ = ["DeliveryTelemetry", "Figures"]
+
+_log = logging.getLogger("zerobus_core")
+_SCOPE = "zerobus_core"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """A delivery at one moment."""
+
+    counts: Counts
+    bytes_sent: int
+    reconnects: int
+    open_streams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Instruments:
+    tracer: Tracer
+    rows_acked: Counter
+    rows_resent: Counter
+    bytes_sent: Counter
+    reconnects: Counter
+    open_streams: UpDownCounter
+    ack_latency: Histogram
+
+
+@cache
+def _instruments() -> _Instruments | None:
+    try:
+        from opentelemetry import metrics, trace
+    except ImportError:
+        return None
+    meter = metrics.get_meter(_SCOPE)
+    return _Instruments(
+        tracer=trace.get_tracer(_SCOPE),
+        rows_acked=meter.create_counter("zerobus.rows_acked", "{row}", "Rows that became durable"),
+        rows_resent=meter.create_counter("zerobus.rows_resent", "{row}", "Rows sent again, which may be duplicates"),
+        bytes_sent=meter.create_counter("zerobus.bytes_sent", "By", "Payload bytes handed to streams"),
+        reconnects=meter.create_counter("zerobus.reconnects", "{stream}", "Streams opened after another one died"),
+        open_streams=meter.create_up_down_counter("zerobus.open_streams", "{stream}", "Streams open now"),
+        ack_latency=meter.create_histogram("zerobus.ack_latency", "s", "From handing a batch over to its ACK"),
+    )
+
+
+class DeliveryTelemetry:
+    """See the module's docstring.  A context manager around one delivery, used from the delivery's thread.
+
+    ``figures`` is asked where the delivery stands; ``started`` is a reading of ``time.monotonic``.  Raises nothing.
+    """
+
+    def __init__(self, table: str, record_format: str, figures: Callable[[], Figures], *, started: float) -> None:
+        self._attributes = {"zerobus.table": table, "zerobus.record_format": record_format}
+        self._figures = figures
+        self._started = started
+        self._told: dict[str, int] = {}
+        self._open_streams = 0
+        self._span: Span | None = None
+        self._instruments: _Instruments | None = None
+        self._harmlessly(self._connect)
+
+    def __enter__(self) -> None:
+        self._harmlessly(self._start)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._harmlessly(lambda: self._end(error))
+
+    @property
+    def on_ack(self) -> Callable[[float], None] | None:
+        """What to tell the latency of each acknowledged batch, in seconds; None where nobody listens."""
+        return None if self._instruments is None else lambda seconds: self._harmlessly(lambda: self._acked(seconds))
+
+    def observe(self) -> None:
+        """Move the counters to where the delivery stands."""
+        self._harmlessly(self._move)
+
+    def _harmlessly(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - any SDK, any exporter: no row may be lost to it
+            self._instruments = None
+            _log.warning("telemetry failed and is off for this delivery: %s: %s", type(error).__name__, error)
+
+    def _connect(self) -> None:
+        self._instruments = _instruments()
+
+    def _start(self) -> None:
+        if self._instruments is None:
+            return
+        from opentelemetry.trace import SpanKind
+
+        # Not made the current span: a delivery by StreamManager begins and ends across the spans of its user.
+        self._span = self._instruments.tracer.start_span(
+            "zerobus.ingest",
+            kind=SpanKind.CLIENT,
+            attributes=self._attributes,
+            start_time=time.time_ns() - int((time.monotonic() - self._started) * 1e9),
+        )
+
+    def _acked(self, seconds: float) -> None:
+        if self._instruments is not None:
+            self._instruments.ack_latency.record(seconds, self._attributes)
+
+    def _move(self) -> None:
+        if self._instruments is None:
+            return
+        figures, instruments = self._figures(), self._instruments
+        self._count(instruments.rows_acked, "rows_acked", figures.counts.rows_acked)
+        self._count(instruments.rows_resent, "rows_resent", figures.counts.rows_resent)
+        self._count(instruments.bytes_sent, "bytes_sent", figures.bytes_sent)
+        self._count(instruments.reconnects, "reconnects", figures.reconnects)
+        instruments.open_streams.add(figures.open_streams - self._open_streams, self._attributes)
+        self._open_streams = figures.open_streams
+
+    def _count(self, counter: Counter, name: str, value: int) -> None:
+        # The books take back what turns out to have never left, which a counter cannot: it waits until they are ahead.
+        more = value - self._told.get(name, 0)
+        if more > 0:
+            counter.add(more, self._attributes)
+            self._told[name] = value
+
+    def _end(self, error: BaseException | None) -> None:
+        self._move()
+        if self._span is None:
+            return
+        from opentelemetry.trace import StatusCode
+
+        figures = self._figures()
+        for name, rows in asdict(figures.counts).items():
+            self._span.set_attribute("zerobus.rows." + name.removeprefix("rows_"), rows)
+        self._span.set_attribute("zerobus.bytes_sent", figures.bytes_sent)
+        self._span.set_attribute("zerobus.reconnects", figures.reconnects)
+        self._span.set_attribute("zerobus.outcome", _outcome(error))
+        if error is not None:
+            self._span.set_attribute("error.type", type(error).__name__)
+            self._span.set_status(StatusCode.ERROR, type(error).__name__)
+        self._span.end()
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "delivered"
+    # What is no Exception was raised by a signal: KeyboardInterrupt, SystemExit, an orchestrator's own.
+    is_stop = isinstance(error, IngestInterruptedError) or not isinstance(error, Exception)
+    return "stopped" if is_stop else "failed"
