@@ -1,0 +1,55 @@
+"""What is true of every file of the project that a reader sees."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+    "\0"
+)
+FILES = [ROOT / name for name in TRACKED if name and (ROOT / name).is_file()]
+DOCUMENTS = [file for file in FILES if file.suffix == ".md"]
+TEXTS = [file for file in FILES if file.suffix in {".md", ".py", ".toml", ".txt", ".yaml", ".yml", ".html", ""}]
+
+
+@pytest.mark.skipif(not FILES, reason="not a git checkout")
+def test_the_project_has_the_files_that_it_promises() -> None:
+    names = {file.relative_to(ROOT).as_posix() for file in FILES}
+    assert {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", ".ci/run", "constraints.txt", "pyproject.toml"} <= names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    lost = [link for link in targets if not re.match(r"https?://|mailto:", link) and not leads(document, link)]
+    assert not lost
+
+
+def leads(document: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (document.parent / path) if path else document
+    if not target.exists():
+        return False
+    return not anchor or anchor in {anchor_of(title) for title in re.findall(r"^#+ (.*)$", target.read_text(), re.M)}
+
+
+def anchor_of(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_no_file_names_a_folder_of_somebodys_machine() -> None:
+    homes = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w")
+    assert [file for file in TEXTS if homes.search(file.read_text())] == []
+
+
+def test_constraints_hold_versions_and_no_address() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    assert [line for line in pins if not re.fullmatch(r"[\w.\[\]-]+==[\w.+!]+( ; .*)?", line)] == []

@@ -1,0 +1,38 @@
+"""What importing a package costs: orchestrators do it in every process that parses a Dag or loads definitions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["airflow", "dagster", "databricks.sdk", "deltalake", "google.protobuf", "grpc", "numpy", "pandas", "pyarrow"]
+HEAVY += ["requests", "sqlglot", "starlette", "zerobus", "zerobus_local"]
+
+
+def imported(module: str) -> tuple[list[str], float]:
+    """The heavy modules that come with a module, and the seconds of processor time that it costs."""
+    script = (
+        "import json, sys, time; start = time.process_time(); __import__(sys.argv[1]); "
+        "print(json.dumps([list(sys.modules), time.process_time() - start]))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script, module], capture_output=True, text=True, timeout=60, check=True
+    )
+    modules, seconds = json.loads(told.stdout)
+    return [name for name in HEAVY if name in modules and not f"{module}.".startswith(f"{name}.")], seconds
+
+
+@pytest.mark.parametrize(
+    "module", ["zerobus_core", "zerobus_airflow", "zerobus_airflow.provider_info", "zerobus_local", "zerobus_local.cli"]
+)
+def test_a_package_comes_without_what_only_a_delivery_needs(module: str) -> None:
+    heavy, _ = imported(module)
+    assert heavy == []
+
+
+def test_importing_the_core_takes_less_than_a_tenth_of_a_second() -> None:
+    # The best of five: another process on the machine can only make it slower.
+    assert min(imported("zerobus_core")[1] for _ in range(5)) < 0.1
