@@ -32,7 +32,7 @@ from .links import CatalogExplorerLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["OnEmpty", "ZerobusDeliveryOperator"]
+__all__ = ["OnEmpty", "ProgressLog", "ZerobusDeliveryOperator"]
 
 OnEmpty: TypeAlias = Literal["success", "skip", "fail"]
 
@@ -78,6 +78,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         self.durable = durable
         self.resume = _one_of("resume", resume, "retry", "always", "never")
         self.table_page = ""
+        self._asset_uri = ""
         self._is_killed = False
         # Made when it is needed: Airflow copies the tasks of a Dag deeply, and locks cannot be copied.
         self._stop: threading.Event | None = None
@@ -92,8 +93,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
         self.log.info("::group::Deliver to %s", self.table)
         try:
+            hook = self._checked_hook()
             with self._opened_records(context) as records:
-                receipt = self._ingest(context, records)
+                receipt = self._ingest(context, hook, records)
         except ZerobusIngestError as error:
             if error.retryable:
                 raise
@@ -110,20 +112,24 @@ class ZerobusDeliveryOperator(BaseOperator):
         """What the operator itself knows of the records' identity, for users who state no ``source_version``."""
         return None
 
-    def _ingest(self, context: Context, records: Any) -> Receipt:
-        self._stop = threading.Event()
-        if self._is_killed:
-            self._stop.set()
+    def _checked_hook(self) -> ZerobusHook:
+        # A mistake in the connection or in the table's name comes out before anything is read from the source.
         hook = ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
         workspace_url = hook.get_workspace().workspace_url
         self.table_page = table_page_url(workspace_url, self.table)
         self._asset_uri = table_asset_uri(workspace_url, self.table)
+        return hook
+
+    def _ingest(self, context: Context, hook: ZerobusHook, records: Any) -> Receipt:
+        self._stop = threading.Event()
+        if self._is_killed:
+            self._stop.set()
         return hook.ingest(
             self.table,
             records,
             options=_as_options({"source_version": self._source_version(context), **self.options}),
             checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
-            on_progress=_ProgressLog(self.log),
+            on_progress=ProgressLog(self.log),
             stop=self._stop,
         )
 
@@ -149,7 +155,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return result
 
 
-class _ProgressLog:
+class ProgressLog:
     """One line of progress every ten seconds, from the progress objects that come twice a second."""
 
     def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -158,6 +164,7 @@ class _ProgressLog:
         self._next = clock() + _PROGRESS_INTERVAL
 
     def __call__(self, progress: Progress) -> None:
+        """Log the line, if it is time for one."""
         now = self._clock()
         if now < self._next:
             return

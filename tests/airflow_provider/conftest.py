@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from zerobus_local import LocalZerobus
-
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -110,7 +108,7 @@ class Airflow:
         self._answers.close()
 
 
-class Zerobus:
+class Target:
     """A local server, and the Airflow connection to it."""
 
     def __init__(self, server):
@@ -130,7 +128,7 @@ class Zerobus:
 
     def new_table(self, columns="id BIGINT NOT NULL, note STRING"):
         self._tables += 1
-        table = f"main.default.t{self._tables}"
+        table = f"main.default.airflow_{self._tables}"
         self.server.create_table(f"CREATE TABLE {table} ({columns})")
         return table
 
@@ -141,14 +139,13 @@ class Zerobus:
 
 @pytest.fixture(scope="session")
 def connected():
-    """What tests know of a server."""
-    return Zerobus
+    """Makes a Target of a server."""
+    return Target
 
 
 @pytest.fixture(scope="session")
-def zerobus(tmp_path_factory):
-    with LocalZerobus.start(tmp_path_factory.mktemp("zerobus")) as server:
-        yield Zerobus(server)
+def target(zerobus):
+    return Target(zerobus)
 
 
 @pytest.fixture(scope="session")

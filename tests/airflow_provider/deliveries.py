@@ -47,8 +47,13 @@ with push_dag("task_output"):
     def upstream():
         return rows_from(0, 50)
 
+    @task
+    def one_row(number):
+        return {"id": number, "note": f"row {number}"}
+
     made = upstream()
     ZerobusIngestOperator(task_id="push", table=TABLE, records=made)
+    ZerobusIngestOperator(task_id="gathered", table=TABLE, records=one_row.expand(number=[300, 301, 302]))
     ZerobusIngestOperator.partial(task_id="mapped", table=TABLE).expand(records=[rows_from(100, 3), rows_from(200, 4)])
 
 

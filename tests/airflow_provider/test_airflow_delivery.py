@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sqlite3
 import time
@@ -13,25 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zerobus_core import Receipt
+from zerobus_airflow.delivery import ProgressLog
+from zerobus_core import Progress, Receipt
 from zerobus_local import LocalZerobusProcess
 
 
 @pytest.fixture
-def run(airflow, zerobus):
+def run(airflow, target):
     """Runs a Dag that pushes into ``table``."""
 
     def run(dag_id, table, **conf):
         return airflow.run(
-            dag_id, environ={**zerobus.environ, "WORKSPACE_URL": zerobus.workspace.workspace_url}, table=table, **conf
+            dag_id, environ={**target.environ, "WORKSPACE_URL": target.workspace.workspace_url}, table=table, **conf
         )
 
     return run
 
 
 @pytest.fixture
-def table(zerobus):
-    return zerobus.new_table()
+def table(target):
+    return target.new_table()
 
 
 def rows_from(start, count):
@@ -42,10 +44,10 @@ def receipt_of(account, task_id="push"):
     return account["tasks"][task_id]["xcom"]["return_value"]
 
 
-def test_records_in_the_dag_file_arrive_as_they_are_and_are_not_rendered(run, zerobus, table):
+def test_records_in_the_dag_file_arrive_as_they_are_and_are_not_rendered(run, target, table):
     account = run("literal_list", table)
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == [
+    assert target.rows(table) == [
         {"id": 1, "note": "{{ 1 + 1 }}"},
         {"id": 2, "note": "report.json"},
         {"id": 3, "note": None},
@@ -60,23 +62,23 @@ def test_the_result_is_the_receipt_as_plain_json(run, table):
     assert json.loads(json.dumps(receipt)) == receipt
 
 
-def test_the_link_opens_the_table_in_catalog_explorer(run, zerobus, table):
+def test_the_link_opens_the_table_in_catalog_explorer(run, target, table):
     links = run("literal_list", table)["tasks"]["push"]["xcom"]
-    page = f"{zerobus.workspace.workspace_url}/explore/data/{table.replace('.', '/')}"
+    page = f"{target.workspace.workspace_url}/explore/data/{table.replace('.', '/')}"
     assert links["_link_CatalogExplorerLink"] == page
 
 
-def test_a_decorated_generator_is_delivered_without_going_through_xcom(run, zerobus, table):
+def test_a_decorated_generator_is_delivered_without_going_through_xcom(run, target, table):
     account = run("generator", table, note="{{ untouched }}")
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == [{"id": n, "note": "{{ untouched }}"} for n in range(1_000)]
+    assert target.rows(table) == [{"id": n, "note": "{{ untouched }}"} for n in range(1_000)]
     assert set(account["tasks"]["push"]["xcom"]) == {"return_value", "_link_CatalogExplorerLink"}
 
 
-def test_the_output_of_a_task_is_delivered_whole_and_mapped(run, zerobus, table):
+def test_the_output_of_a_task_is_delivered_whole_gathered_and_mapped(run, target, table):
     account = run("task_output", table)
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == rows_from(0, 50) + rows_from(100, 3) + rows_from(200, 4)
+    assert target.rows(table) == rows_from(0, 50) + rows_from(100, 3) + rows_from(200, 4) + rows_from(300, 3)
     assert [receipt_of(account, f"mapped[{index}]")["rows_acked"] for index in (0, 1)] == [3, 4]
 
 
@@ -86,21 +88,21 @@ def test_rows_are_not_kept_among_the_rendered_fields(run, table):
     assert account["tasks"]["mapped[0]"]["fields"]["records"] == "<list>"
 
 
-def test_files_named_by_a_template_are_delivered(run, zerobus, table, tmp_path):
+def test_files_named_by_a_template_are_delivered(run, target, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 500)), tmp_path / "a.parquet")
     pq.write_table(pa.Table.from_pylist(rows_from(500, 500)), tmp_path / "b.parquet")
     account = run("files", table, source=str(tmp_path / "*.parquet"))
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == rows_from(0, 1_000)
+    assert target.rows(table) == rows_from(0, 1_000)
 
 
-def test_a_function_is_called_with_the_context_that_it_asks_for(run, zerobus, table):
+def test_a_function_is_called_with_the_context_that_it_asks_for(run, target, table):
     account = run("callable", table, count=7)
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == rows_from(0, 7)
+    assert target.rows(table) == rows_from(0, 7)
 
 
-def test_a_query_is_streamed_from_its_database(airflow, zerobus, table, tmp_path):
+def test_a_query_is_streamed_from_its_database(airflow, target, table, tmp_path):
     database = tmp_path / "rows.db"
     with sqlite3.connect(database) as connection:
         connection.execute("CREATE TABLE rows (id INTEGER, note TEXT)")
@@ -108,28 +110,74 @@ def test_a_query_is_streamed_from_its_database(airflow, zerobus, table, tmp_path
             "INSERT INTO rows VALUES (?, ?)", [(row["id"], row["note"]) for row in rows_from(0, 20_000)]
         )
     connection.close()
-    environ = {**zerobus.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps({"conn_type": "sqlite", "host": str(database)})}
+    environ = {**target.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps({"conn_type": "sqlite", "host": str(database)})}
     account = airflow.run("query", environ=environ, table=table, first=10)
     assert account["state"] == "success", account["log"]
-    assert zerobus.rows(table) == rows_from(10, 19_990)
+    assert target.rows(table) == rows_from(10, 19_990)
     assert receipt_of(account)["source_fingerprint"] is not None
 
 
-def test_native_rendering_may_give_records_and_a_text_is_refused_without_a_retry(run, zerobus, table):
+def test_a_connection_that_is_no_database_is_refused_without_a_retry(airflow, target, table):
+    environ = {**target.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps(target.connection)}
+    account = airflow.run("query", environ=environ, table=table, first=0)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert account["tasks"]["push"]["tries"] == 1
+    assert "'rows_db' is of type 'zerobus', whose hook ZerobusHook is no DbApiHook" in account["log"]
+
+
+def test_a_mistake_in_the_connection_comes_out_before_the_source_is_read(airflow, target, table):
+    mistaken = {**target.connection, "login": None, "password": None}
+    account = airflow.run("callable", environ={"AIRFLOW_CONN_ZEROBUS_DEFAULT": json.dumps(mistaken)}, table=table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "Login is empty" in account["log"]
+    assert "KeyError" not in account["log"]  # what the function would raise, for want of its configuration
+
+
+def test_native_rendering_may_give_records_and_a_text_is_refused_without_a_retry(run, target, table):
     assert run("rendered_natively", table, rows=rows_from(0, 2))["state"] == "success"
-    assert zerobus.rows(table) == rows_from(0, 2)
+    assert target.rows(table) == rows_from(0, 2)
     account = run("rendered_text", table)
     assert account["tasks"]["push"]["state"] == "failed"
     assert account["tasks"]["push"]["tries"] == 1
     assert "records was rendered to a text" in account["log"]
 
 
-def test_a_bad_row_is_named_and_not_tried_again(run, zerobus, table):
+def test_a_bad_row_is_named_and_not_tried_again(run, target, table):
     account = run("bad_row", table)
     assert account["tasks"]["push"]["state"] == "failed"
     assert account["tasks"]["push"]["tries"] == 1
     assert "row 1, field note" in account["log"]
-    assert {"id": 2} not in [{"id": row["id"]} for row in zerobus.rows(table)]
+    assert {"id": 2} not in [{"id": row["id"]} for row in target.rows(table)]
+
+
+def test_progress_is_told_every_ten_seconds(caplog):
+    now = 0.0
+    tell = ProgressLog(logging.getLogger("task"), clock=lambda: now)
+    with caplog.at_level(logging.INFO):
+        for _ in range(70):
+            now += 0.5
+            tell(progress_at(now))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{acked} of 1000 rows durable (10 rows/s); 5 in flight on 1 streams, the oldest for 0.2 s"
+        for acked in (100, 200, 300)
+    ]
+
+
+def progress_at(seconds):
+    return Progress(
+        table="main.default.t",
+        rows_read=1_000,
+        rows_acked=int(seconds * 10),
+        rows_skipped=0,
+        rows_dead_lettered=0,
+        total_rows=1_000,
+        unacked_rows=5,
+        unacked_bytes=500,
+        streams=1,
+        rows_per_s=10.0,
+        oldest_unacked_s=0.2,
+        elapsed_s=seconds,
+    )
 
 
 def test_a_table_that_is_not_there_is_named_and_not_tried_again(run):
@@ -148,8 +196,8 @@ def test_no_rows_are_a_success_a_skip_or_a_failure_as_asked(run, table):
     }
 
 
-def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, zerobus):
-    zerobus.server.create_table("CREATE TABLE main.default.asset_rows (id BIGINT, note STRING)")
+def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, target):
+    target.server.create_table("CREATE TABLE main.default.asset_rows (id BIGINT, note STRING)")
     account = run("asset", "main.default.asset_rows")
     assert account["state"] == "success", account["log"]
     (event,) = account["asset_events"]
@@ -157,78 +205,78 @@ def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, 
     assert event["extra"]["zerobus"] == receipt_of(account)
 
 
-def test_the_next_try_sends_the_missing_rows_and_no_others(run, zerobus, table):
+def test_the_next_try_sends_the_missing_rows_and_no_others(run, target, table):
     account = run("resume_retry", table)
     assert account["state"] == "success", account["log"]
     receipt = receipt_of(account)
     assert account["tasks"]["push"]["tries"] == 2
     assert receipt["rows_skipped"] >= 400
     assert receipt["rows_skipped"] + receipt["rows_acked"] == receipt["rows_read"] == 1_000
-    assert zerobus.rows(table) == rows_from(0, 1_000)
+    assert target.rows(table) == rows_from(0, 1_000)
 
 
-def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_same(run, zerobus, table):
-    fault = zerobus.server.faults.add(action="cut", at="before_commit", table=table, message=30, times=1)
+def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_same(run, target, table):
+    fault = target.server.faults.add(action="cut", at="before_commit", table=table, message=30, times=1)
     try:
         account = run("task_output_retried", table)
     finally:
-        zerobus.server.faults.remove(fault)
+        target.server.faults.remove(fault)
     assert account["tasks"]["push"]["tries"] == 2
     assert account["state"] == "success", account["log"]
     assert receipt_of(account)["rows_skipped"] == 300
-    assert zerobus.rows(table) == rows_from(0, 500)
+    assert target.rows(table) == rows_from(0, 500)
 
 
 @pytest.mark.parametrize("dag_id", ["resume_never", "not_durable"])
-def test_a_task_that_must_not_resume_sends_all_rows_again(run, zerobus, table, dag_id):
+def test_a_task_that_must_not_resume_sends_all_rows_again(run, target, table, dag_id):
     account = run(dag_id, table)
     assert account["state"] == "success", account["log"]
     assert receipt_of(account)["rows_skipped"] == 0
-    assert {row["id"] for row in zerobus.rows(table)} == set(range(1_000))
-    assert len(zerobus.rows(table)) > 1_000
+    assert {row["id"] for row in target.rows(table)} == set(range(1_000))
+    assert len(target.rows(table)) > 1_000
 
 
-def test_a_cleared_task_sends_all_rows_again(airflow, run, zerobus, table):
+def test_a_cleared_task_sends_all_rows_again(airflow, run, target, table):
     account = run("resume_retry", table)
-    again = airflow.clear(account, "push", environ=zerobus.environ)
+    again = airflow.clear(account, "push", environ=target.environ)
     assert again["tasks"]["push"]["state"] == "success", again["log"]
     assert receipt_of(again)["rows_skipped"] == 0
     assert receipt_of(again)["rows_acked"] == 1_000
-    assert len(zerobus.rows(table)) == 2_000
+    assert len(target.rows(table)) == 2_000
     assert "epoch" in again["log"]
 
 
-def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, zerobus, table):
+def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, target, table):
     account = run("resume_always", table)
-    again = airflow.clear(account, "push", environ=zerobus.environ)
+    again = airflow.clear(account, "push", environ=target.environ)
     assert again["tasks"]["push"]["state"] == "success", again["log"]
     assert receipt_of(again)["rows_skipped"] == 1_000
-    assert zerobus.rows(table) == rows_from(0, 1_000)
+    assert target.rows(table) == rows_from(0, 1_000)
 
 
-def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, zerobus, table):
+def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, target, table):
     account = run("killed", table)
     assert account["tasks"]["push"]["state"] == "failed"
     assert "IngestInterruptedError" in account["log"]
 
 
-def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(run, zerobus, table):
-    fault = zerobus.server.faults.add(action="withhold_ack", table=table)
+def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(run, target, table):
+    fault = target.server.faults.add(action="withhold_ack", table=table)
     try:
         account = run("waits_killed", table)
     finally:
-        zerobus.server.faults.remove(fault)
+        target.server.faults.remove(fault)
     assert account["tasks"]["push"]["state"] == "failed"
     assert "IngestInterruptedError" in account["log"]
 
 
-def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, zerobus, table):
-    fault = zerobus.server.faults.add(action="withhold_ack", table=table)
+def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, target, table):
+    fault = target.server.faults.add(action="withhold_ack", table=table)
     started = time.monotonic()
     try:
         account = run("too_slow", table)
     finally:
-        zerobus.server.faults.remove(fault)
+        target.server.faults.remove(fault)
     assert time.monotonic() - started < 2 + 3
     assert account["tasks"]["push"]["state"] == "failed"
     assert "AirflowTaskTimeout" in account["log"]
@@ -285,8 +333,8 @@ def test_a_server_that_comes_back_is_not_noticed_by_the_task(airflow, mortal):
     assert len(numbers) - 300 <= receipt["rows_resent"]
 
 
-def test_no_secret_is_in_a_log_or_in_the_database(airflow, run, zerobus, table):
+def test_no_secret_is_in_a_log_or_in_the_database(airflow, run, target, table):
     run("literal_list", table)
     for file in airflow.home.rglob("*"):
         if file.is_file():
-            assert zerobus.secret.encode() not in file.read_bytes(), file
+            assert target.secret.encode() not in file.read_bytes(), file

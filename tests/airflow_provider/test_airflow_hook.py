@@ -124,21 +124,21 @@ def test_testing_a_connection_to_a_workspace_that_is_not_there_fails_in_time(hoo
     assert SECRET not in message
 
 
-def test_testing_a_connection_signs_in_and_reaches_the_endpoint(hook_of, zerobus):
-    is_good, message = hook_of(zerobus.connection).test_connection()
+def test_testing_a_connection_signs_in_and_reaches_the_endpoint(hook_of, target):
+    is_good, message = hook_of(target.connection).test_connection()
     assert is_good, message
-    assert zerobus.workspace.endpoint in message
+    assert target.workspace.endpoint in message
 
 
-def test_testing_a_connection_with_a_wrong_secret_says_so(hook_of, zerobus):
-    is_good, message = hook_of({**zerobus.connection, "password": SECRET}).test_connection()
+def test_testing_a_connection_with_a_wrong_secret_says_so(hook_of, target):
+    is_good, message = hook_of({**target.connection, "password": SECRET}).test_connection()
     assert not is_good
     assert "secret" in message
     assert SECRET not in message
 
 
-def test_testing_a_connection_finds_an_endpoint_that_does_not_answer(hook_of, zerobus):
+def test_testing_a_connection_finds_an_endpoint_that_does_not_answer(hook_of, target):
     nowhere = f"http://127.0.0.1:{closed_port()}"
-    is_good, message = hook_of({**zerobus.connection, "extra": {"endpoint": nowhere}}).test_connection()
+    is_good, message = hook_of({**target.connection, "extra": {"endpoint": nowhere}}).test_connection()
     assert not is_good
     assert nowhere in message
