@@ -76,10 +76,15 @@ class ServerOptions:
         )
 
     @property
+    def bracketed_host(self) -> str:
+        """The host as it stands before a colon and a port."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def reachable_host(self) -> str:
         """The host as a client on this machine would write it into a URL."""
-        host = "127.0.0.1" if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104  # compared, not bound
-        return f"[{host}]" if ":" in host else host
+        is_any = self.host in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
+        return "127.0.0.1" if is_any else self.bracketed_host
 
     def arguments(self) -> list[str]:
         """The same as arguments of ``zerobus-local serve``."""

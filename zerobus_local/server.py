@@ -160,7 +160,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     storage = Storage(catalog, commit_delay=options.commit_delay)
     closing.callback(storage.close)
     grpc = GrpcServer(
-        catalog, tokens, storage, faults, host=options.host, port=options.grpc_port, limits=options.limits
+        catalog, tokens, storage, faults, host=options.bracketed_host, port=options.grpc_port, limits=options.limits
     )
     grpc_port = grpc.start()
     closing.callback(grpc.stop)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -117,3 +119,21 @@ def test_a_folder_that_is_none_of_ours_is_said_so(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "is no data folder of zerobus-local" in ended.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_where_it_is_in_its_first_line_and_ends_in_order_on_a_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [*COMMAND, "serve", "--data", str(tmp_path), "--max-stream-life", "0", "--rows-per-second", "100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert list(told) == ["endpoint", "workspace_url", "client_id", "client_secret", "data"]
+        assert told["data"] == str(tmp_path)
+        assert httpx.get(f"{told['workspace_url']}/").status_code == 200
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, "")
+    assert told["client_secret"] not in errors
+    LocalZerobus.start(tmp_path).stop()
