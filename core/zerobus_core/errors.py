@@ -76,10 +76,8 @@ class BadField:
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"row {self.row}, field {self.path}: {self.reason} "
-            f"(expected {self.expected}, got {self.value_type} {self.value_repr})"
-        )
+        got = f"{self.value_type} {self.value_repr}".rstrip()
+        return f"row {self.row}, field {self.path}: {self.reason} (expected {self.expected}, got {got})"
 
 
 class ZerobusIngestError(Exception):

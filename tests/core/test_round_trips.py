@@ -85,7 +85,8 @@ FULL = {
     "tiny": -128, "small": 32_767, "whole": -(2**31), "big": 2**63 - 1, "single": 0.5, "double": 1e308,
     "price": Decimal("-99999999.99"), "huge": Decimal(10**38 - 1), "yes": False, "name": "é\u0000𝄞", "code": "abcde",
     "fixed": "ab", "raw": b"\x00\xff", "day": date(1, 1, 1), "at": datetime(9999, 12, 31, 23, 59, 59, 999_999),
-    "wall": datetime(1, 1, 1), "doc": {"a": [1, None, "x"]}, "list": [1, 2], "items": [{"sku": "s", "price": Decimal("1.50")}],
+    "wall": datetime(1, 1, 1), "doc": {"a": [1, None, "x"]}, "list": [1, 2],
+    "items": [{"sku": "s", "price": Decimal("1.50")}],
     "tags": {"": "empty", "k": "v"}, "counts": {-1: {"n": 5}}, "nested": {"a": {"b": {"at": datetime(1970, 1, 1)}}},
 }  # fmt: skip
 

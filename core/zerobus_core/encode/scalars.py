@@ -240,7 +240,10 @@ def _timestamp(parse_text: bool) -> Scalar:
             return moment
         if moment.utcoffset() is None:
             return (moment.replace(tzinfo=None) - _EPOCH_NAIVE) // _MICROSECOND
-        return _in_range((moment - _EPOCH_UTC) // _MICROSECOND)
+        microseconds = (moment - _EPOCH_UTC) // _MICROSECOND
+        if not _is_in_range(microseconds):
+            raise UnfitError("outside of the years 0001 to 9999 in UTC")
+        return microseconds
 
     return convert
 
@@ -270,7 +273,11 @@ def _moment(value: Any, parse_text: bool) -> datetime | int:
         plain: datetime = value if to_pydatetime is None else to_pydatetime()
         return plain
     if isinstance(value, int) and not isinstance(value, bool):
-        return _in_range(int(value))
+        if not _is_in_range(value):
+            raise UnfitError(
+                "outside of the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?"
+            )
+        return int(value)
     raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
 
 
@@ -279,11 +286,9 @@ def _nanoseconds(value: datetime) -> int:
     return extra
 
 
-def _in_range(microseconds: int) -> int:
+def _is_in_range(microseconds: int) -> bool:
     low, high = MICROSECOND_RANGE
-    if not low <= microseconds <= high:
-        raise UnfitError("beyond the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?")
-    return microseconds
+    return low <= microseconds <= high
 
 
 def _parsed(parse: Callable[[str], Any], text: str, what: str, parse_text: bool) -> Any:
@@ -295,13 +300,18 @@ def _parsed(parse: Callable[[str], Any], text: str, what: str, parse_text: bool)
         raise UnfitError("the text is not ISO 8601") from None
 
 
+_TOO_FINE = {"us": "has nanoseconds, and the column counts microseconds", "D": "has a time: pass a date"}
+
+
 def _from_numpy_time(value: Any, unit: str) -> Any:
     """A NumPy datetime64 as a whole number of the unit; any other value as it is."""
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
     if whole != value:
-        raise UnfitError("is finer than the column" if unit == "us" else "has a time: pass a date")
+        raise UnfitError(
+            "has nanoseconds, and the column counts microseconds" if unit == "us" else "has a time: pass a date"
+        )
     return int(whole.astype("int64"))
 
 

@@ -11,7 +11,7 @@ __all__ = ["MAX_BAD_FIELDS", "MISSING", "WHOLE_ROW", "Problems", "UnfitError", "
 
 # Enough to see a pattern, few enough to read.
 MAX_BAD_FIELDS = 20
-_REPR_CHARS = 60
+_REPR_CHARS = 80
 # The path of what is wrong with a row but with none of its fields.
 WHOLE_ROW = "(the whole row)"
 
@@ -54,7 +54,7 @@ class Problems:
 
 
 def short_repr(value: Any) -> str:
-    """At most about 60 characters of ``repr(value)``; a value whose repr fails is only named."""
+    """At most about 80 characters of ``repr(value)``; a value whose repr fails is only named."""
     try:
         # A huge value would be spelled out in full only to be cut.
         text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)

@@ -49,7 +49,7 @@ def _message(message: DescriptorProto, fields: tuple[Field, ...], indent: str) -
         for name, struct in _structs(proto, field.type, nested):
             written.add(name)
             yield from _message(nested[name], struct.fields, inner)
-        entry = nested.get(proto.type_name) if isinstance(field.type, MapType) else None
+        entry = nested.get(_local_name(proto)) if isinstance(field.type, MapType) else None
         if entry is not None and entry.name not in written and not _is_map_syntax(proto, entry):
             yield from _entry_message(entry, inner)
         yield f"{inner}{_field_type(proto, entry)} {proto.name} = {proto.number};{_note(field)}"
@@ -60,11 +60,11 @@ def _structs(
     proto: FieldDescriptorProto, kind: DataType, nested: Mapping[str, DescriptorProto]
 ) -> Iterator[tuple[str, StructType]]:
     if isinstance(kind, MapType) and isinstance(kind.value, StructType):
-        yield nested[proto.type_name].field[1].type_name, kind.value
+        yield _local_name(nested[_local_name(proto)].field[1]), kind.value
     if isinstance(kind, ArrayType):
         kind = kind.element
     if isinstance(kind, StructType):
-        yield proto.type_name, kind
+        yield _local_name(proto), kind
 
 
 def _field_type(proto: FieldDescriptorProto, entry: DescriptorProto | None) -> str:
@@ -86,7 +86,11 @@ def _entry_message(entry: DescriptorProto, indent: str) -> Iterator[str]:
 
 
 def _scalar_or_name(proto: FieldDescriptorProto) -> str:
-    return _SCALARS.get(proto.type, proto.type_name)
+    return _SCALARS.get(proto.type) or _local_name(proto)
+
+
+def _local_name(proto: FieldDescriptorProto) -> str:
+    return proto.type_name.rpartition(".")[2]
 
 
 def _note(field: Field) -> str:

@@ -57,7 +57,18 @@ def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto
     name = message_name(f"{schema_name}_{table_name}")
     file = FileDescriptorProto(name=f"{schema_name}_{table_name}.proto", syntax="proto2")
     file.message_type.append(_message(name, columns))
+    _qualify(file.message_type[0], f".{name}")
     return file
+
+
+def _qualify(message: DescriptorProto, scope: str) -> None:
+    # In full, as protoc writes type names: that is what the service gets from most of its clients.
+    for field in message.field:
+        if field.type_name:
+            field.type_name = f"{scope}.{field.type_name}"
+    for nested in message.nested_type:
+        # The types of a map's values stand beside the entry, not in it.
+        _qualify(nested, scope if nested.options.map_entry else f"{scope}.{nested.name}")
 
 
 def _message(name: str, fields: Sequence[Field]) -> DescriptorProto:
