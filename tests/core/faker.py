@@ -27,6 +27,7 @@ from zerobus_core.schema import (
 _WIDE = Context(prec=80)
 Format = Literal["protobuf", "json", "arrow"]
 
+COLUMNS = 6
 INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
 # Names that other tools stumble over: words of SQL, of protobuf and of its message classes, and neighbours in case.
 NAMES = [
@@ -76,11 +77,13 @@ def types(record_format: Format, depth: int = 3) -> st.SearchStrategy[DataType]:
 
 @cache
 def fields(record_format: Format, depth: int, *, max_size: int) -> st.SearchStrategy[tuple[Field, ...]]:
+    """Columns, or the fields of a struct: these are all nullable, because deltalake cannot write a NULL struct else."""
+    nullable = st.booleans() if max_size == COLUMNS else st.just(True)
     names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=max_size, unique_by=str.lower)
     return names.flatmap(
         lambda chosen: st.tuples(
             *(
-                st.builds(Field, st.just(name), types(record_format, depth), st.booleans(), st.just(index))
+                st.builds(Field, st.just(name), types(record_format, depth), nullable, st.just(index))
                 for index, name in enumerate(chosen)
             )
         )
@@ -88,7 +91,7 @@ def fields(record_format: Format, depth: int, *, max_size: int) -> st.SearchStra
 
 
 def schemas(record_format: Format, depth: int = 3) -> st.SearchStrategy[TableSchema]:
-    return fields(record_format, depth, max_size=6).map(lambda f: TableSchema(table="main.default.t", columns=f))
+    return fields(record_format, depth, max_size=COLUMNS).map(lambda f: TableSchema(table="main.default.t", columns=f))
 
 
 def rows(columns: tuple[Field, ...], record_format: Format) -> st.SearchStrategy[dict[str, Any]]:
