@@ -27,8 +27,7 @@ from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import options_for, source_of
 from zerobus_core.sources.csv import CsvFormat
 from zerobus_core.sources.cursor import CursorSource, sql_fingerprint
-from zerobus_core.sources.files import FileSource, files_source
-from zerobus_core.sources.paths import find_files
+from zerobus_core.sources.files import files_source
 
 FIVES = IngestOptions(batch_rows=5)
 ROWS = [{"n": n, "s": f"row {n}"} for n in range(23)]
@@ -127,6 +126,14 @@ def test_what_is_read_and_what_is_skipped_are_all_rows(
         assert rows == [row for row in enumerate(ROWS * 2) if row[0] not in skip]
 
 
+def test_a_list_of_paths_is_read_in_its_order(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.jsonl"):
+        (tmp_path / name).write_bytes(json_lines([{"from": name}]))
+    places = [tmp_path / "b.jsonl", str(tmp_path / "a.jsonl")]
+    assert [row for _, row in read(source_of(places, FIVES))] == [{"from": "b.jsonl"}, {"from": "a.jsonl"}]
+    assert source_of(places, FIVES).fingerprint != source_of(places[::-1], FIVES).fingerprint
+
+
 def test_durable_row_groups_are_not_decoded(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(TABLE, path, row_group_size=7, compression="none", use_dictionary=False)
@@ -179,7 +186,7 @@ def test_a_fingerprint_changes_with_one_byte_a_file_more_and_the_reading(tmp_pat
     changed = source_of(tmp_path, FIVES).fingerprint
     (tmp_path / "2.csv").write_text("a\n1\n")
     more = source_of(tmp_path, FIVES).fingerprint
-    other = FileSource(find_files(str(tmp_path)), CsvFormat(null_values=("-",)), FIVES).fingerprint
+    other = files_source(str(tmp_path), FIVES, reader=CsvFormat(null_values=("-",))).fingerprint
     assert len({before, changed, more, other}) == 4
 
 
@@ -188,7 +195,7 @@ def test_csv_cells_are_text_and_only_an_empty_cell_without_quotes_is_null(tmp_pa
     path.write_text('a,b\n007,"two\nlines, and ""quotes"""\n,""\nNA,-\n', encoding="utf-8-sig")
     rows = [row for _, row in read(source_of(path, FIVES))]
     assert rows == [{"a": "007", "b": 'two\nlines, and "quotes"'}, {"a": None, "b": ""}, {"a": "NA", "b": "-"}]
-    source = FileSource(find_files(str(path)), CsvFormat(null_values=("-",)), FIVES)
+    source = files_source(str(path), FIVES, reader=CsvFormat(null_values=("-",)))
     assert read(source)[2] == (2, {"a": "NA", "b": None})
 
 

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -126,6 +132,28 @@ def test_a_coroutine_is_refused() -> None:
             source_of(pending, FIVES)
     finally:
         asyncio.run(pending)
+
+
+def test_records_of_every_kind_are_taken() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT 1 AS x").fetchall()
+    for record in (Point(1), namedtuple("P", "x")(1), rows[0], MappingProxyType({"x": 1})):
+        assert read(source_of([record], FIVES)) == [(0, record)]
+        assert read(source_of(iter([record]), FIVES)) == [(0, record)]
+
+
+def test_without_pyarrow_it_is_said_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from zerobus_core import IngestOptions\n"
+        "from zerobus_core.sources import source_of\n"
+        "source_of(sys.argv[1], IngestOptions())"
+    )
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        command = [sys.executable, "-c", code, file.name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "reading csv files needs pyarrow: pip install 'zerobus-orchestration[arrow]'" in done.stderr
 
 
 def test_a_slow_iterable_yields_what_it_has_after_a_second() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 from .cursor import CursorSource, is_cursor
 from .files import files_source
+from .needs import imported_pyarrow
 from .paths import looks_like_path
 from .rows import IterableSource, OneShot, SequenceSource
 
@@ -72,8 +73,7 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
 
 
 def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
-    # pyarrow is imported for what is of Arrow, or turns into it.
-    import pyarrow as pa
+    pa = imported_pyarrow(f"a {type(records).__name__}")
 
     from .arrow import BatchesSource, DatasetSource, TableSource
     from .frames import frame_table
@@ -114,11 +114,7 @@ def _refuse_what_is_no_source(records: Any) -> None:
 
 def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if isinstance(records, Sequence):
-        if len(records) and _is_columnar(records[0]):
-            return _batches_source(lambda: records, options)
-        if len(records):
-            _check_first(records[0])
-        return SequenceSource(records, options)
+        return _sequence_source(records, options)
     if not isinstance(records, Iterator):
         # The first item decides, and is asked for again when the rows are.
         first = next(iter(records), None)
@@ -136,6 +132,16 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if first and _is_columnar(first[0]):
         return _batches_source(once.take, options)
     return IterableSource(lambda: _checked(once.take()), options)
+
+
+def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
+    first = records[0] if len(records) else {}
+    if _is_columnar(first):
+        return _batches_source(lambda: records, options)
+    if isinstance(first, os.PathLike) or (isinstance(first, str) and looks_like_path(first)):
+        return files_source([os.fspath(path) for path in records], options)
+    _check_first(first)
+    return SequenceSource(records, options)
 
 
 def _is_columnar(item: Any) -> bool:
@@ -164,12 +170,11 @@ def _check_first(record: Any) -> None:
 
 
 def _is_record(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        or (is_dataclass(value) and not isinstance(value, type))
-        or hasattr(type(value), "model_fields")  # pydantic
-        or hasattr(type(value), "DESCRIPTOR")  # protobuf
-    )
+    if isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type)):
+        return True
+    # pydantic models, protobuf messages, named tuples and rows of SQLAlchemy, rows of sqlite3
+    kind = type(value)
+    return any(hasattr(kind, name) for name in ("model_fields", "DESCRIPTOR", "_asdict", "keys"))
 
 
 def _told(value: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..batch import Chunk
 from ..errors import ConfigurationError, TransportError
 from .merge import merged
+from .needs import imported_pyarrow
 from .paths import FoundFile, FoundFiles, find_files
 from .rows import END, shorter_than_checkpoint
 
@@ -151,15 +152,22 @@ def _whole(text: str) -> int | None:
     return int(text) if digits.isascii() and digits.isdigit() else None
 
 
-def files_source(path: str, options: IngestOptions, *, format: str | None = None) -> FileSource:
-    """The source that reads a path, URI, directory or glob.
+def files_source(
+    given: str | Sequence[str],
+    options: IngestOptions,
+    *,
+    format: str | None = None,
+    reader: FileFormat | None = None,
+) -> FileSource:
+    """The source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it.
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it; ``reader`` says how they
+    are read, such as ``CsvFormat(delimiter=";")``.
     """
-    found = find_files(path, format=format)
+    found = find_files(given, format=format)
     if options.dead_letter_uri is not None:
         _check_apart(found, options.dead_letter_uri)
-    return FileSource(found, _reader(found), options)
+    return FileSource(found, reader or _reader(found), options)
 
 
 def _check_apart(found: FoundFiles, dead_letter_uri: str) -> None:
@@ -172,6 +180,8 @@ def _check_apart(found: FoundFiles, dead_letter_uri: str) -> None:
 
 def _reader(found: FoundFiles) -> FileFormat:
     # Each imports what it reads with.
+    if found.format in {"parquet", "csv", "ipc"}:
+        imported_pyarrow(f"{found.format} files")
     if found.format == "parquet":
         from .parquet import LetterFormat, ParquetFormat, holds_letters
 

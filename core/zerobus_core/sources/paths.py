@@ -98,15 +98,15 @@ def looks_like_path(text: str) -> bool:
     return _format_of(text) is not None or any(sign in text for sign in "*?[") or os.path.exists(text)
 
 
-def find_files(given: str, *, format: str | None = None) -> FoundFiles:
+def find_files(given: str | Sequence[str], *, format: str | None = None) -> FoundFiles:
     """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
 
-    ``format`` overrides what the extensions say.  Raises ConfigurationError where there is nothing to read, or files
-    of several formats.
+    Of several paths, those of the first come first.  ``format`` overrides what the extensions say.  Raises
+    ConfigurationError where there is nothing to read, or files of several formats.
     """
-    fs, path = _filesystem(given)
-    infos, root = _listed(fs, path, given)
-    files = tuple(_found(fs, info, root) for info in sorted(infos, key=lambda info: str(info["name"])))
+    places = [given] if isinstance(given, str) else list(given)
+    files = tuple(file for place in places for file in _found_at(place))
+    told = ", ".join(places)
     formats = {format or _format_of(file.path) for file in files}
     if None in formats:
         unknown = next(file.path for file in files if _format_of(file.path) is None)
@@ -115,8 +115,14 @@ def find_files(given: str, *, format: str | None = None) -> FoundFiles:
             "Unpack archives first"
         )
     if len(formats) > 1:
-        raise ConfigurationError(f"{given} holds files of several formats ({sorted(map(str, formats))}); use a glob")
-    return FoundFiles(given=given, format=str(formats.pop()), files=files)
+        raise ConfigurationError(f"{told} holds files of several formats ({sorted(map(str, formats))}); use a glob")
+    return FoundFiles(given=told, format=str(formats.pop()), files=files)
+
+
+def _found_at(place: str) -> list[FoundFile]:
+    fs, path = _filesystem(place)
+    infos, root = _listed(fs, path, place)
+    return [_found(fs, info, root) for info in sorted(infos, key=lambda info: str(info["name"]))]
 
 
 def _format_of(path: str) -> str | None:
