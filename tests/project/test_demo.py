@@ -1,0 +1,83 @@
+"""The demo, short: the same acts on fewer flights; and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "example_dags.demo", "--home", str(home), *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "_AIRFLOW__AS_LIBRARY"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes_of(home: Path) -> list[str]:
+    """The command lines of running processes that name the folder, or that work for it by their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(home).encode() in words:
+            found.append((process / "cmdline").read_text(errors="replace").replace("\0", " "))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_holds_what_it_promises_and_leaves_no_process(tmp_path: Path) -> None:
+    demo = start(tmp_path / "demo", "--rows", "60000")
+    told, _ = demo.communicate(timeout=840)
+    assert demo.returncode == 0, told[-8_000:]
+    assert "FAILED" not in told
+    assert "rows_read == rows_acked == 60000: expected 60,000, seen (60000, 60000)" in told
+    verdict = re.search(r"(\d+) of (\d+) checks held", told)
+    assert verdict is not None
+    assert verdict[1] == verdict[2]
+    assert int(verdict[1]) > 20
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_ctrl_c_ends_the_demo_and_everything_that_it_started(tmp_path: Path) -> None:
+    demo = start(tmp_path / "demo")
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "Dagster: the asset" in line:
+            break
+    started = time.monotonic()
+    demo.send_signal(signal.SIGINT)
+    told, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, told
+    assert "everything that was started is stopped" in told
+    assert "Traceback" not in told
+    assert time.monotonic() - started < 30
+    assert processes_of(tmp_path) == []
+
+
+def test_the_demo_deletes_no_folder_that_it_did_not_make(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.touch()
+    demo = start(tmp_path)
+    told, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "was not made by the demo" in told
+    assert precious.exists()
