@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BadRow", "Batch", "Chunk", "Encoder", "RecordFormat", "Source"]
 
+_FEW_ROWS = 100
+
 RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
 
 
@@ -54,8 +56,11 @@ class Batch:
         return self.first_row + self.rows
 
     def parts(self) -> list[Batch]:
-        """The same rows in about ``sqrt(rows)`` batches: two rounds of that lead from a batch to a single row."""
-        size = math.isqrt(self.rows - 1) + 1
+        """The same rows in smaller batches, such that two rounds lead from a batch to a single row.
+
+        About ``sqrt(rows)`` batches, or one for each row where there are few.
+        """
+        size = 1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows)
         parts = []
         for start in range(0, self.rows, size):
             rows = min(size, self.rows - start)

@@ -56,6 +56,9 @@ def _status(name: str, description: str, error: type[ZerobusIngestError], advice
 
 _TOKEN = r"Specified UC token is in invalid format: "  # noqa: S105 - the SDK's wording, not a token
 
+# On an open stream; the first form is that of records, the second that of Arrow streams.
+_INVALID = r"(?:Invalid argument: |Stream is closed: code: 'Client specified an invalid argument', message: \")"
+
 RULES = (
     # What the SDK itself refuses
     _rule("table name", r"Specified UC table name is invalid", ConfigurationError, "use catalog.schema.table"),
@@ -86,16 +89,19 @@ RULES = (
     _rule("token 5xx or no connection", r"Token fetch failed: ", TransportError),
     # The schema
     _rule("Arrow schema", r"Arrow schema does not match the target table", SchemaError, "fetch the schema again"),
-    _status(
-        "INVALID_ARGUMENT at open", "Client specified an invalid argument", SchemaError, "the table may have changed"
+    _rule(
+        "INVALID_ARGUMENT at open",
+        r"Failed to create stream: code: 'Client specified an invalid argument'",
+        SchemaError,
+        "the table may have changed",
     ),
     # A peer that breaks the protocol; before the rule for refused records, whose text begins alike
     _rule(
         "protocol broken",
-        r"Invalid argument: (Invalid durability ACK offset|.*Error Code: 4002\b)",
+        _INVALID + r"(Invalid durability ACK offset|.*Error Code: 4002\b)",
         TransportError,
     ),
-    _rule("INVALID_ARGUMENT on an open stream", r"Invalid argument: ", RejectedRecordError),
+    _rule("INVALID_ARGUMENT on an open stream", _INVALID, RejectedRecordError),
     # Status codes
     _status("UNAUTHENTICATED", "The request does not have valid authentication credentials", AuthenticationError),
     _status(

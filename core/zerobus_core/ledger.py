@@ -44,8 +44,15 @@ class Entry:
     """How often it may have reached the service."""
     failures: int = 0
     """How often it was the first unacknowledged batch of a stream that died."""
-    is_alone: bool = False
-    """Whether it must have a stream to itself, because it is suspected of being refused."""
+    is_suspect: bool = False
+    """Whether it was in flight when the service refused one batch, without saying which."""
+    is_part: bool = False
+    """Whether it is part of a batch that the service refused."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it must have a stream to itself, so that a refusal says which batch it is about."""
+        return self.is_suspect or self.is_part
 
 
 @dataclass(slots=True)
@@ -209,8 +216,13 @@ class Ledger:
             raise LedgerError(f"close of stream {stream} with batches in flight: {self!r}")
         del self._open[stream]
 
+    def suspect(self, entries: Iterable[Entry]) -> None:
+        """One of these was refused: each goes alone from now on, until one is found guilty."""
+        for entry in entries:
+            entry.is_suspect = True
+
     def split(self, parts: Sequence[Batch]) -> None:
-        """The first waiting batch was refused and is sent in parts from now on, each alone on its stream.
+        """The first waiting batch was refused alone, and is sent in parts from now on, each of them alone.
 
         A batch is refused as a whole, so this last time that it was handed over cannot have stored anything.
         """
@@ -220,14 +232,21 @@ class Ledger:
         if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
             raise LedgerError(f"parts that do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
         self._drop_first_waiting()
-        self._wait_in_front([Entry(part, handed=entry.handed - 1, is_alone=True) for part in parts])
+        self._acquit()
+        self._wait_in_front([Entry(part, handed=entry.handed - 1, is_part=True) for part in parts])
 
     def refuse(self) -> Batch:
         """The first waiting batch is given up: the service refused it for good."""
         batch = self._first_waiting("refuse").batch
         self._drop_first_waiting()
+        self._acquit()
         self.rows_refused += batch.rows
         return batch
+
+    def _acquit(self) -> None:
+        """The guilty batch is found; the others were suspects on its account."""
+        for entry in self._waiting:
+            entry.is_suspect = False
 
     def _never_left(self, entry: Entry) -> None:
         entry.handed -= 1

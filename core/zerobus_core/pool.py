@@ -287,15 +287,15 @@ class StreamPool:
     def _refused(self, lane: Lane, entries: list[Entry], error: RejectedRecordError) -> None:
         """The service refused a batch: narrow it down to a row.
 
-        The service names no batch.  The first unacknowledged one is the suspect; alone on its stream it is
-        guilty, and is sent in parts, each alone, until a single row is found.
+        The service names no batch, and those before the refused one need not be acknowledged yet.  So all that were
+        in flight are suspects and have to travel alone; one that is refused alone is guilty and travels in parts,
+        each alone, until a single row is found.
         """
-        suspect = entries[0]
         lane.made_progress()  # knowing more is progress, and no reason to back off
-        if len(entries) > 1 and not suspect.is_alone:
-            suspect.is_alone = True
-        elif suspect.batch.rows > 1:
-            self.ledger.split(suspect.batch.parts())
+        if len(entries) > 1:
+            self.ledger.suspect(entries)
+        elif entries[0].batch.rows > 1:
+            self.ledger.split(entries[0].batch.parts())
         else:
             self._hooks.on_refused(self.ledger.refuse(), error)
 

@@ -13,6 +13,7 @@ import pytest
 from zerobus.sdk.sync import HeadersProvider, TableProperties, ZerobusSdk
 
 from zerobus_core import ClientCredentials, IngestOptions, TableSchema, Workspace
+from zerobus_core.batch import Chunk
 from zerobus_core.border import RULES, translate
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import (
@@ -161,14 +162,18 @@ def another_arrow_schema(server: LocalZerobus, table: str) -> str:
     return open_failure(server.workspace, table, sql, IngestOptions(record_format="arrow", open_timeout=3.0))
 
 
-def refused_record(server: LocalZerobus, table: str) -> str:
-    server.faults.add(action="refuse_records", predicate="id = 7")
-    schema = TableSchema.from_sql(SQL)
-    listening = Listening()
-    encoder = encoder_for(schema, OPTIONS, is_arrow=False)
-    stream = SdkSession(server.workspace, table, encoder, OPTIONS).open(listening)
-    stream.ingest([b"\x08\x07"])
-    return str(listening.reason())
+def refused_record(record_format: Any) -> Provoke:
+    def provoke(server: LocalZerobus, table: str) -> str:
+        server.faults.add(action="refuse_records", predicate="id = 7")
+        listening = Listening()
+        options = IngestOptions(record_format=record_format, open_timeout=3.0)
+        encoder = encoder_for(TableSchema.from_sql(SQL), options, is_arrow=False)
+        stream = SdkSession(server.workspace, table, encoder, options).open(listening)
+        for batch in encoder.encode(Chunk(0, [{"id": 7}])):
+            stream.ingest(batch.payload)
+        return str(listening.reason())
+
+    return provoke
 
 
 def answering(*answers: bytes, status: str | None = None) -> Provoke:
@@ -237,7 +242,9 @@ CASES: list[tuple[str, Provoke, type[ZerobusIngestError]]] = [
     ("INVALID_ARGUMENT at open", another_schema, SchemaError),
     ("protocol broken", answering(AHEAD), TransportError),
     ("protocol broken", answering(status="Offset 7 is not next. Error Code: 4002, Error State: 1"), TransportError),
-    ("INVALID_ARGUMENT on an open stream", refused_record, RejectedRecordError),
+    ("INVALID_ARGUMENT on an open stream", refused_record("protobuf"), RejectedRecordError),
+    ("INVALID_ARGUMENT on an open stream", refused_record("json"), RejectedRecordError),
+    ("INVALID_ARGUMENT on an open stream", refused_record("arrow"), RejectedRecordError),
     ("UNAUTHENTICATED", refused_with("UNAUTHENTICATED"), AuthenticationError),
     ("PERMISSION_DENIED", refused_with("PERMISSION_DENIED"), PermissionDeniedError),
     ("NOT_FOUND", refused_with("NOT_FOUND"), TableNotFoundError),

@@ -1,0 +1,150 @@
+"""Rows that only the service can tell are bad: found, named or put aside, with all others delivered."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zerobus_core import IngestOptions, ingest
+from zerobus_core.errors import ConfigurationError, RecordError, RejectedRecordError
+from zerobus_local import LocalZerobus
+
+TABLE = "main.default.t"
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"id": i, "name": f"row {i}"} for i in range(count)]
+
+
+@pytest.fixture
+def poisoned(server: LocalZerobus) -> LocalZerobus:
+    """A table whose constraint the client cannot see: every 997th row is refused."""
+    server.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL, name STRING)")
+    server.sql(f"ALTER TABLE {TABLE} ADD CONSTRAINT taste CHECK (id % 997 <> 500)")
+    return server
+
+
+def poison(count: int) -> list[int]:
+    return [i for i in range(count) if i % 997 == 500]
+
+
+def ids(server: LocalZerobus) -> list[int]:
+    found: list[int] = server.read(TABLE).column("id").to_pylist()
+    return found
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+def test_dead_letters_hold_exactly_the_rows_that_the_service_refused(
+    poisoned: LocalZerobus, tmp_path: Path, record_format: Any
+) -> None:
+    letters = tmp_path / "letters.jsonl"
+    receipt = ingest(
+        poisoned.workspace,
+        TABLE,
+        rows(4000),
+        options=IngestOptions(
+            record_format=record_format,
+            batch_rows=400,
+            on_bad_record="dead_letter",
+            dead_letter_uri=str(letters),
+        ),
+    )
+    held = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert sorted(letter["row"] for letter in held) == poison(4000)
+    assert [letter["record"]["id"] for letter in held] == [letter["row"] for letter in held]
+    assert sorted(set(ids(poisoned))) == sorted(set(range(4000)) - set(poison(4000)))
+    assert receipt.rows_dead_lettered == len(poison(4000)) == 4
+    assert receipt.rows_read == receipt.rows_acked + receipt.rows_dead_lettered == 4000
+    opens = poisoned.faults.count_stream(TABLE) - 1
+    assert opens <= 4 * 5
+
+
+def test_fail_mode_names_the_rows_after_the_rest_is_durable(poisoned: LocalZerobus) -> None:
+    with pytest.raises(RejectedRecordError, match="taste") as caught:
+        ingest(poisoned.workspace, TABLE, rows(1200), options=IngestOptions(batch_rows=300))
+    assert caught.value.rows[0] == 500
+    counts = caught.value.counts
+    assert counts.rows_acked == len(set(ids(poisoned)))
+    assert set(ids(poisoned)) >= set(range(500))
+    assert counts.rows_not_durable == len(caught.value.rows) + (
+        counts.rows_read - counts.rows_acked - len(caught.value.rows)
+    )
+
+
+def test_more_bad_rows_than_allowed_fail_the_delivery(poisoned: LocalZerobus, tmp_path: Path) -> None:
+    options = IngestOptions(
+        batch_rows=100,
+        on_bad_record="dead_letter",
+        dead_letter_uri=str(tmp_path / "letters.jsonl"),
+        max_bad_records=2,
+    )
+    with pytest.raises(RecordError, match="max_bad_records=2"):
+        ingest(poisoned.workspace, TABLE, rows(6000), options=options)
+
+
+def test_rows_that_do_not_fit_and_rows_that_are_refused_end_in_one_file(poisoned: LocalZerobus, tmp_path: Path) -> None:
+    letters = tmp_path / "letters.jsonl"
+    records = rows(1000)
+    records[7]["name"] = 7
+    records[8]["surprise"] = True
+    receipt = ingest(
+        poisoned.workspace,
+        TABLE,
+        records,
+        options=IngestOptions(batch_rows=200, on_bad_record="dead_letter", dead_letter_uri=str(letters)),
+    )
+    held = {json.loads(line)["row"]: json.loads(line) for line in letters.read_text().splitlines()}
+    assert sorted(held) == [7, 8, 500]
+    assert "surprise" in held[8]["error"]
+    assert receipt.rows_dead_lettered == 3
+    assert receipt.rows_acked == 997
+
+
+def test_a_mended_file_of_letters_is_sent_again(poisoned: LocalZerobus, tmp_path: Path) -> None:
+    letters = tmp_path / "letters.jsonl"
+    options = IngestOptions(batch_rows=200, on_bad_record="dead_letter", dead_letter_uri=str(letters))
+    ingest(poisoned.workspace, TABLE, rows(1000), options=options)
+    poisoned.sql(f"ALTER TABLE {TABLE} DROP CONSTRAINT taste")
+    receipt = ingest(poisoned.workspace, TABLE, str(letters))
+    assert receipt.rows_acked == 1
+    assert sorted(ids(poisoned)) == list(range(1000))
+
+
+def test_a_dead_letter_file_that_cannot_be_written_is_refused_before_anything_is_sent(
+    poisoned: LocalZerobus, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(ConfigurationError, match=r"folder\.jsonl"):
+        ingest(
+            poisoned.workspace,
+            TABLE,
+            rows(10),
+            options=IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(tmp_path / "folder.jsonl")),
+        )
+    assert ids(poisoned) == []
+
+
+@pytest.mark.slow
+def test_thirty_seven_poison_rows_among_two_hundred_thousand(server: LocalZerobus, tmp_path: Path) -> None:
+    server.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL, name STRING)")
+    server.sql(f"ALTER TABLE {TABLE} ADD CONSTRAINT taste CHECK (id % 5405 <> 17)")
+    bad = [i for i in range(200_000) if i % 5405 == 17]
+    assert len(bad) == 37
+    letters = tmp_path / "letters.jsonl"
+    started = time.monotonic()
+    receipt = ingest(
+        server.workspace,
+        TABLE,
+        rows(200_000),
+        options=IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters)),
+    )
+    opens = server.faults.count_stream(TABLE) - 1
+    print(f"{opens} stream opens, {receipt.rows_resent} rows resent, {time.monotonic() - started:.0f} s")
+    assert sorted(json.loads(line)["row"] for line in letters.read_text().splitlines()) == bad
+    assert receipt.rows_acked == 199_963
+    assert set(ids(server)) == set(range(200_000)) - set(bad)
+    assert opens < 37 * 20
