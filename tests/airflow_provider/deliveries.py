@@ -178,6 +178,16 @@ with push_dag("killed"):
     push()
 
 
+with push_dag("killed_early"):
+
+    @task.zerobus_ingest(table=TABLE)
+    def push():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return rows_from(0, 10)
+
+    push()
+
+
 with push_dag("waits_killed"):
 
     @task.zerobus_ingest(table=TABLE, options={"batch_rows": 10})

@@ -260,6 +260,12 @@ def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, target, tab
     assert "IngestInterruptedError" in account["log"]
 
 
+def test_a_task_that_is_told_to_stop_while_its_rows_are_made_sends_none_and_ends_failed(run, target, table):
+    account = run("killed_early", table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert target.rows(table) == []
+
+
 def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(run, target, table):
     fault = target.server.faults.add(action="withhold_ack", table=table)
     try:
