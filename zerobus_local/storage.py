@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from .storage_writer import Append, Budget, TableWriter
+from .storage_writer import Append, Budget, StorageClosedError, TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .model import Table
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "StorageClosedError"]
 
 
 class Storage:
@@ -44,7 +44,7 @@ class Storage:
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
         """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
 
-        Blocks while too much is waiting.  RuntimeError after ``close``.
+        Blocks while too much is waiting.  StorageClosedError after ``close``.
         """
         self._budget.take(batch.nbytes)
         try:
@@ -82,7 +82,7 @@ class Storage:
     def _writer(self, table: Table) -> TableWriter:
         with self._lock:
             if self._closed:
-                raise RuntimeError("the storage is closed")
+                raise StorageClosedError("the storage is closed: the server is stopping")
             writer = self._writers.get(table.table_id)
             if writer is None:
                 writer = TableWriter(table, self._catalog, commit_delay=self._commit_delay, budget=self._budget)

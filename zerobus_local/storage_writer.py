@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .model import Table
 
-__all__ = ["Append", "Budget", "TableWriter"]
+__all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 
 _log = logging.getLogger("zerobus_local")
 _COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
+
+
+class StorageClosedError(RuntimeError):
+    """Nothing more is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class TableWriter(threading.Thread):
         """Queue rows for the next commit."""
         with self._changed:
             if self._closing:
-                raise RuntimeError(f"the writer of {self._table.full_name} is closed")
+                raise StorageClosedError(f"the writer of {self._table.full_name} is closed: the server is stopping")
             self._waiting.append(append)
             self._waiting_bytes += append.batch.nbytes
             self._changed.notify()

@@ -25,6 +25,7 @@ import grpc
 from .decode import RefusedRecordError
 from .errors import InvalidRequest, NotFound
 from .limits import Pace
+from .storage_writer import StorageClosedError
 from .stream_acks import AckQueue, Stored
 from .wire_status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
 
@@ -108,6 +109,13 @@ class Stream:
         self._committed = 0
         self._commit_error: Exception | None = None
         self._cancelled = False
+        self._stopping = False
+
+    def shut_down(self) -> None:
+        """Take no more requests, and end with UNAVAILABLE when what was taken is acknowledged; from any thread."""
+        with self._inbox.changed:
+            self._stopping = True
+            self._inbox.changed.notify_all()
 
     def cancel(self) -> None:
         """The call is over; from any thread."""
@@ -186,7 +194,10 @@ class Stream:
                     self._committed += count
                 self._inbox.changed.notify_all()
 
-        self._sink.append(batch, first_offset, done)
+        try:
+            self._sink.append(batch, first_offset, done)
+        except StorageClosedError as error:
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, str(error)) from error
         self._faults.break_off(first_offset, "during_commit")
 
     def _refuse(self, requests: list[Request], error: RefusedRecordError) -> None:
@@ -273,6 +284,8 @@ class Stream:
             while True:
                 if self._cancelled:
                     return False
+                if self._stopping and self._end is None:
+                    self._end = StatusError(grpc.StatusCode.UNAVAILABLE, "zerobus-local is stopping")
                 if self._inbox.broken and not self._inbox.filled:
                     self._end = self._inbox.broken
                 if self._committed or self._commit_error or (self._end is not None and self._acks.is_settled):

@@ -83,10 +83,15 @@ class GrpcServer:
         self._server = server
         return int(port)
 
-    def stop(self, grace: float = 1.0) -> None:
-        """Refuse new streams, give those that are open ``grace`` seconds, then end them.  May be called twice."""
+    def stop(self, grace: float = 5.0) -> None:
+        """Take nothing more, acknowledge what was taken, and end every stream; what takes longer than ``grace`` is cut.
+
+        May be called twice.
+        """
         if self._server is not None:
-            self._server.stop(grace).wait()
+            stopped = self._server.stop(grace)
+            self._calls.shut_down()
+            stopped.wait()
             self._server = None
 
     def _handler(self, opener: Opener) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -68,6 +69,17 @@ class CallServer:
         self._limits = limits
         self._streams = streams
         self._create_timeout = create_timeout
+        self._lock = threading.Lock()  # guards the fields below
+        self._running: set[Stream] = set()
+        self._stopping = False
+
+    def shut_down(self) -> None:
+        """Let every stream acknowledge what it has taken, and end."""
+        with self._lock:
+            self._stopping = True
+            running = list(self._running)
+        for stream in running:
+            stream.shut_down()
 
     def serve(self, opener: Opener, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         """The responses of one call."""
@@ -119,6 +131,11 @@ class CallServer:
 
     def _run(self, context: Any, stream: Stream, stream_id: str, answer: bytes) -> Iterator[bytes]:
         error: str | None = None
+        with self._lock:
+            self._running.add(stream)
+            stopping = self._stopping
+        if stopping:
+            stream.shut_down()
         if not context.add_callback(stream.cancel):
             stream.cancel()
         try:
@@ -131,6 +148,8 @@ class CallServer:
             error = "connection cut by a fault"
             raise
         finally:
+            with self._lock:
+                self._running.discard(stream)
             self._streams.closed(stream_id, error)
 
     def _first_message(self, inbox: Inbox) -> bytes:

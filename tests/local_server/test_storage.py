@@ -15,7 +15,7 @@ from zerobus.sdk.sync import ZerobusSdk
 from zerobus_local.catalog import Catalog
 from zerobus_local.errors import InvalidRequest, UnknownTable
 from zerobus_local.process import LocalZerobusProcess
-from zerobus_local.storage import Storage
+from zerobus_local.storage import Storage, StorageClosedError
 from zerobus_local.storage_insert import insert_json_rows
 
 
@@ -104,7 +104,7 @@ def test_what_is_waiting_is_committed_when_the_storage_closes(catalog):
     storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), lambda outcome: None)
     storage.close()
     assert stored(table) == [{"id": 1}]
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(StorageClosedError, match="stopping"):
         storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), lambda outcome: None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import date
 from decimal import Decimal
 
@@ -411,3 +413,20 @@ def test_a_request_of_a_hundred_thousand_rows_is_taken_and_one_more_is_not(door)
     stream.send(ingest_record_batch=batch(1, *[b"{}"] * 100_001))
     assert "at most 100000" in stream.refusal().details()
     assert door.rows(table).num_rows == 100_000
+
+
+def test_a_server_that_stops_acknowledges_what_it_has_taken(make_door):
+    door = make_door()
+    table = door.create("id BIGINT")
+    stream = door.opened(table)
+    door.faults.add(action="delay_ack", seconds=0.5)
+    stream.send(ingest_record_batch=batch(0, b'{"id": 1}'))
+    while not door.grpc.streams.statistics()[0].rows_received:
+        time.sleep(0.01)
+    stopping = threading.Thread(target=door.grpc.stop)
+    stopping.start()
+    assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
+    error = stream.refusal()
+    assert (code(error), error.details()) == (grpc.StatusCode.UNAVAILABLE, "zerobus-local is stopping")
+    stopping.join()
+    assert door.rows(table).num_rows == 1
