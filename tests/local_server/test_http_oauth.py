@@ -76,7 +76,7 @@ def test_client_credentials_are_taken_by_header_and_by_form(server: LocalZerobus
         ({"grant_type": EXCHANGE, "subject_token": "x"}, None, 400, "invalid_request"),
         ({"grant_type": EXCHANGE, "subject_token_type": JWT, "subject_token": "x.y.z"}, None, 400, "invalid_grant"),
         (
-            {"grant_type": EXCHANGE, "subject_token_type": JWT, "subject_token": subject(sub="nobody")},
+            {"grant_type": EXCHANGE, "subject_token_type": JWT, "subject_token": subject(sub="nobody", exp=10**10)},
             None,
             401,
             "invalid_client",
