@@ -1,0 +1,12 @@
+"""``make bench``: every benchmark in turn, each as ratios against hand-written code in the same run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+BENCHMARKS = ("encoder", "delivery", "memory")
+
+if __name__ == "__main__":
+    for name in BENCHMARKS:
+        print(f"# {name}", flush=True)
+        import_module(f"benchmarks.{name}").main([])
