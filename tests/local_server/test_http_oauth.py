@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
+from zerobus.sdk.shared import FederatedToken, RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
 from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
@@ -240,3 +240,17 @@ def test_expired_tokens_are_replaced_by_new_ones(server: LocalZerobus) -> None:
     assert httpx.get(url, headers={"authorization": f"Bearer {token}"}).status_code == 401
     token = ask(server, credentials_form(), auth).json()["access_token"]
     assert httpx.get(url, headers={"authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_the_sdk_opens_a_stream_with_a_federated_token(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    client_id, _ = known(server.workspace)
+    stream = ZerobusSdk(server.endpoint, server.workspace_url).create_stream(
+        table_properties=TableProperties("main.default.t"),
+        options=StreamConfigurationOptions(record_type=RecordType.JSON, recovery=False),
+        auth=FederatedToken(lambda: subject(sub="someone@example.com"), client_id),
+    )
+    stream.ingest_record_offset({"id": 1})
+    stream.flush()
+    stream.close()
+    assert server.read("main.default.t").num_rows == 1
