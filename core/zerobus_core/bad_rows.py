@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .dead_letter import DeadLetterFile
@@ -24,7 +25,13 @@ class BadRows:
     """Bad rows of one delivery: those that do not fit the schema (unfit) and those that the service refused."""
 
     def __init__(
-        self, schema: TableSchema, encoder: Encoder, options: IngestOptions, *, source_fingerprint: str | None
+        self,
+        schema: TableSchema,
+        encoder: Encoder,
+        options: IngestOptions,
+        *,
+        source_fingerprint: str | None,
+        locate: Callable[[int], str] | None = None,
     ) -> None:
         self._encoder = encoder
         self._limit = options.max_bad_records
@@ -38,6 +45,7 @@ class BadRows:
                 schema=schema,
                 source_fingerprint=source_fingerprint,
                 leave_out=(options.delivery_columns or {}).values(),
+                locate=locate,
             )
 
     @property

@@ -42,7 +42,8 @@ _MAX_PENDING = 1_000
 class DeadLetterFile:
     """Collects the bad rows of one delivery and keeps them at ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
 
-    ``leave_out`` names columns that the delivery filled itself.  Nothing is written before the first letter.  Raises
+    ``leave_out`` names columns that the delivery filled itself, ``locate`` says where a row stands in its source, such
+    as file and line.  Nothing is written before the first letter.  Raises
     ConfigurationError where the place cannot be written to, or holds a file of something else; TransportError where
     the storage fails.
     """
@@ -54,12 +55,14 @@ class DeadLetterFile:
         schema: TableSchema,
         source_fingerprint: str | None = None,
         leave_out: Iterable[str] = (),
+        locate: Callable[[int], str] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.uri = uri
         self._schema = schema
         self._source_fingerprint = source_fingerprint
         self._leave_out = frozenset(leave_out)
+        self._locate = locate or "row {}".format
         self._now = now
         self._form = _form_of(uri)
         self._fs, self._path = _filesystem(uri)
@@ -75,23 +78,23 @@ class DeadLetterFile:
         """How many rows of this delivery have a letter, written in this try or in an earlier one."""
         return len(self._rows)
 
-    def add(self, bad: BadRow, *, position: str | None = None) -> None:
-        """A row that did not fit the schema; ``position`` says where it stands in its source, e.g. file and line."""
+    def add(self, bad: BadRow) -> None:
+        """A row that did not fit the schema."""
         error = "; ".join(f"{field.path}: {field.reason}" for field in bad.fields) or "does not fit the table"
         fields = [{key: value for key, value in asdict(field).items() if key != "row"} for field in bad.fields]
-        self._add(bad.row, to_letter(bad.record), error, fields, position)
+        self._add(bad.row, to_letter(bad.record), error, fields)
 
-    def add_refused(self, row: int, decoded: dict[str, Any], error: str, *, position: str | None = None) -> None:
+    def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
         """A row that the service refused, read back from its batch by ``Encoder.decode``."""
         record = from_wire({k: v for k, v in decoded.items() if k not in self._leave_out}, self._schema.columns)
-        self._add(row, to_letter(record), error, [], position)
+        self._add(row, to_letter(record), error, [])
 
-    def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]], position: str | None) -> None:
+    def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]]) -> None:
         letter = {
             MARKER: VERSION,
             "table": self._schema.table,
             "row": row,
-            "source_position": position or f"row {row}",
+            "source_position": self._locate(row),
             "source_fingerprint": self._source_fingerprint,
             "error": error,
             "fields": fields,

@@ -76,11 +76,19 @@ class Delivery:
         keeper: CheckpointKeeper | None = None,
         watch: Watch | None = None,
         total_rows: int | None = None,
+        locate: Callable[[int], str] | None = None,
     ) -> None:
+        """``locate`` says where a row stands in its source, for dead letters."""
         self._target = target
         self._watch = watch or Watch()
         self._keeper = keeper or CheckpointKeeper(None, target.schema, source_fingerprint=None)
-        self._bad = BadRows(target.schema, target.encoder, options, source_fingerprint=self._keeper.source_fingerprint)
+        self._bad = BadRows(
+            target.schema,
+            target.encoder,
+            options,
+            source_fingerprint=self._keeper.source_fingerprint,
+            locate=locate,
+        )
         self._total_rows = total_rows
         self._rows_repeated = 0
         self._started_at = datetime.now(UTC)

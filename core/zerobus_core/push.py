@@ -60,6 +60,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
         keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
         watch=watch,
         total_rows=source.total_rows,
+        locate=getattr(source, "locate", None),
     )
     with delivery.gate():
         delivery.poll()

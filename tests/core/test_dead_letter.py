@@ -37,6 +37,7 @@ ROW = {
     "dec": Decimal("1.500000"), "var": {"a": [1, None, "x"]},
     "arr": [{"t": datetime(1, 1, 1, tzinfo=UTC), "b": b"\x01"}, {"t": None, "b": None}], "m": {7: date(9999, 12, 31)},
 }  # fmt: skip
+LINES = "x.csv, row {}".format
 FORMS = ["letters.jsonl", "letters.parquet"]
 FIELD = BadField(row=5, path="i", value_type="str", value_repr="'x'", expected="INT", reason="not a whole number")
 
@@ -63,8 +64,10 @@ def payloads(source: Any, options: IngestOptions) -> list[Any]:
 @pytest.mark.parametrize("name", FORMS)
 def test_a_letter_says_what_where_when_and_why(name: str, tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    file = DeadLetterFile(str(tmp_path / name), schema=SCHEMA, source_fingerprint="f1", now=lambda: moment)
-    file.add(bad(5), position="x.csv, row 5")
+    file = DeadLetterFile(
+        str(tmp_path / name), schema=SCHEMA, source_fingerprint="f1", locate=LINES, now=lambda: moment
+    )
+    file.add(bad(5))
     file.flush()
     assert letters_of(tmp_path / name) == [
         {

@@ -257,3 +257,44 @@ def test_a_generator_that_is_shorter_than_its_checkpoint_says_fails(zerobus: Loc
     ingest(zerobus.workspace, table_name, ({"id": n} for n in range(50)), options=options, checkpoint=store)
     with pytest.raises(ConfigurationError, match="ended after 20 rows, but the checkpoint says"):
         ingest(zerobus.workspace, table_name, ({"id": n} for n in range(20)), options=options, checkpoint=store)
+
+
+def test_bad_rows_of_files_become_letters_that_land_when_they_are_mended(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL, day DATE)")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.jsonl").write_text('{"id": 0, "day": "2026-01-01"}\n{"id": 1, "day": "01.01.2026"}\n')
+    (tmp_path / "in" / "2.jsonl").write_text('{"id": 2}\n{"id": 3, \n{"id": 4, "day": null}\n')
+    letters = tmp_path / "letters.jsonl"
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters))
+    receipt = ingest(zerobus.workspace, table_name, tmp_path / "in", options=options)
+    assert (receipt.rows_read, receipt.rows_acked, receipt.rows_dead_lettered) == (5, 3, 2)
+    first, second = map(orjson.loads, letters.read_bytes().splitlines())
+    assert (first["row"], first["source_position"]) == (1, f"{tmp_path}/in/1.jsonl, row 1")
+    assert first["error"] == "day: the text is not ISO 8601"
+    assert (second["row"], second["source_position"]) == (3, f"{tmp_path}/in/2.jsonl, row 1")
+    assert second["record"] == '{"id": 3, '
+    first["record"]["day"], second["record"] = "2026-01-01", {"id": 3}
+    letters.write_bytes(orjson.dumps(first) + b"\n" + orjson.dumps(second) + b"\n")
+    ingest(zerobus.workspace, table_name, letters)
+    day = date(2026, 1, 1)
+    assert [(r["id"], r["day"]) for r in landed(zerobus, table_name)] == [
+        (0, day), (1, day), (2, None), (3, None), (4, None),
+    ]  # fmt: skip
+
+
+def test_rows_of_arrow_data_that_do_not_fit_become_letters(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL, tiny TINYINT)")
+    letters = tmp_path / "letters.parquet"
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters), batch_rows=1_000)
+    frame = pd.DataFrame({"id": range(10_000), "tiny": [n % 100 if n % 1_000 else 1_000 for n in range(10_000)]})
+    receipt = ingest(zerobus.workspace, table_name, frame, options=options)
+    assert (receipt.rows_acked, receipt.rows_dead_lettered) == (9_990, 10)
+    kept = pq.read_table(letters).to_pylist()
+    assert [letter["row"] for letter in kept] == list(range(0, 10_000, 1_000))
+    assert orjson.loads(kept[1]["record"]) == {"id": 1_000, "tiny": 1_000}
+    assert {letter["error"] for letter in kept} == {"tiny: out of range, which is -128 to 127"}
+    assert len(landed(zerobus, table_name)) == 9_990
