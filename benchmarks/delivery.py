@@ -20,13 +20,13 @@ import pyarrow as pa
 
 os.environ.setdefault("RUST_LOG", "off")
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
-from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions  # noqa: E402
-from zerobus.sdk.sync import StreamConfigurationOptions, TableProperties, ZerobusSdk  # noqa: E402
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions
+from zerobus.sdk.sync import StreamConfigurationOptions, TableProperties, ZerobusSdk
 
-from example_dags.demo import source  # noqa: E402
-from zerobus_core import ClientCredentials, IngestOptions, TableSchema, Workspace, ingest  # noqa: E402
-from zerobus_local import LocalZerobusProcess  # noqa: E402
+from example_dags.demo import source
+from zerobus_core import ClientCredentials, IngestOptions, TableSchema, Workspace, ingest
+from zerobus_local import LocalZerobusProcess
 
 BATCH_ROWS = 5_000
 

@@ -18,7 +18,8 @@ from zerobus_local import LocalZerobusProcess
 CHILD = """
 import resource, sys
 from zerobus_core import Workspace, ingest
-receipt = ingest(Workspace.from_env(), "main.default.t", ({"id": i, "name": f"row {i}"} for i in range(int(sys.argv[1]))))
+rows = ({"id": i, "name": f"row {i}"} for i in range(int(sys.argv[1])))
+receipt = ingest(Workspace.from_env(), "main.default.t", rows)
 assert receipt.rows_acked == int(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
