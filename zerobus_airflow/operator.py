@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import XComArg, determine_kwargs, literal
+from airflow.providers.common.compat.sdk import ObjectStoragePath, XComArg, determine_kwargs, literal
 
 from zerobus_core.errors import ConfigurationError
 
@@ -71,13 +71,25 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         if self.records_callable is not None:
             kwargs = determine_kwargs(self.records_callable, (), context)
             return nullcontext(self.records_callable(**kwargs))
-        return nullcontext(_rendered(self.records) if self.source is None else self.source)
+        return nullcontext(_rendered(self.records) if self.source is None else _as_uri(self.source))
 
     def _source_version(self, context: Context) -> str | None:
         # An upstream task runs again only if it is cleared, and then our checkpoint is of another epoch.
         if self._is_output_of_a_task and self.resume == "retry":
             return f"task output in run {context['run_id']}"
         return None
+
+
+def _as_uri(source: Any) -> Any:
+    if not isinstance(source, ObjectStoragePath):
+        return source
+    if source.conn_id:
+        raise ConfigurationError(
+            f"source {source} asks for the Airflow connection {source.conn_id!r}, and files are opened with what the "
+            "worker itself may read. Give the URI without it, or let a function under @task.zerobus_ingest return "
+            "pyarrow.dataset.dataset(path.path, filesystem=path.fs)"
+        )
+    return str(source)
 
 
 class _Rows:

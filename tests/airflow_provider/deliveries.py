@@ -8,7 +8,8 @@ import threading
 import time
 from datetime import timedelta
 
-from airflow.sdk import DAG, task
+import pyarrow.dataset
+from airflow.sdk import DAG, ObjectStoragePath, task
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
 
@@ -73,6 +74,18 @@ with push_dag("task_output_retried", retries=1):
 
 with push_dag("files"):
     ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}")
+
+
+with push_dag("object_storage"):
+
+    @task.zerobus_ingest(table=TABLE)
+    def dataset(dag_run=None):
+        path = ObjectStoragePath(dag_run.conf["source"])
+        return pyarrow.dataset.dataset(path.path, filesystem=path.fs)
+
+    dataset()
+    ZerobusIngestOperator(task_id="path", table=TABLE, source=ObjectStoragePath("{{ dag_run.conf['source'] }}"))
+    ZerobusIngestOperator(task_id="connection", table=TABLE, source=ObjectStoragePath("s3://bucket/a", conn_id="aws"))
 
 
 with push_dag("callable"):

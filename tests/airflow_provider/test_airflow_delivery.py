@@ -96,6 +96,15 @@ def test_files_named_by_a_template_are_delivered(run, target, table, tmp_path):
     assert target.rows(table) == rows_from(0, 1_000)
 
 
+def test_an_object_storage_path_is_read_or_sent_to_where_its_connection_is_of_use(run, target, table, tmp_path):
+    pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "a.parquet")
+    account = run("object_storage", table, source=f"file://{tmp_path}/a.parquet")
+    states = {task_id: task["state"] for task_id, task in account["tasks"].items()}
+    assert states == {"dataset": "success", "path": "success", "connection": "failed"}, account["log"]
+    assert len(target.rows(table)) == 10
+    assert "asks for the Airflow connection 'aws'" in account["log"]
+
+
 def test_a_function_is_called_with_the_context_that_it_asks_for(run, target, table):
     account = run("callable", table, count=7)
     assert account["state"] == "success", account["log"]
