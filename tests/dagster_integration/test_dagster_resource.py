@@ -285,3 +285,8 @@ def test_a_wrong_secret_fails_without_retries_and_shows_up_nowhere(
     assert failure_of(result).user_failure_data.metadata["dagster-zerobus/error"].value == "AuthenticationError"
     log = "\n".join(str(entry) for entry in instance.all_logs(result.run_id))
     assert secret not in log + caplog.text + repr(wrong) + str(wrong)
+
+
+def test_the_secret_is_a_secret_to_dagster_which_masks_it_in_the_ui() -> None:
+    fields = ZerobusResource.to_config_schema().as_field().config_type.fields
+    assert {name for name, field in fields.items() if field.is_secret} == {"client_secret"}

@@ -1,0 +1,85 @@
+"""The Dagster examples and the code of the guide, as they stand in the repository, against the local service."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from zerobus_core.workspace import ClientCredentials
+from zerobus_dagster import ZerobusIngestComponent
+from zerobus_local import LocalZerobus
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+
+
+@pytest.fixture(autouse=True)
+def environment(server: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = server.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    monkeypatch.setenv("ZEROBUS_SERVER_ENDPOINT", server.workspace.endpoint)
+    monkeypatch.setenv("DATABRICKS_HOST", server.workspace.workspace_url)
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", credentials.client_id)
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", credentials.client_secret)
+
+
+def run(example: dict[str, Any], **options: Any) -> dg.ExecuteInProcessResult:
+    definitions: dg.Definitions = example["defs"]
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(**options)
+
+
+def test_the_weather_of_new_york_becomes_a_table_and_passes_its_check(server: LocalZerobus) -> None:
+    example = runpy.run_path(str(EXAMPLES / "dagster_weather.py"))
+    server.create_table(example["CREATE_TABLE"])
+    result = run(example)
+    assert server.read("main.default.weather").num_rows == 26_115
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+
+
+def test_three_months_of_flights_are_one_run_with_the_figures_of_each_month(server: LocalZerobus) -> None:
+    example = runpy.run_path(str(EXAMPLES / "dagster_flights_by_month.py"))
+    server.create_table(example["CREATE_TABLE"])
+    tags = {
+        "dagster/asset_partition_range_start": "2013-01-01",
+        "dagster/asset_partition_range_end": "2013-03-01",
+    }
+    result = run(example, tags=tags)
+    acked = {
+        event.partition: event.metadata["dagster-zerobus/rows_acked"].value
+        for event in result.asset_materializations_for_node("flights")
+    }
+    assert acked == {"2013-01-01": 27_004, "2013-02-01": 24_951, "2013-03-01": 28_834}
+    assert server.read("main.default.flights_by_month").num_rows == 27_004 + 24_951 + 28_834
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the guide, in order."""
+    guide = (EXAMPLES.parent / "docs" / "dagster.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_guide_runs_and_fills_its_tables(server: LocalZerobus) -> None:
+    for table in ("orders", "daily_orders"):
+        server.create_table(f"CREATE TABLE main.default.{table} (id BIGINT, amount DOUBLE)")
+    namespace: dict[str, Any] = {}
+    for block in blocks("python"):
+        namespace.pop("defs", None)
+        exec(block, namespace)  # our own guide
+        if "defs" in namespace:
+            assert run(namespace).success
+    assert isinstance(namespace["check"], dg.AssetChecksDefinition)
+    assert server.read("main.default.orders").num_rows == 1_000
+    assert server.read("main.default.daily_orders").num_rows == 2
+
+
+def test_the_yaml_of_the_guide_is_what_the_component_takes() -> None:
+    (document,) = blocks("yaml")
+    plain = yaml.safe_load(document)
+    component = ZerobusIngestComponent.from_attributes_dict(attributes=plain["attributes"])
+    assert plain["type"] == "zerobus_dagster.ZerobusIngestComponent"
+    assert component.table == "main.default.flights"
+    assert component.get_asset_spec().partitions_def is not None
