@@ -235,6 +235,8 @@ def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, message:
     with pytest.raises(ConfigurationError, match=message) as caught:
         read(source_of(tmp_path / name, FIVES))
     assert name in str(caught.value)
+    with pytest.raises(ConfigurationError, match=message):
+        assert source_of(tmp_path / name, FIVES).total_rows or read(source_of(tmp_path / name, FIVES))
 
 
 def test_a_file_of_no_bytes_holds_no_rows(tmp_path: Path) -> None:

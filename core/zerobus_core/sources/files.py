@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FileFormat", "FileSource", "Pieces", "Wanted", "files_source"]
 
+# Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
+_MAX_ASKED = 100
+
 Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
 """Which parts of a run of a file's rows are to be read: ``wanted(start, stop)`` yields them as runs, in order."""
 Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
@@ -53,6 +56,7 @@ class FileSource:
         self._reader = reader
         self._chunk_rows = options.batch_rows
         self._starts: list[int] = []  # first positions of the files that were begun
+        self._counts: dict[str, int | None] = {}
         self._types = _partition_types(found)
         self.is_arrow = reader.is_arrow
         self.is_text = reader.is_text
@@ -63,14 +67,24 @@ class FileSource:
 
     @property
     def total_rows(self) -> int | None:
-        """How many rows there are, if every file tells without being read."""
+        """How many rows there are, if there are few files and each tells without being read."""
+        if len(self._found.files) > _MAX_ASKED:
+            return None
         total = 0
         for file in self._found.files:
-            count = self._reader.count(file)
+            count = self._count(file)
             if count is None:
                 return None
             total += count
         return total
+
+    def _count(self, file: FoundFile) -> int | None:
+        if file.path not in self._counts:
+            try:
+                self._counts[file.path] = self._reader.count(file)
+            except (OSError, ValueError) as error:
+                raise _unreadable(file, error) from error
+        return self._counts[file.path]
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
@@ -98,7 +112,7 @@ class FileSource:
             return ((a - base, b - base) for a, b in skip.without(base + start, base + stop))
 
         if skip and base in skip:
-            count = self._reader.count(file)
+            count = self._count(file)
             if count is not None and next(wanted(0, count), None) is None:
                 return count
         pieces = self._reader.read(file, wanted, self._chunk_rows)
