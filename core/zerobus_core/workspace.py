@@ -139,15 +139,22 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")
         _ = url.port  # a port that is no number raises here
-    except ValueError as error:
-        raise ConfigurationError(f"{name} {text!r} is no URL ({error}). Expected {forms}") from error
+    except ValueError:
+        # Without its words and without the chain: they may quote a part of a password.
+        raise ConfigurationError(f"{name} {_quoted(text)} is no URL. Expected {forms}") from None
     if url.username or url.password:
         raise ConfigurationError(f"{name} must not carry a user or password. Expected {forms}")
     if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ConfigurationError(f"{name} {text!r} is no URL. Expected {forms}")
+        raise ConfigurationError(f"{name} {_quoted(text)} is no URL. Expected {forms}")
     if url.path.strip("/") or url.query or url.fragment:
         raise ConfigurationError(f"{name} {_shown(url)!r} must end after the host. Expected {forms}")
     return url
+
+
+def _quoted(text: str) -> str:
+    """What was given, less what may be a password or a token in it."""
+    text, at, host = text.rpartition("@")
+    return repr(re.split(r"[?#]", f"{'…@' if at else ''}{host}")[0])
 
 
 def _shown(url: SplitResult) -> str:
