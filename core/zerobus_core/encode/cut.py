@@ -22,16 +22,19 @@ def cut_batches(
 
     A single record above ``batch_bytes`` travels alone.
     """
+    size = sum(map(len, records))
+    if records and len(records) <= options.batch_rows and size <= options.batch_bytes:  # most chunks are one batch
+        yield _batch(first_row, records, size, as_text)
+        return
     ends = list(accumulate(map(len, records), initial=0))  # ends[i] is where record i starts
     start = 0
     while start < len(records):
         by_bytes = bisect_right(ends, ends[start] + options.batch_bytes) - 1
         stop = max(start + 1, min(by_bytes, start + options.batch_rows))
-        part = records[start:stop]
-        yield Batch(
-            first_row=first_row + start,
-            rows=stop - start,
-            nbytes=ends[stop] - ends[start],
-            payload=[record.decode() for record in part] if as_text else part,
-        )
+        yield _batch(first_row + start, records[start:stop], ends[stop] - ends[start], as_text)
         start = stop
+
+
+def _batch(first_row: int, records: list[bytes], size: int, as_text: bool) -> Batch:
+    payload = [record.decode() for record in records] if as_text else records
+    return Batch(first_row=first_row, rows=len(records), nbytes=size, payload=payload)
