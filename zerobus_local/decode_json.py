@@ -50,9 +50,12 @@ class JsonDecoder:
     def decode_objects(self, objects: list[Any]) -> pa.RecordBatch:
         """The same for records that are parsed already."""
         columns = None if self._walk else _inferred(objects, self._shape)
-        if columns is None:
-            columns = json_columns(objects, self._shape)
-        return conform(columns, len(objects), self._shape)
+        if columns is not None:
+            try:
+                return conform(columns, len(objects), self._shape)
+            except RefusedRecordError:
+                pass  # the walk below says it in its own words
+        return conform(json_columns(objects, self._shape), len(objects), self._shape)
 
 
 def _parsed(records: list[bytes]) -> list[Any]:

@@ -13,6 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from .decode import without_not_null
 from .errors import InvalidRequest, LocalZerobusError, UnknownTable
+from .storage_compaction import compact_if_crowded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ __all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 
 _log = logging.getLogger("zerobus_local")
 _COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
+_COMMITS_BETWEEN_LOOKS = 32
 
 
 class StorageClosedError(RuntimeError):
@@ -70,6 +72,7 @@ class TableWriter(threading.Thread):
         self._delay = commit_delay
         self._budget = budget
         self._delta: DeltaTable | None = None
+        self._commits = 0
         self._altered = table  # as the snapshot of _delta has it
         # guards the fields below
         self._changed = threading.Condition()
@@ -124,6 +127,18 @@ class TableWriter(threading.Thread):
             self._tell(group, error)
         else:
             self._tell(group, outcome)
+            self._commits += 1
+            if self._commits % _COMMITS_BETWEEN_LOOKS == 0:
+                self._compact()
+
+    def _compact(self) -> None:
+        try:
+            with self._catalog.table_lock(self._table.table_id):
+                if self._delta is not None:
+                    compact_if_crowded(self._delta)
+        except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well
+            _log.warning("files of %s were not merged: %s", self._table.full_name, error)
+            self._delta = None
 
     def _tell(self, group: list[Append], outcome: int | Exception) -> None:
         for append in group:

@@ -43,12 +43,11 @@ class AckQueue:
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Its acknowledgement leaves at ``due``, or when one before it does, or never after ``withhold``."""
-        if not self.is_withholding:
-            self._committed.append((due, request))
+        """Its acknowledgement leaves at ``due``, or when one before it does."""
+        self._committed.append((due, request))
 
     def withhold(self) -> None:
-        """Acknowledge nothing that is not committed yet."""
+        """From here on requests that are committed are dropped, and never acknowledged."""
         self.is_withholding = True
 
     def take_due(self, now: float) -> Stored | None:

@@ -16,6 +16,7 @@ from zerobus_local.catalog import Catalog
 from zerobus_local.errors import InvalidRequest, UnknownTable
 from zerobus_local.process import LocalZerobusProcess
 from zerobus_local.storage import Storage, StorageClosedError
+from zerobus_local.storage_compaction import CROWDED
 from zerobus_local.storage_insert import insert_json_rows
 
 
@@ -96,6 +97,16 @@ def test_rows_for_a_table_that_was_created_again_are_refused(catalog, storage):
     with pytest.raises(UnknownTable, match="created again"):
         storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [1]}), timeout=10)
     assert stored(again) == []
+
+
+def test_a_table_of_many_small_commits_is_kept_to_few_files(catalog):
+    table = table_of(catalog, "id BIGINT")
+    storage = Storage(catalog, commit_delay=0)
+    for number in range(4 * CROWDED):
+        storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [number]}), timeout=60)
+    storage.close()
+    assert len(DeltaTable(table.path).file_uris()) <= 1.5 * CROWDED
+    assert sorted(row["id"] for row in stored(table)) == list(range(4 * CROWDED))
 
 
 def test_what_is_waiting_is_committed_when_the_storage_closes(catalog):

@@ -125,6 +125,10 @@ def test_an_offset_that_is_not_the_next_one_ends_the_stream_with_4002(door, offs
         (b'{"id": 1, "ok": 1}', "ok", "is a number, the column is BOOLEAN"),
         (b'{"id": 1, "tags": "abc"}', "tags", "is a string, the column is ARRAY"),
         (b'{"id": 1, "at": "2026-01-01T00:00:00Z"}', "at", "is a string, the column is TIMESTAMP"),
+        (b'{"id": 1, "tags": {"a": "b"}}', "tags", "is an object, the column is ARRAY"),
+        (b'{"id": 1, "tags": [1]}', "tags[0]", "is a number, the column is STRING"),
+        (b'{"id": 1, "place": [1]}', "place", "is an array, the column is STRUCT"),
+        (b'{"id": 1, "small": 1.0}', "small", "is a number, the column is SHORT"),
         (b'{"id": 1, "place": {"x": 1, "z": 2}}', "place.z", "not in the column's type"),
         (b'{"id": 1', None, "is no JSON"),
         (b"[1]", None, "is an array; a record is one JSON object"),
@@ -133,11 +137,17 @@ def test_an_offset_that_is_not_the_next_one_ends_the_stream_with_4002(door, offs
         (b'{"id": 1, "name": "\xff"}', None, "is no JSON"),
     ],
 )
-def test_one_bad_record_refuses_its_whole_batch_and_is_named(door, record, field, reason):
-    """[1.5] a record that does not fit refuses the batch; what came before it is stored and acknowledged."""
+@pytest.mark.parametrize("more", ["price DECIMAL(5,2)", "other INT"], ids=["walked", "inferred"])
+def test_one_bad_record_refuses_its_whole_batch_and_is_named(door, record, field, reason, more):
+    """[1.5] a record that does not fit refuses the batch; what came before it is stored and acknowledged.
+
+    Tables with a DECIMAL have their records looked at one by one, the others have their columns inferred.
+    """
+    if field == "price" and "price" not in more:
+        pytest.skip("needs the DECIMAL")
     table = door.create(
-        "id BIGINT NOT NULL, name STRING, tiny TINYINT, small SMALLINT, price DECIMAL(5,2), ok BOOLEAN, "
-        "tags ARRAY<STRING>, at TIMESTAMP, place STRUCT<x: INT>"
+        "id BIGINT NOT NULL, name STRING, tiny TINYINT, small SMALLINT, ok BOOLEAN, tags ARRAY<STRING>, at TIMESTAMP, "
+        f"place STRUCT<x: INT>, {more}"
     )
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, b'{"id": 1}', b'{"id": 2}'))
