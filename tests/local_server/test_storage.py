@@ -62,6 +62,16 @@ def test_a_rest_insert_with_a_row_that_breaks_a_constraint_stores_nothing(catalo
     assert stored(table) == []
 
 
+def test_appends_within_the_commit_delay_share_one_commit(catalog):
+    table = table_of(catalog, "id BIGINT")
+    storage = Storage(catalog, commit_delay=1)
+    outcomes: list[int | Exception] = []
+    for number in range(8):
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), outcomes.append)
+    storage.close()
+    assert outcomes == [1] * 8
+
+
 def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(catalog, storage):
     # The writer sees what no check before it has seen: here, a constraint made while the rows were under way.
     table = table_of(catalog, "id BIGINT")
