@@ -144,10 +144,11 @@ class StreamPool:
 
     def _work_until(self, is_done: Callable[[], bool]) -> None:
         self._take_events(timeout=None)
-        self._step()
         while not is_done():
-            self._take_events(_SLICE)
             self._step()
+            if is_done():
+                return
+            self._take_events(_SLICE)
 
     def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
         """Handle all events that are here; with a timeout, wait that long for the first one."""
@@ -255,6 +256,8 @@ class StreamPool:
         entries = self.ledger.died(live.stream.number, reached) if live.is_open else []
         lane = live.lane
         lane.lost_one = True
+        if self.ledger.is_settled:
+            return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
         if isinstance(error, RejectedRecordError) and entries:
             self._refused(lane, entries, error)
         elif self._is_final(lane, entries, error):

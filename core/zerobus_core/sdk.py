@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
-from .workspace import ClientCredentials
+from .workspace import ClientCredentials, FederatedCredentials
 
 if TYPE_CHECKING:
     from .batch import Encoder
@@ -56,6 +56,13 @@ class SdkSession:
         self._module = _import_quietly()
         self._lock = threading.Lock()  # guards _sdk
         self._sdk: Any = None
+        self._federated_token: Any = None  # one for all streams: it is the key of the SDK's token cache
+        if isinstance(workspace.credentials, FederatedCredentials):
+            from zerobus.sdk.shared.auth import FederatedToken
+
+            self._federated_token = FederatedToken(
+                workspace.credentials.token_supplier, workspace.credentials.client_id
+            )
         if encoder.record_format == "arrow" and not isinstance(workspace.credentials, ClientCredentials):
             raise ConfigurationError(
                 'Arrow streams take ClientCredentials only; set record_format="protobuf" for FederatedCredentials'
@@ -96,10 +103,9 @@ class SdkSession:
                 credentials.client_id, credentials.client_secret, properties, options
             )
         else:
-            from zerobus.sdk.shared.auth import FederatedToken
-
-            token = FederatedToken(credentials.token_supplier, credentials.client_id)
-            stream = self._connection().create_stream(table_properties=properties, options=options, auth=token)
+            stream = self._connection().create_stream(
+                table_properties=properties, options=options, auth=self._federated_token
+            )
         return RecordStream(stream)
 
     def _open_arrow(self, listener: Listener) -> SdkStream:

@@ -22,7 +22,7 @@ from zerobus_core.errors import (
 )
 from zerobus_local import LocalZerobus
 
-QUICK = {"backoff": 0.02, "ack_timeout": 1.0, "open_timeout": 2.0, "max_attempts": 4, "batch_rows": 50, "timeout": 20.0}
+QUICK = {"backoff": 0.02, "ack_timeout": 1.0, "open_timeout": 2.0, "max_attempts": 4, "batch_rows": 50, "timeout": 60.0}
 
 
 def options(**changes: Any) -> IngestOptions:
@@ -164,6 +164,18 @@ class TestConnectionsThatBreak:
         assert sorted(set(ids(server, table))) == list(range(1000))
 
 
+class TestBatchesThatKillStreams:
+    def test_a_batch_that_every_stream_dies_of_does_not_live_on_the_progress_of_others(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        # Each stream acknowledges what comes before its fourth message, and dies of that one.
+        server.faults.add(action="fail", status="INTERNAL", message=0, stream=list(range(2, 40)))
+        server.faults.add(action="fail", status="INTERNAL", message=3, stream=1)
+        with pytest.raises(TransportError):
+            ingest(server.workspace, table, rows(1000), options=options(max_attempts=4))
+        assert opens(server, table) <= 6
+
+
 class TestSilence:
     def test_an_open_that_is_never_answered_ends_in_time(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="hang_open")
@@ -290,6 +302,25 @@ class TestAsYouGo:
             streams.send(rows(100))
             streams.flush()
             assert ids(server, table) == list(range(100))
+
+    def test_a_stop_after_the_last_acknowledgement_changes_nothing(self, server: LocalZerobus, table: str) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            streams.send(rows(100))
+            streams.flush()
+            streams.stop()
+        assert streams.receipt.rows_acked == 100
+
+    def test_a_stream_that_fails_after_the_last_acknowledgement_changes_nothing(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="delay_open", seconds=0.5, stream=2)
+        server.faults.add(action="refuse_open", status="NOT_FOUND", stream=2)
+        with StreamManager(server.workspace, table, options=options(streams=2)) as streams:
+            streams.send(rows(100))
+            streams.flush()
+            time.sleep(0.8)  # the second stream is refused now, when nothing needs it
+        assert streams.receipt.rows_acked == 100
+        assert struck(server, "refuse_open") == 1
 
     def test_leaving_the_block_by_an_exception_does_not_wait(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="withhold_ack")
