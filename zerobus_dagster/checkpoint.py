@@ -102,10 +102,14 @@ class ObservationCheckpointStore:
         self._held_back = None
 
     def flush(self) -> None:
-        """Write what was held back."""
-        if self._held_back is not None:
-            checkpoint, self._held_back = self._held_back, None
+        """Write what was held back; an event log that fails then is logged, since the rows are durable all the same."""
+        if self._held_back is None:
+            return
+        checkpoint, self._held_back = self._held_back, None
+        try:
             self._write(checkpoint.to_json(), checkpoint.durable.rows)
+        except Exception as error:  # noqa: BLE001  # any storage, any failure: a success stays one
+            self.step.log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
 
     def delete(self) -> None:
         """Let the next try start from the first row; the event log keeps what it has."""

@@ -55,6 +55,20 @@ def test_an_asset_without_a_delivery_does_not_pass(zerobus: ZerobusResource) -> 
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
 
 
+@pytest.mark.parametrize(("allowed", "passed"), [(0, False), (1, True)])
+def test_rows_in_the_dead_letter_file_are_told(
+    table: str, zerobus: ZerobusResource, tmp_path: Any, allowed: int, passed: bool
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        options = {"on_bad_record": "dead_letter", "dead_letter_uri": str(tmp_path / "bad.jsonl")}
+        return zerobus.ingest(context, table, [*ROWS, {"id": "no number"}], options=options)
+
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights, max_dead_lettered=allowed)], zerobus)
+    assert evaluation.passed is passed
+    assert evaluation.metadata["dagster-zerobus/rows_dead_lettered"].value == 1
+
+
 def test_a_check_run_alone_looks_at_the_last_delivery(
     table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
 ) -> None:
