@@ -1,4 +1,4 @@
-"""A child process with Airflow in it: runs the demo's Dag with each configuration that comes in on stdin.
+"""A child process with Airflow in it: makes the database, then runs the Dag with each configuration that is sent.
 
 One process for all runs, since the first one costs Airflow seconds. For a single run, do as with any Dag:
 ``airflow dags test demo_flights``.
@@ -7,11 +7,21 @@ One process for all runs, since the first one costs Airflow seconds. For a singl
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
-from example_dags.demo.dags.demo_flights import dag
+READY = "Airflow is ready"
+
+
+def main() -> None:
+    """Run until stdin ends."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
+    from example_dags.demo.dags.demo_flights import dag
+
+    print(READY, flush=True)
+    for line in sys.stdin:
+        dag.test(run_conf=json.loads(line))
+
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        run = dag.test(run_conf=json.loads(line))
-        print(f"the run of {dag.dag_id} ended: {run.state}", flush=True)
+    main()

@@ -56,13 +56,21 @@ class Child:
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
 
-    def wait(self, tick: Callable[[], None]) -> None:
-        """Wait for its end, calling ``tick`` a few times a second; raises if it failed."""
-        while self.exit_code is None:
+    def wait(self, until: Callable[[], bool], tick: Callable[[], None]) -> None:
+        """Wait until ``until`` says so or it ends, calling ``tick`` a few times a second; raises if it failed."""
+        while self.exit_code is None and not until():
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.2)
             tick()
         self.check()
+
+    def has_said(self, line: str) -> bool:
+        """Whether a line is in its log."""
+        return line in self.log.read_text(errors="replace").splitlines()
+
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self.exit_code is not None
 
     def __enter__(self) -> Self:
         return self
@@ -107,12 +115,8 @@ class Airflow:
             "AIRFLOW_CONN_ZEROBUS_DEFAULT": json.dumps(connection),
         }
 
-    def migrate(self) -> Child:
-        """Make the metadata database."""
-        return Child(["-m", "airflow", "db", "migrate"], environ=self._environ, log=self._home / "migrate.log")
-
     def runs(self) -> Child:
-        """Run the Dag with every configuration that is sent."""
+        """Make the metadata database, then run the Dag with every configuration that is sent."""
         command = ["-m", "example_dags.demo.airflow_runs"]
         return Child(command, environ=self._environ, log=self._home / "runs.log")
 
