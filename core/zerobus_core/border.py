@@ -28,7 +28,7 @@ from .errors import (
     ZerobusIngestError,
 )
 
-__all__ = ["RULES", "Rule", "translate"]
+__all__ = ["RULES", "Rule", "is_vague", "translate"]
 
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY and SELECT on the table itself to the service principal"
 _CREDENTIALS = "check the client id and secret of the service principal"
@@ -124,6 +124,9 @@ RULES = (
     _rule("connection", r"", TransportError),
 )
 
+# What the SDK says when it noticed the end of a stream before it could read why.
+_VAGUE = re.compile(r'Stream is closed: code: .*, message: "(Failed to send stream-open request|Stream closed)"')
+
 # A JSON Web Token, should a server quote one.
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
@@ -138,3 +141,8 @@ def translate(reason: BaseException | str) -> ZerobusIngestError:
     if isinstance(reason, BaseException):
         error.__cause__ = reason
     return error
+
+
+def is_vague(error: ZerobusIngestError) -> bool:
+    """Whether the error says only that a stream ended, so that an earlier one may tell more."""
+    return _VAGUE.match(error.message) is not None

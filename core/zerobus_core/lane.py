@@ -45,10 +45,13 @@ class Lane:
     """Whether the one retry is spent that lets a token expire in mid-delivery."""
     lost_one: bool = False
     """Whether the next stream replaces one that died."""
-    given_up: ZerobusIngestError | None = None
-    """Why no further stream will be requested."""
+    reason: ZerobusIngestError | None = None
+    """The last error that told why a stream was lost."""
+    is_given_up: bool = False
+    """Whether no further stream will be requested."""
 
     def made_progress(self) -> None:
         """Something was acknowledged: all is forgiven."""
         self.attempts = 0
         self.auth_retried = False
+        self.reason = None

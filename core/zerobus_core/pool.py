@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from .backoff import pause_after
+from .border import is_vague
 from .errors import (
     AuthenticationError,
     IngestInterruptedError,
@@ -198,7 +199,7 @@ class StreamPool:
     def _wants_stream(self, lane: Lane, now: float) -> bool:
         # A delivery of two batches needs no third stream.
         is_needed = self.ledger.waiting is not None and lane.number < self._batches_added
-        return is_needed and lane.given_up is None and now >= lane.not_before
+        return is_needed and not lane.is_given_up and now >= lane.not_before
 
     def _request(self, lane: Lane, now: float) -> None:
         if (wait := self._open_rate.take(now)) > 0.0:
@@ -258,12 +259,14 @@ class StreamPool:
         lane.lost_one = True
         if self.ledger.is_settled:
             return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
+        if lane.reason is None or not is_vague(error):
+            lane.reason = error
         if isinstance(error, RejectedRecordError) and entries:
             self._refused(lane, entries, error)
         elif self._is_final(lane, entries, error):
-            raise error
+            raise lane.reason
         elif lane.attempts >= self._options.max_attempts:
-            self._give_up(lane, error)
+            self._give_up(lane, lane.reason)
         elif lane.attempts:
             pause = pause_after(lane.attempts, first=self._options.backoff, draw=self._draw())
             lane.not_before = self._clock() + pause
@@ -283,8 +286,8 @@ class StreamPool:
 
     def _give_up(self, lane: Lane, error: ZerobusIngestError) -> None:
         """The delivery goes on with the other lanes, and fails with the last one."""
-        lane.given_up = error
-        if all(other.given_up is not None for other in self._lanes):
+        lane.is_given_up = True
+        if all(other.is_given_up for other in self._lanes):
             raise error
 
     def _refused(self, lane: Lane, entries: list[Entry], error: RejectedRecordError) -> None:
