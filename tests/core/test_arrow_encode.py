@@ -398,6 +398,13 @@ def test_a_null_inside_an_array_is_refused_by_protobuf_only() -> None:
         encoded(schema_of(x="ARRAY<INT>"), batch, "protobuf")
 
 
+def test_a_null_inside_a_late_array_is_refused_too() -> None:
+    """ptars would write it as 0, and only the first rows are compared with protobuf's own words."""
+    batch = batch_of(x=pa.array([[1]] * 1_000 + [[1, None]]))
+    with pytest.raises(RecordError, match=r"row 1000, field x\[1\]"):
+        encoded(schema_of(x="ARRAY<INT>"), batch, "protobuf")
+
+
 def variant_value(metadata: bytes, value: bytes) -> Any:
     """A reader of the encoding, written from the specification and not from the writer."""
     width = (metadata[0] >> 6) + 1

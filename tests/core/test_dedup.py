@@ -34,13 +34,18 @@ def test_the_view_shows_one_row_of_each_key() -> None:
     assert sorted(rows, key=str) == sorted([("a", 1, "u"), ("a", 2, "v"), (None, 1, "w"), ("b", 1, "x")], key=str)
 
 
-def test_the_merge_parses_and_inserts_only_what_is_not_there() -> None:
-    sql = merge_sql(TABLE, "main.default.clean", ["d", "n"])
-    merge = sqlglot.parse_one(sql, read="databricks")
-    assert isinstance(merge, exp.Merge)
-    assert "WHEN NOT MATCHED THEN INSERT *" in sql
-    assert "MATCHED THEN UPDATE" not in sql
-    assert next(table.sql() for table in merge.find_all(exp.Table)).startswith('"main"."default"."clean"')
+def test_the_merge_inserts_only_what_is_not_there_and_takes_null_for_equal_to_null() -> None:
+    sql = merge_sql("source", "clean", ["d", "n"])
+    assert isinstance(sqlglot.parse_one(sql, read="databricks"), exp.Merge)
+    connection = duckdb.connect()
+    connection.sql("CREATE TABLE clean (d VARCHAR, n INTEGER)")
+    connection.sql("CREATE TABLE source (d VARCHAR, n INTEGER)")
+    connection.sql("INSERT INTO clean VALUES ('a', 1), (NULL, 1)")
+    connection.sql("INSERT INTO source VALUES ('a', 1), (NULL, 1), (NULL, 1), ('b', NULL), ('b', NULL), ('a', 2)")
+    for _ in range(2):
+        connection.sql(sqlglot.transpile(sql, read="databricks", write="duckdb")[0])
+        rows: list[Any] = connection.sql("SELECT * FROM clean").fetchall()
+        assert sorted(rows, key=str) == sorted([("a", 1), (None, 1), ("b", None), ("a", 2)], key=str)
 
 
 def test_identifiers_are_quoted_whatever_is_in_them() -> None:
