@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,12 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-# In this process Airflow is a library: no database, no logging set-up. The Dags run in a child process.
-os.environ["_AIRFLOW__AS_LIBRARY"] = "1"
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="zerobus-airflow-library-")
-
-
-def pytest_unconfigure():
-    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
+# In this process Airflow is a library: no database, no logging set-up, nobody's configuration. The Dags run in a child
+# process. It is imported here, before a test module asks for it, and the other tests' children do not see how.
+with pytest.MonkeyPatch.context() as environ, tempfile.TemporaryDirectory() as home:
+    environ.setenv("_AIRFLOW__AS_LIBRARY", "1")
+    environ.setenv("AIRFLOW_HOME", home)
+    import_module("airflow.sdk.configuration").conf.get("core", "dags_folder")
 
 
 class Airflow:
@@ -35,7 +35,7 @@ class Airflow:
             "kwargs": {"path": str(dag_folder)},
         }
         self.environ = {
-            **{name: value for name, value in os.environ.items() if name != "_AIRFLOW__AS_LIBRARY"},
+            **os.environ,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
