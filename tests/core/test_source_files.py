@@ -199,6 +199,18 @@ def test_csv_cells_are_text_and_only_an_empty_cell_without_quotes_is_null(tmp_pa
     assert read(source)[2] == (2, {"a": "NA", "b": None})
 
 
+def test_csv_rows_may_be_as_long_as_records(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    sizes = [10, 500_000, 900_000, 20, 3_000_000, 30, 10_000_000, 40]
+    path.write_text("n,s\n" + "".join(f"{n},{'x' * size}\n" for n, size in enumerate(sizes)))
+    rows = read(source_of(path, FIVES))
+    assert [(at, int(row["n"]), len(row["s"])) for at, row in rows] == [(n, n, size) for n, size in enumerate(sizes)]
+    assert [at for at, _ in read(source_of(path, FIVES), RowRanges([(1, 5)]))] == [0, 5, 6, 7]
+    path.write_text("n,s\n1,x\n2," + "x" * 40_000_000 + "\n")
+    with pytest.raises(ConfigurationError, match="straddling"):
+        read(source_of(path, FIVES))
+
+
 def test_text_formats_ask_for_parsing_and_others_do_not(tmp_path: Path) -> None:
     for name in ("x.csv", "x.jsonl", "x.parquet"):
         WRITERS[name](tmp_path / name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvFormat"]
 
-# A row may not be longer than a block, nor a record than this.
-_BLOCK_BYTES = MAX_RECORD_BYTES + 64 * 1024
+# Arrow keeps some blocks in memory, and a row may not be longer than one; a record may not be longer than the last.
+_BLOCKS = (1024 * 1024, MAX_RECORD_BYTES + 64 * 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +62,36 @@ class CsvFormat:
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
-        first = 0
-        with file.open() as opened:
-            reader = pa_csv.open_csv(
-                opened,
-                read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-                parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=convert,
-            )
-            for batch in reader:
-                for start, stop in wanted(first, first + len(batch)):
-                    for at in range(start, stop, chunk_rows):
-                        yield at, batch.slice(at - first, min(chunk_rows, stop - at))
-                first += len(batch)
-        return first
+        done = 0
+        for block_bytes in _BLOCKS:
+            try:
+                for first, batch in _batches(file, block_bytes, delimiter, convert):
+                    stop = first + len(batch)
+                    for start, end in wanted(max(first, done), max(stop, done)):
+                        for at in range(start, end, chunk_rows):
+                            yield at, batch.slice(at - first, min(chunk_rows, end - at))
+                    done = max(done, stop)
+            except pa.ArrowInvalid as error:
+                # A row longer than a block; what was read up to there is not read again.
+                if "straddling" not in str(error) or block_bytes == _BLOCKS[-1]:
+                    raise
+            else:
+                break
+        return done
+
+
+def _batches(file: FoundFile, block_bytes: int, delimiter: str, convert: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
+    first = 0
+    with file.open() as opened:
+        reader = pa_csv.open_csv(
+            opened,
+            read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=convert,
+        )
+        for batch in reader:
+            yield first, batch
+            first += len(batch)
 
 
 def _header(file: FoundFile, delimiter: str) -> list[str]:
