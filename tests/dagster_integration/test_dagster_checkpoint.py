@@ -1,10 +1,11 @@
 """Checkpoints in a real event log: what a later try finds, and what it must not find."""
 
 import dagster as dg
+import pytest
 
 from zerobus_core.checkpoint import Checkpoint, CheckpointStore
 from zerobus_core.ranges import RowRanges
-from zerobus_dagster.checkpoint import ObservationCheckpointStore
+from zerobus_dagster.checkpoint import ObservationCheckpointStore, tries_of
 from zerobus_dagster.step import Step
 
 TABLE = "main.default.flights"
@@ -91,6 +92,25 @@ def test_a_new_run_of_the_asset_starts_from_the_first_row(instance: dg.DagsterIn
     assert run(flights, instance).success
     assert run(flights, instance).success
     assert found == [None, None]
+
+
+@pytest.mark.parametrize("tag", ["dagster/is_resume_retry", "dagster/is_asset_resume_retry"])
+def test_a_chain_of_re_executions_from_failure_is_one_delivery_and_a_full_one_begins_another(
+    instance: dg.DagsterInstance, tag: str
+) -> None:
+    def add(run_id: str, parent: str | None, tags: dict[str, str]) -> dg.DagsterRun:
+        return instance.add_run(
+            dg.DagsterRun("flights_job", run_id=run_id, parent_run_id=parent, root_run_id=parent and "1", tags=tags)
+        )
+
+    first = add("1", None, {})
+    second = add("2", "1", {tag: "true"})
+    third = add("3", "2", {tag: "true"})
+    anew = add("4", "3", {})
+    assert [run.run_id for run in tries_of(third, instance)] == ["3", "2", "1"]
+    assert [run.run_id for run in tries_of(second, instance)] == ["2", "1"]
+    assert tries_of(first, instance) == [first]
+    assert tries_of(anew, instance) == [anew]
 
 
 def test_deliveries_to_other_tables_and_of_other_names_keep_apart(instance: dg.DagsterInstance) -> None:

@@ -238,6 +238,19 @@ def test_materializing_again_appends_the_rows_again_unless_it_is_refused(
     assert len(ids(server, table)) == 300
 
 
+def test_a_retry_after_the_materialization_is_not_taken_for_another_delivery(
+    server: LocalZerobus, table: str, zerobus_with: Callable[..., ZerobusResource]
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Iterator[dg.MaterializeResult]:
+        yield zerobus.ingest(context, table, ROWS, options={"source_version": "1"})
+        if context.retry_number == 0:
+            raise RuntimeError("after the materialization")
+
+    assert run(flights, zerobus_with(on_rematerialize="refuse")).success
+    assert ids(server, table) == list(range(100))
+
+
 def test_wrong_settings_are_told_by_name_before_anything_is_sent(
     table: str, zerobus_with: Callable[..., ZerobusResource]
 ) -> None:
