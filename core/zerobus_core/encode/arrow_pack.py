@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from ..batch import Batch, RecordFormat
 from ..options import MAX_RECORD_BYTES
+from ..schema.arrow import arrow_schema
 from ..schema.types import ArrayType, MapType, StructType
 from .arrow_rebuild import rebuilt
-from .arrow_types import arrow_schema, plain_type
+from .arrow_types import plain_type
 from .cut import cut_batches
 from .nested import Walk
 from .scalars import scalar_converter

@@ -143,7 +143,9 @@ class Walk:
                 member = record.get(field.name, MISSING)
                 if member is MISSING or is_null(member, nan_is_null=nan_is_null):
                     if not field.nullable:
-                        reason = "missing, and NOT NULL" if member is MISSING else "null, and NOT NULL"
+                        reason = (
+                            "missing, and the column is NOT NULL" if member is MISSING else "null in a NOT NULL column"
+                        )
                         problems.add(f"{prefix}{field.name}", member, str(field.type), reason)
                 else:
                     out[field.name] = convert_member(member, f"{prefix}{field.name}", problems)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from ..schema.arrow import arrow_type
 from .arrow_rebuild import bitmap_of, rebuilt
-from .arrow_types import arrow_type
 
 if TYPE_CHECKING:
     from ..schema.types import DataType

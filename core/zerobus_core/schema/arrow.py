@@ -6,15 +6,15 @@ batch by batch; this one needs no cast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, StringType, StructType
+from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 
-__all__ = ["arrow_schema", "arrow_type"]
+__all__ = ["PRIMITIVES", "arrow_schema", "arrow_type", "type_of"]
 
-_TYPES = {
+PRIMITIVES = {
     Kind.TINYINT: pa.int8(),
     Kind.SMALLINT: pa.int16(),
     Kind.INT: pa.int32(),
@@ -39,17 +39,27 @@ def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
 
 
 def arrow_type(kind: DataType) -> pa.DataType:
-    """The Arrow type of a Delta type.  DECIMAL is text, because the service does not take Decimal128 yet."""
-    if isinstance(kind, StringType | DecimalType):
-        return pa.large_utf8()
+    """The Arrow type of a Delta type as the service reads it."""
+    return type_of(kind, PRIMITIVES)
+
+
+def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nullable: bool = False) -> pa.DataType:
+    """The Arrow type of a Delta type over the given primitive types; ``all_nullable`` is about members of structs."""
+
+    def inner(kind: DataType) -> pa.DataType:
+        return type_of(kind, primitives, all_nullable=all_nullable)
+
+    if isinstance(kind, PrimitiveType):
+        return primitives[kind.kind]
     if isinstance(kind, ArrayType):
         # Delta's containsNull is no part of the service's schema: items are nullable.
-        return pa.list_(pa.field("item", arrow_type(kind.element), nullable=True))
+        return pa.list_(pa.field("item", inner(kind.element), nullable=True))
     if isinstance(kind, MapType):
         return pa.map_(
-            pa.field("keys", arrow_type(kind.key), nullable=False),
-            pa.field("values", arrow_type(kind.value), nullable=True),
+            pa.field("keys", inner(kind.key), nullable=False), pa.field("values", inner(kind.value), nullable=True)
         )
     if isinstance(kind, StructType):
-        return pa.struct([pa.field(member.name, arrow_type(member.type), member.nullable) for member in kind.fields])
-    return _TYPES[kind.kind]
+        return pa.struct(
+            [pa.field(member.name, inner(member.type), all_nullable or member.nullable) for member in kind.fields]
+        )
+    return pa.large_utf8()  # STRING, and DECIMAL: the service does not take Decimal128 yet
