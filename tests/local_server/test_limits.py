@@ -7,7 +7,10 @@ import time
 import grpc
 import pytest
 
+from zerobus_local.faults import Faults
 from zerobus_local.limits import Limits, Pace
+from zerobus_local.stream_faults import StreamFaults
+from zerobus_local.stream_inbox import Inbox
 
 
 def batch(offset: int, rows: int) -> dict[str, object]:
@@ -42,6 +45,28 @@ def test_rates_hold_for_each_stream_alone():
     assert [p.charge(5, 0, 100.0) for p in pace] == [100.5, 100.5]
     assert pace[0].charge(5, 0, 100.5) == 101.0
     assert pace[0].charge(1, 0, 200.0) == 200.1
+
+
+def test_a_stream_reads_ahead_no_further_than_its_bound():
+    read: list[bytes] = []
+
+    def requests():
+        for _ in range(100):
+            read.append(bytes(1000))
+            yield read[-1]
+
+    inbox = Inbox(requests(), max_bytes=10_000, faults=StreamFaults(Faults(), "main.default.t", 1))
+    inbox.start()
+    inbox.join(0.3)
+    assert inbox.is_alive()
+    assert len(read) <= 11
+    taken = 0
+    while taken < 100:
+        with inbox.changed:
+            assert inbox.changed.wait_for(lambda: inbox.filled, 5)
+        taken += len(inbox.take(5000))
+    inbox.join(5)
+    assert not inbox.is_alive()
 
 
 def test_opens_and_acknowledgements_can_be_slow(make_door):
