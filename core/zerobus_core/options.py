@@ -42,8 +42,8 @@ class IngestOptions:
     """Deadline of one attempt to open a stream."""
     ack_timeout: float = 60.0
     """Longest wait for the oldest batch of a stream to be acknowledged, and for close."""
-    max_attempts: int = 6
-    """Attempts of a stream without any ACK progress in between before the delivery fails."""
+    max_attempts: int = 10
+    """Attempts of a stream without any ACK progress in between before the delivery fails; 10 take about a minute."""
     backoff: float = 0.5
     """Upper bound of the first pause between attempts; it doubles up to 30 s, and each pause is drawn from 0 to it."""
     max_stream_age: float = 600.0
