@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath, XComArg, determine_kwargs, literal
+from airflow.providers.common.compat.sdk import ObjectStoragePath, determine_kwargs
 
 from zerobus_core.errors import ConfigurationError
 
 from .delivery import ZerobusDeliveryOperator
+from .rows import Rows, content_version, protected, rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -56,28 +57,24 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
                 f"task {self.task_id!r}: records is a {type(records).__name__}, which a Dag cannot hold; give the "
                 "function that makes the rows as records_callable, so that it is called on the worker"
             )
-        self._is_output_of_a_task = isinstance(records, XComArg)
-        self.records = _protected(records)
+        self.records = protected(records)
         self.source = source
         self.records_callable = records_callable
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """Resolve task outputs and render texts; see Airflow."""
         super().render_template_fields(context, jinja_env)
-        if not isinstance(self.records, _Rows | str | None):
-            self.records = _Rows(self.records)
+        if not isinstance(self.records, Rows | str | None):
+            self.records = Rows(self.records)
 
     def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
         if self.records_callable is not None:
             kwargs = determine_kwargs(self.records_callable, (), context)
             return nullcontext(self.records_callable(**kwargs))
-        return nullcontext(_rendered(self.records) if self.source is None else _as_uri(self.source))
+        return nullcontext(rendered(self.records) if self.source is None else _as_uri(self.source))
 
     def _source_version(self, context: Context) -> str | None:
-        # An upstream task runs again only if it is cleared, and then our checkpoint is of another epoch.
-        if self._is_output_of_a_task and self.resume == "retry":
-            return f"task output in run {context['run_id']}"
-        return None
+        return content_version(self.records.rows if isinstance(self.records, Rows) else self.records)
 
 
 def _as_uri(source: Any) -> Any:
@@ -90,40 +87,3 @@ def _as_uri(source: Any) -> Any:
             "pyarrow.dataset.dataset(path.path, filesystem=path.fs)"
         )
     return str(source)
-
-
-class _Rows:
-    """Holds rows past Airflow's rendering, and shows their kind instead of their content.
-
-    Airflow keeps the rendered template fields of each task in its database, and shows them to everyone.
-    """
-
-    def __init__(self, rows: Any) -> None:
-        self.rows = rows
-
-    def __repr__(self) -> str:
-        return f"<{type(self.rows).__name__}>"
-
-
-def _protected(records: Any) -> Any:
-    # A task's output has to be seen by Airflow, and a text may be a template; all else is data.
-    if records is None or isinstance(records, XComArg | str):
-        return records
-    if any(True for _ in XComArg.iter_xcom_references(records)):
-        raise ConfigurationError(
-            "records holds the output of a task inside a collection; give the output itself as records, "
-            "or combine several in a task in between"
-        )
-    return literal(_Rows(records))
-
-
-def _rendered(records: Any) -> Any:
-    if isinstance(records, _Rows):
-        return records.rows
-    if isinstance(records, str):
-        raise ConfigurationError(
-            "records was rendered to a text: a template gives text unless the Dag sets "
-            "render_template_as_native_obj=True. Give the other task's output (`task.output`, or what calling a "
-            "@task function returns) as records; a path or URI belongs in source"
-        )
-    return records
