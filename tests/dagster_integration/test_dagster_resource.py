@@ -183,6 +183,23 @@ def test_a_retry_sends_only_the_rows_that_are_missing(
     assert receipt["resumed_from"]
 
 
+def test_a_source_that_changed_between_tries_is_sent_from_its_first_row_and_the_log_says_why(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, ROWS, options={"source_version": str(context.retry_number)})
+        if context.retry_number == 0:
+            raise RuntimeError("after the delivery")
+        return result
+
+    result = run(flights, zerobus, instance=instance)
+    assert result.success
+    assert len(ids(server, table)) == 200
+    messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert any("starting at the first row: the source has changed" in message for message in messages)
+
+
 def test_without_resume_a_retry_sends_every_row(
     server: LocalZerobus, table: str, zerobus_with: Callable[..., ZerobusResource]
 ) -> None:
