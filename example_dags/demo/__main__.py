@@ -23,6 +23,8 @@ from example_dags.demo.stage import DagRun, Stage, compare, last_error, show_rec
 from zerobus_local import LocalZerobusProcess
 
 _MARKER = "made-by-the-demo"
+# With fewer there is no middle to kill the server in.
+_FEWEST_ROWS = 30_000
 
 
 def main() -> int:
@@ -31,6 +33,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=source.FLIGHT_ROWS, help="flights to push (default: all)")
     parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder to work in; it is deleted first")
     arguments = parser.parse_args()
+    if not _FEWEST_ROWS <= arguments.rows <= source.FLIGHT_ROWS:
+        parser.error(f"--rows takes {_FEWEST_ROWS} to {source.FLIGHT_ROWS}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     story = Story()
     try:

@@ -43,6 +43,12 @@ def anchor_of(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
+def test_every_example_is_run_by_a_test() -> None:
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("*.py"))
+    examples = [file.stem for file in (ROOT / "example_dags").iterdir() if file.suffix == ".py" or file.is_dir()]
+    assert [name for name in examples if name not in tests and name != "__pycache__"] == []
+
+
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:
     homes = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w")
     assert [file for file in TEXTS if homes.search(file.read_text())] == []
