@@ -6,7 +6,7 @@ Work is done a column at a time; single records are looked at only to name the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .decode import TableShape
 
 __all__ = ["RefusedRecordError", "conform", "first_failing"]
+
+_MAX_REASON: Final = 300  # characters
 
 
 class RefusedRecordError(Exception):
@@ -32,8 +34,10 @@ class RefusedRecordError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
+        """``reason`` may quote a value of any length: the end is what is cut."""
+        reason = self.reason if len(self.reason) <= _MAX_REASON else f"{self.reason[:_MAX_REASON]}…"
         where = f"record {self.record}" + (f", field {self.field}" if self.field else "")
-        return f"{where}: {self.reason}"
+        return f"{where}: {reason}"
 
     def moved(self, records: int) -> RefusedRecordError:
         """The same refusal, counted from ``records`` earlier."""

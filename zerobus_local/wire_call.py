@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -112,7 +113,6 @@ class CallServer:
             stream_id = str(uuid.uuid4())
             opened = opener.open(first_message, table, stream_id)
             wait_while_active(context, self._limits.open_delay)
-            sink = StreamSink(table, self._storage, faults)
             record = self._streams.opened(
                 stream_id=stream_id,
                 table=table.full_name,
@@ -121,11 +121,11 @@ class CallServer:
                 record_format=opened.record_format,
                 client=call.client,
             )
-            stream = Stream(
-                protocol=opened.protocol, inbox=inbox, sink=sink, faults=faults, limits=self._limits, record=record
-            )
-            yield from self._run(context, stream, stream_id, opened.answer)
-            sink.close()
+            with closing(StreamSink(table, self._storage, faults)) as sink:
+                stream = Stream(
+                    protocol=opened.protocol, inbox=inbox, sink=sink, faults=faults, limits=self._limits, record=record
+                )
+                yield from self._run(context, stream, stream_id, opened.answer)
         finally:
             inbox.stop()
 

@@ -28,6 +28,7 @@ __all__ = [
 NOT_NEXT_OFFSET: Final = 4002
 STREAM_LIFETIME: Final = 6002
 SCHEMA_MISMATCH: Final = 8001
+_MAX_TEXT: Final = 600  # characters; HTTP/2 headers hold 8 KB by default, and each character can take 12 of them
 _DOMAIN: Final = "zerobus.databricks.com"
 
 
@@ -63,10 +64,11 @@ class StatusError(Exception):
 
     @property
     def text(self) -> str:
-        """The message as it goes over the wire."""
-        if self.error_code is None:
-            return str(self)
-        return f"{self} (Error Code: {self.error_code}, Error State: 0)"
+        """The message as it goes over the wire, cut to a length that fits into the trailers of a call."""
+        text = str(self)
+        if len(text) > _MAX_TEXT:
+            text = f"{text[:_MAX_TEXT]}…"
+        return text if self.error_code is None else f"{text} (Error Code: {self.error_code}, Error State: 0)"
 
 
 class CutError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import date
@@ -440,3 +441,15 @@ def test_a_server_that_stops_acknowledges_what_it_has_taken(make_door):
     assert (code(error), error.details()) == (grpc.StatusCode.UNAVAILABLE, "zerobus-local is stopping")
     stopping.join()
     assert door.rows(table).num_rows == 1
+
+
+@pytest.mark.parametrize("text", ["9" * 1_000_000, "€" * 100_000])
+def test_a_refusal_that_quotes_a_long_value_is_cut_to_what_a_status_can_carry(door, text):
+    table = door.create("id BIGINT, price DECIMAL(5,2)")
+    stream = door.opened(table)
+    stream.send(ingest_record_batch=batch(0, b"{}", json.dumps({"price": text}, ensure_ascii=False).encode()))
+    error = stream.refusal()
+    assert code(error) is grpc.StatusCode.INVALID_ARGUMENT
+    assert "record 1, field price" in error.details()
+    assert "None of the request's 2 records are stored" in error.details()
+    assert len(error.details()) < 1000
