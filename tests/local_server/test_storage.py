@@ -64,12 +64,19 @@ def test_a_rest_insert_with_a_row_that_breaks_a_constraint_stores_nothing(catalo
 
 def test_appends_within_the_commit_delay_share_one_commit(catalog):
     table = table_of(catalog, "id BIGINT")
-    storage = Storage(catalog, commit_delay=1)
+    storage = Storage(catalog, commit_delay=30)
     outcomes: list[int | Exception] = []
-    for number in range(8):
-        storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), outcomes.append)
+    told = threading.Event()
+
+    def done(outcome: int | Exception) -> None:
+        outcomes.append(outcome)
+        told.set()
+
+    storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), done)
+    assert not told.wait(0.5)
+    storage.append(table, pa.RecordBatch.from_pydict({"id": [2]}), done)
     storage.close()
-    assert outcomes == [1] * 8
+    assert outcomes == [1, 1]
 
 
 def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(catalog, storage):
