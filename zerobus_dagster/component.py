@@ -12,6 +12,7 @@ from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, Field, model_validator
 
 from .checks import build_zerobus_delivery_check
+from .delivery import ingest_options
 from .metadata import table_metadata
 from .resource import ZerobusResource
 
@@ -142,7 +143,8 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         if _PARTITION in (self.source or "") and spec.partitions_def is None:
             raise ValueError(f"source {self.source!r} has a {_PARTITION}, and the asset has no partitions_def")
         read = self._reader(context.path if context.path.is_dir() else context.path.parent)
-        key = "_".join(("zerobus", *spec.key.path)) if self.connection else self.resource
+        ingest_options(self.options)  # a wrong one shows when definitions are loaded, not when a run fails
+        key = f"zerobus_{spec.key.to_python_identifier()}" if self.connection else self.resource
 
         @dg.multi_asset(
             specs=[spec],

@@ -143,6 +143,7 @@ def test_the_source_names_the_partition_of_the_run(
         ({"records": "no.such.module"}, "records names no function"),
         ({"source": "{partition_key}.csv"}, "no partitions_def"),
         ({"source": "a.csv", "client_secret": "literal"}, "client_secret"),
+        ({"source": "a.csv", "options": {"stream": 4}}, "no such ingest option: stream"),
     ],
 )
 def test_mistakes_in_the_yaml_are_told_when_definitions_are_loaded(
