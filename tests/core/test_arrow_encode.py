@@ -196,7 +196,7 @@ def test_a_missing_nullable_column_is_null_in_every_format() -> None:
     for record_format in FORMATS:
         (out,) = encoded(schema, batch_of(id=[1]), record_format)
         encoder = encoder_for(schema, IngestOptions(record_format=record_format), is_arrow=True)
-        assert encoder.decode(out, 0) == {"id": 1}
+        assert plain(encoder.decode(out, 0)) == {"id": 1}
 
 
 def test_batches_are_cut_by_rows_and_by_the_bytes_of_their_slices() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,10 +18,11 @@ from ..schema.arrow import arrow_schema
 from ..schema.types import ArrayType, MapType, StructType
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type
+from .columns import NeedsWalkError, Rules, rows_converter
 from .cut import cut_batches
 from .nested import Walk
 from .scalars import scalar_converter
-from .unfit import WHOLE_ROW, Problems
+from .unfit import WHOLE_ROW, Problems, UnfitError
 from .variant import decoded_variant, variant_array
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ __all__ = ["Packer", "packer_for"]
 logger = logging.getLogger("zerobus_core")
 # Rows of the first batch on which ptars is held against protobuf's own implementation.
 _PROBED_ROWS = 64
+# What the fast way over rows raises: its own word, protobuf's and orjson's.
+_NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticError, LookupError)
 
 
 class Packer(Protocol):
@@ -126,7 +130,7 @@ def _wired(value: Any, kind: DataType) -> Any:
     return value
 
 
-class _RecordPacker:
+class _RecordPacker(ABC):
     """What protobuf and JSON records have in common."""
 
     arrow_schema: pa.Schema | None = None
@@ -135,7 +139,22 @@ class _RecordPacker:
         self._options = options
         self._as_json = as_json
         self._walk = Walk(schema.columns, as_json=as_json, wire_text=True)
+        self._convert = rows_converter(schema.columns, Rules(as_json=as_json, wire_text=True))
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
+
+    @abstractmethod
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        """The records of rows that are given as wire values."""
+
+    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadRows) -> list[bytes | None]:
+        """The record of each row; None for one that the format does not take, which goes to ``bad``."""
+        rows = plain.to_pylist()
+        try:
+            return list(self._payloads(self._convert(rows)))
+        except _NEEDS_WALK:
+            members = self._members(rows, first_row, bad)
+            records = iter(self._payloads([row for row in members if row is not None]))
+            return [None if row is None else next(records) for row in members]
 
     def _plain_batch(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
         arrays = [rebuilt(columns[field.name], field.type) for field in self._plain]
@@ -155,19 +174,19 @@ class _RecordPacker:
             start += len(run)
         return batches
 
-    def _members(self, batch: pa.RecordBatch, first_row: int, bad: BadRows) -> list[dict[str, Any] | None]:
-        rows: list[dict[str, Any] | None] = []
-        for row, record in enumerate(batch.to_pylist(), first_row):
+    def _members(self, rows: list[Any], first_row: int, bad: BadRows) -> list[dict[str, Any] | None]:
+        walked: list[dict[str, Any] | None] = []
+        for row, record in enumerate(rows, first_row):
             problems = Problems(row)
             members = self._walk.row(record, problems)
             if problems.fields:
                 bad[row] = problems.fields
-            rows.append(None if problems.fields else members)
-        return rows
+            walked.append(None if problems.fields else members)
+        return walked
 
 
 class _JsonPacker(_RecordPacker):
-    """JSON objects; Arrow data goes this way only where the table needs it, so it is not made to be fast."""
+    """JSON objects, by way of a dict for each row."""
 
     record_format: RecordFormat = "json"
     descriptor: bytes | None = None
@@ -176,8 +195,10 @@ class _JsonPacker(_RecordPacker):
         super().__init__(schema, options, as_json=True)
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
-        rows = self._members(self._plain_batch(columns), first_row, bad)
-        return self._cut([None if row is None else orjson.dumps(row) for row in rows], first_row, bad)
+        return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
+
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        return list(map(orjson.dumps, rows))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         decoded: dict[str, Any] = orjson.loads(batch.payload[index])
@@ -213,9 +234,10 @@ class _ProtobufPacker(_RecordPacker):
             self._probe(self._handler, plain.slice(0, _PROBED_ROWS))
         if self._handler is not None:
             return self._batches(self._handler.record_batch_to_array(plain), first_row, bad)
-        rows = self._members(plain, first_row, bad)
-        records = iter(self._messages.serialized([row for row in rows if row is not None]))
-        return self._cut([None if row is None else next(records) for row in rows], first_row, bad)
+        return self._cut(self._records(plain, first_row, bad), first_row, bad)
+
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        return self._messages.serialized(rows)
 
     def _batches(self, records: pa.Array, first_row: int, bad: BadRows) -> list[Batch]:
         size = pc.sum(pc.binary_length(records)).as_py() or 0
@@ -226,7 +248,7 @@ class _ProtobufPacker(_RecordPacker):
 
     def _probe(self, handler: Any, plain: pa.RecordBatch) -> None:
         fast = [self._message.FromString(record) for record in handler.record_batch_to_array(plain).to_pylist()]
-        exact = [self._message(**row) for row in self._members(plain, 0, {}) if row is not None]
+        exact = [self._message(**row) for row in self._members(plain.to_pylist(), 0, {}) if row is not None]
         # NaN differs from itself, but not its bytes.
         if [_stable(message) for message in fast] != [_stable(message) for message in exact]:
             logger.warning("ptars encodes rows of this table otherwise than protobuf does; it is not used here")

@@ -15,6 +15,9 @@ from .scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE
 __all__ = ["SCALAR_CASTS", "UnfitArrayError", "as_decimal_text", "check_range", "decimal_cast", "string_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
+_MAX_DIGITS = 38
+_WIDE = pa.decimal256(76, 38)
+_INTEGER_DIGITS = 20  # of the largest uint64
 _is_string_view: Callable[[pa.DataType], bool] = getattr(types, "is_string_view", lambda _: False)
 _is_binary_view: Callable[[pa.DataType], bool] = getattr(types, "is_binary_view", lambda _: False)
 
@@ -148,18 +151,22 @@ def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
     """To the text of DECIMAL(p, s)."""
     if types.is_decimal(source):
-        return lambda array: as_decimal_text(array, kind)
+        # What 256 bits hold beside 38 digits after the point.
+        is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
+        return (lambda array: as_decimal_text(array, kind)) if is_roomy else None
     if types.is_integer(source):
-        return lambda array: as_decimal_text(array.cast(pa.decimal128(38, 0)), kind)
+        return lambda array: as_decimal_text(array.cast(pa.decimal128(_INTEGER_DIGITS, 0)), kind)
     return None
 
 
 def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
     """Decimals as text without an exponent, if they have no more digits than ``kind`` takes."""
+    if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
+        # Arrow multiplies before it looks whether there is room: 327 cast to (38, 38) would wrap around in silence.
+        array = array.cast(_WIDE)
     exact = array.cast(pa.decimal128(kind.precision, kind.scale))
     text = exact.cast(pa.large_string())
-    has_exponent = pc.match_substring(text, "E")
-    if not pc.any(has_exponent).as_py():
+    if not pc.any(pc.match_substring(text, "E")).as_py():
         return text
     # Arrow writes very small numbers as 1E-9.
     return pa.array([None if v is None else format(v, "f") for v in exact.to_pylist()], pa.large_string())
