@@ -20,7 +20,8 @@ from zerobus_core.encode.arrow_text import NULL_WORDS
 KINDS = [
     "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "STRING", "VARCHAR(2)", "BINARY", "DATE",
     "TIMESTAMP", "TIMESTAMP_NTZ", "DECIMAL(5,2)", "DECIMAL(38,0)", "DECIMAL(38,38)", "DECIMAL(38,30)", "VARIANT",
-    "ARRAY<TINYINT>", "ARRAY<TIMESTAMP>", "MAP<STRING, TINYINT>", "MAP<INT, DATE>", "STRUCT<a: TINYINT NOT NULL, b: DATE>",
+    "ARRAY<TINYINT>", "ARRAY<TIMESTAMP>", "MAP<STRING, TINYINT>", "MAP<INT, DATE>",
+    "STRUCT<a: TINYINT NOT NULL, b: DATE>",
 ]  # fmt: skip
 
 whole = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300) | st.integers(-(10**17), 10**17)
