@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+
+from example_dags.demo.delta import checksum, checksums, without_repeats
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,3 +84,31 @@ def test_the_demo_deletes_no_folder_that_it_did_not_make(tmp_path: Path) -> None
     assert demo.returncode == 1
     assert "was not made by the demo" in told
     assert precious.exists()
+
+
+ROWS = pa.table({"a": [1, None, 3, 0], "b": ["x", "y", None, ""]})
+
+
+def test_checksums_do_not_depend_on_the_order_of_rows() -> None:
+    shuffled = ROWS.take([3, 1, 0, 2])
+    assert checksum(shuffled) == checksum(ROWS)
+    assert checksums(shuffled) == checksums(ROWS)
+
+
+def test_the_checksum_of_rows_sees_values_that_changed_places() -> None:
+    swapped = ROWS.set_column(0, "a", ROWS["a"].take([2, 1, 0, 3]))
+    assert checksums(swapped) == checksums(ROWS)
+    assert checksum(swapped) != checksum(ROWS)
+
+
+@pytest.mark.parametrize("column", [[1, 0, 3, 0], [1, None, 3, None], [1, None, 2, 0]], ids=str)
+def test_the_checksum_of_a_column_sees_a_value_and_tells_nulls_from_zeros(column: list[int | None]) -> None:
+    changed = ROWS.set_column(0, "a", pa.array(column))
+    assert checksums(changed)["a"] != checksums(ROWS)["a"]
+    assert checksums(changed)["b"] == checksums(ROWS)["b"]
+
+
+def test_rows_that_are_there_twice_are_found_with_their_nulls() -> None:
+    twice = pa.concat_tables([ROWS, ROWS.slice(1, 2), ROWS.slice(1, 1)])
+    assert without_repeats(twice).num_rows == ROWS.num_rows
+    assert checksum(without_repeats(twice)) == checksum(ROWS)
