@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final
 
 import orjson
@@ -23,6 +23,8 @@ from .decode_columns import RefusedRecordError, conform, first_failing
 
 __all__ = ["JsonDecoder", "json_columns"]
 
+# Wider than any DECIMAL; the default context rounds to 28 digits.
+_WIDE: Final = Context(prec=80)
 _INTEGERS: Final = {
     "byte": 8,
     "short": 16,
@@ -180,6 +182,8 @@ def _map_key(key: str, delta: Any, path: str) -> Any:
     """JSON has text keys only; keys of other types are written as JSON text of theirs."""
     if delta == "string":
         return key
+    if str(delta).startswith("decimal"):  # as text: a float would lose digits
+        return _fitted(key, delta, f"{path}[key {key!r}]")
     try:
         return _fitted(orjson.loads(key), delta, f"{path}[key {key!r}]")
     except orjson.JSONDecodeError:
@@ -202,10 +206,10 @@ def _decimal(value: Any, delta: str, path: str) -> Decimal:
         raise _MisfitError(path, f"is {_kind(value)}, the column is {delta.upper()} and takes a string such as '19.99'")
     try:
         number = Decimal(str(value))
-        exact = number == number.quantize(Decimal(1).scaleb(-scale))
+        exact = number == number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
     except InvalidOperation:
         number, exact = Decimal("NaN"), False
-    if not exact or abs(number) >= Decimal(10) ** (precision - scale):
+    if not exact or number.copy_abs() >= Decimal(10) ** (precision - scale):
         raise _MisfitError(path, f"{value!r} is no {delta.upper()}")
     return number
 

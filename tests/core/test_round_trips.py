@@ -57,6 +57,11 @@ def as_read(value: Any, kind: DataType, record_format: faker.Format) -> Any:
     return read if read or record_format != "protobuf" else None
 
 
+def can_be_stored(schema: TableSchema) -> bool:
+    """deltalake 1.6 makes no table that has a TIMESTAMP_NTZ somewhere inside of a MAP."""
+    return not any("MAP<" in str(column.type) and "TIMESTAMP_NTZ" in str(column.type) for column in schema.columns)
+
+
 @pytest.mark.parametrize("record_format", FORMATS)
 @given(data=st.data())
 @settings(
@@ -69,7 +74,7 @@ def as_read(value: Any, kind: DataType, record_format: faker.Format) -> Any:
 def test_any_row_of_any_schema_is_found_again_in_the_table(
     zerobus: LocalZerobus, record_format: faker.Format, data: st.DataObject
 ) -> None:
-    schema = data.draw(faker.schemas(record_format))
+    schema = data.draw(faker.schemas(record_format).filter(can_be_stored))
     rows = data.draw(st.lists(faker.rows(schema.columns, record_format), min_size=1, max_size=6))
     expected = [faker.row_as_stored(row, schema.columns, record_format) for row in rows]
     assert delivered(zerobus, schema, rows, record_format) == expected
