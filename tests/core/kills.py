@@ -97,7 +97,7 @@ def _killed_try(server: LocalZerobusProcess, command: list[str], after_rows: int
 def _rows_in(server: LocalZerobusProcess) -> int:
     """From the table's log, without reading the rows."""
     path = Catalog(server.data).table(TABLE).path
-    return sum(pa.record_batch(DeltaTable(path).get_add_actions(flatten=True)).column("num_records").to_pylist())
+    return sum(pa.table(DeltaTable(path).get_add_actions(flatten=True)).column("num_records").to_pylist())
 
 
 def _environment(server: LocalZerobusProcess) -> dict[str, str]:
