@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .model import Table
 
 __all__ = [
+    "MAX_COLUMNS",
     "MAX_RECORDS",
     "MAX_RECORD_BYTES",
     "Decoder",
@@ -30,6 +31,8 @@ __all__ = [
 MAX_RECORD_BYTES = 10 * 1024 * 1024
 # third party: the Telegraf output calls 100,000 rows a cap of the server
 MAX_RECORDS = 100_000
+# docs: 2,000 columns per schema
+MAX_COLUMNS = 2000
 
 
 @dataclass(frozen=True)

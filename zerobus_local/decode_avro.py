@@ -15,9 +15,8 @@ import fastavro
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
-from .decode import TableShape, check_sizes
+from .decode import MAX_COLUMNS, TableShape, check_sizes
 from .decode_columns import RefusedRecordError, conform, first_failing
-from .decode_protobuf import MAX_COLUMNS
 from .wire_status import invalid, schema_mismatch
 
 if TYPE_CHECKING:

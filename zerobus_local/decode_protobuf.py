@@ -1,59 +1,39 @@
-"""Protobuf records: the stream's descriptor against the table's columns, and records to Arrow by ``ptars``.
+"""Protobuf records to Arrow, by ``ptars``, without a Python object per record.
 
-The types each Delta type takes are those of the SDK's own conversion (``rust/sdk/src/schema.rs`` in SDK 1.10.0): one
-table, read from both sides.  A record whose field has another wire type than its descriptor says holds an unknown field
-to protobuf, and so counts as missing.
+Protobuf passes over what it does not know, so a field that the descriptor does not have, or has with another wire type,
+would be lost without a word.  The service documents that unknown fields are refused, and so they are here: a record
+that comes out with another length when it is encoded again is looked at field by field.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import ptars
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.message import DecodeError
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.unknown_fields import UnknownFieldSet
 
-from .decode import TableShape, check_sizes
+from .decode import check_sizes
 from .decode_columns import RefusedRecordError, conform, first_failing
-from .wire_status import StatusError, invalid, schema_mismatch
+from .decode_protobuf_schema import PACKAGE, checked_descriptor
+from .wire_status import StatusError, invalid
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from .decode import TableShape
 
-__all__ = ["MAX_COLUMNS", "ProtobufDecoder"]
-
-MAX_COLUMNS: Final = 2000  # docs: 2,000 columns per proto schema
-_MAX_NESTING: Final = 100
-_PACKAGE: Final = "zerobus_local.records"
-
-_Field = descriptor_pb2.FieldDescriptorProto
-_KINDS: Final = {
-    "byte": _Field.TYPE_INT32,
-    "short": _Field.TYPE_INT32,
-    "integer": _Field.TYPE_INT32,
-    "long": _Field.TYPE_INT64,
-    "float": _Field.TYPE_FLOAT,
-    "double": _Field.TYPE_DOUBLE,
-    "boolean": _Field.TYPE_BOOL,
-    "string": _Field.TYPE_STRING,
-    "binary": _Field.TYPE_BYTES,
-    "date": _Field.TYPE_INT32,
-    "timestamp": _Field.TYPE_INT64,
-    "timestamp_ntz": _Field.TYPE_INT64,
-    "variant": _Field.TYPE_STRING,
-}
+__all__ = ["ProtobufDecoder"]
 
 
 class ProtobufDecoder:
     """Built from the stream's serialized DescriptorProto; raises StatusError (8001) where it does not fit the table."""
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
-        message = _parsed(shape.table, descriptor)
-        _check_message(shape, message)
-        _resolve_nested(shape.table, message)
+        message = checked_descriptor(shape, descriptor)
         self._shape = shape
         self._names = [field.name for field in message.field]
-        self._handler = _handler(shape.table, message)
+        self._handler, self._message = _handler(shape.table, message)
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
         """One row per record, in order."""
@@ -63,163 +43,51 @@ class ProtobufDecoder:
         except ValueError as error:
             record = first_failing(records, self._handler.list_to_record_batch) or 0
             raise RefusedRecordError(record, None, f"is no message of the stream's descriptor: {error}") from error
+        self._refuse_unknown(records, decoded)
         columns = dict(zip(self._names, decoded.columns, strict=True))
         return conform(columns, len(records), self._shape)
 
-
-def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
-    if not descriptor:
-        raise invalid("a stream of protobuf records needs descriptor_proto: the DescriptorProto of its message")
-    try:
-        message = descriptor_pb2.DescriptorProto.FromString(descriptor)
-    except DecodeError as error:
-        raise invalid(f"descriptor_proto for table {table} is no serialized DescriptorProto: {error}") from error
-    if not message.field:
-        raise schema_mismatch(table, f"message {message.name!r} of descriptor_proto has no fields")
-    if len(message.field) > MAX_COLUMNS:
-        raise schema_mismatch(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
-    nested = _nested(message)
-    if any(
-        _is_garbled(part.name, *(text for f in part.field for text in (f.name, f.type_name)))
-        for part in nested.values()
-    ):
-        raise invalid(f"descriptor_proto for table {table} holds a name that is not UTF-8")
-    _qualify(message, nested, message.name)
-    return message
+    def _refuse_unknown(self, records: list[bytes], decoded: pa.RecordBatch) -> None:
+        again = pc.binary_length(self._handler.record_batch_to_array(decoded))
+        lengths = pa.array(map(len, records), again.type)
+        if again.equals(lengths):
+            return
+        # Other ways to write the same message differ, too: packed numbers, maps without their defaults.
+        for index in pc.indices_nonzero(pc.not_equal(again, lengths)).to_pylist():
+            unknown = _first_unknown(self._message.FromString(records[index]), "")
+            if unknown is not None:
+                raise RefusedRecordError(index, *unknown)
 
 
-def _is_garbled(*texts: str | bytes) -> bool:
-    """Whether any is not UTF-8, which protobuf tells by handing bytes over."""
-    return any(isinstance(text, bytes) for text in texts)
-
-
-def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
-    """Write out type names that begin in the message they stand in (``Items``), from the innermost scope outwards.
-
-    The SDK's own conversion writes them so; protoc writes them in full.
-    """
-    for field in message.field:
-        if field.type == _Field.TYPE_MESSAGE and not field.type_name.startswith("."):
-            outer = scope.split(".")
-            paths = (".".join([*outer[:depth], field.type_name]) for depth in range(len(outer), -1, -1))
-            field.type_name = "." + next((path for path in paths if path in nested), field.type_name)
-    for inner in message.nested_type:
-        _qualify(inner, nested, f"{scope}.{inner.name}")
-
-
-def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -> None:
-    nested = _nested(message)
-    for field in message.field:
-        delta = shape.types.get(field.name)
-        if delta is None:
-            raise schema_mismatch(shape.table, f"field {field.name} of {message.name} is no column of the table")
-        _check_field(shape.table, field, delta, nested, field.name)
-    names = {field.name for field in message.field}
-    for name in shape.required:
-        if name not in names:
-            raise schema_mismatch(shape.table, f"column {name} is NOT NULL, and {message.name} has no such field")
-
-
-def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
-    repeated = field.label == _Field.LABEL_REPEATED
-    kind = delta["type"] if isinstance(delta, dict) else delta
-    if repeated != (kind in {"array", "map"}):
-        raise schema_mismatch(
-            table, f"field {path} is {'repeated' if repeated else 'single'}, the column is {_shown(delta)}"
-        )
-    if kind == "array":
-        _check_value(table, field, delta["elementType"], nested, path)
-    elif kind == "map":
-        entry = _message_of(table, field, nested, path)
-        if not entry.options.map_entry:
-            raise schema_mismatch(table, f"field {path} is no map, the column is {_shown(delta)}")
-        for part, inner in zip(entry.field, (delta["keyType"], delta["valueType"]), strict=True):
-            _check_value(table, part, inner, nested, f"{path}.{part.name}")
-    else:
-        _check_value(table, field, delta, nested, path)
-
-
-def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
-    if isinstance(delta, dict):
-        if delta["type"] != "struct":
-            raise schema_mismatch(table, f"field {path}: protobuf has no form for {_shown(delta)} at this place")
-        _check_struct(table, field, delta, nested, path)
-        return
-    wanted = _Field.TYPE_STRING if delta.startswith("decimal") else _KINDS.get(delta)
-    if field.type != wanted:
-        expected = _type_name(wanted) if wanted else "no protobuf type"
-        raise schema_mismatch(
-            table, f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} and takes {expected}"
-        )
-
-
-def _check_struct(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
-    message = _message_of(table, field, nested, path)
-    types = {inner["name"]: inner for inner in delta["fields"]}
-    if path.count(".") > _MAX_NESTING:
-        raise schema_mismatch(table, f"field {path} is nested deeper than {_MAX_NESTING} levels")
-    for inner in message.field:
-        if inner.name not in types:
-            raise schema_mismatch(table, f"field {path}.{inner.name} is not in the column's type {_shown(delta)}")
-        _check_field(table, inner, types[inner.name]["type"], nested, f"{path}.{inner.name}")
-    present = {inner.name for inner in message.field}
-    for name, inner in types.items():
-        if not inner["nullable"] and name not in present:
-            raise schema_mismatch(table, f"field {path}.{name} is NOT NULL, and {message.name} has no such field")
-
-
-def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> Any:
-    if field.type != _Field.TYPE_MESSAGE:
-        raise schema_mismatch(table, f"field {path} has type {_type_name(field.type)}, the column needs a message")
-    name = _nested_name(field.type_name, nested)
-    if name is None:
-        raise schema_mismatch(table, f"field {path} is a {field.type_name}, which descriptor_proto does not contain")
-    return nested[name]
-
-
-def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
-    """Every message type inside this one by its dotted path, the message itself included."""
-    path = f"{prefix}.{message.name}" if prefix else message.name
-    found = {path: message}
-    for inner in message.nested_type:
-        found |= _nested(inner, path)
-    return found
-
-
-def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
-    """The path within the message that a type name means; the client's package is not sent, so the end decides."""
-    parts = type_name.strip(".").split(".")
-    for start in range(len(parts)):
-        path = ".".join(parts[start:])
-        if path in nested:
-            return path
+def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
+    """Path and reason of the first field that the descriptor does not have as it was sent."""
+    unknown_fields = UnknownFieldSet(message)
+    for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
+        known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
+        if known is not None:
+            return f"{prefix}{known.name}", f"was sent as wire type {unknown.wire_type}, which is not the descriptor's"
+        return prefix.rstrip(".") or None, f"has a field number {unknown.field_number} that the descriptor has not"
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        parts = value if field.is_repeated else [value]
+        for part in parts:
+            found = _first_unknown(part, f"{prefix}{field.name}.")
+            if found is not None:
+                return found
     return None
 
 
-def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Point the message's references into our package, and drop what only proto3 files may hold."""
-    nested = _nested(message)
-    for inner in nested.values():
-        del inner.oneof_decl[:]
-        for field in inner.field:
-            field.ClearField("oneof_index")
-            field.ClearField("proto3_optional")
-            field.ClearField("default_value")
-            if field.type == _Field.TYPE_MESSAGE:
-                name = _nested_name(field.type_name, nested)
-                if name is None:
-                    raise schema_mismatch(table, f"type {field.type_name} is not contained in descriptor_proto")
-                field.type_name = f".{_PACKAGE}.{name}"
-
-
-def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=_PACKAGE, syntax="proto2")
+def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
+    """What turns records into Arrow, and the class of one record."""
+    file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
     file.message_type.append(message)
     pool = descriptor_pool.DescriptorPool()
     try:
         pool.Add(file)
-        descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{message.name}")
-        return ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
+        descriptor = pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")
+        handler = ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
+        return handler, message_factory.GetMessageClass(descriptor)
     except (TypeError, KeyError, ValueError) as error:
         raise invalid(f"descriptor_proto for table {table} is no valid message: {error}") from error
     except StatusError:
@@ -229,11 +97,3 @@ def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> Any:
         if type(error).__name__ != "PanicException":
             raise
         raise invalid(f"descriptor_proto for table {table} cannot be used: {error}") from None
-
-
-def _type_name(number: int) -> str:
-    return _Field.Type.Name(number).removeprefix("TYPE_").lower()  # type: ignore[arg-type]  # any declared number has a name
-
-
-def _shown(delta: Any) -> str:
-    return str(delta["type"] if isinstance(delta, dict) else delta).upper()

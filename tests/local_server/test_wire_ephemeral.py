@@ -453,3 +453,30 @@ def test_a_refusal_that_quotes_a_long_value_is_cut_to_what_a_status_can_carry(do
     assert "record 1, field price" in error.details()
     assert "None of the request's 2 records are stored" in error.details()
     assert len(error.details()) < 1000
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b"\x10\x05", "record 1, field name: was sent as wire type 0"),
+        (b"\x0d\x01\x02\x03\x04", "record 1, field id: was sent as wire type 5"),
+        (b"\x08\x01\x48\x05", "record 1: has a field number 9"),
+        (b"\x1a\x02\x10\x01", "record 1, field place: has a field number 2"),
+    ],
+)
+def test_a_protobuf_field_that_would_be_lost_refuses_its_batch(door, record, reason):
+    """[1.5] unknown fields are rejected."""
+    table = door.create("id BIGINT, name STRING, place STRUCT<x: INT>, numbers ARRAY<INT>")
+    message = descriptor(("id", _Field.TYPE_INT64), ("name", _Field.TYPE_STRING))
+    place = message.nested_type.add(name="Place")
+    place.field.add(name="x", number=1, type=_Field.TYPE_INT32, label=1)
+    message.field.add(name="place", number=3, type=_Field.TYPE_MESSAGE, label=1, type_name="Place")
+    message.field.add(name="numbers", number=4, type=_Field.TYPE_INT32, label=_Field.LABEL_REPEATED)
+    stream = door.opened(table, record_type=1, descriptor_proto=message.SerializeToString())
+    packed, reordered = b"\x22\x02\x01\x02", b"\x12\x01a\x08\x00"
+    stream.send(ingest_record_batch={"offset_id": 0, "proto_encoded_batch": {"records": [packed, reordered]}})
+    stream.receive()
+    stream.send(ingest_record_batch={"offset_id": 1, "proto_encoded_batch": {"records": [b"\x08\x01", record]}})
+    assert reason in stream.refusal().details()
+    assert door.rows(table).column("numbers").to_pylist().count([1, 2]) == 1
+    assert door.rows(table).num_rows == 2
