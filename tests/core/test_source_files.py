@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,16 @@ def test_any_file_system_of_fsspec_is_read(tmp_path: Path) -> None:
     assert source.fingerprint == source_of(root, FIVES).fingerprint
     fs.pipe_file(f"{root}/2.jsonl", json_lines(ROWS[3:]))
     assert source.fingerprint != source_of(root, FIVES).fingerprint
+
+
+def test_a_file_inside_an_archive_is_named_in_fsspecs_way(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("deep/a.jsonl", json_lines(ROWS[:3]))
+        archive.writestr("deep/b.jsonl", json_lines(ROWS[3:]))
+    source = source_of(f"zip://deep/*.jsonl::{tmp_path}/x.zip", FIVES)
+    assert read(source) == list(enumerate(ROWS))
+    assert source.fingerprint is not None
+    assert read(source_of(f"zip://deep/b.jsonl::{tmp_path}/x.zip", FIVES)) == list(enumerate(ROWS[3:]))
 
 
 def test_a_fingerprint_changes_with_one_byte_a_file_more_and_the_reading(tmp_path: Path) -> None:

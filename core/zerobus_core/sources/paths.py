@@ -25,7 +25,7 @@ _KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, 
 # What storages call the thing that changes whenever a file does; the first that is there counts.
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
-    "updated", "modified", "modificationTime", "created",
+    "updated", "modified", "modificationTime", "created", "CRC",
 )  # fmt: skip
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -112,7 +112,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None) -> Foun
         unknown = next(file.path for file in files if _format_of(file.path) is None)
         raise ConfigurationError(
             f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
-            "Unpack archives first"
+            "Unpack archives first, or name the files inside: zip://*.csv::archive.zip"
         )
     if len(formats) > 1:
         raise ConfigurationError(f"{told} holds files of several formats ({sorted(map(str, formats))}); use a glob")
