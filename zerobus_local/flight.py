@@ -47,7 +47,8 @@ class FlightOpener:
         """Compare the stream's Arrow schema with the table's; StatusError with an ErrorInfo where they differ."""
         frame = _parsed(first_message)
         try:
-            schema = pa.ipc.read_schema(_message(frame.data_header, b""))
+            # Not pa.ipc.read_schema, which trusts the message to hold a schema, and crashes if it holds another thing.
+            schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
         except _INVALID as error:
             raise invalid(f"the first frame must hold an Arrow schema: {error}") from error
         shape = TableShape.of(table)
@@ -70,7 +71,7 @@ class FlightProtocol:
         frame = _parsed(message)
         offset = _offset(frame.app_metadata)
         try:
-            ipc = _message(frame.data_header, frame.data_body)
+            ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
             if ipc.type != "record batch":
                 raise invalid(f"the frame with offset {offset} is a {ipc.type}; dictionaries have to be expanded")
             batch = pa.ipc.read_record_batch(ipc, self._schema)
@@ -136,11 +137,11 @@ def _parsed(message: bytes) -> Any:
         raise invalid(f"the message is no FlightData: {error}") from error
 
 
-def _message(header: bytes, body: bytes) -> Any:
-    """The IPC message in its encapsulated form, which is the one that pyarrow reads."""
+def _encapsulated(header: bytes, body: bytes) -> bytes:
+    """The IPC message in the form that pyarrow reads."""
     padding = -(len(_CONTINUATION) + 4 + len(header)) % _ALIGNMENT
     size = (len(header) + padding).to_bytes(4, "little")
-    return pa.ipc.read_message(pa.py_buffer(b"".join([_CONTINUATION, size, header, bytes(padding), body])))
+    return b"".join([_CONTINUATION, size, header, bytes(padding), body])
 
 
 def _offset(app_metadata: bytes) -> int:

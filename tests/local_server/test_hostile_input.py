@@ -20,7 +20,7 @@ from zerobus_local.decode_avro import AvroDecoder
 from zerobus_local.decode_json import JsonDecoder
 from zerobus_local.decode_protobuf import ProtobufDecoder
 from zerobus_local.decode_variant import variant_texts
-from zerobus_local.flight import FlightProtocol
+from zerobus_local.flight import FlightOpener, FlightProtocol
 from zerobus_local.wire_ephemeral import EphemeralOpener, EphemeralProtocol
 from zerobus_local.wire_messages import FlightData
 from zerobus_local.wire_status import StatusError
@@ -180,6 +180,29 @@ def test_a_damaged_arrow_frame_is_refused_or_decodes(table, data):
         assert error.code is grpc.StatusCode.INVALID_ARGUMENT
     except RefusedRecordError as error:
         assert error.record >= 0
+
+
+@given(data=st.data())
+@_FUZZ
+def test_any_frame_as_the_first_of_a_flight_is_refused_or_is_a_schema(table, data):
+    schema = pa.schema([("id", pa.int64()), ("name", pa.large_string())])
+    batch = pa.RecordBatch.from_pylist([{"id": 1, "name": "abc"}], schema=schema)
+    messages = [pa.ipc.read_message(schema.serialize()), pa.ipc.read_message(batch.serialize())]
+    header = bytearray(data.draw(st.sampled_from(messages)).metadata.to_pybytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        header[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        FlightOpener().open(FlightData(data_header=bytes(header)).SerializeToString(), table, "id")
+    except StatusError as error:
+        assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_record_batch_as_the_first_frame_of_a_flight_is_refused(table):
+    """Found by fuzzing: pyarrow's read_schema crashes on it."""
+    batch = pa.RecordBatch.from_pydict({"id": [1]})
+    header = pa.ipc.read_message(batch.serialize()).metadata.to_pybytes()
+    with pytest.raises(StatusError, match="first frame must hold an Arrow schema"):
+        FlightOpener().open(FlightData(data_header=header).SerializeToString(), table, "id")
 
 
 @given(metadata=st.binary(max_size=30), value=st.binary(max_size=60))
