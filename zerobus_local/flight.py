@@ -47,7 +47,7 @@ class FlightOpener:
         """Compare the stream's Arrow schema with the table's; StatusError with an ErrorInfo where they differ."""
         frame = _parsed(first_message)
         try:
-            # Not pa.ipc.read_schema, which trusts the message to hold a schema, and crashes if it holds another thing.
+            # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on one that is none.
             schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
         except _INVALID as error:
             raise invalid(f"the first frame must hold an Arrow schema: {error}") from error
