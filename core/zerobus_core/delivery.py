@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,8 @@ class Watch:
     on_progress: Callable[[Progress], None] | None = None
     started: float = field(default_factory=time.monotonic)
     """A reading of ``time.monotonic``, from which ``IngestOptions.timeout`` counts."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The same moment by the clock on the wall."""
 
 
 class Delivery:
@@ -91,7 +93,7 @@ class Delivery:
         )
         self._total_rows = total_rows
         self._rows_repeated = 0
-        self._started_at = datetime.now(UTC)
+        self._to_resend = 0
         self._progress_at = self._watch.started
         table = target.schema.table
         self._pool = StreamPool(
@@ -124,7 +126,7 @@ class Delivery:
             rows_acked=ledger.rows_acked,
             rows_skipped=self.skip.rows,
             rows_dead_lettered=self._bad.dead_lettered,
-            rows_resent=ledger.rows_resent + self._rows_repeated,
+            rows_resent=self._keeper.resent_before + self._rows_repeated + ledger.rows_resent,
         )
 
     @contextmanager
@@ -161,7 +163,7 @@ class Delivery:
 
     def _send(self, batch: Batch) -> None:
         if batch.stop_row > self._keeper.reserved:
-            self._keeper.reserve(batch.stop_row, self._pool.ledger.durable, self.counts)
+            self._keeper.reserve(batch.stop_row, self._pool.ledger.durable, self._counts_ahead())
         self._rows_repeated += max(0, min(batch.stop_row, self._keeper.repeat_until) - batch.first_row)
         self._pool.send(batch)
 
@@ -199,7 +201,9 @@ class Delivery:
             self._progress_at = now
             self._telemetry.observe()
             self._report_progress()
-        if self._keeper.is_due(now):
+        to_resend = self._pool.ledger.rows_to_resend
+        is_news, self._to_resend = to_resend > self._to_resend, to_resend
+        if self._keeper.is_due(now) or is_news:
             self._save_checkpoint()
 
     def _figures(self) -> Figures:
@@ -245,8 +249,17 @@ class Delivery:
             _log.warning("Dead letters were not written, the next try finds the same rows: %s", error)
 
     def _save_checkpoint(self, *, is_end: bool = False) -> None:
-        ledger = self._pool.ledger
-        self._keeper.save(ledger.durable, self.counts, reached=ledger.reached_row if is_end else None)
+        ledger, counts = self._pool.ledger, self.counts
+        if is_end:
+            self._keeper.save(ledger.durable, counts, reached=ledger.reached_row)
+        else:
+            self._keeper.save(ledger.durable, self._counts_ahead())
+
+    def _counts_ahead(self) -> Counts:
+        """The counts as they can become before the next save: a try that is killed cannot correct them."""
+        counts = self.counts
+        may_follow = self._pool.ledger.rows_to_resend + self._keeper.in_doubt - self._rows_repeated
+        return replace(counts, rows_resent=counts.rows_resent + may_follow)
 
     def _receipt(self) -> Receipt:
         ledger, statistics, counts = self._pool.ledger, self._pool.statistics, self.counts
@@ -270,7 +283,7 @@ class Delivery:
             ack_latency_s=statistics.ack_latencies.summary(),
             duration_s=duration,
             rows_per_s=counts.rows_acked / duration if duration > 0 else 0.0,
-            started_at=self._started_at.isoformat(),
+            started_at=self._watch.started_at.isoformat(),
             finished_at=finished_at.isoformat(),
             schema_fingerprint=self._target.schema.fingerprint,
             source_fingerprint=self._keeper.source_fingerprint,

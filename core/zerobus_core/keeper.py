@@ -40,6 +40,10 @@ class CheckpointKeeper:
         self.resumed_from = resumption.checkpoint.written_at if resumption.checkpoint else None
         self.repeat_until = resumption.checkpoint.reached if resumption.checkpoint else 0
         """Rows below this position may have reached the service in an earlier try: sent now, they are sent again."""
+        self.resent_before = resumption.checkpoint.counts.rows_resent if resumption.checkpoint else 0
+        """Rows that earlier tries may have sent twice."""
+        self.in_doubt = sum(stop - start for start, stop in self.skip.without(0, self.repeat_until))
+        """Rows that an earlier try may have sent, and of which nothing is known."""
         self.reserved = 0
         """Rows below this position are known to the store as possibly sent."""
         self._interval: float = getattr(store, "save_interval", 1.0)

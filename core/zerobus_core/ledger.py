@@ -120,6 +120,11 @@ class Ledger:
         """Payload bytes in flight on all streams."""
         return self._bytes_in_flight
 
+    @property
+    def rows_to_resend(self) -> int:
+        """Rows waiting that may have reached the service before."""
+        return sum(entry.batch.rows for entry in self._waiting if entry.handed)
+
     def in_flight(self, stream: int) -> int:
         """Batches in flight on a stream."""
         return len(self._stream(stream, "look").in_flight)

@@ -183,8 +183,8 @@ class StreamPool:
                 self._request(lane, now)
         for live in list(self._live.values()):
             self._check_deadlines(live, now)
+        self._hooks.tick()  # before feeding: what is about to be sent again is on record first
         self._feed(now)
-        self._hooks.tick()
 
     def _check_stop(self, now: float) -> None:
         if self._hooks.stop.is_set():

@@ -31,7 +31,8 @@ class Receipt:
     """Durable from an earlier try, and not sent again."""
     rows_dead_lettered: int
     rows_resent: int
-    """Upper bound on duplicates in the table: rows sent again because their stream died before the ACK."""
+    """Upper bound on duplicates in the table: rows sent again because their stream, or an earlier try that this one
+    resumed, died before their ACK was known; summed over all those tries."""
     bytes_sent: int
     """Payload bytes handed to streams, re-sent ones included."""
     batches: int
