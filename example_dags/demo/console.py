@@ -98,4 +98,6 @@ class Story:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
