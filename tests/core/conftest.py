@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -31,6 +32,15 @@ def environment(workspace: Workspace) -> dict[str, str]:
         "DATABRICKS_CLIENT_ID": workspace.credentials.client_id,
         "DATABRICKS_CLIENT_SECRET": workspace.credentials.client_secret,
     }
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_log_level() -> Iterator[None]:
+    """A command sets the level of our logger for its process, which in some tests is this one."""
+    logger = logging.getLogger("zerobus_core")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture
