@@ -10,14 +10,12 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from .errors import ConfigurationError, Counts, TransportError
+from .errors import Counts
+from .kept_file import KeptFile
 from .ranges import RowRanges
 
 __all__ = [
@@ -282,87 +280,25 @@ class FileCheckpointStore:
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
         self.uri = os.fspath(uri)
         self.epoch = epoch
+        self._file = KeptFile(uri, "checkpoint")
 
     @property
     def save_interval(self) -> float:
         """See CheckpointStore: a local file takes milliseconds, an object store a request that is paid for."""
-        fs, _ = self._filesystem()
-        return 0.02 if _is_local(fs) else 1.0
+        return 0.02 if self._file.is_local else 1.0
 
     def __repr__(self) -> str:
         return f"FileCheckpointStore({self.uri!r}, epoch={self.epoch!r})"
 
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""
-        fs, path = self._filesystem()
-        try:
-            data = fs.cat_file(path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._failed("read", error) from error
-        return Checkpoint.from_json(data)
+        data = self._file.read()
+        return None if data is None else Checkpoint.from_json(data)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """See CheckpointStore."""
-        fs, path = self._filesystem()
-        data = checkpoint.to_json().encode()
-        try:
-            if _is_local(fs):
-                replace_file(Path(path), data)
-            else:
-                fs.makedirs(fs._parent(path), exist_ok=True)
-                fs.pipe_file(path, data)
-        except OSError as error:
-            raise self._failed("write", error) from error
+        self._file.replace(checkpoint.to_json().encode())
 
     def delete(self) -> None:
         """See CheckpointStore."""
-        fs, path = self._filesystem()
-        try:
-            with suppress(FileNotFoundError):
-                fs.rm_file(path)
-        except OSError as error:
-            raise self._failed("delete", error) from error
-
-    def _filesystem(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
-
-        try:
-            fs, path = url_to_fs(self.uri)
-        except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"no checkpoint can be kept at {self.uri}: {error}") from error
-        return fs, path
-
-    def _failed(self, verb: str, error: OSError) -> ConfigurationError | TransportError:
-        message = f"cannot {verb} the checkpoint at {self.uri}: {type(error).__name__}: {error}"
-        if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
-            return ConfigurationError(message)
-        return TransportError(message)
-
-
-def _is_local(fs: Any) -> bool:
-    protocol = fs.protocol
-    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``, all or nothing, and on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    # Without this the new name may be lost in a crash, and the old checkpoint, which claims less, comes back.
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        self._file.delete()

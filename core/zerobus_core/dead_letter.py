@@ -12,15 +12,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import replace_file
-from .errors import ConfigurationError, TransportError
+from .errors import ConfigurationError
+from .kept_file import KeptFile
 from .letter_form import from_wire, to_letter
 
 if TYPE_CHECKING:
@@ -65,7 +63,8 @@ class DeadLetterFile:
         self._locate = locate or "row {}".format
         self._now = now
         self._form = _form_of(uri)
-        self._fs, self._path = _filesystem(uri)
+        self._file = KeptFile(uri, "dead-letter file")
+        self._file.prepare()
         self._known = {_key(letter) for letter in self._kept()}
         self._pending: list[dict[str, Any]] = []
         self._rows: set[int] = set()
@@ -114,34 +113,21 @@ class DeadLetterFile:
         """Write what was added; when this returns it is complete, and on the disk of a local file system."""
         if not self._pending:
             return
-        try:
-            if self._can_append:
-                _append(Path(self._path), _lines(self._pending))
-            else:
-                self._rewrite([*self._kept(), *self._pending])
-        except OSError as error:
-            raise _failed("write", self.uri, error) from error
+        if self._can_append:
+            self._file.append_lines(_lines(self._pending))
+        else:
+            letters = [*self._kept(), *self._pending]
+            self._file.replace(_lines(letters) if self._form == "jsonl" else _parquet(letters))
         self._pending = []
 
     @property
     def _can_append(self) -> bool:
-        return self._form == "jsonl" and _is_local(self._fs)
-
-    def _rewrite(self, letters: list[dict[str, Any]]) -> None:
-        data = _lines(letters) if self._form == "jsonl" else _parquet(letters)
-        if _is_local(self._fs):
-            replace_file(Path(self._path), data)
-        else:
-            self._fs.makedirs(self._fs._parent(self._path), exist_ok=True)
-            self._fs.pipe_file(self._path, data)
+        return self._form == "jsonl" and self._file.is_local
 
     def _kept(self) -> list[dict[str, Any]]:
-        try:
-            data: bytes = self._fs.cat_file(self._path)
-        except FileNotFoundError:
+        data = self._file.read()
+        if data is None:
             return []
-        except OSError as error:
-            raise _failed("read", self.uri, error) from error
         try:
             return _read_lines(data) if self._form == "jsonl" else _read_parquet(data)
         except (ValueError, KeyError, TypeError) as error:
@@ -164,31 +150,6 @@ def _form_of(uri: str) -> str:
     raise ConfigurationError(f"dead_letter_uri {uri!r} must end in .jsonl or .parquet")
 
 
-def _filesystem(uri: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
-    try:
-        fs, path = url_to_fs(os.path.expanduser(uri))
-        if _is_local(fs):
-            # Found out now, and not when the first bad row is in hand.
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except (ImportError, ValueError, OSError) as error:
-        raise ConfigurationError(f"no dead letters can be kept at {uri}: {error}") from error
-    return fs, str(path)
-
-
-def _is_local(fs: Any) -> bool:
-    protocol = fs.protocol
-    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
-def _failed(verb: str, uri: str, error: OSError) -> ConfigurationError | TransportError:
-    message = f"cannot {verb} the dead letters at {uri}: {type(error).__name__}: {error}"
-    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
-        return ConfigurationError(message)
-    return TransportError(message)
-
-
 def _lines(letters: list[dict[str, Any]]) -> bytes:
     # json, and not orjson, for integers of any size and for text that is no valid Unicode.
     return "".join(json.dumps(letter) + "\n" for letter in letters).encode()
@@ -204,21 +165,6 @@ def _read_lines(data: bytes) -> list[dict[str, Any]]:
     if data and not letters and not data.startswith(f'{{"{MARKER}"'.encode()):
         raise ValueError("no letters")
     return letters
-
-
-def _append(path: Path, data: bytes) -> None:
-    with path.open("a+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        tail = b""
-        while size and b"\n" not in tail:
-            step = min(size, 65_536)
-            size = file.seek(size - step)
-            tail = file.read(step) + tail
-        # A try that died while it wrote left half a letter, whose row it never called dead-lettered.
-        file.truncate(size + tail.rfind(b"\n") + 1)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _parquet(letters: list[dict[str, Any]]) -> bytes:

@@ -166,8 +166,8 @@ def test_a_file_of_something_else_is_never_written_to(name: str, tmp_path: Path)
     ("uri", "message"),
     [
         ("letters.txt", "must end in .jsonl or .parquet"),
-        ("nowhere://x.jsonl", "no dead letters can be kept"),
-        ("/dev/null/x.jsonl", "no dead letters can be kept"),
+        ("nowhere://x.jsonl", "no dead-letter file can be kept"),
+        ("/dev/null/x.jsonl", "cannot write the dead-letter file"),
     ],
 )
 def test_a_place_that_takes_no_letters_is_found_out_at_once(uri: str, message: str) -> None:
