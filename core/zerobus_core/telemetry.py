@@ -121,6 +121,8 @@ class DeliveryTelemetry:
             return
         from opentelemetry.trace import SpanKind
 
+        # What earlier tries may have sent twice is in our account, and was counted when they did.
+        self._told["rows_resent"] = self._figures().counts.rows_resent
         # Not made the current span: a delivery by StreamManager begins and ends across the spans of its user.
         self._span = self._instruments.tracer.start_span(
             "zerobus.ingest",

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,23 @@ with StreamManager(workspace, table) as streams:
         ("delivered", None, "UNSET"),
     ]
     assert "quoted" not in json.dumps(told["spans"])
+
+
+def test_what_an_earlier_try_counted_as_sent_twice_is_not_counted_again(
+    server: LocalZerobus, workspace: Workspace, tmp_path: Path
+) -> None:
+    server.faults.add(action="cut", stream=1, message=2, at="after_commit")
+    again = f"""
+from zerobus_core import FileCheckpointStore
+options = IngestOptions(batch_rows=10, backoff=0.01, source_version="1")
+store = FileCheckpointStore({str(tmp_path / "checkpoint.json")!r})
+for _ in range(2):
+    receipt = ingest(workspace, table, [{{"id": n}} for n in range(95)], options=options, checkpoint=store)
+"""
+    told = run(workspace, PROVIDERS + DELIVER + again + TELL)
+    assert (told["receipt"]["rows_skipped"], len(told["spans"])) == (95, 2)
+    (resent,) = told["metrics"]["zerobus.rows_resent"]
+    assert resent["value"] == told["receipt"]["rows_resent"] > 0
 
 
 def test_without_opentelemetry_a_delivery_goes_as_ever(workspace: Workspace) -> None:
