@@ -87,7 +87,7 @@ ODD = [
     datetime(2024, 1, 1, 1, tzinfo=UTC), datetime.min, datetime.max, datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
     datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), Decimal("1.5"), Decimal("1.005"), Decimal("-0.00"),
     Decimal("1E+3"), Decimal("1E-7"), Decimal("123456.7"), Decimal("NaN"), Decimal("Infinity"), Decimal("1E+999999"), Decimal(7),
-    uuid.UUID(int=5), Colour.RED, Colour.FIVE, Level.HIGH, np.int8(5), np.uint64(2**63), np.float32(1.5), np.float64("nan"),
+    uuid.UUID(int=5), Colour.RED, Colour.FIVE, {Colour.RED: 1, "red": 2}, Level.HIGH, np.int8(5), np.uint64(2**63), np.float32(1.5), np.float64("nan"),
     np.bool_(True), np.str_("s"), np.bytes_(b"s"), np.datetime64("2024-01-01"), np.datetime64("2024-01-01T00:00:00.000001"),
     np.datetime64("2024-01-01T00:00:00.000000001"), np.datetime64("NaT"), pd.NaT, pd.NA, pd.Timestamp(5), pd.Timestamp("2024-01-01"),
     pd.Timestamp("2024-01-01", tz="Europe/Paris"), [], [1], [None], (1, 2), {"a": 1}, {"a": None}, {"b": 1}, {1: 2}, {"a": b"b"},

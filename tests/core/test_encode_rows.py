@@ -14,6 +14,7 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import ConfigurationError, RecordError
+from zerobus_core.options import MAX_RECORD_BYTES
 
 FORMATS = ["protobuf", "json"]
 
@@ -118,3 +119,14 @@ def test_a_table_that_protobuf_cannot_carry_goes_as_json_and_says_why() -> None:
     assert "m is ARRAY<ARRAY<INT>>, an array of arrays" in encoder.record_format_reason
     (batch,) = encoder.encode(Chunk(0, [{"m": [[1], []]}]))
     assert batch.payload == ['{"m":[[1],[]]}']
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_a_record_above_the_limit_is_a_bad_row_and_one_below_travels_alone(record_format: Any) -> None:
+    encoder = encoder_for(schema_of(s="STRING"), IngestOptions(record_format=record_format), is_arrow=False)
+    fits, too_large = {"s": "x" * (MAX_RECORD_BYTES - 20)}, {"s": "x" * (MAX_RECORD_BYTES + 1)}
+    bad: list[BadRow] = []
+    batches = list(encoder.encode(Chunk(0, [{"s": "a"}, fits, too_large, {"s": "b"}]), on_bad_row=bad.append))
+    assert [(batch.first_row, batch.rows) for batch in batches] == [(0, 1), (1, 1), (3, 1)]
+    assert [row.row for row in bad] == [2]
+    assert "too large" in bad[0].fields[0].reason
