@@ -46,13 +46,14 @@ class FlightOpener:
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # has no place here
         """Compare the stream's Arrow schema with the table's; StatusError with an ErrorInfo where they differ."""
         frame = _parsed(first_message)
+        shape = TableShape.of(table)
         try:
             # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on one that is none.
             schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
+            # Inside, for names that are not UTF-8 are found when they are looked at.
+            check_schema(schema, shape)
         except _INVALID as error:
             raise invalid(f"the first frame must hold an Arrow schema: {error}") from error
-        shape = TableShape.of(table)
-        check_schema(schema, shape)
         return Opened(
             protocol=FlightProtocol(schema, shape), record_format="arrow", answer=_put_result(_READY_OFFSET, 0, None)
         )

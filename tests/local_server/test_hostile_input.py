@@ -197,6 +197,16 @@ def test_any_frame_as_the_first_of_a_flight_is_refused_or_is_a_schema(table, dat
         assert error.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize(
+    "schema", [pa.schema([("name", pa.int64())]), pa.schema([("place", pa.struct([("name", pa.int32())]))])]
+)
+def test_a_flight_whose_names_are_not_utf_8_is_refused(table, schema):
+    """Found by fuzzing: pyarrow decodes names when they are asked for."""
+    header = pa.ipc.read_message(schema.serialize()).metadata.to_pybytes().replace(b"name", b"nam\xce")
+    with pytest.raises(StatusError, match="first frame must hold an Arrow schema"):
+        FlightOpener().open(FlightData(data_header=header).SerializeToString(), table, "id")
+
+
 def test_a_record_batch_as_the_first_frame_of_a_flight_is_refused(table):
     """Found by fuzzing: pyarrow's read_schema takes any message for a schema, and may crash."""
     batch = pa.RecordBatch.from_pydict({"id": [1]})
