@@ -26,7 +26,7 @@ from .errors import LocalZerobusError
 from .options import ServerOptions
 
 if TYPE_CHECKING:
-    from .catalog import Catalog
+    from .catalog.catalog import Catalog
     from .remote import RemoteServer
 
 __all__ = ["main"]
@@ -111,7 +111,7 @@ def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options:
 @_plain_errors
 def create_table(data: Path, sql: str) -> None:
     """Create a table from Databricks SQL: CREATE TABLE main.default.t (…)."""
-    from .sql import created_table
+    from .sql.script import created_table
 
     created_table(sql)
     _run_sql(data, sql)
@@ -202,7 +202,7 @@ def head(data: Path, table: str, rows: int) -> None:
     """Print rows of a table as JSON Lines."""
     from deltalake import DeltaTable
 
-    from .rows import plain_rows
+    from .catalog.rows import plain_rows
 
     found = DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset().head(rows)
     for row in plain_rows(found):
@@ -271,7 +271,7 @@ def _run_sql(data: Path, script: str) -> None:
         lines, columns = answer["messages"], answer["manifest"].get("schema", {}).get("columns", [])
         rows = [dict(zip((c["name"] for c in columns), row, strict=True)) for row in answer["result"]["data_array"]]
     else:
-        from .rows import plain_rows
+        from .catalog.rows import plain_rows
 
         with _own_folder(data) as catalog:
             results = catalog.execute(script)
@@ -285,7 +285,7 @@ def _run_sql(data: Path, script: str) -> None:
 
 def _server(data: Path) -> RemoteServer | None:
     """The server of the folder, if one runs."""
-    from .data_folder import running_server
+    from .catalog.data_folder import running_server
     from .remote import RemoteServer
 
     announced = running_server(data)
@@ -300,7 +300,7 @@ def _running(data: Path) -> RemoteServer:
 
 
 def _catalog(data: Path) -> Catalog:
-    from .catalog import Catalog
+    from .catalog.catalog import Catalog
 
     if not (data / "catalog.json").exists():
         raise LocalZerobusError(f"{data} is no data folder of zerobus-local: give it with --data")
@@ -310,8 +310,8 @@ def _catalog(data: Path) -> Catalog:
 @contextmanager
 def _own_folder(data: Path) -> Iterator[Catalog]:
     """The catalog of a folder that no server runs on, locked while it is used."""
-    from .catalog import Catalog
-    from .data_folder import DataFolderLock
+    from .catalog.catalog import Catalog
+    from .catalog.data_folder import DataFolderLock
 
     with DataFolderLock(data):
         yield Catalog(data)

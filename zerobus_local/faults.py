@@ -44,8 +44,8 @@ from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from .storage_conditions import ConditionError, check_condition
-from .wire_status import status_code
+from .storage.conditions import ConditionError, check_condition
+from .wire.status import status_code
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 

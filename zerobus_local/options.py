@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidRequest
-from .limits import Limits
+from .stream.limits import Limits
 
 __all__ = ["ServerOptions"]
 

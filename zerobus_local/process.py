@@ -16,16 +16,16 @@ from deltalake import DeltaTable
 
 from zerobus_core import ClientCredentials, Workspace
 
-from .catalog import Catalog
+from .catalog.catalog import Catalog
 from .errors import LocalZerobusError
 from .options import ServerOptions
 from .remote import RemoteFaults, RemoteServer
-from .sql import created_table
+from .sql.script import created_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .model import Table
+    from .catalog.model import Table
 
 __all__ = ["LocalZerobusProcess"]
 

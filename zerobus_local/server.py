@@ -12,24 +12,24 @@ from deltalake import DeltaTable
 
 from zerobus_core import ClientCredentials, Workspace
 
-from .catalog import Catalog, Result
-from .data_folder import DataFolderLock
+from .catalog.catalog import Catalog, Result
+from .catalog.data_folder import DataFolderLock
+from .catalog.tokens import Tokens
 from .errors import InvalidRequest
 from .faults import Faults
-from .http_app import build_app
-from .http_server import HttpServer, bind
+from .http.app import build_app
+from .http.server import HttpServer, bind
 from .options import ServerOptions, is_loopback
 from .page import Observer
 from .service import Service
-from .storage import Storage
-from .tokens import Tokens
-from .wire import GrpcServer
+from .storage.storage import Storage
+from .wire.server import GrpcServer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .model import Table
-    from .stream_statistics import Streams
+    from .catalog.model import Table
+    from .stream.statistics import Streams
 
 __all__ = ["LocalZerobus"]
 

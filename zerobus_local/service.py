@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .catalog import Catalog
+    from .catalog.catalog import Catalog
+    from .catalog.tokens import Tokens
     from .faults import Faults
     from .page import Observer
-    from .storage import Storage
-    from .stream_statistics import Streams
-    from .tokens import Tokens
+    from .storage.storage import Storage
+    from .stream.statistics import Streams
 
 __all__ = ["Service"]
 

@@ -30,7 +30,7 @@ from sqlglot import exp
 from zerobus_core import ClientCredentials
 from zerobus_core.dedup import dedup_view_sql
 from zerobus_local import LocalZerobusProcess
-from zerobus_local.catalog import Catalog
+from zerobus_local.catalog.catalog import Catalog
 
 TABLE = "main.default.t"
 # What is in flight when the process dies may be there twice: little in flight, little to repeat.

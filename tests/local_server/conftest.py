@@ -14,12 +14,12 @@ from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProp
 from zerobus.sdk.shared.headers_provider import HeadersProvider
 from zerobus.sdk.sync import ZerobusSdk
 
-from zerobus_local.catalog import Catalog
+from zerobus_local.catalog.catalog import Catalog
+from zerobus_local.catalog.tokens import ZEROBUS_PRIVILEGES, Tokens
 from zerobus_local.faults import Faults
-from zerobus_local.storage import Storage
-from zerobus_local.tokens import ZEROBUS_PRIVILEGES, Tokens
-from zerobus_local.wire import GrpcServer
-from zerobus_local.wire_messages import EphemeralStreamRequest, EphemeralStreamResponse
+from zerobus_local.storage.storage import Storage
+from zerobus_local.wire.messages import EphemeralStreamRequest, EphemeralStreamResponse
+from zerobus_local.wire.server import GrpcServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

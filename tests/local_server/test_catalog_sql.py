@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from zerobus_local import AlreadyExists, InvalidRequest, LocalZerobusError, NotFound, UnknownTable
-from zerobus_local.catalog import Catalog
+from zerobus_local.catalog.catalog import Catalog
 
 EVERY_TYPE = """
 CREATE TABLE main.default.every_type (

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from zerobus_core import ClientCredentials
 from zerobus_local import LocalZerobus, LocalZerobusProcess
-from zerobus_local.catalog import Catalog
+from zerobus_local.catalog.catalog import Catalog
 from zerobus_local.cli import main
 
 COMMAND = [sys.executable, "-m", "zerobus_local"]

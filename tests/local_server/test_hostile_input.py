@@ -15,15 +15,15 @@ from google.protobuf import descriptor_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zerobus_local.decode import RefusedRecordError, TableShape
-from zerobus_local.decode_avro import AvroDecoder
-from zerobus_local.decode_json import JsonDecoder
-from zerobus_local.decode_protobuf import ProtobufDecoder
-from zerobus_local.decode_variant import variant_texts
-from zerobus_local.flight import FlightOpener, FlightProtocol
-from zerobus_local.wire_ephemeral import EphemeralOpener, EphemeralProtocol
-from zerobus_local.wire_messages import FlightData
-from zerobus_local.wire_status import StatusError
+from zerobus_local.decode.avro import AvroDecoder
+from zerobus_local.decode.decoder import RefusedRecordError, TableShape
+from zerobus_local.decode.json import JsonDecoder
+from zerobus_local.decode.protobuf import ProtobufDecoder
+from zerobus_local.decode.variant import variant_texts
+from zerobus_local.wire.ephemeral import EphemeralOpener, EphemeralProtocol
+from zerobus_local.wire.flight import FlightOpener, FlightProtocol
+from zerobus_local.wire.messages import FlightData
+from zerobus_local.wire.status import StatusError
 
 _COLUMNS = (
     "id BIGINT, name STRING, price DECIMAL(5,2), day DATE, tags ARRAY<STRING>, place STRUCT<x: INT>, "

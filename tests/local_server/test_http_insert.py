@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from zerobus_core import ClientCredentials
-from zerobus_local.rows import plain_rows
+from zerobus_local.catalog.rows import plain_rows
 
 if TYPE_CHECKING:
     from zerobus_local import LocalZerobus

@@ -14,8 +14,8 @@ from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_local import LocalZerobus, PermissionDenied, Unauthenticated
-from zerobus_local.catalog import Catalog
-from zerobus_local.tokens import Tokens
+from zerobus_local.catalog.catalog import Catalog
+from zerobus_local.catalog.tokens import Tokens
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT = "urn:ietf:params:oauth:token-type:jwt"

@@ -17,7 +17,7 @@ from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_local import InvalidRequest, LocalZerobus, LocalZerobusError, LocalZerobusProcess
-from zerobus_local.data_folder import running_server
+from zerobus_local.catalog.data_folder import running_server
 
 Started = LocalZerobus | LocalZerobusProcess
 

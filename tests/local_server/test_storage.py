@@ -12,12 +12,12 @@ from deltalake import DeltaTable
 from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
 from zerobus.sdk.sync import ZerobusSdk
 
-from zerobus_local.catalog import Catalog
+from zerobus_local.catalog.catalog import Catalog
 from zerobus_local.errors import InvalidRequest, UnknownTable
 from zerobus_local.process import LocalZerobusProcess
-from zerobus_local.storage import Storage, StorageClosedError
-from zerobus_local.storage_compaction import CROWDED
-from zerobus_local.storage_insert import insert_json_rows
+from zerobus_local.storage.compaction import CROWDED
+from zerobus_local.storage.insert import insert_json_rows
+from zerobus_local.storage.storage import Storage, StorageClosedError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from zerobus.sdk.shared import NonRetriableException, RecordType
 
-from zerobus_local.wire import GrpcServer
+from zerobus_local.wire.server import GrpcServer
 
 _Field = descriptor_pb2.FieldDescriptorProto
 

@@ -13,7 +13,7 @@ from ..faults import ACTIONS
 from . import render
 
 if TYPE_CHECKING:
-    from ..http_call import Call, Handler
+    from ..http.call import Call, Handler
 
 __all__ = ["ROUTES"]
 

@@ -12,7 +12,7 @@ from ..faults import ACTIONS, POINTS
 
 if TYPE_CHECKING:
     from ..service import Service
-    from ..stream_statistics import StreamStatistics
+    from ..stream.statistics import StreamStatistics
     from .observer import TableView
 
 __all__ = ["live", "page"]

@@ -1,0 +1,350 @@
+"""Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
+
+``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically: a crash leaves the state
+before or after a statement.  A table's folder is made before the catalog names it, and deleted after the catalog has
+forgotten it; what a crash leaves over is cleaned up when the name is used again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import AlreadyExists, InvalidRequest, NotFound, UnknownTable
+from ..sql.statements import (
+    AddCheck,
+    AddColumns,
+    Comment,
+    CreateCatalog,
+    CreateSchema,
+    CreateTable,
+    DropCatalog,
+    DropCheck,
+    DropColumns,
+    DropSchema,
+    DropTable,
+    GrantChange,
+    Query,
+    Statement,
+)
+from . import delta_tables
+from .atomic_file import write_atomically
+from .grants import without_securable
+from .model import Check, Column, Grant, Namespace, State, Table
+from .names import TableName
+from .principals import Principals
+from .query import run_query
+
+__all__ = ["Catalog", "Check", "Column", "Result", "Table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one statement did: a sentence, notes on what has no effect here, and the rows of a query."""
+
+    message: str
+    notes: tuple[str, ...] = ()
+    rows: Any = None
+    """A pyarrow.Table for SELECT, otherwise None."""
+
+
+class Catalog:
+    """The catalog of one data folder; makes ``main.default`` when the folder is new.
+
+    Safe for concurrent use by threads.  One process at a time may change it (``zerobus-local`` holds a lock on the
+    folder while it serves).
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.data = Path(data).resolve()
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.principals = Principals(self.data / "principals.json")
+        self._file = self.data / "catalog.json"
+        self._lock = threading.RLock()  # one statement at a time; guards _state and _file
+        self._table_locks: dict[str, threading.RLock] = {}  # by table_id; setdefault is atomic
+        if self._file.exists():
+            self._state = State.from_json(json.loads(self._file.read_bytes()), self.data / "tables")
+        else:
+            self._state = State()
+            owner = self.principals.default.client_id
+            self._create_catalog(CreateCatalog(name="main"), owner)
+            self._create_schema(CreateSchema(catalog="main", schema="default"), owner)
+
+    @property
+    def state(self) -> State:
+        """Everything at this moment; it does not change under the reader."""
+        return self._state
+
+    def table(self, full_name: str) -> Table:
+        """The table as it is now; UnknownTable, or InvalidRequest for what is no table name."""
+        name = TableName.parse(full_name)
+        table = self._state.tables.get(name)
+        if table is None:
+            raise UnknownTable(f"Table '{name}' does not exist. {self._nearest(name)}")
+        return table
+
+    def tables(self) -> list[Table]:
+        """Every table, by name."""
+        return sorted(self._state.tables.values(), key=lambda table: table.name)
+
+    @contextmanager
+    def table_lock(self, table_id: str) -> Iterator[None]:
+        """Held while the table's folder is altered or dropped; hold it around a commit into the table.
+
+        Ask ``table`` again after taking it: the table may be gone, or another one (``table_id``) of the same name.
+        """
+        with self._table_locks.setdefault(table_id, threading.RLock()):
+            yield
+
+    def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
+        """Carry out a script of SQL statements, one after the other.
+
+        ``owner`` is the client id of the principal who does it, the default one if None; who creates a thing gets
+        the grants on it.  Raises LocalZerobusError at the first statement that fails; those before it stay done.
+        """
+        owner = owner or self.principals.default.client_id
+        statements = _sql().parse(text)
+        results = []
+        for statement in statements:
+            with self._lock:
+                results.append(self._carry_out(statement, owner))
+        return results
+
+    def create_table(self, text: str) -> Table:
+        """Carry out one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
+        name = _sql().created_table(text)
+        self.execute(text)
+        return self.table(str(name))
+
+    def _carry_out(self, statement: Statement, owner: str) -> Result:  # noqa: PLR0911  # one line per statement
+        match statement:
+            case CreateCatalog():
+                return self._create_catalog(statement, owner)
+            case CreateSchema():
+                return self._create_schema(statement, owner)
+            case CreateTable():
+                return self._create_table(statement, owner)
+            case AddColumns() | DropColumns() | AddCheck() | DropCheck() | Comment():
+                return self._alter(statement)
+            case DropTable():
+                return self._drop_table(statement)
+            case DropSchema():
+                full_name = f"{statement.catalog}.{statement.schema}"
+                return self._drop_namespaces("SCHEMA", full_name, statement)
+            case DropCatalog():
+                return self._drop_namespaces("CATALOG", statement.name, statement)
+            case GrantChange():
+                return self._grant(statement)
+            case Query():
+                tables = [self.table(str(name)) for name in statement.tables]
+                rows = run_query(statement.sql, tables)
+                return Result(message=f"{rows.num_rows} rows", rows=rows)
+
+    def _save(self, state: State) -> None:
+        write_atomically(self._file, json.dumps(state.as_json(), indent=1).encode())
+        self._state = state
+
+    def _nearest(self, name: TableName) -> str:
+        others = [
+            str(other) for other in self._state.tables if (other.schema, other.catalog) == (name.schema, name.catalog)
+        ]
+        return f"Tables in {name.full_schema}: {', '.join(sorted(others)[:10]) or 'none'}"
+
+    def _create_catalog(self, statement: CreateCatalog, owner: str) -> Result:
+        name = statement.name
+        if name in self._state.catalogs:
+            return _there_already(f"catalog {name}", accepted=statement.if_not_exists)
+        made = Namespace(full_name=name, owner=owner, created_at=_now(), comment=statement.comment)
+        grant = Grant("CATALOG", name, owner, "USE CATALOG")
+        state = self._state
+        self._save(replace(state, catalogs=state.catalogs | {name: made}, grants=state.grants | {grant}))
+        return Result(message=f"created catalog {name}")
+
+    def _create_schema(self, statement: CreateSchema, owner: str) -> Result:
+        name = f"{statement.catalog}.{statement.schema}"
+        if statement.catalog not in self._state.catalogs:
+            raise NotFound(f"catalog {statement.catalog} does not exist: CREATE CATALOG {statement.catalog} first")
+        if name in self._state.schemas:
+            return _there_already(f"schema {name}", accepted=statement.if_not_exists)
+        made = Namespace(full_name=name, owner=owner, created_at=_now(), comment=statement.comment)
+        grant = Grant("SCHEMA", name, owner, "USE SCHEMA")
+        state = self._state
+        self._save(replace(state, schemas=state.schemas | {name: made}, grants=state.grants | {grant}))
+        return Result(message=f"created schema {name}")
+
+    def _create_table(self, statement: CreateTable, owner: str) -> Result:
+        name = statement.name
+        if name.full_schema not in self._state.schemas:
+            raise NotFound(f"schema {name.full_schema} does not exist: CREATE SCHEMA {name.full_schema} first")
+        if name in self._state.tables:
+            if not statement.or_replace:
+                return _there_already(f"table {name}", accepted=statement.if_not_exists)
+            self._drop_table(DropTable(name=name))
+        now = _now()
+        table = Table(
+            name=name,
+            table_id=str(uuid.uuid4()),
+            path=self.data / "tables" / name.catalog / name.schema / name.table,
+            columns=statement.columns,
+            checks=statement.checks,
+            comment=statement.comment,
+            partition_by=statement.partition_by,
+            properties=dict(statement.properties),
+            owner=owner,
+            created_at=now,
+            updated_at=now,
+            next_position=len(statement.columns),
+        )
+        delta_tables.create(table)
+        grants = {Grant("TABLE", str(name), owner, privilege) for privilege in ("SELECT", "MODIFY")}
+        state = self._state
+        self._save(replace(state, tables=state.tables | {name: table}, grants=state.grants | grants))
+        return Result(message=f"created table {name} in {table.path}", notes=statement.notes)
+
+    def _alter(self, statement: AddColumns | DropColumns | AddCheck | DropCheck | Comment) -> Result:
+        table = self.table(str(statement.name))
+        with self.table_lock(table.table_id):
+            altered = _ALTERATIONS[type(statement)](table, statement)
+            altered = replace(altered, updated_at=_now())
+            self._save(replace(self._state, tables=self._state.tables | {table.name: altered}))
+        return Result(message=f"altered table {table.name}", notes=getattr(statement, "notes", ()))
+
+    def _drop_table(self, statement: DropTable) -> Result:
+        if statement.name not in self._state.tables and statement.if_exists:
+            return Result(message=f"table {statement.name} does not exist")
+        table = self.table(str(statement.name))
+        with self.table_lock(table.table_id):
+            tables = {name: other for name, other in self._state.tables.items() if name != table.name}
+            grants = without_securable(self._state.grants, table.full_name)
+            self._save(replace(self._state, tables=tables, grants=grants))
+            delta_tables.remove(table.path)
+        return Result(message=f"dropped table {table.name}")
+
+    def _drop_namespaces(self, kind: str, full_name: str, statement: DropSchema | DropCatalog) -> Result:
+        state = self._state
+        if full_name not in (state.schemas if kind == "SCHEMA" else state.catalogs):
+            if statement.if_exists:
+                return Result(message=f"{kind.lower()} {full_name} does not exist")
+            raise NotFound(f"{kind.lower()} {full_name} does not exist")
+        tables = [table for table in self.tables() if table.full_name.startswith(f"{full_name}.")]
+        schemas = [name for name in state.schemas if name == full_name or name.startswith(f"{full_name}.")]
+        if not statement.cascade and (tables or schemas != [full_name] * (kind == "SCHEMA")):
+            raise InvalidRequest(
+                f"{kind.lower()} {full_name} is not empty: DROP {kind} {full_name} CASCADE drops all in it"
+            )
+        for table in tables:
+            self._drop_table(DropTable(name=table.name))
+        state = self._state
+        self._save(
+            replace(
+                state,
+                schemas={name: value for name, value in state.schemas.items() if name not in schemas},
+                catalogs={name: value for name, value in state.catalogs.items() if name != full_name},
+                grants=without_securable(state.grants, full_name),
+            )
+        )
+        return Result(message=f"dropped {kind.lower()} {full_name}")
+
+    def _grant(self, statement: GrantChange) -> Result:
+        known = {
+            "CATALOG": set(self._state.catalogs),
+            "SCHEMA": set(self._state.schemas),
+            "TABLE": {str(name) for name in self._state.tables},
+        }
+        if statement.full_name not in known[statement.kind]:
+            error = UnknownTable if statement.kind == "TABLE" else NotFound
+            raise error(f"{statement.kind.lower()} {statement.full_name} does not exist")
+        principal = self.principals.find(statement.principal)
+        grants = {
+            Grant(statement.kind, statement.full_name, principal.client_id, privilege)
+            for privilege in statement.privileges
+        }
+        before = self._state.grants
+        self._save(replace(self._state, grants=before - grants if statement.revoke else before | grants))
+        done = "revoked" if statement.revoke else "granted"
+        return Result(message=f"{done} {', '.join(statement.privileges)} on {statement.full_name}: {principal.name}")
+
+
+def _add_columns(table: Table, statement: AddColumns) -> Table:
+    there = {column.name.lower() for column in table.columns}
+    for column in statement.columns:
+        if column.name.lower() in there:
+            raise AlreadyExists(f"column {column.name} of {table.name} is there already")
+    added = tuple(
+        replace(column, position=table.next_position + index) for index, column in enumerate(statement.columns)
+    )
+    delta_tables.add_columns(table.path, added)
+    return replace(table, columns=table.columns + added, next_position=table.next_position + len(added))
+
+
+def _drop_columns(table: Table, statement: DropColumns) -> Table:
+    dropped = {name.lower() for name in statement.columns}
+    there = {column.name.lower(): column.name for column in table.columns}
+    if missing := dropped - set(there):
+        raise NotFound(f"{table.name} has no column {', '.join(sorted(missing))}; it has {', '.join(there.values())}")
+    if used := dropped & {name.lower() for name in table.partition_by}:
+        raise InvalidRequest(f"{table.name} is partitioned by {', '.join(sorted(used))}: it cannot be dropped")
+    for check in table.checks:
+        if used := dropped & _sql().columns_in(check.sql):
+            raise InvalidRequest(
+                f"constraint {check.name} of {table.name} uses {', '.join(sorted(used))}: drop the constraint first"
+            )
+    altered = replace(table, columns=tuple(c for c in table.columns if c.name.lower() not in dropped))
+    if not altered.columns:
+        raise InvalidRequest(f"{table.name} must keep a column")
+    delta_tables.drop_columns(altered)
+    return altered
+
+
+def _add_check(table: Table, statement: AddCheck) -> Table:
+    if statement.check.name in {check.name for check in table.checks}:
+        raise AlreadyExists(f"constraint {statement.check.name} of {table.name} is there already")
+    delta_tables.add_check(table.path, statement.check)
+    return replace(table, checks=(*table.checks, statement.check))
+
+
+def _drop_check(table: Table, statement: DropCheck) -> Table:
+    name = statement.check.lower()
+    kept = tuple(check for check in table.checks if check.name != name)
+    if len(kept) == len(table.checks) and not statement.if_exists:
+        raise NotFound(f"{table.name} has no constraint {name}")
+    delta_tables.drop_check(table.path, name)
+    return replace(table, checks=kept)
+
+
+def _set_comment(table: Table, statement: Comment) -> Table:
+    delta_tables.set_comment(table.path, statement.comment)
+    return replace(table, comment=statement.comment)
+
+
+_ALTERATIONS: dict[type, Callable[[Table, Any], Table]] = {
+    AddColumns: _add_columns,
+    DropColumns: _drop_columns,
+    AddCheck: _add_check,
+    DropCheck: _drop_check,
+    Comment: _set_comment,
+}
+
+
+def _there_already(what: str, *, accepted: bool) -> Result:
+    if not accepted:
+        raise AlreadyExists(f"{what} is there already; IF NOT EXISTS accepts that")
+    return Result(message=f"{what} is there already")
+
+
+def _sql() -> ModuleType:
+    # sqlglot takes as long to load as all the rest, and a server that comes back after a crash does not need it.
+    return import_module("..sql.script", __package__)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

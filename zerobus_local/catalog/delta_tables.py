@@ -1,0 +1,99 @@
+"""The Delta tables behind the catalog: made, altered and removed with the deltalake package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
+from deltalake.schema import Field, Schema
+
+from ..errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from .model import Check, Column, Table
+
+__all__ = ["add_check", "add_columns", "create", "drop_check", "drop_columns", "remove", "set_comment"]
+
+
+def create(table: Table) -> None:
+    """Make an empty Delta table in its folder; what is left there from a crash is removed first."""
+    remove(table.path)
+    table.path.mkdir(parents=True)
+    try:
+        delta = DeltaTable.create(
+            table.path,
+            table.delta_schema,
+            partition_by=list(table.partition_by) or None,
+            name=table.full_name,
+            description=table.comment,
+        )
+        for check in table.checks:
+            _add_check(delta, check)
+    except DeltaError as error:
+        remove(table.path)
+        raise InvalidRequest(f"{table.full_name} cannot be a Delta table: {error}") from error
+    except InvalidRequest:
+        remove(table.path)
+        raise
+
+
+def remove(folder: Path) -> None:
+    """Delete a table's folder, if there is one."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def add_columns(path: Path, columns: Iterable[Column]) -> None:
+    """Add columns at the end; those that are there already (from a try that crashed) stay."""
+    delta = DeltaTable(path)
+    there = {field.name for field in delta.schema().fields}
+    fields = Schema.from_json(_schema_json(column for column in columns if column.name not in there)).fields
+    if fields:
+        delta.alter.add_columns([Field(f.name, f.type, nullable=f.nullable, metadata=f.metadata) for f in fields])
+
+
+def drop_columns(table: Table) -> None:
+    """Write the table anew with the columns of ``table`` only; delta-rs has no column mapping."""
+    delta = DeltaTable(table.path)
+    kept = [column.name for column in table.columns]
+    rows = delta.to_pyarrow_dataset().scanner(columns=kept).to_reader()
+    write_deltalake(
+        delta,
+        rows,
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=list(table.partition_by) or None,
+    )
+
+
+def add_check(path: Path, check: Check) -> None:
+    """Add a CHECK constraint; InvalidRequest if the condition cannot be read or a row of the table breaks it."""
+    _add_check(DeltaTable(path), check)
+
+
+def drop_check(path: Path, name: str) -> None:
+    """Remove a CHECK constraint, if it is there."""
+    DeltaTable(path).alter.drop_constraint(name, raise_if_not_exists=False)
+
+
+def set_comment(path: Path, comment: str | None) -> None:
+    """Change the table's description."""
+    DeltaTable(path).alter.set_table_description(comment or "")
+
+
+def _add_check(delta: DeltaTable, check: Check) -> None:
+    if f"delta.constraints.{check.name}" in delta.metadata().configuration:
+        return
+    try:
+        delta.alter.add_constraint({check.name: check.sql})
+    except DeltaError as error:
+        raise InvalidRequest(f"constraint {check.name}: CHECK ({check.sql}) cannot be added: {error}") from error
+
+
+def _schema_json(columns: Iterable[Column]) -> str:
+    return json.dumps({"type": "struct", "fields": [column.delta_field(stored=True) for column in columns]})

@@ -1,0 +1,56 @@
+"""Names of catalogs, schemas, tables, columns and constraints.
+
+Zerobus takes ASCII letters, digits and underscore only (docs.databricks.com, zerobus-quotas); a name that passes here
+can be a folder name.  Unity Catalog keeps the names of catalogs, schemas and tables in lower case and compares them
+without case; columns keep theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..errors import InvalidRequest
+
+__all__ = ["TableName", "checked_name"]
+
+_NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
+_PARTS = 3
+
+
+def checked_name(what: str, name: str) -> str:
+    """``name`` itself, if Zerobus takes it; otherwise InvalidRequest that says what is wrong with it."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"{what} name {name[:80]!r} cannot be used: Zerobus takes 1 to 255 ASCII letters, digits and underscores"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """The three parts of a table's name, in lower case."""
+
+    catalog: str
+    schema: str
+    table: str
+
+    def __post_init__(self) -> None:
+        for what in ("catalog", "schema", "table"):
+            object.__setattr__(self, what, checked_name(what, getattr(self, what)).lower())
+
+    @classmethod
+    def parse(cls, text: str) -> TableName:
+        """Take ``catalog.schema.table``, backticks allowed; raises InvalidRequest."""
+        parts = [part.strip("`") for part in text.split(".")]
+        if len(parts) != _PARTS:
+            raise InvalidRequest(f"{text[:200]!r} is no table name: give catalog.schema.table")
+        return cls(*parts)
+
+    @property
+    def full_schema(self) -> str:
+        """``catalog.schema``."""
+        return f"{self.catalog}.{self.schema}"
+
+    def __str__(self) -> str:
+        return f"{self.catalog}.{self.schema}.{self.table}"

@@ -1,0 +1,116 @@
+"""Service principals, their secrets, and the key that tokens are signed with; one file, readable by its owner only."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+import threading
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InvalidRequest, NotFound
+from .atomic_file import write_atomically
+
+__all__ = ["Principal", "Principals"]
+
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A service principal: the display name, the application id, and its OAuth secret."""
+
+    name: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+class Principals:
+    """The service principals of a data folder.
+
+    The first one is made with the folder, with a random secret, and owns what is made without another owner named.
+    Safe for concurrent use.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()  # guards _by_id, _tokens_valid_from and the file
+        self._by_id: dict[str, Principal] = {}
+        self._tokens_valid_from = 0.0
+        self.signing_key = secrets.token_bytes(32)
+        if file.exists():
+            self._load()
+        else:
+            self._by_id = {(first := _new_principal("zerobus-local")).client_id: first}
+            self._save()
+
+    @property
+    def default(self) -> Principal:
+        """The one that was made with the folder."""
+        return next(iter(self._by_id.values()))
+
+    @property
+    def tokens_valid_from(self) -> float:
+        """Tokens issued before this time (seconds since 1970) are no longer taken."""
+        return self._tokens_valid_from
+
+    def all(self) -> list[Principal]:
+        """Every principal, oldest first."""
+        return list(self._by_id.values())
+
+    def create(self, name: str) -> Principal:
+        """Make a principal without any grant; InvalidRequest if the name is empty or taken."""
+        if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise InvalidRequest(
+                f"{name[:80]!r} is no name for a service principal: give 1 to 255 printable characters"
+            )
+        with self._lock:
+            if any(name in {principal.name, principal.client_id} for principal in self._by_id.values()):
+                raise InvalidRequest(f"a service principal {name!r} is there already")
+            principal = _new_principal(name)
+            self._by_id[principal.client_id] = principal
+            self._save()
+        return principal
+
+    def find(self, name: str) -> Principal:
+        """The principal with this application id or display name; NotFound otherwise."""
+        for principal in list(self._by_id.values()):
+            if name in {principal.client_id, principal.name}:
+                return principal
+        raise NotFound(f"service principal {name!r} does not exist: name it by its client id or its display name")
+
+    def authenticate(self, client_id: str, client_secret: str) -> Principal | None:
+        """The principal with exactly these credentials."""
+        principal = self._by_id.get(client_id)
+        known = principal.client_secret if principal else ""
+        matches = hmac.compare_digest(known.encode(), client_secret.encode("utf-8", "surrogateescape"))
+        return principal if matches and principal else None
+
+    def revoke_tokens(self, now: float) -> None:
+        """Take no token any more that was issued before ``now``."""
+        with self._lock:
+            self._tokens_valid_from = now
+            self._save()
+
+    def _load(self) -> None:
+        plain = json.loads(self._file.read_bytes())
+        self.signing_key = bytes.fromhex(plain["signing_key"])
+        self._tokens_valid_from = plain["tokens_valid_from"]
+        self._by_id = {entry["client_id"]: Principal(**entry) for entry in plain["principals"]}
+
+    def _save(self) -> None:
+        plain = {
+            "signing_key": self.signing_key.hex(),
+            "tokens_valid_from": self._tokens_valid_from,
+            "principals": [
+                {"name": p.name, "client_id": p.client_id, "client_secret": p.client_secret}
+                for p in self._by_id.values()
+            ],
+        }
+        write_atomically(self._file, json.dumps(plain, indent=1).encode(), mode=0o600)
+
+
+def _new_principal(name: str) -> Principal:
+    return Principal(name=name, client_id=str(uuid.uuid4()), client_secret=f"local{secrets.token_hex(16)}")

@@ -1,0 +1,1 @@
+"""Records as they come over the wire, turned into Arrow and checked on the way."""

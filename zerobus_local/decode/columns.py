@@ -1,0 +1,139 @@
+"""The last step of every decoder: columns as they came over the wire become columns as the Delta table has them.
+
+All casts are checked: a value that does not fit is refused with its record and field, never wrapped, rounded or nulled.
+Work is done a column at a time; single records are looked at only to name the one that is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .decoder import TableShape
+
+__all__ = ["RefusedRecordError", "conform", "first_failing"]
+
+_MAX_REASON: Final = 300  # characters
+
+
+class RefusedRecordError(Exception):
+    """One record does not fit the table, so its whole batch is refused.
+
+    ``record`` counts from 0 within the records that were decoded together.
+    """
+
+    def __init__(self, record: int, field: str | None, reason: str) -> None:
+        super().__init__(record, field, reason)
+        self.record = record
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """``reason`` may quote a value of any length: the end is what is cut."""
+        reason = self.reason if len(self.reason) <= _MAX_REASON else f"{self.reason[:_MAX_REASON]}…"
+        where = f"record {self.record}" + (f", field {self.field}" if self.field else "")
+        return f"{where}: {reason}"
+
+    def moved(self, records: int) -> RefusedRecordError:
+        """The same refusal, counted from ``records`` earlier."""
+        return RefusedRecordError(self.record + records, self.field, self.reason)
+
+
+def conform(columns: dict[str, pa.Array], rows: int, shape: TableShape) -> pa.RecordBatch:
+    """Columns by name into one batch of the table's own schema; columns that are not there are NULL.
+
+    Raises RefusedRecordError for the first column that holds a value that does not fit, or a NULL that must not be.
+    """
+    arrays = []
+    for field in shape.open_schema:
+        column = columns.get(field.name)
+        arrays.append(pa.nulls(rows, field.type) if column is None else _cast(column, field))
+    for field, array in zip(shape.schema, arrays, strict=True):
+        _refuse_nulls(array, field, field.name)
+    return pa.RecordBatch.from_arrays(arrays, schema=shape.open_schema)
+
+
+def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    if column.type == field.type:
+        return column
+    try:
+        return _converted(column, field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        record = first_failing(column, lambda part: _converted(part, field.type)) or 0
+        reason = _why_not(column.slice(record, 1), field.type) or str(error)
+        raise RefusedRecordError(record, field.name, f"{reason}; the column is {field.type}") from error
+
+
+def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    days = _days_as_numbers(kind)
+    # Arrow makes dates of 32-bit numbers only.
+    return column.cast(kind) if days in {kind, column.type} else column.cast(days).cast(kind)
+
+
+def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
+    """The type with every DATE in it as the number of days that JSON and protobuf carry."""
+    if pa.types.is_date32(kind):
+        return pa.int32()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_days_as_numbers(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_days_as_numbers(kind.value_type)))
+    if pa.types.is_map(kind):
+        return pa.map_(_days_as_numbers(kind.key_type), _days_as_numbers(kind.item_type))
+    return kind
+
+
+def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
+    try:
+        _converted(column, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        return str(error)
+    return None
+
+
+def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
+    """The index of the first value for which ``attempt`` fails, found by halving; None if none does."""
+    low, high = 0, len(values)
+    if not _fails(values, attempt):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _fails(values[low:middle], attempt):
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
+    try:
+        attempt(values)
+    except Exception:  # noqa: BLE001  # whatever it was that made the whole fail
+        return True
+    return False
+
+
+def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
+    """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
+
+    A struct that is NULL has no values for its NOT NULL fields, as the Delta writer sees it.
+    """
+    if not field.nullable and array.null_count:
+        raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, and the record has no value")
+    if pa.types.is_struct(field.type):
+        for inner in field.type:
+            if _is_required(inner):
+                _refuse_nulls(pc.struct_field(array, inner.name), inner, f"{path}.{inner.name}")
+
+
+def _is_required(field: pa.Field) -> bool:
+    return not field.nullable or (pa.types.is_struct(field.type) and any(map(_is_required, field.type)))
+
+
+def _first_null(array: pa.Array) -> int:
+    return int(pc.index(array.is_null(), True).as_py())

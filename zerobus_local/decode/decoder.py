@@ -1,0 +1,93 @@
+"""From the records of a request to one Arrow batch of the table's own schema, or a refusal that names record and field.
+
+A decoder is built once per stream from what the stream was opened with, which is where the schemas are compared.
+It keeps no state between calls, so that the records of several requests can be decoded together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from .columns import RefusedRecordError
+
+if TYPE_CHECKING:
+    from ..catalog.model import Table
+
+__all__ = [
+    "MAX_COLUMNS",
+    "MAX_RECORDS",
+    "MAX_RECORD_BYTES",
+    "Decoder",
+    "RefusedRecordError",
+    "TableShape",
+    "check_sizes",
+    "without_not_null",
+]
+
+# docs: zerobus-quotas, "Record size 10 MB"
+MAX_RECORD_BYTES = 10 * 1024 * 1024
+# third party: the Telegraf output calls 100,000 rows a cap of the server
+MAX_RECORDS = 100_000
+# docs: 2,000 columns per schema
+MAX_COLUMNS = 2000
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """A table's columns at the moment a stream opened, in the forms that decoding needs."""
+
+    table: str
+    schema: pa.Schema
+    types: dict[str, Any]
+    #: what batches have: the same without NOT NULL, so that a NULL can be found and named
+    open_schema: pa.Schema = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "open_schema", without_not_null(self.schema))
+
+    @classmethod
+    def of(cls, table: Table) -> TableShape:
+        """The shape of a catalog table; the columns' own NOT NULL is what counts."""
+        nullable = {column.name: column.nullable for column in table.columns}
+        schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
+        return cls(table.full_name, schema, {column.name: column.type for column in table.columns})
+
+    @property
+    def required(self) -> list[str]:
+        """The names of the NOT NULL columns."""
+        return [f.name for f in self.schema if not f.nullable]
+
+
+def without_not_null(schema: pa.Schema) -> pa.Schema:
+    """The schema with everything nullable, at any depth; map keys stay as Arrow has them."""
+    return pa.schema([pa.field(f.name, _nullable(f.type), nullable=True) for f in schema])
+
+
+def _nullable(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(f.name, _nullable(f.type), nullable=True) for f in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(pa.field(kind.value_field.name, _nullable(kind.value_type), nullable=True))
+    if pa.types.is_map(kind):
+        return pa.map_(_nullable(kind.key_type), _nullable(kind.item_type))
+    return kind
+
+
+class Decoder(Protocol):
+    """Turns records into a batch of ``shape.open_schema``, or raises RefusedRecordError: then none is to be stored."""
+
+    def decode(self, records: list[bytes]) -> pa.RecordBatch:
+        """One row per record, in order."""
+
+
+def check_sizes(records: list[bytes]) -> None:
+    """Refuse a record that is larger than the service takes."""
+    if not records:
+        return
+    largest = max(map(len, records))
+    if largest > MAX_RECORD_BYTES:
+        index = next(i for i, record in enumerate(records) if len(record) > MAX_RECORD_BYTES)
+        raise RefusedRecordError(index, None, f"{largest} bytes; a record holds at most {MAX_RECORD_BYTES} bytes")

@@ -1,0 +1,99 @@
+"""Protobuf records to Arrow, by ``ptars``, without a Python object per record.
+
+Protobuf passes over what it does not know, so a field that the descriptor does not have, or has with another wire type,
+would be lost without a word.  The service documents that unknown fields are refused, and so they are here: a record
+that comes out with another length when it is encoded again is looked at field by field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ptars
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from ..wire.status import StatusError, invalid
+from .columns import RefusedRecordError, conform, first_failing
+from .decoder import check_sizes
+from .protobuf_schema import PACKAGE, checked_descriptor
+
+if TYPE_CHECKING:
+    from .decoder import TableShape
+
+__all__ = ["ProtobufDecoder"]
+
+
+class ProtobufDecoder:
+    """Built from the stream's serialized DescriptorProto; raises StatusError (8001) where it does not fit the table."""
+
+    def __init__(self, shape: TableShape, descriptor: bytes) -> None:
+        message = checked_descriptor(shape, descriptor)
+        self._shape = shape
+        self._names = [field.name for field in message.field]
+        self._handler, self._message = _handler(shape.table, message)
+
+    def decode(self, records: list[bytes]) -> pa.RecordBatch:
+        """One row per record, in order."""
+        check_sizes(records)
+        try:
+            decoded = self._handler.list_to_record_batch(records)
+        except ValueError as error:
+            record = first_failing(records, self._handler.list_to_record_batch) or 0
+            raise RefusedRecordError(record, None, f"is no message of the stream's descriptor: {error}") from error
+        self._refuse_unknown(records, decoded)
+        columns = dict(zip(self._names, decoded.columns, strict=True))
+        return conform(columns, len(records), self._shape)
+
+    def _refuse_unknown(self, records: list[bytes], decoded: pa.RecordBatch) -> None:
+        again = pc.binary_length(self._handler.record_batch_to_array(decoded))
+        lengths = pa.array(map(len, records), again.type)
+        if again.equals(lengths):
+            return
+        # Other ways to write the same message differ, too: packed numbers, maps without their defaults.
+        for index in pc.indices_nonzero(pc.not_equal(again, lengths)).to_pylist():
+            unknown = _first_unknown(self._message.FromString(records[index]), "")
+            if unknown is not None:
+                raise RefusedRecordError(index, *unknown)
+
+
+def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
+    """Path and reason of the first field that the descriptor does not have as it was sent."""
+    unknown_fields = UnknownFieldSet(message)
+    for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
+        known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
+        if known is not None:
+            return f"{prefix}{known.name}", f"was sent as wire type {unknown.wire_type}, which is not the descriptor's"
+        return prefix.rstrip(".") or None, f"has a field number {unknown.field_number} that the descriptor has not"
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        parts = value if field.is_repeated else [value]
+        for part in parts:
+            found = _first_unknown(part, f"{prefix}{field.name}.")
+            if found is not None:
+                return found
+    return None
+
+
+def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
+    """What turns records into Arrow, and the class of one record."""
+    file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
+    file.message_type.append(message)
+    pool = descriptor_pool.DescriptorPool()
+    try:
+        pool.Add(file)
+        descriptor = pool.FindMessageTypeByName(f"{PACKAGE}.{message.name}")
+        handler = ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
+        return handler, message_factory.GetMessageClass(descriptor)
+    except (TypeError, KeyError, ValueError) as error:
+        raise invalid(f"descriptor_proto for table {table} is no valid message: {error}") from error
+    except StatusError:
+        raise
+    except BaseException as error:
+        # A panic inside ptars arrives as pyo3's PanicException, which is no Exception and has no importable name.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise invalid(f"descriptor_proto for table {table} cannot be used: {error}") from None

@@ -1,0 +1,203 @@
+"""A stream's protobuf descriptor against the table's columns.
+
+The types each Delta type takes are those of the SDK's own conversion (``rust/sdk/src/schema.rs`` in SDK 1.10.0): one
+table, read from both sides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import descriptor_pb2
+from google.protobuf.message import DecodeError
+
+from ..wire.status import invalid, schema_mismatch
+from .decoder import MAX_COLUMNS
+
+if TYPE_CHECKING:
+    from .decoder import TableShape
+
+__all__ = ["PACKAGE", "checked_descriptor"]
+
+PACKAGE: Final = "zerobus_local.records"
+"""Where a stream's message is put: its own package is not sent."""
+
+_MAX_NESTING: Final = 100
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_KINDS: Final = {
+    "byte": _Field.TYPE_INT32,
+    "short": _Field.TYPE_INT32,
+    "integer": _Field.TYPE_INT32,
+    "long": _Field.TYPE_INT64,
+    "float": _Field.TYPE_FLOAT,
+    "double": _Field.TYPE_DOUBLE,
+    "boolean": _Field.TYPE_BOOL,
+    "string": _Field.TYPE_STRING,
+    "binary": _Field.TYPE_BYTES,
+    "date": _Field.TYPE_INT32,
+    "timestamp": _Field.TYPE_INT64,
+    "timestamp_ntz": _Field.TYPE_INT64,
+    "variant": _Field.TYPE_STRING,
+}
+
+
+def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
+    """The message of the stream, its references resolved into PACKAGE; StatusError (8001) if it does not fit."""
+    message = _parsed(shape.table, descriptor)
+    _check_message(shape, message)
+    _resolve_nested(shape.table, message)
+    return message
+
+
+def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
+    if not descriptor:
+        raise invalid("a stream of protobuf records needs descriptor_proto: the DescriptorProto of its message")
+    try:
+        message = descriptor_pb2.DescriptorProto.FromString(descriptor)
+    except DecodeError as error:
+        raise invalid(f"descriptor_proto for table {table} is no serialized DescriptorProto: {error}") from error
+    if not message.field:
+        raise schema_mismatch(table, f"message {message.name!r} of descriptor_proto has no fields")
+    if len(message.field) > MAX_COLUMNS:
+        raise schema_mismatch(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
+    nested = _nested(message)
+    if any(
+        _is_garbled(part.name, *(text for f in part.field for text in (f.name, f.type_name)))
+        for part in nested.values()
+    ):
+        raise invalid(f"descriptor_proto for table {table} holds a name that is not UTF-8")
+    _qualify(message, nested, message.name)
+    return message
+
+
+def _is_garbled(*texts: str | bytes) -> bool:
+    """Whether any is not UTF-8, which protobuf tells by handing bytes over."""
+    return any(isinstance(text, bytes) for text in texts)
+
+
+def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
+    """Write out type names that begin in the message they stand in (``Items``), from the innermost scope outwards.
+
+    The SDK's own conversion writes them so; protoc writes them in full.
+    """
+    for field in message.field:
+        if field.type == _Field.TYPE_MESSAGE and not field.type_name.startswith("."):
+            outer = scope.split(".")
+            paths = (".".join([*outer[:depth], field.type_name]) for depth in range(len(outer), -1, -1))
+            field.type_name = "." + next((path for path in paths if path in nested), field.type_name)
+    for inner in message.nested_type:
+        _qualify(inner, nested, f"{scope}.{inner.name}")
+
+
+def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -> None:
+    nested = _nested(message)
+    for field in message.field:
+        delta = shape.types.get(field.name)
+        if delta is None:
+            raise schema_mismatch(shape.table, f"field {field.name} of {message.name} is no column of the table")
+        _check_field(shape.table, field, delta, nested, field.name)
+    names = {field.name for field in message.field}
+    for name in shape.required:
+        if name not in names:
+            raise schema_mismatch(shape.table, f"column {name} is NOT NULL, and {message.name} has no such field")
+
+
+def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
+    repeated = field.label == _Field.LABEL_REPEATED
+    kind = delta["type"] if isinstance(delta, dict) else delta
+    if repeated != (kind in {"array", "map"}):
+        raise schema_mismatch(
+            table, f"field {path} is {'repeated' if repeated else 'single'}, the column is {_shown(delta)}"
+        )
+    if kind == "array":
+        _check_value(table, field, delta["elementType"], nested, path)
+    elif kind == "map":
+        entry = _message_of(table, field, nested, path)
+        if not entry.options.map_entry:
+            raise schema_mismatch(table, f"field {path} is no map, the column is {_shown(delta)}")
+        for part, inner in zip(entry.field, (delta["keyType"], delta["valueType"]), strict=True):
+            _check_value(table, part, inner, nested, f"{path}.{part.name}")
+    else:
+        _check_value(table, field, delta, nested, path)
+
+
+def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
+    if isinstance(delta, dict):
+        if delta["type"] != "struct":
+            raise schema_mismatch(table, f"field {path}: protobuf has no form for {_shown(delta)} at this place")
+        _check_struct(table, field, delta, nested, path)
+        return
+    wanted = _Field.TYPE_STRING if delta.startswith("decimal") else _KINDS.get(delta)
+    if field.type != wanted:
+        expected = _type_name(wanted) if wanted else "no protobuf type"
+        raise schema_mismatch(
+            table, f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} and takes {expected}"
+        )
+
+
+def _check_struct(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
+    message = _message_of(table, field, nested, path)
+    types = {inner["name"]: inner for inner in delta["fields"]}
+    if path.count(".") > _MAX_NESTING:
+        raise schema_mismatch(table, f"field {path} is nested deeper than {_MAX_NESTING} levels")
+    for inner in message.field:
+        if inner.name not in types:
+            raise schema_mismatch(table, f"field {path}.{inner.name} is not in the column's type {_shown(delta)}")
+        _check_field(table, inner, types[inner.name]["type"], nested, f"{path}.{inner.name}")
+    present = {inner.name for inner in message.field}
+    for name, inner in types.items():
+        if not inner["nullable"] and name not in present:
+            raise schema_mismatch(table, f"field {path}.{name} is NOT NULL, and {message.name} has no such field")
+
+
+def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> Any:
+    if field.type != _Field.TYPE_MESSAGE:
+        raise schema_mismatch(table, f"field {path} has type {_type_name(field.type)}, the column needs a message")
+    name = _nested_name(field.type_name, nested)
+    if name is None:
+        raise schema_mismatch(table, f"field {path} is a {field.type_name}, which descriptor_proto does not contain")
+    return nested[name]
+
+
+def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
+    """Every message type inside this one by its dotted path, the message itself included."""
+    path = f"{prefix}.{message.name}" if prefix else message.name
+    found = {path: message}
+    for inner in message.nested_type:
+        found |= _nested(inner, path)
+    return found
+
+
+def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
+    """The path within the message that a type name means; the client's package is not sent, so the end decides."""
+    parts = type_name.strip(".").split(".")
+    for start in range(len(parts)):
+        path = ".".join(parts[start:])
+        if path in nested:
+            return path
+    return None
+
+
+def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
+    """Point the message's references into our package, and drop what only proto3 files may hold."""
+    nested = _nested(message)
+    for inner in nested.values():
+        del inner.oneof_decl[:]
+        for field in inner.field:
+            field.ClearField("oneof_index")
+            field.ClearField("proto3_optional")
+            field.ClearField("default_value")
+            if field.type == _Field.TYPE_MESSAGE:
+                name = _nested_name(field.type_name, nested)
+                if name is None:
+                    raise schema_mismatch(table, f"type {field.type_name} is not contained in descriptor_proto")
+                field.type_name = f".{PACKAGE}.{name}"
+
+
+def _type_name(number: int) -> str:
+    return _Field.Type.Name(number).removeprefix("TYPE_").lower()  # type: ignore[arg-type]  # any declared number has a name
+
+
+def _shown(delta: Any) -> str:
+    return str(delta["type"] if isinstance(delta, dict) else delta).upper()

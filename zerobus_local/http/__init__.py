@@ -1,0 +1,1 @@
+"""HTTP: OAuth, Unity Catalog, SQL, REST insert, and the page."""

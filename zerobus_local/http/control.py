@@ -1,0 +1,88 @@
+"""What the local server has and the service has not: faults, streams and principals over HTTP, under ``/local/``.
+
+Faults and streams need no token, like the switches of a test bench; the port is open to this machine only, and
+pages of other sites are kept out by the checks on Host and Origin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+from ..errors import InvalidRequest, NotFound, PermissionDenied
+
+if TYPE_CHECKING:
+    from .call import Call
+
+__all__ = [
+    "add_fault",
+    "clear_faults",
+    "create_principal",
+    "expire_tokens",
+    "list_faults",
+    "list_streams",
+    "remove_fault",
+]
+
+
+def list_faults(call: Call) -> Response:
+    """GET /local/faults: the rules that are on, by number, and the log of what struck."""
+    faults = call.service.faults
+    rules = {str(number): rule.as_dict() for number, rule in faults.list().items()}
+    return JSONResponse({"rules": rules, "log": [injection.as_dict() for injection in faults.log()]})
+
+
+def add_fault(call: Call) -> Response:
+    """POST /local/faults with a rule as JSON: its number."""
+    rule = call.json_object()
+    try:
+        return JSONResponse({"number": call.service.faults.add(rule)})
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(f"this is no fault: {error}") from error
+
+
+def clear_faults(call: Call) -> Response:
+    """DELETE /local/faults: all off; the log stays."""
+    call.service.faults.clear()
+    return JSONResponse({})
+
+
+def remove_fault(call: Call) -> Response:
+    """DELETE /local/faults/{number}."""
+    number = call.path["number"]
+    if not number.isdecimal() or not call.service.faults.remove(int(number)):
+        raise NotFound(f"there is no fault {number}")
+    return JSONResponse({})
+
+
+def list_streams(call: Call) -> Response:
+    """GET /local/streams: those that are open or were lately."""
+    return JSONResponse(
+        {
+            "streams": [stream.as_dict() for stream in call.service.streams.statistics()],
+            "errors": list(call.service.streams.errors()),
+        }
+    )
+
+
+def create_principal(call: Call) -> Response:
+    """POST /local/principals {"name": …}: a service principal without grants; needs the first principal's token."""
+    _require_first_principal(call)
+    name = call.json_object().get("name")
+    if not isinstance(name, str):
+        raise InvalidRequest('the body needs "name"')
+    made = call.service.catalog.principals.create(name)
+    return JSONResponse({"client_id": made.client_id, "client_secret": made.client_secret, "name": made.name})
+
+
+def expire_tokens(call: Call) -> Response:
+    """POST /local/expire-tokens: take no token any more that was issued until now."""
+    call.service.tokens.expire_all()
+    return JSONResponse({})
+
+
+def _require_first_principal(call: Call) -> None:
+    default = call.service.catalog.principals.default
+    if call.identity().client_id != default.client_id:
+        raise PermissionDenied(f"only the first service principal ({default.client_id}) may do this")

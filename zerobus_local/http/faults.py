@@ -1,0 +1,50 @@
+"""The faults of the token endpoint, and connections that end in the middle of an answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from ..faults import Faults
+
+__all__ = ["CutResponse", "strike_token"]
+
+_ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 429: "too_many_requests"}
+
+
+class CutResponse(Response):
+    """Promises more bytes than it sends, and ends the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send half of an answer."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        # The server closes a connection whose answer the application leaves incomplete.
+        await send({"type": "http.response.body", "body": b'{"access_token": "', "more_body": True})
+
+
+def strike_token(faults: Faults, table: str) -> tuple[Response | None, float | None]:
+    """What the token endpoint answers instead of its work, if anything, and the lifetime it has to give, if any.
+
+    ``table`` is the one that the token is asked for; "" for a token that is for none, which only rules without a
+    table strike.  Waits here for as long as a rule says.
+    """
+    delay = faults.strike("token_delay", table)
+    if delay is not None:
+        time.sleep(delay.seconds)
+    refusal = faults.strike("token_status", table)
+    if refusal is not None:
+        status = refusal.http_status
+        body = {"error": _ERRORS.get(status, "temporarily_unavailable"), "error_description": "injected fault"}
+        return JSONResponse(body, status), None
+    if faults.strike("token_garbage", table):
+        return Response("<html>injected fault</html>", media_type="text/html"), None
+    if faults.strike("token_cut", table):
+        return CutResponse(), None
+    expiry = faults.strike("token_expire", table)
+    return None, expiry.seconds if expiry is not None else None

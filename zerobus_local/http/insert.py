@@ -1,0 +1,86 @@
+"""REST insert: ``POST /zerobus/v1/tables/<catalog>.<schema>.<table>/insert`` with a JSON array of records.
+
+On Databricks it lives on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port speaks no
+HTTP/1.1.  200 and ``{}`` mean that the rows are durable, all of them; any other status that none are, except 504, which
+leaves it open.  Errors are ``{"error_code": …, "message": …}``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.responses import JSONResponse, Response
+
+from ..catalog.names import TableName
+from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
+from ..storage.insert import insert_json_rows
+
+if TYPE_CHECKING:
+    from ..faults import Faults
+    from .call import Call
+
+__all__ = ["insert"]
+
+# docs.databricks.com, zerobus-errors: REST code and HTTP status beside the gRPC status
+_STATUSES = {
+    "INVALID_ARGUMENT": (400, "INVALID_PARAMETER_VALUE"),
+    "UNAUTHENTICATED": (401, "UNAUTHENTICATED"),
+    "PERMISSION_DENIED": (403, "PERMISSION_DENIED"),
+    "NOT_FOUND": (404, "NOT_FOUND"),
+    "RESOURCE_EXHAUSTED": (429, "RESOURCE_EXHAUSTED"),
+    "UNIMPLEMENTED": (501, "NOT_IMPLEMENTED"),
+    "UNAVAILABLE": (503, "TEMPORARILY_UNAVAILABLE"),
+    "DEADLINE_EXCEEDED": (504, "DEADLINE_EXCEEDED"),
+}
+
+
+def insert(call: Call) -> Response:
+    """Store the rows of the body, all or none, and answer when they are durable."""
+    table = call.path["full_name"]
+    try:
+        _insert(call)
+    except _InjectedError as fault:
+        call.service.streams.failed(table, f"REST: {fault.http[1]}: {fault}")
+        return JSONResponse({"error_code": fault.http[1], "message": str(fault)}, fault.http[0])
+    except UnknownTable as error:
+        call.service.streams.failed(table, f"REST: NOT_FOUND: {error}")
+        return JSONResponse({"error_code": "NOT_FOUND", "message": error.message}, 404)
+    except TimeoutError as error:
+        call.service.streams.failed(table, f"REST: {error}")
+        return JSONResponse({"error_code": "DEADLINE_EXCEEDED", "message": str(error)}, 504)
+    except LocalZerobusError as error:
+        call.service.streams.failed(table, f"REST: {error.error_code}: {error}")
+        raise
+    return JSONResponse({})
+
+
+class _InjectedError(Exception):
+    """A fault's answer."""
+
+    def __init__(self, status: str, text: str) -> None:
+        super().__init__(text)
+        self.http = _STATUSES.get(status.upper(), (500, "INTERNAL_ERROR"))
+
+
+def _insert(call: Call) -> None:
+    name = str(TableName.parse(call.path["full_name"]))
+    faults = call.service.faults
+    call.service.tokens.verify(call.bearer, name)
+    table = call.service.catalog.table(name)
+    try:
+        rows = orjson.loads(call.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is no JSON: {error}") from error
+    if not isinstance(rows, list) or not rows:
+        raise InvalidRequest("the body must be a JSON array of records, also for a single one: [{…}]")
+    _strike(faults, name, "before_commit")
+    insert_json_rows(call.service.storage, table, rows)
+    _strike(faults, name, "after_commit")
+
+
+def _strike(faults: Faults, table: str, at: str) -> None:
+    if at == "before_commit" and (throttle := faults.strike("throttle", table)):
+        raise _InjectedError("RESOURCE_EXHAUSTED", throttle.text)
+    if failure := faults.strike("fail", table, at=at):
+        raise _InjectedError(failure.status, failure.text)

@@ -1,0 +1,78 @@
+"""SQL over HTTP, by the route of Databricks' Statement Execution API: ``POST /api/2.0/sql/statements``.
+
+Any ``warehouse_id`` will do.  The answer is always complete: there is nothing to poll for.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from ..catalog.rows import plain_rows
+from ..errors import InvalidRequest, LocalZerobusError, PermissionDenied
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..catalog.catalog import Result
+    from .call import Call
+
+__all__ = ["execute_statement"]
+
+
+def execute_statement(call: Call) -> Response:
+    """Carry out one script; only the principal that came with the data folder may."""
+    caller = call.identity()
+    default = call.service.catalog.principals.default
+    if caller.client_id != default.client_id:
+        raise PermissionDenied(
+            f"only the first service principal ({default.client_id}) may run SQL on the local server"
+        )
+    statement = call.json_object().get("statement")
+    if not isinstance(statement, str):
+        raise InvalidRequest('the body needs "statement": the SQL text')
+    answer: dict[str, Any] = {"statement_id": str(uuid.uuid4())}
+    try:
+        results = call.service.catalog.execute(statement)
+    except LocalZerobusError as error:
+        failure = {"error_code": error.error_code, "message": error.message}
+        return JSONResponse(answer | {"status": {"state": "FAILED", "error": failure}})
+    return JSONResponse(
+        answer | {"status": {"state": "SUCCEEDED"}} | _shown(results[-1]) | {"messages": _told(results)}
+    )
+
+
+def _told(results: list[Result]) -> list[str]:
+    return [line for result in results for line in (result.message, *result.notes)]
+
+
+def _shown(result: Result) -> dict[str, Any]:
+    if result.rows is None:
+        return {
+            "manifest": {"format": "JSON_ARRAY", "total_row_count": 0},
+            "result": {"row_count": 0, "data_array": []},
+        }
+    rows: pa.Table = result.rows
+    columns = [
+        {"name": field.name, "position": position, "type_text": str(field.type)}
+        for position, field in enumerate(rows.schema)
+    ]
+    values = [[_text(value) for value in row.values()] for row in plain_rows(rows)]
+    return {
+        "manifest": {
+            "format": "JSON_ARRAY",
+            "schema": {"column_count": len(columns), "columns": columns},
+            "total_row_count": rows.num_rows,
+            "truncated": False,
+        },
+        "result": {"chunk_index": 0, "row_offset": 0, "row_count": rows.num_rows, "data_array": values},
+    }
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, default=str)

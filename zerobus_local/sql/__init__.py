@@ -1,0 +1,1 @@
+"""Databricks SQL, as far as it makes and changes what the catalog holds."""

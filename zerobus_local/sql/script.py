@@ -1,0 +1,237 @@
+"""Databricks SQL into statements.
+
+sqlglot reads the dialect.  What it does not know (catalogs, and GRANT on them) is read from its tokens by
+``words``.  Every refusal names the place and what to write instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlglot
+from sqlglot import Token, TokenType, exp
+from sqlglot.errors import ParseError, SqlglotError
+
+from ..catalog.names import TableName, checked_name
+from ..errors import InvalidRequest
+from .statements import (
+    AddCheck,
+    Comment,
+    CreateSchema,
+    CreateTable,
+    DropCheck,
+    DropColumns,
+    DropSchema,
+    DropTable,
+    Query,
+    Statement,
+)
+from .tables import add_columns, create_table, named_check, table_name, text_of
+from .words import parse_words
+
+__all__ = ["columns_in", "created_table", "parse"]
+
+_MOST_CHARACTERS = 1_000_000
+_KNOWN = (
+    "CREATE CATALOG | SCHEMA | TABLE, ALTER TABLE … ADD COLUMN | DROP COLUMN | ADD CONSTRAINT … CHECK | "
+    "DROP CONSTRAINT, COMMENT ON TABLE, DROP TABLE | SCHEMA | CATALOG, GRANT, REVOKE, SELECT"
+)
+
+
+def parse(sql: str) -> list[Statement]:
+    """The statements of a script, in order; InvalidRequest for the first that cannot be carried out."""
+    if len(sql) > _MOST_CHARACTERS:
+        raise InvalidRequest(f"the SQL text is longer than {_MOST_CHARACTERS} characters")
+    try:
+        statements = [_statement(sql, tokens) for tokens in _split(sqlglot.tokenize(sql, read="databricks"))]
+    except SqlglotError as error:
+        raise InvalidRequest(_explain(error, sql)) from error
+    except RecursionError as error:
+        raise InvalidRequest("the SQL is nested too deeply") from error
+    if not statements:
+        raise InvalidRequest(f"there is no SQL statement in {sql[:80]!r}")
+    return statements
+
+
+def created_table(sql: str) -> TableName:
+    """The table that a text consisting of one CREATE TABLE statement names; InvalidRequest for anything else."""
+    match parse(sql):
+        case [CreateTable(name=name)]:
+            return name
+    raise InvalidRequest("give one CREATE TABLE statement; other SQL goes to sql() or zerobus-local sql")
+
+
+def columns_in(condition: str) -> set[str]:
+    """The names of the columns in a condition, in lower case (of ``a.b``, a field of a struct, both parts)."""
+    tree = sqlglot.parse_one(condition, read="databricks")
+    return {part.name.lower() for column in tree.find_all(exp.Column) for part in column.parts}
+
+
+def _split(tokens: list[Token]) -> Iterator[list[Token]]:
+    statement: list[Token] = []
+    for token in tokens:
+        if token.token_type != TokenType.SEMICOLON:
+            statement.append(token)
+        elif statement:
+            yield statement
+            statement = []
+    if statement:
+        yield statement
+
+
+def _statement(sql: str, tokens: list[Token]) -> Statement:
+    from_words = parse_words(tokens)
+    if from_words is not None:
+        return from_words
+    first = tokens[0].text.upper()
+    if first not in _PARSERS:
+        raise InvalidRequest(f"line {tokens[0].line}: {first} is no statement of the local catalog. Known: {_KNOWN}")
+    # Lines and columns of an error count from the start of the script.
+    before, text = sql[: tokens[0].start], sql[tokens[0].start : tokens[-1].end + 1]
+    padding = "\n" * before.count("\n") + " " * (len(before) - before.rfind("\n") - 1)
+    expression: Any = _read(padding + text)  # the base class differs by version
+    statement = _PARSERS[first](expression)
+    if statement is None:
+        raise InvalidRequest(
+            f"line {tokens[0].line}: {text[:120]!r} is not known to the local catalog. Known: {_KNOWN}"
+        )
+    return statement
+
+
+def _read(text: str) -> Any:
+    # For what it does not know, sqlglot logs a warning and returns a Command; our refusal says it better.
+    log = logging.getLogger("sqlglot")
+    log.addFilter(_drop_record)
+    try:
+        return sqlglot.parse_one(text, read="databricks")
+    finally:
+        log.removeFilter(_drop_record)
+
+
+def _drop_record(_: logging.LogRecord) -> bool:
+    return False
+
+
+def _explain(error: SqlglotError, sql: str) -> str:
+    facts = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
+    line, column = facts.get("line"), facts.get("col")
+    if not line:
+        return f"the SQL cannot be read: {str(error)[:200]}"
+    near = (sql.splitlines() or [""])[min(line, len(sql.splitlines())) - 1].strip()[:120]
+    return f"SQL error in line {line}, column {column}: {facts.get('description')}, near {near!r}"
+
+
+def _create(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Create):
+        return None
+    kind = str(expression.args.get("kind", "")).upper()
+    if kind == "TABLE":
+        return create_table(expression)
+    if kind in {"SCHEMA", "DATABASE"}:
+        catalog, schema = _schema_name(expression.this)
+        return CreateSchema(
+            catalog=catalog,
+            schema=schema,
+            if_not_exists=bool(expression.args.get("exists")),
+            comment=next((text_of(c.this) for c in expression.find_all(exp.SchemaCommentProperty)), None),
+        )
+    raise InvalidRequest(
+        f"CREATE {kind} is not known to the local catalog: Zerobus writes into managed Delta tables only"
+    )
+
+
+def _alter(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Alter) or str(expression.args.get("kind", "")).upper() != "TABLE":
+        return None
+    name = table_name(expression.this)
+    actions = expression.args.get("actions") or []
+    columns = [
+        column
+        for action in actions
+        for column in (action.expressions if isinstance(action, exp.Schema) else [action])
+        if isinstance(column, exp.ColumnDef)
+    ]
+    if columns and all(isinstance(action, exp.ColumnDef | exp.Schema) for action in actions):
+        return add_columns(name, columns)
+    action = actions[0] if len(actions) == 1 else None
+    if isinstance(action, exp.AddConstraint) and len(action.expressions) == 1:
+        return AddCheck(name=name, check=named_check(action.expressions[0]))
+    if isinstance(action, exp.Drop):
+        return _alter_drop(name, action)
+    return None
+
+
+def _alter_drop(name: TableName, action: exp.Drop) -> Statement | None:
+    targets = action.args.get("tables") or ([action.this] if action.this else [])
+    names = [inner.name for target in targets for inner in (target.expressions or [target])]
+    kind = str(action.args.get("kind", "")).upper()
+    if kind in {"COLUMN", "COLUMNS"} and names:
+        return DropColumns(name=name, columns=tuple(names))
+    if kind == "CONSTRAINT" and len(names) == 1:
+        return DropCheck(name=name, check=names[0], if_exists=bool(action.args.get("exists")))
+    return None
+
+
+def _drop(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Drop):
+        return None
+    kind = str(expression.args.get("kind", "")).upper()
+    targets = expression.args.get("tables") or ([expression.this] if expression.this else [])
+    if len(targets) != 1:
+        return None
+    if_exists = bool(expression.args.get("exists"))
+    if kind == "TABLE":
+        return DropTable(name=table_name(targets[0]), if_exists=if_exists)
+    if kind in {"SCHEMA", "DATABASE"}:
+        catalog, schema = _schema_name(targets[0])
+        cascade = bool(expression.args.get("cascade"))
+        return DropSchema(catalog=catalog, schema=schema, if_exists=if_exists, cascade=cascade)
+    return None
+
+
+def _comment(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Comment) or str(expression.args.get("kind", "")).upper() != "TABLE":
+        return None
+    text = expression.args.get("expression")
+    return Comment(name=table_name(expression.this), comment=None if isinstance(text, exp.Null) else text_of(text))
+
+
+def _query(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Query):
+        return None
+    in_with = {common.alias for common in expression.find_all(exp.CTE)}
+    tables: list[TableName] = []
+    for table in expression.find_all(exp.Table):
+        if table.name in in_with and not table.db:
+            continue
+        name = table_name(table)
+        if name not in tables:
+            tables.append(name)
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+        # The query engine has no catalogs: it gets the tables as table_0, table_1, …
+        table.set("this", exp.to_identifier(f"table_{tables.index(name)}"))
+        table.set("db", None)
+        table.set("catalog", None)
+    return Query(sql=expression.sql(dialect="postgres"), tables=tuple(tables))
+
+
+_PARSERS: dict[str, Callable[[exp.Expression], Statement | None]] = {
+    "CREATE": _create,
+    "ALTER": _alter,
+    "DROP": _drop,
+    "COMMENT": _comment,
+    "SELECT": _query,
+    "WITH": _query,
+}
+
+
+def _schema_name(table: exp.Expression) -> tuple[str, str]:
+    # SCHEMA a.b comes as catalog and db, DATABASE a.b as db and name.
+    parts = [part for part in (table.text("catalog"), table.text("db"), table.text("this")) if part]
+    if len(parts) != 2:  # noqa: PLR2004  # catalog and schema
+        shown = table.sql(dialect="databricks")
+        raise InvalidRequest(f"{shown!r} is no full schema name: write catalog.schema, for example main.default")
+    return checked_name("catalog", parts[0]).lower(), checked_name("schema", parts[1]).lower()

@@ -1,0 +1,167 @@
+"""The statements that the catalog can carry out, as values: ``sql.parse`` makes them, ``Catalog.execute`` does them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ..catalog.model import Check, Column
+    from ..catalog.names import TableName
+
+__all__ = [
+    "AddCheck",
+    "AddColumns",
+    "Comment",
+    "CreateCatalog",
+    "CreateSchema",
+    "CreateTable",
+    "DropCatalog",
+    "DropCheck",
+    "DropColumns",
+    "DropSchema",
+    "DropTable",
+    "GrantChange",
+    "Query",
+    "Statement",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateCatalog:
+    """CREATE CATALOG [IF NOT EXISTS] name [COMMENT '…']."""
+
+    name: str
+    if_not_exists: bool = False
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateSchema:
+    """CREATE SCHEMA [IF NOT EXISTS] catalog.schema [COMMENT '…']."""
+
+    catalog: str
+    schema: str
+    if_not_exists: bool = False
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTable:
+    """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) …; positions run from 0."""
+
+    name: TableName
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
+    comment: str | None = None
+    if_not_exists: bool = False
+    or_replace: bool = False
+    notes: tuple[str, ...] = ()
+    """What was accepted and has no effect here, or another one than on Databricks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddColumns:
+    """ALTER TABLE … ADD COLUMN; positions are given when it is carried out."""
+
+    name: TableName
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropColumns:
+    """ALTER TABLE … DROP COLUMN."""
+
+    name: TableName
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCheck:
+    """ALTER TABLE … ADD CONSTRAINT name CHECK (condition)."""
+
+    name: TableName
+    check: Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropCheck:
+    """ALTER TABLE … DROP CONSTRAINT [IF EXISTS] name."""
+
+    name: TableName
+    check: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """COMMENT ON TABLE … IS '…'."""
+
+    name: TableName
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropTable:
+    """DROP TABLE [IF EXISTS] …; its rows are deleted."""
+
+    name: TableName
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSchema:
+    """DROP SCHEMA [IF EXISTS] … [CASCADE]."""
+
+    catalog: str
+    schema: str
+    if_exists: bool = False
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropCatalog:
+    """DROP CATALOG [IF EXISTS] … [CASCADE]."""
+
+    name: str
+    if_exists: bool = False
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantChange:
+    """GRANT privileges ON kind name TO principal, or (``revoke``) REVOKE … FROM principal."""
+
+    privileges: tuple[str, ...]
+    kind: str
+    full_name: str
+    principal: str
+    revoke: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """SELECT; ``sql`` is for the query engine, and calls ``tables[n]`` ``table_n``."""
+
+    sql: str
+    tables: tuple[TableName, ...]
+
+
+Statement: TypeAlias = (
+    CreateCatalog
+    | CreateSchema
+    | CreateTable
+    | AddColumns
+    | DropColumns
+    | AddCheck
+    | DropCheck
+    | Comment
+    | DropTable
+    | DropSchema
+    | DropCatalog
+    | GrantChange
+    | Query
+)

@@ -1,0 +1,186 @@
+"""CREATE TABLE and ADD COLUMN: from sqlglot's syntax tree to columns and constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlglot import exp
+
+from ..catalog.model import Check, Column
+from ..catalog.names import TableName, checked_name
+from ..errors import InvalidRequest
+from .statements import AddColumns, CreateTable
+from .types import column_type
+
+__all__ = ["add_columns", "create_table", "named_check", "table_name", "text_of"]
+
+_MOST_COLUMNS = 2_000  # docs.databricks.com, zerobus-quotas
+_INFORMATIONAL = (exp.PrimaryKey, exp.ForeignKey, exp.PrimaryKeyColumnConstraint)
+
+
+def create_table(create: exp.Create) -> CreateTable:
+    """Read CREATE TABLE; InvalidRequest for a table that Zerobus could not write into."""
+    if not isinstance(create.this, exp.Schema) or create.args.get("expression"):
+        raise InvalidRequest(
+            f"CREATE TABLE {create.this.sql(dialect='databricks')} names no columns: "
+            "write CREATE TABLE catalog.schema.table (column TYPE, …); LIKE, CLONE and AS SELECT are not known here"
+        )
+    if create.args.get("replace") and create.args.get("exists"):
+        raise InvalidRequest("CREATE OR REPLACE TABLE cannot be joined with IF NOT EXISTS")
+    name = table_name(create.this.this)
+    definitions = [entry for entry in create.this.expressions if isinstance(entry, exp.ColumnDef)]
+    columns, checks, notes = _columns(definitions)
+    for entry in create.this.expressions:
+        if isinstance(entry, exp.ColumnDef):
+            continue
+        if isinstance(entry, _INFORMATIONAL) or any(isinstance(inner, _INFORMATIONAL) for inner in entry.expressions):
+            notes.append(f"{entry.sql(dialect='databricks')} is not enforced, as on Databricks")
+        else:
+            checks.append(named_check(entry, default=f"check_{len(checks) + 1}"))
+    _refuse_repeated("constraint", (check.name for check in checks))
+    properties = _Properties(create.args.get("properties"), {column.name.lower(): column.name for column in columns})
+    return CreateTable(
+        name=name,
+        columns=tuple(columns),
+        checks=tuple(checks),
+        partition_by=properties.partition_by,
+        properties=tuple(properties.pairs),
+        comment=properties.comment,
+        if_not_exists=bool(create.args.get("exists")),
+        or_replace=bool(create.args.get("replace")),
+        notes=tuple(notes + properties.notes),
+    )
+
+
+def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns:
+    """Read ALTER TABLE … ADD COLUMN; a new column must be nullable and comes last."""
+    for definition in definitions:
+        if definition.args.get("position"):
+            raise InvalidRequest(
+                f"column {definition.name}: FIRST and AFTER are not known here; it is added at the end"
+            )
+    columns, checks, notes = _columns(definitions)
+    for column in columns:
+        if not column.nullable:
+            raise InvalidRequest(f"column {column.name}: an added column must be nullable, for the rows that are there")
+    if checks:
+        raise InvalidRequest(f"add the CHECK on its own: ALTER TABLE {name} ADD CONSTRAINT name CHECK (…)")
+    return AddColumns(name=name, columns=tuple(columns), notes=tuple(notes))
+
+
+def named_check(entry: exp.Expression, default: str | None = None) -> Check:
+    """Read ``[CONSTRAINT name] CHECK (condition)``."""
+    check = entry.expressions[0] if isinstance(entry, exp.Constraint) and entry.expressions else entry
+    name = entry.name if isinstance(entry, exp.Constraint) else default
+    if not isinstance(check, exp.CheckColumnConstraint) or name is None:
+        raise InvalidRequest(
+            f"{entry.sql(dialect='databricks')!r} is no constraint that is known here: write CONSTRAINT name CHECK (…)"
+        )
+    return Check(checked_name("constraint", name).lower(), check.this.sql(dialect="databricks"))
+
+
+def table_name(table: exp.Expression | None) -> TableName:
+    """The three-part name of a table in the syntax tree; InvalidRequest if it has other parts."""
+    if not isinstance(table, exp.Table) or not table.catalog or not table.db or not table.name:
+        shown = table.sql(dialect="databricks") if table is not None else ""
+        raise InvalidRequest(f"{shown!r} is no full table name: write catalog.schema.table, for example main.default.t")
+    return TableName(table.catalog, table.db, table.name)
+
+
+def text_of(literal: exp.Expression | None) -> str:
+    """The text of a string literal."""
+    if not isinstance(literal, exp.Literal) or not literal.is_string:
+        shown = literal.sql(dialect="databricks") if literal is not None else ""
+        raise InvalidRequest(f"COMMENT takes a text in single quotes, not {shown!r}")
+    return str(literal.this)
+
+
+def _columns(definitions: list[exp.ColumnDef]) -> tuple[list[Column], list[Check], list[str]]:
+    if not definitions:
+        raise InvalidRequest("a table needs at least one column")
+    if len(definitions) > _MOST_COLUMNS:
+        raise InvalidRequest(f"{len(definitions)} columns are more than the {_MOST_COLUMNS} that Zerobus takes")
+    _refuse_repeated("column", (definition.name for definition in definitions))
+    columns, checks, notes = [], [], []
+    for position, definition in enumerate(definitions):
+        column, column_checks, column_notes = _column(definition, position)
+        columns.append(column)
+        checks += column_checks
+        notes += column_notes
+    return columns, checks, notes
+
+
+def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Check], list[str]]:
+    name = checked_name("column", definition.name)
+    type_, text = column_type(definition.kind, name)
+    nullable, comment, default = True, None, None
+    checks, notes = [], []
+    for constraint in definition.constraints:
+        match constraint.kind:
+            case exp.NotNullColumnConstraint():
+                nullable = bool(constraint.kind.args.get("allow_null"))
+            case exp.CommentColumnConstraint():
+                comment = text_of(constraint.kind.this)
+            case exp.DefaultColumnConstraint():
+                default = constraint.kind.this.sql(dialect="databricks")
+                notes.append(f"column {name}: Zerobus does not apply DEFAULT {default}; a row without it gets NULL")
+            case exp.CheckColumnConstraint():
+                own_name = constraint.args.get("this")
+                checks.append(Check(f"{own_name or f'{name}_check'}".lower(), constraint.kind.this.sql("databricks")))
+            case exp.PrimaryKeyColumnConstraint():
+                notes.append(f"column {name}: PRIMARY KEY is not enforced, as on Databricks")
+            case other:
+                raise InvalidRequest(
+                    f"column {name}: {other.sql(dialect='databricks')!r} is not known here; "
+                    "known are NOT NULL, COMMENT, DEFAULT and CHECK"
+                )
+    if "variant" in str(type_):
+        notes.append(f"column {name}: VARIANT is stored as its JSON text")
+    column = Column(
+        name=name, type=type_, type_text=text, nullable=nullable, position=position, comment=comment, default=default
+    )
+    return column, checks, notes
+
+
+def _refuse_repeated(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise InvalidRequest(f"{what} {name} stands twice (names are compared without case)")
+        seen.add(name.lower())
+
+
+class _Properties:
+    """What stands after the columns."""
+
+    def __init__(self, properties: exp.Expression | None, columns: dict[str, str]) -> None:
+        self.partition_by: tuple[str, ...] = ()
+        self.pairs: list[tuple[str, str]] = []
+        self.comment: str | None = None
+        self.notes: list[str] = []
+        self._columns = columns
+        for entry in properties.expressions if properties is not None else []:
+            self._read(entry)
+
+    def _read(self, entry: exp.Expression) -> None:
+        text = entry.sql(dialect="databricks")
+        match entry:
+            case exp.SchemaCommentProperty():
+                self.comment = text_of(entry.this)
+            case exp.FileFormatProperty() if entry.this.name.upper() == "DELTA":
+                pass
+            case exp.PartitionedByProperty():
+                self.partition_by = tuple(self._column(column) for column in entry.this.expressions)
+            case exp.ClusterProperty() | exp.ClusteredByProperty():
+                self.notes.append(f"{text}: clustering changes nothing in the local table")
+            case exp.LocationProperty() | exp.ExternalProperty() | exp.FileFormatProperty() | exp.TemporaryProperty():
+                raise InvalidRequest(f"{text!r} makes no managed Delta table, and Zerobus writes into no other kind")
+            case exp.Property() if type(entry) is exp.Property:
+                self.pairs.append((entry.name, str(entry.args["value"].name)))
+            case _:
+                raise InvalidRequest(f"{text!r} is not known to the local catalog: leave it out")
+
+    def _column(self, column: exp.Expression) -> str:
+        if column.name.lower() not in self._columns or isinstance(column, exp.ColumnDef):
+            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: name columns that stand in the list above")
+        return self._columns[column.name.lower()]

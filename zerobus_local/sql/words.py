@@ -1,0 +1,144 @@
+"""The statements that sqlglot hands back unread: catalogs, GRANT and REVOKE, from their words."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from sqlglot import Token, TokenType
+
+from ..catalog.names import TableName, checked_name
+from ..errors import InvalidRequest
+from .statements import CreateCatalog, DropCatalog, GrantChange, Statement
+
+__all__ = ["PRIVILEGES", "parse_words"]
+
+PRIVILEGES = {
+    "ALL PRIVILEGES": {"CATALOG", "SCHEMA", "TABLE"},
+    "USE CATALOG": {"CATALOG"},
+    "USE SCHEMA": {"CATALOG", "SCHEMA"},
+    "SELECT": {"CATALOG", "SCHEMA", "TABLE"},
+    "MODIFY": {"CATALOG", "SCHEMA", "TABLE"},
+    "CREATE SCHEMA": {"CATALOG"},
+    "CREATE TABLE": {"CATALOG", "SCHEMA"},
+}
+"""Each privilege, and the kinds of securables that it can be granted on."""
+
+_PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
+
+
+def parse_words(tokens: list[Token]) -> Statement | None:
+    """Read CREATE CATALOG, DROP CATALOG, GRANT and REVOKE; None if it is another statement."""
+    words = _Words(tokens)
+    if words.take("CREATE", "CATALOG"):
+        if_not_exists = words.take("IF", "NOT", "EXISTS")
+        name = checked_name("catalog", words.name()).lower()
+        comment = words.text() if words.take("COMMENT") else None
+        words.end()
+        return CreateCatalog(name=name, if_not_exists=if_not_exists, comment=comment)
+    if words.take("DROP", "CATALOG"):
+        if_exists = words.take("IF", "EXISTS")
+        name = checked_name("catalog", words.name()).lower()
+        cascade = words.take("CASCADE")
+        words.take("RESTRICT")
+        words.end()
+        return DropCatalog(name=name, if_exists=if_exists, cascade=cascade)
+    if words.take("GRANT"):
+        return _grant(words, revoke=False)
+    if words.take("REVOKE"):
+        return _grant(words, revoke=True)
+    return None
+
+
+def _grant(words: _Words, *, revoke: bool) -> GrantChange:
+    privileges = [words.privilege()]
+    while words.take(","):
+        privileges.append(words.privilege())
+    words.expect("ON")
+    kind = next((kind for kind in ("CATALOG", "SCHEMA", "DATABASE", "TABLE") if words.take(kind)), "TABLE")
+    kind = "SCHEMA" if kind == "DATABASE" else kind
+    parts = [words.name()]
+    while words.take("."):
+        parts.append(words.name())
+    full_name = _full_name(kind, parts)
+    for privilege in privileges:
+        if kind not in PRIVILEGES[privilege]:
+            raise InvalidRequest(f"{privilege} cannot be granted on a {kind}, only on {sorted(PRIVILEGES[privilege])}")
+    words.expect("FROM" if revoke else "TO")
+    principal = words.name()
+    words.end()
+    return GrantChange(privileges=tuple(privileges), kind=kind, full_name=full_name, principal=principal, revoke=revoke)
+
+
+def _full_name(kind: str, parts: list[str]) -> str:
+    if len(parts) != _PARTS[kind]:
+        raise InvalidRequest(f"{'.'.join(parts)!r} is no {kind} name: it needs {_PARTS[kind]} parts, joined by dots")
+    if kind == "TABLE":
+        return str(TableName(*parts))
+    return ".".join(checked_name(kind.lower(), part).lower() for part in parts)
+
+
+class _Words:
+    """The words of one statement, taken from the left."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = tokens
+        self._next = 0
+
+    def _peek(self, ahead: int = 0) -> Token | None:
+        index = self._next + ahead
+        return self._tokens[index] if index < len(self._tokens) else None
+
+    def take(self, *words: str) -> bool:
+        """Step over ``words`` if they stand here in this order."""
+        # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so text is compared split.
+        ahead, wanted = 0, list(words)
+        while wanted:
+            token = self._peek(ahead)
+            if token is None or token.token_type in {TokenType.STRING}:
+                return False
+            text = token.text.upper().split()
+            if not text or wanted[: len(text)] != text:
+                return False
+            wanted = wanted[len(text) :]
+            ahead += 1
+        self._next += ahead
+        return True
+
+    def expect(self, word: str) -> None:
+        """Step over ``word``; InvalidRequest if another one stands here."""
+        if not self.take(word):
+            self._fail(word)
+
+    def name(self) -> str:
+        """Step over an identifier, quoted or not."""
+        token = self._peek()
+        if token is None or token.token_type == TokenType.STRING or not token.text.strip():
+            self._fail("a name")
+        self._next += 1
+        return token.text
+
+    def text(self) -> str:
+        """Step over a text in single quotes."""
+        token = self._peek()
+        if token is None or token.token_type != TokenType.STRING:
+            self._fail("a text in single quotes")
+        self._next += 1
+        return token.text
+
+    def privilege(self) -> str:
+        """Step over a privilege."""
+        for privilege in PRIVILEGES:
+            if self.take(*privilege.split()):
+                return privilege
+        return self._fail(f"a privilege ({', '.join(PRIVILEGES)})")
+
+    def end(self) -> None:
+        """InvalidRequest unless all words were taken."""
+        if self._peek() is not None:
+            self._fail("the end of the statement")
+
+    def _fail(self, expected: str) -> NoReturn:
+        token = self._peek() or self._tokens[-1]
+        place = f"line {token.line}, column {token.col}"
+        found = repr(token.text) if self._peek() else "the end"
+        raise InvalidRequest(f"SQL error in {place}: expected {expected}, found {found}")

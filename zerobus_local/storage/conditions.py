@@ -1,0 +1,86 @@
+"""SQL conditions over rows that are not stored yet: CHECK constraints, and the predicates of faults.
+
+Carried out by DuckDB, from Databricks SQL by sqlglot.  A constraint must be true: NULL breaks it, as it does in Delta
+(and does not in standard SQL).  What the service does with CHECK constraints is not documented.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..decode.columns import RefusedRecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..catalog.model import Check
+
+__all__ = ["ConditionError", "Conditions", "check_condition"]
+
+_log = logging.getLogger("zerobus_local")
+_ROW = "__zerobus_row"
+
+
+class ConditionError(ValueError):
+    """The text is no condition, or not one on these columns."""
+
+
+class Conditions:
+    """Finds rows by conditions.  For one thread at a time; ``close`` frees the engine."""
+
+    def __init__(self) -> None:
+        # Only tables with constraints, and faults with predicates, need the engine.
+        import duckdb
+
+        self._errors = duckdb.Error
+        self._engine = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
+
+    def close(self) -> None:
+        """Free the engine; may be called twice."""
+        self._engine.close()
+
+    def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
+        """RefusedRecordError for the first row for which a constraint is not true.
+
+        A constraint that the engine cannot carry out is left to the Delta writer, which enforces it too.
+        """
+        for check in checks:
+            try:
+                row = self.first_where(batch, f"({check.sql}) IS NOT TRUE")
+            except ConditionError as error:
+                _log.warning("constraint %s is checked at the commit only: %s", check.name, error)
+                continue
+            if row is not None:
+                raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
+
+    def first_where(self, batch: pa.RecordBatch, condition: str) -> int | None:
+        """The index of the first row for which the condition holds; ConditionError if it cannot be carried out."""
+        rows = pa.Table.from_batches([batch]).append_column(_ROW, pa.array(range(batch.num_rows), pa.int64()))
+        try:
+            self._engine.register("batch", rows)
+            # The condition is SQL by design; the engine reaches nothing but this batch.
+            query = f"SELECT min({_ROW}) FROM batch WHERE {_translated(condition)}"  # noqa: S608
+            found: Any = self._engine.execute(query).fetchall()
+        except self._errors as error:
+            raise ConditionError(f"{condition!r} cannot be carried out: {error}") from error
+        finally:
+            self._engine.unregister("batch")
+        row = found[0][0]
+        return None if row is None else int(row)
+
+
+def check_condition(condition: str) -> None:
+    """ConditionError if the text is no condition; whether its columns exist is not known yet."""
+    _translated(condition)
+
+
+def _translated(condition: str) -> str:
+    import sqlglot  # slow to import, and most servers never see a condition
+
+    try:
+        return sqlglot.parse_one(condition, read="databricks").sql(dialect="duckdb")
+    except sqlglot.errors.SqlglotError as error:
+        raise ConditionError(f"{condition!r} is no SQL condition: {error}") from error

@@ -1,0 +1,47 @@
+"""One JSON request into a table, for the REST door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..decode.columns import RefusedRecordError
+from ..decode.decoder import MAX_RECORDS, TableShape
+from ..decode.json import JsonDecoder
+from ..errors import InvalidRequest
+from .conditions import Conditions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..catalog.model import Table
+    from .storage import Storage
+
+__all__ = ["insert_json_rows"]
+
+
+def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
+    """Check parsed JSON objects against the table, store all or none, and wait for the commit; returns its version.
+
+    Raises InvalidRequest that names record and field, UnknownTable for a table that was dropped meanwhile, and
+    TimeoutError, which leaves open whether the rows will land.
+    """
+    if len(rows) > MAX_RECORDS:
+        raise InvalidRequest(f"{len(rows)} rows; a request holds at most {MAX_RECORDS}")
+    try:
+        batch = JsonDecoder(TableShape.of(table)).decode_objects(rows)
+        _check_constraints(table, batch)
+    except RefusedRecordError as error:
+        raise InvalidRequest(
+            f"Invalid record for table {table.full_name}: {error}. None of the rows are stored"
+        ) from error
+    return storage.append_and_wait(table, batch, timeout=timeout)
+
+
+def _check_constraints(table: Table, batch: pa.RecordBatch) -> None:
+    if not table.checks:
+        return
+    conditions = Conditions()
+    try:
+        conditions.refuse_broken(batch, table.checks)
+    finally:
+        conditions.close()

@@ -1,0 +1,96 @@
+"""Rows into Delta tables by group commit: many streams, one writer per table, one commit for all that came together.
+
+The promise: ``done`` of an append is called with the version of the Delta commit that holds its rows, after that commit
+is in the table's log, or with the error because of which none of them are in the table.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from .writer import Append, Budget, StorageClosedError, TableWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..catalog.catalog import Catalog
+    from ..catalog.model import Table
+
+__all__ = ["Storage", "StorageClosedError"]
+
+
+class Storage:
+    """All writers of one data folder.  Thread-safe.
+
+    ``commit_delay`` is how long, in seconds, the first rows of a commit wait for company.  ``max_pending_bytes`` bounds
+    what waits for a commit over all tables: ``append`` blocks while it is exceeded, which is what slows clients down.
+    """
+
+    def __init__(
+        self, catalog: Catalog, *, commit_delay: float = 0.05, max_pending_bytes: int = 256 * 1024 * 1024
+    ) -> None:
+        self._catalog = catalog
+        self._commit_delay = commit_delay
+        self._budget = Budget(max_pending_bytes)
+        # guards _writers and _closed
+        self._lock = threading.Lock()
+        self._writers: dict[str, TableWriter] = {}
+        self._closed = False
+        threading.Thread(target=_warm_up, name="zerobus-local-warm-up", daemon=True).start()
+
+    def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
+        """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
+
+        Blocks while too much is waiting.  StorageClosedError after ``close``.
+        """
+        self._budget.take(batch.nbytes)
+        try:
+            self._writer(table).put(Append(batch, done))
+        except BaseException:
+            self._budget.give(batch.nbytes)
+            raise
+
+    def append_and_wait(self, table: Table, batch: pa.RecordBatch, *, timeout: float) -> int:
+        """Append and wait for the commit; returns its version.  TimeoutError leaves open whether the rows will land."""
+        finished = threading.Event()
+        result: list[int | Exception] = []
+
+        def done(outcome: int | Exception) -> None:
+            result.append(outcome)
+            finished.set()
+
+        self.append(table, batch, done)
+        if not finished.wait(timeout):
+            raise TimeoutError(f"no commit into {table.full_name} within {timeout:g} s")
+        if isinstance(result[0], Exception):
+            raise result[0]
+        return result[0]
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Commit what is waiting and stop; may be called twice."""
+        with self._lock:
+            self._closed = True
+            writers = list(self._writers.values())
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            writer.join(timeout)
+
+    def _writer(self, table: Table) -> TableWriter:
+        with self._lock:
+            if self._closed:
+                raise StorageClosedError("the storage is closed: the server is stopping")
+            writer = self._writers.get(table.table_id)
+            if writer is None:
+                writer = TableWriter(table, self._catalog, commit_delay=self._commit_delay, budget=self._budget)
+                self._writers[table.table_id] = writer
+                writer.start()
+            return writer
+
+
+def _warm_up() -> None:
+    """Before it first makes an array of Python objects, pyarrow imports pandas if it is there, which takes seconds."""
+    pa.array([0])

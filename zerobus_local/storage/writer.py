@@ -1,0 +1,175 @@
+"""The one thread that writes one Delta table, and the bound on what waits for all of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from ..decode.decoder import without_not_null
+from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
+from .compaction import compact_if_crowded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..catalog.catalog import Catalog
+    from ..catalog.model import Table
+
+__all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
+
+_log = logging.getLogger("zerobus_local")
+_COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
+_COMMITS_BETWEEN_LOOKS = 32
+
+
+class StorageClosedError(RuntimeError):
+    """Nothing more is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Rows that wait for a commit, and whom to tell."""
+
+    batch: pa.RecordBatch
+    done: Callable[[int | Exception], None]
+
+
+class Budget:
+    """A bound on bytes in flight.  One taker is always let through when nothing is in flight, however much it takes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0  # guarded by _changed
+        self._changed = threading.Condition()
+
+    def take(self, nbytes: int) -> None:
+        """Block until the bytes fit."""
+        with self._changed:
+            while self._used and self._used + nbytes > self._limit:
+                self._changed.wait()
+            self._used += nbytes
+
+    def give(self, nbytes: int) -> None:
+        """Return bytes that were taken."""
+        with self._changed:
+            self._used -= nbytes
+            self._changed.notify_all()
+
+
+class TableWriter(threading.Thread):
+    """Collects appends for ``commit_delay`` seconds from the first one on, then commits them together."""
+
+    def __init__(self, table: Table, catalog: Catalog, *, commit_delay: float, budget: Budget) -> None:
+        super().__init__(name=f"zerobus-local-writer {table.full_name}", daemon=True)
+        self._table = table
+        self._catalog = catalog
+        self._delay = commit_delay
+        self._budget = budget
+        self._delta: DeltaTable | None = None
+        self._commits = 0
+        self._altered = table  # as the snapshot of _delta has it
+        # guards the fields below
+        self._changed = threading.Condition()
+        self._waiting: list[Append] = []
+        self._waiting_bytes = 0
+        self._closing = False
+
+    def put(self, append: Append) -> None:
+        """Queue rows for the next commit."""
+        with self._changed:
+            if self._closing:
+                raise StorageClosedError(f"the writer of {self._table.full_name} is closed: the server is stopping")
+            self._waiting.append(append)
+            self._waiting_bytes += append.batch.nbytes
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Commit what is waiting, then end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Commit until closed."""
+        while group := self._next_group():
+            self._commit(group)
+
+    def _next_group(self) -> list[Append]:
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            due = time.monotonic() + self._delay
+            while not self._closing and self._waiting_bytes < _COMMIT_BYTES:
+                left = due - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            group, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            return group
+
+    def _commit(self, group: list[Append]) -> None:
+        try:
+            outcome = self._write([append.batch for append in group])
+        except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be told
+            self._delta = None
+            if len(group) > 1 and not isinstance(error, LocalZerobusError):
+                # One stream's rows may be all that is wrong: alone, each fails for itself.
+                for append in group:
+                    self._commit([append])
+                return
+            _log.warning("commit into %s failed: %s", self._table.full_name, error)
+            self._tell(group, error)
+        else:
+            self._tell(group, outcome)
+            self._commits += 1
+            if self._commits % _COMMITS_BETWEEN_LOOKS == 0:
+                self._compact()
+
+    def _compact(self) -> None:
+        try:
+            with self._catalog.table_lock(self._table.table_id):
+                if self._delta is not None:
+                    compact_if_crowded(self._delta)
+        except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well
+            _log.warning("files of %s were not merged: %s", self._table.full_name, error)
+            self._delta = None
+
+    def _tell(self, group: list[Append], outcome: int | Exception) -> None:
+        for append in group:
+            self._budget.give(append.batch.nbytes)
+            append.done(outcome)
+
+    def _write(self, batches: list[pa.RecordBatch]) -> int:
+        with self._catalog.table_lock(self._table.table_id):
+            current = self._catalog.table(self._table.full_name)
+            if current.table_id != self._table.table_id:
+                raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
+            if self._delta is None or current is not self._altered:
+                # An ALTER TABLE commits on its own, which an older snapshot does not know.
+                self._delta, self._altered = DeltaTable(self._table.path), current
+            rows = _widened(batches, current)
+            if rows.num_rows:
+                write_deltalake(self._delta, rows, mode="append")
+            return int(self._delta.version())
+
+
+def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
+    """One table of the present schema: columns that were added while the rows were under way are NULL in them."""
+    schema = without_not_null(table.arrow_schema)
+    aligned = []
+    for batch in batches:
+        names = set(batch.schema.names)
+        if gone := sorted(names - set(schema.names)):
+            raise InvalidRequest(f"column {', '.join(gone)} was dropped from {table.full_name}: open the stream again")
+        columns = [
+            batch.column(field.name) if field.name in names else pa.nulls(batch.num_rows, field.type)
+            for field in schema
+        ]
+        aligned.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return pa.Table.from_batches(aligned, schema=schema)

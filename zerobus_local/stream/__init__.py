@@ -1,0 +1,1 @@
+"""The life of one stream: what came in, what is committed, what is acknowledged."""

@@ -1,0 +1,63 @@
+"""Where the faults of one stream strike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from ..wire.status import CutError, StatusError, status_code
+
+if TYPE_CHECKING:
+    from ..faults import Faults, Rule
+
+__all__ = ["StreamFaults"]
+
+
+class StreamFaults:
+    """The faults as one stream meets them.  ``number`` is the stream's count on its table."""
+
+    def __init__(self, faults: Faults, table: str, number: int) -> None:
+        self._faults = faults
+        self._table = table
+        self._number = number
+
+    def strike(self, action: str, message: int, at: str | None = None) -> Rule | None:
+        """The rule that strikes at this message, which is then in the log."""
+        if not self._faults.any:
+            return None
+        return self._faults.strike(action, self._table, self._number, message, at)
+
+    @property
+    def any(self) -> bool:
+        """Whether any fault is on, for any stream."""
+        return self._faults.any
+
+    def find(self, action: str, message: int) -> Rule | None:
+        """The rule that would strike at this message; nothing has happened yet."""
+        if not self._faults.any:
+            return None
+        return self._faults.find(action, self._table, self._number, message)
+
+    def break_off(self, message: int, at: str) -> None:
+        """Raise CutError or StatusError where a rule cuts or fails the stream at this point of this message."""
+        if not self._faults.any:
+            return
+        if self.strike("cut", message, at):
+            raise CutError
+        rule = self.strike("fail", message, at)
+        if rule:
+            raise StatusError(status_code(rule.status), rule.text)
+        if at == "before_commit":
+            rule = self.strike("throttle", message)
+            if rule:
+                raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
+
+    def acknowledgement_delay(self, message: int) -> float | None:
+        """Seconds to wait before this message is acknowledged; None if it, and what follows, never is."""
+        if not self._faults.any:
+            return 0.0
+        if self.strike("withhold_ack", message):
+            return None
+        rule = self.strike("delay_ack", message)
+        return rule.seconds if rule else 0.0

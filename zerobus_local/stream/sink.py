@@ -1,0 +1,56 @@
+"""Where the rows of one stream go: past the table's constraints into the storage, meeting faults on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..decode.decoder import RefusedRecordError
+from ..storage.conditions import Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from ..catalog.model import Table
+    from ..storage.storage import Storage
+    from .faults import StreamFaults
+
+__all__ = ["StreamSink"]
+
+
+class StreamSink:
+    """For the stream's own thread; ``close`` when the stream is over."""
+
+    def __init__(self, table: Table, storage: Storage, faults: StreamFaults) -> None:
+        self.table = table.full_name
+        self._table = table
+        self._storage = storage
+        self._faults = faults
+        self._conditions: Conditions | None = None
+
+    def check(self, batch: pa.RecordBatch, offset: int) -> None:
+        """Refuse what only the values can tell: RefusedRecordError for the first row that breaks a condition."""
+        if self._table.checks:
+            self._engine().refuse_broken(batch, self._table.checks)
+        rule = self._faults.find("refuse_records", offset)
+        if rule:
+            found = self._engine().first_where(batch, rule.predicate)
+            if found is not None and self._faults.strike("refuse_records", offset):
+                raise RefusedRecordError(found, None, f"injected fault: {rule.predicate}")
+
+    def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
+        """Store the rows; ``done`` is told the version of the commit, or why there is none.  May block."""
+        if self._faults.strike("duplicate_commit", offset):
+            self._storage.append(self._table, batch, lambda _outcome: None)
+        self._storage.append(self._table, batch, done)
+
+    def close(self) -> None:
+        """Free what the conditions need."""
+        if self._conditions is not None:
+            self._conditions.close()
+
+    def _engine(self) -> Conditions:
+        if self._conditions is None:
+            self._conditions = Conditions()
+        return self._conditions

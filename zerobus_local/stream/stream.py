@@ -1,0 +1,309 @@
+"""One stream from its first record to its last acknowledgement, whatever protocol carries it.
+
+The law of a stream:
+
+1. Offsets of a connection start at 0 and go up by one; anything else ends the stream (4002).
+2. A request is stored as a whole or refused as a whole.  What came before a refused request is committed and
+   acknowledged first, so that the first unacknowledged request is the one that was refused.
+3. An acknowledgement is cumulative, never goes back, and leaves only after the commit that holds the rows.
+4. When the client has sent all, the stream ends with OK after the last acknowledgement.
+5. A stream is told to close before its life is over, and ended with 6002 when it is.
+
+A stream runs in the thread in which gRPC takes its responses.  It sleeps on ``inbox.changed`` and wakes for a request,
+a commit, a timer or the end of the call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import grpc
+
+from ..decode.decoder import RefusedRecordError
+from ..errors import InvalidRequest, NotFound
+from ..storage.writer import StorageClosedError
+from ..wire.status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
+from .acks import AckQueue, Stored
+from .limits import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from .faults import StreamFaults
+    from .inbox import Inbox
+    from .limits import Limits
+    from .sink import StreamSink
+    from .statistics import StreamRecord
+
+__all__ = ["Request", "Stream", "StreamProtocol"]
+
+# What one append takes from the inbox, and what a stream may have waiting for commits before it stops reading.
+_GROUP_BYTES: Final = 8 * 1024 * 1024
+_UNCOMMITTED_BYTES: Final = 32 * 1024 * 1024
+
+
+_COMMIT_ERRORS: Final = ((NotFound, grpc.StatusCode.NOT_FOUND), (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT))
+_UNKNOWN_ERROR: Final = grpc.StatusCode.INTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One ingest request: its offset on this connection, and its records as the protocol carries them."""
+
+    offset: int
+    rows: int
+    records: list[Any]
+    nbytes: int
+
+
+class StreamProtocol(Protocol):
+    """What differs between EphemeralStream and Arrow Flight."""
+
+    def parse(self, message: bytes) -> Request:
+        """A request; StatusError for what is none."""
+
+    def decode(self, records: list[Any]) -> pa.RecordBatch:
+        """Records of one or more requests; RefusedRecordError counts through all of them."""
+
+    def acknowledgement(self, offset: int, rows: int) -> bytes:
+        """All requests up to ``offset`` are durable, which are ``rows`` rows since the connection began."""
+
+    def close_signal(self, seconds: float) -> bytes:
+        """The stream is going to be ended in so many seconds."""
+
+
+class Stream:
+    """See the module's docstring.  ``run`` yields responses; it raises StatusError or CutError to end badly."""
+
+    def __init__(  # a stream is where all of them meet
+        self,
+        *,
+        protocol: StreamProtocol,
+        inbox: Inbox,
+        sink: StreamSink,
+        faults: StreamFaults,
+        limits: Limits,
+        record: StreamRecord,
+    ) -> None:
+        self._protocol = protocol
+        self._inbox = inbox
+        self._sink = sink
+        self._faults = faults
+        self._limits = limits
+        self._record = record
+        # of the stream's own thread
+        self._acks = AckQueue()
+        self._pace = Pace(limits)
+        self._next_offset = 0
+        self._rows = 0
+        self._read_at = 0.0
+        self._signals: deque[bytes] = deque()
+        self._end: Exception | None = None
+        self._ends_at, self._signal_at = self._life()
+        # guarded by inbox.changed
+        self._committed = 0
+        self._commit_error: Exception | None = None
+        self._cancelled = False
+        self._stopping = False
+
+    def shut_down(self) -> None:
+        """Take no more requests, and end with UNAVAILABLE when what was taken is acknowledged; from any thread."""
+        with self._inbox.changed:
+            self._stopping = True
+            self._inbox.changed.notify_all()
+
+    def cancel(self) -> None:
+        """The call is over; from any thread."""
+        with self._inbox.changed:
+            self._cancelled = True
+            self._inbox.changed.notify_all()
+
+    def run(self) -> Iterator[bytes]:
+        """Acknowledgements, until all is acknowledged and the client has no more to send."""
+        while True:
+            self._settle()
+            self._keep_time()
+            while self._signals:
+                yield self._signals.popleft()
+            due = self._acks.take_due(time.monotonic())
+            if due is not None:
+                self._record.acknowledged(due.rows_so_far, due.received_at)
+                yield self._protocol.acknowledgement(due.offset, due.rows_so_far)
+            if self._end is not None and self._acks.is_settled:
+                raise self._end
+            if not self._wait():
+                return
+            if self._is_reading(time.monotonic()):
+                # Rates and faults count single requests; without them, what came is decoded and stored together.
+                one_by_one = self._pace.is_limited or self._faults.any
+                messages = self._inbox.take(0 if one_by_one else _GROUP_BYTES)
+                if messages:
+                    self._accept(messages)
+
+    # requests
+
+    def _accept(self, messages: list[bytes]) -> None:
+        requests: list[Request] = []
+        try:
+            for message in messages:
+                request = self._protocol.parse(message)
+                if request.offset != self._next_offset:
+                    raise invalid(
+                        f"offset {request.offset} is not the next one, which is {self._next_offset}: "
+                        "offsets of a stream start at 0 and go up by one",
+                        error_code=NOT_NEXT_OFFSET,
+                    )
+                self._faults.break_off(request.offset, "before_commit")
+                self._next_offset += 1
+                requests.append(request)
+                self._announce_close(request.offset)
+        except (StatusError, CutError) as error:
+            self._end = error
+        if requests:
+            self._store(requests)
+
+    def _store(self, requests: list[Request]) -> None:
+        records = requests[0].records if len(requests) == 1 else [record for r in requests for record in r.records]
+        first_offset = requests[0].offset
+        try:
+            batch = self._protocol.decode(records)
+            self._sink.check(batch, first_offset)
+        except RefusedRecordError as error:
+            self._refuse(requests, error)
+            return
+        now = time.monotonic()
+        for request in requests:
+            self._rows += request.rows
+            self._acks.store(Stored(request.offset, request.nbytes, self._rows, now))
+        nbytes = sum(request.nbytes for request in requests)
+        self._record.received(self._rows, nbytes)
+        if self._pace.is_limited:
+            self._read_at = self._pace.charge(sum(request.rows for request in requests), nbytes, now)
+        count = len(requests)
+
+        def done(outcome: int | Exception) -> None:
+            with self._inbox.changed:
+                if isinstance(outcome, Exception):
+                    self._commit_error = outcome
+                else:
+                    self._committed += count
+                self._inbox.changed.notify_all()
+
+        try:
+            self._sink.append(batch, first_offset, done)
+        except StorageClosedError as error:
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, str(error)) from error
+        self._faults.break_off(first_offset, "during_commit")
+
+    def _refuse(self, requests: list[Request], error: RefusedRecordError) -> None:
+        """Store what came before the request with the bad record, and end the stream because of that one."""
+        before = 0
+        for index, request in enumerate(requests):
+            if error.record < before + request.rows:
+                self._end = invalid(
+                    f"Invalid record for table {self._sink.table}: request with offset {request.offset}, "
+                    f"{error.moved(-before)}. None of the request's {request.rows} records are stored"
+                )
+                if index:
+                    self._store(requests[:index])
+                return
+            before += request.rows
+        raise AssertionError(f"record {error.record} of {before}")
+
+    # acknowledgements
+
+    def _settle(self) -> None:
+        """Move what is committed towards its acknowledgement."""
+        with self._inbox.changed:
+            committed, self._committed = self._committed, 0
+            commit_error = self._commit_error
+        now = time.monotonic()
+        for _ in range(committed):
+            request = self._acks.next_committed()
+            if self._acks.is_withholding:
+                continue
+            try:
+                self._faults.break_off(request.offset, "after_commit")
+            except (StatusError, CutError) as error:
+                # What is due before this one still leaves; see run.
+                self._end = error
+                delay = None
+            else:
+                delay = self._faults.acknowledgement_delay(request.offset)
+            if delay is None:
+                self._acks.withhold()
+            else:
+                self._acks.acknowledge_at(now + self._limits.ack_delay + delay, request)
+        if commit_error is not None:
+            code = next((code for kind, code in _COMMIT_ERRORS if isinstance(commit_error, kind)), _UNKNOWN_ERROR)
+            raise StatusError(code, f"rows could not be stored in {self._sink.table}: {commit_error}")
+
+    # time
+
+    def _keep_time(self) -> None:
+        now = time.monotonic()
+        if self._signal_at is not None and now >= self._signal_at:
+            self._signal_at = None
+            if self._ends_at is not None:
+                self._signals.append(self._protocol.close_signal(max(0.0, self._ends_at - now)))
+        if self._ends_at is not None and now >= self._ends_at and self._end is None:
+            self._end = StatusError(
+                grpc.StatusCode.UNAVAILABLE,
+                f"Stream timeout reached. Closing the stream on {self._sink.table}",
+                error_code=STREAM_LIFETIME,
+            )
+
+    def _announce_close(self, offset: int) -> None:
+        """A fault may have the stream closed early."""
+        rule = self._faults.strike("close_signal", offset)
+        if rule:
+            self._signal_at = time.monotonic()
+            self._ends_at = self._signal_at + rule.seconds
+
+    def _life(self) -> tuple[float | None, float | None]:
+        """When the stream ends, and when its client is told so."""
+        life = self._limits.max_stream_life
+        if life is None:
+            return None, None
+        ends_at = time.monotonic() + life
+        return ends_at, ends_at - min(life, self._limits.close_signal_lead)
+
+    # waiting
+
+    def _is_reading(self, now: float) -> bool:
+        return self._end is None and self._acks.uncommitted_bytes < _UNCOMMITTED_BYTES and now >= self._read_at
+
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; False when the stream is over."""
+        with self._inbox.changed:
+            while True:
+                if self._cancelled:
+                    return False
+                if self._stopping and self._end is None:
+                    self._end = StatusError(grpc.StatusCode.UNAVAILABLE, "zerobus-local is stopping")
+                if self._inbox.broken and not self._inbox.filled:
+                    self._end = self._inbox.broken
+                if self._committed or self._commit_error or (self._end is not None and self._acks.is_settled):
+                    return True
+                if self._inbox.ended and self._acks.is_drained and self._end is None:
+                    return False
+                now = time.monotonic()
+                alarm = self._next_alarm(now)
+                if alarm is not None and alarm <= now:
+                    return True
+                self._inbox.changed.wait(None if alarm is None else alarm - now)
+
+    def _next_alarm(self, now: float) -> float | None:
+        alarms = [self._acks.next_due]
+        if self._end is None:
+            alarms += [self._ends_at, self._signal_at]
+            if self._is_reading(now):
+                alarms.append(self._inbox.take_at)
+            elif self._read_at > now:
+                alarms.append(self._read_at)
+        return min((alarm for alarm in alarms if alarm is not None), default=None)

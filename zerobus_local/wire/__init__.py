@@ -1,0 +1,1 @@
+"""gRPC: the Zerobus protocol and Arrow Flight on one port."""

@@ -1,0 +1,106 @@
+"""Who may open a stream on which table: headers, token, table, and the faults that strike before a stream is open."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from ..catalog.names import TableName
+from ..errors import InvalidRequest, NotFound, PermissionDenied, Unauthenticated
+from .status import StatusError, invalid, status_code
+
+if TYPE_CHECKING:
+    from ..catalog.catalog import Catalog
+    from ..catalog.model import Table
+    from ..catalog.tokens import Tokens
+    from ..faults import Faults
+
+__all__ = ["Admission", "Call", "wait_while_active"]
+
+TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
+
+
+@dataclass(slots=True)
+class Call:
+    """What the headers of a call say; ``number`` is the call's count on its table."""
+
+    table_name: str
+    token: str
+    client: str
+    number: int = 0
+
+
+class Admission:
+    """Checks calls.  ``tokens`` verifies bearer tokens; None lets any token through."""
+
+    def __init__(self, catalog: Catalog, tokens: Tokens | None, faults: Faults) -> None:
+        self.faults = faults
+        self._catalog = catalog
+        self._tokens = tokens
+
+    @staticmethod
+    def call(context: Any) -> Call:
+        """What the headers say, unchecked."""
+        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return Call(
+            table_name=headers.get(TABLE_HEADER, ""),
+            token=token.strip() if scheme.lower() == "bearer" else "",
+            client=headers.get("user-agent", ""),
+        )
+
+    def admit(self, call: Call, context: Any) -> None:
+        """Check the headers, the token and its grants on the table; StatusError tells what is wrong."""
+        if not call.table_name:
+            raise invalid(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
+        try:
+            call.table_name = str(TableName.parse(call.table_name))
+        except InvalidRequest as error:
+            raise invalid(f"the header {TABLE_HEADER}: {error.message}") from error
+        call.number = self.faults.count_stream(call.table_name)
+        self._strike(context, call)
+        if not call.token:
+            raise StatusError(
+                grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or holds no bearer token"
+            )
+        if self._tokens is not None:
+            self._verify(self._tokens, call)
+
+    def table(self, name: str) -> Table:
+        """The table; NOT_FOUND if the catalog has none."""
+        try:
+            return self._catalog.table(name)
+        except NotFound as error:
+            raise StatusError(grpc.StatusCode.NOT_FOUND, error.message) from error
+
+    def _strike(self, context: Any, call: Call) -> None:
+        delay = self.faults.strike("delay_open", call.table_name, call.number)
+        if delay:
+            wait_while_active(context, delay.seconds)
+        if self.faults.strike("hang_open", call.table_name, call.number):
+            wait_while_active(context, None)
+        refusal = self.faults.strike("refuse_open", call.table_name, call.number)
+        if refusal:
+            raise StatusError(status_code(refusal.status), refusal.text)
+
+    @staticmethod
+    def _verify(tokens: Tokens, call: Call) -> None:
+        try:
+            tokens.verify(call.token, call.table_name)
+        except PermissionDenied as error:
+            raise StatusError(grpc.StatusCode.PERMISSION_DENIED, error.message) from error
+        except Unauthenticated as error:
+            raise StatusError(grpc.StatusCode.UNAUTHENTICATED, error.message) from error
+
+
+def wait_while_active(context: Any, seconds: float | None) -> None:
+    """Wait so long, or for ever if None, but not longer than the call lives."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while context.is_active():
+        left = 0.05 if until is None else min(0.05, until - time.monotonic())
+        if left <= 0:
+            return
+        time.sleep(left)

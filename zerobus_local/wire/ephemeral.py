@@ -1,0 +1,123 @@
+"""``EphemeralStream`` of the Zerobus service: messages in and out of the stream engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import DecodeError
+
+from ..decode.avro import AvroDecoder
+from ..decode.decoder import MAX_RECORDS, Decoder, TableShape
+from ..decode.json import JsonDecoder
+from ..decode.protobuf import ProtobufDecoder
+from ..stream.stream import Request
+from .call import Opened
+from .messages import AVRO, JSON, PROTO, EphemeralStreamRequest, EphemeralStreamResponse
+from .status import invalid
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..catalog.model import Table
+
+__all__ = ["EphemeralOpener", "EphemeralProtocol"]
+
+_RECORD: Final = {PROTO: "proto_encoded_record", JSON: "json_record", AVRO: "avro_encoded_record"}
+_BATCH: Final = {PROTO: "proto_encoded_batch", JSON: "json_batch", AVRO: "avro_batch"}
+_FORMATS: Final = {PROTO: "protobuf", JSON: "json", AVRO: "avro"}
+
+
+class EphemeralOpener:
+    """Opens streams by create_stream."""
+
+    name = "grpc"
+
+    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
+        """Compare the stream's schema with the table's; StatusError where they differ."""
+        create = _parsed_create(first_message)
+        if create.table_name.lower() != table.full_name:
+            raise invalid(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
+        response = EphemeralStreamResponse()
+        response.create_stream_response.stream_id = stream_id
+        return Opened(
+            protocol=EphemeralProtocol(create.record_type, _decoder(TableShape.of(table), create)),
+            record_format=_FORMATS[create.record_type],
+            answer=bytes(response.SerializeToString()),
+        )
+
+
+def _parsed_create(message: bytes) -> Any:
+    request = _parsed(message)
+    if request.WhichOneof("payload") != "create_stream":
+        raise invalid("the first message of a stream must be create_stream")
+    create = request.create_stream
+    if create.record_type not in _FORMATS:
+        known = ", ".join(f"{number} ({name})" for number, name in _FORMATS.items())
+        raise invalid(f"record_type {create.record_type} is unknown or not set; there are {known}")
+    return create
+
+
+def _decoder(shape: TableShape, create: Any) -> Decoder:
+    if create.record_type == PROTO:
+        return ProtobufDecoder(shape, create.descriptor_proto)
+    if create.record_type == AVRO:
+        return AvroDecoder(shape, create.avro_schema_json)
+    return JsonDecoder(shape)
+
+
+class EphemeralProtocol:
+    """Requests and acknowledgements of one record type."""
+
+    def __init__(self, record_type: int, decoder: Decoder) -> None:
+        self._record = _RECORD[record_type]
+        self._batch = _BATCH[record_type]
+        self._decoder = decoder
+
+    def parse(self, message: bytes) -> Request:
+        """A request with at least one record of the stream's type."""
+        request = _parsed(message)
+        kind = request.WhichOneof("payload")
+        if kind == "ingest_record_batch":
+            body = request.ingest_record_batch
+            self._check_type(body.WhichOneof("batch"), self._batch)
+            records = list(getattr(body, self._batch).records)
+        elif kind == "ingest_record":
+            body = request.ingest_record
+            self._check_type(body.WhichOneof("record"), self._record)
+            records = [getattr(body, self._record)]
+        else:
+            raise invalid("a stream is created once; after that come ingest_record and ingest_record_batch")
+        if not body.HasField("offset_id"):
+            raise invalid("an ingest request needs offset_id")
+        if not records:
+            raise invalid(f"the batch with offset {body.offset_id} holds no records")
+        if len(records) > MAX_RECORDS:
+            raise invalid(f"the batch with offset {body.offset_id} holds {len(records)} records; at most {MAX_RECORDS}")
+        return Request(body.offset_id, len(records), records, len(message))
+
+    def decode(self, records: list[Any]) -> pa.RecordBatch:
+        """One row per record."""
+        return self._decoder.decode(records)
+
+    def acknowledgement(self, offset: int, rows: int) -> bytes:  # the other protocol counts rows
+        """Cumulative and inclusive."""
+        response = EphemeralStreamResponse()
+        response.ingest_record_response.durability_ack_up_to_offset = offset
+        return bytes(response.SerializeToString())
+
+    def close_signal(self, seconds: float) -> bytes:
+        """A CloseStreamSignal with its duration."""
+        response = EphemeralStreamResponse()
+        response.close_stream_signal.duration.FromNanoseconds(int(seconds * 1e9))
+        return bytes(response.SerializeToString())
+
+    def _check_type(self, found: str | None, expected: str) -> None:
+        if found != expected:
+            raise invalid(f"the stream takes {expected}, and the request holds {found or 'nothing'}")
+
+
+def _parsed(message: bytes) -> Any:
+    try:
+        return EphemeralStreamRequest.FromString(message)
+    except DecodeError as error:
+        raise invalid(f"the message is no EphemeralStreamRequest: {error}") from error

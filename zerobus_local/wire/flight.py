@@ -1,0 +1,170 @@
+"""Arrow Flight ``DoPut`` as Zerobus speaks it: frames of Arrow IPC in, JSON acknowledgements out.
+
+The first frame is the schema.  The first answer is the ready signal, offset -1 and 0 records.  Each later frame is one
+record batch whose ``app_metadata`` is ``{"offset_id": N}``, N from 0 per connection and up by one per frame; each
+answer tells ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began.
+Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+
+from zerobus_core.encode.arrow_rebuild import rebuilt
+
+from ..decode.columns import RefusedRecordError, conform
+from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape
+from ..decode.variant import variant_texts
+from ..stream.stream import Request
+from .call import Opened
+from .flight_schema import check_schema
+from .messages import FlightData, PutResult
+from .status import invalid
+
+if TYPE_CHECKING:
+    from ..catalog.model import Table
+
+__all__ = ["FLIGHT_SERVICE", "FlightOpener", "FlightProtocol"]
+
+FLIGHT_SERVICE: Final = "arrow.flight.protocol.FlightService"
+_CONTINUATION: Final = b"\xff\xff\xff\xff"
+_ALIGNMENT: Final = 8
+_READY_OFFSET: Final = -1
+_INVALID: Final = (pa.ArrowException, OSError, EOFError, ValueError)
+
+
+class FlightOpener:
+    """Opens streams by a schema frame."""
+
+    name = "flight"
+
+    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # has no place here
+        """Compare the stream's Arrow schema with the table's; StatusError with an ErrorInfo where they differ."""
+        frame = _parsed(first_message)
+        shape = TableShape.of(table)
+        try:
+            # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on one that is none.
+            schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
+            # Inside, for names that are not UTF-8 are found when they are looked at.
+            check_schema(schema, shape)
+        except _INVALID as error:
+            raise invalid(f"the first frame must hold an Arrow schema: {error}") from error
+        return Opened(
+            protocol=FlightProtocol(schema, shape), record_format="arrow", answer=_put_result(_READY_OFFSET, 0, None)
+        )
+
+
+class FlightProtocol:
+    """Frames and acknowledgements of one stream."""
+
+    def __init__(self, schema: pa.Schema, shape: TableShape) -> None:
+        self._schema = schema
+        self._shape = shape
+        self._acknowledged = (_READY_OFFSET, 0)
+
+    def parse(self, message: bytes) -> Request:
+        """A frame with one record batch of the stream's schema and at least one row."""
+        frame = _parsed(message)
+        offset = _offset(frame.app_metadata)
+        try:
+            ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
+            if ipc.type != "record batch":
+                raise invalid(f"the frame with offset {offset} is a {ipc.type}; dictionaries have to be expanded")
+            batch = pa.ipc.read_record_batch(ipc, self._schema)
+            batch.validate(full=True)
+        except _INVALID as error:
+            raise invalid(f"the frame with offset {offset} holds no record batch of the stream: {error}") from error
+        if not batch.num_rows:
+            raise invalid(f"the batch with offset {offset} holds no rows")
+        if batch.num_rows > MAX_RECORDS:
+            raise invalid(f"the batch with offset {offset} holds {batch.num_rows} rows; at most {MAX_RECORDS}")
+        return Request(offset, batch.num_rows, [batch], len(message))
+
+    def decode(self, records: list[Any]) -> pa.RecordBatch:
+        """The batches as one of the table's schema."""
+        whole = records[0] if len(records) == 1 else pa.Table.from_batches(records).combine_chunks().to_batches()[0]
+        if whole.nbytes > MAX_RECORD_BYTES:
+            _refuse_large_rows(whole)
+        columns = dict(zip(self._schema.names, whole.columns, strict=True))
+        for field in self._shape.schema:
+            if field.name in columns and "variant" in str(self._shape.types[field.name]):
+                columns[field.name] = _with_variant_texts(columns[field.name], field)
+        return conform(columns, whole.num_rows, self._shape)
+
+    def acknowledgement(self, offset: int, rows: int) -> bytes:
+        """Cumulative in offsets and in rows."""
+        self._acknowledged = (offset, rows)
+        return _put_result(offset, rows, None)
+
+    def close_signal(self, seconds: float) -> bytes:
+        """The last acknowledgement again, with the time that is left."""
+        return _put_result(*self._acknowledged, seconds)
+
+
+def _with_variant_texts(column: pa.Array, field: pa.Field) -> pa.Array:
+    """The column with JSON text for each VARIANT in it, at any depth."""
+
+    def leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
+        if pa.types.is_struct(array.type):  # where the table has text
+            return variant_texts(array, field.name)
+        return array  # conform() casts and words what does not fit
+
+    return rebuilt(column, _text_for_variants(column.type, field.type), leaf)
+
+
+def _text_for_variants(kind: pa.DataType, stored: pa.DataType) -> pa.DataType:
+    """The column's own type with text where the table stores VARIANT as text."""
+    if pa.types.is_struct(kind):
+        if not pa.types.is_struct(stored):
+            return pa.string()
+        return pa.struct([part.with_type(_text_for_variants(part.type, stored.field(part.name).type)) for part in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_text_for_variants(kind.value_type, stored.value_type)))
+    if pa.types.is_map(kind):
+        item = kind.item_field.with_type(_text_for_variants(kind.item_type, stored.item_type))
+        return pa.map_(kind.key_field, item)
+    return kind
+
+
+def _parsed(message: bytes) -> Any:
+    try:
+        return FlightData.FromString(message)
+    except DecodeError as error:
+        raise invalid(f"the message is no FlightData: {error}") from error
+
+
+def _encapsulated(header: bytes, body: bytes) -> bytes:
+    """The IPC message in the form that pyarrow reads."""
+    padding = -(len(_CONTINUATION) + 4 + len(header)) % _ALIGNMENT
+    size = (len(header) + padding).to_bytes(4, "little")
+    return b"".join([_CONTINUATION, size, header, bytes(padding), body])
+
+
+def _offset(app_metadata: bytes) -> int:
+    try:
+        offset = orjson.loads(app_metadata)["offset_id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise invalid('app_metadata of a batch must be JSON such as {"offset_id": 0}') from error
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise invalid(f"offset_id {offset!r} is no whole number")
+    return offset
+
+
+def _put_result(offset: int, rows: int, close_in: float | None) -> bytes:
+    metadata: dict[str, int] = {"ack_up_to_offset": offset, "ack_up_to_records": rows}
+    if close_in is not None:
+        metadata["close_stream_duration_ms"] = int(close_in * 1000)
+    return bytes(PutResult(app_metadata=json.dumps(metadata).encode()).SerializeToString())
+
+
+def _refuse_large_rows(batch: pa.RecordBatch) -> None:
+    """Only a batch of more than the limit can hold a row of more than the limit, so this is rare."""
+    for row in range(batch.num_rows):
+        nbytes = batch.slice(row, 1).nbytes
+        if nbytes > MAX_RECORD_BYTES:
+            raise RefusedRecordError(row, None, f"{nbytes} bytes; a record holds at most {MAX_RECORD_BYTES} bytes")

@@ -1,0 +1,105 @@
+"""The gRPC door: one port with both streaming services."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from ..stream.limits import Limits
+from ..stream.statistics import Streams
+from .admission import Admission
+from .call import CallServer
+from .ephemeral import EphemeralOpener
+from .flight import FLIGHT_SERVICE, FlightOpener
+from .messages import SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..catalog.catalog import Catalog
+    from ..catalog.tokens import Tokens
+    from ..faults import Faults
+    from ..storage.storage import Storage
+    from .call import Opener
+
+__all__ = ["GrpcServer"]
+
+_MAX_STREAMS: Final = 512
+# Arrow batches may exceed 10 MB; records are checked one by one.
+_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+
+class GrpcServer:
+    """``streams`` tells what is going on.  ``tokens=None`` lets any bearer token through."""
+
+    def __init__(  # noqa: PLR0913  # whom it works with, and where it listens
+        self,
+        catalog: Catalog,
+        tokens: Tokens | None,
+        storage: Storage,
+        faults: Faults,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        create_timeout: float = 30.0,
+    ) -> None:
+        self.streams = Streams()
+        self._calls = CallServer(
+            admission=Admission(catalog, tokens, faults),
+            storage=storage,
+            limits=limits or Limits(),
+            streams=self.streams,
+            create_timeout=create_timeout,
+        )
+        self._address = (host, port)
+        self._server: Any = None
+
+    def start(self) -> int:
+        """Bind in the caller's thread, then serve in threads of the server's own; OSError if the port is taken."""
+        server = grpc.server(
+            ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),
+            options=[
+                ("grpc.so_reuseport", 0),  # without it a second server shares the port instead of failing
+                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+                # A client that is gone without a word is found out; one that pings often is not punished for it.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.http2.max_ping_strikes", 0),
+            ],
+            maximum_concurrent_rpcs=_MAX_STREAMS,
+        )
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(SERVICE, {"EphemeralStream": self._handler(EphemeralOpener())}),
+                grpc.method_handlers_generic_handler(FLIGHT_SERVICE, {"DoPut": self._handler(FlightOpener())}),
+            )
+        )
+        host, port = self._address
+        try:
+            port = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error}") from error
+        server.start()
+        self._server = server
+        return int(port)
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Take nothing more, acknowledge what was taken, and end every stream; what takes longer than ``grace`` is cut.
+
+        May be called twice.
+        """
+        if self._server is not None:
+            stopped = self._server.stop(grace)
+            self._calls.shut_down()
+            stopped.wait()
+            self._server = None
+
+    def _handler(self, opener: Opener) -> Any:
+        def serve(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+            return self._calls.serve(opener, requests, context)
+
+        return grpc.stream_stream_rpc_method_handler(serve)
