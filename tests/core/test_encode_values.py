@@ -1,0 +1,170 @@
+"""What people really have: rows and values of many kinds, and the wire values that they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sqlite3
+import uuid
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pydantic
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+from zerobus_core import IngestOptions, TableSchema
+from zerobus_core.batch import Chunk
+from zerobus_core.encode import encoder_for
+from zerobus_core.encode.protobuf import Messages
+from zerobus_core.errors import RecordError
+
+ORDERS = """CREATE TABLE main.default.orders (
+  id BIGINT NOT NULL, price DECIMAL(10,2), at TIMESTAMP, doc VARIANT, item STRUCT<sku: STRING, marks: ARRAY<INT>>
+)"""
+SECOND = 1_000_000
+
+
+def wire(schema: TableSchema, row: Any, **options: Any) -> dict[str, Any]:
+    encoder = encoder_for(schema, IngestOptions(record_format="protobuf", **options), is_arrow=False)
+    (batch,) = encoder.encode(Chunk(0, [row]))
+    return encoder.decode(batch, 0)
+
+
+def wire_value(kind: str, value: Any, **options: Any) -> Any:
+    return wire(TableSchema.from_sql(f"CREATE TABLE main.default.t (x {kind})"), {"x": value}, **options).get("x")
+
+
+@dataclasses.dataclass
+class Item:
+    sku: str
+    marks: list[int]
+
+
+@dataclasses.dataclass
+class Order:
+    id: int
+    item: Item
+
+
+class ItemModel(pydantic.BaseModel):
+    sku: str
+    marks: list[int]
+
+
+class OrderModel(pydantic.BaseModel):
+    id: int
+    item: ItemModel
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 1, "item": {"sku": "a", "marks": [1, 2]}},
+        {"id": 1, "item": Item("a", [1, 2])},
+        Order(1, Item("a", [1, 2])),
+        OrderModel(id=1, item=ItemModel(sku="a", marks=[1, 2])),
+        {"id": np.int64(1), "item": {"sku": np.str_("a"), "marks": np.array([1, 2])}},
+        {"id": 1, "item": {"sku": "a", "marks": (1, 2)}, "price": pd.NA, "at": pd.NaT, "doc": float("nan")},
+    ],
+    ids=["dict", "dataclass inside", "dataclass", "pydantic", "numpy", "pandas nulls"],
+)
+def test_a_row_may_be_any_kind_of_record(row: Any) -> None:
+    assert wire(TableSchema.from_sql(ORDERS), row) == {"id": 1, "item": {"sku": "a", "marks": [1, 2]}}
+
+
+def test_a_row_of_a_database_driver_is_taken() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    row = connection.execute("SELECT 7 AS id, NULL AS price").fetchone()
+    connection.close()
+    assert wire(TableSchema.from_sql(ORDERS), row) == {"id": 7}
+
+
+def test_a_protobuf_message_is_matched_by_name_and_holds_wire_text() -> None:
+    columns = "doc VARIANT, price DECIMAL(10,2), id BIGINT, at TIMESTAMP, item STRUCT<marks: ARRAY<INT>>"
+    other = TableSchema.from_sql(f"CREATE TABLE main.default.elsewhere ({columns})")
+    message = Messages(FileDescriptorProto.FromString(other.descriptor_proto())).row
+    row = message(id=5, price="19.90", doc='{"a": 1}', at=SECOND, item={"marks": [3]})
+    expected = {"id": 5, "price": "19.90", "doc": '{"a": 1}', "at": SECOND, "item": {"marks": [3]}}
+    assert wire(TableSchema.from_sql(ORDERS), row) == expected
+    with pytest.raises(RecordError, match="the text is no number"):
+        wire(TableSchema.from_sql(ORDERS), message(id=5, price="a lot"))
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("INT", 3.0, 3),
+        ("BIGINT", Decimal(7), 7),
+        ("TINYINT", np.int8(-5), -5),
+        ("DOUBLE", 3, 3.0),
+        ("DOUBLE", np.float32(0.5), 0.5),
+        ("DOUBLE", float("inf"), "inf"),
+        ("DECIMAL(5,2)", Decimal("1.500"), "1.50"),
+        ("DECIMAL(5,0)", Decimal("1E+3"), "1000"),
+        ("DECIMAL(12,10)", Decimal("1E-9"), "0.000000001"),
+        ("DECIMAL(5,2)", 7, "7"),
+        ("BOOLEAN", np.bool_(True), True),
+        ("STRING", uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("STRING", Colour.RED, "red"),
+        ("BINARY", bytearray(b"a"), "YQ=="),
+        ("BINARY", uuid.UUID(int=1), "AAAAAAAAAAAAAAAAAAAAAQ=="),
+        ("DATE", date(1969, 12, 31), -1),
+        ("DATE", datetime(1970, 1, 2), 1),
+        ("DATE", np.datetime64("1970-01-03"), 2),
+        ("DATE", pd.Timestamp("1970-01-04"), 3),
+        ("TIMESTAMP", datetime(1970, 1, 1, 0, 0, 1), SECOND),
+        ("TIMESTAMP", datetime(1970, 1, 1, 2, 0, 1, tzinfo=timezone(timedelta(hours=2))), SECOND),
+        ("TIMESTAMP", pd.Timestamp("1970-01-01 01:00:01", tz="Europe/Paris"), SECOND),
+        ("TIMESTAMP", np.datetime64("1970-01-01T00:00:01"), SECOND),
+        ("TIMESTAMP", 5, 5),
+        ("TIMESTAMP_NTZ", datetime(1970, 1, 1, 0, 0, 1), SECOND),
+        ("VARIANT", "text", '"text"'),
+        ("VARIANT", orjson.Fragment(b'{"a":1}'), '{"a":1}'),
+        (
+            "VARIANT",
+            {"n": Decimal("1.10"), "t": datetime(2024, 1, 1, tzinfo=UTC)},
+            '{"n":1.10,"t":"2024-01-01T00:00:00+00:00"}',
+        ),
+        ("VARIANT", [None, True, {"a": []}], '[null,true,{"a":[]}]'),
+        ("MAP<STRING, INT>", [("a", 1)], {"a": 1}),
+        ("INT", float("nan"), None),
+        ("STRING", pd.NA, None),
+    ],
+)
+def test_a_value_becomes_its_wire_value_exactly(kind: str, value: Any, expected: Any) -> None:
+    assert wire_value(kind, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("INT", "12", 12),
+        ("DOUBLE", "1.5", 1.5),
+        ("DECIMAL(5,2)", "1.5", "1.5"),
+        ("BOOLEAN", "True", True),
+        ("DATE", "1970-01-02", 1),
+        ("TIMESTAMP", "1970-01-01T00:00:01Z", SECOND),
+        ("TIMESTAMP", "1970-01-01 02:00:01+02:00", SECOND),
+        ("TIMESTAMP_NTZ", "1970-01-01T00:00:01", SECOND),
+    ],
+)
+def test_text_is_parsed_only_where_the_user_asks_for_it(kind: str, text: str, expected: Any) -> None:
+    assert wire_value(kind, text, parse_text=True) == expected
+    with pytest.raises(RecordError, match="text is not parsed"):
+        wire_value(kind, text)
+
+
+@pytest.mark.parametrize(("kind", "text"), [("INT", "1.5"), ("DATE", "yesterday"), ("BOOLEAN", "yes"), ("DOUBLE", "")])
+def test_text_that_cannot_be_parsed_is_refused(kind: str, text: str) -> None:
+    with pytest.raises(RecordError, match="the text is"):
+        wire_value(kind, text, parse_text=True)
