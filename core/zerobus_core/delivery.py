@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .bad_rows import BadRows
-from .errors import Counts, RecordError, TransportError, ZerobusIngestError
+from .errors import ConfigurationError, Counts, RecordError, TransportError, ZerobusIngestError
 from .keeper import CheckpointKeeper
 from .open_rate import OpenRate
 from .pool import FAILURE_GRACE, PoolHooks, StreamPool
@@ -94,6 +94,7 @@ class Delivery:
         self._total_rows = total_rows
         self._rows_repeated = 0
         self._to_resend = 0
+        self._failure: BaseException | None = None
         self._progress_at = self._watch.started
         table = target.schema.table
         self._pool = StreamPool(
@@ -150,7 +151,17 @@ class Delivery:
             raise
 
     def send(self, chunk: Chunk) -> None:
-        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery.
+
+        After it has raised, ``finish`` raises too, whoever caught the error meanwhile: the chunk is not all sent.
+        """
+        try:
+            self._send_chunk(chunk)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _send_chunk(self, chunk: Chunk) -> None:
         on_bad_row = self._bad.add_unfit if self._bad.are_allowed else None
         try:
             for batch in self._target.encoder.encode(chunk, on_bad_row=on_bad_row):
@@ -178,6 +189,11 @@ class Delivery:
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and account for all rows."""
+        if self._failure is not None:
+            raise ConfigurationError(
+                f"an earlier send failed ({type(self._failure).__name__}) and not all of its rows were sent, "
+                "so the delivery cannot succeed: do not catch that error, or start another delivery"
+            ) from self._failure
         self.flush()
         self._bad.check(self.counts.rows_read, is_end=True)
         self._bad.flush()

@@ -16,7 +16,7 @@ from .errors import ConfigurationError
 from .options import IngestOptions
 from .ranges import RowRanges
 from .schema import TableSchema
-from .sources import source_of
+from .sources import options_for, source_of
 
 if TYPE_CHECKING:
     from .batch import Source
@@ -73,7 +73,7 @@ class StreamManager:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._ensure_delivery(is_arrow=False)
+            self._ensure_delivery(self._options, is_arrow=False)
             assert self._delivery is not None
             with self._scope:
                 self._receipt = self._delivery.finish()
@@ -93,7 +93,7 @@ class StreamManager:
         The first call decides between rows and Arrow data.
         """
         source = source_of(rows, self._options)
-        delivery = self._ensure_delivery(is_arrow=source.is_arrow)
+        delivery = self._ensure_delivery(options_for(source, self._options), is_arrow=source.is_arrow)
         for chunk in self._numbered(source):
             delivery.send(chunk)
 
@@ -117,18 +117,18 @@ class StreamManager:
             self._next_row = base + chunk.stop_row
             yield Chunk(base + chunk.first_row, chunk.rows)
 
-    def _ensure_delivery(self, *, is_arrow: bool) -> Delivery:
+    def _ensure_delivery(self, options: IngestOptions, *, is_arrow: bool) -> Delivery:
         if self._schema is None or self._receipt is not None:
             raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
         if self._delivery is None:
             self._is_arrow = is_arrow
             identity = None
-            if self._options.delivery_columns:
-                identity = delivery_id(self._table, self._options.source_version)
-            encoder = encoder_for(self._schema, self._options, is_arrow=is_arrow, delivery_id=identity)
+            if options.delivery_columns:
+                identity = delivery_id(self._table, options.source_version)
+            encoder = encoder_for(self._schema, options, is_arrow=is_arrow, delivery_id=identity)
             self._delivery = Delivery(
                 Target(workspace=self._workspace, schema=self._schema, encoder=encoder),
-                self._options,
+                options,
                 watch=Watch(stop=self._stop, on_progress=self._on_progress),
             )
             self._scope.enter_context(self._delivery.gate())

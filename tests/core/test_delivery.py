@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from zerobus_core import IngestOptions, Progress, StreamManager, ingest
 from zerobus_core.errors import (
     AuthenticationError,
+    ConfigurationError,
     IngestInterruptedError,
     IngestTimeoutError,
     PermissionDeniedError,
@@ -332,6 +334,15 @@ class TestAsYouGo:
             streams.send(rows(100))
             raise LookupError
         assert time.monotonic() - started < 2
+
+    def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
+        manager = StreamManager(server.workspace, table, options=options())
+        with pytest.raises(ConfigurationError, match=r"an earlier send failed \(RecordError\)"), manager as streams:  # noqa: PT012
+            streams.send(rows(10))
+            with contextlib.suppress(RecordError):
+                streams.send([{"id": 10}, {"id": "eleven"}])
+        with pytest.raises(ConfigurationError, match="receipt"):
+            _ = manager.receipt
 
     def test_a_failed_delivery_has_no_receipt(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="fail", status="INTERNAL")
