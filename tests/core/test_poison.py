@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -129,22 +130,26 @@ def test_a_dead_letter_file_that_cannot_be_written_is_refused_before_anything_is
 
 
 @pytest.mark.slow
-def test_thirty_seven_poison_rows_among_two_hundred_thousand(server: LocalZerobus, tmp_path: Path) -> None:
+def test_few_poison_rows_among_many_cost_few_opens(server: LocalZerobus, tmp_path: Path) -> None:
+    """POISON_ROWS=200000 makes it 37 bad rows, which takes minutes, since opens are bounded per minute."""
+    count = int(os.environ.get("POISON_ROWS", "27000"))
     server.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL, name STRING)")
     server.sql(f"ALTER TABLE {TABLE} ADD CONSTRAINT taste CHECK (id % 5405 <> 17)")
-    bad = [i for i in range(200_000) if i % 5405 == 17]
-    assert len(bad) == 37
+    bad = [i for i in range(count) if i % 5405 == 17]
     letters = tmp_path / "letters.jsonl"
     started = time.monotonic()
     receipt = ingest(
         server.workspace,
         TABLE,
-        rows(200_000),
+        rows(count),
         options=IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters)),
     )
     opens = server.faults.count_stream(TABLE) - 1
-    print(f"{opens} stream opens, {receipt.rows_resent} rows resent, {time.monotonic() - started:.0f} s")
+    print(
+        f"{len(bad)} of {count} rows refused: {opens} stream opens, {receipt.rows_resent} rows resent, "
+        f"{time.monotonic() - started:.0f} s"
+    )
     assert sorted(json.loads(line)["row"] for line in letters.read_text().splitlines()) == bad
-    assert receipt.rows_acked == 199_963
-    assert set(ids(server)) == set(range(200_000)) - set(bad)
-    assert opens < 37 * 20
+    assert receipt.rows_acked == count - len(bad)
+    assert set(ids(server)) == set(range(count)) - set(bad)
+    assert opens < len(bad) * 20

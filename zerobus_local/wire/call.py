@@ -32,6 +32,8 @@ __all__ = ["CallServer", "Opened", "Opener"]
 
 _log = logging.getLogger("zerobus_local")
 _INBOX_BYTES: Final = 16 * 1024 * 1024
+# Longest wait for the first message of a call that is refused anyway.
+_REFUSAL_WAIT: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,11 @@ class CallServer:
             context.abort(grpc.StatusCode.INTERNAL, text)
 
     def _stream(self, opener: Opener, requests: Iterator[bytes], context: Any, call: Call) -> Iterator[bytes]:
-        self._admission.admit(call, context)
+        try:
+            self._admission.admit(call, context)
+        except StatusError:
+            self._let_it_finish_sending(requests, call)
+            raise
         faults = StreamFaults(self._admission.faults, call.table_name, call.number)
         inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=faults)
         inbox.start()
@@ -151,6 +157,15 @@ class CallServer:
             with self._lock:
                 self._running.discard(stream)
             self._streams.closed(stream_id, error)
+
+    def _let_it_finish_sending(self, requests: Iterator[bytes], call: Call) -> None:
+        # A client that is still sending its first message sees the call end before it can read the status.
+        faults = StreamFaults(self._admission.faults, call.table_name, call.number)
+        inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=faults)
+        inbox.start()
+        with inbox.changed:
+            inbox.changed.wait_for(lambda: inbox.filled or inbox.ended, _REFUSAL_WAIT)
+        inbox.stop()
 
     def _first_message(self, inbox: Inbox) -> bytes:
         with inbox.changed:
