@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +126,14 @@ class TestConnectionsThatBreak:
         assert receipt.rows_acked == 1000
         assert receipt.reconnects >= 1 or streams > 1  # the other streams may have taken over
         assert len(landed) - 1000 <= receipt.rows_resent
+
+    def test_cut_connections_leave_no_descriptors_open(self, server: LocalZerobus, table: str) -> None:
+        ingest(server.workspace, table, rows(100), options=options())
+        before = len(os.listdir("/proc/self/fd"))
+        server.faults.add(action="cut", message=1, times=8)
+        ingest(server.workspace, table, rows(1000), options=options(max_attempts=20))
+        assert struck(server, "cut") == 8
+        assert len(os.listdir("/proc/self/fd")) < before + 20  # a few connections of the last delivery may linger
 
     def test_a_refused_open_is_tried_again(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="refuse_open", status="UNAVAILABLE", times=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import time
 from typing import Any, Final
 from urllib.parse import unquote
@@ -45,10 +46,18 @@ def _shut_down(address: tuple[str, int]) -> bool:
     for folder in ("/proc/self/fd", "/dev/fd"):
         if not os.path.isdir(folder):
             continue
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as candidate:
-                if candidate.family in {socket.AF_INET, socket.AF_INET6} and _peer(candidate) == address:
-                    candidate.shutdown(socket.SHUT_RDWR)
-                    return True
-        return False
+        return any(_shut_down_if(int(name), address) for name in os.listdir(folder))
+    return False
+
+
+def _shut_down_if(descriptor: int, address: tuple[str, int]) -> bool:
+    """Shut the socket down if it is connected to the address."""
+    with contextlib.suppress(OSError, ValueError):  # closed meanwhile, or not connected
+        # Asked before: a copy of something that is no socket would stay open when socket() refuses it.
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as candidate:
+            if candidate.family in {socket.AF_INET, socket.AF_INET6} and _peer(candidate) == address:
+                candidate.shutdown(socket.SHUT_RDWR)
+                return True
     return False
