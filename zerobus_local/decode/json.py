@@ -182,7 +182,8 @@ def _map_key(key: str, delta: Any, path: str) -> Any:
     """JSON has text keys only; keys of other types are written as JSON text of theirs."""
     if delta == "string":
         return key
-    if str(delta).startswith("decimal"):  # as text: a float would lose digits
+    # A decimal as text, since a float would lose digits; binary as the base64 that it is everywhere.
+    if str(delta).startswith("decimal") or delta == "binary":
         return _fitted(key, delta, f"{path}[key {key!r}]")
     try:
         return _fitted(orjson.loads(key), delta, f"{path}[key {key!r}]")
