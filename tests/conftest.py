@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from zerobus_local import LocalZerobus
 
 # The SDK's own log goes to stdout, in colour, at the level found when it is imported.
 os.environ.setdefault("RUST_LOG", "off")
+
+# A shell's background job is deaf to SIGINT, and so would be every process that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A gate must not turn red by the luck of the draw; at a desk Hypothesis goes on looking.
 settings.register_profile("ci", derandomize=True)

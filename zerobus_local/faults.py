@@ -207,6 +207,8 @@ class Faults:
         """Switch a fault on; returns its number.  ``add(action="cut", message=3)`` is the short form."""
         if rule is None:
             rule = parameters
+        elif parameters:
+            raise TypeError(f"add takes a rule or its parameters, not both: {rule!r} and {parameters!r}")
         if not isinstance(rule, Rule):
             rule = Rule.from_dict(rule)
         with self._lock:

@@ -88,6 +88,8 @@ class RemoteFaults:
 
     def add(self, rule: dict[str, Any] | None = None, /, **parameters: Any) -> int:
         """Switch a fault on; its number.  Raises RemoteError for what is no fault."""
+        if rule is not None and parameters:
+            raise TypeError(f"add takes a rule or its parameters, not both: {rule!r} and {parameters!r}")
         return int(self._server.ask("POST", "/local/faults", rule if rule is not None else parameters)["number"])
 
     def remove(self, number: int) -> None:

@@ -44,15 +44,6 @@ class Entry:
     """How often it may have reached the service."""
     failures: int = 0
     """How often it was the first unacknowledged batch of a stream that died."""
-    is_suspect: bool = False
-    """Whether it was in flight when the service refused one batch, without saying which."""
-    is_part: bool = False
-    """Whether it is part of a batch that the service refused."""
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether it must have a stream to itself, so that a refusal says which batch it is about."""
-        return self.is_suspect or self.is_part
 
 
 @dataclass(slots=True)
@@ -119,6 +110,11 @@ class Ledger:
     def total_bytes_in_flight(self) -> int:
         """Payload bytes in flight on all streams."""
         return self._bytes_in_flight
+
+    @property
+    def has_in_flight(self) -> bool:
+        """Whether any stream has a batch in flight; a batch may have rows and no bytes."""
+        return self._rows_in_flight > 0
 
     @property
     def rows_to_resend(self) -> int:
@@ -197,23 +193,25 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """A stream died after its first ``reached`` batches may have reached the service.
 
-        What it had in flight waits again; returns those entries in row order.
+        What it had in flight waits again.  Returns those entries, in row order, that may have reached the service:
+        one of them may be why it died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
         if not first <= reached <= source.next_offset:
             raise LedgerError(f"stream {stream} died at {reached} batches: {self!r}")
         entries = list(source.in_flight)
+        suspects = entries[: reached - first]
         for entry in entries[reached - first :]:
             self._never_left(entry)
-        if entries:
-            entries[0].failures += 1
+        if suspects:
+            suspects[0].failures += 1
         del self._open[stream]
         for entry in entries:
             self._rows_in_flight -= entry.batch.rows
             self._bytes_in_flight -= entry.batch.nbytes
         self._wait_in_front(entries)
-        return entries
+        return suspects
 
     def closed(self, stream: int) -> None:
         """A stream was closed with nothing in flight."""
@@ -221,37 +219,22 @@ class Ledger:
             raise LedgerError(f"close of stream {stream} with batches in flight: {self!r}")
         del self._open[stream]
 
-    def suspect(self, entries: Iterable[Entry]) -> None:
-        """One of these was refused: each goes alone from now on, until one is found guilty."""
-        for entry in entries:
-            entry.is_suspect = True
-
     def split(self, parts: Sequence[Batch]) -> None:
-        """The first waiting batch was refused alone, and is sent in parts from now on, each of them alone.
-
-        A batch is refused as a whole, so this last time that it was handed over cannot have stored anything.
-        """
+        """The first waiting batch is sent in parts from now on, to see which of them the service refuses."""
         entry = self._first_waiting("split")
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]
         if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
             raise LedgerError(f"parts that do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
         self._drop_first_waiting()
-        self._acquit()
-        self._wait_in_front([Entry(part, handed=entry.handed - 1, is_part=True) for part in parts])
+        self._wait_in_front([Entry(part, handed=entry.handed) for part in parts])
 
     def refuse(self) -> Batch:
         """The first waiting batch is given up: the service refused it for good."""
         batch = self._first_waiting("refuse").batch
         self._drop_first_waiting()
-        self._acquit()
         self.rows_refused += batch.rows
         return batch
-
-    def _acquit(self) -> None:
-        """The guilty batch is found; the others were suspects on its account."""
-        for entry in self._waiting:
-            entry.is_suspect = False
 
     def _never_left(self, entry: Entry) -> None:
         entry.handed -= 1

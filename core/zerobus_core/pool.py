@@ -29,6 +29,7 @@ from .lane import Lane, LiveStream
 from .ledger import Entry, Ledger, LedgerError
 from .statistics import PoolStatistics
 from .stream import Acked, Closed, Died, Event, Listener, Opened, SdkStream, Stream
+from .window import RefusalWindow
 
 if TYPE_CHECKING:
     import threading
@@ -91,6 +92,7 @@ class StreamPool:
         self._live: dict[Stream, LiveStream] = {}
         self._closing: set[Stream] = set()
         self._batches_added = 0
+        self._window = RefusalWindow()
 
     def __repr__(self) -> str:
         return f"<StreamPool {self.statistics.open_now} of {len(self._lanes)} streams open, {self.ledger!r}>"
@@ -128,7 +130,7 @@ class StreamPool:
         """Let all streams go.  ACKs that are here, or come within ``grace`` seconds, still count.  Never raises."""
         end = self._clock() + grace
         self._take_events(timeout=None, only_acks=True)
-        while self._in_flight() and self._clock() < end:
+        while self.ledger.has_in_flight and self._clock() < end:
             self._take_events(_SLICE / 2, only_acks=True)
         for stream in (*self._live, *self._closing):
             stream.kill()
@@ -254,16 +256,17 @@ class StreamPool:
         """A stream died; what it had in flight waits again, and its lane tries again, later, or never."""
         reached = live.stream.kill()
         self._forget(live)
-        entries = self.ledger.died(live.stream.number, reached) if live.is_open else []
+        suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []
+        self._window.lost()
         lane = live.lane
         lane.lost_one = True
         if self.ledger.is_settled:
             return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
         if lane.reason is None or not is_vague(error):
             lane.reason = error
-        if isinstance(error, RejectedRecordError) and entries:
-            self._refused(lane, entries, error)
-        elif self._is_final(lane, entries, error):
+        if isinstance(error, RejectedRecordError) and suspects:
+            self._refused(lane, suspects, error)
+        elif self._is_final(lane, suspects, error):
             raise lane.reason
         elif lane.attempts >= self._options.max_attempts:
             self._give_up(lane, lane.reason)
@@ -271,11 +274,11 @@ class StreamPool:
             pause = pause_after(lane.attempts, first=self._options.backoff, draw=self._draw())
             lane.not_before = self._clock() + pause
 
-    def _is_final(self, lane: Lane, entries: list[Entry], error: ZerobusIngestError) -> bool:
+    def _is_final(self, lane: Lane, suspects: list[Entry], error: ZerobusIngestError) -> bool:
         if not error.retryable:
             return not self._may_refresh_token(lane, error)
         # A batch that every stream dies of must not live on the progress that other batches make.
-        return bool(entries) and entries[0].failures >= self._options.max_attempts
+        return bool(suspects) and suspects[0].failures >= self._options.max_attempts
 
     def _may_refresh_token(self, lane: Lane, error: ZerobusIngestError) -> bool:
         """A rejected token is dropped by the SDK and fetched anew by the next open: one more try may pass."""
@@ -290,20 +293,22 @@ class StreamPool:
         if all(other.is_given_up for other in self._lanes):
             raise error
 
-    def _refused(self, lane: Lane, entries: list[Entry], error: RejectedRecordError) -> None:
+    def _refused(self, lane: Lane, suspects: list[Entry], error: RejectedRecordError) -> None:
         """The service refused a batch: narrow it down to a row.
 
-        The service names no batch, and those before the refused one need not be acknowledged yet.  So all that were
-        in flight are suspects and have to travel alone; one that is refused alone is guilty and travels in parts,
-        each alone, until a single row is found.
+        The service names no batch.  Where it acknowledges what came before, the first suspect is the one; but those
+        acknowledgements need not come.  So the first is sent in parts, or alone, with nothing beside it, and only a
+        row that was the one suspect is guilty.
         """
         lane.made_progress()  # knowing more is progress, and no reason to back off
-        if len(entries) > 1:
-            self.ledger.suspect(entries)
-        elif entries[0].batch.rows > 1:
-            self.ledger.split(entries[0].batch.parts())
-        else:
+        first = suspects[0].batch
+        if first.rows > 1:
+            self.ledger.split(first.parts())
+            self._window.restart(first_group=first.rows)
+            return
+        if len(suspects) == 1:
             self._hooks.on_refused(self.ledger.refuse(), error)
+        self._window.restart()
 
     # Feeding streams and taking their ACKs
 
@@ -311,6 +316,8 @@ class StreamPool:
         while (entry := self.ledger.waiting) is not None:
             live = self._roomiest(entry)
             if live is None:
+                return
+            if not self._window.take(entry.batch.rows, is_settled=not self.ledger.has_in_flight):
                 return
             if not live.handed_at:
                 live.progress_at = now
@@ -329,8 +336,6 @@ class StreamPool:
         if oldest is None:
             # One batch may always travel, or a batch larger than the bound would wait for ever.
             return self._in_flight() == 0 or self._fits(self._in_flight(), entry, share=1)
-        if entry.is_alone or oldest.is_alone:
-            return False
         # A stream that stalls must not eat the whole bound: each has its share.
         on_stream = self.ledger.bytes_in_flight(live.stream.number)
         return self._fits(on_stream, entry, share=len(self._lanes)) and self._fits(self._in_flight(), entry, share=1)

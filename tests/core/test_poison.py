@@ -64,6 +64,34 @@ def test_dead_letters_hold_exactly_the_rows_that_the_service_refused(
     assert opens <= 4 * 5
 
 
+@pytest.mark.parametrize("streams", [1, 4])
+def test_a_refusal_that_follows_no_acknowledgement_condemns_no_good_row(
+    poisoned: LocalZerobus, tmp_path: Path, streams: int
+) -> None:
+    """The service may end a stream before it acknowledged what it stored: then the first suspect is innocent."""
+    poisoned.faults.add(
+        action="fail", status="INVALID_ARGUMENT", text="Invalid record", at="after_commit", message=3, stream=[1, 2]
+    )
+    poisoned.faults.add(action="withhold_ack", message=0, stream=6)
+    letters = tmp_path / "letters.jsonl"
+    receipt = ingest(
+        poisoned.workspace,
+        TABLE,
+        rows(3000),
+        options=IngestOptions(
+            batch_rows=100,
+            streams=streams,
+            ack_timeout=2.0,
+            on_bad_record="dead_letter",
+            dead_letter_uri=str(letters),
+        ),
+    )
+    assert sorted(json.loads(line)["row"] for line in letters.read_text().splitlines()) == poison(3000)
+    found = ids(poisoned)
+    assert set(found) == set(range(3000)) - set(poison(3000))
+    assert len(found) - len(set(found)) <= receipt.rows_resent
+
+
 def test_fail_mode_names_the_rows_after_the_rest_is_durable(poisoned: LocalZerobus) -> None:
     with pytest.raises(RejectedRecordError, match="taste") as caught:
         ingest(poisoned.workspace, TABLE, rows(1200), options=IngestOptions(batch_rows=300))

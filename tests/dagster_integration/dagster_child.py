@@ -62,8 +62,6 @@ def flights_job() -> dg.JobDefinition:
 
 def main() -> int:
     """Run the job, and tell by the exit code whether it succeeded."""
-    # A child of a shell's background job inherits deafness to SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with dg.DagsterInstance.get() as instance:
         again, tags = None, {}
         if sys.argv[1] == "from-failure":

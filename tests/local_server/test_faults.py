@@ -242,5 +242,10 @@ def test_a_rule_that_cannot_be_says_why(rule, text):
         Faults().add(rule)
 
 
+def test_a_rule_and_parameters_beside_it_are_refused():
+    with pytest.raises(TypeError, match="not both"):
+        Faults().add({"action": "cut"}, message=3)
+
+
 def test_every_action_is_explained():
     assert all(f"``{action}``" in (faults.__doc__ or "") for action in ACTIONS)
