@@ -19,8 +19,8 @@ from .errors import InvalidRequest
 from .faults import Faults
 from .http.app import build_app
 from .http.server import HttpServer, bind
+from .observer import Observer
 from .options import ServerOptions, is_loopback
-from .page import Observer
 from .service import Service
 from .storage.storage import Storage
 from .wire.server import GrpcServer

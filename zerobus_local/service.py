@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .catalog.catalog import Catalog
     from .catalog.tokens import Tokens
     from .faults import Faults
-    from .page import Observer
+    from .observer import Observer
     from .storage.storage import Storage
     from .stream.statistics import Streams
 

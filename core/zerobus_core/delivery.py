@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .bad_rows import BadRows
+from .checkpoint import CheckpointKeeper
+from .dedup import delivery_id
+from .encode import encoder_for
 from .errors import ConfigurationError, Counts, RecordError, TransportError, ZerobusIngestError
-from .keeper import CheckpointKeeper
-from .open_rate import OpenRate
-from .pool import FAILURE_GRACE, PoolHooks, StreamPool
 from .receipt import Progress, Receipt
-from .sdk import SdkSession
+from .streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from .telemetry import DeliveryTelemetry, Figures
 
 if TYPE_CHECKING:
@@ -37,14 +37,6 @@ _log = logging.getLogger("zerobus_core")
 
 _PROGRESS_EVERY = 0.5
 
-_open_rates_lock = threading.Lock()  # guards _open_rates
-_open_rates: dict[tuple[str, str], OpenRate] = {}
-
-
-def _open_rate(endpoint: str, table: str) -> OpenRate:
-    with _open_rates_lock:
-        return _open_rates.setdefault((endpoint, table), OpenRate())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -53,6 +45,15 @@ class Target:
     workspace: Workspace
     schema: TableSchema
     encoder: Encoder
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, schema: TableSchema, options: IngestOptions, *, is_arrow: bool, version: str | None
+    ) -> Target:
+        """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
+        identity = delivery_id(schema.table, version) if options.delivery_columns else None
+        encoder = encoder_for(schema, options, is_arrow=is_arrow, delivery_id=identity)
+        return cls(workspace=workspace, schema=schema, encoder=encoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class Delivery:
                 tick=self._tick,
                 on_refused=self._bad.add_refused,
             ),
-            open_rate=_open_rate(target.workspace.endpoint, table),
+            open_rate=open_rate_of(target.workspace.endpoint, table),
         )
         self._telemetry = DeliveryTelemetry(
             table, target.encoder.record_format, self._figures, started=self._watch.started

@@ -211,8 +211,8 @@ def _privileges(workspace: Workspace, kind: str, name: str, *, only_own: bool) -
 def _stream_opened(workspace: Workspace, schema: TableSchema, options: IngestOptions) -> Step:
     """Open a stream as a delivery would, and close it with nothing sent."""
     from .encode import encoder_for
-    from .sdk import SdkSession
-    from .stream import Died, Event, Opened, Stream
+    from .streams.sdk import SdkSession
+    from .streams.stream import Died, Event, Opened, Stream
 
     encoder = encoder_for(schema, options, is_arrow=False)
     events: SimpleQueue[Event] = SimpleQueue()

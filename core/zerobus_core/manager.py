@@ -9,9 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
-from .dedup import delivery_id
 from .delivery import Delivery, Target, Watch
-from .encode import encoder_for
 from .errors import ConfigurationError
 from .options import IngestOptions
 from .ranges import RowRanges
@@ -122,12 +120,8 @@ class StreamManager:
             raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
         if self._delivery is None:
             self._is_arrow = is_arrow
-            identity = None
-            if options.delivery_columns:
-                identity = delivery_id(self._table, options.source_version)
-            encoder = encoder_for(self._schema, options, is_arrow=is_arrow, delivery_id=identity)
             self._delivery = Delivery(
-                Target(workspace=self._workspace, schema=self._schema, encoder=encoder),
+                Target.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
                 options,
                 watch=Watch(stop=self._stop, on_progress=self._on_progress),
             )

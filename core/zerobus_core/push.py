@@ -6,10 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .dedup import delivery_id
+from .checkpoint import CheckpointKeeper
 from .delivery import Delivery, Target, Watch
-from .encode import encoder_for
-from .keeper import CheckpointKeeper
 from .options import IngestOptions
 from .schema import TableSchema
 from .sources import options_for, source_of
@@ -52,10 +50,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     source = source_of(records, options)
     options = options_for(source, options)
     fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
-    identity = delivery_id(table, fingerprint) if options.delivery_columns else None
-    encoder = encoder_for(schema, options, is_arrow=source.is_arrow, delivery_id=identity)
     delivery = Delivery(
-        Target(workspace=workspace, schema=schema, encoder=encoder),
+        Target.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint),
         options,
         keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
         watch=watch,

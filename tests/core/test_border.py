@@ -14,7 +14,6 @@ from zerobus.sdk.sync import HeadersProvider, TableProperties, ZerobusSdk
 
 from zerobus_core import ClientCredentials, IngestOptions, TableSchema, Workspace
 from zerobus_core.batch import Chunk
-from zerobus_core.border import RULES, translate
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import (
     AuthenticationError,
@@ -28,7 +27,8 @@ from zerobus_core.errors import (
     TransportError,
     ZerobusIngestError,
 )
-from zerobus_core.sdk import SdkSession
+from zerobus_core.streams.border import RULES, translate
+from zerobus_core.streams.sdk import SdkSession
 from zerobus_local import LocalZerobus
 
 OPTIONS = IngestOptions(open_timeout=3.0)

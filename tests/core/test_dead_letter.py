@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from zerobus_core import IngestOptions, TableSchema
+from zerobus_core.bad_rows.dead_letter import MARKER, DeadLetterFile
 from zerobus_core.batch import BadRow, Batch, Chunk
-from zerobus_core.dead_letter import MARKER, DeadLetterFile
 from zerobus_core.encode import encoder_for
 from zerobus_core.errors import BadField, ConfigurationError
 from zerobus_core.ranges import RowRanges

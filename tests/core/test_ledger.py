@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from zerobus_core.batch import Batch
-from zerobus_core.ledger import Ledger, LedgerError
+from zerobus_core.streams.ledger import Ledger, LedgerError
 
 
 def batch_at(first_row: int, rows: int, nbytes: int | None = None) -> Batch:

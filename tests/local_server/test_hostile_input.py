@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zerobus_local.decode.avro import AvroDecoder
-from zerobus_local.decode.decoder import RefusedRecordError, TableShape
+from zerobus_local.decode.decoder import TableShape
 from zerobus_local.decode.json import JsonDecoder
 from zerobus_local.decode.protobuf import ProtobufDecoder
+from zerobus_local.decode.refusal import RefusedRecordError
 from zerobus_local.decode.variant import variant_texts
 from zerobus_local.wire.ephemeral import EphemeralOpener, EphemeralProtocol
 from zerobus_local.wire.flight import FlightOpener, FlightProtocol

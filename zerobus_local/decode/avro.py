@@ -16,8 +16,9 @@ import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
 from ..wire.status import invalid, schema_mismatch
-from .columns import RefusedRecordError, conform, first_failing
+from .columns import conform, first_failing
 from .decoder import MAX_COLUMNS, TableShape, check_sizes
+from .refusal import RefusedRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from .columns import RefusedRecordError
+from .refusal import RefusedRecordError
 
 if TYPE_CHECKING:
     from ..catalog.model import Table
@@ -21,7 +21,6 @@ __all__ = [
     "MAX_RECORDS",
     "MAX_RECORD_BYTES",
     "Decoder",
-    "RefusedRecordError",
     "TableShape",
     "check_sizes",
     "without_not_null",

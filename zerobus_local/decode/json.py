@@ -18,8 +18,9 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from .columns import RefusedRecordError, conform, first_failing
+from .columns import conform, first_failing
 from .decoder import TableShape, check_sizes
+from .refusal import RefusedRecordError
 
 __all__ = ["JsonDecoder", "json_columns"]
 

@@ -16,9 +16,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ..wire.status import StatusError, invalid
-from .columns import RefusedRecordError, conform, first_failing
+from .columns import conform, first_failing
 from .decoder import check_sizes
 from .protobuf_schema import PACKAGE, checked_descriptor
+from .refusal import RefusedRecordError
 
 if TYPE_CHECKING:
     from .decoder import TableShape

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from .columns import RefusedRecordError
+from .refusal import RefusedRecordError
 
 __all__ = ["variant_texts"]
 

@@ -1,6 +1,5 @@
 """The page at ``/``: tables, streams, errors and fault switches; plain HTML, with a script that only refreshes it."""
 
 from .handlers import ROUTES
-from .observer import Observer
 
-__all__ = ["ROUTES", "Observer"]
+__all__ = ["ROUTES"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from ..faults import ACTIONS, POINTS
 
 if TYPE_CHECKING:
+    from ..observer import TableView
     from ..service import Service
     from ..stream.statistics import StreamStatistics
-    from .observer import TableView
 
 __all__ = ["live", "page"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ..decode.columns import RefusedRecordError
+from ..decode.refusal import RefusedRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..decode.columns import RefusedRecordError
 from ..decode.decoder import MAX_RECORDS, TableShape
 from ..decode.json import JsonDecoder
+from ..decode.refusal import RefusedRecordError
 from ..errors import InvalidRequest
 from .conditions import Conditions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..decode.decoder import RefusedRecordError
+from ..decode.refusal import RefusedRecordError
 from ..storage.conditions import Conditions
 
 if TYPE_CHECKING:

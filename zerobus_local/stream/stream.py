@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 
-from ..decode.decoder import RefusedRecordError
+from ..decode.refusal import RefusedRecordError
 from ..errors import InvalidRequest, NotFound
 from ..storage.writer import StorageClosedError
 from ..wire.status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid

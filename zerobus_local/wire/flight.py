@@ -17,8 +17,9 @@ from google.protobuf.message import DecodeError
 
 from zerobus_core.encode.arrow_rebuild import rebuilt
 
-from ..decode.columns import RefusedRecordError, conform
+from ..decode.columns import conform
 from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape
+from ..decode.refusal import RefusedRecordError
 from ..decode.variant import variant_texts
 from ..stream.stream import Request
 from .call import Opened

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from .files import Pieces, Wanted
+    from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
 __all__ = ["AvroFormat"]

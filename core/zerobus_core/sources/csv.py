@@ -18,7 +18,7 @@ from ..errors import ConfigurationError
 from ..options import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
-    from .files import Pieces, Wanted
+    from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
 __all__ = ["CsvFormat"]

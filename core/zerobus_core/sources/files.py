@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..batch import Chunk
 from ..errors import ConfigurationError, TransportError
@@ -16,36 +16,12 @@ from .rows import END, shorter_than_checkpoint
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
+    from .file_format import FileFormat
 
-__all__ = ["FileFormat", "FileSource", "Pieces", "Wanted", "files_source"]
+__all__ = ["FileSource", "files_source"]
 
 # Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
 _MAX_ASKED = 100
-
-Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
-"""Which parts of a run of a file's rows are to be read: ``wanted(start, stop)`` yields them as runs, in order."""
-Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
-"""Yields the wanted rows as (position in the file, list of rows or record batch); returns how many rows there are."""
-
-
-class FileFormat(Protocol):
-    """How files of one format are read."""
-
-    is_arrow: bool
-    is_text: bool
-    """Whether it knows nothing but text, so that dates and numbers have to be parsed."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What changes how a file is read; part of the fingerprint."""
-        ...
-
-    def count(self, file: FoundFile) -> int | None:
-        """The number of rows, where the file tells it without being read."""
-
-    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Read what is wanted, in pieces of about ``chunk_rows``, decoding no more than the format makes necessary."""
-        ...
 
 
 class FileSource:

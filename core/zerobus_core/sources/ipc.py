@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from .files import Pieces, Wanted
+    from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
 __all__ = ["IpcFormat"]

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ..dead_letter import MARKER
+from ..bad_rows import MARKER, from_letter
 from ..errors import ConfigurationError
-from ..letter_form import from_letter
 from .merge import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from .files import Pieces, Wanted
+    from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
 __all__ = ["JsonLinesFormat", "UnreadableLine", "parsed_line", "record_of"]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from ..dead_letter import MARKER
-from ..letter_form import from_letter
+from ..bad_rows import MARKER, from_letter
 
 if TYPE_CHECKING:
-    from .files import Pieces, Wanted
+    from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
 __all__ = ["LetterFormat", "ParquetFormat", "holds_letters"]

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from .backoff import pause_after
-from .border import is_vague
-from .errors import (
+from ..errors import (
     AuthenticationError,
     IngestInterruptedError,
     IngestTimeoutError,
@@ -25,6 +23,8 @@ from .errors import (
     TransportError,
     ZerobusIngestError,
 )
+from .backoff import pause_after
+from .border import is_vague
 from .lane import Lane, LiveStream
 from .ledger import Entry, Ledger, LedgerError
 from .statistics import PoolStatistics
@@ -34,9 +34,9 @@ from .window import RefusalWindow
 if TYPE_CHECKING:
     import threading
 
-    from .batch import Batch
+    from ..batch import Batch
+    from ..options import IngestOptions
     from .open_rate import OpenRate
-    from .options import IngestOptions
 
 __all__ = ["FAILURE_GRACE", "PoolHooks", "StreamPool"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .border import translate
 
 if TYPE_CHECKING:
-    from .batch import Batch
-    from .errors import ZerobusIngestError
+    from ..batch import Batch
+    from ..errors import ZerobusIngestError
 
 __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
 

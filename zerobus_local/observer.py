@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from ..catalog.rows import plain_rows
+from .catalog.rows import plain_rows
 
 if TYPE_CHECKING:
-    from ..catalog.model import Table
-    from ..stream.statistics import StreamStatistics
+    from .catalog.model import Table
+    from .stream.statistics import StreamStatistics
 
 __all__ = ["Observer", "TableView"]
 

@@ -17,13 +17,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigurationError
-from .kept_file import KeptFile
+from ..errors import ConfigurationError
+from ..kept_file import KeptFile
 from .letter_form import from_wire, to_letter
 
 if TYPE_CHECKING:
-    from .batch import BadRow
-    from .schema import TableSchema
+    from ..batch import BadRow
+    from ..schema import TableSchema
 
 __all__ = ["MARKER", "DeadLetterFile"]
 

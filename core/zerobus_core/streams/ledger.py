@@ -23,10 +23,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .ranges import RowRanges
+from ..ranges import RowRanges
 
 if TYPE_CHECKING:
-    from .batch import Batch
+    from ..batch import Batch
 
 __all__ = ["Entry", "Ledger", "LedgerError"]
 

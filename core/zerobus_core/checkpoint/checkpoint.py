@@ -9,25 +9,14 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from .errors import Counts
-from .kept_file import KeptFile
-from .ranges import RowRanges
+from ..errors import Counts
+from ..ranges import RowRanges
 
-__all__ = [
-    "Checkpoint",
-    "CheckpointStore",
-    "FileCheckpointStore",
-    "InvalidCheckpointError",
-    "MemoryCheckpointStore",
-    "Resumption",
-    "bounded",
-    "resume",
-]
+__all__ = ["MAX_RANGES", "Checkpoint", "InvalidCheckpointError", "bounded"]
 
 VERSION = 1
 MAX_RANGES = 1_000
@@ -185,120 +174,3 @@ def _ranges(plain: object) -> RowRanges:
         ranges.add(start, stop)
         end = stop
     return ranges
-
-
-@runtime_checkable
-class CheckpointStore(Protocol):
-    """Keeps the checkpoint of one delivery: one file, one task instance, one asset partition.
-
-    Called from the thread that called ``ingest``.  ``epoch`` changes when a host clears the delivery, so that the
-    next try starts from the first row.
-
-    A store may say in ``save_interval`` how many seconds shall lie between two saves while a delivery runs; 1.0 where
-    it does not.  What was acknowledged since the last save is sent again after a crash.
-    """
-
-    @property
-    def epoch(self) -> str | None:
-        """Which run of the delivery this is; a checkpoint of another epoch is not resumed."""
-
-    def load(self) -> Checkpoint | None:
-        """The checkpoint saved last, or None; raises InvalidCheckpointError for what is none."""
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Replace what is kept, all or nothing; what was saved survives a crash right after."""
-
-    def delete(self) -> None:
-        """Keep nothing; no error if nothing is kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
-    """What a delivery starts with: a checkpoint to skip by, or the reason why it starts at the first row."""
-
-    checkpoint: Checkpoint | None = None
-    reason: str | None = None
-
-    @property
-    def skip(self) -> RowRanges:
-        """The rows that need not be sent; an own copy."""
-        return self.checkpoint.durable.copy() if self.checkpoint else RowRanges()
-
-
-def resume(
-    store: CheckpointStore, *, table: str, schema_fingerprint: str, source_fingerprint: str | None
-) -> Resumption:
-    """Load what ``store`` keeps, and decide whether this delivery may skip by it.
-
-    Both are None in the answer where nothing is kept.  Errors of the storage itself pass through.
-    """
-    try:
-        checkpoint = store.load()
-    except InvalidCheckpointError as error:
-        return Resumption(reason=f"the checkpoint is refused: {error}")
-    if checkpoint is None:
-        return Resumption()
-    reason = checkpoint.why_not(
-        table=table,
-        schema_fingerprint=schema_fingerprint,
-        source_fingerprint=source_fingerprint,
-        epoch=store.epoch,
-    )
-    return Resumption(reason=reason) if reason else Resumption(checkpoint=checkpoint)
-
-
-class MemoryCheckpointStore:
-    """Keeps the checkpoint in this object, as the text that a file would hold; for tries in one process."""
-
-    save_interval = 0.02
-
-    def __init__(self, epoch: str | None = None) -> None:
-        self.epoch = epoch
-        self.text: str | None = None
-
-    def load(self) -> Checkpoint | None:
-        """See CheckpointStore."""
-        return None if self.text is None else Checkpoint.from_json(self.text)
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """See CheckpointStore."""
-        self.text = checkpoint.to_json()
-
-    def delete(self) -> None:
-        """See CheckpointStore."""
-        self.text = None
-
-
-class FileCheckpointStore:
-    """Keeps the checkpoint in one file: a local path, or any fsspec URI.
-
-    A local file is replaced atomically and synced to disk.  An object store replaces an object as a whole; elsewhere
-    a write that breaks off leaves a file that is refused, and all rows are sent again.  Raises TransportError where the
-    storage fails, and ConfigurationError where it does not let us.
-    """
-
-    def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
-        self.uri = os.fspath(uri)
-        self.epoch = epoch
-        self._file = KeptFile(uri, "checkpoint")
-
-    @property
-    def save_interval(self) -> float:
-        """See CheckpointStore: a local file takes milliseconds, an object store a request that is paid for."""
-        return 0.02 if self._file.is_local else 1.0
-
-    def __repr__(self) -> str:
-        return f"FileCheckpointStore({self.uri!r}, epoch={self.epoch!r})"
-
-    def load(self) -> Checkpoint | None:
-        """See CheckpointStore."""
-        data = self._file.read()
-        return None if data is None else Checkpoint.from_json(data)
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """See CheckpointStore."""
-        self._file.replace(checkpoint.to_json().encode())
-
-    def delete(self) -> None:
-        """See CheckpointStore."""
-        self._file.delete()

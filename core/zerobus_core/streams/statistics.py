@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .receipt import AckLatency
+from ..receipt import AckLatency
 
 __all__ = ["AckLatencies", "PoolStatistics"]
 

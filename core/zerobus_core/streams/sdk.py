@@ -12,14 +12,14 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigurationError
-from .workspace import ClientCredentials, FederatedCredentials
+from ..errors import ConfigurationError
+from ..workspace import ClientCredentials, FederatedCredentials
 
 if TYPE_CHECKING:
-    from .batch import Encoder
-    from .options import IngestOptions
+    from ..batch import Encoder
+    from ..options import IngestOptions
+    from ..workspace import Workspace
     from .stream import Listener, SdkStream
-    from .workspace import Workspace
 
 __all__ = ["SdkSession"]
 
@@ -77,7 +77,7 @@ class SdkSession:
     def _connection(self) -> Any:
         with self._lock:
             if self._sdk is None:
-                from . import __version__
+                from .. import __version__
 
                 self._sdk = self._module.ZerobusSdk(
                     self._workspace.endpoint,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-__all__ = ["OpenRate"]
+__all__ = ["OpenRate", "open_rate_of"]
 
 
 class OpenRate:
@@ -30,3 +30,13 @@ class OpenRate:
                 return self._opened[0] + self._period - now
             self._opened.append(now)
             return 0.0
+
+
+_lock = threading.Lock()  # guards _rates
+_rates: dict[tuple[str, str], OpenRate] = {}
+
+
+def open_rate_of(endpoint: str, table: str) -> OpenRate:
+    """The one bound of a table, whoever asks for it."""
+    with _lock:
+        return _rates.setdefault((endpoint, table), OpenRate())

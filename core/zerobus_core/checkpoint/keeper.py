@@ -7,12 +7,13 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .checkpoint import Checkpoint, CheckpointStore, Resumption, resume
+from .checkpoint import Checkpoint
+from .store import CheckpointStore, Resumption, resume
 
 if TYPE_CHECKING:
-    from .errors import Counts
-    from .ranges import RowRanges
-    from .schema import TableSchema
+    from ..errors import Counts
+    from ..ranges import RowRanges
+    from ..schema import TableSchema
 
 __all__ = ["CheckpointKeeper"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .errors import ZerobusIngestError
+    from ..errors import ZerobusIngestError
     from .stream import Stream
 
 __all__ = ["Lane", "LiveStream"]

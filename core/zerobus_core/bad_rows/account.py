@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..errors import RecordError, RejectedRecordError
 from .dead_letter import DeadLetterFile
-from .errors import RecordError, RejectedRecordError
 
 if TYPE_CHECKING:
-    from .batch import BadRow, Batch, Encoder
-    from .errors import ZerobusIngestError
-    from .options import IngestOptions
-    from .schema import TableSchema
+    from ..batch import BadRow, Batch, Encoder
+    from ..errors import ZerobusIngestError
+    from ..options import IngestOptions
+    from ..schema import TableSchema
 
 __all__ = ["BadRows"]
 

@@ -1,0 +1,7 @@
+"""N physical streams to one table, one account of what they carry, and one gate over all of them."""
+
+from .open_rate import OpenRate, open_rate_of
+from .pool import FAILURE_GRACE, PoolHooks, StreamPool
+from .sdk import SdkSession
+
+__all__ = ["FAILURE_GRACE", "OpenRate", "PoolHooks", "SdkSession", "StreamPool", "open_rate_of"]
