@@ -7,11 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zerobus_core import IngestOptions, Progress, StreamManager, ingest
+from zerobus_core import IngestOptions, Progress, StreamManager, TableSchema, ingest
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -23,7 +24,7 @@ from zerobus_core.errors import (
     ThrottledError,
     TransportError,
 )
-from zerobus_local import LocalZerobus
+from zerobus_local import LocalZerobus, LocalZerobusProcess
 
 QUICK = {"backoff": 0.02, "ack_timeout": 1.0, "open_timeout": 2.0, "max_attempts": 4, "batch_rows": 50, "timeout": 60.0}
 
@@ -127,6 +128,28 @@ class TestConnectionsThatBreak:
         assert receipt.reconnects >= 1 or streams > 1  # the other streams may have taken over
         assert len(landed) - 1000 <= receipt.rows_resent
 
+    def test_a_server_that_is_killed_and_comes_back_gets_what_it_had_not_acknowledged(self, tmp_path: Path) -> None:
+        with LocalZerobusProcess.start(tmp_path / "zerobus") as server:
+            table = "main.default.t"
+            server.create_table(f"CREATE TABLE {table} (id BIGINT NOT NULL, name STRING)")
+            killed = threading.Event()
+
+            def source() -> Iterator[dict[str, Any]]:
+                for row in rows(20_000):
+                    if row["id"] == 10_000:
+                        server.restart()  # kill -9, and another process on the same ports and data
+                        killed.set()
+                    yield row
+
+            receipt = ingest(
+                server.workspace, table, source(), options=options(streams=2, batch_rows=500, max_attempts=40)
+            )
+            assert killed.is_set()
+            assert receipt.rows_acked == 20_000
+            landed = server.read(table).column("id").to_pylist()
+            assert set(landed) == set(range(20_000))
+            assert len(landed) - 20_000 <= receipt.rows_resent
+
     def test_cut_connections_leave_no_descriptors_open(self, server: LocalZerobus, table: str) -> None:
         ingest(server.workspace, table, rows(100), options=options())
         before = len(os.listdir("/proc/self/fd"))
@@ -221,6 +244,40 @@ class TestSilence:
         assert receipt.rows_resent == 0
         assert receipt.ack_latency_s.p50 >= 0.4
 
+    def test_an_acknowledgement_that_comes_after_its_stream_was_given_up_counts_for_nothing(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="delay_ack", seconds=1.0, stream=1)
+        server.faults.add(action="delay_ack", seconds=0.8, stream=2)
+        receipt = ingest(server.workspace, table, rows(100), options=options(ack_timeout=0.9, open_timeout=5.0))
+        landed = ids(server, table)
+        assert (receipt.rows_acked, receipt.rows_resent, receipt.reconnects) == (100, 100, 1)
+        assert landed == sorted([*range(100), *range(100)]), "the first stream stored them, and was late to say so"
+        assert receipt.ack_latency_s.p50 >= 0.8, "the acknowledgement of the second stream is the one that counts"
+
+    @pytest.mark.parametrize("streams", [1, 4])
+    def test_a_server_that_accepts_and_never_reads_is_left_in_time(
+        self, server: LocalZerobus, table: str, streams: int
+    ) -> None:
+        server.faults.add(action="stop_reading", seconds=0)
+        started = time.monotonic()
+        with pytest.raises(IngestTimeoutError, match="no acknowledgement within 0.5 s") as caught:
+            ingest(
+                server.workspace, table, rows(5000), options=options(ack_timeout=0.5, max_attempts=2, streams=streams)
+            )
+        assert time.monotonic() - started < 6
+        assert caught.value.counts.rows_acked == 0
+        assert ids(server, table) == []
+
+    def test_a_server_that_reads_again_on_the_next_stream_gets_every_row(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        server.faults.add(action="stop_reading", seconds=0, stream=1, message=2)
+        receipt = ingest(server.workspace, table, rows(1000), options=options(ack_timeout=0.5))
+        assert struck(server, "stop_reading") == 1
+        assert receipt.rows_acked == 1000
+        assert set(ids(server, table)) == set(range(1000))
+
     def test_the_whole_delivery_has_a_deadline(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="withhold_ack")
         started = time.monotonic()
@@ -247,6 +304,50 @@ class TestAnswersThatAreFinal:
         server.faults.add(action="fail", status="UNAUTHENTICATED", message=4, times=1)
         receipt = ingest(server.workspace, table, rows(1000), options=options())
         assert receipt.rows_acked == 1000
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"action": "token_status", "http_status": 401},
+            {"action": "token_status", "http_status": 429},
+            {"action": "token_status", "http_status": 500},
+            {"action": "token_garbage"},
+            {"action": "token_delay", "seconds": 0.3},
+        ],
+        ids=lambda fault: "-".join(map(str, fault.values())),
+    )
+    def test_a_token_endpoint_that_stumbles_once_delays_the_delivery_and_no_more(
+        self, server: LocalZerobus, table: str, fault: dict[str, Any]
+    ) -> None:
+        TableSchema.fetch(server.workspace, table)  # is remembered, so that the fault meets the stream's token
+        server.faults.add(fault | {"times": 1})
+        receipt = ingest(server.workspace, table, rows(100), options=options())
+        assert struck(server, fault["action"]) == 1
+        assert (receipt.rows_acked, receipt.rows_resent) == (100, 0)
+        assert ids(server, table) == list(range(100))
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            ({"action": "token_status", "http_status": 401}, AuthenticationError),
+            ({"action": "token_status", "http_status": 429}, ThrottledError),
+            ({"action": "token_status", "http_status": 500}, TransportError),
+            ({"action": "token_garbage"}, TransportError),
+            ({"action": "token_delay", "seconds": 30}, IngestTimeoutError),
+        ],
+        ids=lambda given: "-".join(map(str, given.values())) if isinstance(given, dict) else given.__name__,
+    )
+    def test_a_token_endpoint_that_never_recovers_is_named_in_time(
+        self, server: LocalZerobus, table: str, fault: dict[str, Any], error: type[Exception]
+    ) -> None:
+        TableSchema.fetch(server.workspace, table)  # is remembered, so that the fault meets the stream's token
+        server.faults.add(fault)
+        started = time.monotonic()
+        with pytest.raises(error) as caught:
+            ingest(server.workspace, table, rows(100), options=options(open_timeout=0.5, max_attempts=3))
+        assert time.monotonic() - started < 10
+        assert caught.value.counts.rows_not_durable > 0  # type: ignore[attr-defined]
+        assert ids(server, table) == []
 
     def test_missing_grants_are_named(self, server: LocalZerobus, table: str) -> None:
         nobody = server.create_principal("nobody")
