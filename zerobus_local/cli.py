@@ -69,6 +69,9 @@ def main() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--grpc-port", default=0, help="Port of the Zerobus endpoint; 0 picks one.")
 @click.option("--http-port", default=0, help="Port of the workspace URL and the page; 0 picks one.")
+@click.option("--tls-certificate", metavar="FILE", help="With --tls-key (both PEM): one more gRPC port, with TLS.")
+@click.option("--tls-key", metavar="FILE", help="The certificate's private key.")
+@click.option("--tls-port", default=0, help="Its port; 0 picks one.")
 @click.option(
     "--allow-remote", is_flag=True, help="Allow a --host that other machines can reach (nothing is encrypted)."
 )
@@ -85,7 +88,8 @@ def main() -> None:
 def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options: Any) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data.
+    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data,
+    and tls_endpoint where there is one.
     """
     from .server import LocalZerobus  # slow to import, and only this command needs it
 

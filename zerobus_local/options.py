@@ -25,8 +25,13 @@ class ServerOptions:
     grpc_port: int = 0
     """0 picks a free one."""
     http_port: int = 0
+    tls_certificate: str | None = None
+    """File with a certificate (PEM); with ``tls_key``, one more gRPC port speaks TLS, for clients that must."""
+    tls_key: str | None = None
+    """File with the certificate's private key (PEM)."""
+    tls_port: int = 0
     allow_remote: bool = False
-    """Listen on an address that other machines can reach.  There is no TLS: for closed networks only."""
+    """Listen on an address that other machines can reach.  Tokens are not encrypted: for closed networks only."""
     commit_delay: float = 0.05
     """Seconds that the first rows of a Delta commit wait for others."""
     token_lifetime: float = 3600.0
@@ -46,7 +51,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "faults", tuple(self.faults))
-        for name in ("grpc_port", "http_port"):
+        for name in ("grpc_port", "http_port", "tls_port"):
             port = getattr(self, name)
             if not isinstance(port, int) or not 0 <= port <= _HIGHEST_PORT:
                 raise InvalidRequest(f"{name} {port!r} is no port: give 0 to {_HIGHEST_PORT}, 0 picks a free one")
@@ -58,6 +63,10 @@ class ServerOptions:
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
                 raise InvalidRequest(f"{name} {seconds!r} is no number of seconds")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) go together")
+        if self.tls_port and self.tls_key is None:
+            raise InvalidRequest("tls_port needs tls_certificate and tls_key (--tls-certificate, --tls-key)")
         if not self.allow_remote and not is_loopback(self.host):
             raise InvalidRequest(
                 f"host {self.host!r} can be reached from other machines, and nothing here is encrypted: "
@@ -92,6 +101,9 @@ class ServerOptions:
             "--host": self.host,
             "--grpc-port": self.grpc_port,
             "--http-port": self.http_port,
+            "--tls-certificate": self.tls_certificate,
+            "--tls-key": self.tls_key,
+            "--tls-port": self.tls_port,
             "--commit-delay": self.commit_delay,
             "--token-lifetime": self.token_lifetime,
             "--rows-per-second": self.rows_per_second,

@@ -59,6 +59,11 @@ class LocalZerobusProcess:
         return self._remote.endpoint
 
     @property
+    def tls_endpoint(self) -> str | None:
+        """The same endpoint behind TLS; None without a certificate."""
+        return self._remote.tls_endpoint
+
+    @property
     def workspace_url(self) -> str:
         """The workspace URL; the same after a restart."""
         return self._remote.workspace_url
@@ -151,6 +156,8 @@ class LocalZerobusProcess:
         # The ports that it found stay its ports.
         ports = [urlsplit(url).port or 0 for url in (remote.endpoint, remote.workspace_url)]
         self._options = replace(self._options, grpc_port=ports[0], http_port=ports[1])
+        if remote.tls_endpoint is not None:
+            self._options = replace(self._options, tls_port=urlsplit(remote.tls_endpoint).port or 0)
         return remote
 
     def _first_line(self) -> str:

@@ -31,6 +31,7 @@ class RemoteServer:
     client_id: str
     client_secret: str = field(repr=False)
     data: str
+    tls_endpoint: str | None = None
 
     @property
     def faults(self) -> RemoteFaults:

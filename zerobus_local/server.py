@@ -23,7 +23,7 @@ from .observer import Observer
 from .options import ServerOptions, is_loopback
 from .service import Service
 from .storage.storage import Storage
-from .wire.server import GrpcServer
+from .wire.server import GrpcServer, Tls
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +68,11 @@ class LocalZerobus:
     def endpoint(self) -> str:
         """The Zerobus endpoint (gRPC)."""
         return self._service.endpoint
+
+    @property
+    def tls_endpoint(self) -> str | None:
+        """The same endpoint behind TLS; None without a certificate."""
+        return self._service.tls_endpoint
 
     @property
     def workspace_url(self) -> str:
@@ -125,6 +130,7 @@ class LocalZerobus:
             "client_id": default.client_id,
             "client_secret": default.client_secret,
             "data": str(self.data),
+            **({"tls_endpoint": self.tls_endpoint} if self.tls_endpoint else {}),
         }
 
     def stop(self) -> None:
@@ -160,9 +166,16 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     storage = Storage(catalog, commit_delay=options.commit_delay)
     closing.callback(storage.close)
     grpc = GrpcServer(
-        catalog, tokens, storage, faults, host=options.bracketed_host, port=options.grpc_port, limits=options.limits
+        catalog,
+        tokens,
+        storage,
+        faults,
+        host=options.bracketed_host,
+        port=options.grpc_port,
+        tls=_tls(options),
+        limits=options.limits,
     )
-    grpc_port = grpc.start()
+    grpc_port, tls_port = grpc.start()
     closing.callback(grpc.stop)
     service = Service(
         catalog=catalog,
@@ -173,9 +186,22 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
         observer=Observer(),
         endpoint=f"http://{options.reachable_host}:{grpc_port}",
         workspace_url=f"http://{options.reachable_host}:{listener.getsockname()[1]}",
+        tls_endpoint=f"https://{options.reachable_host}:{tls_port}" if tls_port else None,
     )
     names = ["127.0.0.1", "localhost", "[::1]", options.host] if is_loopback(options.host) else ["*"]
     http = HttpServer(build_app(service, hosts=names), listener)
     closing.callback(http.stop)
     http.start()
     return service
+
+
+def _tls(options: ServerOptions) -> Tls | None:
+    if options.tls_certificate is None or options.tls_key is None:
+        return None
+    files = []
+    for name, path in (("tls_certificate", options.tls_certificate), ("tls_key", options.tls_key)):
+        try:
+            files.append(Path(path).read_bytes())
+        except OSError as error:
+            raise InvalidRequest(f"{name} {path!r} cannot be read: {error}") from error
+    return Tls(certificate=files[0], key=files[1], port=options.tls_port)

@@ -28,3 +28,4 @@ class Service:
     observer: Observer
     endpoint: str
     workspace_url: str
+    tls_endpoint: str | None = None

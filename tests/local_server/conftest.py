@@ -80,7 +80,7 @@ class Door:
         self.storage = Storage(self.catalog)
         self.faults = Faults()
         self.grpc = GrpcServer(self.catalog, self.tokens, self.storage, self.faults, **options)
-        self.port = self.grpc.start()
+        self.port, _ = self.grpc.start()
         self._raw: list[RawStream] = []
 
     def close(self) -> None:

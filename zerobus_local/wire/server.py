@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -24,11 +25,20 @@ if TYPE_CHECKING:
     from ..storage.storage import Storage
     from .call import Opener
 
-__all__ = ["GrpcServer"]
+__all__ = ["GrpcServer", "Tls"]
 
 _MAX_STREAMS: Final = 512
 # Arrow batches may exceed 10 MB; records are checked one by one.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate and its private key, both PEM, and the port for them; 0 picks one."""
+
+    certificate: bytes
+    key: bytes
+    port: int = 0
 
 
 class GrpcServer:
@@ -43,6 +53,7 @@ class GrpcServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: Tls | None = None,
         limits: Limits | None = None,
         create_timeout: float = 30.0,
     ) -> None:
@@ -55,10 +66,14 @@ class GrpcServer:
             create_timeout=create_timeout,
         )
         self._address = (host, port)
+        self._tls = tls
         self._server: Any = None
 
-    def start(self) -> int:
-        """Bind in the caller's thread, then serve in threads of the server's own; OSError if the port is taken."""
+    def start(self) -> tuple[int, int | None]:
+        """Bind in the caller's thread, then serve in threads of the server's own; OSError if a port is taken.
+
+        Returns the port, and the one that speaks TLS.
+        """
         server = grpc.server(
             ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),
             options=[
@@ -79,13 +94,13 @@ class GrpcServer:
             )
         )
         host, port = self._address
-        try:
-            port = server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {host}:{port}: {error}") from error
+        port, tls_port = _bind(server, host, port), None
+        if self._tls is not None:
+            credentials = grpc.ssl_server_credentials([(self._tls.key, self._tls.certificate)])
+            tls_port = _bind(server, host, self._tls.port, credentials)
         server.start()
         self._server = server
-        return int(port)
+        return port, tls_port
 
     def stop(self, grace: float = 5.0) -> None:
         """Take nothing more, acknowledge what was taken, and end every stream; what takes longer than ``grace`` is cut.
@@ -103,3 +118,13 @@ class GrpcServer:
             return self._calls.serve(opener, requests, context)
 
         return grpc.stream_stream_rpc_method_handler(serve)
+
+
+def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
+    try:
+        if credentials is None:
+            return int(server.add_insecure_port(f"{host}:{port}"))
+        return int(server.add_secure_port(f"{host}:{port}", credentials))
+    except RuntimeError as error:
+        what = "" if credentials is None else "; or the certificate and the key are none, or no pair"
+        raise OSError(f"cannot listen on {host}:{port}: {error}{what}") from error
