@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from zerobus_local import LocalZerobus
 
@@ -26,6 +26,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A gate must not turn red by the luck of the draw; at a desk Hypothesis goes on looking.
 settings.register_profile("ci", derandomize=True)
+# Who only wants to know whether a test fails has no use for the smallest example.
+settings.register_profile("unshrunk", derandomize=True, phases=[Phase.explicit, Phase.generate])
 if os.environ.get("CI"):
     settings.load_profile("ci")
 

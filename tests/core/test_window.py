@@ -25,6 +25,7 @@ def streams_lost(rows: int, bad: set[int], *, acknowledges: bool) -> int:
         if refused is None:
             continue
         lost += 1
+        assert lost <= 40 * len(bad), "the search does not end"
         suspects = group[refused:] if acknowledges else group
         window.lost()
         if len(suspects) == 1:
@@ -58,6 +59,15 @@ def test_a_group_waits_until_all_before_it_is_settled() -> None:
     assert [window.take(1, is_settled=index == 0) for index in range(4)] == [True, True, True, False]
     assert window.take(1, is_settled=True)
     assert not window.take(1, is_settled=False)
+
+
+def test_groups_grow_so_that_good_rows_are_held_up_for_a_logarithm_of_round_trips() -> None:
+    window = RefusalWindow()
+    window.restart()
+    round_trips = sum(
+        window.take(1, is_settled=False) is False and window.take(1, is_settled=True) for _ in range(5000)
+    )
+    assert round_trips <= 14
 
 
 def test_a_group_takes_at_least_one_batch_however_many_rows_that_has() -> None:

@@ -1,0 +1,134 @@
+"""Break the books on purpose, one line at a time, and see which test notices.
+
+    python -m tests.core.mutants
+
+Each mutant is made in a copy of the core, which the tests then import instead of it.  Exits with 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "core" / "zerobus_core"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    tests: str
+
+
+def ledger(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file="streams/ledger.py", changes=changes, tests="tests/core/test_ledger.py")
+
+
+def window(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file="streams/window.py", changes=changes, tests="tests/core/test_window.py")
+
+
+def pool(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file="streams/pool.py", changes=changes, tests="tests/core/test_poison.py")
+
+
+MUTANTS = [
+    ledger(
+        "offsets go on counting on the next stream",
+        (
+            "self._open[stream] = _OpenStream()",
+            "self._open[stream] = _OpenStream(next_offset=getattr(self, '_last', 0))",
+        ),
+        ("target.next_offset += 1", "target.next_offset += 1\n        self._last = target.next_offset"),
+    ),
+    ledger("rows are counted as batches", ("self.rows_acked += batch.rows", "self.rows_acked += len([batch])")),
+    ledger("resent rows are counted as batches", ("self.rows_resent += batch.rows", "self.rows_resent += 1")),
+    ledger("an ACK beyond what was sent is taken", ("if offset >= source.next_offset:", "if False:")),
+    ledger(
+        "an ACK of a stream that is not open is taken",
+        (
+            'raise LedgerError(f"{event} on stream {stream}, which is not open: {self!r}") from None',
+            "return _OpenStream()",
+        ),
+    ),
+    ledger("an ACK that goes back is taken", ("if offset < first - 1:", "if False:")),
+    ledger(
+        "what was in flight at a death is forgotten",
+        ("        self._wait_in_front(entries)\n        return suspects", "        return suspects"),
+    ),
+    ledger("what never left counts as sent", ("for entry in entries[reached - first :]:", "for entry in []:")),
+    ledger("what never left is a suspect", ("entries[: reached - first]", "entries[:]")),
+    ledger("a cumulative ACK covers one batch less", ("range(offset - first + 1)", "range(max(0, offset - first))")),
+    ledger(
+        "what died waits behind everything else",
+        ("self._waiting.appendleft(entry)", "self._waiting.append(entry)"),
+    ),
+    ledger(
+        "the last durable row is not told",
+        ("batch.stop_row)\n            source", "batch.stop_row - 1)\n            source"),
+    ),
+    ledger("an acknowledged batch stays in flight", ("source.in_flight.popleft().batch", "source.in_flight[0].batch")),
+    ledger(
+        "a refused batch stays waiting",
+        ("        self._drop_first_waiting()\n        self.rows_refused", "        self.rows_refused"),
+    ),
+    ledger("parts of a refused batch were never sent", ("Entry(part, handed=entry.handed)", "Entry(part)")),
+    window("a group does not wait for the one before", ("if not is_settled:", "if False:")),
+    window("groups never grow", ("2 * following", "following")),
+    window("a group has no end", ("self._left -= rows", "pass")),
+    window("a refusal opens the window", ("self._is_bound = True", "self._is_bound = False")),
+    pool("the first suspect is guilty", ("if len(suspects) == 1:", "if suspects:")),
+    pool("no window after a refusal", ("if not self._window.take(", "if False and not self._window.take(")),
+]
+
+
+def killer_of(mutant: Mutant) -> str | None:
+    """The first test that fails because of the mutant, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "zerobus_core"
+        shutil.copytree(CORE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        source = (copy / mutant.file).read_text()
+        for old, new in mutant.changes:
+            if source.count(old) != 1:
+                raise SystemExit(f"{mutant.name}: {old!r} stands {source.count(old)} times in {mutant.file}")
+            source = source.replace(old, new)
+        (copy / mutant.file).write_text(source)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            mutant.tests,
+            "-x",
+            "-q",
+            "--no-header",
+            "--hypothesis-profile=unshrunk",
+            "--timeout=60",
+        ]
+        environment = os.environ | {"PYTHONPATH": folder}
+        ran = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+        failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        if ran.returncode and not failed:
+            raise SystemExit(f"{mutant.name}: the tests did not run\n{ran.stdout[-2000:]}")
+        return failed[0].split(" - ")[0].rpartition("/")[2] if failed else None
+
+
+def main() -> int:
+    """Try every mutant and print what became of it."""
+    survivors = 0
+    for mutant in MUTANTS:
+        killer = killer_of(mutant)
+        survivors += killer is None
+        print(f"{mutant.name:<50} {killer or 'SURVIVED'}", flush=True)
+    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants were noticed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
