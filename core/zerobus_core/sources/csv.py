@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -31,8 +31,9 @@ _BLOCKS = (1024 * 1024, MAX_RECORD_BYTES + 64 * 1024)
 class CsvFormat:
     """RFC 4180 with a header line, in UTF-8; ``.tsv`` files are parted by tabs.
 
-    An empty cell without quotes is NULL, ``""`` is the empty text.  ``null_values`` are further words for NULL in
-    all columns; NA, N/A, NULL and null are so anyway in columns that are not text.
+    An empty cell without quotes is NULL, ``""`` is the empty text.  Blank lines are no rows, unless there is
+    one column only: there they are an empty cell.  ``null_values`` are further words for NULL in all columns; NA, N/A,
+    NULL and null are so anyway in columns that are not text.
     """
 
     delimiter: str | None = None
@@ -53,9 +54,10 @@ class CsvFormat:
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Rows that are not wanted are parted into cells, and dropped."""
         delimiter = self.delimiter or ("\t" if file.suffix == ".tsv" else ",")
-        names = _header(file, delimiter)
+        names, blank_lines = _header(file, delimiter)
         if not names:
-            return 0  # a file of no bytes, as writers of partitions leave them
+            return 0  # a file of no bytes, as writers of partitions leave them, or of white space
+        layout = _Layout(delimiter, blank_lines, is_blank_a_row=len(names) == 1)
         convert = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             null_values=["", *self.null_values],
@@ -65,7 +67,7 @@ class CsvFormat:
         done = 0
         for block_bytes in _BLOCKS:
             try:
-                for first, batch in _batches(file, block_bytes, delimiter, convert):
+                for first, batch in _batches(file, block_bytes, layout, convert):
                     stop = first + len(batch)
                     for start, end in wanted(max(first, done), max(stop, done)):
                         for at in range(start, end, chunk_rows):
@@ -80,13 +82,23 @@ class CsvFormat:
         return done
 
 
-def _batches(file: FoundFile, block_bytes: int, delimiter: str, convert: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
+class _Layout(NamedTuple):
+    delimiter: str
+    blank_lines: int
+    """How many come before the header."""
+    is_blank_a_row: bool
+    """Whether later ones are rows: in a file of one column they are what an empty cell looks like."""
+
+
+def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
     first = 0
     with file.open() as opened:
         reader = pa_csv.open_csv(
             opened,
-            read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False, skip_rows=layout.blank_lines),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=not layout.is_blank_a_row
+            ),
             convert_options=convert,
         )
         for batch in reader:
@@ -94,10 +106,17 @@ def _batches(file: FoundFile, block_bytes: int, delimiter: str, convert: Any) ->
             first += len(batch)
 
 
-def _header(file: FoundFile, delimiter: str) -> list[str]:
+def _header(file: FoundFile, delimiter: str) -> tuple[list[str], int]:
+    """The names, none if the file holds nothing but blank lines; and how many blank lines come before them."""
+    blank_lines = 0
     with file.open() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
-        names = next(csv.reader(text, delimiter=delimiter), [])
+        for names in csv.reader(text, delimiter=delimiter):
+            if len(names) > 1 or any(map(str.strip, names)):
+                break
+            blank_lines += 1
+        else:
+            return [], blank_lines
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(f"the header of {file.path} has columns twice: {', '.join(map(repr, twice))}")
-    return names
+    return names, blank_lines
