@@ -472,3 +472,59 @@ def test_variants_inside_other_types_are_encoded_in_place() -> None:
     assert [None if c is None else variant_value(**c) for c in cells] == [1, None, {"a": "b"}]
     assert [(k, variant_value(**v)) for k, v in got[0]["m"]] == [("k", [True])]
     assert got[1:] == [None, {"v": [], "m": None}]
+
+
+NULL_VALUES = [[{"key": "a", "value": None}], None, [{"key": "b", "value": None}, {"key": "c", "value": None}]]
+NULL_PAIR = pa.struct([("key", pa.string()), ("value", pa.null())])
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array(NULL_VALUES, pa.list_(NULL_PAIR)),
+        pa.array(NULL_VALUES, pa.large_list(NULL_PAIR)),
+        pa.array([[("a", None)], None, [("b", None), ("c", None)]], pa.map_(pa.string(), pa.null())),
+    ],
+    ids=["list of pairs", "large list of pairs", "map"],
+)
+def test_a_map_whose_values_have_no_type_is_read_from_any_slice(array: pa.Array, start: int) -> None:
+    """pyarrow's cast of such a slice makes an array that aborts the process when it is read."""
+    batch = pa.RecordBatch.from_arrays([array], ["x"]).slice(start)
+    expected = [[("a", None)], None, [("b", None), ("c", None)]]
+    assert column(schema_of(x="MAP<STRING, INT>"), batch) == expected[start:]
+
+
+def test_a_map_of_list_views_of_nothing_is_read_from_any_slice() -> None:
+    array = pa.array([[("a", [None])], [("b", []), ("c", None)]], pa.map_(pa.string(), pa.list_view(pa.null())))
+    batch = pa.RecordBatch.from_arrays([array], ["x"]).slice(1)
+    assert column(schema_of(x="MAP<STRING, ARRAY<INT>>"), batch) == [[("b", []), ("c", None)]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "array"),
+    [
+        ("STRUCT<m: MAP<STRING, INT>, n: TINYINT>", pa.array([{"m": [{"key": "a", "value": 1}], "n": 300}])),
+        ("ARRAY<MAP<STRING, TINYINT>>", pa.array([[[{"key": "a", "value": 300}]]])),
+        ("MAP<STRING, MAP<STRING, TINYINT>>", pa.array([[{"key": "a", "value": [{"key": "b", "value": 300}]}]])),
+    ],
+)
+def test_only_what_is_wrong_is_said_of_a_map_kept_as_pairs_below_another_type(kind: str, array: pa.Array) -> None:
+    with pytest.raises(RecordError, match="out of range, which is -128 to 127") as caught:
+        column(schema_of(x=kind), batch_of(x=array))
+    assert len(caught.value.fields) == 1
+
+
+def test_an_instant_of_9999_in_utc_is_taken_from_a_zone_where_it_is_10000_already() -> None:
+    """Also by the walk over single values, which a VARIANT beside it asks for."""
+    zoned = pa.array([253_402_300_799_000_000], pa.timestamp("us", "Asia/Tokyo"))
+    array = pa.StructArray.from_arrays([zoned, pa.array(["x"])], ["at", "doc"])
+    (row,) = column(schema_of(x="STRUCT<at: TIMESTAMP, doc: VARIANT>"), batch_of(x=array))
+    assert row["at"] == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_source_with_other_columns_is_refused_without_a_word_on_what_was_sent() -> None:
+    """A batch with other columns may come after many that were acknowledged."""
+    with pytest.raises(SchemaError) as caught:
+        encoded(schema_of(x="INT"), batch_of(y=[1]))
+    assert "sent" not in str(caught.value)

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from ..batch import BadRow, Batch, Chunk, RecordFormat
 from .arrow_cast import CastRules
-from .arrow_columns import BadRows, ColumnCasts, scalar_text
+from .arrow_columns import BadRows, ColumnCasts
 from .arrow_pack import packer_for
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
+from .arrow_values import python_value, scalar_text
 from .nested import Walk
 from .unfit import Problems, record_error
 
@@ -153,7 +154,7 @@ def _record(chunk: Chunk, index: int) -> Any:
     record: dict[str, Any] = {}
     for name, array in zip(chunk.rows.schema.names, chunk.rows.columns, strict=True):
         try:
-            record[name] = array[index].as_py()
+            record[name] = python_value(array, index)
         except (ValueError, OverflowError):  # a time that Python has no type for
             record[name] = scalar_text(array[index])
     return record

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
-from .arrow_rebuild import bitmap_of, offsets_of
+from .arrow_rebuild import bitmap_of, entries_of, offsets_of
 from .arrow_scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, string_cast
 from .arrow_text import text_cast
 from .arrow_types import working_type
 
-__all__ = ["CastRules", "UnfitArrayError", "compiled_cast", "pair_type"]
+__all__ = ["CastRules", "UnfitArrayError", "compiled_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _LISTS = (
@@ -123,7 +123,7 @@ def _list(source: pa.DataType, kind: ArrayType, rules: CastRules) -> ArrayCast |
 
 
 def _map(source: pa.DataType, kind: MapType, rules: CastRules) -> ArrayCast | None:
-    pair = pair_type(source)
+    pair = _pair_type(source)
     if pair is None:
         return None
     key_type, value_type = pair.field(0).type, pair.field(1).type
@@ -135,7 +135,7 @@ def _map(source: pa.DataType, kind: MapType, rules: CastRules) -> ArrayCast | No
     entry = pa.struct([target.key_field, target.item_field])
 
     def convert(array: pa.Array) -> pa.Array:
-        parts = array.cast(pa.list_(pair))
+        parts = entries_of(array) if pa.types.is_map(source) else array
         pairs = parts.flatten()
         if pairs.null_count:
             raise UnfitArrayError
@@ -149,7 +149,7 @@ def _map(source: pa.DataType, kind: MapType, rules: CastRules) -> ArrayCast | No
     return convert
 
 
-def pair_type(source: pa.DataType) -> pa.DataType | None:
+def _pair_type(source: pa.DataType) -> pa.DataType | None:
     """The struct of key and value of what holds a map; None for other types.
 
     Polars has no maps, and keeps them as lists of structs of ``key`` and ``value``.

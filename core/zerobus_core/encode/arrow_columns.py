@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..errors import BadField, SchemaError
-from ..schema.types import Field, MapType
-from .arrow_cast import CastRules, UnfitArrayError, compiled_cast, pair_type
+from .arrow_cast import CastRules, UnfitArrayError, compiled_cast
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
+from .arrow_values import has_map, python_value, scalar_text, with_pairs
 from .nested import Walk
 from .unfit import MAX_BAD_FIELDS, Problems
 
 if TYPE_CHECKING:
     from ..schema import TableSchema
+    from ..schema.types import Field
 
-__all__ = ["BadRows", "ColumnCasts", "scalar_text"]
+__all__ = ["BadRows", "ColumnCasts"]
 
 BadRows = dict[int, list[BadField]]
 
@@ -72,7 +73,7 @@ class ColumnCasts:
         ]
         if problems:
             raise SchemaError(
-                f"the columns of the source do not fit the table, nothing was sent: {'; '.join(problems)}",
+                f"the columns of the source do not fit the table: {'; '.join(problems)}",
                 table=self._table,
             )
 
@@ -93,6 +94,7 @@ class _ColumnCast:
         self._walk = Walk([field], as_json=False, parse_text=rules.parse_text, inner_nulls=rules.inner_nulls)
         self._casts: dict[pa.DataType, Any] = {}
         self._target = working_type(field.type)
+        self._has_map = has_map(field.type)
 
     def cast(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
         if array.type not in self._casts:
@@ -128,25 +130,24 @@ class _ColumnCast:
     def _one_by_one(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
         name = self.field.name
         values: list[Any] = []
-        for row, scalar in enumerate(array, first_row):
-            problems = Problems(row)
-            values.append(self._walked(scalar, problems).get(name))
+        for index in range(len(array)):
+            problems = Problems(first_row + index)
+            values.append(self._walked(array, index, problems).get(name))
             if problems.fields and (limit is None or len(bad) <= limit):
-                bad[row] = problems.fields
+                bad[problems.row] = problems.fields
         return rebuilt(pa.array(values, plain_type(self.field.type)), self._target)
 
-    def _walked(self, scalar: pa.Scalar, problems: Problems) -> Mapping[str, Any]:
+    def _walked(self, array: pa.Array, index: int, problems: Problems) -> Mapping[str, Any]:
         name = self.field.name
         try:
-            value = scalar.as_py()
+            value = python_value(array, index)
         except (ValueError, OverflowError) as error:  # a time that Python has no type for
-            problems.add(name, scalar_text(scalar), str(self.field.type), f"cannot be read: {error}")
+            problems.add(name, scalar_text(array[index]), str(self.field.type), f"cannot be read: {error}")
             return {}
-        is_map = isinstance(self.field.type, MapType) and not pa.types.is_map(scalar.type) and pair_type(scalar.type)
         if value is None and not self.field.nullable:
             return {}  # found by _find_nulls, with all others
-        if is_map and isinstance(value, list) and None not in value:
-            value = [(pair["key"], pair["value"]) for pair in value]
+        if self._has_map:
+            value = with_pairs(value, self.field.type)
         members = self._walk.row({name: value}, problems)
         return {} if problems.fields else members
 
@@ -157,11 +158,3 @@ class _ColumnCast:
                 problems = Problems(row)
                 self._walk.row({self.field.name: None}, problems)
                 bad[row] = problems.fields
-
-
-def scalar_text(scalar: pa.Scalar) -> str:
-    """The scalar as text, also where Python has no type for it, such as times beyond the years 0001 to 9999."""
-    try:
-        return str(scalar)
-    except (ValueError, OverflowError):
-        return f"<{scalar.type}>"

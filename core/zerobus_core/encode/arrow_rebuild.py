@@ -47,8 +47,11 @@ def _has_struct(kind: pa.DataType) -> bool:
 
 
 def entries_of(array: pa.Array) -> pa.Array:
-    """A map array as a list of structs of key and value; their names are ``key`` and ``value``."""
-    return array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
+    """A map array as a list of structs of its keys and items, which are those of the array itself."""
+    # Not by a cast: pyarrow's breaks children of type Null in a slice, and reading them then aborts the process.
+    entries = array.values
+    buffers = array.buffers()[:2]
+    return pa.Array.from_buffers(pa.list_(entries.type), len(array), buffers, offset=array.offset, children=[entries])
 
 
 def bitmap_of(array: pa.Array) -> pa.Buffer | None:
