@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -94,7 +94,7 @@ class Delivery:
         )
         self._total_rows = total_rows
         self._rows_repeated = 0
-        self._to_resend = 0
+        self._resent_kept = 0  # what the store knows of rows that may be sent twice
         self._failure: BaseException | None = None
         self._progress_at = self._watch.started
         table = target.schema.table
@@ -105,7 +105,7 @@ class Delivery:
                 stop=self._watch.stop,
                 deadline=float("inf") if options.timeout is None else self._watch.started + options.timeout,
                 tick=self._tick,
-                on_refused=self._bad.add_refused,
+                on_refused=self._refused,
             ),
             open_rate=open_rate_of(target.workspace.endpoint, table),
         )
@@ -142,8 +142,10 @@ class Delivery:
         try:
             yield
         except ZerobusIngestError as error:
-            self._pool.abandon(grace=FAILURE_GRACE)
-            self._keep_what_is_known()
+            try:
+                self._pool.abandon(grace=FAILURE_GRACE)
+            finally:  # a second signal may end the wait
+                self._keep_what_is_known()
             raise error.with_facts(table=self._target.schema.table, counts=self.counts) from error.__cause__
         except BaseException:
             # A signal's exception, or one of the user's source: take what is here and get out of the way.
@@ -151,27 +153,41 @@ class Delivery:
             self._keep_what_is_known()
             raise
 
-    def send(self, chunk: Chunk) -> None:
-        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery.
-
-        After it has raised, ``finish`` raises too, whoever caught the error meanwhile: the chunk is not all sent.
-        """
+    @contextmanager
+    def work(self) -> Generator[None]:
+        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given."""
+        if self._failure is not None:
+            raise ConfigurationError(
+                f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
+                "so it cannot go on or succeed: do not catch that error, or start another delivery"
+            ) from self._failure
         try:
-            self._send_chunk(chunk)
+            yield
         except BaseException as error:
             self._failure = error
             raise
 
+    def send(self, chunk: Chunk) -> None:
+        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        with self.work():
+            self._send_chunk(chunk)
+
     def _send_chunk(self, chunk: Chunk) -> None:
+        for batch in self._encoded(chunk):
+            self._send(batch)
+        self._check_bad_rows()
+
+    def _encoded(self, chunk: Chunk) -> Iterator[Batch]:
         on_bad_row = self._bad.add_unfit if self._bad.are_allowed else None
         try:
-            for batch in self._target.encoder.encode(chunk, on_bad_row=on_bad_row):
-                self._send(batch)
-        except RecordError:
+            yield from self._target.encoder.encode(chunk, on_bad_row=on_bad_row)
+        except RecordError as error:
             # What was read before the bad row is good; its account is settled before the delivery fails.
             self._pool.flush()
+            if self._bad.has_refused:
+                refusal = self._bad.refusal()
+                raise RecordError(f"{error.message}; and {refusal.message}", fields=error.fields) from refusal
             raise
-        self._check_bad_rows()
 
     def _send(self, batch: Batch) -> None:
         if batch.stop_row > self._keeper.reserved:
@@ -181,20 +197,17 @@ class Delivery:
 
     def poll(self) -> None:
         """Look at stop requests, deadlines and streams without sending anything."""
-        self._pool.poll()
+        with self.work():
+            self._pool.poll()
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged, or raise."""
-        self._pool.flush()
-        self._check_bad_rows()
+        with self.work():
+            self._pool.flush()
+            self._check_bad_rows()
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and account for all rows."""
-        if self._failure is not None:
-            raise ConfigurationError(
-                f"an earlier send failed ({type(self._failure).__name__}) and not all of its rows were sent, "
-                "so the delivery cannot succeed: do not catch that error, or start another delivery"
-            ) from self._failure
         self.flush()
         self._bad.check(self.counts.rows_read, is_end=True)
         self._bad.flush()
@@ -203,6 +216,13 @@ class Delivery:
         self._report_progress()
         self._pool.close()
         return receipt
+
+    def _refused(self, batch: Batch, error: ZerobusIngestError) -> None:
+        self._bad.add_refused(batch, error)
+        # Each refused row costs streams, and streams are opened so many a minute: not all of them are looked for.
+        if self._bad.are_too_many_refused:
+            raise self._bad.refusal()
+        self._bad.check(self.counts.rows_read)
 
     def _check_bad_rows(self) -> None:
         self._bad.check(self.counts.rows_read)
@@ -218,9 +238,7 @@ class Delivery:
             self._progress_at = now
             self._telemetry.observe()
             self._report_progress()
-        to_resend = self._pool.ledger.rows_to_resend
-        is_news, self._to_resend = to_resend > self._to_resend, to_resend
-        if self._keeper.is_due(now) or is_news:
+        if self._keeper.is_due(now) or self._counts_ahead().rows_resent > self._resent_kept:
             self._save_checkpoint()
 
     def _figures(self) -> Figures:
@@ -270,7 +288,9 @@ class Delivery:
         if is_end:
             self._keeper.save(ledger.durable, counts, reached=ledger.reached_row)
         else:
-            self._keeper.save(ledger.durable, self._counts_ahead())
+            ahead = self._counts_ahead()
+            self._resent_kept = ahead.rows_resent
+            self._keeper.save(ledger.durable, ahead)
 
     def _counts_ahead(self) -> Counts:
         """The counts as they can become before the next save: a try that is killed cannot correct them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,14 @@ class KeptFile:
                 fs.makedirs(fs._parent(path), exist_ok=True)
                 fs.pipe_file(path, data)
 
-    def append_lines(self, lines: bytes) -> None:
-        """Add whole lines to a local file; a last line without its end, which a crash left, is taken off before."""
+    def append_lines(self, lines: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
+        """Add whole lines to a local file.
+
+        A last line without its end was left by a crash, and is taken off, or by an editor, and gets one:
+        ``is_whole`` tells.
+        """
         with self._told("write"):
-            _append_local(Path(self._place()[1]), lines)
+            _append_local(Path(self._place()[1]), lines, is_whole)
 
     def delete(self) -> None:
         """Keep nothing."""
@@ -119,7 +123,7 @@ def _replace_local(path: Path, data: bytes) -> None:
         os.close(directory)
 
 
-def _append_local(path: Path, lines: bytes) -> None:
+def _append_local(path: Path, lines: bytes, is_whole: Callable[[bytes], bool]) -> None:
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         tail = b""
@@ -127,7 +131,11 @@ def _append_local(path: Path, lines: bytes) -> None:
             step = min(size, _TAIL_STEP)
             size = file.seek(size - step)
             tail = file.read(step) + tail
-        file.truncate(size + tail.rfind(b"\n") + 1)
+        last = tail[tail.rfind(b"\n") + 1 :]
+        if is_whole(last):
+            file.write(b"\n")
+        else:
+            file.truncate(size + len(tail) - len(last))
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())

@@ -92,8 +92,9 @@ class StreamManager:
         """
         source = source_of(rows, self._options)
         delivery = self._ensure_delivery(options_for(source, self._options), is_arrow=source.is_arrow)
-        for chunk in self._numbered(source):
-            delivery.send(chunk)
+        with delivery.work():  # also for what the source itself raises: its rows were given, and are not all sent
+            for chunk in self._numbered(source):
+                delivery.send(chunk)
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""

@@ -35,7 +35,7 @@ class IngestOptions:
     batch_bytes: int = 4 * 1024 * 1024
     """Most payload bytes in one batch; a larger single record travels alone."""
     max_unacked_bytes: int = 64 * 1024 * 1024
-    """Bound on payload bytes in flight over all streams; reading the source stops when it is reached."""
+    """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
     timeout: float | None = 86_400.0
     """Deadline of the whole delivery."""
     open_timeout: float = 30.0

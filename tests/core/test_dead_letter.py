@@ -61,6 +61,16 @@ def payloads(source: Any, options: IngestOptions) -> list[Any]:
     return [record for batch in batches for record in batch.payload]
 
 
+def test_a_letter_that_an_editor_left_without_the_end_of_its_line_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    for row in (1, 2, 3):
+        file = DeadLetterFile(str(path), schema=SCHEMA, source_fingerprint="f1")
+        file.add(bad(row))
+        file.flush()
+        path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert [letter["row"] for letter in letters_of(path)] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_a_letter_says_what_where_when_and_why(name: str, tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)

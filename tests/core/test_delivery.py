@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from zerobus_core import IngestOptions, Progress, StreamManager, TableSchema, ingest
+from zerobus_core import Checkpoint, IngestOptions, Progress, StreamManager, TableSchema, ingest
+from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -112,6 +113,38 @@ class TestGoodDays:
         assert seen
         assert max(progress.unacked_bytes for progress in seen) <= bound + 50 * 120  # one batch may wait its turn
 
+    def test_rows_without_payload_count_against_the_bound_too(self, server: LocalZerobus, table: str) -> None:
+        server.sql(f"CREATE TABLE {table}_of_nulls (id BIGINT, name STRING)")
+        server.faults.add(action="withhold_ack")
+        seen: list[Progress] = []
+        with pytest.raises(IngestTimeoutError):
+            ingest(
+                server.workspace,
+                f"{table}_of_nulls",
+                ({} for _ in range(200_000)),
+                options=options(max_unacked_bytes=64_000, batch_rows=100, timeout=2.0, ack_timeout=60.0),
+                on_progress=seen.append,
+            )
+        assert max(progress.unacked_rows for progress in seen) <= 1_000 + 100  # one batch may wait its turn
+
+    @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+    @pytest.mark.parametrize("record_format", ["protobuf", "arrow"])
+    def test_deliveries_leave_no_thread_of_the_sdk_behind(
+        self, server: LocalZerobus, table: str, record_format: Any
+    ) -> None:
+        def tasks() -> int:
+            return len(os.listdir("/proc/self/task"))
+
+        ingest(server.workspace, table, rows(10), options=options(record_format=record_format))
+        time.sleep(1.0)
+        before = tasks()
+        for _ in range(8):
+            ingest(server.workspace, table, rows(10), options=options(record_format=record_format))
+        end = time.monotonic() + 15.0
+        while tasks() > before + 4 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert tasks() <= before + 4
+
 
 class TestConnectionsThatBreak:
     @pytest.mark.parametrize("at", ["before_commit", "after_commit"])
@@ -149,6 +182,30 @@ class TestConnectionsThatBreak:
             landed = server.read(table).column("id").to_pylist()
             assert set(landed) == set(range(20_000))
             assert len(landed) - 20_000 <= receipt.rows_resent
+
+    def test_what_may_be_sent_again_is_admitted_before_it_is_sent(self, server: LocalZerobus, table: str) -> None:
+        """One batch is lost again and again after it was stored; between two losses no save is due."""
+        server.faults.add(action="cut", at="after_commit", stream=[1, 2, 3, 4])
+
+        class Store(MemoryCheckpointStore):
+            save_interval = 60.0
+            admitted: ClassVar[list[int]] = []
+
+            def save(self, checkpoint: Checkpoint) -> None:
+                self.admitted.append(checkpoint.counts.rows_resent)
+                super().save(checkpoint)
+
+        receipt = ingest(
+            server.workspace,
+            table,
+            rows(20),
+            options=options(source_version="1", backoff=0.0, max_attempts=20),
+            checkpoint=Store(),
+        )
+        *while_it_ran, _ = Store.admitted
+        assert struck(server, "cut") == 4
+        assert receipt.rows_resent == 80
+        assert max(while_it_ran) >= 80
 
     def test_cut_connections_leave_no_descriptors_open(self, server: LocalZerobus, table: str) -> None:
         ingest(server.workspace, table, rows(100), options=options())
@@ -448,12 +505,44 @@ class TestAsYouGo:
 
     def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
         manager = StreamManager(server.workspace, table, options=options())
-        with pytest.raises(ConfigurationError, match=r"an earlier send failed \(RecordError\)"), manager as streams:  # noqa: PT012
+        with pytest.raises(ConfigurationError, match=r"the delivery failed before \(RecordError\)"), manager as streams:  # noqa: PT012
             streams.send(rows(10))
             with contextlib.suppress(RecordError):
                 streams.send([{"id": 10}, {"id": "eleven"}])
         with pytest.raises(ConfigurationError, match="receipt"):
             _ = manager.receipt
+
+    def test_a_delivery_that_failed_does_not_go_on(self, server: LocalZerobus, table: str) -> None:
+        server.faults.add(action="withhold_ack")
+        quick = options(max_attempts=1, ack_timeout=0.5, timeout=30.0)
+        started = time.monotonic()
+        with (  # noqa: PT012 - what is raised in between, and when, is what is tested
+            pytest.raises(ConfigurationError, match="failed before"),
+            StreamManager(server.workspace, table, options=quick) as streams,
+        ):
+            streams.send([{"id": 1}])
+            with pytest.raises(IngestTimeoutError):
+                streams.flush()
+            server.faults.clear()
+            with pytest.raises(ConfigurationError, match=r"failed before \(IngestTimeoutError\)"):
+                streams.flush()
+            streams.send([{"id": 2}])
+        assert time.monotonic() - started < 10
+        assert 2 not in ids(server, table)
+
+    def test_an_error_of_the_users_rows_that_was_swallowed_still_fails_the_block(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        def pages() -> Iterator[dict[str, Any]]:
+            yield from rows(10)
+            raise LookupError("the page is gone")
+
+        with (
+            pytest.raises(ConfigurationError, match=r"failed before \(LookupError\)"),
+            StreamManager(server.workspace, table, options=options()) as streams,
+            contextlib.suppress(LookupError),
+        ):
+            streams.send(pages())
 
     def test_a_failed_delivery_has_no_receipt(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="fail", status="INTERNAL")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,34 @@ def test_more_bad_rows_than_allowed_fail_the_delivery(poisoned: LocalZerobus, tm
     )
     with pytest.raises(RecordError, match="max_bad_records=2"):
         ingest(poisoned.workspace, TABLE, rows(6000), options=options)
+
+
+@pytest.mark.parametrize("on_bad_record", ["dead_letter", "fail"])
+def test_a_table_that_refuses_everything_is_given_up_after_a_few_rows(
+    server: LocalZerobus, tmp_path: Path, on_bad_record: Any
+) -> None:
+    server.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL, name STRING)")
+    server.sql(f"ALTER TABLE {TABLE} ADD CONSTRAINT never CHECK (id < 0)")
+    letters = {"dead_letter_uri": str(tmp_path / "letters.jsonl")} if on_bad_record == "dead_letter" else {}
+    options = IngestOptions(on_bad_record=on_bad_record, max_bad_records=2, **letters)  # type: ignore[arg-type]
+    with pytest.raises((RecordError, RejectedRecordError)) as caught:
+        ingest(server.workspace, TABLE, rows(5000), options=options)
+    if isinstance(caught.value, RejectedRecordError):
+        assert caught.value.rows == tuple(range(20))
+        assert "and there may be more" in caught.value.message
+    else:
+        assert "max_bad_records=2 allows 2" in caught.value.message
+    assert server.faults.count_stream(TABLE) < 40
+    assert caught.value.counts.rows_acked == 0
+
+
+def test_a_refused_row_is_named_beside_one_that_does_not_fit(poisoned: LocalZerobus) -> None:
+    def source() -> Iterator[dict[str, Any]]:
+        yield from rows(600)
+        yield {"id": 600, "name": 7}
+
+    with pytest.raises(RecordError, match=r"row 600, field name(.|\n)*the service refused row 500"):
+        ingest(poisoned.workspace, TABLE, source(), options=IngestOptions(batch_rows=200))
 
 
 def test_rows_that_do_not_fit_and_rows_that_are_refused_end_in_one_file(poisoned: LocalZerobus, tmp_path: Path) -> None:

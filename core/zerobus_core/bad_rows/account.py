@@ -19,6 +19,8 @@ __all__ = ["BadRows"]
 # A share means something only of many rows.
 _SHARE_FROM = 10_000
 _SHOWN = 10
+# A delivery that fails because of them names no more than these.
+_MOST_REFUSED = 20
 
 
 class BadRows:
@@ -63,6 +65,11 @@ class BadRows:
         """Whether the service refused rows that may not become dead letters."""
         return bool(self._refused)
 
+    @property
+    def are_too_many_refused(self) -> bool:
+        """Whether so many rows were refused that may not become dead letters that no more need to be found."""
+        return len(self._refused) >= _MOST_REFUSED
+
     def add_unfit(self, bad: BadRow) -> None:
         """A row that does not fit the schema."""
         assert self._letters is not None
@@ -100,8 +107,9 @@ class BadRows:
         rows = tuple(row for row, _ in self._refused)
         shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
         first = self._refused[0][1]
+        more = ", and there may be more" if self.are_too_many_refused else ""
         error = RejectedRecordError(
-            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}: {first.message}", rows=rows
+            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}{more}: {first.message}", rows=rows
         )
         error.__cause__ = first
         return error

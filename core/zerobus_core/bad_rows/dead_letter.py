@@ -114,7 +114,7 @@ class DeadLetterFile:
         if not self._pending:
             return
         if self._can_append:
-            self._file.append_lines(_lines(self._pending))
+            self._file.append_lines(_lines(self._pending), is_whole=_is_letter)
         else:
             letters = [*self._kept(), *self._pending]
             self._file.replace(_lines(letters) if self._form == "jsonl" else _parquet(letters))
@@ -156,8 +156,10 @@ def _lines(letters: list[dict[str, Any]]) -> bytes:
 
 
 def _read_lines(data: bytes) -> list[dict[str, Any]]:
-    whole, _, _ = data.rpartition(b"\n")  # a last line without its end was never finished
-    letters = [json.loads(line) for line in whole.splitlines() if line.strip()]
+    whole, _, last = data.rpartition(b"\n")
+    # A last line without its end was never finished, unless an editor left it so.
+    lines = [*whole.splitlines(), *([last] if _is_letter(last) else [])]
+    letters = [json.loads(line) for line in lines if line.strip()]
     for letter in letters:
         _key(letter)
         if letter[MARKER] != VERSION:
@@ -165,6 +167,13 @@ def _read_lines(data: bytes) -> list[dict[str, Any]]:
     if data and not letters and not data.startswith(f'{{"{MARKER}"'.encode()):
         raise ValueError("no letters")
     return letters
+
+
+def _is_letter(line: bytes) -> bool:
+    try:
+        return isinstance(letter := json.loads(line), dict) and MARKER in letter
+    except ValueError:
+        return False
 
 
 def _parquet(letters: list[dict[str, Any]]) -> bytes:

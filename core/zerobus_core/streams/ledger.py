@@ -50,6 +50,7 @@ class Entry:
 class _OpenStream:
     in_flight: deque[Entry] = field(default_factory=deque)
     nbytes: int = 0
+    rows: int = 0
     next_offset: int = 0
     """The offset that the next batch gets; the oldest in flight has ``next_offset - len(in_flight)``."""
 
@@ -112,6 +113,11 @@ class Ledger:
         return self._bytes_in_flight
 
     @property
+    def rows_in_flight(self) -> int:
+        """Rows in flight on all streams."""
+        return self._rows_in_flight
+
+    @property
     def has_in_flight(self) -> bool:
         """Whether any stream has a batch in flight; a batch may have rows and no bytes."""
         return self._rows_in_flight > 0
@@ -121,13 +127,10 @@ class Ledger:
         """Rows waiting that may have reached the service before."""
         return sum(entry.batch.rows for entry in self._waiting if entry.handed)
 
-    def in_flight(self, stream: int) -> int:
-        """Batches in flight on a stream."""
-        return len(self._stream(stream, "look").in_flight)
-
-    def bytes_in_flight(self, stream: int) -> int:
-        """Payload bytes in flight on a stream."""
-        return self._stream(stream, "look").nbytes
+    def in_flight_on(self, stream: int) -> tuple[int, int]:
+        """Payload bytes and rows in flight on a stream."""
+        source = self._stream(stream, "look")
+        return source.nbytes, source.rows
 
     def oldest(self, stream: int) -> Entry | None:
         """The first unacknowledged entry of a stream: the suspect when the stream dies."""
@@ -163,6 +166,7 @@ class Ledger:
         self._bytes_waiting -= batch.nbytes
         target.in_flight.append(entry)
         target.nbytes += batch.nbytes
+        target.rows += batch.rows
         self._rows_in_flight += batch.rows
         self._bytes_in_flight += batch.nbytes
         self.reached_row = max(self.reached_row, batch.stop_row)
@@ -183,6 +187,7 @@ class Ledger:
             batch = source.in_flight.popleft().batch
             self.durable.add(batch.first_row, batch.stop_row)
             source.nbytes -= batch.nbytes
+            source.rows -= batch.rows
             self._rows_in_flight -= batch.rows
             self._bytes_in_flight -= batch.nbytes
             self.rows_acked += batch.rows

@@ -24,12 +24,20 @@ class OpenRate:
     def take(self, now: float) -> float:
         """Take a place for an open at ``now``; returns 0.0, or the seconds until one is free, taking none."""
         with self._lock:
-            while self._opened and self._opened[0] <= now - self._period:
-                self._opened.popleft()
-            if len(self._opened) >= self._limit:
-                return self._opened[0] + self._period - now
-            self._opened.append(now)
-            return 0.0
+            wait = self._wait(now)
+            if wait == 0.0:
+                self._opened.append(now)
+            return wait
+
+    def wait(self, now: float) -> float:
+        """Seconds from ``now`` until a place is free; 0.0 if one is."""
+        with self._lock:
+            return self._wait(now)
+
+    def _wait(self, now: float) -> float:
+        while self._opened and self._opened[0] <= now - self._period:
+            self._opened.popleft()
+        return self._opened[0] + self._period - now if len(self._opened) >= self._limit else 0.0
 
 
 _lock = threading.Lock()  # guards _rates
@@ -37,6 +45,6 @@ _rates: dict[tuple[str, str], OpenRate] = {}
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
-    """The one bound of a table, whoever asks for it."""
+    """The one bound of a table, whoever asks for it and however its name is written."""
     with _lock:
-        return _rates.setdefault((endpoint, table), OpenRate())
+        return _rates.setdefault((endpoint, table.casefold()), OpenRate())

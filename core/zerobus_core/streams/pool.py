@@ -48,6 +48,8 @@ FAILURE_GRACE = 0.4
 _CLOSE_WAIT = 2.0
 # The SDK has the open deadline first; the pool acts when the SDK does not, as with a silent token endpoint.
 _OPEN_GRACE = 1.0
+# What a row costs in memory besides its payload: an object, its place in lists here and in the SDK.
+_ROW_OVERHEAD = 64
 # Streams of one pool are not rotated all at once.
 _ROTATION_SPREAD = 0.1
 
@@ -129,14 +131,16 @@ class StreamPool:
     def abandon(self, *, grace: float = 0.0) -> None:
         """Let all streams go.  ACKs that are here, or come within ``grace`` seconds, still count.  Never raises."""
         end = self._clock() + grace
-        self._take_events(timeout=None, only_acks=True)
-        while self.ledger.has_in_flight and self._clock() < end:
-            self._take_events(_SLICE / 2, only_acks=True)
-        for stream in (*self._live, *self._closing):
-            stream.kill()
-        self._live.clear()
-        self._closing.clear()
-        self.statistics.open_now = 0
+        try:
+            self._take_events(timeout=None, only_acks=True)
+            while self.ledger.has_in_flight and self._clock() < end:
+                self._take_events(_SLICE / 2, only_acks=True)
+        finally:  # a second signal may end the wait
+            for stream in (*self._live, *self._closing):
+                stream.kill()
+            self._live.clear()
+            self._closing.clear()
+            self.statistics.open_now = 0
 
     def oldest_unacked_s(self) -> float:
         """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
@@ -227,7 +231,7 @@ class StreamPool:
                 self._lost(live, IngestTimeoutError(f"no stream was opened within {options.open_timeout} s"))
         elif live.handed_at and now - live.progress_at > options.ack_timeout:
             self._lost(live, IngestTimeoutError(f"no acknowledgement within {options.ack_timeout} s"))
-        elif live.lane.current is live and now >= live.rotate_at:
+        elif live.lane.current is live and now >= live.rotate_at and self._open_rate.wait(now) == 0.0:
             self._rotate(live)
 
     def _rotate(self, live: LiveStream) -> None:
@@ -257,7 +261,8 @@ class StreamPool:
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []
-        self._window.lost()
+        if live.handed_at:
+            self._window.lost()
         lane = live.lane
         lane.lost_one = True
         if self.ledger.is_settled:
@@ -321,15 +326,15 @@ class StreamPool:
                 return
             if not live.handed_at:
                 live.progress_at = now
-            _, batch = self.ledger.hand(live.stream.number)
+            offset, batch = self.ledger.hand(live.stream.number)
             live.handed_at.append(now)
-            live.stream.send(batch)
+            live.stream.send(offset, batch)
 
     def _roomiest(self, entry: Entry) -> LiveStream | None:
         """The open stream with the least in flight that can take the entry."""
         open_lanes = [lane.current for lane in self._lanes if lane.current is not None and lane.current.is_open]
         able = [live for live in open_lanes if self._has_room(live, entry)]
-        return min(able, key=lambda live: self.ledger.bytes_in_flight(live.stream.number), default=None)
+        return min(able, key=lambda live: self.ledger.in_flight_on(live.stream.number), default=None)
 
     def _has_room(self, live: LiveStream, entry: Entry) -> bool:
         oldest = self.ledger.oldest(live.stream.number)
@@ -337,14 +342,14 @@ class StreamPool:
             # One batch may always travel, or a batch larger than the bound would wait for ever.
             return self._in_flight() == 0 or self._fits(self._in_flight(), entry, share=1)
         # A stream that stalls must not eat the whole bound: each has its share.
-        on_stream = self.ledger.bytes_in_flight(live.stream.number)
+        on_stream = _load(*self.ledger.in_flight_on(live.stream.number))
         return self._fits(on_stream, entry, share=len(self._lanes)) and self._fits(self._in_flight(), entry, share=1)
 
-    def _fits(self, nbytes: int, entry: Entry, *, share: int) -> bool:
-        return nbytes + entry.batch.nbytes <= self._options.max_unacked_bytes // share
+    def _fits(self, load: int, entry: Entry, *, share: int) -> bool:
+        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._options.max_unacked_bytes // share
 
     def _in_flight(self) -> int:
-        return self.ledger.total_bytes_in_flight
+        return _load(self.ledger.total_bytes_in_flight, self.ledger.rows_in_flight)
 
     def _acked(self, live: LiveStream, offset: int, *, only_acks: bool) -> None:
         try:
@@ -360,3 +365,8 @@ class StreamPool:
         live.lane.made_progress()
         if not live.handed_at and live.lane.current is not live and not only_acks:
             self._close(live)  # rotated out and drained
+
+
+def _load(nbytes: int, rows: int) -> int:
+    """What counts against ``max_unacked_bytes``."""
+    return nbytes + rows * _ROW_OVERHEAD

@@ -96,20 +96,19 @@ class Stream:
         self, number: int, open_stream: Callable[[Listener], SdkStream], post: Callable[[Event], None]
     ) -> None:
         self.number = number
-        self._open_stream = open_stream
         self._post = post
-        self._inbox: SimpleQueue[Batch | None] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[int, Batch] | None] = SimpleQueue()
         self._lock = threading.Lock()  # guards _killed and _reached
         self._killed = False
         self._reached = 0
-        threading.Thread(target=self._run, name=f"zerobus-stream-{number}", daemon=True).start()
+        threading.Thread(target=self._run, args=(open_stream,), name=f"zerobus-stream-{number}", daemon=True).start()
 
     def __repr__(self) -> str:
         return f"<Stream {self.number}{' killed' if self._killed else ''}, {self._reached} batches reached the SDK>"
 
-    def send(self, batch: Batch) -> None:
-        """Queue a batch for the worker thread; it gets the next offset, from 0."""
-        self._inbox.put(batch)
+    def send(self, offset: int, batch: Batch) -> None:
+        """Queue a batch for the worker thread; the stream dies if the SDK gives it another offset."""
+        self._inbox.put((offset, batch))
 
     def close(self) -> None:
         """Close after what was sent; ``Closed`` follows.  Call it when everything is acknowledged."""
@@ -135,12 +134,15 @@ class Stream:
 
     # The worker thread
 
-    def _run(self) -> None:
+    def _run(self, open_stream: Callable[[Listener], SdkStream]) -> None:
         try:
-            sdk_stream = self._open_stream(self)
+            sdk_stream = open_stream(self)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
             self.on_error(error)
             return
+        finally:
+            # The SDK holds its listener, and what opens holds the SDK: a circle that no collector sees.
+            del open_stream
         self._tell(Opened(self, sdk_stream.stream_id))
         try:
             if self._pass_on(sdk_stream):
@@ -152,16 +154,15 @@ class Stream:
 
     def _pass_on(self, sdk_stream: SdkStream) -> bool:
         """Pass batches on until told to close (True) or killed (False)."""
-        expected = 0
-        while (batch := self._inbox.get()) is not None:
+        while (queued := self._inbox.get()) is not None:
+            expected, batch = queued
             with self._lock:
                 if self._killed:
                     return False
                 self._reached += 1
             offset = sdk_stream.ingest(batch.payload)
             if offset != expected:
-                raise RuntimeError(f"the SDK gave offset {offset} to batch {expected} of the stream")
-            expected += 1
+                raise RuntimeError(f"the SDK gave offset {offset} to the batch that is {expected} in the ledger")
         return not self._killed
 
     def _tell(self, event: Event) -> None:
