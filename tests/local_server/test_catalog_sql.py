@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from zerobus_local import AlreadyExists, InvalidRequest, LocalZerobusError, NotFound, UnknownTable
 from zerobus_local.catalog.catalog import Catalog
@@ -244,3 +246,53 @@ def test_a_refused_alteration_changes_nothing(catalog: Catalog, sql: str, says: 
         catalog.execute(sql)
     assert catalog.table("main.default.t") == table
     assert DeltaTable(table.path).version() == version
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("SELECT 1=1" + " AND 1=1" * 20_000, "nested too deeply"),
+        ("SELECT 1" + " + 1" * 300, "nested too deeply"),
+        ("SELECT 1" + " UNION ALL SELECT 1" * 2_000, "more than 128 SELECTs"),
+        ("SELECT 1" + " UNION ALL SELECT 1" * 200, "more than 128 SELECTs"),
+        ("SELECT 1 FROM (SELECT 1) a" + "".join(f" CROSS JOIN (SELECT 1) b{n}" for n in range(100)), "more than 128"),
+        (
+            "WITH c0 AS (SELECT 1 AS x)"
+            + "".join(f", c{n + 1} AS (SELECT x FROM c{n})" for n in range(100))
+            + " SELECT x FROM c100",
+            "more than 128",
+        ),
+        (f"CREATE TABLE main.default.t (x INT, CONSTRAINT c CHECK ({' AND '.join(['x > 0'] * 2_000)}))", "nested too"),
+        ("SELECT 1;" * 20_000, "20000 statements; a script holds at most 1000"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_sql_that_an_engine_could_break_down_over_is_refused_before_it_gets_there(
+    catalog: Catalog, sql: str, says: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        catalog.execute(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1=1" + " AND 1=1" * 250,
+        "SELECT 1" + " + 1" * 250,
+        "SELECT 1" + " UNION ALL SELECT 1" * 120,
+        "SELECT 1 FROM (SELECT 1) a" + "".join(f" CROSS JOIN (SELECT 1) b{n}" for n in range(60)),
+        "SELECT 1;" * 30,
+    ],
+    ids=lambda value: value[:40],
+)
+def test_long_sql_within_the_bounds_is_answered(catalog: Catalog, sql: str) -> None:
+    assert catalog.execute(sql)[-1].rows.num_rows >= 1
+
+
+def test_a_check_as_long_as_the_bounds_allow_holds(catalog: Catalog) -> None:
+    condition = " AND ".join(["x > 0"] * 240)
+    table = catalog.create_table(f"CREATE TABLE main.default.t (x INT, CONSTRAINT c CHECK ({condition}))")
+    delta = DeltaTable(table.path)
+    write_deltalake(delta, pa.table({"x": pa.array([1], pa.int32())}), mode="append")
+    with pytest.raises(DeltaError):
+        write_deltalake(delta, pa.table({"x": pa.array([-1], pa.int32())}), mode="append")

@@ -16,6 +16,7 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from ..catalog.names import TableName, checked_name
 from ..errors import InvalidRequest
+from .bounds import check_bounds
 from .statements import (
     AddCheck,
     Comment,
@@ -34,6 +35,7 @@ from .words import parse_words
 __all__ = ["columns_in", "created_table", "parse"]
 
 _MOST_CHARACTERS = 1_000_000
+_MOST_STATEMENTS = 1_000
 _KNOWN = (
     "CREATE CATALOG | SCHEMA | TABLE, ALTER TABLE … ADD COLUMN | DROP COLUMN | ADD CONSTRAINT … CHECK | "
     "DROP CONSTRAINT, COMMENT ON TABLE, DROP TABLE | SCHEMA | CATALOG, GRANT, REVOKE, SELECT"
@@ -45,7 +47,10 @@ def parse(sql: str) -> list[Statement]:
     if len(sql) > _MOST_CHARACTERS:
         raise InvalidRequest(f"the SQL text is longer than {_MOST_CHARACTERS} characters")
     try:
-        statements = [_statement(sql, tokens) for tokens in _split(sqlglot.tokenize(sql, read="databricks"))]
+        parts = list(_split(sqlglot.tokenize(sql, read="databricks")))
+        if len(parts) > _MOST_STATEMENTS:
+            raise InvalidRequest(f"{len(parts)} statements; a script holds at most {_MOST_STATEMENTS}")
+        statements = [_statement(sql, tokens) for tokens in parts]
     except SqlglotError as error:
         raise InvalidRequest(_explain(error, sql)) from error
     except RecursionError as error:
@@ -105,9 +110,11 @@ def _read(text: str) -> Any:
     log = logging.getLogger("sqlglot")
     log.addFilter(_drop_record)
     try:
-        return sqlglot.parse_one(text, read="databricks")
+        tree = sqlglot.parse_one(text, read="databricks")
     finally:
         log.removeFilter(_drop_record)
+    check_bounds(tree)
+    return tree
 
 
 def _drop_record(_: logging.LogRecord) -> bool:

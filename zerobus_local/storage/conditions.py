@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..decode.refusal import RefusedRecordError
+from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,8 @@ __all__ = ["ConditionError", "Conditions", "check_condition"]
 
 _log = logging.getLogger("zerobus_local")
 _ROW = "__zerobus_row"
+_MOST_CHARACTERS = 100_000
+_SHOWN = 200
 
 
 class ConditionError(ValueError):
@@ -78,9 +81,20 @@ def check_condition(condition: str) -> None:
 
 
 def _translated(condition: str) -> str:
+    if len(condition) > _MOST_CHARACTERS:
+        raise ConditionError(f"{condition[:80]!r}… is longer than {_MOST_CHARACTERS} characters")
     import sqlglot  # slow to import, and most servers never see a condition
 
+    from ..sql.bounds import check_bounds
+
+    shown = repr(condition if len(condition) <= _SHOWN else f"{condition[:_SHOWN]}…")
     try:
-        return sqlglot.parse_one(condition, read="databricks").sql(dialect="duckdb")
+        tree = sqlglot.parse_one(condition, read="databricks")
+        check_bounds(tree)
+        return tree.sql(dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
-        raise ConditionError(f"{condition!r} is no SQL condition: {error}") from error
+        raise ConditionError(f"{shown} is no SQL condition: {error}") from error
+    except InvalidRequest as error:
+        raise ConditionError(f"{shown}: {error}") from error
+    except RecursionError as error:
+        raise ConditionError(f"{shown}: the SQL is nested too deeply") from error

@@ -1,0 +1,35 @@
+"""How much SQL the engines are given at once: they recurse, and what is too deep for their stack ends the process."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlglot import exp
+
+from ..errors import InvalidRequest
+
+__all__ = ["MOST_DEPTH", "MOST_PARTS", "check_bounds"]
+
+# Measured with deltalake 1.6 (DataFusion) and a stack of 8 MB: a chain of 800 UNIONs or joins is answered, one of 1,600
+# kills the process; of operators, 6,000 are answered.  A column may be a STRUCT a hundred deep, each two nodes.
+MOST_DEPTH: Final = 256
+# Joins and CTEs stand side by side in the text and inside each other in the engine's plan.
+MOST_PARTS: Final = 128
+_PARTS: Final = (exp.Select, exp.Join, exp.CTE)
+
+
+def check_bounds(tree: Any) -> None:
+    """InvalidRequest for a syntax tree that an engine could break down over.  Takes a tree of any depth."""
+    depth = parts = 0
+    level: list[exp.Expression] = [tree]
+    # Level by level, not by recursion: a chain of operators is parsed by a loop and as deep as it is long.
+    while level:
+        depth += 1
+        parts += sum(isinstance(node, _PARTS) for node in level)
+        if depth > MOST_DEPTH:
+            raise InvalidRequest(
+                f"the SQL is nested too deeply: more than {MOST_DEPTH} levels (each operator of a chain is one)"
+            )
+        if parts > MOST_PARTS:
+            raise InvalidRequest(f"the query has more than {MOST_PARTS} SELECTs, JOINs and WITHs: use several queries")
+        level = [child for node in level for child in node.iter_expressions()]
