@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from ..errors import ConfigurationError
 from .fingerprint import content_fingerprint
-from .frames import frame_table
+from .frame_rows import FrameRows
+from .frames import frame_content
 from .merge import cut, merged
 from .rows import END, shorter_than_checkpoint, version_fingerprint
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
-__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of"]
+__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "is_whole", "scan"]
 
 
 class TableSource:
@@ -105,7 +106,12 @@ def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
         elif isinstance(item, pa.Table):
             yield from item.to_batches()
         else:
-            table = frame_table(item)
+            table = frame_content(item)
+            if isinstance(table, FrameRows):
+                raise ConfigurationError(
+                    "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "
+                    'pass rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
+                )
             if table is None:
                 raise ConfigurationError(
                     f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
@@ -144,14 +150,25 @@ class DatasetSource:
                 if next(skip.without(first, stop), None) is None:
                     first = stop
                     continue
-            # Reading ahead is memory; what one fragment needs is bounded this way.
-            scan = fragment.scanner(
-                schema=self._dataset.schema, batch_size=self._chunk_rows, batch_readahead=2, fragment_readahead=1
-            )
-            for batch in scan.to_batches():
+            for batch in scan(fragment, self._chunk_rows, schema=self._dataset.schema):
                 yield from wanted_slices(batch, first, skip, self._chunk_rows)
                 first += len(batch)
         check_length(first, skip)
+
+
+def is_whole(dataset: Any) -> bool:
+    """Whether a dataset is all of its fragments; one that was filtered does not say what of them it is."""
+    try:
+        dataset.get_fragments()
+    except ValueError:
+        return False
+    return True
+
+
+def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of a dataset or of a fragment, in order; reading ahead is memory, and so is bounded."""
+    scanner = dataset.scanner(batch_size=chunk_rows, batch_readahead=2, fragment_readahead=1, **columns)
+    yield from scanner.to_batches()
 
 
 def _tells_rows(fragment: Any) -> bool:

@@ -40,7 +40,7 @@ def source_of(records: Any, options: IngestOptions) -> Source:
         return records  # type: ignore[no-any-return]  # is_source has looked at its attributes
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
-    if type(records).__module__.partition(".")[0] in _COLUMNAR or hasattr(records, "__arrow_c_stream__"):
+    if _is_columnar(records) or hasattr(records, "__arrow_c_stream__"):
         source = _columnar_source(records, options)
         if source is not None:
             return source
@@ -75,18 +75,29 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
 def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
     pa = imported_pyarrow(f"a {type(records).__name__}")
 
-    from .arrow import BatchesSource, DatasetSource, TableSource
-    from .frames import frame_table
+    from .arrow import TableSource
+    from .frame_rows import FrameRows, FrameSource
+    from .frames import frame_content
 
     if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
         raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, one column; pass a Table")
     if isinstance(records, pa.RecordBatch):
         return TableSource(pa.Table.from_batches([records]), options)
-    table = records if isinstance(records, pa.Table) else frame_table(records)
-    if table is not None:
-        return TableSource(table, options)
+    content = records if isinstance(records, pa.Table) else frame_content(records)
+    if isinstance(content, FrameRows):
+        return FrameSource(content, options)
+    if content is not None:
+        return TableSource(content, options)
+    return _streamed_source(records, options, pa)
+
+
+def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
+    from .arrow import BatchesSource, DatasetSource, is_whole, scan
+
     if hasattr(records, "get_fragments"):
-        return DatasetSource(records, options)
+        if is_whole(records):
+            return DatasetSource(records, options)
+        return BatchesSource(lambda: scan(records, options.batch_rows), options)
     if hasattr(records, "to_reader"):  # a Scanner of a dataset
         return BatchesSource(OneShot(iter(records.to_reader())).take, options)
     if hasattr(records, "__arrow_c_stream__"):
@@ -119,7 +130,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
         # The first item decides, and is asked for again when the rows are.
         first = next(iter(records), None)
         return (
-            _batches_source(lambda: records, options)
+            _batches_source(first, lambda: records, options)
             if _is_columnar(first)
             else IterableSource(lambda: _checked(iter(records)), options)
         )
@@ -130,14 +141,14 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     rest = chain(first, records)
     once.replace(rest)
     if first and _is_columnar(first[0]):
-        return _batches_source(once.take, options)
+        return _batches_source(first[0], once.take, options)
     return IterableSource(lambda: _checked(once.take()), options)
 
 
 def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
     first = records[0] if len(records) else {}
     if _is_columnar(first):
-        return _batches_source(lambda: records, options)
+        return _batches_source(first, lambda: records, options)
     if isinstance(first, os.PathLike) or (isinstance(first, str) and looks_like_path(first)):
         return files_source([os.fspath(path) for path in records], options)
     _check_first(first)
@@ -145,11 +156,19 @@ def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
 
 
 def _is_columnar(item: Any) -> bool:
-    return type(item).__module__.partition(".")[0] in _COLUMNAR
+    # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
+    return (type(item).__module__ or "").partition(".")[0] in _COLUMNAR
 
 
-def _batches_source(items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
+def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
+    """The first item decides whether all of them are read as Arrow data or as rows."""
+    imported_pyarrow(f"a {type(first).__name__}")
+
     from .arrow import BatchesSource, batches_of
+    from .frames import is_read_as_rows, rows_of_frames
+
+    if is_read_as_rows(first):
+        return IterableSource(lambda: rows_of_frames(items()), options)
 
     return BatchesSource(lambda: batches_of(items()), options)
 

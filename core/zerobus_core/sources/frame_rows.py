@@ -1,0 +1,168 @@
+"""Pandas frames whose objects Arrow would change: which they are, and their rows as dicts.
+
+Arrow infers one type for a column of objects, and bends the values until they have it: dicts get each other's keys,
+dates become datetimes, ``True`` among numbers becomes 1.  Only objects of one plain type come through as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, overload
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from .rows import SequenceSource, version_fingerprint
+
+if TYPE_CHECKING:
+    from ..batch import Chunk
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+
+__all__ = ["FrameRows", "FrameSource", "has_objects", "is_changed_by_arrow"]
+
+_HASHED_ROWS = 10_000
+_INT64 = (-(2**63), 2**63 - 1)
+
+
+class FrameRows(Sequence[dict[str, Any]]):
+    """The rows of a pandas frame as dicts, made when they are asked for; NaN, NaT and NA of a cell are None."""
+
+    def __init__(self, frame: Any) -> None:
+        self._count = len(frame)
+        self._columns = list(frame_columns(frame))
+        self._names = [name for name, _ in self._columns]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            cells = [_cells(column, index) for _, column in self._columns]
+            return [dict(zip(self._names, row, strict=True)) for row in zip(*cells, strict=True)]
+        at = range(self._count)[index]
+        return self[at : at + 1][0]
+
+    def fingerprint(self) -> str | None:
+        """Hash of names, types, length and every value; None if a value is of a kind whose content is not known."""
+        hashed = hashlib.sha256(repr([(name, str(column.dtype)) for name, column in self._columns]).encode())
+        try:
+            for start in range(0, self._count, _HASHED_ROWS):
+                for _, column in self._columns:
+                    cells = _cells(column, slice(start, start + _HASHED_ROWS))
+                    hashed.update(_told(cells).encode(errors="surrogatepass"))
+        except TypeError:
+            return None
+        return f"frame:{self._count}:{hashed.hexdigest()[:32]}"
+
+
+class FrameSource:
+    """A pandas frame in memory, read as rows."""
+
+    is_arrow = False
+
+    def __init__(self, rows: FrameRows, options: IngestOptions) -> None:
+        self._rows = rows
+        self._options = options
+        self._sequence = SequenceSource(rows, options)
+        self._fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of the content, or of ``source_version``; computed when asked for, once."""
+        if self._fingerprint is None:
+            self._fingerprint = version_fingerprint(self._options) or self._rows.fingerprint()
+        return self._fingerprint
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return self._sequence.chunks(skip)
+
+
+def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a pandas frame and the named levels of its index, by name."""
+    for at, name in enumerate(frame.columns):
+        yield str(name), frame.iloc[:, at]
+    for at, name in enumerate(frame.index.names):
+        if name is not None:
+            yield str(name), frame.index.get_level_values(at)
+
+
+def has_objects(frame: Any) -> bool:
+    """Whether a column holds Python objects, whose types Arrow has to infer."""
+    return any(column.dtype == object for _, column in frame_columns(frame))
+
+
+def is_changed_by_arrow(frame: Any) -> bool:
+    """Whether a column holds objects that are not of one plain type, so that Arrow may change their values."""
+    return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
+
+
+def _is_plain(column: Any) -> bool:
+    values = column.to_numpy()
+    kinds = {kind for kind in set(map(type, values)) if kind is not type(None) and not _is_missing_kind(kind)}
+    if float in kinds and len(kinds) > 1 and all(value != value for value in values if type(value) is float):  # noqa: PLR0124
+        kinds.remove(float)  # NaN alone, which is how pandas writes that a value is missing
+    if len(kinds) != 1:
+        return not kinds
+    kind = kinds.pop()
+    present: Iterator[Any] = (value for value in values if type(value) is kind)
+    if kind is int:
+        whole = list(present)
+        return bool(_INT64[0] <= min(whole) and max(whole) <= _INT64[1])
+    if kind is Decimal:
+        return all(value.is_finite() for value in present)
+    if kind is datetime:
+        zones = {(value.tzinfo, value.fold) for value in present}
+        return len(zones) == 1 and all(_is_plain_zone(zone) and not fold for zone, fold in zones)
+    return kind in {str, bytes, bool, float, date}
+
+
+def _is_plain_zone(zone: Any) -> bool:
+    return zone is None or type(zone) in {timezone, ZoneInfo}
+
+
+def _is_missing_kind(kind: type) -> bool:
+    return kind.__name__ in {"NaTType", "NAType"} and kind.__module__.startswith("pandas.")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value) or _is_missing_kind(type(value))  # noqa: PLR0124
+
+
+def _cells(column: Any, rows: slice) -> list[Any]:
+    part = column[rows] if not hasattr(column, "iloc") else column.iloc[rows]
+    if part.dtype == object:
+        return [None if _is_missing(value) else value for value in part.to_numpy()]
+    return [None if is_na else value for value, is_na in zip(part.tolist(), part.isna(), strict=True)]
+
+
+_TELLING = (type(None), bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID)
+
+
+def _told(value: Any) -> str:
+    """Text that is the same for equal values of equal types only.  Raises TypeError where there is none."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_told(key)}:{_told(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}({','.join(map(_told, value))})"
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # of NumPy
+        # The text of an array leaves out what is in its middle.
+        return _told(list(value)) if value.dtype == object else f"{value.dtype}{value.shape}:{value.tobytes().hex()}"
+    if not isinstance(value, _TELLING):
+        raise TypeError(f"the content of {type(value).__name__} is not known")
+    text = f"{type(value).__name__}:{value!r}"
+    if isinstance(value, date | time) and " at 0x" in text:
+        raise TypeError("a time zone that tells nothing of itself but its address")
+    return text
