@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import pendulum
 import pydantic
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from zerobus_core import IngestOptions, TableSchema
-from zerobus_core.batch import Chunk
+from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.protobuf import Messages
 from zerobus_core.errors import RecordError
@@ -164,7 +165,133 @@ def test_text_is_parsed_only_where_the_user_asks_for_it(kind: str, text: str, ex
         wire_value(kind, text)
 
 
-@pytest.mark.parametrize(("kind", "text"), [("INT", "1.5"), ("DATE", "yesterday"), ("BOOLEAN", "yes"), ("DOUBLE", "")])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("INT", "1.5"),
+        ("INT", "1_000"),
+        ("INT", "٣"),
+        ("DOUBLE", "1_0.5"),
+        ("DOUBLE", "٣"),
+        ("DECIMAL(5,2)", "٣"),
+        ("DECIMAL(5,2)", "NaN"),
+        ("DATE", "yesterday"),
+        ("BOOLEAN", "yes"),
+    ],
+)
 def test_text_that_cannot_be_parsed_is_refused(kind: str, text: str) -> None:
     with pytest.raises(RecordError, match="the text is"):
         wire_value(kind, text, parse_text=True)
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "NULL", " null "])
+@pytest.mark.parametrize("kind", ["INT", "DOUBLE", "DECIMAL(5,2)", "BOOLEAN", "DATE", "TIMESTAMP"])
+def test_parsed_text_may_say_that_there_is_no_value(kind: str, word: str) -> None:
+    assert wire_value(kind, word, parse_text=True) is None
+    with pytest.raises(RecordError, match="null in a NOT NULL column"):
+        wire_value(f"{kind} NOT NULL", word, parse_text=True)
+
+
+def test_a_text_column_keeps_words_that_elsewhere_say_that_there_is_no_value() -> None:
+    assert wire_value("STRING", "NA", parse_text=True) == "NA"
+    assert wire_value("MAP<STRING, INT>", {"NA": 1}, parse_text=True) == {"NA": 1}
+
+
+def test_a_whole_number_may_be_written_as_data_frames_write_it() -> None:
+    assert wire_value("INT", " 517.0", parse_text=True) == 517
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+def test_text_is_infinite_only_if_it_says_so(kind: str) -> None:
+    assert wire_value(kind, "-Infinity", parse_text=True) == "-inf"
+    with pytest.raises(RecordError, match="too large"):
+        wire_value(kind, "1e400", parse_text=True)
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_NTZ"])
+def test_nanoseconds_in_text_are_not_cut_off(kind: str) -> None:
+    assert wire_value(kind, "1970-01-01T00:00:00.123456000", parse_text=True) == 123456
+    with pytest.raises(RecordError, match="has nanoseconds"):
+        wire_value(kind, "1970-01-01T00:00:00.1234567", parse_text=True)
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+def test_the_dates_of_airflow_are_dates_as_any_other(record_format: Any) -> None:
+    """Its DateTime is pendulum's, which subtracts from its own kind only."""
+    berlin = pendulum.timezone("Europe/Berlin")
+    schema = TableSchema.from_sql("CREATE TABLE main.default.t (at TIMESTAMP, wall TIMESTAMP_NTZ, day DATE)")
+    rows = [
+        {
+            "at": pendulum.datetime(2026, 7, 2, 3, 4, 5, 678901, tz=berlin),
+            "wall": pendulum.naive(1, 1, 2, 3, 4, 5, 678901),
+            "day": pendulum.date(2026, 7, 2),
+        },
+        {"at": pendulum.datetime(1, 1, 2), "day": pendulum.naive(2026, 7, 2)},
+        # The second of the two hours between two and three.
+        {"at": pendulum.datetime(2026, 10, 25, 2, 30, tz=berlin, fold=1)},
+    ]
+    standard = [
+        {
+            "at": datetime(2026, 7, 2, 1, 4, 5, 678901, tzinfo=UTC),
+            "wall": datetime(1, 1, 2, 3, 4, 5, 678901),
+            "day": date(2026, 7, 2),
+        },
+        {"at": datetime(1, 1, 2, tzinfo=UTC), "day": date(2026, 7, 2)},
+        {"at": datetime(2026, 10, 25, 1, 30, tzinfo=UTC)},
+    ]
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format), is_arrow=False)
+
+    def decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        (batch,) = encoder.encode(Chunk(0, rows))
+        return [encoder.decode(batch, index) for index in range(batch.rows)]
+
+    assert decoded(rows) == decoded(standard)
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_NTZ", "DATE"])
+@pytest.mark.parametrize("seconds", [86_400 << 44, -86_400 << 44])
+def test_a_numpy_time_beyond_all_years_does_not_wrap_around(kind: str, seconds: int) -> None:
+    with pytest.raises(RecordError, match="outside of the years|no day number"):
+        wire_value(kind, np.datetime64(seconds, "s"))
+
+
+class Shouting(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.upper() + "!"
+
+
+def test_text_of_a_subclass_is_its_characters_and_not_what_it_prints() -> None:
+    assert wire_value("STRING", Shouting("quiet")) == "quiet"
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json"])
+@pytest.mark.parametrize("is_message_first", [True, False])
+def test_dicts_and_messages_in_one_block_keep_rules_of_their_own(record_format: Any, is_message_first: bool) -> None:
+    schema = TableSchema.from_sql(ORDERS)
+    message = Messages(FileDescriptorProto.FromString(schema.descriptor_proto())).row
+    rows = [message(id=1, doc='{"a":1}', price="1.50"), {"id": 2, "doc": "5", "price": Decimal("2.50")}]
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format), is_arrow=False)
+    (batch,) = encoder.encode(Chunk(0, rows if is_message_first else rows[::-1]))
+    found = {row["id"]: row["doc"] for row in (encoder.decode(batch, index) for index in (0, 1))}
+    assert found == {1: '{"a":1}', 2: '"5"'}
+    with pytest.raises(RecordError, match="text is not parsed"):
+        list(encoder.encode(Chunk(0, [rows[0], {"id": 3, "price": "2.50"}])))
+
+
+class Broken:
+    def keys(self) -> list[str]:
+        raise AttributeError("disk on fire")
+
+    def __getitem__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+def test_a_record_that_fails_when_it_is_asked_for_members_is_a_bad_row(record_format: Any) -> None:
+    encoder = encoder_for(TableSchema.from_sql(ORDERS), IngestOptions(record_format=record_format), is_arrow=False)
+    bad: list[BadRow] = []
+    (batch,) = encoder.encode(Chunk(0, [{"id": 1}, Broken()]), on_bad_row=bad.append)
+    assert (batch.rows, [row.row for row in bad]) == (1, [1])
+    assert "disk on fire" in str(bad[0].fields[0])

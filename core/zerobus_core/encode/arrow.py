@@ -15,7 +15,7 @@ from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
 from .arrow_values import python_value, scalar_text
 from .nested import Walk
-from .unfit import Problems, record_error
+from .unfit import FOREIGN_ERRORS, Problems, record_error
 
 if TYPE_CHECKING:
     from ..errors import BadField
@@ -115,7 +115,11 @@ class ArrowEncoder:
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
             problems = Problems(row)
-            members.append(self._walk.row(record, problems))
+            try:
+                members.append(self._walk.row(record, problems))
+            except FOREIGN_ERRORS as error:
+                problems.add_failure(record, error)
+                members.append({})
             if problems.fields:
                 bad[row] = problems.fields
                 members[-1] = {}

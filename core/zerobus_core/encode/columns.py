@@ -16,7 +16,7 @@ from typing import Any
 
 from ..schema.types import ArrayType, DataType, Field, MapType, StructType
 from .nested import as_list, as_members, as_pairs, has_nan, json_key
-from .scalars import is_null, scalar_converter
+from .scalars import null_test, scalar_converter
 from .shortcuts import NULL, Shortcut, shortcut
 
 __all__ = ["NeedsWalkError", "Rules", "rows_converter"]
@@ -103,7 +103,7 @@ def _column(kind: DataType, nullable: bool, rules: Rules) -> tuple[Convert, froz
 
 def _scalar(kind: DataType, nullable: bool, rules: Rules, quick: Shortcut | None) -> Convert:
     exact = scalar_converter(kind, parse_text=rules.parse_text, wire_text=rules.wire_text, as_json=rules.as_json)
-    nan_is_null = not has_nan(kind)
+    is_null = null_test(kind, parse_text=rules.parse_text, nan_is_null=not has_nan(kind))
 
     def convert(values: Column) -> Column:
         if quick is not None:
@@ -112,7 +112,7 @@ def _scalar(kind: DataType, nullable: bool, rules: Rules, quick: Shortcut | None
             present = [value for value in values if value is not None]
             if len(present) < len(values) and nullable and (converted := quick(present)) is not None:
                 return values if converted is present else _refilled(values, converted)
-        return [None if is_null(value, nan_is_null=nan_is_null) else exact(value) for value in values]
+        return [None if is_null(value) else exact(value) for value in values]
 
     def convert_present(values: Column) -> Column:
         converted = convert(values)

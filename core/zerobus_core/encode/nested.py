@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
-from .scalars import is_null, scalar_converter
+from .scalars import null_test, scalar_converter
 from .unfit import MISSING, Problems, UnfitError
 
 __all__ = ["Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
@@ -73,9 +73,12 @@ class Walk:
 
         return convert
 
+    def _null_test(self, kind: DataType) -> Callable[[Any], bool]:
+        return null_test(kind, parse_text=self._parse_text, nan_is_null=not has_nan(kind))
+
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
-        nan_is_null = not has_nan(kind.element)
+        is_null = self._null_test(kind.element)
         nulls = _null_rule("an element", "array", contains_null=kind.contains_null, inner_nulls=self._inner_nulls)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
@@ -85,7 +88,7 @@ class Walk:
                 return None
             out: list[Any] = []
             for index, item in enumerate(items):
-                if not is_null(item, nan_is_null=nan_is_null):
+                if not is_null(item):
                     out.append(element(item, f"{path}[{index}]", problems))
                 elif nulls is None:
                     out.append(None)
@@ -97,7 +100,8 @@ class Walk:
 
     def _map(self, kind: MapType) -> Convert:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
-        nan_is_null = not has_nan(kind.value)
+        is_null = self._null_test(kind.value)
+        is_null_key = null_test(kind.key, parse_text=self._parse_text, nan_is_null=True)
         nulls = _null_rule("a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._inner_nulls)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
@@ -108,7 +112,7 @@ class Walk:
             out: dict[Any, Any] = {}
             for key, item in pairs:
                 place = f"{path}[{key!r}]"
-                if is_null(key, nan_is_null=True):
+                if is_null_key(key):
                     problems.add(place, key, str(kind.key), "a key cannot be null")
                     continue
                 wire_key = convert_key(key, place, problems)
@@ -116,7 +120,7 @@ class Walk:
                     wire_key = json_key(wire_key)
                 if wire_key in out:
                     problems.add(place, key, expected, "the key stands twice")
-                if not is_null(item, nan_is_null=nan_is_null):
+                if not is_null(item):
                     out[wire_key] = convert_value(item, place, problems)
                 elif nulls is None:
                     out[wire_key] = None
@@ -127,7 +131,7 @@ class Walk:
         return convert
 
     def _struct(self, kind: StructType) -> Convert:
-        members = [(field, self._converter(field.type), not has_nan(field.type)) for field in kind.fields]
+        members = [(field, self._converter(field.type), self._null_test(field.type)) for field in kind.fields]
         names = {field.name for field in kind.fields}
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
@@ -139,9 +143,9 @@ class Walk:
                 return None
             prefix = f"{path}." if path else ""
             out: dict[str, Any] = {}
-            for field, convert_member, nan_is_null in members:
+            for field, convert_member, is_null in members:
                 member = record.get(field.name, MISSING)
-                if member is MISSING or is_null(member, nan_is_null=nan_is_null):
+                if member is MISSING or is_null(member):
                     if not field.nullable:
                         reason = (
                             "missing, and the column is NOT NULL" if member is MISSING else "null in a NOT NULL column"

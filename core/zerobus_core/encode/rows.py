@@ -11,7 +11,7 @@ from ..options import MAX_RECORD_BYTES, IngestOptions
 from .columns import NeedsWalkError, Rules, rows_converter
 from .cut import cut_batches
 from .nested import Walk, is_message
-from .unfit import MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
+from .unfit import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,7 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 
 # What the fast path raises for rows that do not fit: its own words, protobuf's and orjson's (ValueError, TypeError),
 # and whatever a record's own methods raise when they are asked for members.
-_UNFIT = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+_UNFIT = (NeedsWalkError, UnfitError, *FOREIGN_ERRORS)
 
 
 class RowEncoder(ABC):
@@ -99,7 +99,10 @@ class RowEncoder(ABC):
 
     def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
         """The records of a block, or None if a row needs the walk."""
-        convert, _ = self._way(is_message(type(block[0])))
+        ways = set(map(is_message, set(map(type, block))))
+        if len(ways) > 1:  # the walk judges each by its own rules
+            return None
+        convert, _ = self._way(ways.pop())
         try:
             records = self._payloads(convert(block), first_row)
         except _UNFIT:
@@ -116,8 +119,8 @@ class RowEncoder(ABC):
             if problems.fields:
                 return problems
             records = self._payloads([members], row)
-        except _UNFIT as error:  # from a record's own methods; or a gap in the walk, which is no reason to crash
-            problems.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
+        except _UNFIT as error:
+            problems.add_failure(record, error)
             return problems
         if len(records[0]) > MAX_RECORD_BYTES:
             reason = f"too large: {len(records[0])} bytes when encoded"

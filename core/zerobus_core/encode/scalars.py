@@ -19,9 +19,18 @@ from uuid import UUID
 import orjson
 
 from ..schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
+from . import text
 from .unfit import UnfitError
 
-__all__ = ["DAY_RANGE", "FLOAT32_LIMIT", "INTEGER_BITS", "MICROSECOND_RANGE", "is_null", "scalar_converter"]
+__all__ = [
+    "DAY_RANGE",
+    "FLOAT32_LIMIT",
+    "INTEGER_BITS",
+    "MICROSECOND_RANGE",
+    "is_null",
+    "null_test",
+    "scalar_converter",
+]
 
 Scalar = Callable[[Any], Any]
 
@@ -49,6 +58,13 @@ def is_null(value: Any, *, nan_is_null: bool) -> bool:
     if kind.__name__ == "datetime64":
         return bool(value != value)  # noqa: PLR0124
     return False
+
+
+def null_test(kind: DataType, *, parse_text: bool, nan_is_null: bool) -> Callable[[Any], bool]:
+    """The test of whether a value stands for NULL in a column of the type; parsed text may say so as well."""
+    if not (parse_text and text.is_parsed(kind)):
+        return lambda value: is_null(value, nan_is_null=nan_is_null)
+    return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
 
 
 def unwrapped(value: Any) -> Any:
@@ -82,8 +98,10 @@ def scalar_converter(kind: DataType, *, parse_text: bool, wire_text: bool, as_js
     return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=as_json)
 
 
-def _no_text(what: str) -> UnfitError:
-    return UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
+def _parsable(value: str, what: str, parse_text: bool) -> str:
+    if not parse_text:
+        raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
+    return value
 
 
 def _integer(bits: int, *, parse_text: bool) -> Scalar:
@@ -102,12 +120,7 @@ def _whole(value: Any, *, parse_text: bool) -> int:
     if isinstance(value, bool):
         raise UnfitError("a boolean is no number")
     if isinstance(value, str):
-        if not parse_text:
-            raise _no_text("a number")
-        try:
-            return int(value)
-        except ValueError:
-            raise UnfitError("the text is no whole number") from None
+        return text.whole_number(_parsable(value, "a number", parse_text))
     if isinstance(value, float | Decimal):
         if not math.isfinite(value):
             raise UnfitError("not a finite number")
@@ -147,12 +160,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
             raise UnfitError("a double cannot hold this whole number exactly")
         return number
     if isinstance(value, str):
-        if not parse_text:
-            raise _no_text("a number")
-        try:
-            return float(value)
-        except ValueError:
-            raise UnfitError("the text is no number") from None
+        return text.real_number(_parsable(value, "a number", parse_text))
     if isinstance(value, Decimal):
         raise UnfitError("a Decimal is not rounded here: pass float(value)")
     raise UnfitError("not a number")
@@ -164,11 +172,7 @@ def _boolean(parse_text: bool) -> Scalar:
         if isinstance(value, bool):
             return value
         if isinstance(value, str):
-            if not parse_text:
-                raise _no_text("True or False")
-            if value.strip().lower() in {"true", "false"}:
-                return value.strip().lower() == "true"
-            raise UnfitError("the text is neither true nor false")
+            return text.boolean(_parsable(value, "True or False", parse_text))
         raise UnfitError("only True and False are taken" if isinstance(value, int) else "not a boolean")
 
     return convert
@@ -184,13 +188,15 @@ def _string(kind: StringType) -> Scalar:
         if not isinstance(value, str):
             hint = ": decode them" if isinstance(value, bytes | bytearray | memoryview) else ": pass str(value)"
             raise UnfitError(f"not text{hint}")
+        # The characters themselves, whatever a subclass makes of them when it is printed.
+        characters = str.__str__(value)
         try:
-            value.encode()
+            characters.encode()
         except UnicodeEncodeError:
             raise UnfitError("not valid Unicode: it holds half of a surrogate pair") from None
-        if length is not None and len(value) > length:
-            raise UnfitError(f"longer than {length} characters: it has {len(value)}")
-        return str(value)
+        if length is not None and len(characters) > length:
+            raise UnfitError(f"longer than {length} characters: it has {len(characters)}")
+        return characters
 
     return convert
 
@@ -217,7 +223,7 @@ def _date(parse_text: bool) -> Scalar:
     def convert(value: Any) -> int:
         value = _from_numpy_time(unwrapped(value), "D")
         if isinstance(value, str):
-            value = _parsed(date.fromisoformat, value, "a date", parse_text)
+            value = text.day(_parsable(value, "a date", parse_text))
         if isinstance(value, datetime):
             if value.tzinfo is not None or value.time() != time.min or _nanoseconds(value):
                 raise UnfitError("has a time or a time zone: pass value.date()")
@@ -264,14 +270,11 @@ def _moment(value: Any, parse_text: bool) -> datetime | int:
     """A datetime, or microseconds since the epoch that are in range."""
     value = _from_numpy_time(value, "us")
     if isinstance(value, str):
-        value = _parsed(datetime.fromisoformat, value, "a datetime", parse_text)
+        value = text.moment(_parsable(value, "a datetime", parse_text))
     if isinstance(value, datetime):
         if _nanoseconds(value):
             raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
-        # A pandas.Timestamp subtracts to a Timedelta, whose range is smaller.
-        to_pydatetime = getattr(value, "to_pydatetime", None)
-        plain: datetime = value if to_pydatetime is None else to_pydatetime()
-        return plain
+        return _plain_datetime(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not _is_in_range(value):
             raise UnfitError(
@@ -279,6 +282,24 @@ def _moment(value: Any, parse_text: bool) -> datetime | int:
             )
         return int(value)
     raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
+    # Airflow's dates are, only from its own.
+    if type(value) is datetime:
+        return value
+    return datetime(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        tzinfo=value.tzinfo,
+        fold=value.fold,
+    )
 
 
 def _nanoseconds(value: datetime) -> int:
@@ -291,15 +312,8 @@ def _is_in_range(microseconds: int) -> bool:
     return low <= microseconds <= high
 
 
-def _parsed(parse: Callable[[str], Any], text: str, what: str, parse_text: bool) -> Any:
-    if not parse_text:
-        raise _no_text(what)
-    try:
-        return parse(text)
-    except ValueError:
-        raise UnfitError("the text is not ISO 8601") from None
-
-
+# The units that a column is too coarse for; whatever else is lost is out of range.
+_FINER = {"us": {"ns", "ps", "fs", "as"}, "D": {"h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"}}
 _TOO_FINE = {"us": "has nanoseconds, and the column counts microseconds", "D": "has a time: pass a date"}
 
 
@@ -308,10 +322,10 @@ def _from_numpy_time(value: Any, unit: str) -> Any:
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
-    if whole != value:
-        raise UnfitError(
-            "has nanoseconds, and the column counts microseconds" if unit == "us" else "has a time: pass a date"
-        )
+    # NumPy wraps around in casts, and again when it compares two units: so back to the value's own, as numbers.
+    if int(whole.astype(value.dtype).astype("int64")) != int(value.astype("int64")):
+        is_finer = sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER[unit]
+        raise UnfitError(_TOO_FINE[unit] if is_finer else "outside of the years 0001 to 9999")
     return int(whole.astype("int64"))
 
 
@@ -336,12 +350,7 @@ def _decimal(kind: DecimalType, *, parse_text: bool) -> Scalar:
 
 def _exact_number(value: Any, parse_text: bool) -> Decimal:
     if isinstance(value, str):
-        if not parse_text:
-            raise _no_text("a Decimal")
-        try:
-            value = Decimal(value)
-        except InvalidOperation:
-            raise UnfitError("the text is no number") from None
+        return text.decimal_number(_parsable(value, "a Decimal", parse_text))
     if isinstance(value, bool):
         raise UnfitError("a boolean is no number")
     if isinstance(value, int):

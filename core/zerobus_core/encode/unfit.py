@@ -7,13 +7,26 @@ from typing import Any
 
 from ..errors import BadField, RecordError
 
-__all__ = ["MAX_BAD_FIELDS", "MISSING", "WHOLE_ROW", "Problems", "UnfitError", "record_error", "short_repr"]
+__all__ = [
+    "FOREIGN_ERRORS",
+    "MAX_BAD_FIELDS",
+    "MISSING",
+    "WHOLE_ROW",
+    "Problems",
+    "UnfitError",
+    "record_error",
+    "short_repr",
+]
 
 # Enough to see a pattern, few enough to read.
 MAX_BAD_FIELDS = 20
 _REPR_CHARS = 80
 # The path of what is wrong with a row but with none of its fields.
 WHOLE_ROW = "(the whole row)"
+
+
+# What a record's own methods raise when they are asked for members; or a gap in our rules, which is no reason to crash.
+FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 
 
 class UnfitError(Exception):
@@ -51,6 +64,10 @@ class Problems:
                     reason=reason,
                 )
             )
+
+    def add_failure(self, record: Any, error: Exception) -> None:
+        """Note that the row failed as a whole, with a foreign error."""
+        self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
 
 
 def short_repr(value: Any) -> str:
