@@ -16,7 +16,8 @@ Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status
 * ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text)
   is short for RESOURCE_EXHAUSTED before the commit.
 * ``close_signal`` (seconds): tell the client to close, and end the stream with 6002 so many seconds later.
-* ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.
+* ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.  On a table that
+  the condition does not fit, it does not strike; the log of the server and ``Streams.errors`` tell why.
 * ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
 * ``duplicate_commit``: commit the rows twice, as at-least-once allows.
 * ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_cut``, ``token_expire``
@@ -44,7 +45,10 @@ from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+import grpc
+
 from .storage.conditions import ConditionError, check_condition
+from .stream.limits import LONGEST
 from .wire.status import status_code
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
@@ -80,6 +84,8 @@ _KINDS: Final[dict[str, Any]] = {
     "predicate": str,
     "http_status": int,
 }
+_LEAST_HTTP: Final = 200  # below, an answer is still to come
+_MOST_HTTP: Final = 599
 POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message")
 
 
@@ -102,7 +108,7 @@ class Rule:
     http_status: int = 503
 
     def __post_init__(self) -> None:
-        if self.action not in ACTIONS:
+        if not isinstance(self.action, str) or self.action not in ACTIONS:
             raise ValueError(f"unknown fault {self.action!r}; there are {', '.join(sorted(ACTIONS))}")
         for name in ("stream", "message"):
             value = getattr(self, name)
@@ -112,14 +118,21 @@ class Rule:
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise ValueError(f"{name} {value!r} is a {type(value).__name__}")  # noqa: TRY004  # data, not code
+        self._check_values()
+        self._check_predicate()
+
+    def _check_values(self) -> None:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability {self.probability} is not between 0 and 1")
-        if self.seconds < 0:
-            raise ValueError(f"seconds {self.seconds} is negative")
-        if self.at not in POINTS or (self.action == "fail" and self.at == "mid_message"):
-            raise ValueError(f"at {self.at!r} is no point of {self.action}; there are {', '.join(POINTS)}")
-        status_code(self.status)
-        self._check_predicate()
+        if not 0 <= self.seconds <= LONGEST:
+            raise ValueError(f"seconds {self.seconds} is not from 0 to {LONGEST:g}")
+        points = POINTS[:-1] if self.action == "fail" else POINTS
+        if self.at not in points:
+            raise ValueError(f"at {self.at!r} is no point of {self.action}; there are {', '.join(points)}")
+        if status_code(self.status) is grpc.StatusCode.OK:
+            raise ValueError(f"status {self.status} is no refusal: give another")
+        if not _LEAST_HTTP <= self.http_status <= _MOST_HTTP:
+            raise ValueError(f"http_status {self.http_status} is no answer: give {_LEAST_HTTP} to {_MOST_HTTP}")
 
     def _check_predicate(self) -> None:
         if self.action != "refuse_records":
@@ -134,15 +147,14 @@ class Rule:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:
         """A rule from plain data; ValueError names what is not known or missing."""
-        if "action" not in data:
+        action = data.get("action")
+        if action is None:
             raise ValueError(f"a fault needs an action: {', '.join(sorted(ACTIONS))}")
         conditions = {"action", "table", "stream", "message", "probability", "seed", "times"}
-        allowed = conditions | ACTIONS.get(str(data["action"]), frozenset())
+        allowed = conditions | ACTIONS.get(str(action), frozenset())
         unknown = sorted(set(data) - allowed)
-        if unknown and data["action"] in ACTIONS:
-            raise ValueError(
-                f"fault {data['action']} takes no {', '.join(unknown)}; it takes {', '.join(sorted(allowed))}"
-            )
+        if unknown and str(action) in ACTIONS:
+            raise ValueError(f"fault {action} takes no {', '.join(unknown)}; it takes {', '.join(sorted(allowed))}")
         return cls(**data)
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidRequest
-from .stream.limits import Limits
+from .stream.limits import LONGEST, Limits
 
 __all__ = ["ServerOptions"]
 
@@ -61,7 +60,7 @@ class ServerOptions:
             raise InvalidRequest(str(error)) from error
         for name in ("commit_delay", "token_lifetime"):
             seconds = getattr(self, name)
-            if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+            if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
                 raise InvalidRequest(f"{name} {seconds!r} is no number of seconds")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) go together")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 
 import grpc
@@ -160,6 +162,21 @@ def test_rows_that_meet_the_predicate_are_refused_with_their_batch(door, table):
     assert injected(door) == [("refuse_records", 1, 1)]
 
 
+@pytest.mark.parametrize("predicate", ["nope = 1", "id.inner = 1", "nothing(id)", "CAST('x' AS INT) = id"])
+def test_a_predicate_that_does_not_fit_the_table_does_not_strike_and_is_told(door, table, caplog, predicate):
+    door.faults.add(action="refuse_records", predicate=predicate)
+    stream = door.opened(table)
+    with caplog.at_level(logging.WARNING, "zerobus_local"):
+        for offset in range(2):
+            stream.send(ingest_record_batch=batch(offset, offset))
+            assert stream.receive().ingest_record_response.durability_ack_up_to_offset == offset
+    assert ids(door, table) == [0, 1]
+    assert injected(door) == []
+    [error] = door.grpc.streams.errors()
+    assert "the fault refuse_records does not strike" in error["error"]
+    assert caplog.messages == [f"stream on {table}: {error['error']}"]
+
+
 def test_a_server_that_stops_reading_goes_on_after_the_time_of_the_rule(door, table):
     door.faults.add(action="stop_reading", message=1, seconds=0.4)
     stream = door.opened(table)
@@ -224,12 +241,21 @@ def test_a_rule_is_the_same_after_a_round_through_json():
         ({"action": "explode"}, "unknown fault 'explode'"),
         ({"action": "cut", "seconds": 1}, "takes no seconds"),
         ({"action": "cut", "at": "noon"}, "'noon'"),
-        ({"action": "fail", "at": "mid_message"}, "mid_message"),
+        ({"action": "fail", "at": "mid_message"}, "there are before_commit, during_commit, after_commit$"),
         ({"action": "fail", "status": "SAD"}, "'SAD' is no gRPC status"),
         ({"action": "cut", "probability": 2}, "probability 2"),
         ({"action": "cut", "message": "one"}, "message 'one'"),
         ({"action": "cut", "message": [1.5]}, "message"),
-        ({"action": "delay_ack", "seconds": -1}, "negative"),
+        ({"action": "delay_ack", "seconds": -1}, "seconds -1 is not from 0 to 1e"),
+        ({"action": "delay_ack", "seconds": math.inf}, "seconds inf"),
+        ({"action": "token_delay", "seconds": math.nan}, "seconds nan"),
+        ({"action": "token_expire", "seconds": 10**400}, "seconds 1000"),
+        ({"action": "cut", "probability": math.nan}, "probability nan"),
+        ({"action": "refuse_open", "status": "OK"}, "status OK is no refusal"),
+        ({"action": "fail", "status": "ok"}, "status ok is no refusal"),
+        ({"action": "token_status", "http_status": 9}, "http_status 9 is no answer: give 200 to 599"),
+        ({"action": "token_status", "http_status": 600}, "http_status 600"),
+        ({"action": ["cut"]}, r"unknown fault \['cut'\]"),
         ({"action": "delay_ack", "seconds": "soon"}, "seconds"),
         ({"action": "refuse_records"}, "predicate"),
         ({"action": "refuse_records", "predicate": "id >"}, "predicate"),

@@ -154,6 +154,7 @@ def test_a_foreign_jwt_is_exchanged_for_a_token_that_lives_no_longer(server: Loc
         ({"action": "token_status", "http_status": 401}, "401"),
         ({"action": "token_status", "http_status": 429}, "429"),
         ({"action": "token_status", "http_status": 500}, "500"),
+        ({"action": "token_status", "http_status": 204}, "."),
         ({"action": "token_garbage"}, "Parse failed"),
         ({"action": "token_cut"}, "."),
     ],

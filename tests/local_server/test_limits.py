@@ -118,7 +118,19 @@ def test_a_call_that_never_says_what_it_wants_is_ended(make_door):
 
 @pytest.mark.parametrize(
     "options",
-    [{"rows_per_second": 0}, {"bytes_per_second": -1}, {"max_stream_life": 0}, {"ack_delay": -1}, {"open_delay": -0.1}],
+    [
+        {"rows_per_second": 0},
+        {"bytes_per_second": -1},
+        {"max_stream_life": 0},
+        {"ack_delay": -1},
+        {"open_delay": -0.1},
+        {"ack_delay": float("inf")},
+        {"open_delay": float("nan")},
+        {"rows_per_second": float("inf")},
+        {"bytes_per_second": float("nan")},
+        {"max_stream_life": float("inf")},
+        {"max_stream_life": 1e12},
+    ],
 )
 def test_a_limit_that_cannot_be_is_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CutResponse", "strike_token"]
 
+_WITHOUT_BODY = {204, 304}  # RFC 9110; with one, nothing could be sent
 _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 429: "too_many_requests"}
 
 
@@ -41,6 +42,8 @@ def strike_token(faults: Faults, table: str) -> tuple[Response | None, float | N
     if refusal is not None:
         status = refusal.http_status
         body = {"error": _ERRORS.get(status, "temporarily_unavailable"), "error_description": "injected fault"}
+        if status in _WITHOUT_BODY:
+            return Response(status_code=status), None
         return JSONResponse(body, status), None
     if faults.strike("token_garbage", table):
         return Response("<html>injected fault</html>", media_type="text/html"), None

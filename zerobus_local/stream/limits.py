@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Limits", "Pace"]
+__all__ = ["LONGEST", "Limits", "Pace"]
 
+LONGEST: Final = 1e9
+"""Seconds: the longest time that may be asked for.  Threads cannot wait for ever, nor JSON hold an infinity."""
 _STREAM_LIFE: Final = 900.0  # SDK 1.10.0, token_cache.rs: a stream lives about 15 minutes
 
 
@@ -31,11 +34,13 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("rows_per_second", "bytes_per_second", "max_stream_life"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be more than 0, or None for no limit; it is {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number of more than 0, or None for no limit; it is {value}")
+        if self.max_stream_life is not None and self.max_stream_life > LONGEST:
+            raise ValueError(f"max_stream_life must be at most {LONGEST:g} s, or None; it is {self.max_stream_life}")
         for name in ("ack_delay", "open_delay", "close_signal_lead"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; it is {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= LONGEST:
+                raise ValueError(f"{name} must be from 0 to {LONGEST:g} s; it is {getattr(self, name)}")
 
 
 class Pace:

@@ -127,7 +127,7 @@ class CallServer:
                 record_format=opened.record_format,
                 client=call.client,
             )
-            with closing(StreamSink(table, self._storage, faults)) as sink:
+            with closing(StreamSink(table, self._storage, faults, self._streams)) as sink:
                 stream = Stream(
                     protocol=opened.protocol, inbox=inbox, sink=sink, faults=faults, limits=self._limits, record=record
                 )
