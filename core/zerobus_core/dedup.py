@@ -40,14 +40,16 @@ def delivery_id(table: str, source_fingerprint: str | None) -> str:
 def dedup_view_sql(
     table: str, key: Sequence[str], *, view: str | None = None, schema: TableSchema | None = None
 ) -> str:
-    """Databricks SQL of a view that shows one row of each key.
+    """Databricks SQL of a view that shows one row of each key, and every row that has none (all of it is NULL).
 
     ``view`` is ``table`` with ``_dedup`` at its end if not given.  With ``schema`` the key's columns are looked up,
     and ConfigurationError says which the table has not.
     """
     from sqlglot import exp
 
-    rows = _one_of_each(_table(table), checked_key(key, schema))
+    names = checked_key(key, schema)
+    rows = _one_of_each(_table(table), names)
+    rows = rows.where(exp.or_(exp.column(_ROW).eq(1), _has_no_key(names)))
     create = exp.Create(this=_table(view or f"{table}_dedup"), kind="VIEW", replace=True, expression=rows)
     return create.sql(dialect="databricks", pretty=True)
 
@@ -55,22 +57,26 @@ def dedup_view_sql(
 def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
     """Databricks SQL that inserts into ``target`` one row of each key of ``source`` that it does not hold yet.
 
-    Both tables have the same columns.  A NULL in a key is equal to a NULL.
+    Both tables have the same columns.  A NULL in a part of a key is equal to a NULL.  Rows without a key (all of it is
+    NULL) are left out, and a comment says so: nothing tells which of them were merged before.
     """
     from sqlglot import exp
 
     names = checked_key(key, schema)
     if source.lower() == target.lower():
         raise ConfigurationError(f"{source} cannot be merged into itself; name another table for the clean rows")
+    rows = _one_of_each(_table(source), names)
+    rows = rows.where(exp.column(_ROW).eq(1), exp.not_(_has_no_key(names)))
     merge = exp.merge(
         "WHEN NOT MATCHED THEN INSERT *",
         into=_table(target).as_("target", quoted=True),
-        using=_one_of_each(_table(source), names).subquery(exp.to_identifier("source", quoted=True)),
+        using=rows.subquery(exp.to_identifier("source", quoted=True)),
         on=exp.and_(
             *(exp.NullSafeEQ(this=_column(name, "target"), expression=_column(name, "source")) for name in names)
         ),
         dialect="databricks",
     )
+    merge.add_comments([" rows whose key is NULL are not merged: nothing tells them apart "])
     return merge.sql(dialect="databricks", pretty=True)
 
 
@@ -101,7 +107,13 @@ def _one_of_each(table: exp.Table, key: Sequence[str]) -> exp.Select:
     numbered = exp.select(exp.Star(), number.as_(_ROW)).from_(table)
     outer = sqlglot.parse_one(f"SELECT * EXCEPT ({_ROW})", read="databricks")
     assert isinstance(outer, exp.Select)
-    return outer.from_(numbered.subquery()).where(exp.column(_ROW).eq(1))
+    return outer.from_(numbered.subquery())
+
+
+def _has_no_key(key: Sequence[str]) -> exp.Condition:
+    from sqlglot import exp
+
+    return exp.paren(exp.and_(*(_column(name).is_(exp.null()) for name in key)))
 
 
 def _column(name: str, table: str | None = None) -> exp.Column:

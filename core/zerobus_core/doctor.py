@@ -73,10 +73,14 @@ def diagnose(
     yield signed_in
     if table is None:
         return
-    yield from _table_steps(workspace, table, options, can_ask=signed_in.error is None)
+    yield from _table_steps(
+        workspace, table, options, can_ask=signed_in.error is None, can_open=endpoint.status != "failed"
+    )
 
 
-def _table_steps(workspace: Workspace, table: str, options: IngestOptions, *, can_ask: bool) -> Iterator[Step]:
+def _table_steps(
+    workspace: Workspace, table: str, options: IngestOptions, *, can_ask: bool, can_open: bool
+) -> Iterator[Step]:
     if not can_ask:
         for name in ("table", "grants", "stream"):
             yield Step(name=name, status="skipped", detail="the workspace gave no token")
@@ -88,7 +92,10 @@ def _table_steps(workspace: Workspace, table: str, options: IngestOptions, *, ca
             yield Step(name=name, status="skipped", detail="the table was not read")
         return
     yield _attempt("grants", lambda: _grants(workspace, table))
-    yield _attempt("stream", lambda: _stream_opened(workspace, found[0], options))
+    if can_open:
+        yield _attempt("stream", lambda: _stream_opened(workspace, found[0], options))
+    else:
+        yield Step(name="stream", status="skipped", detail="the endpoint was not reached")
 
 
 def _attempt(name: str, look: Callable[[], Step]) -> Step:

@@ -48,6 +48,20 @@ def test_the_merge_inserts_only_what_is_not_there_and_takes_null_for_equal_to_nu
         assert sorted(rows, key=str) == sorted([("a", 1), (None, 1), ("b", None), ("a", 2)], key=str)
 
 
+def test_rows_without_a_key_are_all_shown_and_never_merged() -> None:
+    connection = duckdb.connect()
+    connection.sql("CREATE TABLE source (d VARCHAR, n INTEGER, x VARCHAR)")
+    connection.sql("INSERT INTO source VALUES (NULL, NULL, 'u'), (NULL, NULL, 'v'), ('a', 1, 'w'), ('a', 1, 'w')")
+    view = sqlglot.parse_one(dedup_view_sql("source", ["d", "n"]), read="databricks").expression
+    rows: list[Any] = connection.sql(view.sql(dialect="duckdb")).fetchall()
+    assert sorted(x for _, _, x in rows) == ["u", "v", "w"]
+    merge = merge_sql("source", "clean", ["d", "n"])
+    assert "rows whose key is NULL are not merged" in merge
+    connection.sql("CREATE TABLE clean (d VARCHAR, n INTEGER, x VARCHAR)")
+    connection.sql(sqlglot.transpile(merge, read="databricks", write="duckdb")[0])
+    assert connection.sql("SELECT * FROM clean").fetchall() == [("a", 1, "w")]
+
+
 def test_identifiers_are_quoted_whatever_is_in_them() -> None:
     sql = dedup_view_sql("main.default.t", ["select", "a`; DROP TABLE x; --"], view="main.default.`v")
     (statement,) = sqlglot.parse(sql, read="databricks")

@@ -67,12 +67,11 @@ def test_missing_variables_are_named_and_nothing_else_is_tried(zerobus: LocalZer
 
 def test_an_endpoint_that_nobody_listens_at_is_named(zerobus: LocalZerobus, table: str, closed_port: str) -> None:
     environ = variables(zerobus.workspace) | {"ZEROBUS_SERVER_ENDPOINT": closed_port}
-    options = IngestOptions(open_timeout=2.0)
-    steps = list(diagnose(table, environ=environ, options=options))
+    steps = list(diagnose(table, environ=environ))
     assert statuses(steps)["endpoint"] == "failed"
     assert "cannot be reached" in steps[1].detail
     assert "check ZEROBUS_SERVER_ENDPOINT" in steps[1].advice
-    assert statuses(steps)["stream"] == "failed"
+    assert statuses(steps)["stream"] == "skipped"
     assert statuses(steps)["table"] == "ok"
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from databricks.sdk.errors import base, platform
@@ -196,6 +196,18 @@ def test_nobody_at_the_address_is_a_transport_error() -> None:
 def test_each_answer_of_the_token_route_becomes_our_error(token: Answer, error: type[ZerobusIngestError]) -> None:
     with workspace_that(say(200), token) as (workspace, _), pytest.raises(error):
         TableSchema.fetch(workspace, "main.default.t", timeout=3)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"action": "token_status", "http_status": 429}, {"action": "token_garbage"}, {"action": "token_cut"}],
+    ids=lambda fault: "-".join(map(str, fault.values())),
+)
+def test_a_token_route_that_stumbles_once_is_asked_again(server: LocalZerobus, fault: dict[str, Any]) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    server.faults.add(fault | {"times": 1})
+    assert TableSchema.fetch(server.workspace, "main.default.t").columns[0].name == "id"
+    assert len(server.faults.log()) == 1
 
 
 def test_an_answer_is_given_again_while_it_is_young_and_to_the_same_identity_only() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import requests
@@ -25,6 +27,7 @@ from databricks.sdk.errors import (
 )
 from databricks.sdk.errors.base import DatabricksError
 
+from ..backoff import pause_after
 from ..errors import (
     AuthenticationError,
     ConfigurationError,
@@ -41,6 +44,8 @@ from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 __all__ = ["TRANSLATION", "ask", "fetch_table_info"]
 
 _MAX_CACHED = 256
+_ATTEMPTS = 4
+_FIRST_PAUSE = 0.5  # seconds at most; see backoff
 # The longest that the caller's thread waits before it looks at a stop request again.
 _SLICE = 0.1
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself to the service principal"
@@ -98,7 +103,9 @@ def ask(
     stop: threading.Event | None = None,
 ) -> Mapping[str, Any]:
     """The JSON answer of the workspace to a GET; blocks for at most ``timeout`` seconds, and raises our errors."""
-    return _within(timeout, table, stop, lambda: _get(workspace, path, query, timeout))
+    return _within(
+        timeout, table, stop, lambda: _patiently(lambda: _get(workspace, path, query, timeout), seconds=timeout / 2)
+    )
 
 
 def _identity(workspace: Workspace) -> object:
@@ -162,6 +169,24 @@ def _get(workspace: Workspace, path: str, query: Mapping[str, str] | None, timeo
     if not isinstance(answer, dict):
         raise requests.exceptions.InvalidJSONError("the answer of the workspace is no JSON object")
     return answer
+
+
+def _patiently(work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
+    """Try again, for so long, what fails for a moment; databricks-sdk does so for requests, not for their token.
+
+    For a thread that may sleep: who waits for it has a deadline.
+    """
+    end = time.monotonic() + seconds
+    for attempt in count(1):
+        try:
+            return work()
+        except Exception as error:  # judged by the table of foreign errors, or raised as it is
+            pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
+            is_passing = isinstance(_translated(error, None), TransportError | ThrottledError)
+            if not is_passing or attempt == _ATTEMPTS or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+    raise AssertionError("count has no end")
 
 
 def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:

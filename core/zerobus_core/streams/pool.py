@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from ..backoff import pause_after
 from ..errors import (
     AuthenticationError,
     IngestInterruptedError,
@@ -23,7 +24,6 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
-from .backoff import pause_after
 from .border import is_vague
 from .lane import Lane, LiveStream
 from .ledger import Entry, Ledger, LedgerError
@@ -196,8 +196,10 @@ class StreamPool:
         if self._hooks.stop.is_set():
             raise IngestInterruptedError("stopped on request; what was acknowledged is durable, try again for the rest")
         if now >= self._hooks.deadline:
+            reason = next((f" (the last error: {lane.reason.message})" for lane in self._lanes if lane.reason), "")
             raise IngestTimeoutError(
-                f"not finished within {self._options.timeout} s; raise IngestOptions.timeout, or try again for the rest"
+                f"not finished within {self._options.timeout} s{reason}; raise IngestOptions.timeout, "
+                "or try again for the rest"
             )
 
     # Opening and losing streams
