@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["LocalZerobusProcess"]
 
 
+_ENDING = 1.0  # seconds
+
+
 class LocalZerobusProcess:
     """``zerobus-local serve`` as a child process; with the same names as LocalZerobus where both have them.
 
@@ -47,7 +50,8 @@ class LocalZerobusProcess:
     def start(cls, data_dir: str | Path, *, timeout: float = 30.0, **options: Any) -> Self:
         """Start on a folder and return when it answers; ``options`` are those of ServerOptions.
 
-        Raises LocalZerobusError with the end of its log if it does not answer within ``timeout`` seconds.
+        Raises LocalZerobusError with the end of its log if it ends instead, or does not answer within ``timeout``
+        seconds.
         """
         data = Path(data_dir).resolve()
         data.mkdir(parents=True, exist_ok=True)
@@ -140,6 +144,7 @@ class LocalZerobusProcess:
         log = self.data / "server.log"
         command = [sys.executable, "-m", "zerobus_local", "serve", *self._options.arguments(), "--data", str(self.data)]
         with log.open("a") as errors:
+            begin = errors.tell()
             self._process = subprocess.Popen(  # noqa: S603  # our own module, with options that were checked
                 [*command, "--stop-with-stdin"],
                 stdin=subprocess.PIPE,
@@ -149,9 +154,7 @@ class LocalZerobusProcess:
             )
         line = self._first_line()
         if not line:
-            self.kill()
-            end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-            raise LocalZerobusError(f"zerobus-local serve did not start within {self._timeout:g} s:\n{end}")
+            raise LocalZerobusError(self._why_not_started(log, begin))
         remote = RemoteServer(**json.loads(line))
         # The ports that it found stay its ports.
         ports = [urlsplit(url).port or 0 for url in (remote.endpoint, remote.workspace_url)]
@@ -159,6 +162,20 @@ class LocalZerobusProcess:
         if remote.tls_endpoint is not None:
             self._options = replace(self._options, tls_port=urlsplit(remote.tls_endpoint).port or 0)
         return remote
+
+    def _why_not_started(self, log: Path, begin: int) -> str:
+        """What the child that gave no first line said in its log from ``begin`` on; it is gone then."""
+        assert self._process is not None
+        try:
+            # It closes stdout a moment before it ends.
+            what = f"ended with code {self._process.wait(_ENDING)} instead of starting"
+        except subprocess.TimeoutExpired:
+            what = f"did not start within {self._timeout:g} s"
+        self.kill()
+        with log.open("rb") as file:
+            file.seek(begin)
+            said = file.read().decode(errors="replace").splitlines()[-20:]
+        return "\n".join([f"zerobus-local serve on {self.data} {what}; the end of {log}:", *said])
 
     def _first_line(self) -> str:
         assert self._process is not None

@@ -223,6 +223,19 @@ def test_a_process_that_cannot_start_says_why(tmp_path: Path, server: LocalZerob
         LocalZerobusProcess.start(tmp_path / "other", grpc_port=port)
 
 
+def test_a_process_on_a_folder_in_use_says_so_in_the_words_of_this_start_only(server: LocalZerobus) -> None:
+    (server.data / "server.log").write_text("what an earlier start said\n")
+    with pytest.raises(LocalZerobusError, match=r"ended with code 1 instead of starting.*\n.*in use") as refused:
+        LocalZerobusProcess.start(server.data)
+    assert "earlier start" not in str(refused.value)
+
+
+def test_a_process_that_takes_too_long_is_said_to_have_and_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(LocalZerobusError, match=r"did not start within 0\.01 s"):
+        LocalZerobusProcess.start(tmp_path, timeout=0.01)
+    LocalZerobus.start(tmp_path).stop()
+
+
 def test_the_secret_is_in_no_repr_and_its_file_is_private(server: LocalZerobus) -> None:
     secret = credentials(server.workspace).client_secret
     assert secret not in repr(server) + repr(server.workspace) + repr(server.catalog.principals.default)
