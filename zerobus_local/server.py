@@ -161,6 +161,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
         faults = Faults(options.faults)
     except ValueError as error:
         raise InvalidRequest(f"a fault to start with is none: {error}") from error
+    tls = _tls(options)
     listener = bind(options.host, options.http_port)
     closing.callback(listener.close)
     storage = Storage(catalog, commit_delay=options.commit_delay)
@@ -172,7 +173,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
         faults,
         host=options.bracketed_host,
         port=options.grpc_port,
-        tls=_tls(options),
+        tls=tls,
         limits=options.limits,
     )
     grpc_port, tls_port = grpc.start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import statistics
+import subprocess
+import sys
 import threading
 import time
 
@@ -136,6 +138,20 @@ def test_what_is_waiting_is_committed_when_the_storage_closes(catalog):
     assert stored(table) == [{"id": 1}]
     with pytest.raises(StorageClosedError, match="stopping"):
         storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), lambda outcome: None)
+
+
+def test_no_thread_is_left_importing_when_the_storage_has_closed(tmp_path):
+    # In a process of its own, where pandas is not imported yet; a thread that imports while Python ends aborts it.
+    script = (
+        "import pathlib, sys, threading\n"
+        "from zerobus_local.catalog.catalog import Catalog\n"
+        "from zerobus_local.storage.storage import Storage\n"
+        "Storage(Catalog(pathlib.Path(sys.argv[1]))).close()\n"
+        "print(*(thread.name for thread in threading.enumerate()))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "MainThread\n"
 
 
 def test_an_append_waits_while_too_much_is_pending(catalog):

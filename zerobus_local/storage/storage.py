@@ -39,7 +39,8 @@ class Storage:
         self._lock = threading.Lock()
         self._writers: dict[str, TableWriter] = {}
         self._closed = False
-        threading.Thread(target=_warm_up, name="zerobus-local-warm-up", daemon=True).start()
+        self._warm_up = threading.Thread(target=_warm_up, name="zerobus-local-warm-up", daemon=True)
+        self._warm_up.start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
         """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
@@ -70,7 +71,7 @@ class Storage:
         return result[0]
 
     def close(self, timeout: float = 10.0) -> None:
-        """Commit what is waiting and stop; may be called twice."""
+        """Commit what is waiting and stop; may be called twice.  Waits ``timeout`` seconds for each thread at most."""
         with self._lock:
             self._closed = True
             writers = list(self._writers.values())
@@ -78,6 +79,8 @@ class Storage:
             writer.close()
         for writer in writers:
             writer.join(timeout)
+        # A daemon thread that still imports pyarrow's and pandas' libraries when Python ends aborts the process.
+        self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:
         with self._lock:
