@@ -90,7 +90,7 @@ class StreamManager:
 
         The first call decides between rows and Arrow data.
         """
-        source = source_of(rows, self._options)
+        source = source_of(rows, self._options, self._schema)
         delivery = self._ensure_delivery(options_for(source, self._options), is_arrow=source.is_arrow)
         with delivery.work():  # also for what the source itself raises: its rows were given, and are not all sent
             for chunk in self._numbered(source):

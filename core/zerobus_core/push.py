@@ -47,7 +47,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     options = options or IngestOptions()
     longest = FETCH_TIMEOUT if options.timeout is None else min(FETCH_TIMEOUT, options.timeout)
     schema = TableSchema.fetch(workspace, table, timeout=longest, stop=watch.stop)
-    source = source_of(records, options)
+    source = source_of(records, options, schema)
     options = options_for(source, options)
     fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
     delivery = Delivery(

@@ -17,7 +17,7 @@ from zerobus_core import IngestOptions
 from zerobus_core.cli.stdin import JsonLinesPipe
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
-from zerobus_core.sources.json_lines import UnreadableLine
+from zerobus_core.sources.json_values import UnreadableLine
 
 
 @contextmanager

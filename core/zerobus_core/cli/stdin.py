@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from ..batch import Chunk
-from ..sources.json_lines import parsed_line
+from ..sources.json_lines import ANY_VALUES, parsed_line
+from ..sources.json_values import JsonValues
 from ..sources.rows import shorter_than_checkpoint, version_fingerprint
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
+    from ..schema import TableSchema
 
 __all__ = ["JsonLinesPipe"]
 
@@ -38,6 +40,11 @@ class JsonLinesPipe:
         self._pipe = pipe or sys.stdin.buffer
         self._chunk_rows = options.batch_rows
         self.fingerprint = version_fingerprint(options)
+        self._values = ANY_VALUES
+
+    def read_for(self, schema: TableSchema) -> None:
+        """Read numbers as exactly as the table's columns can tell."""
+        self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
@@ -50,7 +57,7 @@ class JsonLinesPipe:
                     start, stop = next(wanted, (sys.maxsize, sys.maxsize))
                 if position >= start:
                     since = since if rows else time.monotonic()
-                    rows.append(parsed_line(line, position, "standard input"))
+                    rows.append(parsed_line(line, position, "standard input", self._values))
                 position += 1
             if rows and (len(rows) == self._chunk_rows or position == stop or time.monotonic() - since >= _MAX_WAIT):
                 yield Chunk(position - len(rows), rows)

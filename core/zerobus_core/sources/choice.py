@@ -19,6 +19,7 @@ from .rows import IterableSource, OneShot, SequenceSource
 if TYPE_CHECKING:
     from ..batch import Source
     from ..options import IngestOptions
+    from ..schema import TableSchema
 
 __all__ = ["options_for", "source_of"]
 
@@ -30,12 +31,20 @@ _INSTEAD = (
 )
 
 
-def source_of(records: Any, options: IngestOptions) -> Source:
-    """The source that reads ``records``; docs/sources.md lists what may be passed.
+def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
+    """The source that reads ``records`` for a table of ``schema``; docs/sources.md lists what may be passed.
 
     Of a generator it takes the first item, to see what it yields.  Raises ConfigurationError that says what to pass
-    instead.
+    instead.  Without ``schema``, numbers of JSON are doubles.
     """
+    source = _source_of(records, options)
+    read_for = getattr(source, "read_for", None)
+    if read_for is not None and schema is not None:
+        read_for(schema)
+    return source
+
+
+def _source_of(records: Any, options: IngestOptions) -> Source:
     if is_source(records):
         return records  # type: ignore[no-any-return]  # is_source has looked at its attributes
     if isinstance(records, str | os.PathLike):

@@ -16,6 +16,7 @@ from .rows import END, shorter_than_checkpoint
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
+    from ..schema import TableSchema
     from .file_format import FileFormat
 
 __all__ = ["FileSource", "files_source"]
@@ -40,6 +41,12 @@ class FileSource:
 
     def __repr__(self) -> str:
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
+
+    def read_for(self, schema: TableSchema) -> None:
+        """Read from now on what the table can tell apart, and give partitions the types of its columns."""
+        for_table = getattr(self._reader, "for_table", None)
+        if for_table is not None:
+            self._reader = for_table(schema)
 
     @property
     def total_rows(self) -> int | None:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from ..bad_rows import MARKER, from_letter
 from ..errors import ConfigurationError
+from .json_values import JsonValues
 from .merge import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from ..schema import TableSchema
     from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
-__all__ = ["JsonLinesFormat", "UnreadableLine", "parsed_line", "record_of"]
+__all__ = ["ANY_VALUES", "JsonLinesFormat", "parsed_line"]
 
+ANY_VALUES = JsonValues()
 _BOM = b"\xef\xbb\xbf"
-
-
-class UnreadableLine(str):
-    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
-
-    __slots__ = ()
 
 
 class JsonLinesFormat:
@@ -31,6 +24,13 @@ class JsonLinesFormat:
 
     is_arrow = False
     is_text = True
+
+    def __init__(self, values: JsonValues = ANY_VALUES) -> None:
+        self._values = values
+
+    def for_table(self, schema: TableSchema) -> JsonLinesFormat:
+        """The format with numbers as exact as the table's columns can tell."""
+        return JsonLinesFormat(JsonValues(schema.columns))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class JsonLinesFormat:
                 if row == stop:
                     start, stop = next(runs, (2**63 - 1, 2**63 - 1))
                 if row >= start:
-                    rows.append(parsed_line(line, row, file.path))
+                    rows.append(parsed_line(line, row, file.path, self._values))
                     size += len(line)
                     if len(rows) == chunk_rows or row + 1 == stop or size >= MAX_CHUNK_BYTES:
                         yield row + 1 - len(rows), rows
@@ -65,7 +65,7 @@ class JsonLinesFormat:
         return row
 
 
-def parsed_line(line: bytes, row: int, name: str) -> Any:
+def parsed_line(line: bytes, row: int, name: str, values: JsonValues = ANY_VALUES) -> Any:
     """The row of a line that is not blank, dead letters opened; ``name`` is where it comes from, for errors."""
     if row == 0:
         line = line.removeprefix(_BOM)
@@ -73,26 +73,4 @@ def parsed_line(line: bytes, row: int, name: str) -> Any:
             raise ConfigurationError(
                 f"{name} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
             )
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return _parsed_slowly(line)
-    return record_of(value) if isinstance(value, dict) and MARKER in value else value
-
-
-def _parsed_slowly(line: bytes) -> Any:
-    """What orjson does not take may still be JSON: integers beyond 64 bits, and halves of surrogate pairs."""
-    try:
-        value = json.loads(line, parse_constant=_no_json)
-    except ValueError:
-        return UnreadableLine(line.decode(errors="replace").rstrip("\r\n"))
-    return record_of(value) if isinstance(value, dict) and MARKER in value else value
-
-
-def _no_json(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def record_of(letter: dict[str, Any]) -> Any:
-    """The row that a dead letter holds; mended or not, it is sent like any other."""
-    return from_letter(letter.get("record"))
+    return values.row(line)

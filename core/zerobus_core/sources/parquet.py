@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from ..bad_rows import MARKER, from_letter
+from ..bad_rows import MARKER
+from .json_values import JsonValues
 
 if TYPE_CHECKING:
+    from ..schema import TableSchema
     from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
@@ -56,6 +57,13 @@ class LetterFormat(ParquetFormat):
     is_arrow = False
     is_text = True
 
+    def __init__(self, values: JsonValues | None = None) -> None:
+        self._values = values or JsonValues()
+
+    def for_table(self, schema: TableSchema) -> LetterFormat:
+        """The format with numbers as exact as the table's columns can tell."""
+        return LetterFormat(JsonValues(schema.columns))
+
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """As other Parquet files, but the record column only."""
         pieces = super().read(file, wanted, chunk_rows)
@@ -64,7 +72,7 @@ class LetterFormat(ParquetFormat):
                 start, batch = next(pieces)
             except StopIteration as end:
                 return int(end.value)
-            yield start, [from_letter(json.loads(text)) for text in batch.column("record").to_pylist()]
+            yield start, [self._values.record(text) for text in batch.column("record").to_pylist()]
 
 
 def holds_letters(file: FoundFile) -> bool:

@@ -1,0 +1,165 @@
+"""Numbers of JSON Lines reach the table as they were written, and a key that stands twice is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerobus_core import IngestOptions, StreamManager, TableSchema, ingest
+from zerobus_core.errors import RecordError
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import source_of
+from zerobus_core.sources.files import files_source
+from zerobus_core.sources.json_values import JsonValues
+from zerobus_local import LocalZerobus
+
+
+def values_of(columns: str) -> JsonValues:
+    return JsonValues(TableSchema.from_sql(f"CREATE TABLE main.default.t ({columns})").columns)
+
+
+def exact(value: Any) -> Any:
+    """Equal only for what is equal in value and in type."""
+    if isinstance(value, dict):
+        return {key: exact(item) for key, item in value.items()}
+    return list(map(exact, value)) if isinstance(value, list) else (type(value), value)
+
+
+LONG = "0.12345678901234567890123"
+READ: list[tuple[str, str, Any]] = [
+    ("x DECIMAL(5,2)", "19.99", Decimal("19.99")),
+    ("x DECIMAL(38,23)", LONG, Decimal(LONG)),
+    ("x DECIMAL(38,0)", "12345678901234567890123", 12345678901234567890123),
+    ("x BIGINT", "9007199254740993.0", Decimal("9007199254740993.0")),
+    ("x BIGINT", "9.007199254740993e15", Decimal("9007199254740993")),
+    ("x INT", "1.00000000000000000001", Decimal("1.00000000000000000001")),
+    ("x INT", "7", 7),
+    ("x DOUBLE", "19.99", 19.99),
+    ("x DOUBLE", "1e23", 1e23),
+    ("x DOUBLE", "12345678901234567890123", 12345678901234567890123.0),
+    ("x DOUBLE, y DECIMAL(5,2)", "12345678901234567890123", 12345678901234567890123.0),
+    ("x VARIANT", f'{{"a":[{LONG},1]}}', {"a": [Decimal(LONG), 1]}),
+    ("x VARIANT", "12345678901234567890123", 12345678901234567890123),
+    ("x ARRAY<DECIMAL(5,2)>", "[19.99,1]", [Decimal("19.99"), 1]),
+    ("x ARRAY<DOUBLE>", "[19.99,1]", [19.99, 1]),
+    ("x MAP<STRING,BIGINT>", '{"a":9007199254740993.0}', {"a": Decimal("9007199254740993.0")}),
+    ("x STRUCT<p:DECIMAL(5,2),d:DOUBLE>", '{"p":19.99,"d":19.99,"o":1}', {"p": Decimal("19.99"), "d": 19.99, "o": 1}),
+    ("x STRING", "19.99", 19.99),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "text", "value"), READ, ids=[f"{kind} {text}" for kind, text, _ in READ])
+def test_a_number_is_what_was_written_where_the_column_can_tell(columns: str, text: str, value: Any) -> None:
+    # Beside a number that makes the line read again, and alone.
+    for also in ("", ',"y":1.5'):
+        row = values_of(columns).row(f'{{"x":{text}{also}}}'.encode())
+        assert exact(row["x"]) == exact(value)
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e400"])
+def test_a_number_beyond_any_double_is_no_infinity(text: str) -> None:
+    row = values_of("x DOUBLE").row(f'{{"x":{text}}}'.encode())
+    assert row == {"x": Decimal(text)}
+    assert not isinstance(row["x"], float)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+).map(lambda value: orjson.loads(orjson.dumps(value)))
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_the_second_reading_gives_the_same_rows_as_the_first(row: dict[str, Any]) -> None:
+    line = orjson.dumps(row)
+    assert exact(JsonValues().row(line)) == exact(row)
+    spaced = json.dumps(row, separators=(",", " : ")).encode()
+    assert exact(JsonValues().row(spaced)) == exact(row)
+
+
+KEYS_TWICE = [
+    '{"a":1,"a":2}', '{"a" :1,"a":2}', '{"a":1,\t"a"\t:1}', '{"a":1,"\\u0061":2}', '{"b":{"a":1,"a":1}}',
+    '{"b":[{"a":1},{"a":1,"a":2}]}', '{"c":"\\":","a":1,"a":2}',
+]  # fmt: skip
+KEYS_ONCE = ['{"a":"x\\":y","b":1}', '{"a" : 1, "b" : {"a" : 2}}', '{"a\\":b":1}', '{"a":{"a":{"a":[]}},"b":[{"a":1}]}']
+
+
+@pytest.mark.parametrize("line", KEYS_TWICE)
+def test_an_object_with_a_key_twice_is_an_unreadable_line(line: str) -> None:
+    row = values_of("a INT").row(f"{line}\r\n".encode())
+    assert (type(row).__name__, row) == ("LineWithKeyTwice", line)
+
+
+@pytest.mark.parametrize("line", KEYS_ONCE)
+def test_keys_of_several_objects_may_be_the_same(line: str) -> None:
+    assert values_of("a VARIANT").row(line.encode()) == orjson.loads(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"a":', b"[" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b'{"a":1e99999999999999999999}',
+     b'{"a":1e100000}', b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":"\xff"}', b'{"a":' + b"9" * 5_000 + b"}"],
+)  # fmt: skip
+def test_what_is_no_row_takes_its_place_as_a_row_that_no_table_takes(line: bytes) -> None:
+    assert type(values_of("a VARIANT").row(line)).__name__ == "UnreadableLine"
+
+
+LINES = (
+    '{"id":1,"p":19.99,"b":9007199254740993.0,"d":19.99,"v":{"n":[1.5,"x"]}}\n'
+    '{"id":2,"p":12345678901234567890123.45,"b":1e3,"d":1e22,"v":2.5}\n'
+)
+COLUMNS = "id INT, p DECIMAL(38,2), b BIGINT, d DOUBLE, v VARIANT"
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+def test_numbers_of_a_file_land_as_they_were_written(
+    record_format: Any, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text(LINES)
+    options = IngestOptions(record_format=record_format)
+    zerobus.create_table(f"CREATE TABLE {table_name} ({COLUMNS})")
+    ingest(zerobus.workspace, table_name, tmp_path / "x.jsonl", options=options)
+    # A source that was built before its table was known learns of it as well.
+    given = files_source(str(tmp_path / "x.jsonl"), options, format="jsonl")
+    with StreamManager(zerobus.workspace, table_name, options=options) as streams:
+        streams.send(given)
+    rows = zerobus.read(table_name).sort_by("id").to_pylist()
+    assert [row["p"] for row in rows[::2]] == [Decimal("19.99"), Decimal("12345678901234567890123.45")]
+    assert [row["b"] for row in rows[::2]] == [9007199254740993, 1000]
+    assert [row["d"] for row in rows[::2]] == [19.99, 1e22]
+    assert [orjson.loads(row["v"]) for row in rows[::2]] == [{"n": [1.5, "x"]}, 2.5]
+    assert rows[::2] == rows[1::2]
+
+
+def test_a_number_that_no_column_takes_and_a_key_twice_are_told_with_their_rows(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (i INT, p DECIMAL(5,2))")
+    (tmp_path / "x.jsonl").write_text('{"i":1}\n{"i":1,"i":2}\n{"i":1.00000000000000000001}\n{"p":19.999}\n')
+    with pytest.raises(RecordError) as caught:
+        ingest(zerobus.workspace, table_name, tmp_path / "x.jsonl")
+    fields = caught.value.fields
+    assert [(field.row, field.value_type) for field in fields] == [
+        (1, "LineWithKeyTwice"),
+        (2, "Decimal"),
+        (3, "Decimal"),
+    ]
+    assert "digits after the point" in fields[2].reason
+
+
+def test_without_a_table_numbers_are_doubles(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"p" : 19.99, "q" : [1.5]}\n')
+    (chunk,) = source_of(tmp_path / "x.jsonl", IngestOptions()).chunks(RowRanges())
+    assert chunk.rows == [{"p": 19.99, "q": [1.5]}]
+    assert isinstance(chunk.rows[0]["p"], float)
+    assert math.isclose(chunk.rows[0]["p"], 19.99)
