@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -50,6 +52,28 @@ def test_a_rest_insert_returns_when_the_rows_are_in_the_table(catalog, storage):
     version = insert_json_rows(storage, table, [{"id": 1}, {"id": 2}])
     assert version == DeltaTable(table.path).version()
     assert stored(table) == [{"id": 1}, {"id": 2}]
+
+
+def test_polars_duckdb_and_deltalake_read_the_same_rows_out_of_the_folder(catalog, storage):
+    table = table_of(
+        catalog,
+        "id BIGINT NOT NULL, name STRING, price DECIMAL(5,2), at TIMESTAMP, day DATE, tags ARRAY<STRING>, "
+        "place STRUCT<x: INT>, ok BOOLEAN, raw BINARY",
+    )
+    full = {
+        "id": 1, "name": "ü", "price": "1.25", "at": 1_767_225_600_000_000, "day": 20_454, "tags": ["a", None],
+        "place": {"x": 1}, "ok": True, "raw": "AP8=",
+    }  # fmt: skip
+    insert_json_rows(storage, table, [full, {"id": 2}])
+    insert_json_rows(storage, table, [{"id": 3}])
+    expected = sorted(stored(table), key=lambda row: row["id"])
+    assert [row["id"] for row in expected] == [1, 2, 3]
+    assert pl.read_delta(table.path).sort("id").to_dicts() == expected
+    dataset = DeltaTable(table.path).to_pyarrow_dataset()  # what DuckDB reads without its extension
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        relation = connection.register("t", dataset).sql("SELECT * FROM t ORDER BY id")
+        assert relation.to_arrow_table().to_pylist() == expected
 
 
 def test_a_rest_insert_with_a_bad_row_stores_nothing(catalog, storage):
