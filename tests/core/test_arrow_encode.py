@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.arrow import arrow_encoder
+from zerobus_core.encode.unfit import UnfitError
 from zerobus_core.encode.variant import encoded_variant
 from zerobus_core.errors import RecordError, SchemaError
 
@@ -406,7 +407,7 @@ def test_a_null_inside_a_late_array_is_refused_too() -> None:
 
 
 def variant_value(metadata: bytes, value: bytes) -> Any:
-    """A reader of the encoding, written from the specification and not from the writer."""
+    """A reader of the encoding, written from the specification and not from the writer.  Needs 38 digits of context."""
     width = (metadata[0] >> 6) + 1
     number = lambda data, at, size: int.from_bytes(data[at : at + size], "little")  # noqa: E731
     count = number(metadata, 1, width)
@@ -419,14 +420,14 @@ def variant_value(metadata: bytes, value: bytes) -> Any:
         if basic == 1:
             return data[1 : 1 + header].decode()
         if basic == 0:
-            if header in (0, 1, 2):
-                return (None, True, False)[header]
             if header in (3, 4, 5, 6):
                 return int.from_bytes(data[1 : 1 + 2 ** (header - 3)], "little", signed=True)
             if header == 7:
                 return struct.unpack("<d", data[1:9])[0]
-            assert header == 16
-            return data[5 : 5 + number(data, 1, 4)].decode()
+            if header in (0, 1, 2, 16):
+                return (None, True, False)[header] if header < 16 else data[5 : 5 + number(data, 1, 4)].decode()
+            unscaled = int.from_bytes(data[2 : 2 + {8: 4, 9: 8, 10: 16}[header]], "little", signed=True)
+            return Decimal(unscaled) / 10 ** data[1]
         offset_size = (header & 3) + 1
         id_size = ((header >> 2) & 3) + 1 if basic == 2 else 0
         size = 4 if header >> (4 if basic == 2 else 2) & 1 else 1
@@ -528,3 +529,65 @@ def test_a_source_with_other_columns_is_refused_without_a_word_on_what_was_sent(
     with pytest.raises(SchemaError) as caught:
         encoded(schema_of(x="INT"), batch_of(y=[1]))
     assert "sent" not in str(caught.value)
+
+
+LONG_NUMBERS = [
+    "12345678901234567890.25",
+    "0.12345678901234567890123",
+    "-0.123456789012345678",
+    "1234567.12345678901234567",
+    "-99999999999999999999999999999999999999",
+    "9223372036854775808",
+    "18446744073709551615",
+    "0." + "0" * 20 + "123456789012345678",
+]
+
+
+@pytest.mark.parametrize("number", LONG_NUMBERS)
+def test_a_variant_in_arrow_keeps_every_digit_of_a_number(number: str) -> None:
+    schema = schema_of(x="VARIANT")
+    encoder = encoder_for(schema, IngestOptions(record_format="arrow"), is_arrow=False)
+    (batch,) = encoder.encode(Chunk(0, [{"x": {"n": Decimal(number)}}]))
+    (cell,) = batch.payload.column("x").to_pylist()
+    with localcontext(prec=38):
+        assert variant_value(**cell) == {"n": Decimal(number)}
+    assert encoder.decode(batch, 0) == {"x": f'{{"n":{number}}}'}
+
+
+def test_a_column_of_unsigned_numbers_keeps_every_digit_in_a_variant() -> None:
+    (cell,) = column(schema_of(x="VARIANT"), batch_of(x=pa.array([2**64 - 1], pa.uint64())))
+    assert variant_value(**cell) == 2**64 - 1
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=12) | st.integers(-(10**38), 10**38))
+@settings(max_examples=200, deadline=None)
+def test_a_number_in_a_variant_is_read_back_exactly_or_refused(number: Any) -> None:
+    text = format(Decimal(number), "f")
+    try:
+        cell = encoded_variant(text)
+    except UnfitError:
+        assert len(text.strip("-0.")) > 38
+        return
+    with localcontext(prec=50):
+        found = variant_value(*cell)
+        assert Decimal(repr(found) if isinstance(found, float) else found) == Decimal(number)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (Decimal("1234567890123456789012345678901234567890.5"), "more than 38 digits"),
+        (Decimal("0.1" + "0" * 38 + "1"), "more than 38 digits"),
+        (Decimal("1E+400"), "not JSON text"),
+        (orjson.Fragment("[" * 101 + "0.12345678901234567890" + "]" * 101), "nested deeper than 100 levels"),
+        (orjson.Fragment("[" * 900 + "]" * 900), "nested deeper than 100 levels"),
+        (orjson.Fragment("{bad"), "not JSON text"),
+    ],
+    ids=["too long", "too fine", "too large", "deep, with a long number", "very deep", "no JSON"],
+)
+def test_a_variant_that_arrow_cannot_carry_is_a_bad_row(value: Any, reason: str) -> None:
+    encoder = encoder_for(schema_of(x="ARRAY<VARIANT>"), IngestOptions(record_format="arrow"), is_arrow=False)
+    bad: list[BadRow] = []
+    (batch,) = encoder.encode(Chunk(0, [{"x": [1]}, {"x": [value]}]), on_bad_row=bad.append)
+    assert (batch.rows, [row.row for row in bad]) == (1, [1])
+    assert reason in bad[0].fields[0].reason

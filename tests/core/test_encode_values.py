@@ -266,7 +266,7 @@ def test_text_of_a_subclass_is_its_characters_and_not_what_it_prints() -> None:
     assert wire_value("STRING", Shouting("quiet")) == "quiet"
 
 
-@pytest.mark.parametrize("record_format", ["protobuf", "json"])
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
 @pytest.mark.parametrize("is_message_first", [True, False])
 def test_dicts_and_messages_in_one_block_keep_rules_of_their_own(record_format: Any, is_message_first: bool) -> None:
     schema = TableSchema.from_sql(ORDERS)
@@ -295,3 +295,50 @@ def test_a_record_that_fails_when_it_is_asked_for_members_is_a_bad_row(record_fo
     (batch,) = encoder.encode(Chunk(0, [{"id": 1}, Broken()]), on_bad_row=bad.append)
     assert (batch.rows, [row.row for row in bad]) == (1, [1])
     assert "disk on fire" in str(bad[0].fields[0])
+
+
+@dataclasses.dataclass
+class Measure:
+    ratio: float
+
+
+class Ratio(enum.Enum):
+    UNKNOWN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": np.float32("nan")},
+        [np.array([1.0, float("nan")])],
+        np.array([[1.0], [float("inf")]]),
+        Measure(float("nan")),
+        {"a": [Ratio.UNKNOWN]},
+    ],
+    ids=["numpy scalar", "numpy array", "numpy matrix", "dataclass", "enum"],
+)
+def test_nan_in_a_variant_is_refused_wherever_it_hides(value: Any) -> None:
+    """orjson writes null for it."""
+    with pytest.raises(RecordError, match="JSON has no NaN or infinity"):
+        wire_value("VARIANT", value)
+    assert wire_value("VARIANT", [None, np.array([1.0]), Measure(1.5)]) == '[null,[1.0],{"ratio":1.5}]'
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+def test_a_fragment_that_is_no_json_is_refused(record_format: Any) -> None:
+    encoder = encoder_for(TableSchema.from_sql(ORDERS), IngestOptions(record_format=record_format), is_arrow=False)
+    with pytest.raises(RecordError, match="not JSON text"):
+        list(encoder.encode(Chunk(0, [{"id": 1, "doc": {"a": orjson.Fragment("{bad")}}])))
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "json", "arrow"])
+@pytest.mark.parametrize(
+    "value",
+    [[(Decimal("1.0"), 1), (Decimal("1.00"), 2)], {"1.0": 1, "1.00": 2}, {"0": 1, "-0": 2}],
+    ids=["pairs", "text", "zeros"],
+)
+def test_one_number_written_in_two_ways_is_one_key_of_a_map(record_format: Any, value: Any) -> None:
+    schema = TableSchema.from_sql("CREATE TABLE main.default.t (x MAP<DECIMAL(5,2), INT>)")
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format, parse_text=True), is_arrow=False)
+    with pytest.raises(RecordError, match="the key stands twice"):
+        list(encoder.encode(Chunk(0, [{"x": {"1": 1, "2": 2}}, {"x": value}])))

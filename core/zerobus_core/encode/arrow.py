@@ -14,8 +14,9 @@ from .arrow_pack import packer_for
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
 from .arrow_values import python_value, scalar_text
-from .nested import Walk
+from .nested import FormatLimits, Walk, is_message
 from .unfit import FOREIGN_ERRORS, Problems, record_error
+from .variant import check_variant
 
 if TYPE_CHECKING:
     from ..errors import BadField
@@ -63,16 +64,25 @@ class ArrowEncoder:
         names = (options.delivery_columns or {}) if delivery_id else {}
         self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
         filled = frozenset(names.values())
-        inner_nulls = record_format != "protobuf"
-        self._fields = tuple(column for column in schema.columns if column.name not in filled)
-        self._casts = ColumnCasts(schema, CastRules(parse_text=options.parse_text, inner_nulls=inner_nulls), filled)
-        self._walk = (
-            None
-            if is_arrow
-            else Walk(
-                self._fields, as_json=False, parse_text=options.parse_text, reserved=filled, inner_nulls=inner_nulls
-            )
+        limits = FormatLimits(
+            inner_nulls=record_format != "protobuf", check_variant=check_variant if record_format == "arrow" else None
         )
+        rules = CastRules(parse_text=options.parse_text, inner_nulls=limits.inner_nulls)
+        self._fields = tuple(column for column in schema.columns if column.name not in filled)
+        self._casts = ColumnCasts(schema, rules, filled, limits)
+
+        def walk(*, wire_text: bool) -> Walk:
+            return Walk(
+                self._fields,
+                as_json=False,
+                parse_text=options.parse_text,
+                wire_text=wire_text,
+                reserved=filled,
+                limits=limits,
+            )
+
+        # Rows that are protobuf messages hold wire text.
+        self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}
 
     @property
     def record_format(self) -> RecordFormat:
@@ -107,7 +117,7 @@ class ArrowEncoder:
         return self._packer.decode(batch, index)
 
     def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadRows]:
-        if self._walk is None:
+        if not self._walks:
             if isinstance(chunk.rows, list):
                 raise TypeError("an encoder of Arrow data got a list of rows")
             return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
@@ -116,7 +126,7 @@ class ArrowEncoder:
         for row, record in enumerate(chunk.rows, chunk.first_row):
             problems = Problems(row)
             try:
-                members.append(self._walk.row(record, problems))
+                members.append(self._walks[is_message(type(record))].row(record, problems))
             except FOREIGN_ERRORS as error:
                 problems.add_failure(record, error)
                 members.append({})

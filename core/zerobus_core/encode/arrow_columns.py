@@ -17,7 +17,7 @@ from .arrow_cast import CastRules, UnfitArrayError, compiled_cast
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
 from .arrow_values import has_map, python_value, scalar_text, with_pairs
-from .nested import Walk
+from .nested import FormatLimits, Walk
 from .unfit import MAX_BAD_FIELDS, Problems
 
 if TYPE_CHECKING:
@@ -32,14 +32,17 @@ BadRows = dict[int, list[BadField]]
 class ColumnCasts:
     """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
 
-    ``filled`` are columns that the delivery fills itself, by name.
+    ``filled`` are columns that the delivery fills itself, by name.  ``limits`` are for the walk, and say of nulls what
+    ``rules`` says.
     """
 
-    def __init__(self, schema: TableSchema, rules: CastRules, filled: frozenset[str]) -> None:
+    def __init__(
+        self, schema: TableSchema, rules: CastRules, filled: frozenset[str], limits: FormatLimits | None = None
+    ) -> None:
         self._table = schema.table
         self._filled = filled
         self._columns = {
-            column.name: _ColumnCast(column, rules) for column in schema.columns if column.name not in filled
+            column.name: _ColumnCast(column, rules, limits) for column in schema.columns if column.name not in filled
         }
         self._checked: list[pa.Schema] = []
 
@@ -88,10 +91,15 @@ class ColumnCasts:
 class _ColumnCast:
     """One column of the table, from whatever Arrow type."""
 
-    def __init__(self, field: Field, rules: CastRules) -> None:
+    def __init__(self, field: Field, rules: CastRules, limits: FormatLimits | None) -> None:
         self.field = field
         self._rules = rules
-        self._walk = Walk([field], as_json=False, parse_text=rules.parse_text, inner_nulls=rules.inner_nulls)
+        self._walk = Walk(
+            [field],
+            as_json=False,
+            parse_text=rules.parse_text,
+            limits=limits or FormatLimits(inner_nulls=rules.inner_nulls),
+        )
         self._casts: dict[pa.DataType, Any] = {}
         self._target = working_type(field.type)
         self._has_map = has_map(field.type)

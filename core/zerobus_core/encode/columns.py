@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
-from ..schema.types import ArrayType, DataType, Field, MapType, StructType
+from ..schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
 from .nested import as_list, as_members, as_pairs, has_nan, json_key
 from .scalars import null_test, scalar_converter
 from .shortcuts import NULL, Shortcut, shortcut
@@ -159,12 +160,15 @@ def _array(kind: ArrayType, nullable: bool, rules: Rules) -> Convert:
 
 def _map(kind: MapType, nullable: bool, rules: Rules) -> Convert:
     convert_keys, _ = _column(kind.key, False, rules)
+    is_decimal = isinstance(kind.key, DecimalType)
     convert_values, _ = _column(kind.value, rules.as_json and kind.value_contains_null, rules)
 
     def convert(values: Column) -> Column:
         present, same = _present(values, nullable, _ONLY_DICT, _as_plain_map)
         keys, items = list(chain.from_iterable(present)), list(chain.from_iterable(map(dict.values, present)))
         wire_keys, wire_items = convert_keys(keys), convert_values(items)
+        if is_decimal and not _DECIMAL.issuperset(map(type, keys)):
+            _check_distinct(wire_keys, present)
         if rules.as_json and not _ONLY_STR.issuperset(map(type, wire_keys)):
             wire_keys = [json_key(key) for key in wire_keys]
         if same and wire_keys is keys and wire_items is items:
@@ -176,6 +180,13 @@ def _map(kind: MapType, nullable: bool, rules: Rules) -> Convert:
         return _refilled(values, maps)
 
     return convert
+
+
+def _check_distinct(wire_keys: Column, maps: Column) -> None:
+    # 1.0 and 1.00 are one key to Decimals, and two to text.
+    keys = map(Decimal, wire_keys)
+    if any(len(set(islice(keys, len(each)))) < len(each) for each in maps):
+        raise NeedsWalkError
 
 
 def _struct(kind: StructType, nullable: bool, rules: Rules) -> Convert:
@@ -211,3 +222,4 @@ def _as_plain_map(value: Any) -> dict[Any, Any]:
 
 
 _ONLY_DICT, _ONLY_STR, _LISTS = frozenset({dict}), frozenset({str}), frozenset({list, tuple})
+_DECIMAL = frozenset({Decimal})

@@ -9,22 +9,35 @@ import dataclasses
 import difflib
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-from ..schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from .scalars import null_test, scalar_converter
 from .unfit import MISSING, Problems, UnfitError
 
-__all__ = ["Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
+__all__ = ["FormatLimits", "Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
 
 Convert = Callable[[Any, str, Problems], Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FormatLimits:
+    """What a record format has no form for.
+
+    ``inner_nulls`` says whether it carries nulls inside arrays and maps; JSON does, protobuf does not.
+    ``check_variant`` raises UnfitError for JSON text that its own form of VARIANT cannot hold.
+    """
+
+    inner_nulls: bool
+    check_variant: Callable[[str], None] | None = None
 
 
 class Walk:
     """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
 
-    ``reserved`` names columns that the delivery fills itself and that rows must leave out.  ``inner_nulls`` says
-    whether the format carries nulls inside arrays and maps; JSON does, protobuf does not.
+    ``reserved`` names columns that the delivery fills itself and that rows must leave out.  ``limits`` are those of the
+    rows' own formats if they are left out.
     """
 
     def __init__(
@@ -35,10 +48,10 @@ class Walk:
         parse_text: bool = False,
         wire_text: bool = False,
         reserved: frozenset[str] = frozenset(),
-        inner_nulls: bool | None = None,
+        limits: FormatLimits | None = None,
     ) -> None:
         self._as_json = as_json
-        self._inner_nulls = as_json if inner_nulls is None else inner_nulls
+        self._limits = FormatLimits(inner_nulls=as_json) if limits is None else limits
         self._parse_text = parse_text
         self._wire_text = wire_text
         self._reserved = reserved
@@ -63,13 +76,17 @@ class Walk:
             kind, parse_text=self._parse_text, wire_text=self._wire_text, as_json=self._as_json
         )
         expected = str(kind)
+        check = self._limits.check_variant if kind == PrimitiveType(Kind.VARIANT) else None
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             try:
-                return convert_value(value)
+                converted = convert_value(value)
+                if check is not None:
+                    check(converted)
             except UnfitError as unfit:
                 problems.add(path, value, expected, str(unfit))
                 return None
+            return converted
 
         return convert
 
@@ -79,7 +96,9 @@ class Walk:
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
         is_null = self._null_test(kind.element)
-        nulls = _null_rule("an element", "array", contains_null=kind.contains_null, inner_nulls=self._inner_nulls)
+        nulls = _null_rule(
+            "an element", "array", contains_null=kind.contains_null, inner_nulls=self._limits.inner_nulls
+        )
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             items = as_list(value)
@@ -101,8 +120,11 @@ class Walk:
     def _map(self, kind: MapType) -> Convert:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
         is_null = self._null_test(kind.value)
+        is_decimal = isinstance(kind.key, DecimalType)
         is_null_key = null_test(kind.key, parse_text=self._parse_text, nan_is_null=True)
-        nulls = _null_rule("a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._inner_nulls)
+        nulls = _null_rule(
+            "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._limits.inner_nulls
+        )
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             pairs = as_pairs(value)
@@ -110,16 +132,20 @@ class Walk:
                 problems.add(path, value, expected, "not a mapping")
                 return None
             out: dict[Any, Any] = {}
+            seen: set[Any] = set()
             for key, item in pairs:
                 place = f"{path}[{key!r}]"
                 if is_null_key(key):
                     problems.add(place, key, str(kind.key), "a key cannot be null")
                     continue
                 wire_key = convert_key(key, place, problems)
+                # 1.0 and 1.00 are one number.
+                identity = Decimal(wire_key) if is_decimal and wire_key is not None else wire_key
                 if self._as_json:
                     wire_key = json_key(wire_key)
-                if wire_key in out:
+                if identity in seen or wire_key in out:
                     problems.add(place, key, expected, "the key stands twice")
+                seen.add(identity)
                 if not is_null(item):
                     out[wire_key] = convert_value(item, place, problems)
                 elif nulls is None:

@@ -16,10 +16,9 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from ..schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from . import text
+from .json_text import checked_text, json_text
 from .unfit import UnfitError
 
 __all__ = [
@@ -364,46 +363,9 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
     raise UnfitError("not a decimal number")
 
 
-def _variant(value: Any) -> str:
-    try:
-        text = orjson.dumps(value, default=_variant_default, option=orjson.OPT_SERIALIZE_NUMPY)
-    except (TypeError, ValueError) as error:  # orjson's own errors are both
-        raise UnfitError(f"cannot be written as JSON: {error}") from None
-    # orjson writes NaN as null and says nothing.
-    if b"null" in text and not _is_finite(value):
-        raise UnfitError("JSON has no NaN or infinity")
-    return text.decode()
-
-
-def _variant_default(value: Any) -> Any:
-    if isinstance(value, Decimal) and value.is_finite():
-        return orjson.Fragment(format(value, "f"))
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return True
-
-
-def _variant_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise UnfitError("not JSON text")
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise UnfitError(f"not JSON text: {error}") from None
-    return value
-
-
 # By wire_text for VARIANT, by as_json for BINARY.
 _WITHOUT_OPTIONS: dict[Kind, tuple[Scalar, Scalar]] = {
-    Kind.VARIANT: (_variant, _variant_text),
+    Kind.VARIANT: (json_text, checked_text),
     Kind.BINARY: (_binary, _base64),
 }
 _PARSING: dict[Kind, Callable[[bool], Scalar]] = {

@@ -2,12 +2,18 @@
 
 The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary
 of all field names, the value a tree of typed nodes.
+
+Every digit is kept: a number that no double writes back as it was is a decimal.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import struct
 from collections.abc import Sequence
+from decimal import Context, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +22,22 @@ import pyarrow as pa
 
 from ..schema.arrow import arrow_type
 from .arrow_rebuild import bitmap_of, rebuilt
+from .unfit import UnfitError
 
 if TYPE_CHECKING:
     from ..schema.types import DataType
 
-__all__ = ["decoded_variant", "encoded_variant", "variant_array"]
+__all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]
 
 _PRIMITIVE, _SHORT_STRING, _OBJECT, _ARRAY = 0, 1, 2, 3
 _NULL, _TRUE, _FALSE, _DOUBLE, _STRING = 0, 1, 2, 7, 16
 _INTEGERS = ((3, 1), (4, 2), (5, 4), (6, 8))  # primitive type, bytes
+_DECIMALS = ((8, 4, 9), (9, 8, 18), (10, 16, 38))  # primitive type, bytes, digits
+_MAX_DIGITS = 38
+# Deeper ones would be a question of how deep Python's own stack is already.
+_MAX_DEPTH = 100
+# What a double, or 64 bits, may not hold; up to 15 digits are always safe.  In a string it only costs time.
+_LONG_NUMERAL = re.compile(r"[0-9.]{16}|[0-9][eE]")
 _SHORT = 64
 _LARGE = 256
 _VERSION, _SORTED = 1, 1 << 4
@@ -42,24 +55,65 @@ def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=[metadata, value])
 
 
+def check_variant(text: str) -> None:
+    """Raise UnfitError for JSON text that the encoding has no room for: too deep, or a number too long."""
+    if text.count("[") + text.count("{") > _MAX_DEPTH or _LONG_NUMERAL.search(text):
+        _collect(_parsed(text), set(), 0)
+
+
 def encoded_variant(text: str) -> tuple[bytes, bytes]:
-    """Metadata and value of one JSON text."""
-    value = orjson.loads(text)
+    """Metadata and value of one JSON text.  Raises UnfitError where ``check_variant`` does."""
+    value = _parsed(text)
     names: set[str] = set()
-    _collect(value, names)
+    _collect(value, names, 0)
     ordered = sorted(names, key=str.encode)
     ids = {name: index for index, name in enumerate(ordered)}
     return _metadata([name.encode() for name in ordered]), _node(value, ids)
 
 
-def _collect(value: Any, names: set[str]) -> None:
+def _parsed(text: str) -> Any:
+    if not _LONG_NUMERAL.search(text):
+        return orjson.loads(text)
+    try:
+        return json.loads(text, parse_int=_whole, parse_float=_real)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _whole(numeral: str) -> int | float | Decimal:
+    if len(numeral) > _MAX_DIGITS + 1:  # and a sign
+        return _real(numeral)
+    number = int(numeral)
+    return number if -(1 << 63) <= number < 1 << 63 else Decimal(number)
+
+
+def _real(numeral: str) -> float | Decimal:
+    exact, double = Decimal(numeral), float(numeral)
+    if math.isfinite(double) and Decimal(repr(double)) == exact:
+        return double
+    short = exact.normalize(Context(prec=len(numeral)))  # without zeros at the end, and not rounded
+    _, digits, exponent = short.as_tuple()
+    assert isinstance(exponent, int)  # JSON has no NaN
+    if max(len(digits) + max(exponent, 0), -exponent) > _MAX_DIGITS:
+        raise UnfitError(f"holds a number that takes more than {_MAX_DIGITS} digits, and nothing is rounded here")
+    return short
+
+
+def _too_deep() -> UnfitError:
+    return UnfitError(f"nested deeper than {_MAX_DEPTH} levels")
+
+
+def _collect(value: Any, names: set[str], depth: int) -> None:
+    """The names of all fields."""
+    if depth > _MAX_DEPTH:
+        raise _too_deep()
     if isinstance(value, dict):
         names.update(value)
         for member in value.values():
-            _collect(member, names)
+            _collect(member, names, depth + 1)
     elif isinstance(value, list):
         for member in value:
-            _collect(member, names)
+            _collect(member, names, depth + 1)
 
 
 def _width(number: int) -> int:
@@ -98,13 +152,25 @@ def _node(value: Any, ids: dict[str, int]) -> bytes:
     return _number(value)
 
 
-def _number(value: int | float) -> bytes:
+def _number(value: float | Decimal) -> bytes:
+    if isinstance(value, Decimal):
+        return _decimal(value)
     if isinstance(value, int):
-        for primitive, size in _INTEGERS:
-            if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1):
-                return bytes([primitive << 2]) + value.to_bytes(size, "little", signed=True)
-    # A whole number beyond 64 bits is what JSON readers make a double of, too.
+        primitive, size = next(
+            (p, size) for p, size in _INTEGERS if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1)
+        )
+        return bytes([primitive << 2]) + value.to_bytes(size, "little", signed=True)
     return bytes([_DOUBLE << 2]) + struct.pack("<d", value)
+
+
+def _decimal(value: Decimal) -> bytes:
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    scale = max(0, -exponent)
+    unscaled = int(value.scaleb(scale, Context(prec=2 * _MAX_DIGITS)))
+    length = max(len(digits) + max(exponent, 0), scale)
+    primitive, size = next((p, size) for p, size, room in _DECIMALS if length <= room)
+    return bytes([primitive << 2, scale]) + unscaled.to_bytes(size, "little", signed=True)
 
 
 def _text(data: bytes) -> bytes:
@@ -140,7 +206,11 @@ def decoded_variant(metadata: bytes, value: bytes) -> str:
     ends = [_read(metadata, at + i * width, width) for i in range(count + 1)]
     at += (count + 1) * width
     names = [metadata[at + start : at + stop].decode() for start, stop in pairwise(ends)]
-    return orjson.dumps(_value(value, names)).decode()
+    return orjson.dumps(_value(value, names), default=_numeral).decode()
+
+
+def _numeral(value: Decimal) -> orjson.Fragment:
+    return orjson.Fragment(format(value, "f"))
 
 
 def _read(data: bytes, at: int, width: int) -> int:
@@ -170,6 +240,10 @@ def _scalar(node: bytes, primitive: int) -> Any:
     for integer, size in _INTEGERS:
         if primitive == integer:
             return int.from_bytes(node[1 : 1 + size], "little", signed=True)
+    for decimal, size, _ in _DECIMALS:
+        if primitive == decimal:
+            unscaled = int.from_bytes(node[2 : 2 + size], "little", signed=True)
+            return Decimal(unscaled).scaleb(-node[1], Context(prec=2 * _MAX_DIGITS))
     if primitive == _STRING:
         return node[5 : 5 + _read(node, 1, 4)].decode()
     if primitive == _DOUBLE:
