@@ -269,18 +269,16 @@ def _fault(text: str) -> dict[str, Any]:
 
 
 def _run_sql(data: Path, script: str) -> None:
+    from .catalog.rows import plain_rows
+
     server = _server(data)
     if server is not None:
-        answer = server.sql(script)
-        lines, columns = answer["messages"], answer["manifest"].get("schema", {}).get("columns", [])
-        rows = [dict(zip((c["name"] for c in columns), row, strict=True)) for row in answer["result"]["data_array"]]
+        results = server.sql(script)
     else:
-        from .catalog.rows import plain_rows
-
         with _own_folder(data) as catalog:
             results = catalog.execute(script)
-        lines = [line for result in results for line in (result.message, *result.notes)]
-        rows = plain_rows(results[-1].rows) if results[-1].rows is not None else []
+    lines = [line for result in results for line in (result.message, *result.notes)]
+    rows = plain_rows(results[-1].rows) if results[-1].rows is not None else []
     for row in rows:
         click.echo(json.dumps(row, default=str, ensure_ascii=False))
     for line in lines:

@@ -25,6 +25,7 @@ from .sql.script import created_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .catalog.catalog import Result
     from .catalog.model import Table
 
 __all__ = ["LocalZerobusProcess"]
@@ -87,8 +88,8 @@ class LocalZerobusProcess:
         """The child's process id; None when it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def sql(self, script: str) -> dict[str, Any]:
-        """Carry out Databricks SQL in the child."""
+    def sql(self, script: str) -> list[Result]:
+        """Carry out Databricks SQL in the child; LocalZerobusError says what is wrong with it."""
         return self._remote.sql(script)
 
     def create_table(self, sql: str) -> Table:

@@ -101,7 +101,7 @@ class LocalZerobus:
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:
-        """Carry out Databricks SQL; LocalZerobusError says what is wrong with it."""
+        """Carry out Databricks SQL, what each statement did; LocalZerobusError says what is wrong with it."""
         return self._service.catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:

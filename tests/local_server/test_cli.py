@@ -50,10 +50,20 @@ def test_commands_go_through_the_server_that_has_the_folder(running: LocalZerobu
     assert run("create-table", *data, "CREATE TABLE main.default.t (x INT DEFAULT 1)").returncode == 0
     script = "ALTER TABLE main.default.t ADD COLUMN y INT; SELECT count(*) AS n FROM main.default.t"
     answer = run("sql", *data, "-", stdin=script)
-    assert answer.stdout == '{"n": "0"}\n'
+    assert answer.stdout == '{"n": 0}\n'
     principal = json.loads(run("create-principal", *data, "other").stdout)
     assert run("sql", *data, f"GRANT SELECT ON TABLE main.default.t TO `{principal['client_id']}`").returncode == 0
     assert run("head", *data, "main.default.t").stdout == ""
+
+
+def test_sql_prints_the_same_with_and_without_a_server(tmp_path: Path) -> None:
+    data = ["--data", str(tmp_path)]
+    script = "SELECT 1 AS n, 1.5 AS x, 'a' AS s, NULL AS nothing, true AS b"
+    with LocalZerobusProcess.start(tmp_path):
+        with_server = run("sql", *data, script)
+    without = run("sql", *data, script)
+    assert with_server.stdout == '{"n": 1, "x": 1.5, "s": "a", "nothing": null, "b": true}\n'
+    assert (without.stdout, without.stderr) == (with_server.stdout, with_server.stderr)
 
 
 def test_a_shell_takes_the_variables_that_point_clients_at_the_server(running: LocalZerobusProcess) -> None:

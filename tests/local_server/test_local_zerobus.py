@@ -181,6 +181,27 @@ def test_effective_permissions_tell_where_a_privilege_comes_from(server: LocalZe
     assert [[str(p) for p in a.privileges or []] for a in direct] == [["Privilege.MODIFY"]]
 
 
+def test_sql_returns_and_raises_the_same_here_and_in_a_child(server: LocalZerobus, tmp_path: Path) -> None:
+    script = (
+        "CREATE TABLE main.default.t (x INT DEFAULT 1); SELECT 1 AS n, TIMESTAMP '2024-12-31 00:00:00' AS at; "
+        "SELECT x FROM main.default.t"
+    )
+    bad = ("SELECT * FROM main.default.nope", "CREATE CATALOG main", "SELECT", "CREATE SCHEMA nope.s")
+    with LocalZerobusProcess.start(tmp_path / "child") as child:
+        here, there = server.sql(script), child.sql(script)
+        for result in (here, there):
+            assert result[0].message.startswith("created table main.default.t")
+        assert there[1:] == here[1:]
+        assert there[0].notes == here[0].notes
+        for statement in bad:
+            refusals = []
+            for either in (server, child):
+                with pytest.raises(LocalZerobusError) as refused:
+                    either.sql(statement)
+                refusals.append((type(refused.value), str(refused.value)))
+            assert refusals[0] == refusals[1]
+
+
 def test_a_second_server_on_the_same_folder_or_port_is_refused_at_once(server: LocalZerobus, tmp_path: Path) -> None:
     with pytest.raises(LocalZerobusError, match="in use by another zerobus-local"):
         LocalZerobus.start(server.data)

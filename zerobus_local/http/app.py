@@ -46,6 +46,7 @@ _ROUTES: list[tuple[str, str, Handler]] = [
     ("DELETE", "/local/faults/{number}", control.remove_fault),
     ("GET", "/local/streams", control.list_streams),
     ("POST", "/local/principals", control.create_principal),
+    ("POST", "/local/sql", control.run_sql),
     ("POST", "/local/expire-tokens", control.expire_tokens),
 ]
 
