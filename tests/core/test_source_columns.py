@@ -196,3 +196,25 @@ def test_a_filtered_dataset_gives_what_its_filter_leaves_each_time_it_is_read(tm
     assert read(source) == read(source) == rows
     assert read(source, RowRanges([(0, 2)])) == rows[2:]
     assert source.fingerprint is None
+
+
+CATEGORIES = [pd.DataFrame({"s": pd.Categorical([f"{part}{n}" for n in range(100)])}) for part in "xyz"]
+
+
+def test_categories_of_several_chunks_may_be_more_than_one_dictionary_holds() -> None:
+    expected = [f"{part}{n}" for part in "xyz" for n in range(100)]
+    options = IngestOptions(batch_rows=250)
+    tables = [pa.Table.from_pandas(frame) for frame in CATEGORIES]
+    plain = tables[0].schema.field("s").type.value_type
+    assert [row["s"] for _, row in read(source_of(CATEGORIES, options))] == expected
+    source = source_of(pa.concat_tables(tables), options)
+    assert [row["s"] for _, row in read(source)] == expected
+    assert source.fingerprint == source_of(pa.table({"s": pa.array(expected, plain)}), options).fingerprint
+
+
+def test_dictionaries_inside_of_lists_are_left_in_their_chunks() -> None:
+    kind = pa.list_(pa.dictionary(pa.int8(), pa.string()))
+    parts = [pa.table({"s": pa.array([[f"{part}{n}"] for n in range(100)], kind)}) for part in "xyz"]
+    source = source_of(pa.concat_tables(parts), IngestOptions(batch_rows=250))
+    assert [row["s"] for _, row in read(source)] == [[f"{part}{n}"] for part in "xyz" for n in range(100)]
+    assert source.fingerprint is None or source.fingerprint.startswith("arrow:300:")

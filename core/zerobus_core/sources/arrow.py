@@ -36,7 +36,7 @@ class TableSource:
         self._fingerprint: str | None = None
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """Hash of schema, length and content, or of ``source_version``; computed when asked for, once."""
         if self._fingerprint is None:
             self._fingerprint = version_fingerprint(self._options) or content_fingerprint(self._table)

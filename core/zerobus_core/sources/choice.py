@@ -133,7 +133,7 @@ def _refuse_what_is_no_source(records: Any) -> None:
 
 
 def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
-    if isinstance(records, Sequence):
+    if isinstance(records, Sequence) and _is_sliceable(records):
         return _sequence_source(records, options)
     if not isinstance(records, Iterator):
         # The first item decides, and is asked for again when the rows are.
@@ -152,6 +152,15 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if first and _is_columnar(first[0]):
         return _batches_source(first[0], once.take, options)
     return IterableSource(lambda: _checked(once.take()), options)
+
+
+def _is_sliceable(records: Sequence[Any]) -> bool:
+    """Whether parts can be taken out; a deque is a sequence whose can not."""
+    try:
+        records[0:0]
+    except (TypeError, KeyError, IndexError, NotImplementedError):
+        return False
+    return True
 
 
 def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:

@@ -7,11 +7,13 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..batch import Chunk
-from ..errors import ConfigurationError, TransportError
+from ..errors import ConfigurationError, ZerobusIngestError
 from .merge import merged
 from .needs import imported_pyarrow
+from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
 from .rows import END, shorter_than_checkpoint
+from .unreadable import is_of_signal, unreadable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -34,7 +36,7 @@ class FileSource:
         self._chunk_rows = options.batch_rows
         self._starts: list[int] = []  # first positions of the files that were begun
         self._counts: dict[str, int | None] = {}
-        self._types = _partition_types(found)
+        self._types = partition_types(found)
         self.is_arrow = reader.is_arrow
         self.is_text = reader.is_text
         self.fingerprint = found.fingerprint(reader.settings)
@@ -47,6 +49,7 @@ class FileSource:
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
+        self._types = partition_types(self._found, schema)
 
     @property
     def total_rows(self) -> int | None:
@@ -65,8 +68,12 @@ class FileSource:
         if file.path not in self._counts:
             try:
                 self._counts[file.path] = self._reader.count(file)
-            except (OSError, ValueError) as error:
-                raise _unreadable(file, error) from error
+            except ZerobusIngestError:
+                raise
+            except Exception as error:  # every decoder and every storage has errors of its own
+                if is_of_signal(error):
+                    raise
+                raise unreadable(file.path, error) from error
         return self._counts[file.path]
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -99,54 +106,38 @@ class FileSource:
             if count is not None and next(wanted(0, count), None) is None:
                 return count
         pieces = self._reader.read(file, wanted, self._chunk_rows)
+        read = 0
         try:
             while True:
                 try:
                     start, rows = next(pieces)
                 except StopIteration as end:
                     return int(end.value)
+                read = start + len(rows)
                 yield Chunk(base + start, self._with_partitions(file, rows))
-        except (OSError, ValueError, EOFError) as error:  # Arrow's errors about contents are ValueErrors
-            raise _unreadable(file, error) from error
+        except ZerobusIngestError:
+            raise
+        except Exception as error:  # every decoder and every storage has errors of its own
+            if is_of_signal(error):
+                raise
+            raise unreadable(file.path, error, read) from error
         finally:
             pieces.close()
 
     def _with_partitions(self, file: FoundFile, rows: Any) -> Any:
         if not file.partitions:
             return rows
-        values = {name: None if value is None else self._types[name](value) for name, value in file.partitions}
+        values = {name: None if value is None else self._types[name].parse(value) for name, value in file.partitions}
         if not self.is_arrow:
             return [{**values, **row} if isinstance(row, dict) else row for row in rows]
         import pyarrow as pa
 
         for name, value in values.items():
             if name not in rows.schema.names:
-                kind = pa.int64() if self._types[name] is int else pa.string()
+                kind = getattr(pa, self._types[name].arrow)()
                 column = pa.repeat(pa.scalar(value, kind), len(rows))
                 rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
         return rows
-
-
-def _unreadable(file: FoundFile, error: Exception) -> ConfigurationError | TransportError:
-    message = f"cannot read {file.path}: {type(error).__name__}: {error}"
-    # gzip and its kind say by a bare OSError that a file is damaged; a storage that fails has a number for it.
-    if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None) is None:
-        return ConfigurationError(message)
-    return TransportError(message)
-
-
-def _partition_types(found: FoundFiles) -> dict[str, type]:
-    values: dict[str, set[str]] = {}
-    for file in found.files:
-        for name, value in file.partitions:
-            values.setdefault(name, set()).update(() if value is None else (value,))
-    # 007 is text; an integer would lose its zeros.
-    return {name: int if all(str(_whole(v)) == v for v in texts) else str for name, texts in values.items()}
-
-
-def _whole(text: str) -> int | None:
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() else None
 
 
 def files_source(

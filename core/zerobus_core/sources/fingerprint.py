@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from .merge import without_dictionaries
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -34,14 +36,22 @@ class _HashingFile:
         pass
 
 
-def content_fingerprint(table: pa.Table) -> str:
-    """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s."""
+def content_fingerprint(table: pa.Table) -> str | None:
+    """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
+
+    None where dictionaries inside of lists or structs cannot be brought into one form.
+    """
     import pyarrow as pa
 
     file = _HashingFile()
     # The IPC writer cuts buffers to the slice, so that two tables with equal rows hash alike.
-    with pa.ipc.new_stream(file, table.schema.remove_metadata()) as stream:
-        for first in range(0, table.num_rows, _BLOCK_ROWS):
-            for batch in table.slice(first, _BLOCK_ROWS).combine_chunks().to_batches():
-                stream.write_batch(batch.replace_schema_metadata(None))
+    schema = without_dictionaries(table.schema.empty_table()).schema.remove_metadata()
+    try:
+        with pa.ipc.new_stream(file, schema) as stream:
+            for first in range(0, table.num_rows, _BLOCK_ROWS):
+                block = without_dictionaries(table.slice(first, _BLOCK_ROWS))
+                for batch in block.combine_chunks().to_batches():
+                    stream.write_batch(batch.replace_schema_metadata(None))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
     return f"arrow:{table.num_rows}:{file.hash.hexdigest()[:32]}"

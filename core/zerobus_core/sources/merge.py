@@ -11,7 +11,7 @@ from ..batch import Chunk
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "cut", "merged"]
+__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "cut", "merged", "without_dictionaries"]
 
 # Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
 MAX_WAIT = 1.0
@@ -74,6 +74,19 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
     import pyarrow as pa
 
     batches: list[Any] = [chunk.rows for chunk in held]
-    for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
+    try:
+        joined = without_dictionaries(pa.Table.from_batches(batches)).combine_chunks().to_batches()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        yield from held  # dictionaries inside of lists that are too many for one
+        return
+    for batch in joined:
         yield Chunk(first, batch)
         first += len(batch)
+
+
+def without_dictionaries(table: pa.Table) -> pa.Table:
+    """The table with dictionary columns as their values: those of several chunks can have more than one may hold."""
+    for at, field in enumerate(table.schema):
+        if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
+            table = table.set_column(at, field.with_type(field.type.value_type), table[at].cast(field.type.value_type))
+    return table
