@@ -61,7 +61,9 @@ def _verdict(story: Story, home: Path) -> int:
         story.tell(f"FAILED {failure}")
     checks = story.passed + len(story.failures)
     story.tell(f"{story.passed} of {checks} checks held, in {story.seconds:.0f} s")
-    story.tell(f"the tables: zerobus-local tables --data {home}/zerobus; the logs are in {home}, too")
+    # Beside the Python that runs this: the environment of make setup is not on the PATH.
+    command = Path(sys.executable).with_name("zerobus-local")
+    story.tell(f"the tables: {command} tables --data {home}/zerobus; the logs are in {home}, too")
     return 1 if story.failures else 0
 
 

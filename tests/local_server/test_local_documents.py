@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from click import Group
 from click.testing import CliRunner
 
+from zerobus_local import LocalZerobus
 from zerobus_local.cli import main
 from zerobus_local.faults import ACTIONS, POINTS, Faults
 
@@ -65,10 +66,23 @@ def test_every_fault_in_the_document_is_one_and_none_is_missing() -> None:
 
 
 def test_every_command_in_the_document_is_one_and_none_is_missing() -> None:
-    used = [shlex.split(line)[1] for block in blocks("bash") for line in block.splitlines() if "zerobus-local" in line]
-    assert used == ["create-table", "serve"]
+    used = [command for block in blocks("bash") for command in re.findall(r"\bzerobus-local ([\w-]+)", block)]
+    assert used == ["create-table", "serve", "env"]
     assert isinstance(main, Group)
     assert not [name for name in main.commands if f"`{name}" not in DOCUMENT]
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+def test_the_example_in_the_shell_inserts_a_row_with_what_env_sets(tmp_path: Path) -> None:
+    [example] = [block for block in blocks("bash") if "curl" in block]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    foreign = ("DATABRICKS", "ZEROBUS")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    with LocalZerobus.start(tmp_path / "zerobus-data") as server:
+        server.create_table("CREATE TABLE main.default.flights (id BIGINT NOT NULL, delay DOUBLE)")
+        command = ["bash", "-euo", "pipefail", "-c", example]
+        subprocess.run(command, cwd=tmp_path, env=inherited | {"PATH": path}, timeout=60, check=True)
+        assert server.read("main.default.flights").to_pylist() == [{"id": 1, "delay": 2.5}]
 
 
 @pytest.mark.parametrize("command", sorted(main.commands) if isinstance(main, Group) else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -56,6 +57,9 @@ def test_the_demo_holds_what_it_promises_and_leaves_no_process(tmp_path: Path) -
     assert verdict is not None
     assert verdict[1] == verdict[2]
     assert int(verdict[1]) > 20
+    hint = re.search(r"the tables: (.+?);", told)
+    assert hint is not None
+    assert "flights" in subprocess.run(shlex.split(hint[1]), capture_output=True, text=True, check=True).stdout
     assert processes_of(tmp_path) == []
 
 
