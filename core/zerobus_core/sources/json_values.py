@@ -61,7 +61,7 @@ class JsonValues:
             if not _may_have_key_twice(line, value):
                 row = _opened(value)
                 return row if not self._is_rounded(row) else self._exact_row(line)
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, RecursionError):
             pass  # integers beyond any double and halves of surrogate pairs are JSON, too
         return self._exact_row(line)
 
@@ -184,7 +184,9 @@ def _settler(kind: DataType) -> Settle | None:
     if isinstance(kind, ArrayType | MapType):
         inner = _settler(kind.element if isinstance(kind, ArrayType) else kind.value)
         return None if inner is None else lambda value: _settled_items(value, inner)
-    if _is_variant(kind) or _is_exact(kind):
+    if _is_variant(kind):
+        return _settled_variant
+    if _is_exact(kind):
         return None
     is_real = isinstance(kind, PrimitiveType) and kind.kind in _REALS
     return _settled_real if is_real else _all_settled
@@ -204,7 +206,20 @@ def _settled_items(value: Any, settle: Settle) -> Any:
 
 def _settled_real(value: Any) -> Any:
     is_long = type(value) is int and value.bit_length() > _INT64_BITS
-    return _as_float(value) if is_long or isinstance(value, Decimal) else value
+    if not is_long and not isinstance(value, Decimal):
+        return value
+    number = _as_float(value)
+    # As text it is refused for its size, and not for being no double.
+    return number if isinstance(number, float) else str(value)
+
+
+def _settled_variant(value: Any) -> Any:
+    """With Decimals for whole numbers beyond 64 bits, which the writer of JSON refuses as integers."""
+    if isinstance(value, dict):
+        return {key: _settled_variant(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_settled_variant(item) for item in value]
+    return Decimal(value) if type(value) is int and value.bit_length() > _INT64_BITS else value
 
 
 def _all_settled(value: Any) -> Any:
