@@ -166,6 +166,10 @@ def _pair_type(source: pa.DataType) -> pa.DataType | None:
 def _check_distinct(rows: pa.Array, keys: pa.Array) -> None:
     if pa.types.is_nested(keys.type):
         raise UnfitArrayError  # cannot be grouped by; the walk over single values takes it
+    if pa.types.is_floating(keys.type):
+        if pc.any(pc.is_nan(keys)).as_py():
+            raise UnfitArrayError  # the walk has NaN for null here
+        keys = pc.add(keys, pa.scalar(0.0, keys.type))  # one zero out of two
     pairs = pa.table({"row": rows, "key": keys})
     if pairs.group_by(["row", "key"]).aggregate([]).num_rows < pairs.num_rows:
         raise UnfitArrayError

@@ -21,9 +21,14 @@ def python_value(array: pa.Array, index: int) -> Any:
         return array[index].as_py()
     except (ValueError, OverflowError):
         in_utc = _in_utc(array.type)
-        if in_utc.equals(array.type):
+        if in_utc.equals(array.type) or _has_null_type(in_utc):
             raise
     return array.slice(index, 1).view(in_utc)[0].as_py()
+
+
+def _has_null_type(kind: pa.DataType) -> bool:
+    # pyarrow's views, as its casts, break children of type Null in a slice.
+    return pa.types.is_null(kind) or any(_has_null_type(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:

@@ -81,7 +81,7 @@ def _parsed(text: str) -> Any:
 
 
 def _whole(numeral: str) -> int | float | Decimal:
-    if len(numeral) > _MAX_DIGITS + 1:  # and a sign
+    if len(numeral.lstrip("-")) > _MAX_DIGITS:
         return _real(numeral)
     number = int(numeral)
     return number if -(1 << 63) <= number < 1 << 63 else Decimal(number)
