@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from zerobus_core import ClientCredentials, Workspace
 from .catalog.catalog import Catalog, Result
 from .catalog.data_folder import DataFolderLock
 from .catalog.tokens import Tokens
-from .errors import InvalidRequest
+from .errors import InvalidRequest, LocalZerobusError
 from .faults import Faults
 from .http.app import build_app
 from .http.server import HttpServer, bind
@@ -44,6 +45,7 @@ class LocalZerobus:
     def __init__(self, service: Service, data: Path, closing: ExitStack) -> None:
         self._service = service
         self._closing = closing
+        self._is_stopped = False
         self.data = data
 
     @classmethod
@@ -102,11 +104,11 @@ class LocalZerobus:
 
     def sql(self, script: str) -> list[Result]:
         """Carry out Databricks SQL, what each statement did; LocalZerobusError says what is wrong with it."""
-        return self._service.catalog.execute(script)
+        return self._running().catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:
         """Carry out one CREATE TABLE statement; the table that it made, or that was there (IF NOT EXISTS)."""
-        return self._service.catalog.create_table(sql)
+        return self._running().catalog.create_table(sql)
 
     def read(self, table: str) -> pa.Table:
         """All rows of a table, out of its Delta table; the order of rows is not defined."""
@@ -114,7 +116,7 @@ class LocalZerobus:
 
     def create_principal(self, name: str) -> Workspace:
         """Make a service principal that has no grants yet; this service as that principal."""
-        made = self._service.catalog.principals.create(name)
+        made = self._running().catalog.principals.create(name)
         return self._workspace(made.client_id, made.client_secret)
 
     def expire_tokens(self) -> None:
@@ -134,7 +136,11 @@ class LocalZerobus:
         }
 
     def stop(self) -> None:
-        """Commit what was received, end the streams and close both doors; may be called twice."""
+        """Commit what was received, end the streams and close both doors; may be called twice.
+
+        Afterwards ``read`` still reads, and what would change the folder raises LocalZerobusError.
+        """
+        self._is_stopped = True
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -145,6 +151,12 @@ class LocalZerobus:
 
     def __repr__(self) -> str:
         return f"<LocalZerobus {self.endpoint} {self.workspace_url} {self.data}>"
+
+    def _running(self) -> Service:
+        if self._is_stopped:
+            # Its lock on the folder is gone: another server may have it.
+            raise LocalZerobusError(f"the server on {self.data} is stopped: start one to change what is in the folder")
+        return self._service
 
     def _workspace(self, client_id: str, client_secret: str) -> Workspace:
         return Workspace(
@@ -205,4 +217,12 @@ def _tls(options: ServerOptions) -> Tls | None:
             files.append(Path(path).read_bytes())
         except OSError as error:
             raise InvalidRequest(f"{name} {path!r} cannot be read: {error}") from error
+    try:
+        # gRPC says of such files only that it cannot listen.  A key with a password is none without it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidRequest(
+            f"tls_certificate {options.tls_certificate!r} and tls_key {options.tls_key!r} are no certificate and the "
+            f"key of it, in PEM and without a password: {error}"
+        ) from error
     return Tls(certificate=files[0], key=files[1], port=options.tls_port)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.errors import NotFound, PermissionDenied
+from databricks.sdk.errors import InvalidParameterValue, NotFound, PermissionDenied
 from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
 from zerobus.sdk.sync import ZerobusSdk
 
@@ -221,6 +221,31 @@ def test_stopping_twice_is_fine_and_frees_the_ports(tmp_path: Path) -> None:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+def test_a_server_that_was_stopped_reads_and_changes_nothing(tmp_path: Path) -> None:
+    with LocalZerobus.start(tmp_path) as server:
+        server.create_table("CREATE TABLE main.default.t (x INT)")
+    before = sorted(tmp_path.rglob("*"))
+    changes: list[Callable[[], object]] = [
+        lambda: server.create_table("CREATE TABLE main.default.u (x INT)"),
+        lambda: server.sql("DROP TABLE main.default.t"),
+        lambda: server.create_principal("other"),
+    ]
+    for change in changes:
+        with pytest.raises(LocalZerobusError, match="is stopped"):
+            change()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert server.read("main.default.t").num_rows == 0
+
+
+def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerobus) -> None:
+    workspace = client(server.workspace)
+    for parameters, missing in (({}, "catalog_name"), ({"catalog_name": "main"}, "schema_name")):
+        with pytest.raises(InvalidParameterValue, match=f"needs {missing}"):
+            workspace.api_client.do("GET", "/api/2.1/unity-catalog/tables", query=parameters)
+    with pytest.raises(InvalidParameterValue, match="needs catalog_name"):
+        workspace.api_client.do("GET", "/api/2.1/unity-catalog/schemas")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import trustme
 
-from zerobus_local import LocalZerobus, LocalZerobusError, LocalZerobusProcess
+from zerobus_local import LocalZerobus, LocalZerobusProcess
 from zerobus_local.errors import InvalidRequest
 
 TABLE = "main.default.t"
@@ -80,9 +80,13 @@ def test_a_certificate_and_its_key_go_together(tmp_path: Path, pair: dict[str, s
         LocalZerobus.start(tmp_path, **{name: path for name, path in pair.items() if name != missing})
 
 
-def test_a_file_that_is_not_there_or_no_key_is_named(tmp_path: Path, pair: dict[str, str]) -> None:
+def test_a_file_that_is_not_there_or_no_key_is_named(
+    tmp_path: Path, pair: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InvalidRequest, match=r"tls_key '.*nowhere\.pem' cannot be read"):
         LocalZerobus.start(tmp_path, **pair | {"tls_key": str(tmp_path / "nowhere.pem")})
     (tmp_path / "poem.pem").write_text("roses are red")
-    with pytest.raises((LocalZerobusError, OSError), match="certificate and the key"):
-        LocalZerobus.start(tmp_path, **pair | {"tls_key": str(tmp_path / "poem.pem")})
+    for name in ("tls_certificate", "tls_key"):
+        with pytest.raises(InvalidRequest, match=rf"{name} '.*poem\.pem'.* certificate and the key"):
+            LocalZerobus.start(tmp_path, **pair | {name: str(tmp_path / "poem.pem")})
+    assert "add_port" not in capfd.readouterr().err

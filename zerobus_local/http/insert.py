@@ -7,7 +7,8 @@ leaves it open.  Errors are ``{"error_code": …, "message": …}``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import JSONResponse, Response
@@ -74,9 +75,27 @@ def _insert(call: Call) -> None:
         raise InvalidRequest(f"the body is no JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("the body must be a JSON array of records, also for a single one: [{…}]")
+    _refuse_repeated_names(call.body)
     _strike(faults, name, "before_commit")
     insert_json_rows(call.service.storage, table, rows)
     _strike(faults, name, "after_commit")
+
+
+def _refuse_repeated_names(body: bytes) -> None:
+    """InvalidRequest for an object that names a field twice, of which the parser keeps the last without a word."""
+
+    def checked(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(members)
+        if len(value) < len(members):
+            names = [name for name, _ in members]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidRequest(f"an object of the body names the field {twice!r} twice")
+        return value
+
+    try:
+        json.loads(body, object_pairs_hook=checked)
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply") from error
 
 
 def _strike(faults: Faults, table: str, at: str) -> None:

@@ -46,7 +46,7 @@ def get_table_exists(call: Call) -> Response:
 def list_tables(call: Call) -> Response:
     """GET /api/2.1/unity-catalog/tables?catalog_name=…&schema_name=…: those that the caller may see."""
     caller = call.identity()
-    catalog, schema = (call.query.get(key, "").lower() for key in ("catalog_name", "schema_name"))
+    catalog, schema = (_required(call, name) for name in ("catalog_name", "schema_name"))
     if f"{catalog}.{schema}" not in call.service.catalog.state.schemas:
         raise NotFound(f"Schema '{catalog}.{schema}' does not exist.")
     tables = [
@@ -56,6 +56,13 @@ def list_tables(call: Call) -> Response:
         and may_read(call.service.catalog.state, caller.client_id, table.name)
     ]
     return JSONResponse({"tables": tables})
+
+
+def _required(call: Call, name: str) -> str:
+    value = call.query.get(name, "")
+    if not value:
+        raise InvalidRequest(f"the query needs {name}: {call.method} …?{name}=…")
+    return value.lower()
 
 
 def list_catalogs(call: Call) -> Response:
@@ -77,7 +84,7 @@ def get_catalog(call: Call) -> Response:
 def list_schemas(call: Call) -> Response:
     """GET /api/2.1/unity-catalog/schemas?catalog_name=…."""
     call.identity()
-    catalog = call.query.get("catalog_name", "").lower()
+    catalog = _required(call, "catalog_name")
     if catalog not in call.service.catalog.state.catalogs:
         raise NotFound(f"Catalog '{catalog}' does not exist.")
     schemas = call.service.catalog.state.schemas.values()

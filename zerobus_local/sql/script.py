@@ -126,8 +126,20 @@ def _explain(error: SqlglotError, sql: str) -> str:
     line, column = facts.get("line"), facts.get("col")
     if not line:
         return f"the SQL cannot be read: {str(error)[:200]}"
+    unknown = _unknown_type(sql, line, column)
+    if unknown is not None:
+        return f"SQL error in line {line}, column {column}: {unknown} is no type"
     near = (sql.splitlines() or [""])[min(line, len(sql.splitlines())) - 1].strip()[:120]
     return f"SQL error in line {line}, column {column}: {facts.get('description')}, near {near!r}"
+
+
+def _unknown_type(sql: str, line: int, column: Any) -> str | None:
+    """The word in this place, if a type would stand there: after a column's name, or in ARRAY<…>."""
+    tokens = sqlglot.tokenize(sql, read="databricks")
+    for before, previous, token in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if (token.line, token.col) == (line, column) and token.token_type == TokenType.VAR:
+            return token.text if previous.text == "<" or before.text in {"(", ","} else None
+    return None
 
 
 def _create(expression: exp.Expression) -> Statement | None:
