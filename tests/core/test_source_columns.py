@@ -218,3 +218,15 @@ def test_dictionaries_inside_of_lists_are_left_in_their_chunks() -> None:
     source = source_of(pa.concat_tables(parts), IngestOptions(batch_rows=250))
     assert [row["s"] for _, row in read(source)] == [[f"{part}{n}"] for part in "xyz" for n in range(100)]
     assert source.fingerprint is None or source.fingerprint.startswith("arrow:300:")
+
+
+def test_a_damaged_file_of_a_dataset_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(TABLE, path, compression="none", use_dictionary=False)
+    source = source_of(ds.dataset(path), FIVES)
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
+    data[at : at + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=r"cannot read .*x.parquet"):
+        read(source)

@@ -15,6 +15,7 @@ from .frame_rows import FrameRows
 from .frames import frame_content
 from .merge import cut, merged
 from .rows import END, shorter_than_checkpoint, version_fingerprint
+from .unreadable import is_of_signal, unreadable
 
 if TYPE_CHECKING:
     from ..batch import Chunk
@@ -150,7 +151,7 @@ class DatasetSource:
                 if next(skip.without(first, stop), None) is None:
                     first = stop
                     continue
-            for batch in scan(fragment, self._chunk_rows, schema=self._dataset.schema):
+            for batch in _named(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
                 yield from wanted_slices(batch, first, skip, self._chunk_rows)
                 first += len(batch)
         check_length(first, skip)
@@ -169,6 +170,20 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
     """The batches of a dataset or of a fragment, in order; reading ahead is memory, and so is bounded."""
     scanner = dataset.scanner(batch_size=chunk_rows, batch_readahead=2, fragment_readahead=1, **columns)
     yield from scanner.to_batches()
+
+
+def _named(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches of a fragment; if it is a file that cannot be read, the error names it."""
+    rows = 0
+    try:
+        for batch in batches:
+            rows += len(batch)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        path = getattr(fragment, "path", None)
+        if not path or is_of_signal(error):
+            raise  # of an iterable that the user has made a dataset
+        raise unreadable(path, error, rows) from error
 
 
 def _tells_rows(fragment: Any) -> bool:
