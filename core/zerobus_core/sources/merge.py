@@ -34,6 +34,9 @@ def merged(chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], floa
     rows = size = 0
     deadline = 0.0
     for chunk in chunks:
+        if not held and len(chunk.rows) >= chunk_rows:
+            yield chunk  # as it is, and unweighed: the size of a slice is not free
+            continue
         is_full = rows + len(chunk.rows) > chunk_rows or size + _size(chunk) > MAX_CHUNK_BYTES
         if held and (is_full or not _continues(held[-1], chunk)):
             yield from _joined(held)
