@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..batch import Chunk
 from ..errors import ConfigurationError
 from .merge import MAX_CHUNK_BYTES, MAX_WAIT
+from .weight import WEIGHED_EVERY, fitting, weight
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -21,8 +22,6 @@ __all__ = ["IterableSource", "OneShot", "SequenceSource", "shorter_than_checkpoi
 
 END = 2**63 - 1
 _SKIP_STEP = 10_000
-# Every so many rows one is weighed, and taken for all of them.
-_WEIGHED_EVERY = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
@@ -62,7 +61,7 @@ class SequenceSource:
             if start > total:
                 raise shorter_than_checkpoint(total, start)
             for first in range(start, min(stop, total), self._chunk_rows):
-                yield Chunk(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
+                yield from fitting(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
 
 
 class OneShot:
@@ -142,23 +141,16 @@ class IterableSource:
         deadline = self._clock() + MAX_WAIT
         if not taken or limit == 1:
             return taken
-        size = weight(taken[0]) * _WEIGHED_EVERY
+        size = weight(taken[0]) * WEIGHED_EVERY
         clock, append = self._clock, taken.append
         for row in rows:
             append(row)
             count = len(taken)
-            if count % _WEIGHED_EVERY == 0:
-                size += weight(row) * _WEIGHED_EVERY
+            if count % WEIGHED_EVERY == 0:
+                size += weight(row) * WEIGHED_EVERY
             if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
                 break
         return taken
-
-
-def weight(row: Any) -> int:
-    """About how many bytes the text, bytes and lists of a row take; 0 where that is not to be seen at a glance."""
-    if not isinstance(row, dict):
-        return 0
-    return sum(len(value) for value in row.values() if isinstance(value, str | bytes | list | dict))
 
 
 def _advance(rows: Iterator[Any], count: int) -> int:
