@@ -104,7 +104,7 @@ def ask(
 ) -> Mapping[str, Any]:
     """The JSON answer of the workspace to a GET; blocks for at most ``timeout`` seconds, and raises our errors."""
     return _within(
-        timeout, table, stop, lambda: _patiently(lambda: _get(workspace, path, query, timeout), seconds=timeout / 2)
+        timeout, table, stop, lambda: _patiently(lambda: _get(workspace, path, query, timeout), seconds=timeout / 4)
     )
 
 

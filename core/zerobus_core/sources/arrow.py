@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
-from .merge import arrow_chunk_rows, cut, merged
+from .merge import cut, merged
 from .rows import END, shorter_than_checkpoint, version_fingerprint
 from .unreadable import is_of_signal, unreadable
 
@@ -59,7 +59,7 @@ class TableSource:
                 raise shorter_than_checkpoint(total, start)
             first = start
             for batch in self._table.slice(start, min(stop, total) - start).to_batches():
-                yield from cut(batch, first, arrow_chunk_rows(self._chunk_rows))
+                yield from cut(batch, first, self._chunk_rows)
                 first += len(batch)
 
 

@@ -11,20 +11,12 @@ from ..batch import Chunk
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "arrow_chunk_rows", "cut", "merged", "without_dictionaries"]
+__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "cut", "merged", "without_dictionaries"]
 
 # Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
 MAX_WAIT = 1.0
 # Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
-
-# Each cast of a column costs some microseconds, however few rows it has.
-_ARROW_CHUNK_ROWS = 50_000
-
-
-def arrow_chunk_rows(batch_rows: int) -> int:
-    """Rows of a chunk of Arrow data that is at hand: some batches, which the encoder cuts."""
-    return max(batch_rows, _ARROW_CHUNK_ROWS)
 
 
 def cut(batch: pa.RecordBatch, first_row: int, chunk_rows: int) -> Iterator[Chunk]:
