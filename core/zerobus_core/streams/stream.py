@@ -8,6 +8,7 @@ after ``kill``.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ..errors import ZerobusIngestError
 
 __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
+
+# Seconds from the end of a stream until its session may go; callbacks of the SDK take milliseconds.
+_LINGER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +139,18 @@ class Stream:
     # The worker thread
 
     def _run(self, open_stream: Callable[[Listener], SdkStream]) -> None:
+        # The thread, and not the stream, knows what opens: the SDK holds its listener, and a circle through it would
+        # never be collected.  It knows until nothing can call back any more: when its last object goes, the SDK waits
+        # for its threads while it holds Python's lock, for which a callback may be waiting.
+        self._serve(open_stream)
+        time.sleep(_LINGER)
+
+    def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> None:
         try:
             sdk_stream = open_stream(self)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
             self.on_error(error)
             return
-        finally:
-            # The SDK holds its listener, and what opens holds the SDK: a circle that no collector sees.
-            del open_stream
         self._tell(Opened(self, sdk_stream.stream_id))
         try:
             if self._pass_on(sdk_stream):
