@@ -141,6 +141,8 @@ class StreamPool:
             self._live.clear()
             self._closing.clear()
             self.statistics.open_now = 0
+            # The threads of its streams free the session, and not the collector, which may run anywhere.
+            self._open_stream = _open_nothing
 
     def oldest_unacked_s(self) -> float:
         """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
@@ -372,3 +374,7 @@ class StreamPool:
 def _load(nbytes: int, rows: int) -> int:
     """What counts against ``max_unacked_bytes``."""
     return nbytes + rows * _ROW_OVERHEAD
+
+
+def _open_nothing(_listener: Listener) -> SdkStream:
+    raise RuntimeError("the pool is closed")

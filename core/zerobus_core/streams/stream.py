@@ -7,6 +7,7 @@ after ``kill``.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
 
-# Seconds from the end of a stream until its session may go; callbacks of the SDK take milliseconds.
+# Seconds from the close of a stream until its session may go; callbacks of the SDK take milliseconds.
 _LINGER = 1.0
+
+
+def _keep_for_ever(session: object) -> None:
+    """Let the session of a stream that broke never be freed, at the price of two idle threads.
+
+    The last object of an SDK waits for its threads while it holds Python's lock.  A callback that waits for that lock
+    would be waited for for ever, and one that frees the object itself, as Python's collector may have it do, panics.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +150,29 @@ class Stream:
 
     def _run(self, open_stream: Callable[[Listener], SdkStream]) -> None:
         # The thread, and not the stream, knows what opens: the SDK holds its listener, and a circle through it would
-        # never be collected.  It knows until nothing can call back any more: when its last object goes, the SDK waits
-        # for its threads while it holds Python's lock, for which a callback may be waiting.
-        self._serve(open_stream)
-        time.sleep(_LINGER)
+        # never be collected.
+        if self._serve(open_stream):
+            time.sleep(_LINGER)
+        else:
+            _keep_for_ever(open_stream)
 
-    def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> None:
+    def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
+        """Live from the open to the end; whether that was a close, after which nothing calls back any more."""
         try:
             sdk_stream = open_stream(self)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
             self.on_error(error)
-            return
+            return False
         self._tell(Opened(self, sdk_stream.stream_id))
         try:
             if self._pass_on(sdk_stream):
                 sdk_stream.close()
                 self._tell(Closed(self))
+                return True
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
             self.on_error(sdk_stream.cause() or error)
         sdk_stream.abandon()
+        return False
 
     def _pass_on(self, sdk_stream: SdkStream) -> bool:
         """Pass batches on until told to close (True) or killed (False)."""
