@@ -60,15 +60,18 @@ class Batch:
 
         About ``sqrt(rows)`` batches, or one for each row where there are few.
         """
-        size = 1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows)
-        parts = []
+        return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
+
+    def split(self, size: int) -> list[Batch]:
+        """The same rows in batches of ``size`` rows, the last one of what is left."""
+        batches = []
         for start in range(0, self.rows, size):
             rows = min(size, self.rows - start)
             payload = self.payload[start : start + rows]
-            # Which of the bytes are whose is not known any more; the sum over the parts stays the same.
+            # Which of the bytes are whose is not known; the sum over the batches stays the same.
             nbytes = self.nbytes * (start + rows) // self.rows - self.nbytes * start // self.rows
-            parts.append(Batch(self.first_row + start, rows, nbytes, payload))
-        return parts
+            batches.append(Batch(self.first_row + start, rows, nbytes, payload))
+        return batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Encoder(Protocol):
         """Yield batches in row order, cut by rows and by bytes.
 
         A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
-        ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
+        ``on_bad_row``, RecordError names rows and fields before the first batch that would hold one of them is yielded.
         """
         ...
 

@@ -128,8 +128,12 @@ class Delivery:
             rows_acked=ledger.rows_acked,
             rows_skipped=self.skip.rows,
             rows_dead_lettered=self._bad.dead_lettered,
-            rows_resent=self._keeper.resent_before + self._rows_repeated + ledger.rows_resent,
+            rows_resent=self._rows_resent,
         )
+
+    @property
+    def _rows_resent(self) -> int:
+        return self._keeper.resent_before + self._rows_repeated + self._pool.ledger.rows_resent
 
     @contextmanager
     def gate(self) -> Generator[None]:
@@ -238,7 +242,7 @@ class Delivery:
             self._progress_at = now
             self._telemetry.observe()
             self._report_progress()
-        if self._keeper.is_due(now) or self._counts_ahead().rows_resent > self._resent_kept:
+        if self._keeper.is_due(now) or self._rows_resent_ahead > self._resent_kept:
             self._save_checkpoint()
 
     def _figures(self) -> Figures:
@@ -294,9 +298,12 @@ class Delivery:
 
     def _counts_ahead(self) -> Counts:
         """The counts as they can become before the next save: a try that is killed cannot correct them."""
-        counts = self.counts
+        return replace(self.counts, rows_resent=self._rows_resent_ahead)
+
+    @property
+    def _rows_resent_ahead(self) -> int:
         may_follow = self._pool.ledger.rows_to_resend + self._keeper.in_doubt - self._rows_repeated
-        return replace(counts, rows_resent=counts.rows_resent + may_follow)
+        return self._rows_resent + may_follow
 
     def _receipt(self) -> Receipt:
         ledger, statistics, counts = self._pool.ledger, self._pool.statistics, self.counts

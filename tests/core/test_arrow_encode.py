@@ -177,6 +177,28 @@ def test_a_bad_row_splits_its_batch_and_the_others_keep_their_positions() -> Non
     ]
 
 
+@pytest.mark.parametrize("record_format", FORMATS)
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 60), unfit=st.sets(st.integers(0, 59)), batch_rows=st.integers(1, 9))
+def test_every_row_is_in_one_batch_or_bad_wherever_the_bad_ones_are(
+    record_format: Any, rows: int, unfit: set[int], batch_rows: int
+) -> None:
+    encoder = encoder_for(
+        schema_of(x="INT"), IngestOptions(batch_rows=batch_rows, record_format=record_format), is_arrow=True
+    )
+    bad: list[BadRow] = []
+    sent: dict[int, Any] = {}
+    for chunk in (
+        Chunk(100, batch_of(x=[2**40 if i in unfit else i for i in range(rows)])),
+        Chunk(900, batch_of(x=[7])),
+    ):
+        for batch in encoder.encode(chunk, on_bad_row=bad.append):
+            assert batch.rows <= batch_rows
+            sent |= {batch.first_row + i: encoder.decode(batch, i)["x"] for i in range(batch.rows)}
+    assert [row.row for row in bad] == [100 + i for i in sorted(unfit) if i < rows]
+    assert sent == {100 + i: i for i in range(rows) if i not in unfit} | {900: 7}
+
+
 def test_all_bad_fields_of_a_row_are_reported() -> None:
     with pytest.raises(RecordError) as caught:
         encoded(schema_of(a="TINYINT", b="STRING!"), batch_of(a=[1, 300], b=["x", None]))

@@ -90,7 +90,7 @@ def test_every_format_gives_the_same_rows_at_the_same_positions(name: str, tmp_p
     source = source_of(tmp_path / name, FIVES)
     assert as_numbers(read(source, skip)) == [row for row in rows if row[0] not in skip]
     assert source.total_rows in (23, None)
-    assert max(len(chunk.rows) for chunk in source.chunks(RowRanges())) in (4, 5)
+    assert len(list(source.chunks(RowRanges()))) <= 6, "small pieces are filled up to a batch"
 
 
 @pytest.mark.parametrize("name", WRITERS)

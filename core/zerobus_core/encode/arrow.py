@@ -58,7 +58,9 @@ class ArrowEncoder:
         delivery_id: str | None,
     ) -> None:
         self._table = schema.table
+        self._options = options
         self._packer = packer_for(record_format, schema, options)
+        self._is_quick = False
         self.record_format_reason = reason
         self._delivery_id = delivery_id
         names = (options.delivery_columns or {}) if delivery_id else {}
@@ -101,6 +103,15 @@ class ArrowEncoder:
 
     def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        start = 0
+        while start < len(chunk.rows):
+            # Rows that do not fit take long, and between two blocks the delivery looks at stop requests and deadlines.
+            step = self._packer.block_rows if self._is_quick else self._options.batch_rows
+            block = chunk.rows[start : start + step]
+            yield from self._encoded(Chunk(chunk.first_row + start, block), on_bad_row)
+            start += step
+
+    def _encoded(self, chunk: Chunk, on_bad_row: Callable[[BadRow], None] | None) -> list[Batch]:
         columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
         batches: list[Batch] = []
         for start, stop in _runs(chunk, bad):
@@ -110,7 +121,7 @@ class ArrowEncoder:
             batches += self._packer.pack(part, start, bad)
         if bad:
             self._hand_over(chunk, bad, on_bad_row)
-        yield from batches
+        return batches
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
@@ -120,8 +131,10 @@ class ArrowEncoder:
         if not self._walks:
             if isinstance(chunk.rows, list):
                 raise TypeError("an encoder of Arrow data got a list of rows")
-            return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
-        bad: BadRows = {}
+            columns, bad = self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
+            self._is_quick = not bad and self._casts.are_whole(chunk.rows.schema)
+            return columns, bad
+        bad = {}
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
             problems = Problems(row)

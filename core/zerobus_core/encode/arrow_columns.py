@@ -66,6 +66,10 @@ class ColumnCasts:
         }
         return arrays, bad
 
+    def are_whole(self, schema: pa.Schema) -> bool:
+        """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
+        return all(self._columns[field.name].has_cast(field.type) for field in schema)
+
     def _check_names(self, names: Sequence[str]) -> None:
         problems = [f"column {name} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)]
         problems += [self._unknown(name) for name in names if name not in self._columns]
@@ -108,32 +112,43 @@ class _ColumnCast:
         if array.type not in self._casts:
             self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
         found: BadRows = {}
-        pieces = list(self._pieces(array, first_row, found, limit))
-        out = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+        out = self._whole(array)
+        if out is None:
+            out = pa.concat_arrays(list(self._pieces(array, first_row, found, limit)))
         if not self.field.nullable and out.null_count:
             self._find_nulls(out, first_row, found, limit)
         for row, fields in found.items():
             bad.setdefault(row, []).extend(fields)
         return out
 
+    def has_cast(self, kind: pa.DataType) -> bool:
+        return self._casts[kind] is not None
+
+    def _whole(self, array: pa.Array) -> pa.Array | None:
+        """The array in the column's type, or None if there is no cast or some value does not fit."""
+        convert = self._casts[array.type]
+        if convert is None:
+            return None
+        try:
+            return convert(array)
+        except (UnfitArrayError, pa.ArrowException):
+            return None
+
     def _pieces(self, array: pa.Array, row: int, bad: BadRows, limit: int | None) -> Iterator[pa.Array]:
+        """The pieces of an array that cannot be cast as a whole."""
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return
-        convert = self._casts[array.type]
-        if convert is not None:
-            try:
-                yield convert(array)
-            except (UnfitArrayError, pa.ArrowException):
-                pass
-            else:
-                return
-        if convert is None or len(array) == 1:
+        if self._casts[array.type] is None or len(array) == 1:
             yield self._one_by_one(array, row, bad, limit)
             return
-        half = len(array) // 2
-        yield from self._pieces(array.slice(0, half), row, bad, limit)
-        yield from self._pieces(array.slice(half), row + half, bad, limit)
+        middle = len(array) // 2
+        for half, first in ((array.slice(0, middle), row), (array.slice(middle), row + middle)):
+            out = self._whole(half)
+            if out is None:
+                yield from self._pieces(half, first, bad, limit)
+            else:
+                yield out
 
     def _one_by_one(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
         name = self.field.name

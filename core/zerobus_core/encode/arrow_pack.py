@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ..batch import Batch, RecordFormat
 from ..options import MAX_RECORD_BYTES
-from ..schema.arrow import arrow_schema
+from ..schema.arrow import arrow_schema, arrow_type
 from ..schema.types import ArrayType, MapType, StructType
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Packer", "packer_for"]
 
 logger = logging.getLogger("zerobus_core")
+# Below some 10,000 rows the cost of a cast is that of the call.
+_CAST_ROWS = 20_000
 # Rows of the first batch on which ptars is held against protobuf's own implementation.
 _PROBED_ROWS = 64
 # What the fast way over rows raises: its own word, protobuf's and orjson's.
@@ -47,6 +49,8 @@ class Packer(Protocol):
     record_format: RecordFormat
     descriptor: bytes | None
     arrow_schema: pa.Schema | None
+    block_rows: int
+    """How many rows to cast and pack at a time, at most."""
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
         """Batches in row order; a row that is too large for the wire goes to ``bad``, and no batch holds it."""
@@ -81,13 +85,17 @@ class _ArrowPacker:
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         self._options = options
         self._columns = schema.columns
+        self._types = [(column.name, arrow_type(column.type)) for column in schema.columns]
         self.arrow_schema: pa.Schema | None = arrow_schema(schema.columns)
+        self.block_rows = max(options.batch_rows, _CAST_ROWS)
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
-        arrays = [variant_array(columns[column.name], column.type) for column in self._columns]
+        arrays = [variant_array(columns[name], target) for name, target in self._types]
         whole = pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
+        size, step = whole.nbytes, self._options.batch_rows
+        if size <= self._options.batch_bytes:  # and so is every piece: weighing one costs more than slicing it
+            return Batch(first_row=first_row, rows=len(whole), nbytes=size, payload=whole).split(step)
         batches: list[Batch] = []
-        step = self._options.batch_rows
         for start in range(0, len(whole), step):
             self._cut(whole.slice(start, step), first_row + start, batches, bad)
         return batches
@@ -137,6 +145,7 @@ class _RecordPacker(ABC):
 
     def __init__(self, schema: TableSchema, options: IngestOptions, *, as_json: bool) -> None:
         self._options = options
+        self.block_rows = options.batch_rows
         self._as_json = as_json
         self._walk = Walk(schema.columns, as_json=as_json, wire_text=True)
         self._convert = rows_converter(schema.columns, Rules(as_json=as_json, wire_text=True))

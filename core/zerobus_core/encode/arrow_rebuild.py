@@ -17,7 +17,7 @@ def rebuilt(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
     """``array`` as one of type ``target``, which nests alike; ``leaf`` makes what does not nest (default: a cast)."""
-    if array.type.equals(target) and not _has_struct(target):
+    if not _has_struct(target) and array.type.equals(target):
         return array
     if pa.types.is_struct(target) and pa.types.is_struct(array.type):
         children = [rebuilt(part, target.field(i).type, leaf) for i, part in enumerate(array.flatten())]
@@ -41,6 +41,8 @@ def rebuilt(
 def _has_struct(kind: pa.DataType) -> bool:
     # Below a null struct, pyarrow leaves empty text and zeros, which a reader may trip over when it casts them;
     # flattening makes nulls of them.
+    if not pa.types.is_nested(kind):
+        return False
     if pa.types.is_map(kind):
         return _has_struct(kind.item_type)
     return pa.types.is_struct(kind) or (pa.types.is_list(kind) and _has_struct(kind.value_type))

@@ -15,17 +15,13 @@ import struct
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from ..schema.arrow import arrow_type
 from .arrow_rebuild import bitmap_of, rebuilt
 from .unfit import UnfitError
-
-if TYPE_CHECKING:
-    from ..schema.types import DataType
 
 __all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]
 
@@ -43,9 +39,9 @@ _LARGE = 256
 _VERSION, _SORTED = 1, 1 << 4
 
 
-def variant_array(array: pa.Array, kind: DataType) -> pa.Array:
-    """An array of the working type of ``kind`` as one of its Arrow type; the same array if no VARIANT is inside."""
-    return rebuilt(array, arrow_type(kind), _leaf)
+def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """An array of a working type as one of the service's type for it; the same array if no VARIANT is inside."""
+    return rebuilt(array, target, _leaf)
 
 
 def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:

@@ -59,7 +59,7 @@ class TableSource:
                 raise shorter_than_checkpoint(total, start)
             first = start
             for batch in self._table.slice(start, min(stop, total) - start).to_batches():
-                yield from cut(batch, first, self._chunk_rows)
+                yield from cut(batch, first)
                 first += len(batch)
 
 
@@ -81,15 +81,15 @@ class BatchesSource:
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
         first = 0
         for batch in self._start():
-            yield from wanted_slices(batch, first, skip, self._chunk_rows)
+            yield from wanted_slices(batch, first, skip)
             first += len(batch)
         check_length(first, skip)
 
 
-def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges, chunk_rows: int) -> Iterator[Chunk]:
+def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
     """What ``skip`` leaves of a batch whose first row is at position ``first``."""
     for start, stop in skip.without(first, first + len(batch)):
-        yield from cut(batch.slice(start - first, stop - start), start, chunk_rows)
+        yield from cut(batch.slice(start - first, stop - start), start)
 
 
 def check_length(total: int, skip: RowRanges) -> None:
@@ -152,7 +152,7 @@ class DatasetSource:
                     first = stop
                     continue
             for batch in _named(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
-                yield from wanted_slices(batch, first, skip, self._chunk_rows)
+                yield from wanted_slices(batch, first, skip)
                 first += len(batch)
         check_length(first, skip)
 

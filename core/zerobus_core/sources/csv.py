@@ -51,7 +51,7 @@ class CsvFormat:
         """Not known: quoted cells may hold line ends."""
         return None
 
-    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+    def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
         """Rows that are not wanted are parted into cells, and dropped."""
         delimiter = self.delimiter or ("\t" if file.suffix == ".tsv" else ",")
         names, blank_lines = _header(file, delimiter)
@@ -70,8 +70,7 @@ class CsvFormat:
                 for first, batch in _batches(file, block_bytes, layout, convert):
                     stop = first + len(batch)
                     for start, end in wanted(max(first, done), max(stop, done)):
-                        for at in range(start, end, chunk_rows):
-                            yield at, batch.slice(at - first, min(chunk_rows, end - at))
+                        yield start, batch.slice(start - first, end - start)
                     done = max(done, stop)
             except pa.ArrowInvalid as error:
                 # A row longer than a block; what was read up to there is not read again.

@@ -33,6 +33,9 @@ class FileFormat(Protocol):
     def count(self, file: FoundFile) -> int | None:
         """The number of rows, where the file tells it without being read."""
 
-    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Read what is wanted, in pieces of about ``chunk_rows``, decoding no more than the format makes necessary."""
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
+        """Read what is wanted, decoding no more than the format makes necessary.
+
+        A piece has about ``chunk_rows`` rows, or as many as the file itself keeps together.
+        """
         ...

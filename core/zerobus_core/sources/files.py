@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..batch import Chunk
 from ..errors import ConfigurationError, ZerobusIngestError
-from .merge import merged
+from .merge import cut, merged
 from .needs import imported_pyarrow
 from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
@@ -114,7 +114,8 @@ class FileSource:
                 except StopIteration as end:
                     return int(end.value)
                 read = start + len(rows)
-                yield Chunk(base + start, self._with_partitions(file, rows))
+                rows = self._with_partitions(file, rows)
+                yield from cut(rows, base + start) if self.is_arrow else [Chunk(base + start, rows)]
         except ZerobusIngestError:
             raise
         except Exception as error:  # every decoder and every storage has errors of its own

@@ -31,13 +31,12 @@ class IpcFormat:
         """Not known: the footer tells batches, but not their rows."""
         return None
 
-    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+    def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
         """Batches of which nothing is wanted are passed over; those of local files are not even read."""
         first = 0
         for batch in _batches(file):
             for start, stop in wanted(first, first + len(batch)):
-                for at in range(start, stop, chunk_rows):
-                    yield at, batch.slice(at - first, min(chunk_rows, stop - at))
+                yield start, batch.slice(start - first, stop - start)
             first += len(batch)
         return first
 

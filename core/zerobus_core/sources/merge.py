@@ -19,11 +19,11 @@ MAX_WAIT = 1.0
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 
 
-def cut(batch: pa.RecordBatch, first_row: int, chunk_rows: int) -> Iterator[Chunk]:
-    """A record batch as chunks of at most ``chunk_rows`` and about ``MAX_CHUNK_BYTES``; copies nothing."""
+def cut(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
+    """A record batch as chunks of about ``MAX_CHUNK_BYTES`` at most; copies nothing."""
     if not len(batch):
         return
-    step = max(1, min(chunk_rows, MAX_CHUNK_BYTES * len(batch) // max(1, batch.nbytes)))
+    step = max(1, MAX_CHUNK_BYTES * len(batch) // max(1, batch.nbytes))
     for start in range(0, len(batch), step):
         yield Chunk(first_row + start, batch.slice(start, step))
 
