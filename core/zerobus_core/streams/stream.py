@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .border import translate
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..batch import Batch
@@ -25,6 +27,7 @@ __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream"
 
 # Seconds from the close of a stream until its session may go; callbacks of the SDK take milliseconds.
 _LINGER = 1.0
+_workers = Workers()
 
 
 def _keep_for_ever(session: object) -> None:
@@ -115,7 +118,7 @@ class Stream:
         self._lock = threading.Lock()  # guards _killed and _reached
         self._killed = False
         self._reached = 0
-        threading.Thread(target=self._run, args=(open_stream,), name=f"zerobus-stream-{number}", daemon=True).start()
+        _workers.run(partial(self._run, open_stream), name=f"zerobus-stream-{number}")
 
     def __repr__(self) -> str:
         return f"<Stream {self.number}{' killed' if self._killed else ''}, {self._reached} batches reached the SDK>"

@@ -1,0 +1,63 @@
+"""Daemon threads that stay for a while, for the next job.
+
+A new thread begins with an empty heap, and touching its pages for the first time costs about as much again as
+sending rows does.  So a process that delivers again and again sends from threads that have theirs: a tenth faster.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+__all__ = ["Workers"]
+
+Job: TypeAlias = Callable[[], None]
+
+
+class Workers:
+    """Runs each job in a daemon thread of its own; ``idle`` is how many seconds one without a job stays."""
+
+    def __init__(self, *, idle: float = 30.0) -> None:
+        self._idle = idle
+        # Its methods are atomic: who takes an inbox out has that thread alone.
+        self._free: deque[SimpleQueue[Job]] = deque()
+        # Threads do not live on in the child of a fork.
+        os.register_at_fork(after_in_child=self._free.clear)
+
+    def __repr__(self) -> str:
+        return f"<Workers {len(self._free)} idle>"
+
+    def run(self, job: Job, *, name: str) -> None:
+        """Start ``job``, which must not raise, in a thread that is called ``name`` meanwhile; returns at once."""
+
+        def named() -> None:
+            threading.current_thread().name = name
+            job()
+
+        try:
+            inbox = self._free.pop()
+        except IndexError:
+            inbox = SimpleQueue()
+            threading.Thread(target=self._work, args=(inbox,), daemon=True).start()
+        inbox.put(named)
+
+    def _work(self, inbox: SimpleQueue[Job]) -> None:
+        while (job := self._next(inbox)) is not None:
+            job()
+            del job  # what it holds would live on with the thread
+            self._free.append(inbox)
+
+    def _next(self, inbox: SimpleQueue[Job]) -> Job | None:
+        try:
+            return inbox.get(timeout=self._idle)
+        except Empty:
+            pass
+        try:
+            self._free.remove(inbox)
+        except ValueError:  # taken in this moment: a job follows
+            return inbox.get()
+        return None
