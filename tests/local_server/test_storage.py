@@ -154,6 +154,27 @@ def test_a_table_of_many_small_commits_is_kept_to_few_files(catalog):
     assert sorted(row["id"] for row in stored(table)) == list(range(4 * CROWDED))
 
 
+@pytest.mark.parametrize("statement", ["ALTER TABLE main.default.t DROP COLUMN x", "DROP TABLE main.default.t"])
+def test_commits_go_on_beside_a_merge_of_large_files_and_ddl_waits_for_it(catalog, caplog, statement):
+    table = table_of(catalog, "id BIGINT, x DOUBLE")
+    storage = Storage(catalog, commit_delay=0)
+    draw = random.Random(6)
+    block = pa.RecordBatch.from_pydict({"id": list(range(100_000)), "x": [draw.random() for _ in range(100_000)]})
+    for _ in range(128):  # at every 32nd commit the files are counted
+        storage.append_and_wait(table, block, timeout=60)
+    (merge,) = [thread for thread in threading.enumerate() if "compactor" in thread.name]
+    storage.append_and_wait(table, block, timeout=60)
+    assert merge.is_alive(), "the commit waited for the merge"
+    catalog.execute(statement)
+    assert not merge.is_alive(), "the statement ran beside the merge"
+    if statement.startswith("ALTER"):
+        delta = DeltaTable(table.path)
+        assert len(delta.file_uris()) < CROWDED
+        assert delta.to_pyarrow_dataset().count_rows() == 129 * 100_000
+    storage.close()
+    assert not caplog.records
+
+
 def test_what_is_waiting_is_committed_when_the_storage_closes(catalog):
     table = table_of(catalog, "id BIGINT")
     storage = Storage(catalog, commit_delay=30)

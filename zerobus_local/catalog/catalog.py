@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +70,9 @@ class Catalog:
         self.principals = Principals(self.data / "principals.json")
         self._file = self.data / "catalog.json"
         self._lock = threading.RLock()  # one statement at a time; guards _state and _file
-        self._table_locks: dict[str, threading.RLock] = {}  # by table_id; setdefault is atomic
+        # by table_id; setdefault is atomic
+        self._commit_locks: dict[str, threading.RLock] = {}
+        self._compaction_locks: dict[str, threading.RLock] = {}
         if self._file.exists():
             self._state = State.from_json(json.loads(self._file.read_bytes()), self.data / "tables")
         else:
@@ -96,13 +98,21 @@ class Catalog:
         """Every table, by name."""
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
-    @contextmanager
-    def table_lock(self, table_id: str) -> Iterator[None]:
-        """Held while the table's folder is altered or dropped; hold it around a commit into the table.
+    def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
+        """Hold it around a commit of rows: the table is not altered or dropped meanwhile.
 
         Ask ``table`` again after taking it: the table may be gone, or another one (``table_id``) of the same name.
         """
-        with self._table_locks.setdefault(table_id, threading.RLock()):
+        return self._commit_locks.setdefault(table_id, threading.RLock())
+
+    def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
+        """Hold it while files are merged, which commits of rows go on beside; otherwise like ``commit_lock``."""
+        return self._compaction_locks.setdefault(table_id, threading.RLock())
+
+    @contextmanager
+    def _alone(self, table: Table) -> Iterator[None]:
+        """Held while the table's folder is altered or dropped."""
+        with self.compaction_lock(table.table_id), self.commit_lock(table.table_id):
             yield
 
     def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
@@ -212,7 +222,7 @@ class Catalog:
 
     def _alter(self, statement: AddColumns | DropColumns | AddCheck | DropCheck | Comment) -> Result:
         table = self.table(str(statement.name))
-        with self.table_lock(table.table_id):
+        with self._alone(table):
             altered = _ALTERATIONS[type(statement)](table, statement)
             altered = replace(altered, updated_at=_now())
             self._save(replace(self._state, tables=self._state.tables | {table.name: altered}))
@@ -222,7 +232,7 @@ class Catalog:
         if statement.name not in self._state.tables and statement.if_exists:
             return Result(message=f"table {statement.name} does not exist")
         table = self.table(str(statement.name))
-        with self.table_lock(table.table_id):
+        with self._alone(table):
             tables = {name: other for name, other in self._state.tables.items() if name != table.name}
             grants = without_securable(self._state.grants, table.full_name)
             self._save(replace(self._state, tables=tables, grants=grants))

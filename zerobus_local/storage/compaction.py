@@ -5,24 +5,58 @@ Measured with deltalake 1.6: a commit takes 10 ms of processor time in a table o
 
 from __future__ import annotations
 
+import logging
 import statistics
+import threading
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
+from deltalake import DeltaTable
 
-__all__ = ["CROWDED", "compact_if_crowded"]
+if TYPE_CHECKING:
+    from ..catalog.catalog import Catalog
+    from ..catalog.model import Table
+
+__all__ = ["CROWDED", "Compactor"]
 
 CROWDED: Final = 100
 # Files of up to so many times the median are merged into files of about that size: a row is rewritten once per such
 # step in size, instead of each time.
 _STEP: Final = 16
 
+_log = logging.getLogger("zerobus_local")
 
-def compact_if_crowded(delta: DeltaTable) -> bool:
-    """Merge small files if there are many; rows and their readers are not disturbed.  Whether it was done."""
+
+class Compactor:
+    """Merges the files of one table in a thread of its own, for large ones take seconds and commits do not wait."""
+
+    def __init__(self, table: Table, catalog: Catalog) -> None:
+        self._table = table
+        self._catalog = catalog
+        self._running: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Merge small files if there are many, unless that is being done; returns at once."""
+        if self._running is None or not self._running.is_alive():
+            name = f"zerobus-local-compactor {self._table.full_name}"
+            self._running = threading.Thread(target=self._run, name=name, daemon=True)
+            self._running.start()
+
+    def wait(self) -> None:
+        """Block until nothing is being merged."""
+        if self._running is not None:
+            self._running.join()
+
+    def _run(self) -> None:
+        try:
+            with self._catalog.compaction_lock(self._table.table_id):
+                if self._catalog.table(self._table.full_name).table_id == self._table.table_id:
+                    _compact_if_crowded(DeltaTable(self._table.path))
+        except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well
+            _log.warning("files of %s were not merged: %s", self._table.full_name, error)
+
+
+def _compact_if_crowded(delta: DeltaTable) -> None:
+    """Rows and their readers are not disturbed."""
     sizes = delta.get_add_actions(flatten=True).column("size_bytes").to_pylist()
-    if len(sizes) < CROWDED:
-        return False
-    delta.optimize.compact(target_size=int(statistics.median(sizes) * _STEP), max_concurrent_tasks=1)
-    return True
+    if len(sizes) >= CROWDED:
+        delta.optimize.compact(target_size=int(statistics.median(sizes) * _STEP), max_concurrent_tasks=1)

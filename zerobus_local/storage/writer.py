@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from ..decode.decoder import without_not_null
 from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
-from .compaction import compact_if_crowded
+from .compaction import Compactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,7 @@ class TableWriter(threading.Thread):
         self._delay = commit_delay
         self._budget = budget
         self._delta: DeltaTable | None = None
+        self._compactor = Compactor(table, catalog)
         self._commits = 0
         self._altered = table  # as the snapshot of _delta has it
         # guards the fields below
@@ -99,6 +100,7 @@ class TableWriter(threading.Thread):
         """Commit until closed."""
         while group := self._next_group():
             self._commit(group)
+        self._compactor.wait()
 
     def _next_group(self) -> list[Append]:
         with self._changed:
@@ -129,16 +131,7 @@ class TableWriter(threading.Thread):
             self._tell(group, outcome)
             self._commits += 1
             if self._commits % _COMMITS_BETWEEN_LOOKS == 0:
-                self._compact()
-
-    def _compact(self) -> None:
-        try:
-            with self._catalog.table_lock(self._table.table_id):
-                if self._delta is not None:
-                    compact_if_crowded(self._delta)
-        except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well
-            _log.warning("files of %s were not merged: %s", self._table.full_name, error)
-            self._delta = None
+                self._compactor.look()
 
     def _tell(self, group: list[Append], outcome: int | Exception) -> None:
         for append in group:
@@ -146,7 +139,7 @@ class TableWriter(threading.Thread):
             append.done(outcome)
 
     def _write(self, batches: list[pa.RecordBatch]) -> int:
-        with self._catalog.table_lock(self._table.table_id):
+        with self._catalog.commit_lock(self._table.table_id):
             current = self._catalog.table(self._table.full_name)
             if current.table_id != self._table.table_id:
                 raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
