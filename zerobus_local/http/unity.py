@@ -12,6 +12,8 @@ from ..catalog.names import TableName
 from ..errors import InvalidRequest, NotFound, PermissionDenied, UnknownTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..catalog.model import Column, DeltaType, Namespace, Table
     from .call import Call
 
@@ -75,10 +77,7 @@ def list_catalogs(call: Call) -> Response:
 def get_catalog(call: Call) -> Response:
     """GET /api/2.1/unity-catalog/catalogs/{name}."""
     call.identity()
-    catalog = call.service.catalog.state.catalogs.get(call.path["name"].lower())
-    if catalog is None:
-        raise NotFound(f"Catalog '{call.path['name']}' does not exist.")
-    return JSONResponse(_namespace_info(catalog))
+    return _namespace("Catalog", call.path["name"], call.service.catalog.state.catalogs)
 
 
 def list_schemas(call: Call) -> Response:
@@ -95,10 +94,7 @@ def list_schemas(call: Call) -> Response:
 def get_schema(call: Call) -> Response:
     """GET /api/2.1/unity-catalog/schemas/{full_name}."""
     call.identity()
-    schema = call.service.catalog.state.schemas.get(call.path["full_name"].lower())
-    if schema is None:
-        raise NotFound(f"Schema '{call.path['full_name']}' does not exist.")
-    return JSONResponse(_namespace_info(schema))
+    return _namespace("Schema", call.path["full_name"], call.service.catalog.state.schemas)
 
 
 def get_permissions(call: Call) -> Response:
@@ -207,6 +203,13 @@ def _type_name(type_: DeltaType, type_text: str) -> str:
     if type_.startswith("decimal"):
         return "DECIMAL"
     return "INT" if type_ == "integer" else type_.upper()
+
+
+def _namespace(what: str, name: str, known: Mapping[str, Namespace]) -> Response:
+    namespace = known.get(name.lower())
+    if namespace is None:
+        raise NotFound(f"{what} '{name}' does not exist.")
+    return JSONResponse(_namespace_info(namespace))
 
 
 def _namespace_info(namespace: Namespace) -> dict[str, Any]:
