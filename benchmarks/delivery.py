@@ -1,6 +1,6 @@
 """Whole deliveries against hand-written SDK code without any checking, pair by pair, in the same run.
 
-    python -m benchmarks.delivery --pairs 7
+    python -m benchmarks.delivery --pairs 15
 
 The server is a process of its own on the same machine, so both sides share the cores with it.
 """
@@ -89,7 +89,7 @@ def compare(name: str, rows: int, by_hand: Callable[[], object], ours: Callable[
 def main(arguments: list[str] | None = None) -> None:
     """Deliver the flights as an Arrow table, and flat rows as dicts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--rows", type=int, default=200_000)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder)) as server:

@@ -25,8 +25,8 @@ class Workers:
         self._idle = idle
         # Its methods are atomic: who takes an inbox out has that thread alone.
         self._free: deque[SimpleQueue[Job]] = deque()
-        # Threads do not live on in the child of a fork.
-        os.register_at_fork(after_in_child=self._free.clear)
+        if hasattr(os, "register_at_fork"):  # threads do not live on in the child of a fork
+            os.register_at_fork(after_in_child=self._free.clear)
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._free)} idle>"
