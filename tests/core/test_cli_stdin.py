@@ -86,9 +86,18 @@ def test_a_json_array_is_refused_with_what_to_do() -> None:
         rows_of(JsonLinesPipe(IngestOptions(), pipe))
 
 
-def test_input_that_ends_before_what_is_durable_is_refused() -> None:
-    with pipe_of(b'{"id": 0}\n') as pipe, pytest.raises(ConfigurationError, match="the source ended after 1 rows"):
-        rows_of(JsonLinesPipe(IngestOptions(source_version="1"), pipe), RowRanges([(0, 5)]))
+@pytest.mark.parametrize("durable", [[(0, 21)], [(0, 5), (50, 60)], [(5, 10), (15, 25)], [(0, 20), (21, 22)]])
+def test_input_that_ends_before_what_is_durable_is_refused(durable: list[tuple[int, int]]) -> None:
+    with pipe_of(b'{"id": 0}\n' * 20) as pipe, pytest.raises(ConfigurationError, match="ended after 20 rows"):
+        rows_of(JsonLinesPipe(IngestOptions(source_version="1"), pipe), RowRanges(durable))
+
+
+def test_a_chunk_of_long_lines_is_short() -> None:
+    line = b'{"note": "%s"}\n' % (b"x" * 2**20)
+    with pipe_of(*[line] * 40) as pipe:
+        sizes = [len(chunk.rows) for chunk in JsonLinesPipe(IngestOptions(), pipe).chunks(RowRanges())]
+    assert sum(sizes) == 40
+    assert max(sizes) <= 16
 
 
 def test_rows_are_handed_on_while_the_writer_pauses() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from zerobus_core.errors import ConfigurationError
@@ -43,10 +44,12 @@ def test_no_chunk_is_larger_than_a_batch() -> None:
     assert sizes == [5, 5, 2]
 
 
-def test_a_source_that_ends_before_the_durable_rows_is_an_error() -> None:
-    for rows in (rows_of(5), (r for r in rows_of(5))):
+@pytest.mark.parametrize("durable", [[(0, 8)], [(0, 2), (7, 8)], [(1, 8)]])
+def test_a_source_that_ends_before_the_durable_rows_is_an_error(durable: list[tuple[int, int]]) -> None:
+    table = pa.Table.from_pylist(rows_of(5))
+    for rows in (rows_of(5), (r for r in rows_of(5)), table, table.to_reader()):
         with pytest.raises(ConfigurationError, match=r"ended after 5 rows.*up to 8.*source_version"):
-            read(source_of(rows, FIVES), RowRanges([(0, 8)]))
+            read(source_of(rows, FIVES), RowRanges(durable))
 
 
 def test_a_source_that_is_durable_to_its_last_row_yields_nothing() -> None:

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 from ..batch import Chunk
 from ..sources.json_lines import ANY_VALUES, parsed_line
 from ..sources.json_values import JsonValues
-from ..sources.rows import shorter_than_checkpoint, version_fingerprint
+from ..sources.merge import MAX_CHUNK_BYTES, MAX_WAIT
+from ..sources.rows import check_length, version_fingerprint
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["JsonLinesPipe"]
 
 _READ_BYTES = 256 * 1024
-# Rows wait at most this long for their chunk to fill.
-_MAX_WAIT = 1.0
 
 
 class JsonLinesPipe:
@@ -50,7 +49,7 @@ class JsonLinesPipe:
         """Yield the rows that are not in ``skip``."""
         wanted = skip.without(0, sys.maxsize)
         start, stop = next(wanted, (sys.maxsize, sys.maxsize))
-        position, rows, since = 0, list[Any](), 0.0
+        position, rows, size, since = 0, list[Any](), 0, 0.0
         for line in self._lines():
             if line is not None and line.strip():
                 if position >= stop:
@@ -58,14 +57,15 @@ class JsonLinesPipe:
                 if position >= start:
                     since = since if rows else time.monotonic()
                     rows.append(parsed_line(line, position, "standard input", self._values))
+                    size += len(line)
                 position += 1
-            if rows and (len(rows) == self._chunk_rows or position == stop or time.monotonic() - since >= _MAX_WAIT):
+            is_full = len(rows) == self._chunk_rows or size >= MAX_CHUNK_BYTES or position == stop
+            if rows and (is_full or time.monotonic() - since >= MAX_WAIT):
                 yield Chunk(position - len(rows), rows)
-                rows = []
+                rows, size = [], 0
         if rows:
             yield Chunk(position - len(rows), rows)
-        if position < start and skip:
-            raise shorter_than_checkpoint(position, start)
+        check_length(position, skip)
 
     def _lines(self) -> Iterator[bytes | None]:
         """Whole lines as they come, and None whenever nothing comes for a while."""
@@ -86,5 +86,5 @@ class JsonLinesPipe:
 def _is_ready(pipe: IO[bytes]) -> bool:
     if os.name == "nt":
         return True  # select knows sockets only there
-    readable, _, _ = select.select([pipe], [], [], _MAX_WAIT)
+    readable, _, _ = select.select([pipe], [], [], MAX_WAIT)
     return bool(readable)

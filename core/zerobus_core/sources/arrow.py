@@ -14,7 +14,7 @@ from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
 from .merge import cut, merged
-from .rows import END, shorter_than_checkpoint, version_fingerprint
+from .rows import check_length, version_fingerprint
 from .unreadable import is_of_signal, unreadable
 
 if TYPE_CHECKING:
@@ -53,12 +53,10 @@ class TableSource:
         return merged(self._slices(skip), self._chunk_rows)
 
     def _slices(self, skip: RowRanges) -> Iterator[Chunk]:
-        total = self.total_rows
-        for start, stop in skip.without(0, END):
-            if start > total:
-                raise shorter_than_checkpoint(total, start)
+        check_length(self.total_rows, skip)
+        for start, stop in skip.without(0, self.total_rows):
             first = start
-            for batch in self._table.slice(start, min(stop, total) - start).to_batches():
+            for batch in self._table.slice(start, stop - start).to_batches():
                 yield from cut(batch, first)
                 first += len(batch)
 
@@ -90,13 +88,6 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
     """What ``skip`` leaves of a batch whose first row is at position ``first``."""
     for start, stop in skip.without(first, first + len(batch)):
         yield from cut(batch.slice(start - first, stop - start), start)
-
-
-def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if rows beyond the end of the source are said to be durable."""
-    for start, _ in skip.without(0, END):
-        if start > total:
-            raise shorter_than_checkpoint(total, start)
 
 
 def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ from .merge import cut, merged
 from .needs import imported_pyarrow
 from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
-from .rows import END, shorter_than_checkpoint
+from .rows import check_length
 from .unreadable import is_of_signal, unreadable
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ class FileSource:
         for file in self._found.files:
             self._starts.append(base)
             base += yield from self._file_chunks(file, base, skip)
-        for start, _ in skip.without(0, END):
-            if start > base:
-                raise shorter_than_checkpoint(base, start)
+        check_length(base, skip)
 
     def locate(self, row: int) -> str:
         """The file of a row that was read, and the row's number in it, 0-based."""

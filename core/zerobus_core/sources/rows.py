@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
-__all__ = ["IterableSource", "OneShot", "SequenceSource", "shorter_than_checkpoint", "version_fingerprint"]
+__all__ = ["IterableSource", "OneShot", "SequenceSource", "check_length", "version_fingerprint"]
 
 END = 2**63 - 1
 _SKIP_STEP = 10_000
@@ -31,12 +31,14 @@ def version_fingerprint(options: IngestOptions) -> str | None:
     return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
 
 
-def shorter_than_checkpoint(rows: int, durable: int) -> ConfigurationError:
-    """A source that ends before rows that are durable already is not the one they came from."""
-    return ConfigurationError(
-        f"the source ended after {rows} rows, but the checkpoint says that rows up to {durable} of it are durable: "
-        "it is not the same source any more; give it another source_version, or delete the checkpoint"
-    )
+def check_length(total: int, skip: RowRanges) -> None:
+    """Raise ConfigurationError if the source ends before rows that are durable: they are of another one."""
+    for durable, _ in skip.without(0, END):
+        if durable > total:
+            raise ConfigurationError(
+                f"the source ended after {total} rows, but the checkpoint says that rows up to {durable} of it are "
+                "durable: it is not the same source any more; give it another source_version, or delete the checkpoint"
+            )
 
 
 class SequenceSource:
@@ -57,10 +59,9 @@ class SequenceSource:
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
         total = len(self._rows)
-        for start, stop in skip.without(0, END):
-            if start > total:
-                raise shorter_than_checkpoint(total, start)
-            for first in range(start, min(stop, total), self._chunk_rows):
+        check_length(total, skip)
+        for start, stop in skip.without(0, total):
+            for first in range(start, stop, self._chunk_rows):
                 yield from fitting(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
 
 
@@ -127,14 +128,13 @@ class IterableSource:
         position = 0
         for start, stop in skip.without(0, END):
             position += _advance(rows, start - position)
-            if position < start:
-                raise shorter_than_checkpoint(position, start)
-            while position < stop:
+            while start <= position < stop:
                 taken = self._take(rows, min(self._chunk_rows, stop - position))
                 if not taken:
                     break
                 yield Chunk(position, taken)
                 position += len(taken)
+        check_length(position, skip)
 
     def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
         taken = list(islice(rows, 1))
