@@ -19,8 +19,9 @@ from .bad_rows import BadRows
 from .checkpoint import CheckpointKeeper
 from .dedup import delivery_id
 from .encode import encoder_for
-from .errors import ConfigurationError, Counts, RecordError, TransportError, ZerobusIngestError
+from .errors import Counts, RecordError, TransportError, ZerobusIngestError
 from .receipt import Progress, Receipt
+from .schema import TableSchema
 from .streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from .telemetry import DeliveryTelemetry, Figures
 
@@ -28,14 +29,21 @@ if TYPE_CHECKING:
     from .batch import Batch, Chunk, Encoder
     from .options import IngestOptions
     from .ranges import RowRanges
-    from .schema import TableSchema
     from .workspace import Workspace
 
-__all__ = ["Delivery", "Target", "Watch"]
+__all__ = ["Delivery", "Target", "Watch", "fetched_schema"]
 
 _log = logging.getLogger("zerobus_core")
 
 _PROGRESS_EVERY = 0.5
+# Seconds for Unity Catalog to describe the table.
+_FETCH_TIMEOUT = 30.0
+
+
+def fetched_schema(workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event) -> TableSchema:
+    """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set."""
+    longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
+    return TableSchema.fetch(workspace, table, timeout=longest, stop=stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +103,6 @@ class Delivery:
         self._total_rows = total_rows
         self._rows_repeated = 0
         self._resent_kept = 0  # what the store knows of rows that may be sent twice
-        self._failure: BaseException | None = None
         self._progress_at = self._watch.started
         table = target.schema.table
         self._pool = StreamPool(
@@ -157,26 +164,8 @@ class Delivery:
             self._keep_what_is_known()
             raise
 
-    @contextmanager
-    def work(self) -> Generator[None]:
-        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given."""
-        if self._failure is not None:
-            raise ConfigurationError(
-                f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
-                "so it cannot go on or succeed: do not catch that error, or start another delivery"
-            ) from self._failure
-        try:
-            yield
-        except BaseException as error:
-            self._failure = error
-            raise
-
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
-        with self.work():
-            self._send_chunk(chunk)
-
-    def _send_chunk(self, chunk: Chunk) -> None:
         for batch in self._encoded(chunk):
             self._send(batch)
         self._check_bad_rows()
@@ -201,14 +190,12 @@ class Delivery:
 
     def poll(self) -> None:
         """Look at stop requests, deadlines and streams without sending anything."""
-        with self.work():
-            self._pool.poll()
+        self._pool.poll()
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged, or raise."""
-        with self.work():
-            self._pool.flush()
-            self._check_bad_rows()
+        self._pool.flush()
+        self._check_bad_rows()
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and account for all rows."""

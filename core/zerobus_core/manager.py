@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
-from .delivery import Delivery, Target, Watch
+from .delivery import Delivery, Target, Watch, fetched_schema
 from .errors import ConfigurationError
 from .options import IngestOptions
 from .ranges import RowRanges
-from .schema import TableSchema
 from .sources import options_for, source_of
 
 if TYPE_CHECKING:
     from .batch import Source
     from .receipt import Progress, Receipt
+    from .schema import TableSchema
     from .workspace import Workspace
 
 __all__ = ["StreamManager"]
@@ -32,7 +32,9 @@ class StreamManager:
                 streams.send(page)
         print(streams.receipt)
 
-    Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception does not wait.
+    Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception waits for less
+    than a second.  Rows that were given and could not be sent end the delivery, whoever catches the error.
+
     Use it from one thread; only ``stop`` may be called from others.  Streams are looked after inside ``send``,
     ``flush`` and the end of the block; between calls nothing is decided.
     """
@@ -53,7 +55,8 @@ class StreamManager:
         self._scope = ExitStack()
         self._schema: TableSchema | None = None
         self._delivery: Delivery | None = None
-        self._is_arrow = False
+        self._kind = ""
+        self._failure: BaseException | None = None
         self._next_row = 0
         self._receipt: Receipt | None = None
 
@@ -64,19 +67,18 @@ class StreamManager:
     def __enter__(self) -> StreamManager:
         if self._schema is not None:
             raise ConfigurationError("a StreamManager is entered once; build another", table=self._table)
-        self._schema = TableSchema.fetch(self._workspace, self._table)
+        self._schema = fetched_schema(self._workspace, self._table, self._options, stop=self._stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._ensure_delivery(self._options, is_arrow=False)
-            assert self._delivery is not None
-            with self._scope:
-                self._receipt = self._delivery.finish()
-        else:
+        if error is not None:
             self._scope.__exit__(kind, error, trace)
+            return
+        with self._scope, self._work():
+            delivery = self._delivery or self._begin(self._options, is_arrow=False)
+            self._receipt = delivery.finish()
 
     @property
     def receipt(self) -> Receipt:
@@ -88,18 +90,21 @@ class StreamManager:
     def send(self, rows: Any) -> None:
         """Send rows: anything that ``ingest`` takes.  Blocks under back-pressure; raises what ends the delivery.
 
-        The first call decides between rows and Arrow data.
+        The first call decides between rows and Arrow data, and whether text is parsed.
         """
-        source = source_of(rows, self._options, self._schema)
-        delivery = self._ensure_delivery(options_for(source, self._options), is_arrow=source.is_arrow)
-        with delivery.work():  # also for what the source itself raises: its rows were given, and are not all sent
+        if self._schema is None or self._receipt is not None:
+            raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
+        with self._work():
+            source = source_of(rows, self._options, self._schema)
+            delivery = self._delivery_for(source)
             for chunk in self._numbered(source):
                 delivery.send(chunk)
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""
-        if self._delivery is not None:
-            self._delivery.flush()
+        with self._work():
+            if self._delivery is not None:
+                self._delivery.flush()
 
     def stop(self) -> None:
         """Make a running or later call raise IngestInterruptedError within a second; from any thread or handler."""
@@ -116,20 +121,40 @@ class StreamManager:
             self._next_row = base + chunk.stop_row
             yield Chunk(base + chunk.first_row, chunk.rows)
 
-    def _ensure_delivery(self, options: IngestOptions, *, is_arrow: bool) -> Delivery:
-        if self._schema is None or self._receipt is not None:
-            raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
-        if self._delivery is None:
-            self._is_arrow = is_arrow
-            self._delivery = Delivery(
-                Target.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
-                options,
-                watch=Watch(stop=self._stop, on_progress=self._on_progress),
-            )
-            self._scope.enter_context(self._delivery.gate())
-        elif is_arrow != self._is_arrow:
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given."""
+        if self._failure is not None:
             raise ConfigurationError(
-                f"the first rows were {'Arrow data' if self._is_arrow else 'Python rows'}, and so must be the rest",
+                f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
+                "so it cannot go on or succeed: do not catch that error, or start another delivery",
+                table=self._table,
+            ) from self._failure
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _delivery_for(self, source: Source) -> Delivery:
+        options = options_for(source, self._options)
+        kind = f"{'Arrow data' if source.is_arrow else 'Python rows'}{' whose text is parsed' * options.parse_text}"
+        if self._delivery is None:
+            self._kind = kind
+            return self._begin(options, is_arrow=source.is_arrow)
+        if kind != self._kind:
+            raise ConfigurationError(
+                f"the first rows were {self._kind}, and so must be the rest; these are {kind}",
                 table=self._table,
             )
+        return self._delivery
+
+    def _begin(self, options: IngestOptions, *, is_arrow: bool) -> Delivery:
+        assert self._schema is not None
+        self._delivery = Delivery(
+            Target.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
+            options,
+            watch=Watch(stop=self._stop, on_progress=self._on_progress),
+        )
+        self._scope.enter_context(self._delivery.gate())
         return self._delivery

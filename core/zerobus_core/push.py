@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper
-from .delivery import Delivery, Target, Watch
+from .delivery import Delivery, Target, Watch, fetched_schema
 from .options import IngestOptions
-from .schema import TableSchema
 from .sources import options_for, source_of
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 __all__ = ["ingest"]
-
-# Seconds for Unity Catalog to describe the table.
-FETCH_TIMEOUT = 30.0
 
 
 def ingest(  # noqa: PLR0913 - the one call that users make, with everything by name
@@ -45,8 +41,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     """
     watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
     options = options or IngestOptions()
-    longest = FETCH_TIMEOUT if options.timeout is None else min(FETCH_TIMEOUT, options.timeout)
-    schema = TableSchema.fetch(workspace, table, timeout=longest, stop=watch.stop)
+    schema = fetched_schema(workspace, table, options, stop=watch.stop)
     source = source_of(records, options, schema)
     options = options_for(source, options)
     fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None

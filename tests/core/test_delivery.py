@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from zerobus_core import Checkpoint, IngestOptions, Progress, StreamManager, TableSchema, ingest
@@ -468,6 +470,30 @@ class TestAsYouGo:
         assert streams.receipt.rows_acked == 101
         assert ids(server, table) == list(range(101))
 
+    def test_frames_and_arrow_tables_can_be_sent_as_they_come(self, server: LocalZerobus, table: str) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            streams.send(pa.table({"id": [0, 1]}))
+            streams.send(pd.DataFrame({"id": [2, 3]}))
+            streams.send(pa.table({"id": [4]}).to_reader())
+        assert streams.receipt.record_format == "arrow"
+        assert ids(server, table) == [0, 1, 2, 3, 4]
+
+    def test_a_block_without_rows_has_a_receipt(self, server: LocalZerobus, table: str) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            streams.flush()
+        assert streams.receipt.rows_read == 0
+
+    def test_text_of_a_file_does_not_make_text_of_later_rows_parsed(
+        self, server: LocalZerobus, table: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "rows.jsonl").write_text('{"id": "1"}\n')
+        with (  # noqa: PT012 - the second rows are what is refused
+            pytest.raises(ConfigurationError, match="the first rows were Python rows whose text is parsed"),
+            StreamManager(server.workspace, table, options=options()) as streams,
+        ):
+            streams.send(tmp_path / "rows.jsonl")
+            streams.send([{"id": "2"}])
+
     def test_flush_waits_for_what_was_sent(self, server: LocalZerobus, table: str) -> None:
         with StreamManager(server.workspace, table, options=options()) as streams:
             streams.send(rows(100))
@@ -544,6 +570,22 @@ class TestAsYouGo:
             contextlib.suppress(LookupError),
         ):
             streams.send(pages())
+
+    @pytest.mark.parametrize("read", [0, 1])
+    def test_rows_that_could_not_even_be_looked_at_fail_the_block(
+        self, server: LocalZerobus, table: str, read: int
+    ) -> None:
+        def page() -> Iterator[dict[str, Any]]:
+            raise LookupError("the page is gone")
+            yield {}
+
+        manager = StreamManager(server.workspace, table, options=options())
+        with pytest.raises(ConfigurationError, match=r"failed before \(LookupError\)"), manager as streams:  # noqa: PT012
+            streams.send(rows(read))
+            with contextlib.suppress(LookupError):
+                streams.send(page())
+        with pytest.raises(ConfigurationError, match="receipt"):
+            _ = manager.receipt
 
     def test_a_failed_delivery_has_no_receipt(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="fail", status="INTERNAL")
