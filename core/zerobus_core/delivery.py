@@ -22,6 +22,7 @@ from .encode import encoder_for
 from .errors import Counts, RecordError, TransportError, ZerobusIngestError
 from .receipt import Progress, Receipt
 from .schema import TableSchema
+from .signals import is_of_signal
 from .streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from .telemetry import DeliveryTelemetry, Figures
 
@@ -245,7 +246,9 @@ class Delivery:
             return
         try:
             self._watch.on_progress(self.progress())
-        except Exception:  # noqa: BLE001 - the hook is the user's, and no row may be lost to it
+        except Exception as error:  # the hook is the user's, and no row may be lost to it
+            if is_of_signal(error):
+                raise
             _log.exception("on_progress failed; the delivery goes on")
 
     def progress(self) -> Progress:

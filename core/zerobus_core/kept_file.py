@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError, TransportError
+from .signals import is_of_signal
 
 __all__ = ["KeptFile"]
 
@@ -93,10 +94,12 @@ class KeptFile:
     def _told(self, verb: str) -> Generator[None]:
         try:
             yield
-        except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-            raise ConfigurationError(self._message(verb, error)) from error
         except OSError as error:
-            raise TransportError(self._message(verb, error)) from error
+            if is_of_signal(error):
+                raise
+            is_refused = isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError)
+            told = ConfigurationError if is_refused else TransportError
+            raise told(self._message(verb, error)) from error
 
     def _message(self, verb: str, error: OSError) -> str:
         return f"cannot {verb} the {self._what} at {self.uri}: {type(error).__name__}: {error}"

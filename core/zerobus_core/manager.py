@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,7 @@ class StreamManager:
             yield Chunk(base + chunk.first_row, chunk.rows)
 
     @contextmanager
-    def _work(self) -> Iterator[None]:
+    def _work(self) -> Generator[None]:
         """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given."""
         if self._failure is not None:
             raise ConfigurationError(

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .errors import IngestInterruptedError
+from .signals import is_of_signal
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter
@@ -109,7 +110,9 @@ class DeliveryTelemetry:
     def _harmlessly(self, tell: Callable[[], None]) -> None:
         try:
             tell()
-        except Exception as error:  # noqa: BLE001 - any SDK, any exporter: no row may be lost to it
+        except Exception as error:  # any SDK, any exporter: no row may be lost to it
+            if is_of_signal(error):
+                raise
             self._instruments = None
             _log.warning("telemetry failed and is off for this delivery: %s: %s", type(error).__name__, error)
 

@@ -8,9 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from zerobus_core import Checkpoint, FileCheckpointStore, IngestOptions, Progress, ingest
+from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_local import LocalZerobus
 
 WARM = """
@@ -201,3 +206,45 @@ def test_an_abandoned_native_call_does_not_disturb_the_next_delivery(
     again.go_on()
     assert again.end() == ("IngestTimeoutError\n2\n", "")
     assert sorted(server.read(table).column("id").to_pylist()) == [-1, 2, 3]
+
+
+class RingingStore(MemoryCheckpointStore):
+    def save(self, checkpoint: Checkpoint) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+
+class RingingFiles(MemoryFileSystem):
+    protocol = "ringing"
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+
+def ring(_: Progress) -> None:
+    signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"checkpoint": RingingStore()},
+        {"checkpoint": FileCheckpointStore("ringing://checkpoints/of-this")},
+        {"on_progress": ring},
+    ],
+    ids=["in the store", "in a file system", "in on_progress"],
+)
+def test_what_a_handler_raises_is_not_survived_where_the_delivery_survives_errors(
+    server: LocalZerobus, table: str, told: dict[str, Any]
+) -> None:
+    def alarm(*_: object) -> None:
+        raise TimeoutError("the alarm went off")
+
+    fsspec.register_implementation("ringing", RingingFiles, clobber=True)
+    before = signal.signal(signal.SIGUSR1, alarm)
+    try:
+        with pytest.raises(TimeoutError, match="the alarm went off"):
+            ingest(
+                server.workspace, table, [{"id": 1}], options=IngestOptions(source_version="v1", batch_rows=1), **told
+            )
+    finally:
+        signal.signal(signal.SIGUSR1, before)

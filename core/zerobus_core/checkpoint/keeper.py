@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..signals import is_of_signal
 from .checkpoint import Checkpoint
 from .store import CheckpointStore, Resumption, resume
 
@@ -114,7 +115,9 @@ class CheckpointKeeper:
         )
         try:
             self._store.save(checkpoint)
-        except Exception as error:  # noqa: BLE001 - any store, any failure: the rows are durable all the same
+        except Exception as error:  # any store, any failure: the rows are durable all the same
+            if is_of_signal(error):
+                raise
             _log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
         self._saved_at = time.monotonic()
         # Saving may take a fifth of the time, whatever the store promised.

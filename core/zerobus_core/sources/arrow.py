@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..errors import ConfigurationError
+from ..signals import is_of_signal
 from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
 from .merge import cut, merged
 from .rows import check_length, version_fingerprint
-from .unreadable import is_of_signal, unreadable
+from .unreadable import unreadable
 
 if TYPE_CHECKING:
     from ..batch import Chunk

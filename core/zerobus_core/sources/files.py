@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..batch import Chunk
 from ..errors import ConfigurationError, ZerobusIngestError
+from ..signals import is_of_signal
 from .merge import cut, merged
 from .needs import imported_pyarrow
 from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
 from .rows import check_length
-from .unreadable import is_of_signal, unreadable
+from .unreadable import unreadable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
