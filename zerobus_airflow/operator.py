@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath, determine_kwa
 from zerobus_core.errors import ConfigurationError
 
 from .delivery import ZerobusDeliveryOperator
-from .rows import Rows, content_version, protected, rendered
+from .rows import Rows, protected, rendered
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -72,9 +72,6 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             kwargs = determine_kwargs(self.records_callable, (), context)
             return nullcontext(self.records_callable(**kwargs))
         return nullcontext(rendered(self.records) if self.source is None else _as_uri(self.source))
-
-    def _source_version(self, context: Context) -> str | None:
-        return content_version(self.records.rows if isinstance(self.records, Rows) else self.records)
 
 
 def _as_uri(source: Any) -> Any:

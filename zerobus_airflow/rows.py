@@ -1,19 +1,14 @@
-"""Rows that a Dag or another task's output holds: past Airflow's rendering, and known by their content."""
+"""Rows that a Dag or another task's output holds: past Airflow's rendering."""
 
 from __future__ import annotations
 
-import hashlib
-from decimal import Decimal
 from typing import Any
 
-import orjson
 from airflow.providers.common.compat.sdk import XComArg, literal
 
 from zerobus_core.errors import ConfigurationError
 
-__all__ = ["Rows", "content_version", "protected", "rendered"]
-
-_HASHED_AT_ONCE = 1_000
+__all__ = ["Rows", "protected", "rendered"]
 
 
 class Rows:
@@ -53,29 +48,3 @@ def rendered(records: Any) -> Any:
             "@task function returns) as records; a path or URI belongs in source"
         )
     return records
-
-
-def content_version(rows: Any) -> str | None:
-    """A hash of rows that are plain values, in their order: what says that another try has the same ones.
-
-    None for anything but a list or tuple (frames and Arrow tables the core knows by their content itself), and for
-    values whose content cannot be told exactly.
-    """
-    if not isinstance(rows, list | tuple):
-        return None
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        for first in range(0, len(rows), _HASHED_AT_ONCE):
-            part = rows[first : first + _HASHED_AT_ONCE]
-            digest.update(orjson.dumps(part, default=_exact, option=orjson.OPT_NON_STR_KEYS))
-    except orjson.JSONEncodeError:
-        return None
-    return f"{len(rows)} rows {digest.hexdigest()}"
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes | bytearray):
-        return value.hex()
-    raise TypeError

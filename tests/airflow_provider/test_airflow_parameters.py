@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-from datetime import datetime
-from decimal import Decimal
 
 import pytest
 from airflow.sdk import DAG, XComArg, task
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
-from zerobus_airflow.rows import content_version
 from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 
@@ -121,18 +118,3 @@ def test_the_asset_of_a_table_is_named_by_its_uri_in_lower_case():
 def test_an_asset_without_a_static_identity_is_refused(url, table):
     with pytest.raises(ConfigurationError):
         table_asset(url, table)
-
-
-def test_rows_are_known_by_their_content():
-    rows = [{"id": n, "at": datetime(2026, 1, 1), "price": Decimal("1.10"), "raw": b"\x00"} for n in range(2_500)]
-    version = content_version(rows)
-    assert version == content_version(copy.deepcopy(rows))
-    for change in ({"id": -1}, {"price": Decimal("1.1")}, {"raw": b"\x01"}, {"more": None}):
-        assert content_version([*rows[:2_000], {**rows[2_000], **change}, *rows[2_001:]]) != version
-    assert content_version([rows[1], rows[0], *rows[2:]]) != version
-    assert content_version(rows[:-1]) != version
-
-
-@pytest.mark.parametrize("rows", [iter(ROWS), {"id": 1}, [{"id": object()}], [{"id": {1, 2}}]], ids=repr)
-def test_what_cannot_be_told_exactly_has_no_version(rows):
-    assert content_version(rows) is None

@@ -6,14 +6,13 @@ dates become datetimes, ``True`` among numbers becomes 1.  Only objects of one p
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from .row_content import ContentHash
 from .rows import SequenceSource, version_fingerprint
 
 if TYPE_CHECKING:
@@ -51,15 +50,15 @@ class FrameRows(Sequence[dict[str, Any]]):
 
     def fingerprint(self) -> str | None:
         """Hash of names, types, length and every value; None if a value is of a kind whose content is not known."""
-        hashed = hashlib.sha256(repr([(name, str(column.dtype)) for name, column in self._columns]).encode())
+        content = ContentHash()
+        content.add([(name, str(column.dtype)) for name, column in self._columns])
         try:
             for start in range(0, self._count, _HASHED_ROWS):
                 for _, column in self._columns:
-                    cells = _cells(column, slice(start, start + _HASHED_ROWS))
-                    hashed.update(_told(cells).encode(errors="surrogatepass"))
+                    content.add(_cells(column, slice(start, start + _HASHED_ROWS)))
         except TypeError:
             return None
-        return f"frame:{self._count}:{hashed.hexdigest()[:32]}"
+        return f"frame:{self._count}:{content.hexdigest()}"
 
 
 class FrameSource:
@@ -146,23 +145,3 @@ def _cells(column: Any, rows: slice) -> list[Any]:
     if part.dtype == object:
         return [None if _is_missing(value) else value for value in part.to_numpy()]
     return [None if is_na else value for value, is_na in zip(part.tolist(), part.isna(), strict=True)]
-
-
-_TELLING = (type(None), bool, int, float, str, bytes, Decimal, date, time, timedelta, UUID)
-
-
-def _told(value: Any) -> str:
-    """Text that is the same for equal values of equal types only.  Raises TypeError where there is none."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_told(key)}:{_told(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"{type(value).__name__}({','.join(map(_told, value))})"
-    if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # of NumPy
-        # The text of an array leaves out what is in its middle.
-        return _told(list(value)) if value.dtype == object else f"{value.dtype}{value.shape}:{value.tobytes().hex()}"
-    if not isinstance(value, _TELLING):
-        raise TypeError(f"the content of {type(value).__name__} is not known")
-    text = f"{type(value).__name__}:{value!r}"
-    if isinstance(value, date | time) and " at 0x" in text:
-        raise TypeError("a time zone that tells nothing of itself but its address")
-    return text

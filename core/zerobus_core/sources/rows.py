@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..batch import Chunk
 from ..errors import ConfigurationError
 from .merge import MAX_CHUNK_BYTES, MAX_WAIT
+from .row_content import rows_fingerprint
 from .weight import WEIGHED_EVERY, fitting, weight
 
 if TYPE_CHECKING:
@@ -49,7 +50,17 @@ class SequenceSource:
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
         self._chunk_rows = options.batch_rows
-        self.fingerprint = version_fingerprint(options)
+        self._options = options
+        self._fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of the content of a list or tuple, or of ``source_version``; computed when asked for, once."""
+        if self._fingerprint is None:
+            self._fingerprint = version_fingerprint(self._options)
+        if self._fingerprint is None and isinstance(self._rows, list | tuple):
+            self._fingerprint = rows_fingerprint(self._rows)
+        return self._fingerprint
 
     @property
     def total_rows(self) -> int:

@@ -1,0 +1,97 @@
+"""A hash of row objects that tells any two of them apart, by the type as well as by the value of every field.
+
+Pickle's own format does that for Python's plain types; what else rows are made of is named by its type.  Nothing that
+is written is ever read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pickle
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+__all__ = ["ContentHash", "rows_fingerprint"]
+
+_HASHED_AT_ONCE = 1_000
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict})
+_TOLD_BY_TEXT = frozenset({Decimal, UUID, timedelta})
+# Subclasses that others write may hold more than their text says.
+_HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
+
+
+def rows_fingerprint(rows: Sequence[Any]) -> str | None:
+    """Hash of number, order and content of ``rows``; None if the content of a value is not known for certain.
+
+    The order of the keys of a dict counts as well.
+    """
+    content = ContentHash()
+    try:
+        for first in range(0, len(rows), _HASHED_AT_ONCE):
+            content.add(list(rows[first : first + _HASHED_AT_ONCE]))
+    except TypeError:
+        return None
+    return f"rows:{len(rows)}:{content.hexdigest()}"
+
+
+class ContentHash:
+    """The hash of values that are added one after the other."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._writer = _Writer(self, protocol=5)
+        # A memo would write equal objects and one object twice in two ways.
+        self._writer.fast = True
+
+    def add(self, value: Any) -> None:
+        """Add a value, whatever it is made of.  Raises TypeError where its content is not known for certain."""
+        try:
+            self._writer.dump(value)
+        except (AttributeError, RecursionError, ValueError, pickle.PicklingError) as error:
+            raise TypeError(f"the content of {type(value).__name__} is not known: {error}") from error
+
+    def write(self, data: bytes) -> None:
+        """See pickle.Pickler."""
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """128 bits in hexadecimal."""
+        return self._hash.hexdigest()[:32]
+
+
+class _Writer(pickle.Pickler):
+    def persistent_id(self, value: Any) -> Any:
+        """None for what pickle itself writes exactly, and otherwise what to write instead."""
+        return None if type(value) in _PLAIN else _told(value)
+
+
+def _told(value: Any) -> tuple[Any, ...]:
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(value, datetime | date | time) and kind.__module__.partition(".")[0] in _HOMES_OF_TIMES:
+        # The text leaves out these two.
+        return name, value.isoformat(), getattr(value, "fold", 0), getattr(value, "tzinfo", None) is None
+    if kind in _TOLD_BY_TEXT:
+        return name, repr(value)
+    if isinstance(value, Enum):
+        return name, value.name, value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return name, [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return name, kind._fields, tuple(value)
+    if kind.__module__ == "numpy" and hasattr(value, "tobytes"):
+        return name, *_told_of_numpy(value)
+    raise TypeError(f"the content of {name} is not known")
+
+
+def _told_of_numpy(value: Any) -> tuple[Any, ...]:
+    if value.dtype == object:
+        return "object", value.shape, list(value)
+    if value.dtype.hasobject:  # its bytes are addresses
+        raise TypeError("the content of a structured array of objects is not known")
+    return str(value.dtype), value.shape, value.tobytes()
