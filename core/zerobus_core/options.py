@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from .errors import ConfigurationError
 
@@ -75,8 +75,20 @@ class IngestOptions:
         if self.timeout is not None:
             self._check_seconds("timeout")
         self._check_seconds("backoff", zero=True)
+        self._check_text("source_version")
+        self._check_text("dead_letter_uri")
+        if not isinstance(self.parse_text, bool):
+            raise self._refuse("parse_text", "True or False")
         self._check_bad_records()
         self._check_delivery_columns()
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
+        """The options of a configuration file or a form; an option that does not exist is a ConfigurationError, too."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(options.keys() - known):
+            raise ConfigurationError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        return cls(**options)
 
     def _refuse(self, name: str, expected: str) -> ConfigurationError:
         return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {getattr(self, name)!r}")
@@ -96,6 +108,11 @@ class IngestOptions:
         if not is_number or value < 0 or (value == 0 and not zero):
             raise self._refuse(name, f"a number of seconds {'from 0' if zero else 'above 0'}")
 
+    def _check_text(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not isinstance(value, str):
+            raise self._refuse(name, "text, or None")
+
     def _check_bad_records(self) -> None:
         limit = self.max_bad_records
         is_count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
@@ -113,5 +130,6 @@ class IngestOptions:
         columns = self.delivery_columns
         if columns is None:
             return
-        if set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
+        is_named = isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns.values())
+        if not is_named or set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
             raise self._refuse("delivery_columns", '{"delivery_id": column, "row_number": other column}')

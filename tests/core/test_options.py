@@ -1,0 +1,64 @@
+"""Options are refused when they are built, by name, with what they may be."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zerobus_core import IngestOptions
+from zerobus_core.errors import ConfigurationError
+
+SECONDS = "a number of seconds above 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("record_format", "avro", "one of 'auto', 'protobuf', 'json', 'arrow'"),
+        ("on_bad_record", "skip", "one of 'fail', 'dead_letter'"),
+        ("streams", 0, "a whole number from 1 to 64"),
+        ("streams", 65, "a whole number from 1 to 64"),
+        ("streams", True, "a whole number from 1 to 64"),
+        ("streams", "4", "a whole number from 1 to 64"),
+        ("batch_rows", 2.0, "a whole number from 1 to 100000"),
+        ("batch_bytes", 10 * 1024 * 1024, "a whole number from 1 to 10420224"),
+        ("max_unacked_bytes", 0, "a whole number from 1 to "),
+        ("max_attempts", 0, "a whole number from 1 to 1000"),
+        ("timeout", 0, SECONDS),
+        ("timeout", float("nan"), SECONDS),
+        ("open_timeout", float("inf"), SECONDS),
+        ("ack_timeout", "60", SECONDS),
+        ("max_stream_age", None, SECONDS),
+        ("backoff", -1, "a number of seconds from 0"),
+        ("max_bad_records", 1.5, "a whole number of rows, a share below 1 (float), or None for no limit"),
+        ("max_bad_records", -1, "a whole number of rows, a share below 1 (float), or None for no limit"),
+        ("dead_letter_uri", Path("bad.jsonl"), "text, or None"),
+        ("dead_letter_uri", "bad.jsonl", 'left out unless on_bad_record="dead_letter"'),
+        ("source_version", 20260101, "text, or None"),
+        ("source_version", date(2026, 1, 1), "text, or None"),
+        ("parse_text", "no", "True or False"),
+        ("delivery_columns", {"delivery_id": "a"}, '{"delivery_id": column, "row_number": other column}'),
+        ("delivery_columns", {"delivery_id": "a", "row_number": "a"}, '{"delivery_id": column, "row_number": other'),
+        ("delivery_columns", {"delivery_id": "a", "row_number": 2}, '{"delivery_id": column, "row_number": other'),
+        ("delivery_columns", ["a", "b"], '{"delivery_id": column, "row_number": other column}'),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        IngestOptions(**{name: value})
+    assert str(caught.value).startswith(f"IngestOptions.{name} must be {expected}")
+    assert str(caught.value).endswith(f", not {value!r}")
+
+
+def test_a_dead_letter_file_is_needed_where_rows_go_to_it() -> None:
+    with pytest.raises(ConfigurationError, match="IngestOptions.dead_letter_uri must be a path or URI"):
+        IngestOptions(on_bad_record="dead_letter")
+
+
+def test_options_of_a_mapping_are_those_of_the_class() -> None:
+    assert IngestOptions.from_mapping({"streams": 4, "timeout": None}) == IngestOptions(streams=4, timeout=None)
+    with pytest.raises(ConfigurationError, match=r"no such option: batchrows, stream; there are ack_timeout, "):
+        IngestOptions.from_mapping({"stream": 4, "batchrows": 1, "streams": 4})
