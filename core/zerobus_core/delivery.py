@@ -19,7 +19,7 @@ from .bad_rows import BadRows
 from .checkpoint import CheckpointKeeper
 from .dedup import delivery_id
 from .encode import encoder_for
-from .errors import Counts, RecordError, TransportError, ZerobusIngestError
+from .errors import Counts, RecordError, RejectedRecordError, SchemaError, TransportError, ZerobusIngestError
 from .receipt import Progress, Receipt
 from .schema import TableSchema
 from .signals import is_of_signal
@@ -154,6 +154,8 @@ class Delivery:
         try:
             yield
         except ZerobusIngestError as error:
+            if isinstance(error, SchemaError | RecordError | RejectedRecordError):
+                TableSchema.forget(self._target.workspace, self._target.schema.table)
             try:
                 self._pool.abandon(grace=FAILURE_GRACE)
             finally:  # a second signal may end the wait

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from zerobus_core import FileCheckpointStore, IngestOptions, Receipt, ZerobusIngestError, ingest
 from zerobus_core.cli import main
 from zerobus_core.dedup import dedup_view_sql
-from zerobus_core.errors import RejectedRecordError, SchemaError
+from zerobus_core.errors import RecordError, RejectedRecordError, SchemaError
 from zerobus_core.schema import TableSchema
 from zerobus_local import LocalZerobus
 
@@ -88,6 +88,16 @@ def test_a_column_that_is_gone_ends_the_delivery_without_a_retry(server: LocalZe
     with pytest.raises((SchemaError, RejectedRecordError)) as failed:  # with the schema of the minute before
         deliver(server, source, epoch="2")
     assert not failed.value.retryable
+    with pytest.raises(RecordError, match="id"):  # with what the table is now
+        deliver(server, source, epoch="2")
+
+
+def test_a_table_that_was_mended_takes_what_it_refused(server: LocalZerobus, source: Path) -> None:
+    source.write_text('{"id": 1, "name": "a"}\n')
+    with pytest.raises(RecordError, match="name"):
+        deliver(server, source)
+    server.sql(f"ALTER TABLE {TABLE} ADD COLUMN name STRING")
+    assert deliver(server, source).rows_acked == 1
 
 
 def test_a_bad_row_is_found_again_and_not_written_twice(server: LocalZerobus, source: Path) -> None:

@@ -41,7 +41,7 @@ from ..errors import (
 )
 from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 
-__all__ = ["TRANSLATION", "ask", "fetch_table_info"]
+__all__ = ["TRANSLATION", "ask", "fetch_table_info", "forget_table_info"]
 
 _MAX_CACHED = 256
 _ATTEMPTS = 4
@@ -78,7 +78,7 @@ def fetch_table_info(
     workspace: Workspace, table: str, *, timeout: float, max_age: float, stop: threading.Event | None = None
 ) -> Mapping[str, Any]:
     """The JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``; blocks for at most ``timeout`` seconds."""
-    key = (workspace.workspace_url, _identity(workspace), table)
+    key = _key(workspace, table)
     now = time.monotonic()
     with _lock:
         fetched_at, info = _cache.get(key, (0.0, None))
@@ -91,6 +91,16 @@ def fetch_table_info(
             del _cache[next(iter(_cache))]
         _cache[key] = (time.monotonic(), info)
     return info
+
+
+def forget_table_info(workspace: Workspace, table: str) -> None:
+    """Ask anew next time, however young the last answer is."""
+    with _lock:
+        _cache.pop(_key(workspace, table), None)
+
+
+def _key(workspace: Workspace, table: str) -> tuple[object, ...]:
+    return (workspace.workspace_url, _identity(workspace), table)
 
 
 def ask(

@@ -77,6 +77,13 @@ class TableSchema:
         info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
         return cls.from_table_info(info, table=table)
 
+    @staticmethod
+    def forget(workspace: Workspace, table: str) -> None:
+        """Let the next ``fetch`` of this process ask again: the table may have changed."""
+        from .fetch import forget_table_info
+
+        forget_table_info(workspace, checked_table_name(table))
+
     @classmethod
     def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
         """From Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``, as JSON types.
