@@ -1,7 +1,8 @@
 """One delivery from its first row to its receipt: encoder, pool, checkpoint and progress held together.
 
 The gate is ``finish``: it returns a receipt only if every row that was read is acknowledged, was durable from an
-earlier try, or is in the dead-letter file.  Nothing after the last acknowledgement can fail it.
+earlier try, or is in the dead-letter file.  Nothing but the account of bad rows can fail it after the last
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .schema import TableSchema
 from .signals import is_of_signal
 from .streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from .telemetry import DeliveryTelemetry, Figures
+from .workspace import ClientCredentials
 
 if TYPE_CHECKING:
     from .batch import Batch, Chunk, Encoder
@@ -61,7 +63,13 @@ class Target:
     ) -> Target:
         """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
         identity = delivery_id(schema.table, version) if options.delivery_columns else None
-        encoder = encoder_for(schema, options, is_arrow=is_arrow, delivery_id=identity)
+        encoder = encoder_for(
+            schema,
+            options,
+            is_arrow=is_arrow,
+            delivery_id=identity,
+            arrow_streams=isinstance(workspace.credentials, ClientCredentials),
+        )
         return cls(workspace=workspace, schema=schema, encoder=encoder)
 
 
@@ -270,6 +278,8 @@ class Delivery:
             rows_per_s=counts.rows_acked / elapsed if elapsed > 0 else 0.0,
             oldest_unacked_s=self._pool.oldest_unacked_s(),
             elapsed_s=elapsed,
+            reconnects=self._pool.statistics.reconnects,
+            last_error=self._pool.last_error(),
         )
 
     def _keep_what_is_known(self) -> None:

@@ -57,7 +57,7 @@ def diagnose(
 ) -> Iterator[Step]:
     """Yield each step when it is done; the workspace comes from ``environ`` if it is not given.
 
-    Without a table, what concerns the table is left out.  A step takes 30 s at most.
+    Without a table, what concerns the table is left out.  A step takes a minute at most.
     """
     environ = os.environ if environ is None else environ
     options = options or IngestOptions()

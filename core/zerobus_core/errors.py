@@ -3,7 +3,7 @@
 The first split says whose move it is::
 
     ZerobusIngestError
-    ├── your side, nothing was sent because of it
+    ├── your side: another try needs a change
     │   ├── ConfigurationError        an endpoint, an option, a credential that cannot be right
     │   ├── SchemaError               a table that Zerobus cannot take, or rows of another shape
     │   └── RecordError               rows that do not fit the table; each bad field is named
@@ -113,7 +113,7 @@ class ZerobusIngestError(Exception):
 
 
 class ConfigurationError(ZerobusIngestError):
-    """An endpoint, an option, a credential or a source that cannot be right; found before any work."""
+    """An endpoint, an option, a credential or a source that cannot be right; found before any work, where it can be."""
 
 
 class SchemaError(ZerobusIngestError):

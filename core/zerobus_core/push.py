@@ -33,7 +33,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
     ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
     the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
-    called in this thread, at most every 0.5 s.  Setting ``stop`` from anywhere makes the call raise
+    called in this thread, at most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise
     IngestInterruptedError within a second, as does a signal whose handler raises.
 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table

@@ -66,7 +66,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A delivery at one moment; given to ``on_progress`` at most every 0.5 s, in the caller's thread."""
+    """A delivery at one moment; given to ``on_progress`` at most every 0.5 s and at the end, in the caller's thread."""
 
     table: str
     rows_read: int
@@ -84,3 +84,7 @@ class Progress:
     oldest_unacked_s: float
     """Age of the oldest batch that was handed to a stream and is not acknowledged; 0.0 if there is none."""
     elapsed_s: float
+    reconnects: int = 0
+    """Streams opened after another one died."""
+    last_error: str | None = None
+    """Why a stream was lost or not opened, as long as nothing was acknowledged since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
 import time
@@ -10,11 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jwt
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from zerobus_core import Checkpoint, IngestOptions, Progress, StreamManager, TableSchema, ingest
+from zerobus_core import (
+    Checkpoint,
+    ClientCredentials,
+    FederatedCredentials,
+    IngestOptions,
+    Progress,
+    StreamManager,
+    TableSchema,
+    ingest,
+)
 from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import (
     AuthenticationError,
@@ -74,7 +85,8 @@ class TestGoodDays:
         assert opens(server, table) == 0
 
     def test_several_streams_share_the_rows_behind_one_gate(self, server: LocalZerobus, table: str) -> None:
-        receipt = ingest(server.workspace, table, rows(4000), options=options(streams=4))
+        server.faults.add(action="delay_ack", seconds=2.0, stream=1, message=0)  # time for all streams to open
+        receipt = ingest(server.workspace, table, rows(4000), options=options(streams=4, ack_timeout=30.0))
         assert ids(server, table) == list(range(4000))
         assert receipt.streams == 4
 
@@ -163,6 +175,18 @@ class TestConnectionsThatBreak:
         assert receipt.rows_acked == 1000
         assert receipt.reconnects >= 1 or streams > 1  # the other streams may have taken over
         assert len(landed) - 1000 <= receipt.rows_resent
+
+    def test_what_goes_wrong_is_told_while_it_is_tried_again(
+        self, server: LocalZerobus, table: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.faults.add(action="fail", status="INTERNAL", times=2)
+        told: list[Progress] = []
+        with caplog.at_level("INFO", "zerobus_core"):
+            ingest(server.workspace, table, rows(100), options=options(backoff=1.5), on_progress=told.append)
+        lost = [record.getMessage() for record in caplog.records if "is lost" in record.getMessage()]
+        assert [text.partition(",")[0] for text in lost] == ["stream 1 is lost", "stream 2 is lost"]
+        assert all("injected fault" in text for text in lost)
+        assert (told[-1].reconnects, told[-1].last_error) == (2, None)
 
     def test_a_server_that_is_killed_and_comes_back_gets_what_it_had_not_acknowledged(self, tmp_path: Path) -> None:
         with LocalZerobusProcess.start(tmp_path / "zerobus") as server:
@@ -460,6 +484,24 @@ class TestStops:
 
         with pytest.raises(LookupError, match="the page is gone"):
             ingest(server.workspace, table, source(), options=options())
+
+
+def test_arrow_data_goes_as_protobuf_where_the_credentials_open_no_arrow_stream(
+    server: LocalZerobus, table: str
+) -> None:
+    credentials = server.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    own = jwt.encode({"sub": "me", "exp": time.time() + 600}, "k" * 32)
+    federated = dataclasses.replace(
+        server.workspace,
+        credentials=FederatedCredentials(token_supplier=lambda: own, client_id=credentials.client_id),
+    )
+    receipt = ingest(federated, table, pa.table({"id": list(range(100))}), options=options())
+    assert (receipt.record_format, receipt.record_format_reason) == (
+        "protobuf",
+        "Arrow streams take ClientCredentials only",
+    )
+    assert ids(server, table) == list(range(100))
 
 
 class TestAsYouGo:

@@ -1,4 +1,4 @@
-"""Rows that no table takes: what becomes of them, and the file that keeps them until they are mended."""
+"""Rows that the table does not take: what becomes of them, and the file that keeps them until they are mended."""
 
 from .account import BadRows
 from .dead_letter import MARKER, DeadLetterFile

@@ -17,16 +17,21 @@ __all__ = ["encoder_for"]
 
 
 def encoder_for(
-    schema: TableSchema, options: IngestOptions, *, is_arrow: bool, delivery_id: str | None = None
+    schema: TableSchema,
+    options: IngestOptions,
+    *,
+    is_arrow: bool,
+    delivery_id: str | None = None,
+    arrow_streams: bool = True,
 ) -> Encoder:
     """The encoder for rows, or for Arrow record batches, into the table.
 
-    ``delivery_id`` is what the ``delivery_columns`` option writes, and is needed with it.  Raises SchemaError where
-    the record format that was asked for cannot carry the table, ConfigurationError for delivery columns that the
-    table has not.
+    ``delivery_id`` is what the ``delivery_columns`` option writes, and is needed with it; ``arrow_streams`` says
+    whether ``auto`` may take them.  Raises SchemaError where the record format that was asked for cannot carry the
+    table, ConfigurationError for delivery columns that the table has not.
     """
     delivery = _checked_delivery(schema, options, delivery_id)
-    record_format, reason = _chosen_format(schema, options, is_arrow)
+    record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
     if record_format == "arrow" or is_arrow:
         from .arrow import arrow_encoder  # pyarrow is imported for Arrow only
 
@@ -42,17 +47,19 @@ def encoder_for(
     return ProtobufEncoder(schema, options, reason=reason, delivery_id=delivery)
 
 
-def _chosen_format(schema: TableSchema, options: IngestOptions, is_arrow: bool) -> tuple[RecordFormat, str]:
+def _chosen_format(
+    schema: TableSchema, options: IngestOptions, is_arrow: bool, arrow_streams: bool
+) -> tuple[RecordFormat, str]:
     if options.record_format != "auto":
         return options.record_format, "asked for"
-    if is_arrow:
+    if is_arrow and arrow_streams:
         limits = list(arrow_limits(schema.columns))
         if not limits:
             return "arrow", "the source holds Arrow data"
         return "json", f"Arrow records cannot carry the table: {limits[0]}"
     limits = list(protobuf_limits(schema.columns))
     if not limits:
-        return "protobuf", "the source holds rows"
+        return "protobuf", "Arrow streams take ClientCredentials only" if is_arrow else "the source holds rows"
     return "json", f"protobuf records cannot carry the table: {limits[0]}"
 
 

@@ -7,6 +7,7 @@ Between calls nothing is decided: a stream that dies meanwhile is replaced by th
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from .open_rate import OpenRate
 
 __all__ = ["FAILURE_GRACE", "PoolHooks", "StreamPool"]
+
+_log = logging.getLogger("zerobus_core")
 
 # The longest that the caller's thread waits before it looks at stop requests and deadlines again.
 _SLICE = 0.1
@@ -149,6 +152,10 @@ class StreamPool:
         handed = [live.handed_at[0] for live in self._live.values() if live.handed_at]
         return self._clock() - min(handed) if handed else 0.0
 
+    def last_error(self) -> str | None:
+        """Why a stream was lost or not opened, as long as nothing was acknowledged since; None if all is well."""
+        return next((lane.reason.message for lane in self._lanes if lane.reason), None)
+
     # The loop
 
     def _work_until(self, is_done: Callable[[], bool]) -> None:
@@ -198,7 +205,8 @@ class StreamPool:
         if self._hooks.stop.is_set():
             raise IngestInterruptedError("stopped on request; what was acknowledged is durable, try again for the rest")
         if now >= self._hooks.deadline:
-            reason = next((f" (the last error: {lane.reason.message})" for lane in self._lanes if lane.reason), "")
+            error = self.last_error()
+            reason = f" (the last error: {error})" if error else ""
             raise IngestTimeoutError(
                 f"not finished within {self._options.timeout} s{reason}; raise IngestOptions.timeout, "
                 "or try again for the rest"
@@ -241,7 +249,6 @@ class StreamPool:
     def _rotate(self, live: LiveStream) -> None:
         """Feed the stream no more; it is closed once it has drained, and its lane may open the next one at once."""
         live.lane.current = None
-        self.statistics.rotations += 1
         if not live.handed_at:
             self._close(live)
 
@@ -269,6 +276,7 @@ class StreamPool:
             self._window.lost()
         lane = live.lane
         lane.lost_one = True
+        _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
         if self.ledger.is_settled:
             return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
         if lane.reason is None or not is_vague(error):
@@ -301,6 +309,7 @@ class StreamPool:
         lane.is_given_up = True
         if all(other.is_given_up for other in self._lanes):
             raise error
+        _log.warning("one stream less after %d attempts: %s", lane.attempts, error.message)
 
     def _refused(self, lane: Lane, suspects: list[Entry], error: RejectedRecordError) -> None:
         """The service refused a batch: narrow it down to a row.

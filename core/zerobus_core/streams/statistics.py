@@ -53,7 +53,6 @@ class PoolStatistics:
     most_open: int = 0
     reconnects: int = 0
     """Streams that opened in the place of one that died."""
-    rotations: int = 0
     stream_ids: list[str] = field(default_factory=list)
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
