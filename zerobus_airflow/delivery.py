@@ -1,14 +1,14 @@
 """What all Zerobus operators share: one delivery by the core, told in Airflow's terms.
 
 Two habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
-``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises.  And a task retries on every
+``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does where
+the source waits.  And a task retries on every
 exception but ``AirflowFailException``: so errors that another try cannot mend are raised as one.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +23,7 @@ from airflow.providers.common.compat.sdk import (
 
 from zerobus_core import IngestOptions, Progress, Receipt, ZerobusIngestError
 from zerobus_core.errors import ConfigurationError
+from zerobus_core.interruption import StopRequest
 
 from .assets import table_asset_uri, table_page_url
 from .checkpoint import Resume, checkpoint_store
@@ -37,6 +38,8 @@ __all__ = ["OnEmpty", "ProgressLog", "ZerobusDeliveryOperator"]
 OnEmpty: TypeAlias = Literal["success", "skip", "fail"]
 
 _PROGRESS_INTERVAL = 10.0
+# Its answers bear no number: one that is not waited for would be taken for that of the next request.
+_TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
 
 
 class ZerobusDeliveryOperator(BaseOperator):
@@ -81,20 +84,23 @@ class ZerobusDeliveryOperator(BaseOperator):
         self._asset_uri = ""
         self._is_killed = False
         # Made when it is needed: Airflow copies the tasks of a Dag deeply, and locks cannot be copied.
-        self._stop: threading.Event | None = None
+        self._stop: StopRequest | None = None
 
     def on_kill(self) -> None:
         """Ask the delivery to stop; ``execute`` then raises, with what is acknowledged in the checkpoint."""
         self._is_killed = True
         if self._stop is not None:
-            self._stop.set()
+            self._stop.interrupt()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
         self.log.info("::group::Deliver to %s", self.table)
+        self._stop = StopRequest(spared=[_TALK_TO_SUPERVISOR])
+        if self._is_killed:
+            self._stop.set()
         try:
             hook = self._checked_hook()
-            with self._opened_records(context) as records:
+            with self._stop, self._opened_records(context) as records:
                 receipt = self._ingest(context, hook, records)
         except ZerobusIngestError as error:
             if error.retryable:
@@ -121,9 +127,6 @@ class ZerobusDeliveryOperator(BaseOperator):
         return hook
 
     def _ingest(self, context: Context, hook: ZerobusHook, records: Any) -> Receipt:
-        self._stop = threading.Event()
-        if self._is_killed:
-            self._stop.set()
         return hook.ingest(
             self.table,
             records,

@@ -88,7 +88,13 @@ def account_of(dag_id, run_id):
     with create_session() as session:
         dag_run = the_run(session, dag_id, run_id)
         tasks = {
-            (ti.task_id, ti.map_index): {"state": ti.state, "tries": ti.try_number, "xcom": {}, "fields": {}}
+            (ti.task_id, ti.map_index): {
+                "state": ti.state,
+                "tries": ti.try_number,
+                "ended_at": ti.end_date and ti.end_date.timestamp(),
+                "xcom": {},
+                "fields": {},
+            }
             for ti in dag_run.get_task_instances(session=session)
         }
         for xcom in rows(XComModel):

@@ -182,11 +182,16 @@ def endless_rows(after, act):
         number += 1
 
 
+def terminate():
+    print(f"SIGTERM at {time.time()}", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 with push_dag("killed"):
 
     @task.zerobus_ingest(table=TABLE)
     def push():
-        return endless_rows(50_000, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        return endless_rows(50_000, terminate)
 
     push()
 
@@ -206,7 +211,32 @@ with push_dag("waits_killed"):
     @task.zerobus_ingest(table=TABLE, options={"batch_rows": 10})
     def push():
         # Its acknowledgements never come, so that the signal finds the delivery waiting for them.
-        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        threading.Timer(2.0, terminate).start()
+        return rows_from(0, 10)
+
+    push()
+
+
+with push_dag("source_waits_killed"):
+
+    @task.zerobus_ingest(table=TABLE, resume="always", options={"batch_rows": 10, "source_version": "1"})
+    def push(ti=None):
+        """20 rows; the first try waits in the midst of them for longer than anyone would."""
+        yield from rows_from(0, 10)
+        if ti.try_number == 1:
+            threading.Timer(2.0, terminate).start()
+            time.sleep(60.0)
+        yield from rows_from(10, 10)
+
+    push()
+
+
+with push_dag("function_waits_killed"):
+
+    @task.zerobus_ingest(table=TABLE)
+    def push():
+        threading.Timer(1.0, terminate).start()
+        time.sleep(60.0)
         return rows_from(0, 10)
 
     push()

@@ -265,7 +265,7 @@ def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, target, 
 
 def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, target, table):
     account = run("killed", table)
-    assert account["tasks"]["push"]["state"] == "failed"
+    assert seconds_to_fail(account) < AT_ONCE
     assert "IngestInterruptedError" in account["log"]
 
 
@@ -281,8 +281,36 @@ def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(
         account = run("waits_killed", table)
     finally:
         target.server.faults.remove(fault)
-    assert account["tasks"]["push"]["state"] == "failed"
+    assert seconds_to_fail(account) < AT_ONCE
     assert "IngestInterruptedError" in account["log"]
+
+
+# A signal takes effect within a second; the rest is for a busy machine. After five seconds Airflow kills.
+AT_ONCE = 4.0
+
+
+def seconds_to_fail(account):
+    """From the signal to the end of the task."""
+    push = account["tasks"]["push"]
+    assert push["state"] == "failed", account["log"]
+    return push["ended_at"] - float(re.search(r"SIGTERM at ([\d.]+)", account["log"])[1])
+
+
+def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_keeps_what_is_acknowledged(
+    airflow, run, target, table
+):
+    account = run("source_waits_killed", table)
+    assert seconds_to_fail(account) < AT_ONCE
+    assert "10 rows read, 10 acknowledged" in account["log"]
+    again = airflow.clear(account, "push", environ=target.environ)
+    assert receipt_of(again)["rows_skipped"] == 10, again["log"]
+    assert target.rows(table) == rows_from(0, 20)
+
+
+def test_a_task_that_is_told_to_stop_while_its_function_waits_fails_at_once(run, target, table):
+    account = run("function_waits_killed", table)
+    assert seconds_to_fail(account) < AT_ONCE
+    assert target.rows(table) == []
 
 
 def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, target, table):

@@ -1,0 +1,111 @@
+"""A stop request breaks in where nobody looks at it, and leaves the alarm as it found it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FunctionType
+
+import pytest
+
+from zerobus_core.errors import IngestInterruptedError
+from zerobus_core.interruption import StopRequest
+
+# Longer than the alarm takes to break in.
+LONG = 1.0
+
+
+class AlarmError(Exception):
+    pass
+
+
+def ring(*_: object) -> None:
+    raise AlarmError
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[Callable[..., None]]:
+    """A handler that the alarm has already, as Airflow gives it one for execution_timeout."""
+    before = signal.signal(signal.SIGALRM, ring)
+    yield ring
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_it_breaks_in_where_nobody_looks_and_once_only() -> None:
+    started = time.monotonic()
+    with StopRequest() as stop:
+        stop.interrupt()
+        with pytest.raises(IngestInterruptedError):
+            time.sleep(30)
+        assert time.monotonic() - started < 5
+        time.sleep(LONG)
+        assert stop.is_set()
+    assert signal.getsignal(signal.SIGALRM) is ring
+
+
+def test_it_does_not_break_in_on_someone_who_has_looked_also_if_it_comes_again() -> None:
+    with StopRequest() as stop:
+        stop.interrupt()
+        assert stop.is_set()
+        stop.interrupt()
+        time.sleep(LONG)
+
+
+def test_it_does_not_break_in_after_the_block() -> None:
+    with StopRequest() as stop:
+        stop.interrupt()
+    stop.interrupt()
+    time.sleep(LONG)
+    assert signal.getsignal(signal.SIGALRM) is ring
+
+
+def test_from_another_thread_it_is_set_only() -> None:
+    with StopRequest() as stop:
+        thread = threading.Thread(target=stop.interrupt)
+        thread.start()
+        thread.join()
+        time.sleep(LONG)
+        assert stop.is_set()
+
+
+def test_an_alarm_that_was_set_before_rings_when_it_would_have() -> None:
+    started = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, LONG)
+    with StopRequest() as stop:
+        stop.interrupt()
+        time.sleep(0.1)
+        assert stop.is_set()
+        with pytest.raises(AlarmError):
+            time.sleep(30)
+    assert LONG <= time.monotonic() - started < LONG + 4
+
+
+def test_an_alarm_that_would_have_rung_meanwhile_rings_after_it() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    with StopRequest() as stop:
+        stop.interrupt()
+        with pytest.raises(IngestInterruptedError):
+            time.sleep(30)
+        with pytest.raises(AlarmError):
+            wait_and_look(stop)
+
+
+def wait_and_look(stop: StopRequest) -> None:
+    assert stop.is_set()
+    time.sleep(30)
+
+
+def test_calls_of_a_spared_module_are_waited_for() -> None:
+    spared = FunctionType(wait_long.__code__, {"__name__": "spared", "LONG": LONG, "time": time})
+    with StopRequest(spared=["spared"]) as stop:
+        stop.interrupt()
+        spared()
+        with pytest.raises(IngestInterruptedError):
+            time.sleep(30)
+
+
+def wait_long() -> None:
+    time.sleep(LONG)
