@@ -117,17 +117,20 @@ def closed_port():
         return listener.getsockname()[1]
 
 
-def test_testing_a_connection_to_a_workspace_that_is_not_there_fails_in_time(hook_of):
-    is_good, message = hook_of({**GOOD, "host": f"http://127.0.0.1:{closed_port()}"}).test_connection()
+def test_testing_a_connection_to_a_workspace_that_is_not_there_fails_in_time(hook_of, target):
+    nowhere = f"127.0.0.1:{closed_port()}"
+    fields = {**target.connection, "host": f"http://{nowhere}", "password": SECRET}
+    is_good, message = hook_of(fields).test_connection()
     assert not is_good
-    assert "127.0.0.1" in message
+    assert f"workspace: {nowhere} cannot be reached" in message
     assert SECRET not in message
 
 
 def test_testing_a_connection_signs_in_and_reaches_the_endpoint(hook_of, target):
     is_good, message = hook_of(target.connection).test_connection()
     assert is_good, message
-    assert target.workspace.endpoint in message
+    assert f"{target.workspace.endpoint.removeprefix('http://')} answers" in message
+    assert "sign in: the workspace knows us as" in message
 
 
 def test_testing_a_connection_with_a_wrong_secret_says_so(hook_of, target):
@@ -138,7 +141,17 @@ def test_testing_a_connection_with_a_wrong_secret_says_so(hook_of, target):
 
 
 def test_testing_a_connection_finds_an_endpoint_that_does_not_answer(hook_of, target):
-    nowhere = f"http://127.0.0.1:{closed_port()}"
-    is_good, message = hook_of({**target.connection, "extra": {"endpoint": nowhere}}).test_connection()
+    nowhere = f"127.0.0.1:{closed_port()}"
+    fields = {**target.connection, "extra": {"endpoint": f"http://{nowhere}"}}
+    is_good, message = hook_of(fields).test_connection()
     assert not is_good
-    assert nowhere in message
+    assert f"endpoint: {nowhere} cannot be reached" in message
+
+
+def test_testing_a_connection_behind_a_proxy_does_not_fail_for_what_it_cannot_try(hook_of, target, monkeypatch):
+    monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{closed_port()}")
+    nowhere = f"127.0.0.1:{closed_port()}"
+    is_good, message = hook_of({**target.connection, "extra": {"endpoint": f"http://{nowhere}"}}).test_connection()
+    assert is_good, message
+    assert f"{nowhere} cannot be reached" in message
+    assert "grpc_proxy is set, and the way through the proxy is not tried here" in message
