@@ -36,6 +36,10 @@ class Chunk:
         """The position after the last row."""
         return self.first_row + len(self.rows)
 
+    def part(self, start: int, rows: int) -> Chunk:
+        """The ``rows`` rows from index ``start`` on, or those that there are."""
+        return Chunk(self.first_row + start, self.rows[start : start + rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -106,11 +110,16 @@ class Encoder(Protocol):
         """The schema that an Arrow stream is opened with; None for the other formats."""
         ...
 
+    @property
+    def block_rows(self) -> int:
+        """How many rows to encode next, at most; more may take long, or much memory."""
+        ...
+
     def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
         """Yield batches in row order, cut by rows and by bytes.
 
         A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
-        ``on_bad_row``, RecordError names rows and fields before the first batch that would hold one of them is yielded.
+        ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
         """
         ...
 

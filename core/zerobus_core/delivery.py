@@ -177,9 +177,14 @@ class Delivery:
 
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
-        for batch in self._encoded(chunk):
-            self._send(batch)
-        self._check_bad_rows()
+        start = 0
+        while start < len(chunk.rows):
+            self._pool.poll()  # sending does so, too, but no row of a block may be good
+            block = chunk.part(start, self._target.encoder.block_rows)
+            for batch in self._encoded(block):
+                self._send(batch)
+            self._check_bad_rows()
+            start += len(block.rows)
 
     def _encoded(self, chunk: Chunk) -> Iterator[Batch]:
         on_bad_row = self._bad.add_unfit if self._bad.are_allowed else None

@@ -188,13 +188,15 @@ def test_every_row_is_in_one_batch_or_bad_wherever_the_bad_ones_are(
     )
     bad: list[BadRow] = []
     sent: dict[int, Any] = {}
-    for chunk in (
-        Chunk(100, batch_of(x=[2**40 if i in unfit else i for i in range(rows)])),
-        Chunk(900, batch_of(x=[7])),
-    ):
-        for batch in encoder.encode(chunk, on_bad_row=bad.append):
-            assert batch.rows <= batch_rows
-            sent |= {batch.first_row + i: encoder.decode(batch, i)["x"] for i in range(batch.rows)}
+    chunks = [Chunk(100, batch_of(x=[2**40 if i in unfit else i for i in range(rows)])), Chunk(900, batch_of(x=[7]))]
+    for chunk in chunks:
+        start = 0
+        while start < len(chunk.rows):
+            block = chunk.part(start, encoder.block_rows)
+            for batch in encoder.encode(block, on_bad_row=bad.append):
+                assert batch.rows <= batch_rows
+                sent |= {batch.first_row + i: encoder.decode(batch, i)["x"] for i in range(batch.rows)}
+            start += len(block.rows)
     assert [row.row for row in bad] == [100 + i for i in sorted(unfit) if i < rows]
     assert sent == {100 + i: i for i in range(rows) if i not in unfit} | {900: 7}
 

@@ -504,6 +504,62 @@ def test_arrow_data_goes_as_protobuf_where_the_credentials_open_no_arrow_stream(
     assert ids(server, table) == list(range(100))
 
 
+def test_a_column_of_lists_that_the_source_has_not_is_null_in_the_table(server: LocalZerobus) -> None:
+    server.create_table(
+        "CREATE TABLE main.default.lists (id BIGINT, a ARRAY<STRING>, m MAP<STRING, DECIMAL(9,2)>, "
+        "s STRUCT<n: INT, l: ARRAY<BINARY>>, v STRUCT<v: VARIANT>)"
+    )
+    for count in (1, 2, 3, 5_000):
+        given = pa.table({"id": pa.nulls(count, pa.int64()), "s": [{"n": 1, "l": None}] * count, "a": pa.nulls(count)})
+        ingest(server.workspace, "main.default.lists", given, options=options(max_attempts=1, batch_rows=5_000))
+    stored = server.read("main.default.lists").to_pylist()
+    assert len(stored) == 1 + 2 + 3 + 5_000
+    expected = {"id": None, "a": None, "m": None, "s": {"n": 1, "l": None}, "v": None}
+    assert all(row == expected for row in stored)
+
+
+UNFIT: dict[str, Any] = {
+    "rows": lambda count: ({"id": None} for _ in range(count)),
+    "Arrow": lambda count: pa.table({"id": pa.nulls(count, pa.int8())}),
+}
+
+
+class TestWhereNoRowIsGood:
+    @pytest.mark.parametrize("kind", UNFIT)
+    def test_a_stop_and_a_deadline_take_effect(
+        self, server: LocalZerobus, table: str, tmp_path: Path, kind: str
+    ) -> None:
+        limits: Any = {
+            "on_bad_record": "dead_letter",
+            "dead_letter_uri": str(tmp_path / "bad.jsonl"),
+            "max_bad_records": None,
+        }
+        with pytest.raises(IngestTimeoutError):
+            ingest(server.workspace, table, UNFIT[kind](400_000), options=options(**limits, timeout=1.0))
+        stop = threading.Event()
+        timer = threading.Timer(0.5, stop.set)
+        timer.start()
+        with pytest.raises(IngestInterruptedError):
+            ingest(server.workspace, table, UNFIT[kind](400_000), options=options(**limits), stop=stop)
+        timer.join()
+
+    @pytest.mark.parametrize("kind", UNFIT)
+    def test_the_limit_on_bad_rows_is_looked_at_after_every_block(
+        self, server: LocalZerobus, table: str, tmp_path: Path, kind: str
+    ) -> None:
+        letters = tmp_path / "bad.jsonl"
+        with pytest.raises(RecordError, match="max_bad_records=10 allows 10"):
+            ingest(
+                server.workspace,
+                table,
+                UNFIT[kind](100_000),
+                options=options(
+                    on_bad_record="dead_letter", dead_letter_uri=str(letters), max_bad_records=10, batch_rows=100
+                ),
+            )
+        assert len(letters.read_text().splitlines()) == 100
+
+
 class TestAsYouGo:
     def test_leaving_the_block_waits_for_every_acknowledgement(self, server: LocalZerobus, table: str) -> None:
         with StreamManager(server.workspace, table, options=options()) as streams:

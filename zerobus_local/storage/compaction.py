@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import statistics
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from deltalake import DeltaTable
+
+from ..errors import UnknownTable
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Catalog
@@ -48,7 +51,7 @@ class Compactor:
 
     def _run(self) -> None:
         try:
-            with self._catalog.compaction_lock(self._table.table_id):
+            with suppress(UnknownTable), self._catalog.compaction_lock(self._table.table_id):
                 if self._catalog.table(self._table.full_name).table_id == self._table.table_id:
                     _compact_if_crowded(DeltaTable(self._table.path))
         except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrowEncoder", "arrow_encoder"]
 
+_BLOCK_BYTES = 16 * 1024 * 1024
+
 
 def arrow_encoder(
     schema: TableSchema,
@@ -60,7 +62,7 @@ class ArrowEncoder:
         self._table = schema.table
         self._options = options
         self._packer = packer_for(record_format, schema, options)
-        self._is_quick = False
+        self.block_rows = options.batch_rows
         self.record_format_reason = reason
         self._delivery_id = delivery_id
         names = (options.delivery_columns or {}) if delivery_id else {}
@@ -103,15 +105,6 @@ class ArrowEncoder:
 
     def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
-        start = 0
-        while start < len(chunk.rows):
-            # Rows that do not fit take long, and between two blocks the delivery looks at stop requests and deadlines.
-            step = self._packer.block_rows if self._is_quick else self._options.batch_rows
-            block = chunk.rows[start : start + step]
-            yield from self._encoded(Chunk(chunk.first_row + start, block), on_bad_row)
-            start += step
-
-    def _encoded(self, chunk: Chunk, on_bad_row: Callable[[BadRow], None] | None) -> list[Batch]:
         columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
         batches: list[Batch] = []
         for start, stop in _runs(chunk, bad):
@@ -121,7 +114,15 @@ class ArrowEncoder:
             batches += self._packer.pack(part, start, bad)
         if bad:
             self._hand_over(chunk, bad, on_bad_row)
-        return batches
+        self.block_rows = self._next_block(chunk, batches, bad)
+        yield from batches
+
+    def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadRows) -> int:
+        """Many rows where all of the last ones were cast as whole columns, few where they are large or did not fit."""
+        is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
+        most = self._packer.block_rows if is_quick else self._options.batch_rows
+        size = sum(batch.nbytes for batch in batches)
+        return max(1, min(most, _BLOCK_BYTES * len(chunk.rows) // max(1, size)))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
@@ -131,10 +132,8 @@ class ArrowEncoder:
         if not self._walks:
             if isinstance(chunk.rows, list):
                 raise TypeError("an encoder of Arrow data got a list of rows")
-            columns, bad = self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
-            self._is_quick = not bad and self._casts.are_whole(chunk.rows.schema)
-            return columns, bad
-        bad = {}
+            return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
+        bad: BadRows = {}
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
             problems = Problems(row)

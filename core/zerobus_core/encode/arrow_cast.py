@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType
-from .arrow_rebuild import bitmap_of, entries_of, offsets_of
+from .arrow_rebuild import bitmap_of, entries_of, nulls, offsets_of
 from .arrow_scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, string_cast
 from .arrow_text import text_cast
 from .arrow_types import working_type
@@ -47,7 +47,7 @@ def compiled_cast(source: pa.DataType, kind: DataType, rules: CastRules) -> Arra
     """
     target = working_type(kind)
     if pa.types.is_null(source):
-        return lambda array: pa.nulls(len(array), target)
+        return lambda array: nulls(len(array), target)
     if pa.types.is_dictionary(source):
         inner = compiled_cast(source.value_type, kind, rules)
         return None if inner is None else lambda array: inner(array.dictionary_decode())

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ..errors import BadField, SchemaError
 from .arrow_cast import CastRules, UnfitArrayError, compiled_cast
-from .arrow_rebuild import rebuilt
+from .arrow_rebuild import nulls, rebuilt
 from .arrow_types import plain_type, working_type
 from .arrow_values import has_map, python_value, scalar_text, with_pairs
 from .nested import FormatLimits, Walk
@@ -61,7 +61,7 @@ class ColumnCasts:
         arrays = {
             name: column.cast(batch.column(name), first_row, bad, limit)
             if name in names
-            else pa.nulls(len(batch), working_type(column.field.type))
+            else nulls(len(batch), working_type(column.field.type))
             for name, column in self._columns.items()
         }
         return arrays, bad

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["bitmap_of", "entries_of", "offsets_of", "rebuilt"]
+__all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "rebuilt"]
 
 
 def rebuilt(
@@ -36,6 +36,15 @@ def rebuilt(
         values = rebuilt(array.flatten(), target.value_type, leaf)
         return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(array)], children=[values])
     return leaf(array, target) if leaf is not None else array.cast(target)
+
+
+def nulls(count: int, target: pa.DataType) -> pa.Array:
+    """An array of nothing but nulls."""
+    if pa.types.is_nested(target):
+        # That of pa.nulls shares one buffer between parent and children, of a length that fits the parent only; the
+        # SDK, which reads it with arrow-rs, panics then.
+        return pa.array([None] * count, target)
+    return pa.nulls(count, target)
 
 
 def _has_struct(kind: pa.DataType) -> bool:

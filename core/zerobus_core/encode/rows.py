@@ -52,6 +52,11 @@ class RowEncoder(ABC):
         self._block_rows = _FIRST_BLOCK_ROWS
 
     @property
+    def block_rows(self) -> int:
+        """As many as a batch may have."""
+        return self._options.batch_rows
+
+    @property
     def arrow_schema(self) -> pa.Schema | None:
         """None: the payloads are records, not Arrow batches."""
         return None
