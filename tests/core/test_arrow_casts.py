@@ -16,6 +16,7 @@ from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import arrow_columns, encoder_for
 from zerobus_core.encode.arrow_cast import CastRules
 from zerobus_core.encode.arrow_columns import ColumnCasts
+from zerobus_core.encode.nested import FormatLimits
 from zerobus_core.encode.text import NULL_WORDS
 
 KINDS = [
@@ -84,7 +85,7 @@ def judged(kind: str, array: pa.Array, *, rules: CastRules, columnwise: bool) ->
     schema = TableSchema.from_table_info(
         {"full_name": "main.default.t", "columns": [{"name": "x", "type_text": kind, "position": 0}]}
     )
-    casts = ColumnCasts(schema, rules, frozenset())
+    casts = ColumnCasts(schema, rules, frozenset(), FormatLimits(inner_nulls=rules.inner_nulls))
     if not columnwise:
         casts._columns["x"]._casts = dict.fromkeys([array.type])
     columns, bad = casts.cast(pa.RecordBatch.from_arrays([array], ["x"]), 0, is_strict=False)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
-from zerobus_core.encode.arrow import arrow_encoder
+from zerobus_core.encode.arrow import ArrowEncoder
 from zerobus_core.encode.unfit import UnfitError
 from zerobus_core.encode.variant import encoded_variant
 from zerobus_core.errors import RecordError, SchemaError
@@ -356,7 +356,7 @@ def test_rows_and_arrow_data_become_the_same_arrow_batch(rows: list[Any]) -> Non
 
 
 def test_rows_that_do_not_fit_an_arrow_stream_are_named_like_any() -> None:
-    encoder = arrow_encoder(schema_of(x="TINYINT"), IngestOptions(), is_arrow=False)
+    encoder = ArrowEncoder(schema_of(x="TINYINT"), IngestOptions(), is_arrow=False)
     bad: list[BadRow] = []
     rows = [{"x": 1}, {"x": 300}, {"y": 1}, {"x": None}]
     batches = list(encoder.encode(Chunk(0, rows), on_bad_row=bad.append))
@@ -488,7 +488,7 @@ def test_a_large_variant_is_read_back_too(value: Any) -> None:
 
 def test_variants_inside_other_types_are_encoded_in_place() -> None:
     schema = schema_of(x="STRUCT<v: ARRAY<VARIANT>, m: MAP<STRING, VARIANT>>")
-    encoder = arrow_encoder(schema, IngestOptions(), is_arrow=False)
+    encoder = ArrowEncoder(schema, IngestOptions(), is_arrow=False)
     rows = [{"x": {"v": [1, None, {"a": "b"}], "m": {"k": [True]}}}, {"x": None}, {"x": {"v": []}}]
     (batch,) = encoder.encode(Chunk(0, rows))
     batch.payload.validate(full=True)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..batch import BadRow, Batch, Chunk, RecordFormat
 from .arrow_cast import CastRules
-from .arrow_columns import BadRows, ColumnCasts
+from .arrow_columns import BadFields, ColumnCasts
 from .arrow_pack import packer_for
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
@@ -23,41 +23,27 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import Field, TableSchema
 
-__all__ = ["ArrowEncoder", "arrow_encoder"]
+__all__ = ["ArrowEncoder"]
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 
 
-def arrow_encoder(
-    schema: TableSchema,
-    options: IngestOptions,
-    *,
-    record_format: RecordFormat = "arrow",
-    reason: str = "asked for",
-    is_arrow: bool = True,
-    delivery_id: str | None = None,
-) -> ArrowEncoder:
-    """The encoder of Arrow data into any format, or of rows into Arrow batches (``is_arrow=False``).
-
-    Raises SchemaError where the format cannot carry the table.
-    """
-    return ArrowEncoder(
-        schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery_id
-    )
-
-
 class ArrowEncoder:
-    """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``."""
+    """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``.
+
+    The chunks hold Arrow record batches, or rows (``is_arrow=False``).  Raises SchemaError where the record format
+    cannot carry the table.
+    """
 
     def __init__(
         self,
         schema: TableSchema,
         options: IngestOptions,
         *,
-        record_format: RecordFormat,
-        reason: str,
-        is_arrow: bool,
-        delivery_id: str | None,
+        record_format: RecordFormat = "arrow",
+        reason: str = "asked for",
+        is_arrow: bool = True,
+        delivery_id: str | None = None,
     ) -> None:
         self._table = schema.table
         self._options = options
@@ -117,7 +103,7 @@ class ArrowEncoder:
         self.block_rows = self._next_block(chunk, batches, bad)
         yield from batches
 
-    def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadRows) -> int:
+    def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
         """Many rows where all of the last ones were cast as whole columns, few where they are large or did not fit."""
         is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
         most = self._packer.block_rows if is_quick else self._options.batch_rows
@@ -128,12 +114,12 @@ class ArrowEncoder:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
         return self._packer.decode(batch, index)
 
-    def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadRows]:
+    def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
         if not self._walks:
             if isinstance(chunk.rows, list):
                 raise TypeError("an encoder of Arrow data got a list of rows")
             return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
-        bad: BadRows = {}
+        bad: BadFields = {}
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
             problems = Problems(row)
@@ -152,7 +138,7 @@ class ArrowEncoder:
             columns[self._id_column] = pa.repeat(pa.scalar(self._delivery_id, pa.large_string()), stop - start)
             columns[self._row_column] = pa.array(range(start, stop), pa.int64())
 
-    def _hand_over(self, chunk: Chunk, bad: BadRows, on_bad_row: Callable[[BadRow], None] | None) -> None:
+    def _hand_over(self, chunk: Chunk, bad: BadFields, on_bad_row: Callable[[BadRow], None] | None) -> None:
         if on_bad_row is None:
             fields: list[BadField] = [field for row in sorted(bad) for field in bad[row]]
             raise record_error(self._table, fields)
@@ -165,7 +151,7 @@ def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
     return rebuilt(pa.array(values, plain_type(field.type)), working_type(field.type))
 
 
-def _runs(chunk: Chunk, bad: BadRows) -> Iterator[tuple[int, int]]:
+def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:
     """The unbroken runs of rows that are not bad."""
     start = chunk.first_row
     for row in [*sorted(bad), chunk.stop_row]:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ..schema import TableSchema
     from ..schema.types import Field
 
-__all__ = ["BadRows", "ColumnCasts"]
+__all__ = ["BadFields", "ColumnCasts"]
 
-BadRows = dict[int, list[BadField]]
+BadFields = dict[int, list[BadField]]
 
 
 class ColumnCasts:
@@ -36,9 +36,7 @@ class ColumnCasts:
     ``rules`` says.
     """
 
-    def __init__(
-        self, schema: TableSchema, rules: CastRules, filled: frozenset[str], limits: FormatLimits | None = None
-    ) -> None:
+    def __init__(self, schema: TableSchema, rules: CastRules, filled: frozenset[str], limits: FormatLimits) -> None:
         self._table = schema.table
         self._filled = filled
         self._columns = {
@@ -46,7 +44,7 @@ class ColumnCasts:
         }
         self._checked: list[pa.Schema] = []
 
-    def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadRows]:
+    def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
         """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
 
         With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
@@ -55,7 +53,7 @@ class ColumnCasts:
         if batch.schema not in self._checked:
             self._check_names(batch.schema.names)
             self._checked.append(batch.schema)
-        bad: BadRows = {}
+        bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
         names = set(batch.schema.names)
         arrays = {
@@ -95,23 +93,23 @@ class ColumnCasts:
 class _ColumnCast:
     """One column of the table, from whatever Arrow type."""
 
-    def __init__(self, field: Field, rules: CastRules, limits: FormatLimits | None) -> None:
+    def __init__(self, field: Field, rules: CastRules, limits: FormatLimits) -> None:
         self.field = field
         self._rules = rules
         self._walk = Walk(
             [field],
             as_json=False,
             parse_text=rules.parse_text,
-            limits=limits or FormatLimits(inner_nulls=rules.inner_nulls),
+            limits=limits,
         )
         self._casts: dict[pa.DataType, Any] = {}
         self._target = working_type(field.type)
         self._has_map = has_map(field.type)
 
-    def cast(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
+    def cast(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
         if array.type not in self._casts:
             self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
-        found: BadRows = {}
+        found: BadFields = {}
         out = self._whole(array)
         if out is None:
             out = pa.concat_arrays(list(self._pieces(array, first_row, found, limit)))
@@ -134,7 +132,7 @@ class _ColumnCast:
         except (UnfitArrayError, pa.ArrowException):
             return None
 
-    def _pieces(self, array: pa.Array, row: int, bad: BadRows, limit: int | None) -> Iterator[pa.Array]:
+    def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
         """The pieces of an array that cannot be cast as a whole."""
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
@@ -150,7 +148,7 @@ class _ColumnCast:
             else:
                 yield out
 
-    def _one_by_one(self, array: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> pa.Array:
+    def _one_by_one(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
         name = self.field.name
         values: list[Any] = []
         for index in range(len(array)):
@@ -174,7 +172,7 @@ class _ColumnCast:
         members = self._walk.row({name: value}, problems)
         return {} if problems.fields else members
 
-    def _find_nulls(self, out: pa.Array, first_row: int, bad: BadRows, limit: int | None) -> None:
+    def _find_nulls(self, out: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> None:
         for index, is_null in enumerate(out.is_null().to_pylist()):
             row = first_row + index
             if is_null and row not in bad and (limit is None or len(bad) <= limit):

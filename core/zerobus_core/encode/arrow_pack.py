@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..options import IngestOptions
     from ..schema import DataType, Field, TableSchema
-    from .arrow_columns import BadRows
+    from .arrow_columns import BadFields
 
 __all__ = ["Packer", "packer_for"]
 
@@ -52,7 +52,7 @@ class Packer(Protocol):
     block_rows: int
     """How many rows to cast and pack at a time, at most."""
 
-    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
         """Batches in row order; a row that is too large for the wire goes to ``bad``, and no batch holds it."""
         ...
 
@@ -70,7 +70,7 @@ def packer_for(record_format: RecordFormat, schema: TableSchema, options: Ingest
     return _ProtobufPacker(schema, options)
 
 
-def _too_large(row: int, size: int, bad: BadRows) -> None:
+def _too_large(row: int, size: int, bad: BadFields) -> None:
     problems = Problems(row)
     problems.add(WHOLE_ROW, {}, f"at most {MAX_RECORD_BYTES} bytes", f"has {size} bytes on the wire")
     bad[row] = problems.fields
@@ -89,7 +89,7 @@ class _ArrowPacker:
         self.arrow_schema: pa.Schema | None = arrow_schema(schema.columns)
         self.block_rows = max(options.batch_rows, _CAST_ROWS)
 
-    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
         arrays = [variant_array(columns[name], target) for name, target in self._types]
         whole = pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
         size, step = whole.nbytes, self._options.batch_rows
@@ -100,7 +100,7 @@ class _ArrowPacker:
             self._cut(whole.slice(start, step), first_row + start, batches, bad)
         return batches
 
-    def _cut(self, piece: pa.RecordBatch, row: int, batches: list[Batch], bad: BadRows) -> None:
+    def _cut(self, piece: pa.RecordBatch, row: int, batches: list[Batch], bad: BadFields) -> None:
         size = piece.nbytes
         if size > self._options.batch_bytes and len(piece) > 1:
             half = len(piece) // 2
@@ -155,7 +155,7 @@ class _RecordPacker(ABC):
     def _payloads(self, rows: list[Any]) -> list[bytes]:
         """The records of rows that are given as wire values."""
 
-    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadRows) -> list[bytes | None]:
+    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
         """The record of each row; None for one that the format does not take, which goes to ``bad``."""
         rows = plain.to_pylist()
         try:
@@ -169,7 +169,7 @@ class _RecordPacker(ABC):
         arrays = [rebuilt(columns[field.name], field.type) for field in self._plain]
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
-    def _cut(self, records: list[bytes | None], first_row: int, bad: BadRows) -> list[Batch]:
+    def _cut(self, records: list[bytes | None], first_row: int, bad: BadFields) -> list[Batch]:
         for row, record in enumerate(records, first_row):
             if record is not None and len(record) > MAX_RECORD_BYTES:
                 _too_large(row, len(record), bad)
@@ -183,7 +183,7 @@ class _RecordPacker(ABC):
             start += len(run)
         return batches
 
-    def _members(self, rows: list[Any], first_row: int, bad: BadRows) -> list[dict[str, Any] | None]:
+    def _members(self, rows: list[Any], first_row: int, bad: BadFields) -> list[dict[str, Any] | None]:
         walked: list[dict[str, Any] | None] = []
         for row, record in enumerate(rows, first_row):
             problems = Problems(row)
@@ -203,7 +203,7 @@ class _JsonPacker(_RecordPacker):
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         super().__init__(schema, options, as_json=True)
 
-    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
         return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
 
     def _payloads(self, rows: list[Any]) -> list[bytes]:
@@ -236,7 +236,7 @@ class _ProtobufPacker(_RecordPacker):
         self._handler = None if _has_map(self._plain) else _ptars_handler(self._message)
         self._is_probed = False
 
-    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadRows) -> list[Batch]:
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
         plain = self._plain_batch(columns)
         if self._handler is not None and not self._is_probed and len(plain):
             self._is_probed = True
@@ -248,7 +248,7 @@ class _ProtobufPacker(_RecordPacker):
     def _payloads(self, rows: list[Any]) -> list[bytes]:
         return self._messages.serialized(rows)
 
-    def _batches(self, records: pa.Array, first_row: int, bad: BadRows) -> list[Batch]:
+    def _batches(self, records: pa.Array, first_row: int, bad: BadFields) -> list[Batch]:
         size = pc.sum(pc.binary_length(records)).as_py() or 0
         # Nearly every chunk is one batch, whose records need not be looked at again.
         if 0 < len(records) <= self._options.batch_rows and size <= self._options.batch_bytes:

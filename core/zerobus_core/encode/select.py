@@ -33,9 +33,9 @@ def encoder_for(
     delivery = _checked_delivery(schema, options, delivery_id)
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
     if record_format == "arrow" or is_arrow:
-        from .arrow import arrow_encoder  # pyarrow is imported for Arrow only
+        from .arrow import ArrowEncoder  # pyarrow is imported for Arrow only
 
-        return arrow_encoder(
+        return ArrowEncoder(
             schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery
         )
     if record_format == "json":
