@@ -49,7 +49,8 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param options: IngestOptions, or a mapping of its fields. (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, where the connection does not hold it. (templated)
-    :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``.
+    :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``. Where it is
+        stated, it also says what a glob or directory without files means, which is a mistake otherwise.
     :param durable: keep a checkpoint in the task's state (Airflow 3.3 and later), written after each ACK.
     :param resume: which tries may skip the rows that it holds: ``retry``, automatic retries only; ``always``, also
         after someone cleared the task; ``never``.
@@ -67,7 +68,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         options: IngestOptions | Mapping[str, Any] | None = None,
         zerobus_conn_id: str = ZerobusHook.default_conn_name,
         endpoint: str | None = None,
-        on_empty: OnEmpty = "success",
+        on_empty: OnEmpty | None = None,
         durable: bool = True,
         resume: Resume = "retry",
         **kwargs: Any,
@@ -77,7 +78,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         self.options = _as_mapping(options)
         self.zerobus_conn_id = zerobus_conn_id
         self.endpoint = endpoint
-        self.on_empty = _one_of("on_empty", on_empty, "success", "skip", "fail")
+        self.on_empty = None if on_empty is None else _one_of("on_empty", on_empty, "success", "skip", "fail")
         self.durable = durable
         self.resume = _one_of("resume", resume, "retry", "always", "never")
         self.table_page = ""
@@ -149,7 +150,7 @@ class ZerobusDeliveryOperator(BaseOperator):
             receipt.duration_s,
             receipt.rows_per_s,
         )
-        if receipt.rows_read == 0 and self.on_empty != "success":
+        if receipt.rows_read == 0 and self.on_empty in {"skip", "fail"}:
             message = f"{receipt.table}: there were no rows to deliver"
             raise AirflowSkipException(message) if self.on_empty == "skip" else AirflowException(message)
         for outlet in self.outlets:

@@ -71,7 +71,13 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         if self.records_callable is not None:
             kwargs = determine_kwargs(self.records_callable, (), context)
             return nullcontext(self.records_callable(**kwargs))
-        return nullcontext(rendered(self.records) if self.source is None else _as_uri(self.source))
+        if self.source is None:
+            return nullcontext(rendered(self.records))
+        from zerobus_core.sources.paths import holds_no_files
+
+        source = _as_uri(self.source)
+        is_empty = self.on_empty is not None and isinstance(source, str) and holds_no_files(source)
+        return nullcontext([] if is_empty else source)
 
 
 def _as_uri(source: Any) -> Any:

@@ -153,6 +153,14 @@ with DAG("rendered_natively", schedule=None, render_template_as_native_obj=True)
 with push_dag("on_empty"):
     for meaning in ("success", "skip", "fail"):
         ZerobusIngestOperator(task_id=meaning, table=TABLE, records=[], on_empty=meaning)
+    ZerobusIngestOperator(task_id="unstated", table=TABLE, records=[])
+
+
+with push_dag("no_files", retries=1):
+    for meaning in ("success", "skip", "fail", None):
+        ZerobusIngestOperator(
+            task_id=meaning or "unstated", table=TABLE, source="{{ dag_run.conf['source'] }}", on_empty=meaning
+        )
 
 
 @task.zerobus_ingest(table=TABLE, options={"source_version": "{{ run_id }}", "batch_rows": 100, "max_unacked_bytes": 1})

@@ -202,7 +202,27 @@ def test_no_rows_are_a_success_a_skip_or_a_failure_as_asked(run, table):
         "success": "success",
         "skip": "skipped",
         "fail": "failed",
+        "unstated": "success",
     }
+
+
+@pytest.mark.parametrize("source", ["*.parquet", ""], ids=["a glob", "a directory"])
+def test_a_place_without_files_is_a_mistake_unless_it_is_said_what_it_means(run, table, tmp_path, source):
+    account = run("no_files", table, source=f"{tmp_path}/{source}")
+    assert {name: (task["state"], task["tries"]) for name, task in account["tasks"].items()} == {
+        "success": ("success", 1),
+        "skip": ("skipped", 1),
+        "fail": ("failed", 2),
+        "unstated": ("failed", 1),
+    }
+    assert receipt_of(account, "success")["rows_read"] == 0
+    assert "holds no files to read" in account["log"]
+
+
+def test_a_file_that_is_missing_is_a_mistake_whatever_no_rows_mean(run, table, tmp_path):
+    account = run("no_files", table, source=f"{tmp_path}/a.parquet")
+    assert {(task["state"], task["tries"]) for task in account["tasks"].values()} == {("failed", 1)}
+    assert f"there is no file {tmp_path}/a.parquet" in account["log"]
 
 
 def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, target):

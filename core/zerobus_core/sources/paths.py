@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from ..errors import ConfigurationError
 from .needs import imported_pyarrow
 
-__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "looks_like_path"]
+__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "looks_like_path"]
 
 # By the last extension of a file's name, after that of its compression.
 FORMATS = {
@@ -131,9 +131,17 @@ def find_files(given: str | Sequence[str], *, format: str | None = None) -> Foun
     return FoundFiles(given=told, format=str(formats.pop()), files=files)
 
 
+def holds_no_files(place: str) -> bool:
+    """Whether a glob or directory holds nothing to read; raises ConfigurationError for a missing file as such."""
+    infos, _ = _listed(*_filesystem(place), place)
+    return not infos
+
+
 def _found_at(place: str) -> list[FoundFile]:
     fs, path = _filesystem(place)
     infos, root = _listed(fs, path, place)
+    if not infos:
+        raise ConfigurationError(f"{place} holds no files to read; an empty delivery is given as an empty list")
     return [_found(fs, info, root) for info in sorted(infos, key=lambda info: str(info["name"]))]
 
 
@@ -173,10 +181,7 @@ def _listed(fs: Any, path: str, given: str) -> tuple[Sequence[Mapping[str, Any]]
             raise ConfigurationError(f"there is no file {given}")
     except OSError as error:
         raise ConfigurationError(f"cannot read {given}: {type(error).__name__}: {error}") from error
-    visible = [info for info in infos if not _is_hidden(str(info["name"])[len(root) :])]
-    if not visible:
-        raise ConfigurationError(f"{given} holds no files to read; an empty delivery is given as an empty list")
-    return visible, root
+    return [info for info in infos if not _is_hidden(str(info["name"])[len(root) :])], root
 
 
 def _is_hidden(relative: str) -> bool:
