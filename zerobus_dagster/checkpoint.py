@@ -85,7 +85,7 @@ class ObservationCheckpointStore:
             text = observation.metadata[_CHECKPOINT].value
             if not isinstance(text, str):
                 raise InvalidCheckpointError(f"the observation holds {type(text).__name__}, not text")
-            return Checkpoint.from_json(text) if text else None
+            return Checkpoint.from_json(text)
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -110,12 +110,6 @@ class ObservationCheckpointStore:
             self._write(checkpoint.to_json(), checkpoint.durable.rows)
         except Exception as error:  # noqa: BLE001  # any storage, any failure: a success stays one
             self.step.log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
-
-    def delete(self) -> None:
-        """Let the next try start from the first row; the event log keeps what it has."""
-        self._held_back = None
-        if self.load() is not None:
-            self._write("", 0)
 
     @property
     def _asset_key(self) -> dg.AssetKey:

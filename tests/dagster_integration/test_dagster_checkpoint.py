@@ -183,19 +183,3 @@ def test_saves_become_rarer_as_the_delivery_gets_longer_and_flush_writes_the_las
     assert counts["flushed"] == 7_200
     assert 0.98 * 7_200 - 1 <= (counts["held back"] or 0) < 7_200
     assert written < 400
-
-
-def test_a_deleted_checkpoint_is_not_found_again(instance: dg.DagsterInstance) -> None:
-    found = []
-
-    @dg.asset
-    def flights(context: dg.AssetExecutionContext) -> None:
-        store = store_in(context)
-        store.delete()
-        store.save(checkpoint_of(store, rows=7))
-        store.delete()
-        found.append(rows_of(store_in(context)))
-
-    assert run(flights, instance).success
-    assert found == [None]
-    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=10).records) == 2

@@ -34,9 +34,6 @@ class CheckpointStore(Protocol):
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace what is kept, all or nothing; what was saved survives a crash right after."""
 
-    def delete(self) -> None:
-        """Keep nothing; no error if nothing is kept."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
@@ -90,10 +87,6 @@ class MemoryCheckpointStore:
         """See CheckpointStore."""
         self.text = checkpoint.to_json()
 
-    def delete(self) -> None:
-        """See CheckpointStore."""
-        self.text = None
-
 
 class FileCheckpointStore:
     """Keeps the checkpoint in one file: a local path, or any fsspec URI.
@@ -124,7 +117,3 @@ class FileCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """See CheckpointStore."""
         self._file.replace(checkpoint.to_json().encode())
-
-    def delete(self) -> None:
-        """See CheckpointStore."""
-        self._file.delete()
