@@ -38,7 +38,7 @@ _CLOCK_SKEW = 3_600.0
 # A save waits until this share of the delivery's time has passed since the last: a killed process loses no more than
 # that, and a long delivery leaves some hundreds of events instead of one each second.
 _SHARE_AT_RISK = 0.02
-_SHORTEST_PAUSE = 1.0
+_SHORTEST_INTERVAL = 1.0
 
 
 def tries_of(run: DagsterRun, instance: DagsterInstance) -> list[DagsterRun]:
@@ -56,8 +56,7 @@ def tries_of(run: DagsterRun, instance: DagsterInstance) -> list[DagsterRun]:
 class ObservationCheckpointStore:
     """The checkpoint of one delivery of a step: the ``CheckpointStore`` of the core.
 
-    ``delivery`` tells the deliveries of one step to one table apart.  Saves that come too soon after another are held
-    back; ``flush`` writes the last of them, and belongs into a ``finally``.
+    ``delivery`` tells the deliveries of one step to one table apart.
     """
 
     step: Step
@@ -67,8 +66,6 @@ class ObservationCheckpointStore:
     clock: Callable[[], float] = time.monotonic
     _tries: list[DagsterRun] = field(init=False)
     _started: float = field(init=False)
-    _written: float | None = field(init=False, default=None)
-    _held_back: Checkpoint | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance)
@@ -78,6 +75,11 @@ class ObservationCheckpointStore:
     def epoch(self) -> str:
         """The run that the delivery began in."""
         return self._tries[-1].run_id
+
+    @property
+    def save_interval(self) -> float:
+        """See CheckpointStore: it grows with the delivery, because each save is an event that stays."""
+        return max(_SHORTEST_INTERVAL, _SHARE_AT_RISK * (self.clock() - self._started))
 
     def load(self) -> Checkpoint | None:
         """The checkpoint that this or an earlier try saved last, or None."""
@@ -89,38 +91,10 @@ class ObservationCheckpointStore:
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log, or hold it back for a while; drop one that nothing can resume from."""
-        if checkpoint.source_fingerprint is None or not checkpoint.durable:
+        """Write the checkpoint to the event log; drop one that nothing can resume from, or that has nothing to tell."""
+        if checkpoint.source_fingerprint is None or not (checkpoint.durable or checkpoint.reached):
             return
-        now = self.clock()
-        pause = max(_SHORTEST_PAUSE, _SHARE_AT_RISK * (now - self._started))
-        if self._written is not None and now - self._written < pause:
-            self._held_back = checkpoint
-            return
-        self._write(checkpoint.to_json(), checkpoint.durable.rows)
-        self._written = now
-        self._held_back = None
-
-    def flush(self) -> None:
-        """Write what was held back; an event log that fails then is logged, since the rows are durable all the same."""
-        if self._held_back is None:
-            return
-        checkpoint, self._held_back = self._held_back, None
-        try:
-            self._write(checkpoint.to_json(), checkpoint.durable.rows)
-        except Exception as error:  # noqa: BLE001  # any storage, any failure: a success stays one
-            self.step.log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
-
-    @property
-    def _asset_key(self) -> dg.AssetKey:
-        """In an op, the table itself is the asset that is observed."""
-        return self.step.asset_key or dg.AssetKey(self.table.split("."))
-
-    @property
-    def _partition(self) -> str | None:
-        return self.step.partitions[0] if len(self.step.partitions) == 1 else None
-
-    def _write(self, text: str, rows: int) -> None:
+        rows = checkpoint.durable.rows
         self.step.log_event(
             dg.AssetObservation(
                 asset_key=self._asset_key,
@@ -130,10 +104,19 @@ class ObservationCheckpointStore:
                     **table_metadata(self.table),
                     _DELIVERY: self.delivery,
                     f"{NAMESPACE}/rows_durable": rows,
-                    _CHECKPOINT: text,
+                    _CHECKPOINT: checkpoint.to_json(),
                 },
             )
         )
+
+    @property
+    def _asset_key(self) -> dg.AssetKey:
+        """In an op, the table itself is the asset that is observed."""
+        return self.step.asset_key or dg.AssetKey(self.table.split("."))
+
+    @property
+    def _partition(self) -> str | None:
+        return self.step.partitions[0] if len(self.step.partitions) == 1 else None
 
     def _observations(self) -> Iterator[dg.AssetObservation]:
         """Checkpoints of this delivery, newest first."""

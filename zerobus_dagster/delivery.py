@@ -61,18 +61,14 @@ class Delivery:
     def _push(self, records: Any, name: str) -> Receipt:
         step, store = self.step, self._checkpoint_store(name)
         with core_logs_in(step.log):
-            try:
-                receipt = ingest(
-                    self.workspace,
-                    self.table,
-                    records,
-                    options=self.options,
-                    checkpoint=store,
-                    on_progress=ProgressLog(step.log),
-                )
-            finally:
-                if store is not None:
-                    store.flush()
+            receipt = ingest(
+                self.workspace,
+                self.table,
+                records,
+                options=self.options,
+                checkpoint=store,
+                on_progress=ProgressLog(step.log),
+            )
         step.log.info(
             "%s: %d rows read, %d acknowledged, %d durable before, %d in the dead-letter file",
             receipt.table,

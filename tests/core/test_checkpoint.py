@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from zerobus_core.checkpoint import (
     Checkpoint,
+    CheckpointKeeper,
     CheckpointStore,
     FileCheckpointStore,
     InvalidCheckpointError,
@@ -21,6 +22,7 @@ from zerobus_core.checkpoint import (
 )
 from zerobus_core.errors import ConfigurationError, Counts
 from zerobus_core.ranges import RowRanges
+from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
 
 CHECKPOINT = Checkpoint(
     table="main.default.flights",
@@ -212,3 +214,66 @@ def test_a_store_of_a_user_needs_an_epoch_and_two_methods() -> None:
             pass
 
     assert isinstance(Store(), CheckpointStore)
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowingStore(MemoryCheckpointStore):
+    """Asks for longer and longer pauses, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_interval = 1.0
+        self.fails = False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        if self.fails:
+            raise OSError("the store is gone")
+        super().save(checkpoint)
+        self.save_interval *= 2
+
+
+def keeper_of(store: CheckpointStore, clock: Clock) -> CheckpointKeeper:
+    schema = TableSchema(table="main.default.flights", columns=(Field("id", PrimitiveType(Kind.BIGINT)),))
+    return CheckpointKeeper(store, schema, source_fingerprint="f1", clock=clock)
+
+
+def test_a_store_is_asked_after_each_save_how_long_the_next_one_may_wait() -> None:
+    clock, store = Clock(), SlowingStore()
+    keeper = keeper_of(store, clock)
+    for pause in (1.0, 2.0, 4.0):
+        saved_at = clock.now
+        assert not keeper.is_due(saved_at + pause - 0.1)
+        assert keeper.is_due(saved_at + pause)
+        clock.now = saved_at + pause
+        keeper.save(RowRanges(), Counts())
+    store.fails = True
+    keeper.save(RowRanges(), Counts())
+    assert not keeper.is_due(clock.now + 7.9)
+    assert keeper.is_due(clock.now + 8.0), "a store that fails is tried again as often as before"
+
+
+def test_a_reservation_lasts_about_as_long_as_the_pause_between_two_saves() -> None:
+    clock, store = Clock(), MemoryCheckpointStore()
+    store.save_interval = 10.0
+    keeper = keeper_of(store, clock)
+    reservations, row = 0, 0
+    while clock.now < 1_000.0:
+        row += 500
+        if row > keeper.reserved:
+            keeper.reserve(row, RowRanges(), Counts())
+            reservations += 1
+            checkpoint = store.load()
+            assert checkpoint is not None
+            assert checkpoint.reached == keeper.reserved >= row
+        clock.now += 0.1
+    assert 1_000.0 / 20.0 <= reservations <= 1_000.0 / 10.0 + 10
+    assert keeper.reserved - row <= 2 * 5_000 * 20, "no further ahead than it has to be"

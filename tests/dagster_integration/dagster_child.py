@@ -19,18 +19,26 @@ ROWS = 2_000
 
 
 def rows(context: dg.AssetExecutionContext) -> Iterator[dict[str, Any]]:
-    """Half of the rows at once; then one now and then, until the test's fault strikes or the rows are over."""
+    """Half of the rows at once; then one now and then, until the test's fault strikes or the rows are over.
+
+    To be killed, it waits for the first checkpoint, and gives the other rows as soon as that is there.
+    """
     fault = os.environ["TEST_FAULT"]
+    is_slow = bool(fault)
     for n in range(ROWS):
-        if fault and n > ROWS // 2:
+        if is_slow and n > ROWS // 2:
             time.sleep(0.05)
-            if fault == "kill" and _has_checkpoint(context):
-                os.kill(os.getpid(), signal.SIGKILL)
+            is_slow = not (fault == "kill" and _has_checkpoint(context))
         yield {"id": n, "carrier": "UA", "delay": 0.0}
+    if fault == "kill":
+        time.sleep(0.5)  # what was handed over reaches the service
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _has_checkpoint(context: dg.AssetExecutionContext) -> bool:
-    return bool(context.instance.fetch_observations(dg.AssetKey("flights"), limit=1).records)
+    records = context.instance.fetch_observations(dg.AssetKey("flights"), limit=1).records
+    # The first observation is there before any row is durable.
+    return any(r.asset_observation.metadata["dagster-zerobus/rows_durable"].value for r in records)
 
 
 @dg.asset

@@ -1,10 +1,14 @@
 """Checkpoints in a real event log: what a later try finds, and what it must not find."""
 
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 
-from zerobus_core.checkpoint import Checkpoint, CheckpointStore
+from zerobus_core.checkpoint import Checkpoint, CheckpointKeeper, CheckpointStore
+from zerobus_core.errors import Counts
 from zerobus_core.ranges import RowRanges
+from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
 from zerobus_dagster.checkpoint import ObservationCheckpointStore, tries_of
 from zerobus_dagster.step import Step
 
@@ -162,24 +166,46 @@ def test_an_op_observes_the_table_itself(instance: dg.DagsterInstance) -> None:
     assert instance.fetch_observations(dg.AssetKey(TABLE.split(".")), limit=1).records
 
 
-def test_saves_become_rarer_as_the_delivery_gets_longer_and_flush_writes_the_last(
-    instance: dg.DagsterInstance,
-) -> None:
-    counts = {}
+def test_saves_become_rarer_as_the_delivery_gets_longer_and_so_do_reservations(instance: dg.DagsterInstance) -> None:
+    """A delivery of two hours that sends a thousand rows each second, of which each is durable at once."""
+    schema = TableSchema(table=TABLE, columns=(Field("id", PrimitiveType(Kind.BIGINT)),))
+    found = []
 
     @dg.asset
     def flights(context: dg.AssetExecutionContext) -> None:
         clock = Clock()
         store = store_in(context, clock=clock)
+        keeper = CheckpointKeeper(store, schema, source_fingerprint="sha256:b", clock=clock)
         for second in range(7_200):
             clock.now = float(second)
-            store.save(checkpoint_of(store, rows=second + 1))
-        counts["held back"] = rows_of(store)
-        store.flush()
-        counts["flushed"] = rows_of(store)
+            durable = RowRanges([(0, second * 1_000)])
+            if second * 1_000 + 1_000 > keeper.reserved:
+                keeper.reserve(second * 1_000 + 1_000, durable, Counts())
+            if keeper.is_due(clock.now):
+                keeper.save(durable, Counts())
+        found.append(store.load())
 
     assert run(flights, instance).success
-    written = len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records)
-    assert counts["flushed"] == 7_200
-    assert 0.98 * 7_200 - 1 <= (counts["held back"] or 0) < 7_200
-    assert written < 400
+    (checkpoint,) = found
+    assert checkpoint.durable.rows >= 0.98 * 7_200_000 - 2_000
+    assert checkpoint.reached >= 7_200_000, "how far rows may have gone is written before they go"
+    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records) < 600
+
+
+def test_rows_that_were_sent_are_known_to_the_next_try_before_any_of_them_is_durable(
+    instance: dg.DagsterInstance,
+) -> None:
+    found = []
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        store.save(replace(checkpoint_of(store, rows=0), durable=RowRanges()))
+        found.append(store.load())
+        store.save(replace(checkpoint_of(store, rows=0), durable=RowRanges(), reached=1_000))
+        found.append(store.load())
+
+    assert run(flights, instance).success
+    nothing, checkpoint = found
+    assert nothing is None
+    assert (checkpoint.reached, checkpoint.durable.rows) == (1_000, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,8 @@ __all__ = ["CheckpointKeeper"]
 
 _log = logging.getLogger("zerobus_core")
 
-# How many rows a checkpoint admits ahead at first, and how long that should last.
+# How many rows a checkpoint admits ahead at first.
 _RESERVE_ROWS = 1_000
-_RESERVE_SECONDS = 1.0
 _EVERYTHING = 2**62
 
 
@@ -32,7 +32,14 @@ class CheckpointKeeper:
     Without a store it skips nothing and keeps nothing.  Used from the thread that called ``ingest``.
     """
 
-    def __init__(self, store: CheckpointStore | None, schema: TableSchema, *, source_fingerprint: str | None) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore | None,
+        schema: TableSchema,
+        *,
+        source_fingerprint: str | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.source_fingerprint = source_fingerprint
         self._store = store
         self._schema = schema
@@ -48,11 +55,11 @@ class CheckpointKeeper:
         """Rows that an earlier try may have sent, and of which nothing is known."""
         self.reserved = 0
         """Rows below this position are known to the store as possibly sent."""
-        self._interval: float = getattr(store, "save_interval", 1.0)
-        self._pause = self._interval
-        self._saved_at = time.monotonic()
+        self._clock = clock
+        self._interval = self._pause = _interval_of(store)
+        self._saved_at = clock()
         self._window = _RESERVE_ROWS
-        self._reserved_at = 0.0
+        self._reserved_at: float | None = None
 
     def _resume(self) -> Resumption:
         if self._store is None:
@@ -72,20 +79,21 @@ class CheckpointKeeper:
         return resumption
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to save again; ``now`` is a reading of ``time.monotonic``."""
+        """Whether it is time to save again; ``now`` is a reading of the clock."""
         return self._store is not None and now - self._saved_at >= self._pause
 
     def reserve(self, stop_row: int, durable: RowRanges, counts: Counts) -> None:
         """Keep, before it is true, that rows below ``stop_row`` may have reached the service.
 
-        Reserves ahead, twice as far whenever that did not last a second, so that this is written about as often as
-        ACKs are.
+        Reserves ahead, twice as far whenever that did not last until the next save was due, so that this is written
+        about as often as ACKs are.
         """
         if self._store is None or self.source_fingerprint is None:
             self.reserved = _EVERYTHING  # nothing will resume, so nothing has to be admitted
             return
-        now = time.monotonic()
-        self._window = self._window * 2 if now - self._reserved_at < _RESERVE_SECONDS else self._window
+        now = self._clock()
+        if self._reserved_at is not None and now - self._reserved_at < self._pause:
+            self._window *= 2
         self._reserved_at = now
         self.reserved = stop_row + self._window
         self.save(durable, counts)
@@ -98,7 +106,7 @@ class CheckpointKeeper:
         """
         if self._store is None:
             return
-        started = time.monotonic()
+        started = self._clock()
         everything = self.skip.copy()
         for start, stop in durable:
             everything.add(start, stop)
@@ -115,10 +123,15 @@ class CheckpointKeeper:
         )
         try:
             self._store.save(checkpoint)
+            self._interval = _interval_of(self._store)
         except Exception as error:  # any store, any failure: the rows are durable all the same
             if is_of_signal(error):
                 raise
             _log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
-        self._saved_at = time.monotonic()
+        self._saved_at = self._clock()
         # Saving may take a fifth of the time, whatever the store promised.
         self._pause = max(self._interval, 4.0 * (self._saved_at - started))
+
+
+def _interval_of(store: CheckpointStore | None) -> float:
+    return getattr(store, "save_interval", 1.0)

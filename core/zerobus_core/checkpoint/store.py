@@ -21,7 +21,7 @@ class CheckpointStore(Protocol):
     next try starts from the first row.
 
     A store may say in ``save_interval`` how many seconds shall lie between two saves while a delivery runs; 1.0 where
-    it does not.  What was acknowledged since the last save is sent again after a crash.
+    it does not.  It is asked after each save.  What was acknowledged since the last save is sent again after a crash.
     """
 
     @property
