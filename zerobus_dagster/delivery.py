@@ -15,7 +15,7 @@ from zerobus_core.errors import ConfigurationError
 from .checkpoint import ObservationCheckpointStore
 from .history import OnRematerialize, refuse_rematerialization
 from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
-from .progress import ProgressLog, core_logs_in
+from .progress import ProgressLog, core_logs_in, tell_step
 
 if TYPE_CHECKING:
     from zerobus_core import Receipt, Workspace
@@ -69,7 +69,8 @@ class Delivery:
                 checkpoint=store,
                 on_progress=ProgressLog(step.log),
             )
-        step.log.info(
+        tell_step(
+            step.log,
             "%s: %d rows read, %d acknowledged, %d durable before, %d in the dead-letter file",
             receipt.table,
             receipt.rows_read,

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from zerobus_core.signals import is_of_signal
+
 if TYPE_CHECKING:
     from dagster import DagsterLogManager
 
     from zerobus_core import Progress
 
-__all__ = ["ProgressLog", "core_logs_in"]
+__all__ = ["ProgressLog", "core_logs_in", "tell_step"]
 
 _PROGRESS_INTERVAL = 30.0
 
@@ -31,13 +33,27 @@ class ProgressLog:
         if progress.elapsed_s < self._next:
             return
         self._next = progress.elapsed_s + _PROGRESS_INTERVAL
-        self.log.info(
+        tell_step(
+            self.log,
             "%s: %d rows durable, %d in flight, %.0f rows/s",
             progress.table,
             progress.rows_acked + progress.rows_skipped,
             progress.unacked_rows,
             progress.rows_per_s,
         )
+
+
+def tell_step(log: DagsterLogManager, message: str, *arguments: object) -> None:
+    """Write a line to the step's log; one that cannot be written fails nothing.
+
+    Dagster reports a line that its event log refused in the same event log, and raises if that is refused too.  It
+    has told of the first failure on stderr by then.
+    """
+    try:
+        log.info(message, *arguments)
+    except Exception as error:
+        if is_of_signal(error):
+            raise
 
 
 @contextmanager
@@ -62,5 +78,11 @@ class _Forward(logging.Handler):
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
+        if record.thread != self._thread:
+            return
+        try:
             self._log.log(record.levelno, record.getMessage())
+        except Exception as error:
+            if is_of_signal(error):
+                raise
+            self.handleError(record)

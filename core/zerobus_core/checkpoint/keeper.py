@@ -127,10 +127,18 @@ class CheckpointKeeper:
         except Exception as error:  # any store, any failure: the rows are durable all the same
             if is_of_signal(error):
                 raise
-            _log.warning("The checkpoint was not saved, a retry may send rows again: %s", error)
+            _warn_of(error)
         self._saved_at = self._clock()
         # Saving may take a fifth of the time, whatever the store promised.
         self._pause = max(self._interval, 4.0 * (self._saved_at - started))
+
+
+def _warn_of(failure: Exception) -> None:
+    try:
+        _log.warning("The checkpoint was not saved, a retry may send rows again: %s", failure)
+    except Exception as error:  # a host's handler may write to the same storage, and raise as well
+        if is_of_signal(error):
+            raise
 
 
 def _interval_of(store: CheckpointStore | None) -> float:
