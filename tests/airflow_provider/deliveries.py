@@ -76,6 +76,29 @@ with push_dag("files"):
     ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}")
 
 
+with push_dag("mapped"):
+
+    @task
+    def places(dag_run=None):
+        return dag_run.conf["places"]
+
+    @task.zerobus_ingest(table=TABLE)
+    def rows(start):
+        yield from rows_from(start, 5)
+
+    ZerobusIngestOperator.partial(task_id="files", table=TABLE, on_empty="skip").expand(source=places())
+    ZerobusIngestOperator.partial(task_id="template", table=TABLE).expand(source=["{{ dag_run.conf['places'][0] }}"])
+    rows.expand(start=[100, 200])
+
+
+with push_dag("rendered_options", retries=1):
+    for task_id, options in {
+        "text": {"source_version": "{{ run_id }}"},
+        "number": {"streams": "{{ 2 }}"},
+    }.items():
+        ZerobusIngestOperator(task_id=task_id, table=TABLE, records=rows_from(0, 1), options=options)
+
+
 with push_dag("object_storage"):
 
     @task.zerobus_ingest(table=TABLE)

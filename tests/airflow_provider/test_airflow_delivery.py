@@ -96,6 +96,33 @@ def test_files_named_by_a_template_are_delivered(run, target, table, tmp_path):
     assert target.rows(table) == rows_from(0, 1_000)
 
 
+def test_sources_and_functions_are_mapped_to_a_delivery_each(run, target, table, tmp_path):
+    pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "a.parquet")
+    account = run(
+        "mapped", table, places=[f"{tmp_path}/*.parquet", f"{tmp_path}/*.csv", f"{tmp_path}/{{{{ 'a' }}}}.parquet"]
+    )
+    states = {task_id: task["state"] for task_id, task in account["tasks"].items() if task_id != "places"}
+    assert states == {
+        "files[0]": "success",
+        "files[1]": "skipped",
+        "files[2]": "failed",  # Airflow renders no template in the output of a task
+        "template[0]": "success",
+        "rows[0]": "success",
+        "rows[1]": "success",
+    }, account["log"]
+    ids = [row["id"] for row in target.rows(table)]
+    assert ids == sorted([*range(5), *range(5), *range(100, 105), *range(200, 205)])
+
+
+def test_templates_in_options_are_rendered_to_text(run, table):
+    account = run("rendered_options", table)
+    assert {task_id: (task["state"], task["tries"]) for task_id, task in account["tasks"].items()} == {
+        "text": ("success", 1),
+        "number": ("failed", 1),
+    }
+    assert "streams" in account["log"]
+
+
 def test_an_object_storage_path_is_read_or_sent_to_where_its_connection_is_of_use(run, target, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "a.parquet")
     account = run("object_storage", table, source=f"file://{tmp_path}/a.parquet")

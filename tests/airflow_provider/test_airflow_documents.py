@@ -16,7 +16,7 @@ READINGS = [{"sensor": sensor, "celsius": 20 + sensor / 100} for sensor in range
 def test_the_examples_and_the_dags_of_the_guide_are_read_without_what_they_name(airflow):
     ids = set(airflow.dag_ids())
     assert {"airflow_records", "airflow_files", "airflow_sql"} <= ids
-    assert {"readings", "deliveries", "orders", "producer", "consumer", "storage", "by_hand"} <= ids
+    assert {"readings", "deliveries", "orders", "producer", "consumer", "storage", "by_hand", "by_region"} <= ids
 
 
 @pytest.fixture
