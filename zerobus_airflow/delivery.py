@@ -33,13 +33,13 @@ from .links import CatalogExplorerLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["OnEmpty", "ProgressLog", "ZerobusDeliveryOperator"]
+__all__ = ["TALK_TO_SUPERVISOR", "OnEmpty", "ProgressLog", "ZerobusDeliveryOperator"]
 
 OnEmpty: TypeAlias = Literal["success", "skip", "fail"]
 
 _PROGRESS_INTERVAL = 10.0
 # Its answers bear no number: one that is not waited for would be taken for that of the next request.
-_TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
+TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
 
 
 class ZerobusDeliveryOperator(BaseOperator):
@@ -96,7 +96,7 @@ class ZerobusDeliveryOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
         self.log.info("::group::Deliver to %s", self.table)
-        self._stop = StopRequest(spared=[_TALK_TO_SUPERVISOR])
+        self._stop = StopRequest(spared=[TALK_TO_SUPERVISOR])
         if self._is_killed:
             self._stop.set()
         try:

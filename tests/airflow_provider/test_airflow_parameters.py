@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from importlib import import_module
 
 import pytest
 from airflow.sdk import DAG, XComArg, task
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_airflow.delivery import TALK_TO_SUPERVISOR
 from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 
@@ -118,3 +120,7 @@ def test_the_asset_of_a_table_is_named_by_its_uri_in_lower_case():
 def test_an_asset_without_a_static_identity_is_refused(url, table):
     with pytest.raises(ConfigurationError):
         table_asset(url, table)
+
+
+def test_what_a_kill_must_not_break_off_is_where_airflow_talks_to_its_supervisor():
+    assert hasattr(import_module(TALK_TO_SUPERVISOR), "CommsDecoder")
