@@ -42,9 +42,6 @@ class TaskStateStore(Protocol):
     def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
         """Keep a JSON value."""
 
-    def delete(self, key: str) -> None:
-        """Keep nothing; no error if there was nothing."""
-
 
 class TaskStateCheckpointStore:
     """A CheckpointStore in the state of one task instance.
@@ -77,13 +74,6 @@ class TaskStateCheckpointStore:
             self._store.set(_KEY, json.loads(checkpoint.to_json()), retention=_RETENTION)
         except AirflowRuntimeError as error:
             raise _unavailable("write", error) from error
-
-    def delete(self) -> None:
-        """See CheckpointStore."""
-        try:
-            self._store.delete(_KEY)
-        except AirflowRuntimeError as error:
-            raise _unavailable("delete", error) from error
 
 
 def checkpoint_store(context: Context, resume: Resume) -> TaskStateCheckpointStore | None:

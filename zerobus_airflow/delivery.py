@@ -131,7 +131,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return hook.ingest(
             self.table,
             records,
-            options=_as_options({"source_version": self._source_version(context), **self.options}),
+            options=IngestOptions.from_mapping({"source_version": self._source_version(context), **self.options}),
             checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
             on_progress=ProgressLog(self.log),
             stop=self._stop,
@@ -195,15 +195,8 @@ def _as_mapping(options: IngestOptions | Mapping[str, Any] | None) -> dict[str, 
         }
     given = dict(options or {})
     if not any(isinstance(value, str) and "{" in value for value in given.values()):
-        _as_options(given)
+        IngestOptions.from_mapping(given)
     return given
-
-
-def _as_options(options: Mapping[str, Any]) -> IngestOptions:
-    names = {field.name for field in dataclasses.fields(IngestOptions)}
-    if unknown := sorted(set(options) - names):
-        raise ConfigurationError(f"no such option: {', '.join(unknown)}. There are {', '.join(sorted(names))}")
-    return IngestOptions(**options)
 
 
 def _one_of(name: str, value: Any, *choices: str) -> Any:

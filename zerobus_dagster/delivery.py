@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -120,8 +120,4 @@ def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
-    known = {option.name for option in fields(IngestOptions)}
-    unknown = sorted(merged.keys() - known)
-    if unknown:
-        raise ConfigurationError(f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    return IngestOptions(**merged)
+    return IngestOptions.from_mapping(merged)

@@ -73,12 +73,6 @@ class KeptFile:
         with self._told("write"):
             _append_local(Path(self._place()[1]), lines, is_whole)
 
-    def delete(self) -> None:
-        """Keep nothing."""
-        fs, path = self._place()
-        with self._told("delete"), suppress(FileNotFoundError):
-            fs.rm_file(path)
-
     def _place(self) -> tuple[Any, str]:
         if self._found is None:
             from fsspec.core import url_to_fs

@@ -87,7 +87,9 @@ class IngestOptions:
         """The options of a configuration file or a form; an option that does not exist is a ConfigurationError, too."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(options.keys() - known):
-            raise ConfigurationError(f"no such option: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise ConfigurationError(
+                f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
         return cls(**options)
 
     def _refuse(self, name: str, expected: str) -> ConfigurationError:

@@ -61,5 +61,5 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
 
 def _needs_fingerprint(options: IngestOptions, checkpoint: CheckpointStore | None) -> bool:
-    # That of Arrow data is a hash of all of it.
+    # That of Arrow data and of lists is a hash of all of it.
     return checkpoint is not None or options.delivery_columns is not None or options.dead_letter_uri is not None

@@ -40,7 +40,7 @@ def test_what_a_dag_cannot_hold_is_sent_to_its_own_parameter(given):
 
 
 def test_an_unknown_option_is_refused_while_the_dag_is_parsed():
-    with pytest.raises(ConfigurationError, match="no such option: stream"):
+    with pytest.raises(ConfigurationError, match="no such ingest option: stream"):
         push(records=ROWS, options={"stream": 4})
 
 
