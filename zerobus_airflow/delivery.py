@@ -2,8 +2,8 @@
 
 Two habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
 ``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does where
-the source waits.  And a task retries on every
-exception but ``AirflowFailException``: so errors that another try cannot mend are raised as one.
+the source waits.  And a task retries on every exception but ``AirflowFailException``: so errors that another try
+cannot mend are raised as one.
 """
 
 from __future__ import annotations
