@@ -309,7 +309,7 @@ class StreamPool:
         lane.is_given_up = True
         if all(other.is_given_up for other in self._lanes):
             raise error
-        _log.warning("one stream less after %d attempts: %s", lane.attempts, error.message)
+        _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)
 
     def _refused(self, lane: Lane, suspects: list[Entry], error: RejectedRecordError) -> None:
         """The service refused a batch: narrow it down to a row.
