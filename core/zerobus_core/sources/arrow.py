@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -35,14 +36,15 @@ class TableSource:
         self._table = table
         self._chunk_rows = options.batch_rows
         self._options = options
-        self._fingerprint: str | None = None
 
     @property
     def fingerprint(self) -> str | None:
         """Hash of schema, length and content, or of ``source_version``; computed when asked for, once."""
-        if self._fingerprint is None:
-            self._fingerprint = version_fingerprint(self._options) or content_fingerprint(self._table)
         return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or content_fingerprint(self._table)
 
     @property
     def total_rows(self) -> int:

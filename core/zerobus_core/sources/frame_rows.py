@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 from zoneinfo import ZoneInfo
 
@@ -16,9 +17,7 @@ from .row_content import ContentHash
 from .rows import SequenceSource, version_fingerprint
 
 if TYPE_CHECKING:
-    from ..batch import Chunk
     from ..options import IngestOptions
-    from ..ranges import RowRanges
 
 __all__ = ["FrameRows", "FrameSource", "has_objects", "is_changed_by_arrow"]
 
@@ -61,32 +60,16 @@ class FrameRows(Sequence[dict[str, Any]]):
         return f"frame:{self._count}:{content.hexdigest()}"
 
 
-class FrameSource:
-    """A pandas frame in memory, read as rows."""
-
-    is_arrow = False
+class FrameSource(SequenceSource):
+    """A pandas frame in memory, read as rows; known by its content."""
 
     def __init__(self, rows: FrameRows, options: IngestOptions) -> None:
-        self._rows = rows
-        self._options = options
-        self._sequence = SequenceSource(rows, options)
-        self._fingerprint: str | None = None
+        super().__init__(rows, options)
+        self._frame = rows
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Hash of the content, or of ``source_version``; computed when asked for, once."""
-        if self._fingerprint is None:
-            self._fingerprint = version_fingerprint(self._options) or self._rows.fingerprint()
-        return self._fingerprint
-
-    @property
-    def total_rows(self) -> int:
-        """How many rows there are."""
-        return len(self._rows)
-
-    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``."""
-        return self._sequence.chunks(skip)
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or self._frame.fingerprint()
 
 
 def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,16 +52,18 @@ class SequenceSource:
         self._rows = rows
         self._chunk_rows = options.batch_rows
         self._options = options
-        self._fingerprint: str | None = None
 
     @property
     def fingerprint(self) -> str | None:
         """Hash of the content of a list or tuple, or of ``source_version``; computed when asked for, once."""
-        if self._fingerprint is None:
-            self._fingerprint = version_fingerprint(self._options)
-        if self._fingerprint is None and isinstance(self._rows, list | tuple):
-            self._fingerprint = rows_fingerprint(self._rows)
         return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        version = version_fingerprint(self._options)
+        if version is None and isinstance(self._rows, list | tuple):
+            return rows_fingerprint(self._rows)
+        return version
 
     @property
     def total_rows(self) -> int:
