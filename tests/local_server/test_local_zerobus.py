@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_local import InvalidRequest, LocalZerobus, LocalZerobusError, LocalZerobusProcess
-from zerobus_local.catalog.data_folder import running_server
+from zerobus_local.catalog.data_folder import DataFolderLock, running_server
 
 Started = LocalZerobus | LocalZerobusProcess
 
@@ -202,7 +203,16 @@ def test_sql_returns_and_raises_the_same_here_and_in_a_child(server: LocalZerobu
             assert refusals[0] == refusals[1]
 
 
-def test_a_second_server_on_the_same_folder_or_port_is_refused_at_once(server: LocalZerobus, tmp_path: Path) -> None:
+def test_a_folder_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    # As by another command that looks whether a server runs, or by a server that is just ending.
+    held = DataFolderLock(tmp_path)
+    release = threading.Timer(0.3, held.release)
+    release.start()
+    LocalZerobus.start(tmp_path).stop()
+    release.join()
+
+
+def test_a_second_server_on_the_same_folder_or_port_is_refused(server: LocalZerobus, tmp_path: Path) -> None:
     with pytest.raises(LocalZerobusError, match="in use by another zerobus-local"):
         LocalZerobus.start(server.data)
     for name, url in (("http_port", server.workspace_url), ("grpc_port", server.endpoint)):

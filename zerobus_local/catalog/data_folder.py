@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,8 @@ __all__ = ["DataFolderLock", "FolderInUseError", "running_server"]
 
 _ADDRESS = "server.json"
 _LOCK = ".lock"
+_PATIENCE = 1.0  # seconds that the look of another process, or a server that is just ending, may have the lock
+_BETWEEN_TRIES = 0.01  # seconds
 
 
 class FolderInUseError(LocalZerobusError):
@@ -29,6 +32,10 @@ class DataFolderLock:
         data.mkdir(parents=True, exist_ok=True)
         self._data = data
         self._descriptor = _locked(data)
+        deadline = time.monotonic() + _PATIENCE
+        while self._descriptor is None and time.monotonic() < deadline:
+            time.sleep(_BETWEEN_TRIES)
+            self._descriptor = _locked(data)
         if self._descriptor is None:
             raise FolderInUseError(
                 f"{data} is in use by another zerobus-local: stop that one, or give another --data folder"
