@@ -155,23 +155,26 @@ def test_a_table_of_many_small_commits_is_kept_to_few_files(catalog):
 
 
 @pytest.mark.parametrize("statement", ["ALTER TABLE main.default.t DROP COLUMN x", "DROP TABLE main.default.t"])
-def test_commits_go_on_beside_a_merge_of_large_files_and_ddl_waits_for_it(catalog, caplog, statement):
+def test_commits_go_on_beside_a_merge_and_ddl_waits_for_it(catalog, caplog, statement):
     table = table_of(catalog, "id BIGINT, x DOUBLE")
     storage = Storage(catalog, commit_delay=0)
-    draw = random.Random(6)
-    block = pa.RecordBatch.from_pydict({"id": list(range(100_000)), "x": [draw.random() for _ in range(100_000)]})
-    for _ in range(128):  # at every 32nd commit the files are counted
+    block = pa.RecordBatch.from_pydict({"id": [1], "x": [0.5]})
+    ddl = threading.Thread(target=catalog.execute, args=[statement])
+    with catalog.compaction_lock(table.table_id):  # as by a merge that takes long
+        for _ in range(CROWDED + 32):
+            storage.append_and_wait(table, block, timeout=60)
+        ddl.start()
+        ddl.join(0.5)
+        assert ddl.is_alive(), "the statement ran beside the merge"
         storage.append_and_wait(table, block, timeout=60)
-    (merge,) = [thread for thread in threading.enumerate() if "compactor" in thread.name]
-    storage.append_and_wait(table, block, timeout=60)
-    assert merge.is_alive(), "the commit waited for the merge"
-    catalog.execute(statement)
-    assert not merge.is_alive(), "the statement ran beside the merge"
+        assert len(DeltaTable(table.path).file_uris()) == CROWDED + 33, "two merges ran beside each other"
+    ddl.join(60)
+    storage.close()
     if statement.startswith("ALTER"):
         delta = DeltaTable(table.path)
+        assert delta.to_pyarrow_dataset().schema.names == ["id"]
         assert len(delta.file_uris()) < CROWDED
-        assert delta.to_pyarrow_dataset().count_rows() == 129 * 100_000
-    storage.close()
+        assert delta.to_pyarrow_dataset().count_rows() == CROWDED + 33
     assert not caplog.records
 
 
