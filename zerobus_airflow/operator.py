@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,11 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         self.source = source
         self.records_callable = records_callable
 
-    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
-        """Resolve task outputs and render texts; see Airflow."""
-        super().render_template_fields(context, jinja_env)
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
+    ) -> None:
+        # The method that Airflow calls for tasks that are mapped, too; what it leaves is kept and shown.
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if not isinstance(self.records, Rows | str | None):
             self.records = Rows(self.records)
 

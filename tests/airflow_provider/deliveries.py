@@ -56,6 +56,7 @@ with push_dag("task_output"):
     ZerobusIngestOperator(task_id="push", table=TABLE, records=made)
     ZerobusIngestOperator(task_id="gathered", table=TABLE, records=one_row.expand(number=[300, 301, 302]))
     ZerobusIngestOperator.partial(task_id="mapped", table=TABLE).expand(records=[rows_from(100, 3), rows_from(200, 4)])
+    ZerobusIngestOperator.partial(task_id="shared", records=made).expand(table=["{{ dag_run.conf['other'] }}"])
 
 
 with push_dag("task_output_retried", retries=1):

@@ -76,16 +76,20 @@ def test_a_decorated_generator_is_delivered_without_going_through_xcom(run, targ
 
 
 def test_the_output_of_a_task_is_delivered_whole_gathered_and_mapped(run, target, table):
-    account = run("task_output", table)
+    other = target.new_table()
+    account = run("task_output", table, other=other)
     assert account["state"] == "success", account["log"]
     assert target.rows(table) == rows_from(0, 50) + rows_from(100, 3) + rows_from(200, 4) + rows_from(300, 3)
+    assert target.rows(other) == rows_from(0, 50)
     assert [receipt_of(account, f"mapped[{index}]")["rows_acked"] for index in (0, 1)] == [3, 4]
 
 
-def test_rows_are_not_kept_among_the_rendered_fields(run, table):
-    account = run("task_output", table)
-    assert account["tasks"]["push"]["fields"]["records"] == "<list>"
-    assert account["tasks"]["mapped[0]"]["fields"]["records"] == "<list>"
+def test_rows_are_not_kept_among_the_rendered_fields(run, target, table):
+    tasks = run("task_output", table, other=target.new_table())["tasks"]
+    delivering = {task_id: task["fields"]["records"] for task_id, task in tasks.items() if "records" in task["fields"]}
+    assert delivering.keys() == {"push", "gathered", "mapped[0]", "mapped[1]", "shared[0]"}
+    assert not [task_id for task_id, shown in delivering.items() if "row " in str(shown)]
+    assert delivering["push"] == delivering["shared[0]"] == "<list>"
 
 
 def test_files_named_by_a_template_are_delivered(run, target, table, tmp_path):
