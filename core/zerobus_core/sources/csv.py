@@ -25,6 +25,8 @@ __all__ = ["CsvFormat"]
 
 # Arrow keeps some blocks in memory, and a row may not be longer than one; a record may not be longer than the last.
 _BLOCKS = (1024 * 1024, MAX_RECORD_BYTES + 64 * 1024)
+# The cells of a row that is added after the last one of a file.
+_END = "zerobus: the file ends here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class CsvFormat:
         names, blank_lines = _header(file, delimiter)
         if not names:
             return 0  # a file of no bytes, as writers of partitions leave them, or of white space
-        layout = _Layout(delimiter, blank_lines, is_blank_a_row=len(names) == 1)
+        layout = _Layout(delimiter, blank_lines, columns=len(names))
         convert = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             null_values=["", *self.null_values],
@@ -74,8 +76,12 @@ class CsvFormat:
                     done = max(done, stop)
             except pa.ArrowInvalid as error:
                 # A row longer than a block; what was read up to there is not read again.
-                if "straddling" not in str(error) or block_bytes == _BLOCKS[-1]:
+                if "straddling" not in str(error):
                     raise
+                if block_bytes == _BLOCKS[-1]:
+                    raise ConfigurationError(
+                        f"row {done} of {file.path} is longer than {block_bytes} bytes; is a quote in it never closed?"
+                    ) from error
             else:
                 break
         return done
@@ -85,24 +91,82 @@ class _Layout(NamedTuple):
     delimiter: str
     blank_lines: int
     """How many come before the header."""
-    is_blank_a_row: bool
-    """Whether later ones are rows: in a file of one column they are what an empty cell looks like."""
+    columns: int
+
+    @property
+    def is_blank_a_row(self) -> bool:
+        """Whether blank lines below the header are rows: in a file of one column they are what an empty cell is."""
+        return self.columns == 1
 
 
 def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
     first = 0
+    last: pa.RecordBatch | None = None  # held back until it is known whether the added row is in it
+    end = layout.delimiter.join([_END] * layout.columns).encode() + b"\n"
     with file.open() as opened:
         reader = pa_csv.open_csv(
-            opened,
+            _WithEnd(opened, end),
             read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False, skip_rows=layout.blank_lines),
             parse_options=pa_csv.ParseOptions(
                 delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=not layout.is_blank_a_row
             ),
             convert_options=convert,
         )
-        for batch in reader:
-            yield first, batch
-            first += len(batch)
+        try:
+            for batch in filter(len, reader):
+                if last is not None:
+                    yield first, last
+                    first += len(last)
+                last = batch
+        except pa.ArrowInvalid:
+            if last is not None:
+                yield first, last
+            raise
+    yield first, _without_end(last, first, file.path)
+
+
+class _WithEnd(io.RawIOBase):
+    """A file with a line after its last one.
+
+    Arrow takes the end of a file for the end of a quoted cell.  A quote that is never closed hides the added row.
+    """
+
+    def __init__(self, opened: Any, end: bytes) -> None:
+        self._opened = opened
+        self._end = end
+        self._last = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = b""
+        # In full: Arrow takes a first block of nothing but a header for a file without columns.
+        while len(data) < size and (more := self._more(size - len(data))):
+            data += more
+        return data
+
+    def _more(self, size: int) -> bytes:
+        data: bytes = self._opened.read(size)
+        if data:
+            self._last = data[-1:]
+            return data
+        if self._last not in b"\r\n":  # a blank line would be a row where there is one column only
+            self._end = b"\n" + self._end
+        self._last = b""
+        data, self._end = self._end[:size], self._end[size:]
+        return data
+
+
+def _without_end(batch: pa.RecordBatch | None, first: int, path: str) -> pa.RecordBatch:
+    if batch is None:
+        raise ConfigurationError(f"a quote in the header of {path} is never closed")
+    at = len(batch) - 1
+    if any(column[at].as_py() != _END for column in batch.columns):
+        raise ConfigurationError(
+            f"a quote in row {first + at} of {path} is never closed: the file was cut off, or the quote is a stray one"
+        )
+    return batch.slice(0, at)
 
 
 def _header(file: FoundFile, delimiter: str) -> tuple[list[str], int]:
