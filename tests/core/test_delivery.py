@@ -259,15 +259,32 @@ class TestConnectionsThatBreak:
         assert struck(server, "refuse_open") == 2
         assert receipt.rows_resent == 0
 
+    @pytest.mark.parametrize("streams", [1, 2, 4])
+    @pytest.mark.parametrize("batches", [1, 3, 10])
     def test_opens_that_are_always_refused_end_in_the_stated_number_of_attempts(
-        self, server: LocalZerobus, table: str
+        self, server: LocalZerobus, table: str, streams: int, batches: int
     ) -> None:
         server.faults.add(action="refuse_open", status="UNAVAILABLE", text="not today")
         with pytest.raises(TransportError, match="not today") as caught:
-            ingest(server.workspace, table, rows(100), options=options(max_attempts=3))
-        assert opens(server, table) == 3
+            ingest(server.workspace, table, rows(50 * batches), options=options(max_attempts=3, streams=streams))
+        assert opens(server, table) == 3, "a batch that was never handed over asks for one stream"
         assert caught.value.counts.rows_not_durable == caught.value.counts.rows_read > 0
         assert caught.value.table == table
+
+    @pytest.mark.parametrize("streams", [2, 4])
+    def test_each_stream_that_was_in_use_has_its_own_attempts_when_the_service_goes_away(
+        self, server: LocalZerobus, table: str, streams: int
+    ) -> None:
+        with (  # noqa: PT012 - the service goes away inside the block
+            pytest.raises(TransportError, match="not today"),
+            StreamManager(server.workspace, table, options=options(max_attempts=3, streams=streams)) as manager,
+        ):
+            manager.send(rows(100))
+            manager.flush()
+            server.faults.add(action="refuse_open", status="UNAVAILABLE", text="not today")
+            server.faults.add(action="fail", status="INTERNAL")
+            manager.send(rows(1_000))
+        assert struck(server, "refuse_open") <= 3 * streams
 
     def test_opens_fine_but_every_record_fails_ends_in_the_stated_number_of_attempts(
         self, server: LocalZerobus, table: str

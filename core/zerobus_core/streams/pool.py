@@ -193,7 +193,7 @@ class StreamPool:
     def _step(self) -> None:
         now = self._clock()
         self._check_stop(now)
-        for lane in self._lanes:
+        for lane in self._lanes_needed():
             if lane.current is None and self._wants_stream(lane, now):
                 self._request(lane, now)
         for live in list(self._live.values()):
@@ -214,10 +214,12 @@ class StreamPool:
 
     # Opening and losing streams
 
+    def _lanes_needed(self) -> list[Lane]:
+        """A delivery of two batches needs no third stream."""
+        return self._lanes[: self._batches_added]
+
     def _wants_stream(self, lane: Lane, now: float) -> bool:
-        # A delivery of two batches needs no third stream.
-        is_needed = self.ledger.waiting is not None and lane.number < self._batches_added
-        return is_needed and not lane.is_given_up and now >= lane.not_before
+        return self.ledger.waiting is not None and not lane.is_given_up and now >= lane.not_before
 
     def _request(self, lane: Lane, now: float) -> None:
         if (wait := self._open_rate.take(now)) > 0.0:
@@ -305,9 +307,9 @@ class StreamPool:
         return True
 
     def _give_up(self, lane: Lane, error: ZerobusIngestError) -> None:
-        """The delivery goes on with the other lanes, and fails with the last one."""
+        """The delivery goes on with the other lanes, and fails with the last one that ever asked for a stream."""
         lane.is_given_up = True
-        if all(other.is_given_up for other in self._lanes):
+        if all(other.is_given_up for other in self._lanes_needed()):
             raise error
         _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)
 
