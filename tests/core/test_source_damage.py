@@ -91,6 +91,29 @@ def test_a_damaged_compressed_file_is_named(
         count(path)
 
 
+@pytest.mark.parametrize("extension", PACKERS)
+@pytest.mark.parametrize("place", ["first byte", "header", "body", "end"])
+def test_a_damaged_later_part_of_a_compressed_file_is_never_left_out(
+    extension: str, place: str, tmp_path: Path
+) -> None:
+    half = LINES.index(b"\n", len(LINES) // 2) + 1
+    first, second = PACKERS[extension](LINES[:half]), bytearray(PACKERS[extension](LINES[half:]))
+    at = {"first byte": 0, "header": 1, "body": len(second) // 2, "end": len(second) - 1}[place]
+    second[at] ^= 0xFF
+    if (extension, place) in {("zst", "body"), ("zst", "end")}:
+        second = second[:at]  # without a checksum, only a frame that is cut off is known to be damaged
+    with pytest.raises(ConfigurationError, match=f"cannot read .*x.jsonl.{extension}"):
+        count(written(tmp_path / f"x.jsonl.{extension}", first + second))
+
+
+@pytest.mark.parametrize("extension", ["gz", "bz2", "xz"])
+def test_zeros_between_and_after_the_parts_of_a_compressed_file_are_padding(extension: str, tmp_path: Path) -> None:
+    half = LINES.index(b"\n", len(LINES) // 2) + 1
+    pack = PACKERS[extension]
+    padded = b"".join(pack(part) + b"\0" * 200_000 for part in (LINES[:half], LINES[half:]))
+    assert count(written(tmp_path / f"x.jsonl.{extension}", padded)) == 50_000
+
+
 def test_a_file_that_was_cut_off_is_never_a_shorter_one(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (n INT)")
     path = written(tmp_path / "x.csv.zst", zstd(CSV)[:-5])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
-from .needs import imported_pyarrow
+from .compressed import open_compressed
 
 __all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "looks_like_path"]
 
@@ -29,7 +28,6 @@ _VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
     "updated", "modified", "modificationTime", "created", "CRC",
 )  # fmt: skip
-_ZSTD_BUFFER = 256 * 1024
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -60,28 +58,14 @@ class FoundFile:
 
     @property
     def compression(self) -> str | None:
-        """How the whole file is compressed, in fsspec's words."""
+        """How the whole file is compressed: gzip, bz2, xz or zstd."""
         return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
 
     def open(self) -> Any:
         """The file's bytes, uncompressed, as a binary file object."""
         if self.compression is None:
             return self.fs.open(self.path, "rb")
-        if self.compression == "zstd":
-            return _zstd_reader(self.fs.open(self.path, "rb"))
-        import fsspec
-
-        try:
-            return fsspec.core.OpenFile(self.fs, self.path, "rb", compression=self.compression).open()
-        except ValueError as error:  # fsspec knows compressions by what is installed
-            raise ConfigurationError(f"cannot read {self.path}: {error}") from error
-
-
-def _zstd_reader(opened: Any) -> Any:
-    """Reads all frames of a Zstandard file; fsspec's reader takes a file that was cut off for a shorter one."""
-    pa = imported_pyarrow(".zst files")
-    stream = pa.CompressedInputStream(pa.PythonFile(opened, mode="r"), "zstd")
-    return io.BufferedReader(stream, _ZSTD_BUFFER)
+        return open_compressed(self.fs, self.path, self.compression)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
