@@ -36,7 +36,8 @@ class StreamManager:
     than a second.  Rows that were given and could not be sent end the delivery, whoever catches the error.
 
     Use it from one thread; only ``stop`` may be called from others.  Streams are looked after inside ``send``,
-    ``flush`` and the end of the block; between calls nothing is decided.
+    ``flush`` and the end of the block; between calls nothing is decided.  Outside of the block both raise
+    ConfigurationError.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class StreamManager:
         self._failure: BaseException | None = None
         self._next_row = 0
         self._receipt: Receipt | None = None
+        self._is_left = False
 
     def __repr__(self) -> str:
-        state = "closed" if self._receipt else "open" if self._schema else "not entered"
+        state = "closed" if self._is_left else "open" if self._schema else "not entered"
         return f"<StreamManager {self._table} {state}, {self._next_row} rows sent>"
 
     def __enter__(self) -> StreamManager:
@@ -73,6 +75,7 @@ class StreamManager:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_left = True
         if error is not None:
             self._scope.__exit__(kind, error, trace)
             return
@@ -92,16 +95,16 @@ class StreamManager:
 
         The first call decides between rows and Arrow data, and whether text is parsed.
         """
-        if self._schema is None or self._receipt is not None:
-            raise ConfigurationError("use a StreamManager inside its with block", table=self._table)
+        schema = self._schema_inside()
         with self._work():
-            source = source_of(rows, self._options, self._schema)
+            source = source_of(rows, self._options, schema)
             delivery = self._delivery_for(source)
             for chunk in self._numbered(source):
                 delivery.send(chunk)
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""
+        self._schema_inside()
         with self._work():
             if self._delivery is not None:
                 self._delivery.flush()
@@ -113,6 +116,16 @@ class StreamManager:
     def progress(self) -> Progress | None:
         """The delivery at this moment; None before the first rows."""
         return self._delivery.progress() if self._delivery else None
+
+    def _schema_inside(self) -> TableSchema:
+        """The table's schema; refuses to work outside of the block, where there is no gate."""
+        if self._schema is None or self._is_left:
+            when = "before" if self._schema is None else "after"
+            raise ConfigurationError(
+                f"send and flush belong inside the with block of a StreamManager; this call comes {when} it",
+                table=self._table,
+            )
+        return self._schema
 
     def _numbered(self, source: Source) -> Iterator[Chunk]:
         """The chunks of a source with positions that go on from what was sent before."""

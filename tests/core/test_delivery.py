@@ -26,7 +26,9 @@ from zerobus_core import (
     TableSchema,
     ingest,
 )
+from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
+from zerobus_core.delivery import Delivery, Target
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -654,6 +656,47 @@ class TestAsYouGo:
             streams.send(rows(100))
             raise LookupError
         assert time.monotonic() - started < 2
+
+    @pytest.mark.parametrize("sent", [0, 1])
+    @pytest.mark.parametrize("error", [None, LookupError("the user's")], ids=["normally", "by an exception"])
+    def test_after_the_block_nothing_is_sent_and_no_call_says_otherwise(
+        self, server: LocalZerobus, table: str, sent: int, error: Exception | None
+    ) -> None:
+        manager = StreamManager(server.workspace, table, options=options())
+        with contextlib.suppress(LookupError), manager:
+            if sent:
+                manager.send(rows(sent))
+                manager.flush()
+            if error:
+                raise error
+        assert " closed, " in repr(manager)
+        for call in (lambda: manager.send([{"id": 1}]), manager.flush):
+            with pytest.raises(ConfigurationError, match=r"inside the with block .* comes after it"):
+                call()
+        assert opens(server, table) == sent
+        assert ids(server, table) == list(range(sent))
+
+    def test_before_the_block_nothing_can_be_sent_or_flushed(self, server: LocalZerobus, table: str) -> None:
+        manager = StreamManager(server.workspace, table)
+        for call in (lambda: manager.send([{"id": 1}]), manager.flush):
+            with pytest.raises(ConfigurationError, match=r"inside the with block .* comes before it"):
+                call()
+        assert " not entered, " in repr(manager)
+
+    def test_a_delivery_that_was_left_by_an_exception_opens_no_stream_for_later_calls(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        schema = TableSchema.fetch(server.workspace, table)
+        target = Target.of(server.workspace, schema, options(), is_arrow=False, version=None)
+        delivery = Delivery(target, options())
+        chunk = Chunk(0, rows(1))
+        with contextlib.suppress(LookupError), delivery.gate():
+            delivery.send(chunk)
+            raise LookupError("the user's")
+        for call in (lambda: delivery.send(chunk), delivery.poll, delivery.flush, delivery.finish):
+            with pytest.raises(RuntimeError, match="closed"):
+                call()
+        assert opens(server, table) == 1
 
     def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
         manager = StreamManager(server.workspace, table, options=options())

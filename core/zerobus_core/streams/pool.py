@@ -86,7 +86,7 @@ class StreamPool:
     ) -> None:
         self.ledger = Ledger()
         self.statistics = PoolStatistics()
-        self._open_stream = open_stream
+        self._open_stream: Callable[[Listener], SdkStream] | None = open_stream  # None once the pool is closed
         self._options = options
         self._open_rate = open_rate
         self._hooks = hooks
@@ -107,18 +107,21 @@ class StreamPool:
     def send(self, batch: Batch) -> None:
         """Hand a batch to a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
 
-        Raises the error that ends the delivery, when one does.
+        Raises the error that ends the delivery, when one does, and RuntimeError once the pool was closed or abandoned.
         """
+        self._refuse_if_closed()
         self.ledger.add(batch)
         self._batches_added += 1
         self._work_until(lambda: self.ledger.waiting is None)
 
     def flush(self) -> None:
         """Block until every batch is acknowledged or refused; raises like ``send``."""
+        self._refuse_if_closed()
         self._work_until(lambda: self.ledger.is_settled)
 
     def poll(self) -> None:
         """Take note of what happened, without waiting; raises like ``send``."""
+        self._refuse_if_closed()
         self._take_events(timeout=None)
         self._step()
 
@@ -143,9 +146,11 @@ class StreamPool:
                 stream.kill()
             self._live.clear()
             self._closing.clear()
+            for lane in self._lanes:
+                lane.current = None
             self.statistics.open_now = 0
             # The threads of its streams free the session, and not the collector, which may run anywhere.
-            self._open_stream = _open_nothing
+            self._open_stream = None
 
     def oldest_unacked_s(self) -> float:
         """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
@@ -157,6 +162,10 @@ class StreamPool:
         return next((lane.reason.message for lane in self._lanes if lane.reason), None)
 
     # The loop
+
+    def _refuse_if_closed(self) -> None:
+        if self._open_stream is None:
+            raise RuntimeError("the pool is closed")
 
     def _work_until(self, is_done: Callable[[], bool]) -> None:
         self._take_events(timeout=None)
@@ -222,6 +231,7 @@ class StreamPool:
         return self.ledger.waiting is not None and not lane.is_given_up and now >= lane.not_before
 
     def _request(self, lane: Lane, now: float) -> None:
+        assert self._open_stream is not None
         if (wait := self._open_rate.take(now)) > 0.0:
             lane.not_before = now + wait
             return
@@ -385,7 +395,3 @@ class StreamPool:
 def _load(nbytes: int, rows: int) -> int:
     """What counts against ``max_unacked_bytes``."""
     return nbytes + rows * _ROW_OVERHEAD
-
-
-def _open_nothing(_listener: Listener) -> SdkStream:
-    raise RuntimeError("the pool is closed")
