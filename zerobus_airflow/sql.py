@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.sources.cursor import sql_fingerprint
 
+from .cursor_thread import CursorThread
 from .delivery import ZerobusDeliveryOperator
 
 if TYPE_CHECKING:
@@ -62,10 +64,6 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self.sql_hook_params = sql_hook_params
 
     def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
-        return self._opened_cursor()
-
-    @contextmanager
-    def _opened_cursor(self) -> Iterator[Any]:
         hook = BaseHook.get_hook(self.sql_conn_id, hook_params=dict(self.sql_hook_params or {}))
         if not hasattr(hook, "get_cursor"):
             raise ConfigurationError(
@@ -73,14 +71,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
                 f"{type(hook).__name__} is no DbApiHook; give a connection of a SQL database as sql_conn_id"
             )
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
-        connection = hook.get_conn()
-        try:
-            yield _executed(connection, self.sql, self.parameters)
-        finally:
-            try:
-                connection.close()
-            except Exception:  # every driver has its own errors, and after the last ACK nothing may fail the task
-                self.log.warning("The connection %s was not closed in order", self.sql_conn_id, exc_info=True)
+        execute = partial(_executed, sql=self.sql, parameters=self.parameters)
+        return CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
 
     def _source_version(self, context: Context) -> str | None:
         return sql_fingerprint(self.sql, self.parameters, order_by=self.ordered_by, database=self.sql_conn_id)

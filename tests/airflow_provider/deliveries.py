@@ -283,6 +283,29 @@ with push_dag("too_slow"):
     push()
 
 
+def endless_query(task_id, **parameters):
+    """A delivery of a statement that would run for minutes before its first row."""
+    SqlToZerobusOperator(
+        task_id=task_id,
+        table=TABLE,
+        sql="WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT count(*) AS id FROM n",
+        sql_conn_id="rows_db",
+        **parameters,
+    )
+
+
+with push_dag("query_killed"):
+    endless_query("push", on_execute_callback=lambda _context: threading.Timer(2.0, terminate).start())
+
+
+with push_dag("query_too_slow"):
+    endless_query(
+        "push",
+        execution_timeout=timedelta(seconds=2),
+        on_execute_callback=lambda _context: print(f"timeout at {time.time() + 2}", flush=True),
+    )
+
+
 with push_dag("asset"):
     ZerobusIngestOperator(
         task_id="push",

@@ -341,10 +341,10 @@ AT_ONCE = 4.0
 
 
 def seconds_to_fail(account):
-    """From the signal to the end of the task."""
+    """From the signal, or from when the task's time was up, to the end of the task."""
     push = account["tasks"]["push"]
     assert push["state"] == "failed", account["log"]
-    return push["ended_at"] - float(re.search(r"SIGTERM at ([\d.]+)", account["log"])[1])
+    return push["ended_at"] - float(re.search(r"(?:SIGTERM|timeout) at ([\d.]+)", account["log"])[1])
 
 
 def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_keeps_what_is_acknowledged(
@@ -362,6 +362,22 @@ def test_a_task_that_is_told_to_stop_while_its_function_waits_fails_at_once(run,
     account = run("function_waits_killed", table)
     assert seconds_to_fail(account) < AT_ONCE
     assert target.rows(table) == []
+
+
+@pytest.fixture
+def empty_database(target, tmp_path):
+    """The environment of a task that may query a database without tables."""
+    path = str(tmp_path / "rows.db")
+    return {**target.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps({"conn_type": "sqlite", "host": path})}
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "told"), [("query_killed", "IngestInterruptedError"), ("query_too_slow", "AirflowTaskTimeout")]
+)
+def test_a_task_that_is_stopped_while_its_statement_runs_fails_at_once(airflow, table, empty_database, dag_id, told):
+    account = airflow.run(dag_id, environ=empty_database, table=table)
+    assert seconds_to_fail(account) < AT_ONCE
+    assert told in account["log"]
 
 
 def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, target, table):

@@ -1,0 +1,139 @@
+"""A database cursor in a thread of its own, so that the main thread hears signals while the database works.
+
+A driver's call is a native one, and Python runs the handler of a signal when it returns: a statement of an hour
+would hold back SIGTERM and ``execution_timeout`` for an hour.  A call that waits for another thread is no such call.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+__all__ = ["CursorThread"]
+
+Call: TypeAlias = Callable[[], Any]
+
+# All of them seconds.
+_STEP = 0.1
+# A statement that is broken off goes on in its database if that is not told in time; the task ends anyway.
+_CANCEL_TIMEOUT = 0.25
+# After the last row there is nothing to wait for but good manners.
+_CLOSE_TIMEOUT = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class CursorThread:
+    """What a statement returned, as a cursor; ``with`` opens the connection, executes the statement and closes it.
+
+    All that touches the connection runs in one daemon thread, since some drivers bind a connection to its thread.
+    A call that a signal breaks off goes on there: the database is asked to cancel it, nobody waits for it, and the
+    process may end.  ``connect`` may ask Airflow for the connection's fields: requests to its supervisor wait for one
+    another.
+    """
+
+    def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
+        """``connect`` gives the connection, ``execute`` a cursor of it; ``name`` is the connection's, for the log."""
+        self.description: Any = None
+        self._connect = connect
+        self._execute = execute
+        self._name = name
+        self._connection: Any = None
+        self._cursor: Any = None
+        self._calls: SimpleQueue[tuple[Future[Any], Call] | None] = SimpleQueue()
+        self._latest: Future[Any] = Future()
+
+    def __repr__(self) -> str:
+        return f"<CursorThread of {self._name}>"
+
+    def __enter__(self) -> CursorThread:
+        # In the context of the caller, which Airflow keeps the task in.
+        work = copy_context().run
+        threading.Thread(target=work, args=(self._work,), name=f"sql {self._name}", daemon=True).start()
+        try:
+            self._wait_for(self._open)
+            self._wait_for(self._run)
+        except BaseException:
+            self._break_off()
+            raise
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._break_off()
+
+    def fetchmany(self, size: int) -> Any:
+        """The next ``size`` rows, or fewer at the end; a signal's handler runs, and may raise, while they come."""
+        return self._wait_for(lambda: self._cursor.fetchmany(size))
+
+    def close(self) -> None:
+        """Close the connection, and wait for that 5 s at most; errors of it are logged and not raised."""
+        if not wait([self._end()], timeout=_CLOSE_TIMEOUT).done:
+            _log.warning("The connection %s was not closed within %.0f s", self._name, _CLOSE_TIMEOUT)
+
+    def _break_off(self) -> None:
+        if not self._latest.done():
+            cancelling = threading.Thread(target=self._cancel, name=f"cancel {self._name}", daemon=True)
+            cancelling.start()
+            cancelling.join(_CANCEL_TIMEOUT)
+        self._end()
+
+    def _wait_for(self, call: Call) -> Any:
+        future = self._post(call)
+        # In steps: a signal that comes just before a wait begins does not end it.
+        while not wait([future], timeout=_STEP).done:
+            pass
+        return future.result()
+
+    def _post(self, call: Call) -> Future[Any]:
+        self._latest = Future()
+        self._calls.put((self._latest, call))
+        return self._latest
+
+    def _end(self) -> Future[Any]:
+        closed = self._post(self._close)
+        self._calls.put(None)
+        return closed
+
+    # In the thread.
+
+    def _work(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001  # the edge of the thread: whoever waits is to raise it
+                future.set_exception(error)
+            del item, future, call  # rows would live on until the next call
+
+    def _open(self) -> None:
+        self._connection = self._connect()
+
+    def _run(self) -> None:
+        self._cursor = self._execute(self._connection)
+        self.description = self._cursor.description
+
+    def _close(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.close()
+        except Exception:  # noqa: BLE001  # every driver has its own errors, and after the last ACK nothing may fail the task
+            _log.warning("The connection %s was not closed in order", self._name, exc_info=True)
+
+    def _cancel(self) -> None:
+        """Ask the database to stop: the one thing that drivers allow from another thread, if they have it."""
+        for owner, name in ((self._connection, "interrupt"), (self._connection, "cancel"), (self._cursor, "cancel")):
+            cancel = getattr(owner, name, None)
+            if cancel is not None:
+                try:
+                    cancel()
+                except Exception:  # noqa: BLE001  # as above; the task has ended by then
+                    _log.warning("The statement on %s may still be running there", self._name, exc_info=True)
+                return
