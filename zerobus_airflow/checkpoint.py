@@ -21,7 +21,7 @@ from zerobus_core.errors import TransportError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["Resume", "TaskStateCheckpointStore", "checkpoint_store"]
+__all__ = ["Resume", "TaskStateCheckpointStore", "checkpoint_store", "delivery_name"]
 
 Resume: TypeAlias = Literal["retry", "always", "never"]
 
@@ -83,6 +83,16 @@ def checkpoint_store(context: Context, resume: Resume) -> TaskStateCheckpointSto
         _log.info("Airflow keeps no task state before 3.3: every try of this task sends all rows")
         return None
     return TaskStateCheckpointStore(store, _epoch(context, resume))
+
+
+def delivery_name(context: Context, resume: Resume) -> str:
+    """What goes into the key of ``delivery_columns``: one name for the tries of a task instance until it is cleared.
+
+    With ``resume="always"`` for those after it was cleared, too, since they go on with the same delivery.
+    """
+    ti = context["ti"]
+    chain = _epoch(context, "always" if resume == "always" else "retry")
+    return json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index, chain])
 
 
 def _epoch(context: Context, resume: Resume) -> str:

@@ -26,7 +26,7 @@ from zerobus_core.errors import ConfigurationError
 from zerobus_core.interruption import StopRequest
 
 from .assets import table_asset_uri, table_page_url
-from .checkpoint import Resume, checkpoint_store
+from .checkpoint import Resume, checkpoint_store, delivery_name
 from .hook import ZerobusHook
 from .links import CatalogExplorerLink
 
@@ -128,10 +128,14 @@ class ZerobusDeliveryOperator(BaseOperator):
         return hook
 
     def _ingest(self, context: Context, hook: ZerobusHook, records: Any) -> Receipt:
+        known = {
+            "source_version": self._source_version(context),
+            "delivery_name": delivery_name(context, self.resume),
+        }
         return hook.ingest(
             self.table,
             records,
-            options=IngestOptions.from_mapping({"source_version": self._source_version(context), **self.options}),
+            options=IngestOptions.from_mapping(known | self.options),
             checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
             on_progress=ProgressLog(self.log),
             stop=self._stop,

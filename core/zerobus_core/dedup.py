@@ -23,10 +23,11 @@ __all__ = ["dedup_view_sql", "delivery_id", "merge_sql"]
 _ROW = "_zerobus_row"
 
 
-def delivery_id(table: str, source_fingerprint: str | None) -> str:
+def delivery_id(table: str, source_fingerprint: str | None, name: str | None = None) -> str:
     """What ``delivery_columns`` writes beside the row number: the same on every try of the same source.
 
-    Raises ConfigurationError for a source without a fingerprint, whose rows nothing would recognise.
+    ``name`` is the delivery's own, where it has one; see ``IngestOptions.delivery_name``.  Raises ConfigurationError
+    for a source without a fingerprint, whose rows nothing would recognise.
     """
     if source_fingerprint is None:
         raise ConfigurationError(
@@ -34,7 +35,7 @@ def delivery_id(table: str, source_fingerprint: str | None) -> str:
             "set source_version to a name for its content, for example the date it is of",
             table=table,
         )
-    return hashlib.sha256(json.dumps([table, source_fingerprint]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([table, source_fingerprint, name]).encode()).hexdigest()[:32]
 
 
 def dedup_view_sql(

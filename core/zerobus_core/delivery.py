@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +20,15 @@ from .bad_rows import BadRows
 from .checkpoint import CheckpointKeeper
 from .dedup import delivery_id
 from .encode import encoder_for
-from .errors import Counts, RecordError, RejectedRecordError, SchemaError, TransportError, ZerobusIngestError
+from .errors import (
+    ConfigurationError,
+    Counts,
+    RecordError,
+    RejectedRecordError,
+    SchemaError,
+    TransportError,
+    ZerobusIngestError,
+)
 from .receipt import Progress, Receipt
 from .schema import TableSchema
 from .signals import is_of_signal
@@ -41,12 +49,20 @@ _log = logging.getLogger("zerobus_core")
 _PROGRESS_EVERY = 0.5
 # Seconds for Unity Catalog to describe the table.
 _FETCH_TIMEOUT = 30.0
+# Seconds for which a process that delivers often goes by the same answer.
+_SCHEMA_AGE = 10.0
 
 
-def fetched_schema(workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event) -> TableSchema:
-    """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set."""
+def fetched_schema(
+    workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, anew: bool = False
+) -> TableSchema:
+    """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set.
+
+    ``anew`` takes no answer that the process has: whether a checkpoint is of this very table is read from it.
+    """
     longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
-    return TableSchema.fetch(workspace, table, timeout=longest, stop=stop)
+    oldest = 0.0 if anew else _SCHEMA_AGE
+    return TableSchema.fetch(workspace, table, timeout=longest, max_age=oldest, stop=stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +78,8 @@ class Target:
         cls, workspace: Workspace, schema: TableSchema, options: IngestOptions, *, is_arrow: bool, version: str | None
     ) -> Target:
         """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
-        identity = delivery_id(schema.table, version) if options.delivery_columns else None
+        name = options.delivery_name
+        identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
         encoder = encoder_for(
             schema,
             options,
@@ -110,6 +127,7 @@ class Delivery:
             locate=locate,
         )
         self._total_rows = total_rows
+        self._next_row = 0  # the first row that the source has not given, nor left out
         self._rows_repeated = 0
         self._resent_kept = 0  # what the store knows of rows that may be sent twice
         self._progress_at = self._watch.started
@@ -169,22 +187,53 @@ class Delivery:
             finally:  # a second signal may end the wait
                 self._keep_what_is_known()
             raise error.with_facts(table=self._target.schema.table, counts=self.counts) from error.__cause__
-        except BaseException:
-            # A signal's exception, or one of the user's source: take what is here and get out of the way.
-            self._pool.abandon()
+        except BaseException as error:
+            # One of the user's source, or a signal's: that takes what is here and gets out of the way.
+            is_stop = not isinstance(error, Exception) or is_of_signal(error)
+            self._pool.abandon(grace=0.0 if is_stop else FAILURE_GRACE)
             self._keep_what_is_known()
             raise
 
+    def send_all(self, chunks: Iterable[Chunk]) -> None:
+        """Send what a source yields, to its end."""
+        for chunk in chunks:
+            self.send(chunk)
+        self.poll()  # a source that was told to stop may have ended as if there were no more rows
+
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        self._check_position(chunk)
+        self._pool.poll()  # sending does so, too, but no row may be good, or none be there
         start = 0
         while start < len(chunk.rows):
-            self._pool.poll()  # sending does so, too, but no row of a block may be good
             block = chunk.part(start, self._target.encoder.block_rows)
             for batch in self._encoded(block):
                 self._send(batch)
             self._check_bad_rows()
             start += len(block.rows)
+            self._pool.poll()
+
+    def _check_position(self, chunk: Chunk) -> None:
+        """The law rests on positions: each row comes once, in order, and only those of ``skip`` are left out."""
+        first, stop = chunk.first_row, chunk.stop_row
+        if first == stop:
+            return
+        wanted = list(self.skip.without(self._next_row, stop))
+        if wanted != [(first, stop)]:
+            start = wanted[0][0] if wanted else stop
+            raise ConfigurationError(
+                f"the source gave rows {first} to {stop - 1} where row {start} was to come: a source yields its rows "
+                "in order, each of them once, and leaves out none but those that it was asked to skip"
+            )
+        self._next_row = stop
+
+    def _check_end(self) -> None:
+        missing = next(self.skip.without(self._next_row, self._total_rows or 0), None)
+        if missing is not None:
+            raise ConfigurationError(
+                f"the source had {self._total_rows} rows when the delivery began, and ended before row {missing[0]}: "
+                "it was changed while it was read"
+            )
 
     def _encoded(self, chunk: Chunk) -> Iterator[Batch]:
         on_bad_row = self._bad.add_unfit if self._bad.are_allowed else None
@@ -215,6 +264,7 @@ class Delivery:
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and account for all rows."""
+        self._check_end()
         self.flush()
         self._bad.check(self.counts.rows_read, is_end=True)
         self._bad.flush()
@@ -291,7 +341,9 @@ class Delivery:
         self._save_checkpoint(is_end=True)
         try:
             self._bad.flush()
-        except ZerobusIngestError as error:
+        except Exception as error:  # of any storage; what ended the delivery is what must be told
+            if is_of_signal(error):
+                raise
             _log.warning("Dead letters were not written, the next try finds the same rows: %s", error)
 
     def _save_checkpoint(self, *, is_end: bool = False) -> None:

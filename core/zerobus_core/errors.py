@@ -24,6 +24,8 @@ decide by it and by nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,6 +44,7 @@ __all__ = [
     "ThrottledError",
     "TransportError",
     "ZerobusIngestError",
+    "about",
 ]
 
 
@@ -110,6 +113,16 @@ class ZerobusIngestError(Exception):
         self.table = self.table or table
         self.counts = counts
         return self
+
+
+@contextmanager
+def about(table: str) -> Generator[None]:
+    """Name the table in what is raised inside, where the raiser did not know it."""
+    try:
+        yield
+    except ZerobusIngestError as error:
+        error.table = error.table or table
+        raise
 
 
 class ConfigurationError(ZerobusIngestError):

@@ -99,8 +99,7 @@ class StreamManager:
         with self._work():
             source = source_of(rows, self._options, schema)
             delivery = self._delivery_for(source)
-            for chunk in self._numbered(source):
-                delivery.send(chunk)
+            delivery.send_all(self._numbered(source))
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""

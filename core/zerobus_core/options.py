@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import ConfigurationError
@@ -17,6 +16,8 @@ MAX_BATCH_BYTES = 10 * 1024 * 1024 - 64 * 1024
 MAX_RECORD_BYTES = MAX_BATCH_BYTES
 # Seen as a server cap in Telegraf's outputs.zerobus.
 MAX_BATCH_ROWS = 100_000
+# Seconds: a hundred days, which the SDK's milliseconds and the waits of every platform can hold.
+_LONGEST = 8_640_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class IngestOptions:
     max_unacked_bytes: int = 64 * 1024 * 1024
     """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
     timeout: float | None = 86_400.0
-    """Deadline of the whole delivery."""
+    """Deadline of the whole delivery.  It is not looked at while the source itself waits for its next row."""
     open_timeout: float = 30.0
     """Deadline of one attempt to open a stream."""
     ack_timeout: float = 60.0
@@ -54,9 +55,12 @@ class IngestOptions:
     """File (.jsonl or .parquet, any fsspec URI) for bad rows; needed for ``on_bad_record="dead_letter"``."""
     max_bad_records: int | float | None = 1_000
     """Most bad rows before the delivery fails: a number of rows (int) or a share of the rows read (float below 1)."""
-    delivery_columns: Mapping[str, str] | None = None
+    delivery_columns: Mapping[str, str] | None = field(default=None, hash=False)
     """``{"delivery_id": column, "row_number": column}``: columns of the table to fill with a key that is the same
     on every try of the same source."""
+    delivery_name: str | None = None
+    """Tells deliveries whose sources are equal, or have one ``source_version``, apart in ``delivery_columns``; the same
+    on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     source_version: str | None = None
@@ -75,6 +79,7 @@ class IngestOptions:
         if self.timeout is not None:
             self._check_seconds("timeout")
         self._check_seconds("backoff", zero=True)
+        self._check_text("delivery_name")
         self._check_text("source_version")
         self._check_text("dead_letter_uri")
         if not isinstance(self.parse_text, bool):
@@ -106,9 +111,9 @@ class IngestOptions:
 
     def _check_seconds(self, name: str, *, zero: bool = False) -> None:
         value = getattr(self, name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or value < 0 or (value == 0 and not zero):
-            raise self._refuse(name, f"a number of seconds {'from 0' if zero else 'above 0'}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= _LONGEST or (value == 0 and not zero):
+            raise self._refuse(name, f"a number of seconds {'from' if zero else 'above'} 0, up to {_LONGEST:.0f}")
 
     def _check_text(self, name: str) -> None:
         value = getattr(self, name)
@@ -135,3 +140,4 @@ class IngestOptions:
         is_named = isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns.values())
         if not is_named or set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
             raise self._refuse("delivery_columns", '{"delivery_id": column, "row_number": other column}')
+        object.__setattr__(self, "delivery_columns", dict(columns))  # the caller may change its own

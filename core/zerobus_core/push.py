@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper
 from .delivery import Delivery, Target, Watch, fetched_schema
+from .errors import about
 from .options import IngestOptions
 from .sources import options_for, source_of
 
@@ -34,30 +35,31 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
     the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
     called in this thread, at most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise
-    IngestInterruptedError within a second, as does a signal whose handler raises.
+    IngestInterruptedError within a second, as does a signal whose handler raises; where the source is waited for, only
+    the signal does.
 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
     and the counts; no return value but a receipt over all rows is possible.
     """
     watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
     options = options or IngestOptions()
-    schema = fetched_schema(workspace, table, options, stop=watch.stop)
-    source = source_of(records, options, schema)
-    options = options_for(source, options)
-    fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
-    delivery = Delivery(
-        Target.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint),
-        options,
-        keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
-        watch=watch,
-        total_rows=source.total_rows,
-        locate=getattr(source, "locate", None),
-    )
-    with delivery.gate():
-        delivery.poll()
-        for chunk in source.chunks(delivery.skip):
-            delivery.send(chunk)
-        return delivery.finish()
+    with about(table):
+        schema = fetched_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
+        source = source_of(records, options, schema)
+        options = options_for(source, options)
+        fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
+        delivery = Delivery(
+            Target.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint),
+            options,
+            keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
+            watch=watch,
+            total_rows=source.total_rows,
+            locate=getattr(source, "locate", None),
+        )
+        with delivery.gate():
+            delivery.poll()
+            delivery.send_all(source.chunks(delivery.skip))
+            return delivery.finish()
 
 
 def _needs_fingerprint(options: IngestOptions, checkpoint: CheckpointStore | None) -> bool:

@@ -24,16 +24,19 @@ from zerobus_core.errors import ConfigurationError, Counts
 from zerobus_core.ranges import RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
 
+FLIGHTS = TableSchema(
+    table="main.default.flights", columns=(Field("id", PrimitiveType(Kind.BIGINT)),), identity="id-of-flights"
+)
 CHECKPOINT = Checkpoint(
     table="main.default.flights",
-    schema_fingerprint="s1",
+    table_identity="id-of-flights",
+    schema_fingerprint=FLIGHTS.fingerprint,
     source_fingerprint="f1",
     epoch="2026-01-01",
     durable=RowRanges([(0, 10), (20, 25)]),
     counts=Counts(rows_read=25, rows_acked=15),
     written_at="2026-01-01T00:00:00+00:00",
 )
-SAME: dict[str, Any] = {"table": "main.default.flights", "schema_fingerprint": "s1", "source_fingerprint": "f1"}
 
 spans = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30)).map(lambda t: (t[0], t[0] + t[1])), max_size=40)
 
@@ -99,11 +102,12 @@ def test_a_truncated_checkpoint_is_refused(length: int) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 2}, "of version 2"),
+        ({"version": 1}, "of version 1"),
         ({"version": True}, "of version True"),
         ({"format": "other"}, "not a checkpoint"),
         ({"table": 3}, "table is 3"),
         ({"table": ""}, "table is ''"),
+        ({"table_identity": 3}, "table_identity is 3"),
         ({"source_fingerprint": 1}, "source_fingerprint is 1"),
         ({"extra": 1}, "other fields"),
         ({"durable": None}, "not a list"),
@@ -124,7 +128,7 @@ def test_a_malformed_checkpoint_is_refused_with_a_reason(change: dict[str, Any],
         Checkpoint.from_json(text)
 
 
-@pytest.mark.parametrize("text", ["null", "[]", "7", '"x"', "{}", b"\xff\xfe", ""])
+@pytest.mark.parametrize("text", ["null", "[]", "7", '"x"', "{}", b"\xff\xfe", "", "[" * 200_000])
 def test_other_text_is_no_checkpoint(text: str | bytes) -> None:
     with pytest.raises(InvalidCheckpointError):
         Checkpoint.from_json(text)
@@ -143,11 +147,11 @@ def test_every_store_gives_back_what_was_saved_last(tmp_path: Path) -> None:
     for store in stores(tmp_path):
         assert isinstance(store, CheckpointStore)
         assert store.load() is None
-        assert resume(store, **SAME) == Resumption()
+        assert resume(store, FLIGHTS, source_fingerprint="f1") == Resumption()
         store.save(replace(CHECKPOINT, durable=RowRanges()))
         store.save(CHECKPOINT)
         assert store.load() == CHECKPOINT
-        assert resume(store, **SAME).skip == CHECKPOINT.durable
+        assert resume(store, FLIGHTS, source_fingerprint="f1").skip == CHECKPOINT.durable
 
 
 def test_a_file_store_leaves_nothing_but_its_file(tmp_path: Path) -> None:
@@ -167,32 +171,49 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "epoch", "reason"),
+    ("change", "source", "epoch", "reason"),
     [
-        ({"table": "main.default.other"}, "2026-01-01", "of table main.default.flights"),
-        ({"schema_fingerprint": "s2"}, "2026-01-01", "schema has changed"),
-        ({"source_fingerprint": "f2"}, "2026-01-01", "source has changed"),
-        ({"source_fingerprint": None}, "2026-01-01", "no fingerprint"),
-        ({}, "2026-01-02", "of epoch"),
-        ({}, None, "of epoch"),
+        ({"table": "main.default.other"}, "f1", "2026-01-01", "of table main.default.flights"),
+        ({"identity": "another-id"}, "f1", "2026-01-01", "another table of this name"),
+        ({"identity": None}, "f1", "2026-01-01", "another table of this name"),
+        ({}, "f2", "2026-01-01", "source has changed"),
+        ({}, None, "2026-01-01", "no fingerprint"),
+        ({}, "f1", "2026-01-02", "of epoch"),
+        ({}, "f1", None, "of epoch"),
     ],
 )
 def test_a_checkpoint_of_another_delivery_is_not_resumed(
-    change: dict[str, Any], epoch: str | None, reason: str
+    change: dict[str, Any], source: str | None, epoch: str | None, reason: str
 ) -> None:
     store = MemoryCheckpointStore(epoch)
     store.save(CHECKPOINT)
-    resumption = resume(store, **SAME | change)
+    resumption = resume(store, replace(FLIGHTS, **change), source_fingerprint=source)
     assert resumption.checkpoint is None
     assert not resumption.skip
     assert resumption.reason is not None
     assert reason in resumption.reason
 
 
+def test_of_a_table_whose_schema_changed_it_is_known_only_what_may_be_sent_twice() -> None:
+    store = MemoryCheckpointStore("2026-01-01")
+    store.save(replace(CHECKPOINT, reached=40, counts=Counts(rows_resent=3)))
+    wider = replace(FLIGHTS, columns=(*FLIGHTS.columns, Field("late", PrimitiveType(Kind.DATE), position=1)))
+    keeper = CheckpointKeeper(store, wider, source_fingerprint="f1")
+    assert not keeper.skip
+    assert keeper.resumed_from is None
+    assert (keeper.resent_before, keeper.repeat_until, keeper.in_doubt) == (3, 40, 40)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, "", b"x"])
+def test_an_epoch_that_no_later_try_would_know_again_is_refused(tmp_path: Path, epoch: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be text, or None"):
+        FileCheckpointStore(tmp_path / "checkpoint.json", epoch)
+
+
 def test_a_refused_file_is_a_reason_and_not_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
     path.write_text(CHECKPOINT.to_json()[:50])
-    resumption = resume(FileCheckpointStore(path, "2026-01-01"), **SAME)
+    resumption = resume(FileCheckpointStore(path, "2026-01-01"), FLIGHTS, source_fingerprint="f1")
     assert resumption.checkpoint is None
     assert resumption.reason is not None
     assert "refused: not whole JSON" in resumption.reason
@@ -242,8 +263,7 @@ class SlowingStore(MemoryCheckpointStore):
 
 
 def keeper_of(store: CheckpointStore, clock: Clock) -> CheckpointKeeper:
-    schema = TableSchema(table="main.default.flights", columns=(Field("id", PrimitiveType(Kind.BIGINT)),))
-    return CheckpointKeeper(store, schema, source_fingerprint="f1", clock=clock)
+    return CheckpointKeeper(store, FLIGHTS, source_fingerprint="f1", clock=clock)
 
 
 def test_a_store_is_asked_after_each_save_how_long_the_next_one_may_wait() -> None:

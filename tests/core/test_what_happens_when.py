@@ -16,7 +16,6 @@ from zerobus_core import FileCheckpointStore, IngestOptions, Receipt, ZerobusIng
 from zerobus_core.cli import main
 from zerobus_core.dedup import dedup_view_sql
 from zerobus_core.errors import RecordError, RejectedRecordError, SchemaError
-from zerobus_core.schema import TableSchema
 from zerobus_local import LocalZerobus
 
 TABLE = "main.default.t"
@@ -75,21 +74,53 @@ def test_a_table_with_one_column_more_gets_every_row_and_the_log_says_why(
 ) -> None:
     deliver(server, source)
     server.sql(f"ALTER TABLE {TABLE} ADD COLUMN name STRING")
-    TableSchema.fetch(server.workspace, TABLE, max_age=0.0)  # a process keeps a schema for a minute
     with caplog.at_level(logging.WARNING, "zerobus_core"):
-        assert deliver(server, source).rows_acked == 100
+        receipt = deliver(server, source)
+    assert (receipt.rows_acked, receipt.rows_resent, receipt.resumed_from) == (100, 100, None)
     assert "starting at the first row: the table's schema has changed" in caplog.text
 
 
-def test_a_column_that_is_gone_ends_the_delivery_without_a_retry(server: LocalZerobus, source: Path) -> None:
+def test_a_table_that_was_replaced_gets_every_row_and_the_log_says_why(
+    server: LocalZerobus, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     deliver(server, source)
+    server.sql(f"CREATE OR REPLACE TABLE {TABLE} (id BIGINT NOT NULL)")
+    with caplog.at_level(logging.WARNING, "zerobus_core"):
+        assert deliver(server, source).rows_acked == 100
+    assert "starting at the first row: the checkpoint is of another table of this name" in caplog.text
+    assert server.read(TABLE).num_rows == 100
+
+
+def test_a_table_of_the_same_name_in_another_workspace_gets_every_row(
+    server: LocalZerobus, source: Path, tmp_path: Path
+) -> None:
+    deliver(server, source)
+    with LocalZerobus.start(tmp_path / "other") as other:
+        other.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL)")
+        assert deliver(other, source).rows_acked == 100
+        assert other.read(TABLE).num_rows == 100
+
+
+def test_a_column_that_is_gone_ends_the_delivery_without_a_retry(server: LocalZerobus, source: Path) -> None:
+    ingest(server.workspace, TABLE, str(source), options=FAST)
     server.sql(f"DROP TABLE {TABLE}")
     server.create_table(f"CREATE TABLE {TABLE} (number BIGINT)")
-    with pytest.raises((SchemaError, RejectedRecordError)) as failed:  # with the schema of the minute before
-        deliver(server, source, epoch="2")
+    with pytest.raises((SchemaError, RejectedRecordError)) as failed:  # with the schema of the seconds before
+        ingest(server.workspace, TABLE, str(source), options=FAST)
     assert not failed.value.retryable
     with pytest.raises(RecordError, match="id"):  # with what the table is now
-        deliver(server, source, epoch="2")
+        ingest(server.workspace, TABLE, str(source), options=FAST)
+
+
+def test_equal_rows_of_deliveries_with_names_of_their_own_are_no_duplicates(server: LocalZerobus) -> None:
+    server.create_table(f"CREATE TABLE {TABLE} (id BIGINT, delivery STRING, number BIGINT)")
+    columns = {"delivery_id": "delivery", "row_number": "number"}
+    for name in ("north", "south", "south"):  # the last one is sent once more
+        options = IngestOptions(delivery_columns=columns, delivery_name=name, source_version="2026-01-01")
+        ingest(server.workspace, TABLE, ({"id": n} for n in range(5)), options=options)
+    rows = server.read(TABLE).select(["delivery", "number"]).to_pylist()
+    assert len(rows) == 15
+    assert len({tuple(row.values()) for row in rows}) == 10
 
 
 def test_a_table_that_was_mended_takes_what_it_refused(server: LocalZerobus, source: Path) -> None:

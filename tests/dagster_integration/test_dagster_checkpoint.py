@@ -37,6 +37,7 @@ def store_in(
 def checkpoint_of(store: ObservationCheckpointStore, rows: int) -> Checkpoint:
     return Checkpoint(
         table=store.table,
+        table_identity="id-of-the-table",
         schema_fingerprint="sha256:a",
         source_fingerprint="sha256:b",
         epoch=store.epoch,

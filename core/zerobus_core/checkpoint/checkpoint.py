@@ -11,14 +11,17 @@ import heapq
 import json
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Counts
 from ..ranges import RowRanges
 
+if TYPE_CHECKING:
+    from ..schema import TableSchema
+
 __all__ = ["MAX_RANGES", "Checkpoint", "InvalidCheckpointError", "bounded"]
 
-VERSION = 1
+VERSION = 2
 MAX_RANGES = 1_000
 _FORMAT = "zerobus-checkpoint"
 
@@ -40,11 +43,13 @@ class Checkpoint:
 
     Rows below ``reached`` may have been given to the service: those that are not durable may be sent twice.
 
-    ``source_fingerprint`` is None where the source has none; such a checkpoint informs, but nothing resumes from it.
-    ``written_at`` is ISO 8601 in UTC.
+    ``table_identity`` is that of the schema: the same name may be of another table, in another workspace or since it
+    was replaced.  ``source_fingerprint`` is None where the source has none; such a checkpoint informs, but nothing
+    resumes from it.  ``written_at`` is ISO 8601 in UTC.
     """
 
     table: str
+    table_identity: str | None
     schema_fingerprint: str
     source_fingerprint: str | None
     epoch: str | None
@@ -61,6 +66,7 @@ class Checkpoint:
                 "format": _FORMAT,
                 "version": self.version,
                 "table": self.table,
+                "table_identity": self.table_identity,
                 "schema_fingerprint": self.schema_fingerprint,
                 "source_fingerprint": self.source_fingerprint,
                 "epoch": self.epoch,
@@ -77,6 +83,7 @@ class Checkpoint:
         plain = _object_of(text)
         return cls(
             table=_text(plain, "table"),
+            table_identity=_text_or_none(plain, "table_identity"),
             schema_fingerprint=_text(plain, "schema_fingerprint"),
             source_fingerprint=_text_or_none(plain, "source_fingerprint"),
             epoch=_text_or_none(plain, "epoch"),
@@ -86,23 +93,21 @@ class Checkpoint:
             written_at=_moment(_text(plain, "written_at")),
         )
 
-    def why_not(
-        self, *, table: str, schema_fingerprint: str, source_fingerprint: str | None, epoch: str | None
-    ) -> str | None:
-        """Why a delivery of this kind may not skip what the checkpoint holds; None if it may."""
-        if self.table != table:
-            return f"the checkpoint is of table {self.table}, not {table}"
+    def why_other(self, schema: TableSchema, *, source_fingerprint: str | None, epoch: str | None) -> str | None:
+        """Why the checkpoint is not of a delivery of this source to this table; None if it is."""
+        if self.table != schema.table:
+            return f"the checkpoint is of table {self.table}, not {schema.table}"
+        if self.table_identity != schema.identity:
+            return (
+                f"the checkpoint is of another table of this name ({self.table_identity}, now {schema.identity}): "
+                "it was replaced, or is in another workspace"
+            )
         if self.epoch != epoch:
             return f"the checkpoint is of epoch {self.epoch!r}, and this is epoch {epoch!r}"
         if source_fingerprint is None:
             return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
         if self.source_fingerprint != source_fingerprint:
             return f"the source has changed: its fingerprint was {self.source_fingerprint}, now {source_fingerprint}"
-        if self.schema_fingerprint != schema_fingerprint:
-            return (
-                f"the table's schema has changed: its fingerprint was {self.schema_fingerprint}, "
-                f"now {schema_fingerprint}"
-            )
         return None
 
 
@@ -112,7 +117,7 @@ _KEYS = {"format", *(f.name for f in fields(Checkpoint))}
 def _object_of(text: str | bytes) -> dict[str, Any]:
     try:
         plain = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidCheckpointError(f"not whole JSON ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise InvalidCheckpointError("not a checkpoint of Zerobus")

@@ -46,7 +46,7 @@ class CheckpointKeeper:
         resumption = self._resume()
         self.skip = resumption.skip
         """The rows that are durable from an earlier try."""
-        self.resumed_from = resumption.checkpoint.written_at if resumption.checkpoint else None
+        self.resumed_from = resumption.resumed_from
         self.repeat_until = resumption.checkpoint.reached if resumption.checkpoint else 0
         """Rows below this position may have reached the service in an earlier try: sent now, they are sent again."""
         self.resent_before = resumption.checkpoint.counts.rows_resent if resumption.checkpoint else 0
@@ -64,12 +64,7 @@ class CheckpointKeeper:
     def _resume(self) -> Resumption:
         if self._store is None:
             return Resumption()
-        resumption = resume(
-            self._store,
-            table=self._schema.table,
-            schema_fingerprint=self._schema.fingerprint,
-            source_fingerprint=self.source_fingerprint,
-        )
+        resumption = resume(self._store, self._schema, source_fingerprint=self.source_fingerprint)
         if resumption.reason:
             _log.warning("%s: starting at the first row: %s", self._schema.table, resumption.reason)
         elif resumption.checkpoint:
@@ -113,6 +108,7 @@ class CheckpointKeeper:
         reached = self.reserved if reached is None else reached
         checkpoint = Checkpoint(
             table=self._schema.table,
+            table_identity=self._schema.identity,
             schema_fingerprint=self._schema.fingerprint,
             source_fingerprint=self.source_fingerprint,
             epoch=self._store.epoch,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ..errors import ConfigurationError
 from ..kept_file import KeptFile
 from ..ranges import RowRanges
 from .checkpoint import Checkpoint, InvalidCheckpointError
+
+if TYPE_CHECKING:
+    from ..schema import TableSchema
 
 __all__ = ["CheckpointStore", "FileCheckpointStore", "MemoryCheckpointStore", "Resumption", "resume"]
 
@@ -37,20 +41,26 @@ class CheckpointStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """What a delivery starts with: a checkpoint to skip by, or the reason why it starts at the first row."""
+    """What a delivery starts with: the checkpoint that it takes up, and the reason where it starts at the first row.
+
+    With both, the rows that were durable are sent again, and the checkpoint tells only which those may be.
+    """
 
     checkpoint: Checkpoint | None = None
     reason: str | None = None
 
     @property
+    def resumed_from(self) -> str | None:
+        """When the checkpoint was written that rows are skipped by."""
+        return self.checkpoint.written_at if self.checkpoint and not self.reason else None
+
+    @property
     def skip(self) -> RowRanges:
         """The rows that need not be sent; an own copy."""
-        return self.checkpoint.durable.copy() if self.checkpoint else RowRanges()
+        return self.checkpoint.durable.copy() if self.checkpoint and not self.reason else RowRanges()
 
 
-def resume(
-    store: CheckpointStore, *, table: str, schema_fingerprint: str, source_fingerprint: str | None
-) -> Resumption:
+def resume(store: CheckpointStore, schema: TableSchema, *, source_fingerprint: str | None) -> Resumption:
     """Load what ``store`` keeps, and decide whether this delivery may skip by it.
 
     Both are None in the answer where nothing is kept.  Errors of the storage itself pass through.
@@ -61,13 +71,13 @@ def resume(
         return Resumption(reason=f"the checkpoint is refused: {error}")
     if checkpoint is None:
         return Resumption()
-    reason = checkpoint.why_not(
-        table=table,
-        schema_fingerprint=schema_fingerprint,
-        source_fingerprint=source_fingerprint,
-        epoch=store.epoch,
-    )
-    return Resumption(reason=reason) if reason else Resumption(checkpoint=checkpoint)
+    if reason := checkpoint.why_other(schema, source_fingerprint=source_fingerprint, epoch=store.epoch):
+        return Resumption(reason=reason)
+    if checkpoint.schema_fingerprint != schema.fingerprint:
+        was, now = checkpoint.schema_fingerprint, schema.fingerprint
+        changed = f"the table's schema has changed: its fingerprint was {was}, now {now}"
+        return Resumption(checkpoint=checkpoint, reason=changed)
+    return Resumption(checkpoint=checkpoint)
 
 
 class MemoryCheckpointStore:
@@ -97,6 +107,8 @@ class FileCheckpointStore:
     """
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
+        if epoch is not None and not (isinstance(epoch, str) and epoch):
+            raise ConfigurationError(f"the epoch of a checkpoint must be text, or None, not {epoch!r}")
         self.uri = os.fspath(uri)
         self.epoch = epoch
         self._file = KeptFile(uri, "checkpoint")

@@ -71,6 +71,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "DELIVERY_ID ROW_NUMBER",
         "help": "Two columns of the table to fill with a key that is the same on every try.",
     },
+    "delivery_name": {
+        "metavar": "TEXT",
+        "help": "Goes into that key; tells deliveries apart whose sources are equal and whose rows are all meant.",
+    },
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
     "source_version": {
         "metavar": "TEXT",

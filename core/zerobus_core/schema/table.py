@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +48,14 @@ def checked_table_name(table: object) -> str:
 class TableSchema:
     """The columns of a table, in order; a value that compares, hashes and pickles.
 
-    ``table`` is the full name, ``columns`` are sorted by position.  Comments take no part in comparisons.
+    ``table`` is the full name, ``columns`` are sorted by position.  Comments take no part in comparisons, and
+    neither does ``identity``: it tells the table from others that had, or elsewhere have, the same name.  That is
+    Unity Catalog's id of it, or the workspace where an answer has no id; None for a schema that was not fetched.
     """
 
     table: str
     columns: tuple[Field, ...]
+    identity: str | None = field(default=None, compare=False)
 
     @classmethod
     def fetch(
@@ -75,7 +78,8 @@ class TableSchema:
         from .fetch import fetch_table_info
 
         info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
-        return cls.from_table_info(info, table=table)
+        identity = info.get("table_id") or workspace.workspace_url
+        return cls.from_table_info({**info, "table_id": identity}, table=table)
 
     @staticmethod
     def forget(workspace: Workspace, table: str) -> None:
@@ -95,7 +99,7 @@ class TableSchema:
             (str(column.get("name")), partial(_column, column, index))
             for index, column in enumerate(info.get("columns") or ())
         ]
-        return cls._checked(table, parsers, _table_problems(info))
+        return cls._checked(table, parsers, _table_problems(info), identity=info.get("table_id") or None)
 
     @classmethod
     def from_sql(cls, statement: str) -> TableSchema:
@@ -111,7 +115,12 @@ class TableSchema:
 
     @classmethod
     def _checked(
-        cls, table: str, parsers: Sequence[tuple[str, Callable[[], Field]]], problems: list[str]
+        cls,
+        table: str,
+        parsers: Sequence[tuple[str, Callable[[], Field]]],
+        problems: list[str],
+        *,
+        identity: str | None = None,
     ) -> TableSchema:
         columns: list[Field] = []
         for name, parse in parsers:
@@ -129,7 +138,7 @@ class TableSchema:
             problems.append(f"it has {len(parsers)} columns, and Zerobus takes {MAX_COLUMNS}")
         if problems:
             raise SchemaError("Zerobus cannot take this table: " + "; ".join(problems), table=table or None)
-        return cls(table=table, columns=tuple(columns))
+        return cls(table=table, columns=tuple(columns), identity=identity)
 
     @property
     def fingerprint(self) -> str:
@@ -227,16 +236,16 @@ def _column(column: Mapping[str, Any], index: int) -> Field:
 def _name_problems(fields: Sequence[Field], prefix: str) -> list[str]:
     problems = []
     seen: set[str] = set()
-    for field in fields:
-        path = f"{prefix}{field.name}"
-        if not _COLUMN_NAME.fullmatch(field.name):
+    for member in fields:
+        path = f"{prefix}{member.name}"
+        if not _COLUMN_NAME.fullmatch(member.name):
             problems.append(
                 f"the name {path!r} is not taken: only ASCII letters, digits and _ are, and no digit at the start"
             )
-        if field.name.lower() in seen:
+        if member.name.lower() in seen:
             problems.append(f"the name {path!r} stands twice")
-        seen.add(field.name.lower())
-        problems += _nested_name_problems(field.type, path)
+        seen.add(member.name.lower())
+        problems += _nested_name_problems(member.type, path)
     return problems
 
 
