@@ -689,11 +689,10 @@ class TestAsYouGo:
         schema = TableSchema.fetch(server.workspace, table)
         target = Target.of(server.workspace, schema, options(), is_arrow=False, version=None)
         delivery = Delivery(target, options())
-        chunk = Chunk(0, rows(1))
         with contextlib.suppress(LookupError), delivery.gate():
-            delivery.send(chunk)
+            delivery.send(Chunk(0, rows(1)))
             raise LookupError("the user's")
-        for call in (lambda: delivery.send(chunk), delivery.poll, delivery.flush, delivery.finish):
+        for call in (lambda: delivery.send(Chunk(1, rows(1))), delivery.poll, delivery.flush, delivery.finish):
             with pytest.raises(RuntimeError, match="closed"):
                 call()
         assert opens(server, table) == 1
