@@ -21,12 +21,13 @@ from zerobus_core.checkpoint import Checkpoint, InvalidCheckpointError
 from .metadata import NAMESPACE, table_metadata
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, DagsterRun
+    from dagster import DagsterInstance, DagsterRun, EventLogRecord
 
     from .step import Attempt, Step
 
-__all__ = ["ObservationCheckpointStore", "tries_of"]
+__all__ = ["ROWS_DURABLE", "ObservationCheckpointStore", "observations_of", "tries_of"]
 
+ROWS_DURABLE = f"{NAMESPACE}/rows_durable"
 _CHECKPOINT = f"{NAMESPACE}/checkpoint"
 _DELIVERY = f"{NAMESPACE}/delivery"
 # Dagster's own tags of a run that takes up another one where it failed (dagster/_core/storage/tags.py).
@@ -52,20 +53,35 @@ def tries_of(run: DagsterRun, instance: DagsterInstance) -> list[DagsterRun]:
     return tries
 
 
+def observations_of(instance: DagsterInstance, records_filter: dg.AssetRecordsFilter) -> Iterator[EventLogRecord]:
+    """All observations that the filter lets pass, newest first, read page by page."""
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_observations(records_filter, limit=_PAGE, cursor=cursor)
+        cursor, has_more = page.cursor, page.has_more
+        yield from page.records
+
+
 @dataclass(kw_only=True)
 class ObservationCheckpointStore:
     """The checkpoint of one delivery of a step: the ``CheckpointStore`` of the core.
 
-    ``delivery`` tells the deliveries of one step to one table apart.
+    ``delivery`` tells the deliveries of one step to one table apart.  ``partition`` is that of the records, where a
+    run over several delivers each on its own.  ``resume=False`` finds nothing.  ``is_evidence`` makes sure that another
+    run sees for each partition that rows of it are durable, also where nothing could resume from the checkpoint.
     """
 
     step: Step
     attempt: Attempt
     table: str
     delivery: str
+    partition: str | None = None
+    resume: bool = True
+    is_evidence: bool = False
     clock: Callable[[], float] = time.monotonic
     _tries: list[DagsterRun] = field(init=False)
     _started: float = field(init=False)
+    _is_told: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance)
@@ -83,7 +99,7 @@ class ObservationCheckpointStore:
 
     def load(self) -> Checkpoint | None:
         """The checkpoint that this or an earlier try saved last, or None."""
-        for observation in self._observations():
+        for observation in self._observations() if self.resume else ():
             text = observation.metadata[_CHECKPOINT].value
             if not isinstance(text, str):
                 raise InvalidCheckpointError(f"the observation holds {type(text).__name__}, not text")
@@ -92,20 +108,23 @@ class ObservationCheckpointStore:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to the event log; drop one that nothing can resume from, or that has nothing to tell."""
-        if checkpoint.source_fingerprint is None or not (checkpoint.durable or checkpoint.reached):
+        is_of_use = checkpoint.source_fingerprint is not None or self.is_evidence
+        if not is_of_use or not (checkpoint.durable or checkpoint.reached):
             return
         rows = checkpoint.durable.rows
+        self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})
+        if rows and self.is_evidence and not self._is_told and self._partition is None:
+            self._is_told = True
+            for partition in self.step.partitions:
+                self._observe(partition, rows, {})
+
+    def _observe(self, partition: str | None, rows: int, metadata: dict[str, str]) -> None:
         self.step.log_event(
             dg.AssetObservation(
                 asset_key=self._asset_key,
-                partition=self._partition,
+                partition=partition,
                 description=f"{rows} rows durable in {self.table} so far",
-                metadata={
-                    **table_metadata(self.table),
-                    _DELIVERY: self.delivery,
-                    f"{NAMESPACE}/rows_durable": rows,
-                    _CHECKPOINT: checkpoint.to_json(),
-                },
+                metadata={**table_metadata(self.table), ROWS_DURABLE: rows, **metadata},
             )
         )
 
@@ -116,6 +135,8 @@ class ObservationCheckpointStore:
 
     @property
     def _partition(self) -> str | None:
+        if self.partition is not None:
+            return self.partition
         return self.step.partitions[0] if len(self.step.partitions) == 1 else None
 
     def _observations(self) -> Iterator[dg.AssetObservation]:
@@ -126,15 +147,11 @@ class ObservationCheckpointStore:
             asset_partitions=[self._partition] if self._partition else None,
             after_timestamp=self._begin(),
         )
-        cursor, has_more = None, True
-        while has_more:
-            page = instance.fetch_observations(records_filter, limit=_PAGE, cursor=cursor)
-            cursor, has_more = page.cursor, page.has_more
-            for record in page.records:
-                observation = record.asset_observation
-                is_ours = record.run_id in run_ids and record.event_log_entry.step_key == self.attempt.step_key
-                if is_ours and observation is not None and self._is_of_this_delivery(observation):
-                    yield observation
+        for record in observations_of(instance, records_filter):
+            observation = record.asset_observation
+            is_ours = record.run_id in run_ids and record.event_log_entry.step_key == self.attempt.step_key
+            if is_ours and observation is not None and self._is_of_this_delivery(observation):
+                yield observation
 
     def _is_of_this_delivery(self, observation: dg.AssetObservation) -> bool:
         wanted = {_DELIVERY: self.delivery, "dagster/table_name": self.table}

@@ -1,12 +1,14 @@
 """An asset check that reads the figures of the last delivery back from Dagster and says what is wrong with them."""
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
+from dagster import EventLogRecord
 
-from .metadata import NAMESPACE
+from .metadata import NAMESPACE, receipts_in
 from .step import AssetKeyLike
 
 __all__ = ["build_zerobus_delivery_check"]
@@ -15,7 +17,8 @@ _FIGURES = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "ro
 # Dagster's storages refuse to return more records at once.
 _MOST_PARTITIONS = 1_000
 
-Figures = Mapping[str, int]
+Receipts = Sequence[Mapping[str, Any]]
+_DESCRIPTION = "All rows that the last deliveries read are accounted for, and their number is within the bounds."
 
 
 def build_zerobus_delivery_check(
@@ -29,28 +32,34 @@ def build_zerobus_delivery_check(
     """Build a check named ``zerobus_delivery`` of what the run delivered to ``asset``, else of its last delivery.
 
     It passes if every row that was read is accounted for, no more than ``max_dead_lettered`` rows went to the
-    dead-letter file, and each delivery read from ``min_rows`` to ``max_rows`` rows.  It reports and gates nothing:
-    a delivery that is not complete has failed its step before, and left no materialization to check.
+    dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read.  The bounds are those of each partition, or
+    of an asset without any; where a step delivered several times, its deliveries count together.  The check reports and
+    gates nothing: a delivery that is not complete has failed its step before, and left no materialization to check.
     """
     bounds = _Bounds(min_rows=min_rows, max_rows=max_rows, max_dead_lettered=max_dead_lettered)
     key = asset.key if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else dg.AssetKey.from_coercible(asset)
 
-    @dg.asset_check(asset=key, name="zerobus_delivery", description="All rows of the last delivery are durable.")
+    @dg.asset_check(asset=key, name="zerobus_delivery", description=_DESCRIPTION)
     def zerobus_delivery(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        deliveries = _deliveries(context.instance, context.run.run_id, key)
-        if not deliveries:
+        by_partition = _receipts(context.instance, context.run.run_id, key)
+        if not by_partition:
             return dg.AssetCheckResult(
                 passed=False,
                 severity=severity,
                 description=f"{key.to_user_string()} has no delivery through Zerobus yet",
             )
-        problems = [problem for figures in deliveries for problem in bounds.problems(figures)]
-        totals = {f"{NAMESPACE}/{name}": sum(figures[name] for figures in deliveries) for name in _FIGURES}
+        problems = [problem for receipts in by_partition for problem in bounds.problems(_figures(receipts))]
+        # In a run over a range of partitions, one delivery may stand in the materializations of all of them.
+        deliveries = list({str(one): one for receipts in by_partition for one in receipts}.values())
+        totals = _figures(deliveries)
         return dg.AssetCheckResult(
             passed=not problems,
             severity=severity,
-            description="; ".join(problems) or "every row that was read is durable",
-            metadata={**totals, f"{NAMESPACE}/deliveries": len(deliveries)},
+            description="; ".join(dict.fromkeys(problems)) or _praise(totals),
+            metadata={
+                **{f"{NAMESPACE}/{name}": rows for name, rows in totals.items()},
+                f"{NAMESPACE}/deliveries": len(deliveries),
+            },
         )
 
     return zerobus_delivery
@@ -62,7 +71,7 @@ class _Bounds:
     max_rows: int | None
     max_dead_lettered: int
 
-    def problems(self, figures: Figures) -> list[str]:
+    def problems(self, figures: Mapping[str, int]) -> list[str]:
         read, dead = figures["rows_read"], figures["rows_dead_lettered"]
         accounted = figures["rows_acked"] + figures["rows_skipped"] + dead
         found = []
@@ -77,17 +86,32 @@ class _Bounds:
         return found
 
 
-def _deliveries(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> list[Figures]:
-    """The figures of each delivery of the run, or of the last one before it; none if there was none.
+def _praise(figures: Mapping[str, int]) -> str:
+    dead = figures["rows_dead_lettered"]
+    return "every row that was read is durable" + (f", but {dead} in the dead-letter file" if dead else "")
 
-    In a run over a range of partitions, one delivery may stand in the materializations of all of them: it counts once.
+
+def _figures(receipts: Receipts) -> dict[str, int]:
+    return {name: sum(receipt[name] for receipt in receipts) for name in _FIGURES}
+
+
+def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> list[Receipts]:
+    """The receipts of each partition that the run delivered, else of those of the last run that delivered any.
+
+    A materialization without a receipt is not of a delivery: someone reported it by hand.  Of two in one run, the later
+    one tells of the step's last try, which accounts for the rows of those before.
     """
     records = instance.fetch_materializations(key, limit=_MOST_PARTITIONS).records
-    latest = [record for record in records if record.run_id == run_id] or records[:1]
-    by_receipt: dict[str, Figures] = {}
-    for record in latest:
-        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
-        receipt = metadata.get(f"{NAMESPACE}/receipt")
-        if isinstance(receipt, dg.JsonMetadataValue) and isinstance(receipt.data, Mapping):
-            by_receipt[str(receipt.data)] = {name: receipt.data[name] for name in _FIGURES}
-    return list(by_receipt.values())
+    told = [(record, receipts) for record in records if (receipts := _receipts_of(record))]
+    run_ids = [record.run_id for record, _ in told]
+    wanted = run_id if run_id in run_ids else next(iter(run_ids), None)
+    latest: dict[str | None, Receipts] = {}
+    for record, receipts in told:
+        if record.run_id == wanted:
+            latest.setdefault(record.partition_key, receipts)
+    return list(latest.values())
+
+
+def _receipts_of(record: EventLogRecord) -> Receipts:
+    event = record.asset_materialization
+    return receipts_in(event.metadata) if event is not None else []

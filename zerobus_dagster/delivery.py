@@ -50,16 +50,16 @@ class Delivery:
             refuse_rematerialization(self.step, self.table)
         columns = column_metadata(TableSchema.fetch(self.workspace, self.table))
         if not (self.step.partitions and isinstance(records, Mapping)):
-            whole_range = range_metadata(self.step.partitions)
-            return {**columns, **whole_range, **receipt_metadata(self._push(records, self.name))}
+            receipts = self._push(records, self.name)
+            return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts)}
         self._check_partitions(records)
         for partition in self.step.partitions:
-            receipt = self._push(records[partition], f"{self.name}, partition {partition}")
-            self.step.add_partition_metadata(partition, receipt_metadata(receipt))
+            self._push(records[partition], f"{self.name}, partition {partition}", partition)
         return {**columns, **table_metadata(self.table)}
 
-    def _push(self, records: Any, name: str) -> Receipt:
-        step, store = self.step, self._checkpoint_store(name)
+    def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
+        """The receipts of the asset or partition so far, this delivery's last."""
+        step, store = self.step, self._checkpoint_store(name, partition)
         with core_logs_in(step.log):
             receipt = ingest(
                 self.workspace,
@@ -78,13 +78,21 @@ class Delivery:
             receipt.rows_skipped,
             receipt.rows_dead_lettered,
         )
-        return receipt
+        return step.account.add(step.asset_key, partition, receipt, step.add_metadata)
 
-    def _checkpoint_store(self, name: str) -> ObservationCheckpointStore | None:
-        attempt = self.step.attempt
-        if not self.resume or attempt is None:
+    def _checkpoint_store(self, name: str, partition: str | None) -> ObservationCheckpointStore | None:
+        attempt, refuses = self.step.attempt, self.on_rematerialize == "refuse"
+        if attempt is None or not (self.resume or refuses):
             return None
-        return ObservationCheckpointStore(step=self.step, attempt=attempt, table=self.table, delivery=name)
+        return ObservationCheckpointStore(
+            step=self.step,
+            attempt=attempt,
+            table=self.table,
+            delivery=name,
+            partition=partition,
+            resume=self.resume,
+            is_evidence=refuses,
+        )
 
     def _check_partitions(self, records: Mapping[Any, Any]) -> None:
         expected = set(self.step.partitions)

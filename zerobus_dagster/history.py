@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import dagster as dg
 
 from zerobus_core.errors import ConfigurationError
 
-from .checkpoint import tries_of
+from .checkpoint import ROWS_DURABLE, observations_of, tries_of
+from .metadata import receipts_in, table_in
 
 if TYPE_CHECKING:
-    from .step import Attempt, Step
+    from dagster import DagsterInstance
+
+    from .step import Step
 
 __all__ = ["OnRematerialize", "refuse_rematerialization"]
 
@@ -19,10 +24,11 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 
 
 def refuse_rematerialization(step: Step, table: str) -> None:
-    """Raise ConfigurationError if the asset, or a partition of this run, was delivered to ``table`` by another run.
+    """Raise ConfigurationError if another run delivered the asset, or a partition of this run, or rows of it.
 
-    Only what Dagster calls the latest materialization counts; wiping it in the UI, once the rows are deleted from the
-    table, lets the delivery go.  The tries of this run before a re-execution from failure do not count.
+    What counts is what went to ``table``: the latest materialization, and every checkpoint with durable rows, which a
+    run that failed has left.  Wiping the asset in the UI, once the rows are deleted from the table, lets the delivery
+    go.  The tries of this run before a re-execution from failure do not count.
     """
     if step.asset_key is None:
         raise ConfigurationError(
@@ -30,26 +36,59 @@ def refuse_rematerialization(step: Step, table: str) -> None:
         )
     if step.attempt is None:
         return
-    asset = step.asset_key.to_user_string()
+    own = {run.run_id for run in tries_of(step.attempt.run, step.attempt.instance)}
     for partition in step.partitions or (None,):
-        run_id = _delivered_by(step.attempt, step.asset_key, partition, table)
-        if run_id is not None:
-            what = asset if partition is None else f"partition {partition} of {asset}"
+        past = _Past(step.attempt.instance, step.asset_key, partition, table, own)
+        if (run_id := past.delivered_by()) is not None:
             raise ConfigurationError(
-                f"{what} was delivered by run {run_id}; materializing it again would append the same rows once more. "
+                f"{past} was delivered by run {run_id}; materializing it again would append the same rows once more. "
                 'Delete them from the table and wipe the materialization, or set on_rematerialize="append"',
+                table=table,
+            )
+        if (run_id := past.begun_by()) is not None:
+            raise ConfigurationError(
+                f"run {run_id} delivered rows of {past}, and not all; a new delivery would append them once more. "
+                "Re-execute that run from failure (a source with a fingerprint sends only its missing rows), or delete "
+                'its rows from the table and wipe the asset, or set on_rematerialize="append"',
                 table=table,
             )
 
 
-def _delivered_by(attempt: Attempt, asset_key: dg.AssetKey, partition: str | None, table: str) -> str | None:
-    records_filter = dg.AssetRecordsFilter(
-        asset_key=asset_key, asset_partitions=None if partition is None else [partition]
-    )
-    own = {run.run_id for run in tries_of(attempt.run, attempt.instance)}
-    for record in attempt.instance.fetch_materializations(records_filter, limit=1).records:
-        event = record.asset_materialization
-        name = event.metadata.get("dagster/table_name") if event is not None else None
-        if name is not None and name.value == table and record.run_id not in own:
-            return record.run_id
-    return None
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What the runs but ``own`` did with an asset, or one partition of it, and a table."""
+
+    instance: DagsterInstance
+    asset_key: dg.AssetKey
+    partition: str | None
+    table: str
+    own: Set[str]
+
+    def __str__(self) -> str:
+        asset = self.asset_key.to_user_string()
+        return asset if self.partition is None else f"partition {self.partition} of {asset}"
+
+    def delivered_by(self) -> str | None:
+        """The run that materialized it last, if that was a delivery to the table."""
+        for record in self.instance.fetch_materializations(self._filter, limit=1).records:
+            event = record.asset_materialization
+            metadata = event.metadata if event is not None else {}
+            tables = {table_in(metadata), *(receipt.get("table") for receipt in receipts_in(metadata))}
+            if self.table in tables and record.run_id not in self.own:
+                return record.run_id
+        return None
+
+    def begun_by(self) -> str | None:
+        """The last run that had rows durable in the table."""
+        for record in observations_of(self.instance, self._filter):
+            event = record.asset_observation
+            metadata = event.metadata if event is not None else {}
+            has_rows = ROWS_DURABLE in metadata and metadata[ROWS_DURABLE].value
+            if has_rows and table_in(metadata) == self.table and record.run_id not in self.own:
+                return record.run_id
+        return None
+
+    @property
+    def _filter(self) -> dg.AssetRecordsFilter:
+        partitions = None if self.partition is None else [self.partition]
+        return dg.AssetRecordsFilter(asset_key=self.asset_key, asset_partitions=partitions)

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
@@ -20,6 +20,9 @@ __all__ = [
     "error_metadata",
     "range_metadata",
     "receipt_metadata",
+    "receipts_in",
+    "receipts_metadata",
+    "table_in",
     "table_metadata",
 ]
 
@@ -41,6 +44,18 @@ _RECEIPT_KEYS = (
     "record_format",
     "resumed_from",
 )
+_SUMS = (
+    "rows_read",
+    "rows_acked",
+    "rows_skipped",
+    "rows_dead_lettered",
+    "rows_resent",
+    "bytes_sent",
+    "reconnects",
+    "duration_s",
+)
+_RECEIPT = f"{NAMESPACE}/receipt"
+_RECEIPTS = f"{NAMESPACE}/receipts"
 # A failure lists no more bad fields than a person reads.
 _MOST_BAD_FIELDS = 50
 
@@ -48,6 +63,12 @@ _MOST_BAD_FIELDS = 50
 def table_metadata(table: str) -> Metadata:
     """Where the rows go, for definitions and for events: catalogs and lineage tools match assets on these keys."""
     return {"dagster/table_name": table, "dagster/storage_kind": "databricks"}
+
+
+def table_in(metadata: Mapping[str, Any]) -> str | None:
+    """The table that an event is about; None if it does not say."""
+    value = metadata.get("dagster/table_name")
+    return value.value if isinstance(value, dg.TextMetadataValue) else None
 
 
 def column_metadata(schema: TableSchema) -> Metadata:
@@ -71,11 +92,39 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
     return {f"{NAMESPACE}/partitions": f"{partitions[0]}...{partitions[-1]} ({len(partitions)})"}
 
 
-def receipt_metadata(receipt: Receipt) -> Metadata:
-    """The figures of a receipt one by one, so that Dagster plots them over time, and the whole of it as JSON."""
-    plain = receipt.as_dict()
+def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
+    """The figures of the last receipt one by one, so that Dagster plots them over time, and the whole of it as JSON.
+
+    ``receipts`` are those of one asset in one try of a step, in order: the figures are summed up over those that went
+    to the same table as the last, and where there are several, all of them are there as JSON.
+    """
+    last = receipts[-1].as_dict()
+    same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
+    plain = {**last, **{key: sum(one[key] for one in same) for key in _SUMS}}
+    plain["streams"] = max(one["streams"] for one in same)
+    if len(same) > 1:
+        plain["rows_per_s"] = plain["rows_acked"] / plain["duration_s"] if plain["duration_s"] > 0 else 0.0
     figures = {f"{NAMESPACE}/{key}": plain[key] for key in _RECEIPT_KEYS if plain[key] is not None}
-    return {**table_metadata(receipt.table), **figures, f"{NAMESPACE}/receipt": dg.MetadataValue.json(plain)}
+    return {
+        **table_metadata(last["table"]),
+        **figures,
+        _RECEIPT: dg.MetadataValue.json(last),
+        **receipts_metadata(receipts),
+    }
+
+
+def receipts_metadata(receipts: Sequence[Receipt]) -> Metadata:
+    """All receipts as JSON, where one alone would not tell of the others."""
+    if len(receipts) <= 1:
+        return {}
+    return {_RECEIPTS: dg.MetadataValue.json([receipt.as_dict() for receipt in receipts])}
+
+
+def receipts_in(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The receipts that a materialization shows, as plain JSON; none if it is not of a delivery."""
+    value = metadata.get(_RECEIPTS, metadata.get(_RECEIPT))
+    data = value.data if isinstance(value, dg.JsonMetadataValue) else None
+    return [one for one in (data if isinstance(data, list) else [data]) if isinstance(one, Mapping)]
 
 
 def error_metadata(error: ZerobusIngestError) -> Metadata:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from zerobus_core import ClientCredentials, IngestOptions, Workspace
 
@@ -69,7 +69,6 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         default="append",
         description="When the asset or partition was delivered before: append the rows once more, or refuse.",
     )
-    _counts: dict[tuple[str, str, int, str], int] = PrivateAttr(default_factory=dict)
 
     def workspace(self) -> Workspace:
         """Where rows go, and as whom; override it to push with other credentials.  No connection is made."""
@@ -95,7 +94,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         ``options`` in a mapping win over the resource's own, IngestOptions replace them.  ``asset_key`` is needed in
         a step that makes several assets.
 
-        Return the result from the asset, or yield it; in an op, use its metadata.  Raises the core's error
+        Return the result from the asset, or yield it; in an op, use its metadata.  Where the step has delivered to
+        ``table`` before, for the same asset, the result shows the sums: return the last one.  Raises the core's error
         where another try can help, and ``dagster.Failure`` that allows no retries where it cannot.
         """
         with routed_errors():
@@ -106,7 +106,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
                 workspace=self.workspace(),
                 table=table,
                 options=self._options(options),
-                name=self._delivery_name(step, table),
+                name=step.account.next_name(step.asset_key, table),
                 resume=self.resume,
                 on_rematerialize=self.on_rematerialize,
             )
@@ -115,11 +115,3 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
     def _options(self, given: IngestOptions | Mapping[str, Any] | None) -> IngestOptions:
         return given if isinstance(given, IngestOptions) else ingest_options(self.options, given or {})
-
-    def _delivery_name(self, step: Step, table: str) -> str:
-        """A step that delivers twice to a table does so in the same order in each try: the count tells which it is."""
-        if step.attempt is None:
-            return "ingest 1"
-        key = (step.attempt.run.run_id, step.attempt.step_key, step.attempt.number, table)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        return f"ingest {self._counts[key]}"

@@ -11,6 +11,8 @@ from dagster import AssetExecutionContext, OpExecutionContext, OutputContext
 
 from zerobus_core.errors import ConfigurationError
 
+from .account import Publish, StepAccount, account_of
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterLogManager, DagsterRun, StepExecutionContext
 
@@ -29,8 +31,6 @@ class Attempt:
     instance: DagsterInstance
     run: DagsterRun
     step_key: str
-    number: int
-    """0 for the first try of the step in this run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +47,10 @@ class Step:
     asset_key: dg.AssetKey | None
     partitions: tuple[str, ...]
     attempt: Attempt | None
-    add_partition_metadata: Callable[[str, Metadata], None]
-    """Adds metadata to the materialization of one partition of a run over several."""
+    account: StepAccount
+    """What this try has delivered so far."""
+    add_metadata: Publish
+    """Adds metadata to the materialization of a partition of the run, or of all of them (None)."""
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
@@ -68,7 +70,8 @@ class Step:
             asset_key=key,
             partitions=_partitions(op_context) if is_partitioned and has_partitions else (),
             attempt=_attempt(running),
-            add_partition_metadata=_partition_metadata(running, key),
+            account=account_of(running),
+            add_metadata=_asset_metadata(running, key),
         )
 
     @classmethod
@@ -84,7 +87,8 @@ class Step:
             asset_key=key,
             partitions=partitions,
             attempt=_attempt(running),
-            add_partition_metadata=_partition_metadata(running, key),
+            account=account_of(running),
+            add_metadata=_asset_metadata(running, key),
         )
 
 
@@ -137,15 +141,14 @@ def _attempt(running: StepExecutionContext | None) -> Attempt | None:
         instance=running.instance,
         run=running.dagster_run,
         step_key=running.step.key,
-        number=running.previous_attempt_count,
     )
 
 
-def _partition_metadata(
-    running: StepExecutionContext | None, asset_key: dg.AssetKey | None
-) -> Callable[[str, Metadata], None]:
-    def add(partition: str, metadata: Metadata) -> None:
-        if running is not None:  # else called directly: there is no event to add to
+def _asset_metadata(running: StepExecutionContext | None, asset_key: dg.AssetKey | None) -> Publish:
+    def add(partition: str | None, metadata: Metadata) -> None:
+        # Called directly, or in an op: there is no event to add to.
+        assets = running.assets_def if running is not None else None
+        if running is not None and assets is not None and asset_key in assets.keys:
             running.add_asset_metadata(metadata, asset_key=asset_key, partition_key=partition)
 
     return add

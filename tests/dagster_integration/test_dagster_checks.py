@@ -1,11 +1,13 @@
 """build_zerobus_delivery_check: what it says about deliveries that were, and about none."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from zerobus_dagster import ZerobusResource, build_zerobus_delivery_check
+from zerobus_local import LocalZerobus
 
 ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
 
@@ -93,3 +95,88 @@ def test_a_delivery_over_a_range_of_partitions_counts_once(table: str, zerobus: 
     evaluation = check_of(flights, [build_zerobus_delivery_check(flights)], zerobus, tags=tags)
     assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100
     assert evaluation.metadata["dagster-zerobus/deliveries"].value == 1
+
+
+def test_all_deliveries_of_the_step_count_together(table: str, zerobus: ZerobusResource, tmp_path: Any) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        options = {"on_bad_record": "dead_letter", "dead_letter_uri": str(tmp_path / "bad.jsonl")}
+        zerobus.ingest(context, table, [*ROWS, {"id": "no number"}], options=options)
+        return zerobus.ingest(context, table, [])
+
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights, min_rows=101, max_rows=101)], zerobus)
+    assert not evaluation.passed
+    assert evaluation.description == "1 rows went to the dead-letter file (at most 0 may)"
+    assert evaluation.metadata["dagster-zerobus/deliveries"].value == 2
+    allowed = build_zerobus_delivery_check(flights, max_dead_lettered=1)
+    evaluation = check_of(flights, [allowed], zerobus)
+    assert evaluation.passed
+    assert evaluation.description == "every row that was read is durable, but 1 in the dead-letter file"
+
+
+def test_a_delivery_to_another_table_counts_whichever_result_the_step_returns(
+    table: str, zerobus: ZerobusResource, server: LocalZerobus, tmp_path: Any
+) -> None:
+    server.create_table(f"CREATE TABLE {table}_audit (id BIGINT NOT NULL)")
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        options = {"on_bad_record": "dead_letter", "dead_letter_uri": str(tmp_path / "bad.jsonl")}
+        result = zerobus.ingest(context, table, ROWS)
+        zerobus.ingest(context, f"{table}_audit", [{"id": 1}, {"id": "no number"}], options=options)
+        return result
+
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights)], zerobus)
+    assert not evaluation.passed
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 102
+
+
+def test_a_check_run_alone_looks_past_what_was_reported_by_hand(
+    table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    flights = flights_in(table)
+    check = build_zerobus_delivery_check(flights, min_rows=100)
+    assert dg.materialize([flights], resources={"zerobus": zerobus}, instance=instance).success
+    instance.report_runless_asset_event(dg.AssetMaterialization("flights", metadata={"note": "by hand"}))
+    evaluation = check_of(flights, [check], zerobus, instance=instance, selection=dg.AssetSelection.checks(check))
+    assert evaluation.passed
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100
+
+
+def test_a_check_run_alone_looks_at_all_partitions_of_the_last_run(
+    table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    @dg.asset(
+        partitions_def=dg.StaticPartitionsDefinition(["jan", "feb"]), backfill_policy=dg.BackfillPolicy.single_run()
+    )
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        zerobus.ingest(context, table, {"jan": ROWS, "feb": []})
+        return zerobus.ingest(context, table, ROWS[:1])
+
+    check = build_zerobus_delivery_check(flights, min_rows=2)
+    tags = {"dagster/asset_partition_range_start": "jan", "dagster/asset_partition_range_end": "feb"}
+    result = dg.materialize([flights], resources={"zerobus": zerobus}, instance=instance, tags=tags)
+    # The last delivery is of both months, and shows in each of them.
+    assert {
+        event.partition: event.metadata["dagster-zerobus/rows_read"].value
+        for event in result.asset_materializations_for_node("flights")
+    } == {"jan": 101, "feb": 1}
+    evaluation = check_of(flights, [check], zerobus, instance=instance, selection=dg.AssetSelection.checks(check))
+    assert evaluation.description == "1 rows were read, fewer than 2"
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 101
+    assert evaluation.metadata["dagster-zerobus/deliveries"].value == 3
+
+
+def test_a_step_that_was_tried_again_after_its_materialization_counts_once(
+    table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Iterator[dg.MaterializeResult]:
+        yield zerobus.ingest(context, table, ROWS)
+        if context.retry_number == 0:
+            raise RuntimeError("after the materialization")
+
+    evaluation = check_of(flights, [build_zerobus_delivery_check(flights, max_rows=100)], zerobus)
+    assert evaluation.passed
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100
+    assert evaluation.metadata["dagster-zerobus/rows_skipped"].value == 100

@@ -143,3 +143,56 @@ def test_a_partition_that_was_delivered_can_be_refused_and_another_still_goes(
     with pytest.raises(dg.Failure, match="partition jan of flights was delivered by run"):
         dg.materialize([asset], resources=resources, instance=instance, tags=RANGE)
     assert server.read(table).num_rows == 30
+
+
+@pytest.mark.parametrize("are_told_apart", [True, False], ids=["a mapping", "one source"])
+def test_partitions_that_a_failed_run_over_a_range_left_rows_of_are_refused(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    are_told_apart: bool,
+) -> None:
+    bad = {"id": None, "carrier": "mar", "delay": 0.0}
+    by_month = {**BY_MONTH, "mar": [*rows("mar", 15), bad]}
+    together = [row for month in by_month.values() for row in month]
+
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        if context.has_partition_key:
+            return zerobus.ingest(context, table, BY_MONTH[context.partition_key])
+        options = {"batch_rows": 5}
+        return zerobus.ingest(context, table, dict(by_month) if are_told_apart else together, options=options)
+
+    def run(**options: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize([flights], resources=resources, instance=instance, **options)
+
+    resources = {"zerobus": zerobus_with(on_rematerialize="refuse")}
+    with pytest.raises(dg.Failure, match="row 15, field id" if are_told_apart else "row 45, field id"):
+        run(tags=RANGE)
+    delivered = server.read(table).num_rows
+    assert delivered >= 30
+    with pytest.raises(dg.Failure, match="delivered rows of partition jan of flights, and not all"):
+        run(partition_key="jan")
+    with pytest.raises(dg.Failure, match="delivered rows of partition mar of flights, and not all"):
+        run(partition_key="mar")
+    assert server.read(table).num_rows == delivered
+
+
+def test_a_partition_is_not_refused_for_the_rows_of_another(
+    server: LocalZerobus, table: str, zerobus_with: Callable[..., ZerobusResource], instance: dg.DagsterInstance
+) -> None:
+    @dg.asset(partitions_def=MONTHS)
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, BY_MONTH[context.partition_key])
+        if context.partition_key == "jan":
+            raise RuntimeError("after the delivery")
+        return result
+
+    resources = {"zerobus": zerobus_with(on_rematerialize="refuse")}
+    with pytest.raises(RuntimeError, match="after the delivery"):
+        dg.materialize([flights], resources=resources, instance=instance, partition_key="jan")
+    assert dg.materialize([flights], resources=resources, instance=instance, partition_key="feb").success
+    with pytest.raises(dg.Failure, match="delivered rows of partition jan"):
+        dg.materialize([flights], resources=resources, instance=instance, partition_key="jan")
+    assert server.read(table).num_rows == 30

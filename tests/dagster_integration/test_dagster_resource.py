@@ -1,10 +1,13 @@
 """ZerobusResource in real runs against the local service: the gate, the events, the errors."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from zerobus_core import IngestOptions
 from zerobus_dagster import ZerobusResource
@@ -24,6 +27,24 @@ def failure_of(result: dg.ExecuteInProcessResult) -> Any:
 
 def materializations(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
     return [event for event in result.all_events if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+
+
+def job_of(asset: dg.AssetsDefinition, zerobus: ZerobusResource) -> dg.JobDefinition:
+    definitions = dg.Definitions(assets=[asset], resources={"zerobus": zerobus}, executor=dg.in_process_executor)
+    return definitions.resolve_implicit_global_asset_job_def()
+
+
+def re_execute(
+    job: dg.JobDefinition,
+    failed: dg.ExecuteInProcessResult,
+    instance: dg.DagsterInstance,
+    tags: dict[str, str],
+    **facts: Any,
+) -> bool:
+    """Whether the run succeeds when it is re-executed as the UI does it."""
+    again = instance.create_run_for_job(job, parent_run_id=failed.run_id, root_run_id=failed.run_id, tags=tags, **facts)
+    execute_run(InMemoryJob(job), again, instance)
+    return instance.get_runs(dg.RunsFilter(run_ids=[again.run_id]))[0].is_success
 
 
 def ids(server: LocalZerobus, table: str) -> list[int]:
@@ -230,6 +251,96 @@ def test_a_step_that_fails_after_its_delivery_sends_nothing_again(
     assert ids(server, table) == list(range(100))
 
 
+def test_two_resources_of_one_step_deliver_all_rows_of_both(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, zerobus_with: Callable[..., ZerobusResource]
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(
+        context: dg.AssetExecutionContext, zerobus: ZerobusResource, other: ZerobusResource
+    ) -> dg.MaterializeResult:
+        options = {"source_version": "2026-11-22"}
+        zerobus.ingest(context, table, iter(ROWS[:50]), options=options)
+        result = other.ingest(context, table, iter(ROWS[50:]), options=options)
+        if context.retry_number == 0:
+            raise RuntimeError("after both deliveries")
+        return result
+
+    result = dg.materialize([flights], resources={"zerobus": zerobus, "other": zerobus_with()})
+    assert ids(server, table) == list(range(100))
+    (materialization,) = result.asset_materializations_for_node("flights")
+    plain = {key: value.value for key, value in materialization.metadata.items()}
+    assert (plain["dagster-zerobus/rows_read"], plain["dagster-zerobus/rows_skipped"]) == (100, 100)
+    assert [receipt["rows_read"] for receipt in plain["dagster-zerobus/receipts"]] == [50, 50]
+    assert plain["dagster-zerobus/receipt"] == plain["dagster-zerobus/receipts"][-1]
+
+
+def test_threads_of_one_step_deliver_all_rows_of_each(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> None:
+        def push(n: int) -> None:
+            zerobus.ingest(context, table, iter(ROWS[n : n + 25]), options={"source_version": "1"})
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(push, range(0, 100, 25)))
+
+    result = run(flights, zerobus)
+    assert result.success
+    assert ids(server, table) == list(range(100))
+    (materialization,) = result.asset_materializations_for_node("flights")
+    receipts = materialization.metadata["dagster-zerobus/receipts"].value
+    assert [receipt["rows_read"] for receipt in receipts] == [25] * 4
+
+
+def test_mapped_steps_of_one_run_deliver_all_rows_of_each_and_a_retry_none_again(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.op(out=dg.DynamicOut())
+    def parts() -> Iterator[dg.DynamicOutput[int]]:
+        yield from (dg.DynamicOutput(n, mapping_key=str(n)) for n in range(0, 100, 25))
+
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=1))
+    def push(context: dg.OpExecutionContext, zerobus: ZerobusResource, n: int) -> int:
+        metadata = {}
+        for first in (n, n + 10):
+            rows = iter(ROWS[first : (n + 10 if first == n else n + 25)])
+            metadata = dict(zerobus.ingest(context, table, rows, options={"source_version": "1"}).metadata or {})
+        if context.retry_number == 0:
+            raise RuntimeError("after both deliveries")
+        return metadata["dagster-zerobus/rows_read"]
+
+    @dg.job(resource_defs={"zerobus": zerobus})
+    def push_job() -> None:
+        parts().map(push)
+
+    result = push_job.execute_in_process()
+    assert result.output_for_node("push") == {"0": 25, "25": 25, "50": 25, "75": 25}
+    assert ids(server, table) == list(range(100))
+
+
+def test_an_asset_that_is_re_executed_without_its_siblings_is_taken_up_where_it_was(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec(key, skippable=True) for key in ("early", "late")], can_subset=True)
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Iterator[dg.MaterializeResult]:
+        for key, rows in (("early", ROWS[:60]), ("late", ROWS[60:])):
+            if dg.AssetKey(key) in context.selected_asset_keys:
+                result = zerobus.ingest(context, table, rows, asset_key=key)
+                if key == "late" and not context.run.parent_run_id:
+                    raise RuntimeError("after the delivery")
+                yield result
+
+    failed = run(flights, zerobus, instance=instance)
+    assert not failed.success
+    job = job_of(flights, zerobus)
+    late = frozenset([dg.AssetKey("late")])
+    # Dagster selects the assets that are not materialized, and tags the run.
+    tags = {"dagster/is_asset_resume_retry": "true"}
+    assert re_execute(job.get_subset(asset_selection=late), failed, instance, tags, asset_selection=late)
+    assert ids(server, table) == list(range(100))
+
+
 def test_materializing_again_appends_the_rows_again_unless_it_is_refused(
     server: LocalZerobus,
     table: str,
@@ -253,6 +364,36 @@ def test_materializing_again_appends_the_rows_again_unless_it_is_refused(
     sqlite_instance.wipe_assets([dg.AssetKey("flights")])
     assert run(flights, careful, instance=sqlite_instance).success
     assert len(ids(server, table)) == 300
+
+
+@pytest.mark.parametrize("can_resume", [True, False], ids=["with a fingerprint", "without"])
+def test_a_run_that_failed_after_some_rows_has_its_delivery_refused_but_to_a_re_execution_from_failure(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    can_resume: bool,
+) -> None:
+    bad = [{"id": 100, "carrier": "UA", "delay": "late"}]
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        options: dict[str, Any] = {"batch_rows": 10, **({"source_version": "1"} if can_resume else {})}
+        return zerobus.ingest(context, table, iter([*ROWS, *bad]), options=options)
+
+    careful = zerobus_with(on_rematerialize="refuse", resume=can_resume)
+    failed = run(flights, careful, instance=instance)
+    assert not failed.success
+    delivered = ids(server, table)
+    assert delivered
+    bad.clear()
+    refused = run(flights, careful, instance=instance)
+    description = failure_of(refused).user_failure_data.description
+    assert f"run {failed.run_id} delivered rows of flights" in description
+    assert "Re-execute that run from failure" in description
+    assert ids(server, table) == delivered
+    assert re_execute(job_of(flights, careful), failed, instance, {"dagster/is_resume_retry": "true"})
+    assert ids(server, table) == sorted(range(100) if can_resume else [*delivered, *range(100)])
 
 
 def test_a_retry_after_the_materialization_is_not_taken_for_another_delivery(
