@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook, get_hook_lineage_collector, mask_secret
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from zerobus_core import CheckpointStore
 
 __all__ = ["ZerobusHook"]
+
+_CONNECTION_TYPES = ("zerobus", "databricks")
 
 
 class ZerobusHook(BaseHook):
@@ -54,8 +58,8 @@ class ZerobusHook(BaseHook):
         Raises ConfigurationError naming the connection, the field, and what belongs in it.
         """
         connection = self.get_connection(self.zerobus_conn_id)
-        fields = _Fields(connection)
         try:
+            fields = _Fields(connection)
             return Workspace(
                 endpoint=self.endpoint or fields.endpoint(),
                 workspace_url=fields.workspace_url(),
@@ -116,8 +120,12 @@ class _Fields:
     """What the fields of a connection mean, whichever of the two types it has."""
 
     def __init__(self, connection: Connection) -> None:
+        if connection.conn_type not in _CONNECTION_TYPES:
+            raise ConfigurationError(
+                f"it is of type {connection.conn_type!r}. Expected {' or '.join(map(repr, _CONNECTION_TYPES))}"
+            )
         self._connection = connection
-        self._extra = connection.extra_dejson
+        self._extra = _extra_of(connection)
 
     def endpoint(self) -> str:
         value = self._extra.get("endpoint") or self._extra.get("zerobus_endpoint")
@@ -132,7 +140,7 @@ class _Fields:
         host = self._connection.host
         if not host:
             raise ConfigurationError("Host is empty. Expected the workspace URL, https://dbc-….cloud.databricks.com")
-        return f"{host}:{self._connection.port}" if self._connection.port else str(host)
+        return _without_page(host.strip(), self._connection.port)
 
     def credentials(self) -> ClientCredentials | FederatedCredentials:
         token_file = self._extra.get("federated_token_file")
@@ -147,10 +155,12 @@ class _Fields:
                 "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus takes "
                 "Databricks OAuth: put the client id and an OAuth secret made in Databricks into Login and Password"
             )
-        if login == "token" or (not login and (self._connection.password or self._extra.get("token"))):
+        # Beside a token, which Databricks' own provider prefers, Login and Password are usually those of a person.
+        is_token = self._extra.get("token") and not self._extra.get("service_principal_oauth")
+        if is_token or login == "token" or (not login and self._connection.password):
             raise ConfigurationError(
                 "it holds a personal access token. Zerobus takes a service principal: put its client id into Login "
-                "and an OAuth secret of it into Password"
+                "and an OAuth secret of it into Password, and remove the extra field 'token' if there is one"
             )
         if not login:
             raise ConfigurationError("Login is empty. Expected the client id (application id) of a service principal")
@@ -162,6 +172,29 @@ class _Fields:
             raise ConfigurationError("Password is empty. Expected an OAuth secret of the service principal")
         mask_secret(secret)
         return str(secret)
+
+
+def _extra_of(connection: Connection) -> dict[str, Any]:
+    """The extra fields; text that is not JSON, which Airflow takes for none at all, is a ConfigurationError."""
+    try:
+        extra = json.loads((connection.extra or "").strip() or "{}")
+    except ValueError as error:
+        # Without the chain: the error holds the text, and so perhaps a secret.
+        raise ConfigurationError(f"its extra is no JSON: {error}") from None
+    if not isinstance(extra, dict):
+        raise ConfigurationError(f"its extra is JSON of type {type(extra).__name__}. Expected an object of fields")
+    mask_secret(extra)
+    return extra
+
+
+def _without_page(host: str, port: int | None) -> str:
+    """The URL of a host that may have been copied from a browser, and whose port may be a field of its own."""
+    try:
+        url = urlsplit(host if "://" in host else f"https://{host}")
+        netloc = url.netloc if url.port or not port else f"{url.netloc}:{port}"
+    except ValueError:
+        return host  # which Workspace refuses
+    return f"{url.scheme}://{netloc}"
 
 
 class _TokenFile:

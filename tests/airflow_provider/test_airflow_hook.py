@@ -48,10 +48,11 @@ def test_a_connection_may_be_written_as_a_uri(hook_of):
     "given",
     [
         {"extra": {"service_principal_oauth": True}},
+        {"extra": {"service_principal_oauth": True, "token": "dapi-of-other-tasks"}},
         {"extra": {}},
         {"login": None, "password": None, "extra": {"client_id": GOOD["login"], "client_secret": SECRET}},
     ],
-    ids=["service_principal_oauth", "login and password", "client id and secret in the extra"],
+    ids=["service_principal_oauth", "the same beside a token", "login and password", "in the extra"],
 )
 def test_an_existing_databricks_connection_is_taken(hook_of, given):
     workspace = hook_of({**GOOD, "conn_type": "databricks", **given}, endpoint=ENDPOINT).get_workspace()
@@ -77,9 +78,33 @@ def test_a_file_of_federated_tokens_is_read_each_time_that_a_token_is_needed(hoo
 
 
 @pytest.mark.parametrize(
+    ("given", "workspace_url"),
+    [
+        ({"host": "dbc-1.cloud.databricks.com"}, "https://dbc-1.cloud.databricks.com"),
+        ({"host": " https://dbc-1.cloud.databricks.com/\n"}, "https://dbc-1.cloud.databricks.com"),
+        ({"host": "https://dbc-1.cloud.databricks.com/?o=123"}, "https://dbc-1.cloud.databricks.com"),
+        ({"host": "https://dbc-1.cloud.databricks.com/explore/data?o=1#tab"}, "https://dbc-1.cloud.databricks.com"),
+        ({"host": "https://dbc-1.cloud.databricks.com/", "port": 443}, "https://dbc-1.cloud.databricks.com:443"),
+        ({"host": "http://127.0.0.1", "port": 8080}, "http://127.0.0.1:8080"),
+        ({"host": "http://127.0.0.1:8080", "port": 8080}, "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_host_may_be_written_as_people_write_or_copy_it(hook_of, given, workspace_url):
+    assert hook_of({**GOOD, **given}).get_workspace().workspace_url == workspace_url
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"host": None}, "Host is empty"),
+        ({"host": "https://[dbc-1/?o=123"}, "is no URL"),
+        ({"host": "https://dbc-1.cloud.databricks.com:workspace"}, "is no URL"),
+        ({"conn_type": "http"}, "it is of type 'http'. Expected 'zerobus' or 'databricks'"),
+        ({"conn_type": None}, "it is of type None. Expected 'zerobus' or 'databricks'"),
+        ({"extra": "{endpoint: " + SECRET}, "its extra is no JSON"),
+        ({"extra": f'["{SECRET}"]'}, "its extra is JSON of type list"),
+        ({"extra": "{}"}, "the extra field 'endpoint' is empty"),
+        ({"login": "ada@example.com", "extra": {"endpoint": ENDPOINT, "token": SECRET}}, "personal access token"),
         ({"host": ENDPOINT}, "is a Zerobus endpoint"),
         ({"login": None}, "personal access token"),
         ({"login": "token"}, "personal access token"),
