@@ -32,7 +32,7 @@ class IpcFormat:
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
-        """Batches of which nothing is wanted are passed over; those of local files are not even read."""
+        """Batches of which nothing is wanted are read, and passed over."""
         first = 0
         for batch in _batches(file):
             for start, stop in wanted(first, first + len(batch)):
@@ -42,8 +42,9 @@ class IpcFormat:
 
 
 def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
-    is_mapped = file.is_local and file.compression is None and file.size > 0
-    with pa.memory_map(file.path) if is_mapped else file.open() as opened:
+    # Not mapped into memory: where such a file is cut off, touching its pages ends the process.
+    is_plain = file.is_local and file.compression is None
+    with pa.OSFile(file.path) if is_plain else file.open() as opened:
         magic = opened.read(len(_FILE_MAGIC))
         opened.seek(0)
         if magic == _FILE_MAGIC:
