@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,9 @@ from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
 from .merge import cut, merged
+from .paths import local_version
 from .rows import check_length, version_fingerprint
-from .unreadable import unreadable
+from .unreadable import changed, unreadable
 
 if TYPE_CHECKING:
     from ..batch import Chunk
@@ -124,13 +127,22 @@ class DatasetSource:
         self._dataset = dataset
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments())
-        self.fingerprint = version_fingerprint(options) or _dataset_fingerprint(dataset, self._fragments)
+        self._options = options
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of schema, files, their parts and how they are read, or of ``source_version``; computed once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or _dataset_fingerprint(self._dataset, self._fragments)
 
     @property
     def total_rows(self) -> int | None:
         """How many rows there are, if all fragments are of formats that tell."""
         if all(map(_tells_rows, self._fragments)):
-            return sum(int(fragment.count_rows()) for fragment in self._fragments)
+            return sum(map(_count, self._fragments))
         return None
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -141,11 +153,11 @@ class DatasetSource:
         first = 0
         for fragment in self._fragments:
             if first in skip and _tells_rows(fragment):
-                stop = first + fragment.count_rows()
+                stop = first + _count(fragment)
                 if next(skip.without(first, stop), None) is None:
                     first = stop
                     continue
-            for batch in _named(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
+            for batch in _unchanged(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
                 yield from wanted_slices(batch, first, skip)
                 first += len(batch)
         check_length(first, skip)
@@ -166,18 +178,49 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
     yield from scanner.to_batches()
 
 
-def _named(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches of a fragment; if it is a file that cannot be read, the error names it."""
+def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches of a fragment; if it is a file that cannot be read, or changes meanwhile, the error names it."""
     rows = 0
+    before = _version(fragment)
     try:
         for batch in batches:
             rows += len(batch)
             yield batch
     except (pa.ArrowException, OSError) as error:
-        path = getattr(fragment, "path", None)
-        if not path or is_of_signal(error):
-            raise  # of an iterable that the user has made a dataset
-        raise unreadable(path, error, rows) from error
+        if before is not None and not is_of_signal(error) and _version(fragment) != before:
+            raise changed(fragment.path) from error  # half of a change looks like damage
+        raise _named(fragment, error, rows) from error
+    if _version(fragment) != before:
+        raise changed(fragment.path)
+
+
+def _count(fragment: Any) -> int:
+    try:
+        return int(fragment.count_rows())
+    except (pa.ArrowException, OSError) as error:
+        raise _named(fragment, error) from error
+
+
+def _named(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
+    path = getattr(fragment, "path", None)
+    # What has no path is an iterable that the user has made a dataset.
+    return error if not path or is_of_signal(error) else unreadable(path, error, rows)
+
+
+def _version(fragment: Any) -> str | None:
+    return _versions(fragment.filesystem, [fragment])[0] if getattr(fragment, "path", None) else None
+
+
+def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
+    """What tells one state of each fragment's file from another; None where that is not known."""
+    paths = [fragment.path for fragment in fragments]
+    if filesystem.type_name == "local":
+        return list(map(local_version, paths))
+    try:
+        infos = filesystem.get_file_info(paths)
+    except OSError as error:
+        raise _named(fragments[0], error) from error
+    return [None if info.mtime_ns is None else f"{info.size}:{info.mtime_ns}" for info in infos]
 
 
 def _tells_rows(fragment: Any) -> bool:
@@ -188,11 +231,26 @@ def _dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
         return None
-    paths = [fragment.path for fragment in fragments]
-    facts = []
-    for info, fragment in zip(filesystem.get_file_info(paths), fragments, strict=True):
-        if info.mtime_ns is None:
-            return None
-        facts.append([info.path, info.size, info.mtime_ns, str(fragment.partition_expression)])
+    versions = _versions(filesystem, fragments)
+    if None in versions:
+        return None
+    try:
+        facts = [[version, *_reading(fragment)] for version, fragment in zip(versions, fragments, strict=True)]
+    except (AttributeError, TypeError, pickle.PicklingError):
+        return None  # options that hold a function, or keys for decryption
     text = json.dumps([str(dataset.schema.remove_metadata()), facts])
     return f"dataset:{len(facts)}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _reading(fragment: Any) -> list[Any]:
+    """What of a file a fragment is, and how it is read."""
+    try:
+        groups = [group.id for group in getattr(fragment, "row_groups", ())]
+    except (pa.ArrowException, OSError) as error:
+        raise _named(fragment, error) from error
+    written = io.BytesIO()
+    # Nothing that is written is ever read; pickle is what tells all of the options of every format.
+    pickler = pickle.Pickler(written, protocol=5)
+    pickler.fast = True  # equal options are written alike, whatever objects they share
+    pickler.dump(fragment.format)
+    return [fragment.path, groups, str(fragment.partition_expression), hashlib.sha256(written.getvalue()).hexdigest()]

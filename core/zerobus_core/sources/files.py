@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..batch import Chunk
 from ..errors import ConfigurationError, ZerobusIngestError
@@ -14,18 +14,20 @@ from .needs import imported_pyarrow
 from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
 from .rows import check_length
-from .unreadable import unreadable
+from .unreadable import changed, unreadable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
     from ..schema import TableSchema
-    from .file_format import FileFormat
+    from .file_format import FileFormat, Wanted
 
 __all__ = ["FileSource", "files_source"]
 
 # Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
 _MAX_ASKED = 100
+
+_Answer = TypeVar("_Answer")
 
 
 class FileSource:
@@ -67,14 +69,7 @@ class FileSource:
 
     def _count(self, file: FoundFile) -> int | None:
         if file.path not in self._counts:
-            try:
-                self._counts[file.path] = self._reader.count(file)
-            except ZerobusIngestError:
-                raise
-            except Exception as error:  # every decoder and every storage has errors of its own
-                if is_of_signal(error):
-                    raise
-                raise unreadable(file.path, error) from error
+            self._counts[file.path] = _answer(file, lambda: self._reader.count(file))
         return self._counts[file.path]
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -104,6 +99,18 @@ class FileSource:
             count = self._count(file)
             if count is not None and next(wanted(0, count), None) is None:
                 return count
+        has_changed = _answer(file, file.watched)
+        try:
+            rows = yield from self._read(file, base, wanted)
+        except ConfigurationError as error:
+            if _answer(file, has_changed):
+                raise changed(file.path) from error  # half of a change looks like damage
+            raise
+        if _answer(file, has_changed):
+            raise changed(file.path)
+        return rows
+
+    def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
         pieces = self._reader.read(file, wanted, self._chunk_rows)
         read = 0
         try:
@@ -138,6 +145,18 @@ class FileSource:
                 column = pa.repeat(pa.scalar(value, kind), len(rows))
                 rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
         return rows
+
+
+def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
+    """What a decoder or a storage says of a file; raises errors of ours only, for each of them has its own."""
+    try:
+        return ask()
+    except ZerobusIngestError:
+        raise
+    except Exception as error:
+        if is_of_signal(error):
+            raise
+        raise unreadable(file.path, error) from error
 
 
 def files_source(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 from ..errors import ConfigurationError
 from .compressed import open_compressed
 
-__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "looks_like_path"]
+__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "local_version", "looks_like_path"]
 
 # By the last extension of a file's name, after that of its compression.
 FORMATS = {
@@ -40,15 +41,14 @@ class FoundFile:
     """As its file system names it."""
     size: int
     version: str | None
-    """ETag or modification time; None where the storage tells neither."""
+    """ETag, or times and more of a local file; None where the storage tells nothing of the kind."""
     partitions: tuple[tuple[str, str | None], ...] = ()
     """Names and values of ``name=value`` directories between the directory that was given and the file."""
 
     @property
     def is_local(self) -> bool:
         """Whether the path is one of the machine's own file system."""
-        protocol = self.fs.protocol
-        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return _is_local(self.fs)
 
     @property
     def suffix(self) -> str:
@@ -66,6 +66,21 @@ class FoundFile:
         if self.compression is None:
             return self.fs.open(self.path, "rb")
         return open_compressed(self.fs, self.path, self.compression)
+
+    def watched(self) -> Callable[[], bool]:
+        """A function that tells whether the file was overwritten, appended to, cut off or removed meanwhile.
+
+        For as much as versions tell; a local file is watched from when it was found on, others from now on.
+        """
+        # In a list of files, some storages tell the version in other words than of one file.
+        before = self.version if self.is_local else self._version_now()
+        return lambda: self._version_now() != before
+
+    def _version_now(self) -> str | None:
+        try:
+            return _version(self.fs, self.fs.info(self.path))
+        except FileNotFoundError:
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +190,40 @@ def _is_hidden(relative: str) -> bool:
 
 def _found(fs: Any, info: Mapping[str, Any], root: str) -> FoundFile:
     path = str(info["name"])
-    version = next((str(info[key]) for key in _VERSIONS if info.get(key) is not None), None)
     return FoundFile(
         fs=fs,
         path=path,
         size=int(info.get("size") or 0),
-        version=version,
+        version=_version(fs, info),
         partitions=tuple(_partitions(path[len(root) :])),
     )
+
+
+def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
+    if _is_local(fs):
+        return local_version(str(info["name"]))
+    archive = getattr(fs, "of", None)
+    if archive is not None:  # times of members may be set to any value, or be missing
+        return _version(archive.fs, archive.fs.info(archive.path))
+    return next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
+
+
+def _is_local(fs: Any) -> bool:
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def local_version(path: str) -> str | None:
+    """The version of a local file; None for pipes and devices.
+
+    Programs that copy files set their modification times, too, but no program can set a change time.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None  # reading it will say what is wrong
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
 def _partitions(relative: str) -> list[tuple[str, str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigurationError, TransportError
 
-__all__ = ["unreadable"]
+__all__ = ["changed", "unreadable"]
 
 # Packages whose errors tell of a storage or of the way to it; not all of them are OSErrors.
 _STORAGES = {"aiobotocore", "aiohttp", "azure", "botocore", "google", "httpx", "requests", "urllib3"}
@@ -23,3 +23,11 @@ def unreadable(path: str, error: Exception, rows: int | None = None) -> Configur
     if isinstance(error, FileNotFoundError | PermissionError) or getattr(error, "errno", None) is None:
         return ConfigurationError(message)
     return TransportError(message)
+
+
+def changed(path: str) -> TransportError:
+    """The error for a file that is another one than when its reading began; a new try reads it from its first row."""
+    return TransportError(
+        f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
+        "deliver it again once it is complete: that starts with its first row"
+    )
