@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
-__all__ = ["RowRanges"]
+__all__ = ["END", "RowRanges"]
+
+END = 2**63 - 1
+"""A position after those of all rows."""
 
 
 class RowRanges:
@@ -40,8 +43,8 @@ class RowRanges:
         self._stops[low:high] = [stop]
         self._count += stop - start
 
-    def without(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts of ``(start, stop)`` that are not in the set, in order."""
+    def without(self, start: int = 0, stop: int = END) -> Iterator[tuple[int, int]]:
+        """Yield the parts of ``(start, stop)`` that are not in the set, in order; of all positions without them."""
         index = bisect_right(self._stops, start)
         while start < stop:
             if index == len(self._starts) or self._starts[index] >= stop:

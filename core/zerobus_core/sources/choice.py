@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import is_dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
@@ -14,7 +14,7 @@ from .cursor import CursorSource, is_cursor
 from .files import files_source
 from .needs import imported_pyarrow
 from .paths import looks_like_path
-from .rows import IterableSource, OneShot, SequenceSource
+from .rows import Begun, IterableSource, SequenceSource
 
 if TYPE_CHECKING:
     from ..batch import Source
@@ -34,8 +34,8 @@ _INSTEAD = (
 def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
     """The source that reads ``records`` for a table of ``schema``; docs/sources.md lists what may be passed.
 
-    Of a generator it takes the first item, to see what it yields.  Raises ConfigurationError that says what to pass
-    instead.  Without ``schema``, numbers of JSON are doubles.
+    Of an iterable it takes the first item, to see what it yields, and goes on from there when it is read.  Raises
+    ConfigurationError that says what to pass instead.  Without ``schema``, numbers of JSON are doubles.
     """
     source = _source_of(records, options)
     read_for = getattr(source, "read_for", None)
@@ -108,11 +108,11 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
             return DatasetSource(records, options)
         return BatchesSource(lambda: scan(records, options.batch_rows), options)
     if hasattr(records, "to_reader"):  # a Scanner of a dataset
-        return BatchesSource(OneShot(iter(records.to_reader())).take, options)
+        return BatchesSource(Begun(records.to_reader()).take, options)
     if hasattr(records, "__arrow_c_stream__"):
         # A reader goes on where it was left; other things that can be streamed start anew.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        return BatchesSource(OneShot(iter(pa.RecordBatchReader.from_stream(records)), given=given).take, options)
+        return BatchesSource(Begun(pa.RecordBatchReader.from_stream(records), given=given).take, options)
     return None
 
 
@@ -135,23 +135,13 @@ def _refuse_what_is_no_source(records: Any) -> None:
 def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if isinstance(records, Sequence) and _is_sliceable(records):
         return _sequence_source(records, options)
-    if not isinstance(records, Iterator):
-        # The first item decides, and is asked for again when the rows are.
-        first = next(iter(records), None)
-        return (
-            _batches_source(first, lambda: records, options)
-            if _is_columnar(first)
-            else IterableSource(lambda: _checked(iter(records)), options)
-        )
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
         raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
-    once = OneShot(records)
-    first = list(islice(records, 1))
-    rest = chain(first, records)
-    once.replace(rest)
-    if first and _is_columnar(first[0]):
-        return _batches_source(first[0], once.take, options)
-    return IterableSource(lambda: _checked(once.take()), options)
+    begun = Begun(records)
+    first = begun.peek()
+    if _is_columnar(first):
+        return _batches_source(first, begun.take, options)
+    return IterableSource(lambda: _checked(begun.take()), options)
 
 
 def _is_sliceable(records: Sequence[Any]) -> bool:

@@ -11,17 +11,46 @@ from ..batch import Chunk
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "cut", "merged", "without_dictionaries"]
+__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "PULSE", "Pulse", "cut", "merged", "wanted_parts", "without_dictionaries"]
 
 # Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
 MAX_WAIT = 1.0
 # Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
+# A source that finds no rows to yield shows after this long (seconds) that it goes on.
+PULSE = 0.25
+
+
+class Pulse:
+    """When a source that finds no rows to yield has to yield a chunk without rows."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due_at = clock() + PULSE
+
+    def is_due(self) -> bool:
+        """Whether ``PULSE`` has passed since this was true last."""
+        now = self._clock()
+        if now < self._due_at:
+            return False
+        self._due_at = now + PULSE
+        return True
+
+
+def wanted_parts(
+    batch: pa.RecordBatch, first_row: int, wanted: Callable[[int, int], Iterator[tuple[int, int]]]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The wanted runs of a batch, with their positions; an empty one, which ``merged`` knows, if there is none."""
+    stop_row = first_row + len(batch)
+    runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
+    for start, stop in runs:
+        yield start, batch.slice(start - first_row, stop - start)
 
 
 def cut(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
-    """A record batch as chunks of about ``MAX_CHUNK_BYTES`` at most; copies nothing."""
+    """A record batch as chunks of about ``MAX_CHUNK_BYTES`` at most, an empty one as it is; copies nothing."""
     if not len(batch):
+        yield Chunk(first_row, batch)
         return
     step = max(1, MAX_CHUNK_BYTES * len(batch) // max(1, batch.nbytes))
     for start in range(0, len(batch), step):
@@ -29,11 +58,22 @@ def cut(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
 
 
 def merged(chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Chunk]:
-    """The same rows in chunks that are filled up to ``chunk_rows``, unless that takes longer than ``MAX_WAIT``."""
+    """The same rows in chunks that are filled up to ``chunk_rows``, unless that takes longer than ``MAX_WAIT``.
+
+    Of the chunks without rows, those are passed on that are needed for ``Pulse``.
+    """
     held: list[Chunk] = []
     rows = size = 0
     deadline = 0.0
+    pulse = Pulse(clock)
     for chunk in chunks:
+        if not len(chunk.rows):
+            if held and clock() >= deadline:
+                yield from _joined(held)
+                held = []
+            elif pulse.is_due():
+                yield chunk
+            continue
         if not held and len(chunk.rows) >= chunk_rows:
             yield chunk  # as it is, and unweighed: the size of a slice is not free
             continue

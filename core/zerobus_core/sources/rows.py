@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..batch import Chunk
 from ..errors import ConfigurationError
-from .merge import MAX_CHUNK_BYTES, MAX_WAIT
+from .merge import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
 from .row_content import rows_fingerprint
 from .weight import WEIGHED_EVERY, fitting, weight
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
-__all__ = ["IterableSource", "OneShot", "SequenceSource", "check_length", "version_fingerprint"]
+__all__ = ["Begun", "IterableSource", "SequenceSource", "check_length", "version_fingerprint"]
 
-END = 2**63 - 1
-_SKIP_STEP = 10_000
+# How many of those iterators are known that can only be known by being kept alive, with all that they hold.
+_MOST_KEPT = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
@@ -35,7 +36,7 @@ def version_fingerprint(options: IngestOptions) -> str | None:
 
 def check_length(total: int, skip: RowRanges) -> None:
     """Raise ConfigurationError if the source ends before rows that are durable: they are of another one."""
-    for durable, _ in skip.without(0, END):
+    for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
                 f"the source ended after {total} rows, but the checkpoint says that rows up to {durable} of it are "
@@ -79,43 +80,57 @@ class SequenceSource:
                 yield from fitting(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
 
 
-class OneShot:
-    """An iterator that can be read once, and the memory that it was.
+class Begun:
+    """An iterable that is being read: what was taken out of it to look at comes first when its rows are taken.
 
-    Reading what an earlier delivery left of a generator would report success for rows that were never sent.
+    Its iterator is remembered, since reading what an earlier delivery left of it would report success for rows that
+    were never sent: ConfigurationError is raised instead.
     """
 
-    # Not every iterator can be remembered (those of lists cannot); generators can.
-    _read: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+    _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
+    # Those that cannot be known by a weak reference: map, zip, filter, what itertools makes, and the like.
+    _kept: ClassVar[deque[Any]] = deque(maxlen=_MOST_KEPT)
 
-    def __init__(self, iterator: Iterator[Any], *, given: object = None) -> None:
-        """``given`` is what the user passed, where that is not the iterator itself."""
-        self._iterator: Iterator[Any] | None = iterator
-        given = iterator if given is None else given
-        try:
-            if given in self._read:
-                raise _read_before(given)
-            self._read.add(given)
-        except TypeError:
-            return
+    def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
+        """``given`` is what the user passed, where that is another object than ``records``."""
+        self._records = records
+        self._iterator: Iterator[Any] | None = iter(records)
+        for one in (self._iterator, given):
+            if self._is_known(one):
+                raise ConfigurationError(
+                    f"this {type(one).__name__} was given to an earlier delivery, which has taken rows out of it; "
+                    "call the function again that made it, so that it starts at the first row"
+                )
+        for one in (self._iterator, given):
+            self._remember(one)
 
-    def replace(self, iterator: Iterator[Any]) -> None:
-        """Have ``take`` hand over another iterator that goes on where the first one stands."""
-        self._iterator = iterator
+    def peek(self) -> Any:
+        """The first item, or None; it stays the first to be taken."""
+        assert self._iterator is not None
+        first = list(islice(self._iterator, 1))
+        self._iterator = chain(first, self._iterator)
+        return first[0] if first else None
 
     def take(self) -> Iterator[Any]:
-        """Hand the iterator over; the second time is an error."""
-        if self._iterator is None:
+        """Hand the iterator over; the second time one that starts again, or an error where there is none."""
+        if self._iterator is not None:
+            iterator, self._iterator = self._iterator, None
+            return iterator
+        again = iter(self._records)
+        if self._is_known(again):
             raise ConfigurationError("this source was read before, and its iterator cannot start again; build it anew")
-        iterator, self._iterator = self._iterator, None
-        return iterator
+        self._remember(again)
+        return again
 
+    def _is_known(self, one: object) -> bool:
+        return one is not None and (self._known.get(id(one)) is one or any(one is kept for kept in self._kept))
 
-def _read_before(iterator: object) -> ConfigurationError:
-    return ConfigurationError(
-        f"this {type(iterator).__name__} was given to an earlier delivery, which has taken rows out of it; "
-        "call the function again that made it, so that it starts at the first row"
-    )
+    def _remember(self, one: object) -> None:
+        try:
+            self._known[id(one)] = one
+        except TypeError:
+            if one is not None:
+                self._kept.append(one)
 
 
 class IterableSource:
@@ -140,8 +155,12 @@ class IterableSource:
         """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""
         rows = iter(self._start())
         position = 0
-        for start, stop in skip.without(0, END):
-            position += _advance(rows, start - position)
+        pulse = Pulse(self._clock)
+        for start, stop in skip.without():
+            for _ in islice(rows, start - position):
+                position += 1
+                if pulse.is_due():
+                    yield Chunk(position, [])
             while start <= position < stop:
                 taken = self._take(rows, min(self._chunk_rows, stop - position))
                 if not taken:
@@ -165,15 +184,3 @@ class IterableSource:
             if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
                 break
         return taken
-
-
-def _advance(rows: Iterator[Any], count: int) -> int:
-    done = 0
-    # In steps, so that a signal does not wait behind one long call.
-    while done < count:
-        step = min(_SKIP_STEP, count - done)
-        taken = sum(1 for _ in islice(rows, step))
-        done += taken
-        if taken < step:
-            break
-    return done
