@@ -35,8 +35,8 @@ class StreamManager:
     Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception waits for less
     than a second.  Rows that were given and could not be sent end the delivery, whoever catches the error.
 
-    Use it from one thread; only ``stop`` may be called from others.  Streams are looked after inside ``send``,
-    ``flush`` and the end of the block; between calls nothing is decided.  Outside of the block both raise
+    Use it from one thread at a time; only ``stop`` may be called beside another call.  Streams are looked after inside
+    ``send``, ``flush`` and the end of the block; between calls nothing is decided.  Outside of the block both raise
     ConfigurationError.
     """
 
@@ -58,6 +58,7 @@ class StreamManager:
         self._delivery: Delivery | None = None
         self._kind = ""
         self._failure: BaseException | None = None
+        self._is_working = threading.Lock()
         self._next_row = 0
         self._receipt: Receipt | None = None
         self._is_left = False
@@ -135,18 +136,33 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given."""
+        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given.
+
+        A call inside of another one, from a second thread or from rows that are being sent, is refused likewise.
+        """
+        if not self._is_working.acquire(blocking=False):
+            self._failure = ConfigurationError(
+                "this StreamManager is at work on another call: use it from one thread, and not from inside of the "
+                "rows that it is sending",
+                table=self._table,
+            )
+            raise self._failure
+        try:
+            self._refuse_after_failure()
+            yield
+        except BaseException as error:
+            self._failure = self._failure or error
+            raise
+        finally:
+            self._is_working.release()
+
+    def _refuse_after_failure(self) -> None:
         if self._failure is not None:
             raise ConfigurationError(
                 f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
                 "so it cannot go on or succeed: do not catch that error, or start another delivery",
                 table=self._table,
             ) from self._failure
-        try:
-            yield
-        except BaseException as error:
-            self._failure = error
-            raise
 
     def _delivery_for(self, source: Source) -> Delivery:
         options = options_for(source, self._options)

@@ -697,6 +697,30 @@ class TestAsYouGo:
                 call()
         assert opens(server, table) == 1
 
+    def test_a_call_inside_of_another_one_is_refused_and_fails_the_block(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        refused: list[str] = []
+
+        def call(streams: StreamManager) -> None:
+            try:
+                streams.send(rows(1))
+            except ConfigurationError as error:
+                refused.append(error.message)
+
+        def sending(streams: StreamManager) -> Iterator[dict[str, Any]]:
+            yield from rows(5)
+            call(streams)
+            other = threading.Thread(target=call, args=[streams])
+            other.start()
+            other.join()
+
+        with pytest.raises(ConfigurationError, match="the delivery failed before"):  # noqa: SIM117
+            with StreamManager(server.workspace, table, options=options()) as streams:
+                streams.send(sending(streams))
+        assert ["at work on another call" in message for message in refused] == [True, True]
+        assert set(ids(server, table)) <= set(range(5))
+
     def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
         manager = StreamManager(server.workspace, table, options=options())
         with pytest.raises(ConfigurationError, match=r"the delivery failed before \(RecordError\)"), manager as streams:  # noqa: PT012
