@@ -19,16 +19,19 @@ ROWS = 2_000
 
 
 def rows(context: dg.AssetExecutionContext) -> Iterator[dict[str, Any]]:
-    """Half of the rows at once; then one now and then, until the test's fault strikes or the rows are over.
+    """Half of the rows at once; then one now and then, until the first checkpoint is there.
 
-    To be killed, it waits for the first checkpoint, and gives the other rows as soon as that is there.
+    To be killed, it gives the other rows then, and to be interrupted, none of them ever.
     """
     fault = os.environ["TEST_FAULT"]
     is_slow = bool(fault)
     for n in range(ROWS):
         if is_slow and n > ROWS // 2:
             time.sleep(0.05)
-            is_slow = not (fault == "kill" and _has_checkpoint(context))
+            is_slow = not _has_checkpoint(context)
+        while fault == "wait" and n > ROWS // 2 and not is_slow:
+            Path(os.environ["DAGSTER_HOME"], "is_waiting").touch()
+            time.sleep(0.05)
         yield {"id": n, "carrier": "UA", "delay": 0.0}
     if fault == "kill":
         time.sleep(0.5)  # what was handed over reaches the service

@@ -230,7 +230,7 @@ def test_a_retry_of_the_step_sends_only_what_is_missing(
                 server.faults.remove(rule)
         return ROWS
 
-    options = {"batch_rows": 10, "source_version": "1"}
+    options = {"batch_rows": 10, "max_unacked_bytes": 1, "source_version": "1"}  # one batch at a time
     result = run(flights, ZerobusIOManager(zerobus=zerobus, options=options))
     assert result.success
     receipt = result.asset_materializations_for_node("flights")[0].metadata["dagster-zerobus/receipt"].value

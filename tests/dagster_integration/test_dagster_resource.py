@@ -185,7 +185,7 @@ def test_a_retry_sends_only_the_rows_that_are_missing(
     # Batches of ten rows; the stream dies for good at the sixth, and the second try finds it mended.
     rule = server.faults.add(action="fail", table=table, message=5, status="UNAVAILABLE")
     refuse = server.faults.add(action="refuse_open", table=table, stream=[2, 3, 4, 5, 6, 7, 8])
-    options = {"batch_rows": 10, "source_version": "1"}
+    options = {"batch_rows": 10, "max_unacked_bytes": 1, "source_version": "1"}  # one batch at a time
 
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
     def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
