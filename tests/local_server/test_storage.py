@@ -128,6 +128,22 @@ def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(c
     assert sorted(row["id"] for row in stored(table)) == [1, 2]
 
 
+def test_rows_whose_commit_failed_after_it_was_written_are_not_committed_again(catalog, caplog):
+    table = table_of(catalog, "id BIGINT")
+    for version in range(90, 130):  # the log's own checkpoints cannot be written
+        (table.path / "_delta_log" / f"{version:020}.checkpoint.parquet").mkdir()
+    storage = Storage(catalog, commit_delay=0.01)
+    outcomes: list[int | Exception] = []
+    for number in range(240):
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), outcomes.append)
+        if number % 2:  # two appends share a commit
+            storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [-number]}), timeout=60)
+    storage.close()
+    assert all(isinstance(outcome, int) for outcome in outcomes)
+    assert sorted(row["id"] for row in stored(table)) == sorted([*range(240), *range(-239, 0, 2)])
+    assert "rows are in main.default.t, but:" in caplog.text
+
+
 def test_rows_with_a_column_that_was_dropped_are_refused(catalog, storage):
     table = table_of(catalog, "id BIGINT, note STRING")
     catalog.execute("ALTER TABLE main.default.t DROP COLUMN note")

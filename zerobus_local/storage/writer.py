@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from ..decode.decoder import without_not_null
 from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
@@ -26,6 +26,8 @@ __all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 _log = logging.getLogger("zerobus_local")
 _COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
 _COMMITS_BETWEEN_LOOKS = 32
+# The writer's name in the table's log, where each of its commits has a number.
+_APP_ID = "zerobus-local"
 
 
 class StorageClosedError(RuntimeError):
@@ -72,6 +74,7 @@ class TableWriter(threading.Thread):
         self._delay = commit_delay
         self._budget = budget
         self._delta: DeltaTable | None = None
+        self._number = 0  # of the last commit that was tried
         self._compactor = Compactor(table, catalog)
         self._commits = 0
         self._altered = table  # as the snapshot of _delta has it
@@ -146,10 +149,23 @@ class TableWriter(threading.Thread):
             if self._delta is None or current is not self._altered:
                 # An ALTER TABLE commits on its own, which an older snapshot does not know.
                 self._delta, self._altered = DeltaTable(self._table.path), current
+                self._number = self._delta.transaction_version(_APP_ID) or 0
             rows = _widened(batches, current)
             if rows.num_rows:
-                write_deltalake(self._delta, rows, mode="append")
+                self._append(self._delta, rows)
             return int(self._delta.version())
+
+    def _append(self, delta: DeltaTable, rows: pa.Table) -> None:
+        self._number += 1
+        properties = CommitProperties(app_transactions=[Transaction(_APP_ID, self._number)])
+        try:
+            write_deltalake(delta, rows, mode="append", commit_properties=properties)
+        except Exception as error:
+            # What follows a commit may have failed, such as a checkpoint of the log: the rows are in the table then.
+            self._delta = DeltaTable(self._table.path)
+            if self._delta.transaction_version(_APP_ID) != self._number:
+                raise
+            _log.warning("rows are in %s, but: %s", self._table.full_name, error)
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
