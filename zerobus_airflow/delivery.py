@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
     BaseOperator,
+    XComArg,
 )
 
 from zerobus_core import IngestOptions, Progress, Receipt, ZerobusIngestError
@@ -46,7 +47,7 @@ class ZerobusDeliveryOperator(BaseOperator):
     """The common ground of the operators; use one of its subclasses.
 
     :param table: ``catalog.schema.table``. (templated)
-    :param options: IngestOptions, or a mapping of its fields. (templated)
+    :param options: IngestOptions, or a mapping of its fields, or the output of a task that gives one. (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, where the connection does not hold it. (templated)
     :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``. Where it is
@@ -65,7 +66,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         self,
         *,
         table: str,
-        options: IngestOptions | Mapping[str, Any] | None = None,
+        options: IngestOptions | Mapping[str, Any] | XComArg | str | None = None,
         zerobus_conn_id: str = ZerobusHook.default_conn_name,
         endpoint: str | None = None,
         on_empty: OnEmpty | None = None,
@@ -75,7 +76,7 @@ class ZerobusDeliveryOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.table = table
-        self.options = _as_mapping(options)
+        self.options = _templated(options)
         self.zerobus_conn_id = zerobus_conn_id
         self.endpoint = endpoint
         self.on_empty = None if on_empty is None else _one_of("on_empty", on_empty, "success", "skip", "fail")
@@ -135,7 +136,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return hook.ingest(
             self.table,
             records,
-            options=IngestOptions.from_mapping(known | self.options),
+            options=IngestOptions.from_mapping(known | _as_mapping(self.options)),
             checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
             on_progress=ProgressLog(self.log),
             stop=self._stop,
@@ -188,8 +189,8 @@ class ProgressLog:
         )
 
 
-def _as_mapping(options: IngestOptions | Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options as a dict, which Airflow can render; refused at parse time as far as they are known then."""
+def _as_mapping(options: Any) -> dict[str, Any]:
+    """The options as a dict, which Airflow can render; a ConfigurationError for what is none."""
     if isinstance(options, IngestOptions):
         defaults = IngestOptions()
         return {
@@ -197,10 +198,24 @@ def _as_mapping(options: IngestOptions | Mapping[str, Any] | None) -> dict[str, 
             for field in dataclasses.fields(options)
             if (value := getattr(options, field.name)) != getattr(defaults, field.name)
         }
-    given = dict(options or {})
-    if not any(isinstance(value, str) and "{" in value for value in given.values()):
+    if not isinstance(options, Mapping | None):
+        raise ConfigurationError(f"options is of type {type(options).__name__}; give IngestOptions or a dict of them")
+    return dict(options or {})
+
+
+def _templated(options: Any) -> Any:
+    """What an operator keeps of ``options``; refused at parse time as far as they are known then."""
+    if isinstance(options, XComArg) or _is_template(options):
+        return options
+    given = _as_mapping(options)
+    is_known = not any(map(_is_template, given.values())) and not any(True for _ in XComArg.iter_xcom_references(given))
+    if is_known:
         IngestOptions.from_mapping(given)
     return given
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, str) and "{" in value
 
 
 def _one_of(name: str, value: Any, *choices: str) -> Any:

@@ -100,6 +100,20 @@ with push_dag("rendered_options", retries=1):
         ZerobusIngestOperator(task_id=task_id, table=TABLE, records=rows_from(0, 1), options=options)
 
 
+with push_dag("options_of_a_task", retries=1):
+
+    @task
+    def options(dag_run=None):
+        return dag_run.conf["options"]
+
+    @task
+    def batch_rows():
+        return 2
+
+    ZerobusIngestOperator(task_id="whole", table=TABLE, records=rows_from(0, 4), options=options())
+    ZerobusIngestOperator(task_id="one", table=TABLE, records=rows_from(4, 4), options={"batch_rows": batch_rows()})
+
+
 with push_dag("object_storage"):
 
     @task.zerobus_ingest(table=TABLE)

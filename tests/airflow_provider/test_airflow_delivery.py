@@ -127,6 +127,22 @@ def test_templates_in_options_are_rendered_to_text(run, table):
     assert "streams" in account["log"]
 
 
+def test_options_may_be_the_output_of_a_task(run, target, table):
+    account = run("options_of_a_task", table, options={"batch_rows": 1})
+    assert account["state"] == "success", account["log"]
+    assert [receipt_of(account, task_id)["batches"] for task_id in ("whole", "one")] == [4, 2]
+    assert target.rows(table) == rows_from(0, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [(["streams"], "options is of type list"), ({"streams": 0}, "IngestOptions.streams")]
+)
+def test_options_of_a_task_that_cannot_be_right_fail_without_a_retry(run, table, options, told):
+    account = run("options_of_a_task", table, options=options)
+    assert (account["tasks"]["whole"]["state"], account["tasks"]["whole"]["tries"]) == ("failed", 1)
+    assert told in account["log"]
+
+
 def test_an_object_storage_path_is_read_or_sent_to_where_its_connection_is_of_use(run, target, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "a.parquet")
     account = run("object_storage", table, source=f"file://{tmp_path}/a.parquet")

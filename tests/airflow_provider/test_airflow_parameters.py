@@ -58,6 +58,22 @@ def test_options_given_as_an_object_are_templated_too():
     assert operator.options == {"streams": 2, "source_version": "{{ ds }}"}
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["options", "one of them"])
+def test_options_may_be_the_output_of_a_task_which_becomes_upstream(whole):
+    @task
+    def choose():
+        return {"streams": 2} if whole else 2
+
+    options = choose() if whole else {"streams": choose()}
+    assert push(records=ROWS, options=options).upstream_task_ids == {"choose"}
+
+
+@pytest.mark.parametrize("given", [["streams"], "streams", 2], ids=type)
+def test_options_that_are_no_mapping_are_refused_while_the_dag_is_parsed(given):
+    with pytest.raises(ConfigurationError, match=f"options is of type {type(given).__name__}"):
+        push(records=ROWS, options=given)
+
+
 @pytest.mark.parametrize("name", ["on_empty", "resume"])
 def test_a_choice_that_does_not_exist_is_refused_with_the_ones_that_do(name):
     with pytest.raises(ConfigurationError, match=f"{name} must be one of"):
