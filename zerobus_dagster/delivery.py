@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,7 +13,7 @@ import dagster as dg
 from zerobus_core import IngestOptions, TableSchema, ZerobusIngestError, ingest
 from zerobus_core.errors import ConfigurationError
 
-from .checkpoint import ObservationCheckpointStore
+from .checkpoint import ObservationCheckpointStore, tries_of
 from .history import OnRematerialize, refuse_rematerialization
 from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
 from .progress import ProgressLog, core_logs_in, tell_step
@@ -65,7 +66,7 @@ class Delivery:
                 self.workspace,
                 self.table,
                 records,
-                options=self.options,
+                options=self._named(name),
                 checkpoint=store,
                 on_progress=ProgressLog(step.log),
             )
@@ -79,6 +80,15 @@ class Delivery:
             receipt.rows_dead_lettered,
         )
         return step.account.add(step.asset_key, partition, receipt, step.add_metadata)
+
+    def _named(self, name: str) -> IngestOptions:
+        """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""
+        attempt = self.step.attempt
+        if attempt is None or self.options.delivery_name is not None:
+            return self.options
+        began_in = tries_of(attempt.run, attempt.instance)[-1].run_id
+        asset = self.step.asset_key.to_user_string() if self.step.asset_key else None
+        return replace(self.options, delivery_name=json.dumps([began_in, attempt.step_key, asset, name]))
 
     def _checkpoint_store(self, name: str, partition: str | None) -> ObservationCheckpointStore | None:
         attempt, refuses = self.step.attempt, self.on_rematerialize == "refuse"

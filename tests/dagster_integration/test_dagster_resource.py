@@ -235,6 +235,30 @@ def test_without_resume_a_retry_sends_every_row(
     assert len(ids(server, table)) == 200
 
 
+def test_the_key_of_a_row_is_the_same_in_all_tries_and_another_one_when_it_is_asked_for_anew(
+    server: LocalZerobus, zerobus_with: Callable[..., ZerobusResource], instance: dg.DagsterInstance
+) -> None:
+    table = "main.default.keyed"
+    server.create_table(f"CREATE TABLE {table} (id BIGINT, delivery STRING, number BIGINT)")
+    columns = {"delivery_id": "delivery", "row_number": "number"}
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def keyed(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, [{"id": 1}, {"id": 2}], options={"delivery_columns": columns})
+        if context.retry_number == 0:
+            raise RuntimeError("after the delivery")
+        return result
+
+    def keys() -> list[tuple[object, ...]]:
+        return [tuple(row.values()) for row in server.read(table).select(["delivery", "number"]).to_pylist()]
+
+    zerobus = zerobus_with(resume=False)
+    assert run(keyed, zerobus, instance=instance).success
+    assert (len(keys()), len(set(keys()))) == (4, 2)
+    assert run(keyed, zerobus, instance=instance).success
+    assert (len(keys()), len(set(keys()))) == (8, 4)
+
+
 def test_a_step_that_fails_after_its_delivery_sends_nothing_again(
     server: LocalZerobus, table: str, zerobus: ZerobusResource
 ) -> None:
