@@ -35,6 +35,8 @@ def build_zerobus_delivery_check(
     dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read.  The bounds are those of each partition, or
     of an asset without any; where a step delivered several times, its deliveries count together.  The check reports and
     gates nothing: a delivery that is not complete has failed its step before, and left no materialization to check.
+
+    Raises ValueError for bounds that nothing is within.
     """
     bounds = _Bounds(min_rows=min_rows, max_rows=max_rows, max_dead_lettered=max_dead_lettered)
     key = asset.key if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else dg.AssetKey.from_coercible(asset)
@@ -70,6 +72,10 @@ class _Bounds:
     min_rows: int | None
     max_rows: int | None
     max_dead_lettered: int
+
+    def __post_init__(self) -> None:
+        if self.min_rows is not None and self.max_rows is not None and self.min_rows > self.max_rows:
+            raise ValueError(f"min_rows {self.min_rows} is more than max_rows {self.max_rows}: no delivery would pass")
 
     def problems(self, figures: Mapping[str, int]) -> list[str]:
         read, dead = figures["rows_read"], figures["rows_dead_lettered"]

@@ -11,6 +11,8 @@ from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, Field, model_validator
 
+from zerobus_core.schema.table import checked_table_name
+
 from .checks import build_zerobus_delivery_check
 from .delivery import ingest_options
 from .metadata import table_metadata
@@ -50,8 +52,8 @@ class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
 class ZerobusRetries(dg.Model, dg.Resolvable):
     """How often Dagster tries again after an error that another try can mend; only missing rows are sent then."""
 
-    max_retries: int = 2
-    delay: float = Field(default=30.0, description="Seconds before the first retry; it doubles each time.")
+    max_retries: int = Field(default=2, ge=0)
+    delay: float = Field(default=30.0, ge=0, description="Seconds before the first retry; it doubles each time.")
 
 
 class ZerobusScaffoldParams(BaseModel):
@@ -117,7 +119,7 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.source is None) == (self.records is None):
+        if bool(self.source) == bool(self.records):
             raise ValueError("give either source (files to push) or records (a function that returns them)")
         return self
 
@@ -139,11 +141,13 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One asset, and its check if there is to be one."""
+        # What is wrong shows when definitions are loaded, not when a run fails.
+        checked_table_name(self.table)
+        ingest_options(self.options)
         spec, op = self.get_asset_spec(), self.op or OpSpec()
         if _PARTITION in (self.source or "") and spec.partitions_def is None:
             raise ValueError(f"source {self.source!r} has a {_PARTITION}, and the asset has no partitions_def")
         read = self._reader(context.path if context.path.is_dir() else context.path.parent)
-        ingest_options(self.options)  # a wrong one shows when definitions are loaded, not when a run fails
         key = f"zerobus_{spec.key.to_python_identifier()}" if self.connection else self.resource
 
         @dg.multi_asset(

@@ -144,6 +144,10 @@ def test_the_source_names_the_partition_of_the_run(
         ({"source": "{partition_key}.csv"}, "no partitions_def"),
         ({"source": "a.csv", "client_secret": "literal"}, "client_secret"),
         ({"source": "a.csv", "options": {"stream": 4}}, "no such ingest option: stream"),
+        ({"source": ""}, "give either source"),
+        ({"source": "a.csv", "table": "default.t"}, "no full table name; expected catalog.schema.table"),
+        ({"source": "a.csv", "retries": {"max_retries": -1}}, "greater than or equal to 0"),
+        ({"source": "a.csv", "delivery_check": {"min_rows": 2, "max_rows": 1}}, "min_rows 2 is more than max_rows 1"),
     ],
 )
 def test_mistakes_in_the_yaml_are_told_when_definitions_are_loaded(
