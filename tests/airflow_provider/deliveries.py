@@ -92,6 +92,26 @@ with push_dag("mapped"):
     rows.expand(start=[100, 200])
 
 
+with push_dag("keyed", retries=1):
+
+    @task.zerobus_ingest(
+        table=TABLE,
+        resume="never",
+        options={
+            "batch_rows": 5,
+            "delivery_columns": {"delivery_id": "delivery", "row_number": "number"},
+            "source_version": "1",
+        },
+    )
+    def rows(start, ti=None):
+        """Five rows; the first try ends after them."""
+        yield from rows_from(start, 5)
+        if ti.try_number == 1:
+            raise RuntimeError("after the last row")
+
+    rows.expand(start=[100, 200])
+
+
 with push_dag("rendered_options", retries=1):
     for task_id, options in {
         "text": {"source_version": "{{ run_id }}"},

@@ -118,6 +118,17 @@ def test_sources_and_functions_are_mapped_to_a_delivery_each(run, target, table,
     assert ids == sorted([*range(5), *range(5), *range(100, 105), *range(200, 205)])
 
 
+def test_the_key_of_a_row_is_the_same_in_all_tries_and_another_one_in_each_mapped_task_and_run(run, target):
+    table = target.new_table("id BIGINT, note STRING, delivery STRING, number BIGINT")
+    for deliveries in (2, 4):
+        account = run("keyed", table)
+        assert {task["tries"] for task in account["tasks"].values()} == {2}, account["log"]
+        rows = target.server.read(table).to_pylist()
+        keys = {(row["delivery"], row["number"]): row["id"] for row in rows}
+        assert len(keys) == 5 * deliveries <= len(rows)  # most first tries have sent theirs, too
+        assert len({delivery for delivery, _ in keys}) == deliveries
+
+
 def test_templates_in_options_are_rendered_to_text(run, table):
     account = run("rendered_options", table)
     assert {task_id: (task["state"], task["tries"]) for task_id, task in account["tasks"].items()} == {
