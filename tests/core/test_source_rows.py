@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -170,3 +171,61 @@ def test_a_slow_iterable_yields_what_it_has_after_a_second() -> None:
 
     source = IterableSource(slow, IngestOptions(), clock=lambda: now)
     assert [len(chunk.rows) for chunk in source.chunks(RowRanges())] == [4, 3]
+
+
+class Tuple(NamedTuple):
+    id: int
+
+
+@dataclass
+class Record:
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class FrozenRecord:
+    id: int = 0
+
+
+def one_dict() -> Iterator[Any]:
+    row = {}
+    for n in range(20):
+        row["id"] = n
+        yield row
+
+
+def one_dataclass() -> Iterator[Any]:
+    row = Record()
+    for n in range(20):
+        row.id = n
+        yield row
+
+
+def two_dicts_in_turn() -> Iterator[Any]:
+    rows = [{"id": 0}, {"id": 0}]
+    for n in range(20):
+        rows[n % 2]["id"] = n
+        yield rows[n % 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (one_dict, "the same dict was yielded for rows 3 and 4"),
+        (one_dataclass, "the same Record was yielded for rows 3 and 4"),
+        (two_dicts_in_turn, "the same dict was yielded for rows 3 and 5"),
+    ],
+)
+def test_an_object_that_is_yielded_again_is_refused(rows: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read(source_of(rows(), FIVES), RowRanges([(0, 3)]))
+
+
+@pytest.mark.parametrize("row", [Tuple(1), FrozenRecord(1)])
+def test_an_object_that_cannot_change_may_be_yielded_again(row: Any) -> None:
+    assert read(source_of(itertools.repeat(row, 12), FIVES)) == list(enumerate([row] * 12))
+
+
+def test_a_list_may_hold_one_object_many_times() -> None:
+    row = {"id": 1}
+    assert read(source_of([row] * 12, FIVES)) == list(enumerate([row] * 12))

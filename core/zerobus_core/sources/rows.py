@@ -165,6 +165,7 @@ class IterableSource:
                 taken = self._take(rows, min(self._chunk_rows, stop - position))
                 if not taken:
                     break
+                _check_objects(taken, position)
                 yield Chunk(position, taken)
                 position += len(taken)
         check_length(position, skip)
@@ -184,3 +185,21 @@ class IterableSource:
             if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
                 break
         return taken
+
+
+def _check_objects(rows: list[Any], first_row: int) -> None:
+    """Raise ConfigurationError if one object came for two rows: its first values are overwritten by now."""
+    if len(set(map(id, rows))) == len(rows):
+        return
+    seen: dict[int, int] = {}
+    for at, row in enumerate(rows, first_row):
+        before = seen.setdefault(id(row), at)
+        if before != at and not _is_immutable(row):
+            raise ConfigurationError(
+                f"the same {type(row).__name__} was yielded for rows {before} and {at}, and both would be sent as it "
+                "is now; yield a new object for each row, such as a copy of it"
+            )
+
+
+def _is_immutable(row: Any) -> bool:
+    return isinstance(row, tuple) or getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
