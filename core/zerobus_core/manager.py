@@ -132,7 +132,8 @@ class StreamManager:
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row
-            yield Chunk(base + chunk.first_row, chunk.rows)
+            # Arrow data is sent as it is, if need be again, and after this call its owner may change it.
+            yield Chunk(base + chunk.first_row, _owned(chunk.rows) if source.is_arrow else chunk.rows)
 
     @contextmanager
     def _work(self) -> Generator[None]:
@@ -186,3 +187,9 @@ class StreamManager:
         )
         self._scope.enter_context(self._delivery.gate())
         return self._delivery
+
+
+def _owned(rows: Any) -> Any:
+    from .sources.arrow import copied  # pyarrow is imported for Arrow only
+
+    return copied(rows)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
-__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "is_whole", "scan"]
+__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copied", "is_whole", "scan"]
 
 
 class TableSource:
@@ -97,25 +97,39 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
 
 
 def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
-    """The record batches of batches, tables and frames; raises ConfigurationError for anything else."""
+    """Copies of the record batches of batches, tables and frames; raises ConfigurationError for anything else.
+
+    Who yields them may fill the same memory for the next one, while rows of this one are still to be sent again.
+    """
     for item in items:
-        if isinstance(item, pa.RecordBatch):
-            yield item
-        elif isinstance(item, pa.Table):
-            yield from item.to_batches()
-        else:
-            table = frame_content(item)
-            if isinstance(table, FrameRows):
-                raise ConfigurationError(
-                    "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "
-                    'pass rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
-                )
-            if table is None:
-                raise ConfigurationError(
-                    f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
-                    "all of its items must be of one kind"
-                )
-            yield from table.to_batches()
+        for batch in _batches_of(item):
+            yield from (copied(piece.rows) for piece in cut(batch, 0))
+
+
+def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(item, pa.RecordBatch):
+        yield item
+        return
+    table = item if isinstance(item, pa.Table) else frame_content(item)
+    if isinstance(table, FrameRows):
+        raise ConfigurationError(
+            "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "
+            'pass rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
+        )
+    if table is None:
+        raise ConfigurationError(
+            f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
+            "all of its items must be of one kind"
+        )
+    yield from table.to_batches()
+
+
+def copied(batch: Any) -> pa.RecordBatch:
+    """A record batch in memory of its own, without the rest of what it may be a slice of."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
 
 
 class DatasetSource:
