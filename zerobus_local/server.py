@@ -168,6 +168,7 @@ class LocalZerobus:
 
 def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     catalog = Catalog(data)
+    catalog.settle()
     tokens = Tokens(catalog, lifetime=options.token_lifetime)
     try:
         faults = Faults(options.faults)

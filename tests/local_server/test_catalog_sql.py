@@ -240,6 +240,10 @@ def test_bad_sql_is_refused_with_what_where_and_what_to_do(
         ("ALTER TABLE main.default.t ADD CONSTRAINT c CHECK (y > 1)", "constraint c: .*cannot be added"),
         ("ALTER TABLE main.default.t DROP CONSTRAINT c", "no constraint c"),
         ("CREATE TABLE main.default.t (x INT)", "is there already"),
+        (
+            "CREATE OR REPLACE TABLE main.default.t (x INT, CONSTRAINT c CHECK (y > 1))",
+            "constraint c: .*cannot be added",
+        ),
     ],
 )
 def test_a_refused_alteration_changes_nothing(catalog: Catalog, sql: str, says: str) -> None:

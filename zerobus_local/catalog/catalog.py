@@ -1,8 +1,11 @@
 """Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
 
-``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically: a crash leaves the state
-before or after a statement.  A table's folder is made before the catalog names it, and deleted after the catalog has
-forgotten it; what a crash leaves over is cleaned up when the name is used again.
+``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically.  A crash leaves the state
+before or after a statement, once ``settle`` has looked:
+
+* CREATE TABLE makes the Delta table beside its place, and DROP deletes folders last: the catalog decides.  What a crash
+  leaves over is deleted when the name is used again.
+* ALTER TABLE is one Delta commit, written down before as what it will make of the table: the Delta log decides.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -37,9 +40,10 @@ from ..sql.statements import (
     Statement,
 )
 from . import delta_tables
+from .alterations import AlterTable, planned
 from .atomic_file import write_atomically
 from .grants import without_securable
-from .model import Check, Column, Grant, Namespace, State, Table
+from .model import Alteration, Check, Column, Grant, Namespace, State, Table
 from .names import TableName
 from .principals import Principals
 from .query import run_query
@@ -76,10 +80,7 @@ class Catalog:
         if self._file.exists():
             self._state = State.from_json(json.loads(self._file.read_bytes()), self.data / "tables")
         else:
-            self._state = State()
-            owner = self.principals.default.client_id
-            self._create_catalog(CreateCatalog(name="main"), owner)
-            self._create_schema(CreateSchema(catalog="main", schema="default"), owner)
+            self._save(_first_state(self.principals.default.client_id))
 
     @property
     def state(self) -> State:
@@ -110,10 +111,20 @@ class Catalog:
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     @contextmanager
-    def _alone(self, table: Table) -> Iterator[None]:
-        """Held while the table's folder is altered or dropped."""
-        with self.compaction_lock(table.table_id), self.commit_lock(table.table_id):
+    def _alone(self, *tables: Table) -> Iterator[None]:
+        """Held while the tables' folders are altered or dropped."""
+        with ExitStack() as held:
+            for table in tables:
+                held.enter_context(self.compaction_lock(table.table_id))
+                held.enter_context(self.commit_lock(table.table_id))
             yield
+
+    def settle(self) -> None:
+        """Finish or take back what a crash interrupted; for who has the folder to itself (``DataFolderLock``)."""
+        with self._lock:
+            self._settle_alteration()
+            for table in self._state.tables.values():
+                delta_tables.put_in_place(table)
 
     def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
         """Carry out a script of SQL statements, one after the other.
@@ -160,8 +171,11 @@ class Catalog:
                 return Result(message=f"{rows.num_rows} rows", rows=rows)
 
     def _save(self, state: State) -> None:
-        write_atomically(self._file, json.dumps(state.as_json(), indent=1).encode())
+        self._write(state)
         self._state = state
+
+    def _write(self, state: State) -> None:
+        write_atomically(self._file, json.dumps(state.as_json(), indent=1).encode())
 
     def _nearest(self, name: TableName) -> str:
         others = [
@@ -195,10 +209,9 @@ class Catalog:
         name = statement.name
         if name.full_schema not in self._state.schemas:
             raise NotFound(f"schema {name.full_schema} does not exist: CREATE SCHEMA {name.full_schema} first")
-        if name in self._state.tables:
-            if not statement.or_replace:
-                return _there_already(f"table {name}", accepted=statement.if_not_exists)
-            self._drop_table(DropTable(name=name))
+        before = self._state.tables.get(name)
+        if before is not None and not statement.or_replace:
+            return _there_already(f"table {name}", accepted=statement.if_not_exists)
         now = _now()
         table = Table(
             name=name,
@@ -215,29 +228,54 @@ class Catalog:
             next_position=len(statement.columns),
         )
         delta_tables.create(table)
-        grants = {Grant("TABLE", str(name), owner, privilege) for privilege in ("SELECT", "MODIFY")}
-        state = self._state
-        self._save(replace(state, tables=state.tables | {name: table}, grants=state.grants | grants))
+        made = {Grant("TABLE", str(name), owner, privilege) for privilege in ("SELECT", "MODIFY")}
+        grants = without_securable(self._state.grants, str(name)) | made
+        state = replace(self._state, tables=self._state.tables | {name: table}, grants=grants)
+        with self._alone(*filter(None, (before, table))):
+            self._write(state)
+            try:
+                delta_tables.put_in_place(table)
+            finally:
+                self._state = state
         return Result(message=f"created table {name} in {table.path}", notes=statement.notes)
 
-    def _alter(self, statement: AddColumns | DropColumns | AddCheck | DropCheck | Comment) -> Result:
+    def _alter(self, statement: AlterTable) -> Result:
         table = self.table(str(statement.name))
         with self._alone(table):
-            altered = _ALTERATIONS[type(statement)](table, statement)
-            altered = replace(altered, updated_at=_now())
-            self._save(replace(self._state, tables=self._state.tables | {table.name: altered}))
+            altered, commit = planned(table, statement)
+            intended = Alteration(replace(altered, updated_at=_now()), delta_tables.definition(table.path))
+            self._save(replace(self._state, alteration=intended))
+            try:
+                commit()
+            finally:
+                self._settle_alteration()
         return Result(message=f"altered table {table.name}", notes=getattr(statement, "notes", ()))
+
+    def _settle_alteration(self) -> None:
+        """Make the catalog tell what the Delta log does of the alteration that was begun, if there is one."""
+        intended, tables = self._state.alteration, self._state.tables
+        if intended is None:
+            return
+        if delta_tables.definition(intended.table.path) != intended.before:
+            tables = tables | {intended.table.name: intended.table}
+        # Whether or not it can be written down: the Delta log has decided, and rows have to fit it.
+        self._state = replace(self._state, tables=tables, alteration=None)
+        self._write(self._state)
 
     def _drop_table(self, statement: DropTable) -> Result:
         if statement.name not in self._state.tables and statement.if_exists:
             return Result(message=f"table {statement.name} does not exist")
         table = self.table(str(statement.name))
-        with self._alone(table):
-            tables = {name: other for name, other in self._state.tables.items() if name != table.name}
-            grants = without_securable(self._state.grants, table.full_name)
-            self._save(replace(self._state, tables=tables, grants=grants))
-            delta_tables.remove(table.path)
+        self._drop([table], replace(self._state, grants=without_securable(self._state.grants, table.full_name)))
         return Result(message=f"dropped table {table.name}")
+
+    def _drop(self, tables: list[Table], state: State) -> None:
+        """Go on to the state without these tables, then delete their folders."""
+        names = {table.name for table in tables}
+        with self._alone(*tables):
+            self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))
+            for table in tables:
+                delta_tables.remove(table.path)
 
     def _drop_namespaces(self, kind: str, full_name: str, statement: DropSchema | DropCatalog) -> Result:
         state = self._state
@@ -251,17 +289,13 @@ class Catalog:
             raise InvalidRequest(
                 f"{kind.lower()} {full_name} is not empty: DROP {kind} {full_name} CASCADE drops all in it"
             )
-        for table in tables:
-            self._drop_table(DropTable(name=table.name))
-        state = self._state
-        self._save(
-            replace(
-                state,
-                schemas={name: value for name, value in state.schemas.items() if name not in schemas},
-                catalogs={name: value for name, value in state.catalogs.items() if name != full_name},
-                grants=without_securable(state.grants, full_name),
-            )
+        left = replace(
+            state,
+            schemas={name: value for name, value in state.schemas.items() if name not in schemas},
+            catalogs={name: value for name, value in state.catalogs.items() if name != full_name},
+            grants=without_securable(state.grants, full_name),
         )
+        self._drop(tables, left)
         return Result(message=f"dropped {kind.lower()} {full_name}")
 
     def _grant(self, statement: GrantChange) -> Result:
@@ -284,71 +318,18 @@ class Catalog:
         return Result(message=f"{done} {', '.join(statement.privileges)} on {statement.full_name}: {principal.name}")
 
 
-def _add_columns(table: Table, statement: AddColumns) -> Table:
-    there = {column.name.lower() for column in table.columns}
-    for column in statement.columns:
-        if column.name.lower() in there:
-            raise AlreadyExists(f"column {column.name} of {table.name} is there already")
-    added = tuple(
-        replace(column, position=table.next_position + index) for index, column in enumerate(statement.columns)
-    )
-    delta_tables.add_columns(table.path, added)
-    return replace(table, columns=table.columns + added, next_position=table.next_position + len(added))
-
-
-def _drop_columns(table: Table, statement: DropColumns) -> Table:
-    dropped = {name.lower() for name in statement.columns}
-    there = {column.name.lower(): column.name for column in table.columns}
-    if missing := dropped - set(there):
-        raise NotFound(f"{table.name} has no column {', '.join(sorted(missing))}; it has {', '.join(there.values())}")
-    if used := dropped & {name.lower() for name in table.partition_by}:
-        raise InvalidRequest(f"{table.name} is partitioned by {', '.join(sorted(used))}: it cannot be dropped")
-    for check in table.checks:
-        if used := dropped & _sql().columns_in(check.sql):
-            raise InvalidRequest(
-                f"constraint {check.name} of {table.name} uses {', '.join(sorted(used))}: drop the constraint first"
-            )
-    altered = replace(table, columns=tuple(c for c in table.columns if c.name.lower() not in dropped))
-    if not altered.columns:
-        raise InvalidRequest(f"{table.name} must keep a column")
-    delta_tables.drop_columns(altered)
-    return altered
-
-
-def _add_check(table: Table, statement: AddCheck) -> Table:
-    if statement.check.name in {check.name for check in table.checks}:
-        raise AlreadyExists(f"constraint {statement.check.name} of {table.name} is there already")
-    delta_tables.add_check(table.path, statement.check)
-    return replace(table, checks=(*table.checks, statement.check))
-
-
-def _drop_check(table: Table, statement: DropCheck) -> Table:
-    name = statement.check.lower()
-    kept = tuple(check for check in table.checks if check.name != name)
-    if len(kept) == len(table.checks) and not statement.if_exists:
-        raise NotFound(f"{table.name} has no constraint {name}")
-    delta_tables.drop_check(table.path, name)
-    return replace(table, checks=kept)
-
-
-def _set_comment(table: Table, statement: Comment) -> Table:
-    delta_tables.set_comment(table.path, statement.comment)
-    return replace(table, comment=statement.comment)
-
-
-_ALTERATIONS: dict[type, Callable[[Table, Any], Table]] = {
-    AddColumns: _add_columns,
-    DropColumns: _drop_columns,
-    AddCheck: _add_check,
-    DropCheck: _drop_check,
-    Comment: _set_comment,
-}
-
-
 def _there_already(what: str, *, accepted: bool) -> Result:
     if not accepted:
         raise AlreadyExists(f"{what} is there already; IF NOT EXISTS accepts that")
     return Result(message=f"{what} is there already")
+
+
+def _first_state(owner: str) -> State:
+    """``main.default``, and the grants of who owns it."""
+    catalog = Namespace(full_name="main", owner=owner, created_at=_now())
+    schema = replace(catalog, full_name="main.default")
+    grants = {Grant("CATALOG", "main", owner, "USE CATALOG"), Grant("SCHEMA", "main.default", owner, "USE SCHEMA")}
+    return State(catalogs={"main": catalog}, schemas={"main.default": schema}, grants=frozenset(grants))
 
 
 def _sql() -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -17,16 +18,31 @@ from ..errors import InvalidRequest
 if TYPE_CHECKING:
     from .model import Check, Column, Table
 
-__all__ = ["add_check", "add_columns", "create", "drop_check", "drop_columns", "remove", "set_comment"]
+__all__ = [
+    "add_check",
+    "add_columns",
+    "create",
+    "definition",
+    "drop_check",
+    "drop_columns",
+    "put_in_place",
+    "remove",
+    "set_comment",
+]
 
 
 def create(table: Table) -> None:
-    """Make an empty Delta table in its folder; what is left there from a crash is removed first."""
-    remove(table.path)
-    table.path.mkdir(parents=True)
+    """Make an empty Delta table beside the table's place; ``put_in_place`` is to follow.
+
+    What crashes left there is deleted.  InvalidRequest for what cannot be a Delta table.
+    """
+    for left_over in table.path.parent.glob(f".{table.path.name}.*"):
+        remove(left_over)
+    folder = _made_in(table)
+    folder.mkdir(parents=True)
     try:
         delta = DeltaTable.create(
-            table.path,
+            folder,
             table.delta_schema,
             partition_by=list(table.partition_by) or None,
             name=table.full_name,
@@ -35,11 +51,27 @@ def create(table: Table) -> None:
         for check in table.checks:
             _add_check(delta, check)
     except DeltaError as error:
-        remove(table.path)
+        remove(folder)
         raise InvalidRequest(f"{table.full_name} cannot be a Delta table: {error}") from error
     except InvalidRequest:
-        remove(table.path)
+        remove(folder)
         raise
+
+
+def put_in_place(table: Table) -> None:
+    """Move what ``create`` made to the table's place, and delete what is there; nothing if that is done."""
+    made = _made_in(table)
+    if made.exists():
+        remove(table.path)
+        made.rename(table.path)
+
+
+def definition(path: Path) -> str:
+    """A digest of what ALTER TABLE changes: columns, constraints, comment.  Commits of rows leave it as it is."""
+    delta = DeltaTable(path)
+    metadata = delta.metadata()
+    told = [json.loads(delta.schema().to_json()), metadata.configuration, metadata.description]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def remove(folder: Path) -> None:
@@ -49,12 +81,11 @@ def remove(folder: Path) -> None:
 
 
 def add_columns(path: Path, columns: Iterable[Column]) -> None:
-    """Add columns at the end; those that are there already (from a try that crashed) stay."""
-    delta = DeltaTable(path)
-    there = {field.name for field in delta.schema().fields}
-    fields = Schema.from_json(_schema_json(column for column in columns if column.name not in there)).fields
-    if fields:
-        delta.alter.add_columns([Field(f.name, f.type, nullable=f.nullable, metadata=f.metadata) for f in fields])
+    """Add columns at the end."""
+    fields = json.dumps({"type": "struct", "fields": [column.delta_field(stored=True) for column in columns]})
+    DeltaTable(path).alter.add_columns(
+        [Field(f.name, f.type, nullable=f.nullable, metadata=f.metadata) for f in Schema.from_json(fields).fields]
+    )
 
 
 def drop_columns(table: Table) -> None:
@@ -87,13 +118,12 @@ def set_comment(path: Path, comment: str | None) -> None:
 
 
 def _add_check(delta: DeltaTable, check: Check) -> None:
-    if f"delta.constraints.{check.name}" in delta.metadata().configuration:
-        return
     try:
         delta.alter.add_constraint({check.name: check.sql})
     except DeltaError as error:
         raise InvalidRequest(f"constraint {check.name}: CHECK ({check.sql}) cannot be added: {error}") from error
 
 
-def _schema_json(columns: Iterable[Column]) -> str:
-    return json.dumps({"type": "struct", "fields": [column.delta_field(stored=True) for column in columns]})
+def _made_in(table: Table) -> Path:
+    """No table can have this name."""
+    return table.path.with_name(f".{table.path.name}.{table.table_id}")

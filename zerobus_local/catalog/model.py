@@ -13,7 +13,7 @@ from deltalake import Schema
 
 from .names import TableName
 
-__all__ = ["Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
+__all__ = ["Alteration", "Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
 
 DeltaType: TypeAlias = "str | dict[str, Any]"
 """A type as the Delta protocol writes it in JSON: ``"long"``, ``{"type": "array", "elementType": …}``."""
@@ -137,6 +137,16 @@ class Grant:
     privilege: str
 
 
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """An ALTER TABLE that was begun."""
+
+    table: Table
+    """The table as it is if the Delta commit was made."""
+    before: str
+    """``delta_tables.definition`` as it is if the commit was not made."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """Everything that the catalog remembers; replaced as a whole, never changed."""
@@ -145,26 +155,31 @@ class State:
     schemas: dict[str, Namespace] = field(default_factory=dict)
     tables: dict[TableName, Table] = field(default_factory=dict)
     grants: frozenset[Grant] = frozenset()
+    alteration: Alteration | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON types, in a stable order."""
+        begun = self.alteration
         return {
             "format": 1,
             "catalogs": [asdict(namespace) for namespace in self.catalogs.values()],
             "schemas": [asdict(namespace) for namespace in self.schemas.values()],
             "tables": [table.as_json() for table in self.tables.values()],
             "grants": [asdict(grant) for grant in sorted(self.grants)],
+            "alteration": begun and {"table": begun.table.as_json(), "before": begun.before},
         }
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
         """The inverse of ``as_json``; tables are found under ``tables_folder``."""
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
+        begun = plain.get("alteration")
         return cls(
             catalogs={entry["full_name"]: Namespace(**entry) for entry in plain["catalogs"]},
             schemas={entry["full_name"]: Namespace(**entry) for entry in plain["schemas"]},
             tables={table.name: table for table in tables},
             grants=frozenset(Grant(**entry) for entry in plain["grants"]),
+            alteration=begun and Alteration(_table(begun["table"], tables_folder), begun["before"]),
         )
 
 
