@@ -1,8 +1,8 @@
 """The command line ``zerobus-local``.
 
 ``env`` and ``faults`` ask a running server.  ``create-table``, ``sql`` and ``create-principal`` work on the folder:
-through its server if one is running, and directly otherwise.  ``tables`` and ``head`` read the folder.  Whatever is
-refused ends with exit code 1 (2 for a wrong use of the command line) and one clear line.
+through its server if one is running or starting, and directly otherwise.  ``tables`` and ``head`` read the folder.
+Whatever is refused ends with exit code 1 (2 for a wrong use of the command line) and one clear line.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _Command = Callable[..., None]
+_T = TypeVar("_T")
 
 
 def _data_option(command: _Command) -> _Command:
@@ -136,14 +136,12 @@ def run_sql(data: Path, script: str) -> None:
 @_plain_errors
 def create_principal(data: Path, name: str) -> None:
     """Make a service principal without any grants; prints its credentials as JSON."""
-    server = _server(data)
-    if server is not None:
-        made = server.create_principal(name)
-    else:
-        with _own_folder(data) as catalog:
-            principal = catalog.principals.create(name)
-        made = {"client_id": principal.client_id, "client_secret": principal.client_secret, "name": principal.name}
-    click.echo(json.dumps(made))
+
+    def directly(catalog: Catalog) -> dict[str, str]:
+        made = catalog.principals.create(name)
+        return {"client_id": made.client_id, "client_secret": made.client_secret, "name": made.name}
+
+    click.echo(json.dumps(_asked(data, lambda server: server.create_principal(name), directly)))
 
 
 @main.command("env")
@@ -271,12 +269,7 @@ def _fault(text: str) -> dict[str, Any]:
 def _run_sql(data: Path, script: str) -> None:
     from .catalog.rows import plain_rows
 
-    server = _server(data)
-    if server is not None:
-        results = server.sql(script)
-    else:
-        with _own_folder(data) as catalog:
-            results = catalog.execute(script)
+    results = _asked(data, lambda server: server.sql(script), lambda catalog: catalog.execute(script))
     lines = [line for result in results for line in (result.message, *result.notes)]
     rows = plain_rows(results[-1].rows) if results[-1].rows is not None else []
     for row in rows:
@@ -309,11 +302,20 @@ def _catalog(data: Path) -> Catalog:
     return Catalog(data)
 
 
-@contextmanager
-def _own_folder(data: Path) -> Iterator[Catalog]:
-    """The catalog of a folder that no server runs on, locked while it is used."""
+def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
+    """What the folder's server answers, also one that is only starting; without one, what the folder itself says."""
     from .catalog.catalog import Catalog
-    from .catalog.data_folder import DataFolderLock
+    from .catalog.data_folder import DataFolderLock, FolderInUseError
 
-    with DataFolderLock(data):
-        yield Catalog(data)
+    server = _server(data)
+    if server is None:
+        try:
+            with DataFolderLock(data):
+                catalog = Catalog(data)
+                catalog.settle()
+                return directly(catalog)
+        except FolderInUseError:
+            server = _server(data)
+            if server is None:
+                raise
+    return through(server)

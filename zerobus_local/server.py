@@ -58,12 +58,16 @@ class LocalZerobus:
         """
         options = replace(options or ServerOptions(), **changes)
         data = Path(data_dir).resolve()
-        with ExitStack() as closing:
+        closing = ExitStack()
+        try:
             lock = DataFolderLock(data)
             closing.callback(lock.release)
-            service = _service(data, options, closing)
-            server = cls(service, data, closing.pop_all())
-        lock.announce(server.describe())
+            server = cls(_service(data, options, closing), data, closing)
+            lock.announce(server.describe())
+            closing.callback(lock.withdraw)
+        except BaseException:
+            closing.close()
+            raise
         return server
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,6 +56,29 @@ def test_commands_go_through_the_server_that_has_the_folder(running: LocalZerobu
     principal = json.loads(run("create-principal", *data, "other").stdout)
     assert run("sql", *data, f"GRANT SELECT ON TABLE main.default.t TO `{principal['client_id']}`").returncode == 0
     assert run("head", *data, "main.default.t").stdout == ""
+
+
+def test_commands_wait_for_a_server_that_is_starting(tmp_path: Path) -> None:
+    data = ["--data", str(tmp_path)]
+    Catalog(tmp_path)
+    catalog = tmp_path / "catalog.json"
+    content = catalog.read_bytes()
+    catalog.unlink()
+    os.mkfifo(catalog)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*COMMAND, "serve", *data], **pipes) as server:
+        with catalog.open("wb") as reading:  # from here on the server has the folder, and waits for its catalog
+            create = [*COMMAND, "create-table", *data, "CREATE TABLE main.default.t (id BIGINT)"]
+            command = subprocess.Popen(create, stderr=subprocess.STDOUT, **pipes)
+            with pytest.raises(subprocess.TimeoutExpired):
+                command.wait(5)
+            reading.write(content)
+        said, _ = command.communicate(timeout=120)
+        assert command.returncode == 0, said
+        assert "created table main.default.t" in said
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=120)
+    assert Catalog(tmp_path).table("main.default.t")
 
 
 def test_sql_prints_the_same_with_and_without_a_server(tmp_path: Path) -> None:

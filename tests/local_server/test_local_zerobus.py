@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -159,10 +160,10 @@ def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         "print(LocalZerobusProcess.start(sys.argv[1]).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     parent = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, timeout=60, check=False
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, timeout=300, check=False
     )
     assert int(parent.stdout) > 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while running_server(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     # Its data folder is free again, which it would not be if the child still ran.
@@ -203,17 +204,60 @@ def test_sql_returns_and_raises_the_same_here_and_in_a_child(server: LocalZerobu
             assert refusals[0] == refusals[1]
 
 
-def test_a_folder_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
-    # As by another command that looks whether a server runs, or by a server that is just ending.
+def test_a_folder_whose_server_is_starting_or_ending_is_waited_for(tmp_path: Path) -> None:
     held = DataFolderLock(tmp_path)
-    release = threading.Timer(0.3, held.release)
+    release = threading.Timer(1.5, held.release)
     release.start()
     LocalZerobus.start(tmp_path).stop()
     release.join()
 
 
+def test_a_server_that_cannot_be_announced_is_stopped_and_gives_the_folder_up(tmp_path: Path) -> None:
+    in_the_way = tmp_path / f".server.json.{os.getpid()}.tmp"
+    in_the_way.mkdir()
+    with pytest.raises(IsADirectoryError):
+        LocalZerobus.start(tmp_path)
+    in_the_way.rmdir()
+    # The lock is given up last of all.
+    LocalZerobus.start(tmp_path).stop()
+
+
+def test_a_fork_neither_keeps_the_folder_nor_gives_it_up(tmp_path: Path) -> None:
+    # In a process of its own, where no other thread is.
+    script = """
+import os, pathlib, signal, sys
+from zerobus_local.catalog.data_folder import DataFolderLock, FolderInUseError
+folder = pathlib.Path(sys.argv[1])
+held = DataFolderLock(folder)
+held.announce({"workspace_url": "http://127.0.0.1:1"})
+child = os.fork()
+if not child:
+    held.release()
+    os._exit(0)
+os.waitpid(child, 0)
+try:
+    DataFolderLock(folder)
+except FolderInUseError as error:
+    print(error)
+child = os.fork()
+if not child:
+    signal.pause()
+try:
+    held.release()
+    DataFolderLock(folder).release()
+finally:
+    os.kill(child, signal.SIGKILL)
+print("free")
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    refused, free = ended.stdout.splitlines()
+    assert "in use by another zerobus-local at http://127.0.0.1:1" in refused
+    assert free == "free"
+
+
 def test_a_second_server_on_the_same_folder_or_port_is_refused(server: LocalZerobus, tmp_path: Path) -> None:
-    with pytest.raises(LocalZerobusError, match="in use by another zerobus-local"):
+    with pytest.raises(LocalZerobusError, match=f"in use by another zerobus-local at {server.workspace_url}: stop"):
         LocalZerobus.start(server.data)
     for name, url in (("http_port", server.workspace_url), ("grpc_port", server.endpoint)):
         port = int(url.rpartition(":")[2])

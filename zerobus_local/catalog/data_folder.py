@@ -17,8 +17,11 @@ __all__ = ["DataFolderLock", "FolderInUseError", "running_server"]
 
 _ADDRESS = "server.json"
 _LOCK = ".lock"
-_PATIENCE = 1.0  # seconds that the look of another process, or a server that is just ending, may have the lock
 _BETWEEN_TRIES = 0.01  # seconds
+# Seconds to wait for a folder whose server runs, for another process that only looks has the lock for a moment, too;
+# and for one whose server is starting or ending, or which a command works on.
+_PATIENCE = 1.0
+_PATIENCE_UNANNOUNCED = 30.0
 
 
 class FolderInUseError(LocalZerobusError):
@@ -26,32 +29,39 @@ class FolderInUseError(LocalZerobusError):
 
 
 class DataFolderLock:
-    """Holds the folder until ``release``, or until the process ends in whatever way."""
+    """Holds the folder until ``release``, or until the process ends in whatever way.
+
+    Waits for a server that is starting or ending.  Raises FolderInUseError if another process keeps the folder.
+    """
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._data = data
-        self._descriptor = _locked(data)
-        deadline = time.monotonic() + _PATIENCE
-        while self._descriptor is None and time.monotonic() < deadline:
-            time.sleep(_BETWEEN_TRIES)
-            self._descriptor = _locked(data)
-        if self._descriptor is None:
-            raise FolderInUseError(
-                f"{data} is in use by another zerobus-local: stop that one, or give another --data folder"
-            )
-        (data / _ADDRESS).unlink(missing_ok=True)
+        self._holder = os.getpid()
+        self._descriptor: int | None = _locked_in_time(data)
+        try:
+            self.withdraw()
+        except BaseException:
+            self.release()
+            raise
 
     def announce(self, addresses: dict[str, Any]) -> None:
         """Let other processes find the server."""
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
+    def withdraw(self) -> None:
+        """Let no process find the server any more: it is going to end."""
+        (self._data / _ADDRESS).unlink(missing_ok=True)
+
     def release(self) -> None:
         """Give the folder up; may be called twice."""
-        if self._descriptor is not None:
-            (self._data / _ADDRESS).unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        if os.getpid() == self._holder:
+            _unlock(descriptor)
+        else:
+            os.close(descriptor)  # a fork of the holder has the same lock, and may not undo it
 
     def __enter__(self) -> Self:
         return self
@@ -62,15 +72,35 @@ class DataFolderLock:
 
 def running_server(data: Path) -> dict[str, Any] | None:
     """What the server of this folder announced; None if none runs, also where one died and left its announcement."""
-    try:
-        announced: dict[str, Any] = json.loads((data / _ADDRESS).read_bytes())
-    except (OSError, ValueError):
+    announced = _announced(data)
+    if announced is None:
         return None
     descriptor = _locked(data)
     if descriptor is None:
         return announced
-    os.close(descriptor)
+    _unlock(descriptor)
     return None
+
+
+def _announced(data: Path) -> dict[str, Any] | None:
+    try:
+        announced: dict[str, Any] = json.loads((data / _ADDRESS).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return announced
+
+
+def _locked_in_time(data: Path) -> int:
+    began = time.monotonic()
+    while (descriptor := _locked(data)) is None:
+        announced = _announced(data)
+        if time.monotonic() - began > (_PATIENCE_UNANNOUNCED if announced is None else _PATIENCE):
+            where = f" at {announced['workspace_url']}" if announced else ""
+            raise FolderInUseError(
+                f"{data} is in use by another zerobus-local{where}: stop that one, or give another --data folder"
+            )
+        time.sleep(_BETWEEN_TRIES)
+    return descriptor
 
 
 def _locked(data: Path) -> int | None:
@@ -81,3 +111,9 @@ def _locked(data: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _unlock(descriptor: int) -> None:
+    # Closing is not enough: a child that the process forked has the descriptor, too, and the lock with it.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
