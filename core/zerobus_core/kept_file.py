@@ -1,20 +1,22 @@
 """A small file that is kept whole between tries: a local path, or any fsspec URI.
 
-A local file is replaced atomically and is on the disk when a call returns.  An object store replaces an object as a
-whole; elsewhere a write that breaks off may leave half a file, and whoever reads it must find that out.
+A local file is replaced atomically, keeps its mode, and is on the disk when a call returns; of a link, what it points
+to is replaced.  An object store replaces an object as a whole; elsewhere a write that breaks off may leave half a file,
+and whoever reads it must find that out.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from .errors import ConfigurationError, TransportError
-from .signals import is_of_signal
+from .storage import filesystem_of, is_local, told
+from .uris import shown_uri
 
 __all__ = ["KeptFile"]
 
@@ -36,8 +38,7 @@ class KeptFile:
     @property
     def is_local(self) -> bool:
         """Whether it is on the machine's own file system."""
-        protocol = self._place()[0].protocol
-        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return is_local(self._place()[0])
 
     def prepare(self) -> None:
         """Find out whether files can be kept there; makes the directory of a local one."""
@@ -75,42 +76,28 @@ class KeptFile:
 
     def _place(self) -> tuple[Any, str]:
         if self._found is None:
-            from fsspec.core import url_to_fs
-
-            try:
-                fs, path = url_to_fs(os.path.expanduser(self.uri))
-            except (ImportError, ValueError) as error:
-                raise ConfigurationError(f"no {self._what} can be kept at {self.uri}: {error}") from error
-            self._found = fs, str(path)
+            self._found = filesystem_of(self.uri, f"no {self._what} can be kept at {shown_uri(self.uri)}")
         return self._found
 
-    @contextmanager
-    def _told(self, verb: str) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            if is_of_signal(error):
-                raise
-            is_refused = isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError)
-            told = ConfigurationError if is_refused else TransportError
-            raise told(self._message(verb, error)) from error
-
-    def _message(self, verb: str, error: OSError) -> str:
-        return f"cannot {verb} the {self._what} at {self.uri}: {type(error).__name__}: {error}"
+    def _told(self, verb: str) -> AbstractContextManager[None]:
+        return told(f"cannot {verb} the {self._what} at {shown_uri(self.uri)}")
 
 
 def _replace_local(path: Path, data: bytes) -> None:
+    path = Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # Not by tempfile, whose files nobody else may read.
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        _take_mode(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
     # Without this the new name may be lost in a crash, and the old content comes back.
     directory = os.open(path.parent, os.O_RDONLY)
@@ -118,6 +105,13 @@ def _replace_local(path: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _take_mode(new: Path, old: Path) -> None:
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(old.stat().st_mode)
+        if stat.S_IMODE(new.stat().st_mode) != mode:
+            new.chmod(mode)
 
 
 def _append_local(path: Path, lines: bytes, is_whole: Callable[[bytes], bool]) -> None:

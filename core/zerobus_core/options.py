@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import ConfigurationError
+from .uris import without_secrets
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
 
@@ -51,7 +52,7 @@ class IngestOptions:
     """A stream is drained and replaced at this age; the service ends streams after about 900 s."""
     on_bad_record: Literal["fail", "dead_letter"] = "fail"
     """What to do with rows that do not fit or that the service refuses."""
-    dead_letter_uri: str | None = None
+    dead_letter_uri: str | None = field(default=None, repr=False)
     """File (.jsonl or .parquet, any fsspec URI) for bad rows; needed for ``on_bad_record="dead_letter"``."""
     max_bad_records: int | float | None = 1_000
     """Most bad rows before the delivery fails: a number of rows (int) or a share of the rows read (float below 1)."""
@@ -98,7 +99,8 @@ class IngestOptions:
         return cls(**options)
 
     def _refuse(self, name: str, expected: str) -> ConfigurationError:
-        return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {getattr(self, name)!r}")
+        shown = without_secrets(repr(getattr(self, name)))
+        return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {shown}")
 
     def _check_choice(self, name: str, *choices: str) -> None:
         if getattr(self, name) not in choices:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from zerobus_core import IngestOptions, Workspace
 from zerobus_core.cli import main
-from zerobus_core.cli.frame import exit_code
+from zerobus_core.cli.frame import exit_code, framed
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -180,3 +181,14 @@ def test_deduplicating_sql_needs_no_workspace() -> None:
     assert merge.stdout.startswith("MERGE INTO `main`.`default`.`clean`")
     both = CliRunner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "--into", "a", "--view", "b"])
     assert both.exit_code == 2
+
+
+def test_an_error_that_no_rule_foresees_tells_no_secret_of_a_uri() -> None:
+    @click.command()
+    @framed
+    def command() -> None:
+        raise LookupError("cannot get https://me:S3CR3T@host/x.csv?sig=S3CR3T")
+
+    done = CliRunner().invoke(command)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("zerobus-ingest: LookupError: cannot get https://host/x.csv?… (an error")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ..errors import ConfigurationError
 from ..kept_file import KeptFile
 from ..ranges import RowRanges
+from ..uris import shown_uri
 from .checkpoint import Checkpoint, InvalidCheckpointError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class FileCheckpointStore:
         return 0.02 if self._file.is_local else 1.0
 
     def __repr__(self) -> str:
-        return f"FileCheckpointStore({self.uri!r}, epoch={self.epoch!r})"
+        return f"FileCheckpointStore({shown_uri(self.uri)!r}, epoch={self.epoch!r})"
 
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""

@@ -39,6 +39,7 @@ from ..errors import (
     TableNotFoundError,
     ZerobusIngestError,
 )
+from ..uris import without_secrets
 from ..workspace import Workspace
 from .interruption import StoppedBySignal
 
@@ -130,7 +131,7 @@ def _end(text: str, code: int, *, debug: bool) -> None:
 def _say(text: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    click.echo(f"zerobus-ingest: {text}", err=True)
+    click.echo(f"zerobus-ingest: {without_secrets(text)}", err=True)
 
 
 def _exit_at_once(code: int) -> None:

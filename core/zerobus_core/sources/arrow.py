@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ..batch import Chunk
 from ..errors import ConfigurationError
 from ..signals import is_of_signal
+from ..storage import changed, unreadable
 from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
-from .merge import cut, merged
+from .merge import cut, merged, wanted_parts
 from .paths import local_version
 from .rows import check_length, version_fingerprint
-from .unreadable import changed, unreadable
 
 if TYPE_CHECKING:
-    from ..batch import Chunk
     from ..options import IngestOptions
     from ..ranges import RowRanges
 
@@ -92,8 +92,8 @@ class BatchesSource:
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
     """What ``skip`` leaves of a batch whose first row is at position ``first``."""
-    for start, stop in skip.without(first, first + len(batch)):
-        yield from cut(batch.slice(start - first, stop - start), start)
+    for start, part in wanted_parts(batch, first, skip.without):
+        yield from cut(part, start)
 
 
 def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
@@ -170,6 +170,7 @@ class DatasetSource:
                 stop = first + _count(fragment)
                 if next(skip.without(first, stop), None) is None:
                     first = stop
+                    yield Chunk(first, [])
                     continue
             for batch in _unchanged(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
                 yield from wanted_slices(batch, first, skip)

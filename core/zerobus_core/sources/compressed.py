@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from ..uris import shown_uri
 from .needs import imported_pyarrow
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
             return BZ2Decompressor
         from lzma import LZMADecompressor
     except ImportError as error:  # Python can be built without them
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
+        raise ConfigurationError(f"cannot read {shown_uri(path)}: {error}") from error
     return LZMADecompressor
 
 

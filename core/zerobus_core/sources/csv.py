@@ -16,6 +16,7 @@ import pyarrow.csv as pa_csv
 
 from ..errors import ConfigurationError
 from ..options import MAX_RECORD_BYTES
+from .merge import wanted_parts
 
 if TYPE_CHECKING:
     from .file_format import Pieces, Wanted
@@ -71,16 +72,16 @@ class CsvFormat:
             try:
                 for first, batch in _batches(file, block_bytes, layout, convert):
                     stop = first + len(batch)
-                    for start, end in wanted(max(first, done), max(stop, done)):
-                        yield start, batch.slice(start - first, end - start)
-                    done = max(done, stop)
+                    if stop >= done:
+                        yield from wanted_parts(batch.slice(max(0, done - first)), max(first, done), wanted)
+                        done = stop
             except pa.ArrowInvalid as error:
                 # A row longer than a block; what was read up to there is not read again.
                 if "straddling" not in str(error):
                     raise
                 if block_bytes == _BLOCKS[-1]:
                     raise ConfigurationError(
-                        f"row {done} of {file.path} is longer than {block_bytes} bytes; is a quote in it never closed?"
+                        f"row {done} of {file.shown} is longer than {block_bytes} bytes; is a quote in it never closed?"
                     ) from error
             else:
                 break
@@ -122,7 +123,7 @@ def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -
             if last is not None:
                 yield first, last
             raise
-    yield first, _without_end(last, first, file.path)
+    yield first, _without_end(last, first, file.shown)
 
 
 class _WithEnd(io.RawIOBase):
@@ -181,5 +182,5 @@ def _header(file: FoundFile, delimiter: str) -> tuple[list[str], int]:
             return [], blank_lines
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigurationError(f"the header of {file.path} has columns twice: {', '.join(map(repr, twice))}")
+        raise ConfigurationError(f"the header of {file.shown} has columns twice: {', '.join(map(repr, twice))}")
     return names, blank_lines

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..batch import Chunk
 from ..errors import ConfigurationError, ZerobusIngestError
 from ..signals import is_of_signal
+from ..storage import changed, unreadable
+from ..uris import shown_uri
 from .merge import cut, merged
 from .needs import imported_pyarrow
 from .partitions import partition_types
 from .paths import FoundFile, FoundFiles, find_files
 from .rows import check_length
-from .unreadable import changed, unreadable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -89,7 +90,7 @@ class FileSource:
         index = bisect_right(self._starts, row) - 1
         if index < 0:
             return f"row {row}"
-        return f"{self._found.files[index].path}, row {row - self._starts[index]}"
+        return f"{self._found.files[index].shown}, row {row - self._starts[index]}"
 
     def _file_chunks(self, file: FoundFile, base: int, skip: RowRanges) -> Generator[Chunk, None, int]:
         def wanted(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -98,16 +99,17 @@ class FileSource:
         if skip and base in skip:
             count = self._count(file)
             if count is not None and next(wanted(0, count), None) is None:
+                yield Chunk(base + count, [])
                 return count
         has_changed = _answer(file, file.watched)
         try:
             rows = yield from self._read(file, base, wanted)
         except ConfigurationError as error:
             if _answer(file, has_changed):
-                raise changed(file.path) from error  # half of a change looks like damage
+                raise changed(file.shown) from error  # half of a change looks like damage
             raise
         if _answer(file, has_changed):
-            raise changed(file.path)
+            raise changed(file.shown)
         return rows
 
     def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
@@ -127,7 +129,8 @@ class FileSource:
         except Exception as error:  # every decoder and every storage has errors of its own
             if is_of_signal(error):
                 raise
-            raise unreadable(file.path, error, read) from error
+            failure = unreadable(file.shown, error, read)
+            raise failure from failure.__cause__
         finally:
             pieces.close()
 
@@ -156,7 +159,8 @@ def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
     except Exception as error:
         if is_of_signal(error):
             raise
-        raise unreadable(file.path, error) from error
+        failure = unreadable(file.shown, error)
+        raise failure from failure.__cause__
 
 
 def files_source(
@@ -172,17 +176,13 @@ def files_source(
     are read, such as ``CsvFormat(delimiter=";")``.
     """
     found = find_files(given, format=format)
-    if options.dead_letter_uri is not None:
-        _check_apart(found, options.dead_letter_uri)
+    letters = options.dead_letter_uri
+    if letters is not None and found.would_hold(letters):
+        raise ConfigurationError(
+            f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
+            "would be read as rows by the next try; name another place"
+        )
     return FileSource(found, reader or _reader(found), options)
-
-
-def _check_apart(found: FoundFiles, dead_letter_uri: str) -> None:
-    from fsspec.core import url_to_fs
-
-    _, path = url_to_fs(dead_letter_uri)
-    if any(file.path == path for file in found.files):
-        raise ConfigurationError(f"{dead_letter_uri} is being read, and cannot take dead letters as well; name another")
 
 
 def _reader(found: FoundFiles) -> FileFormat:

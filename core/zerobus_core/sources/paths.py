@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
+from ..storage import filesystem_of, is_local, told
+from ..uris import shown_uri
 from .compressed import open_compressed
+from .listing import Place
 
 __all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "local_version", "looks_like_path"]
 
@@ -37,8 +40,8 @@ class FoundFile:
     """One file of a source."""
 
     fs: Any = field(repr=False)
-    path: str
-    """As its file system names it."""
+    path: str = field(repr=False)
+    """As its file system names it, which for some (HTTP) is the URI with all that is secret in it."""
     size: int
     version: str | None
     """ETag, or times and more of a local file; None where the storage tells nothing of the kind."""
@@ -46,9 +49,14 @@ class FoundFile:
     """Names and values of ``name=value`` directories between the directory that was given and the file."""
 
     @property
+    def shown(self) -> str:
+        """The path for messages."""
+        return shown_uri(self.path)
+
+    @property
     def is_local(self) -> bool:
         """Whether the path is one of the machine's own file system."""
-        return _is_local(self.fs)
+        return is_local(self.fs)
 
     @property
     def suffix(self) -> str:
@@ -88,8 +96,11 @@ class FoundFiles:
     """The files of a source, in the order in which they are read."""
 
     given: str
+    """What was given, for messages."""
     format: str
     files: tuple[FoundFile, ...]
+    places: tuple[Place, ...] = field(repr=False)
+    """What was given, as it is."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
         """Identifies paths, sizes and versions of all files, and how they are read; None if one has no version."""
@@ -98,6 +109,18 @@ class FoundFiles:
         facts = [self.format, reading, [(file.path, file.size, file.version) for file in self.files]]
         digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
         return f"files:{len(self.files)}:{digest[:32]}"
+
+    def would_hold(self, uri: str) -> bool:
+        """Whether a file at ``uri`` is one of these, or would be found with them the next time."""
+        fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
+        if any(place.would_hold(fs, path) for place in self.places):
+            return True
+        with told(f"cannot read {self.given}"):
+            return (
+                is_local(fs)
+                and os.path.exists(path)
+                and any(file.is_local and os.path.samefile(file.path, path) for file in self.files)
+            )
 
 
 def looks_like_path(text: str) -> bool:
@@ -115,33 +138,31 @@ def find_files(given: str | Sequence[str], *, format: str | None = None) -> Foun
     Of several paths, those of the first come first.  ``format`` overrides what the extensions say.  Raises
     ConfigurationError where there is nothing to read, or files of several formats.
     """
-    places = [given] if isinstance(given, str) else list(given)
+    places = [Place(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
-    told = ", ".join(places)
+    shown = ", ".join(place.shown for place in places)
     formats = {format or _format_of(file.path) for file in files}
     if None in formats:
-        unknown = next(file.path for file in files if _format_of(file.path) is None)
+        unknown = next(file.shown for file in files if _format_of(file.path) is None)
         raise ConfigurationError(
             f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
             "Unpack archives first, or name the files inside: zip://*.csv::archive.zip"
         )
     if len(formats) > 1:
-        raise ConfigurationError(f"{told} holds files of several formats ({sorted(map(str, formats))}); use a glob")
-    return FoundFiles(given=told, format=str(formats.pop()), files=files)
+        raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")
+    return FoundFiles(given=shown, format=str(formats.pop()), files=files, places=tuple(places))
 
 
 def holds_no_files(place: str) -> bool:
     """Whether a glob or directory holds nothing to read; raises ConfigurationError for a missing file as such."""
-    infos, _ = _listed(*_filesystem(place), place)
-    return not infos
+    return not Place(place).files()
 
 
-def _found_at(place: str) -> list[FoundFile]:
-    fs, path = _filesystem(place)
-    infos, root = _listed(fs, path, place)
+def _found_at(place: Place) -> list[FoundFile]:
+    infos = place.files()
     if not infos:
-        raise ConfigurationError(f"{place} holds no files to read; an empty delivery is given as an empty list")
-    return [_found(fs, info, root) for info in sorted(infos, key=lambda info: str(info["name"]))]
+        raise ConfigurationError(f"{place.shown} holds no files to read; an empty delivery is given as an empty list")
+    return [_found(place.fs, info, place.root) for info in sorted(infos, key=lambda info: str(info["name"]))]
 
 
 def _format_of(path: str) -> str | None:
@@ -149,43 +170,6 @@ def _format_of(path: str) -> str | None:
     if name.suffix.lower() in _COMPRESSIONS:
         name = PurePosixPath(name.stem)
     return FORMATS.get(name.suffix.lower())
-
-
-def _filesystem(given: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
-    try:
-        fs, path = url_to_fs(os.path.expanduser(given))
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"cannot open {given}: {error}") from error
-    return fs, str(path)
-
-
-def _listed(fs: Any, path: str, given: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """The files' descriptions, and the directory that their partitions count from."""
-    try:
-        if fs.exists(path):
-            if not fs.isdir(path):
-                return [fs.info(path)], fs._parent(path)
-            if fs.exists(f"{path.rstrip('/')}/_delta_log"):
-                raise ConfigurationError(
-                    f"{given} is a Delta table, whose files also hold deleted rows; "
-                    "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
-                )
-            infos, root = fs.find(path, detail=True).values(), path.rstrip("/")
-        elif any(sign in path for sign in "*?["):
-            infos = [info for info in fs.glob(path, detail=True).values() if info["type"] == "file"]
-            root = path[: min(path.find(sign) for sign in "*?[" if sign in path)].rpartition("/")[0]
-        else:
-            raise ConfigurationError(f"there is no file {given}")
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {given}: {type(error).__name__}: {error}") from error
-    return [info for info in infos if not _is_hidden(str(info["name"])[len(root) :])], root
-
-
-def _is_hidden(relative: str) -> bool:
-    # Spark writes _SUCCESS beside its files; a partition may well begin with an underscore.
-    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))
 
 
 def _found(fs: Any, info: Mapping[str, Any], root: str) -> FoundFile:
@@ -200,16 +184,12 @@ def _found(fs: Any, info: Mapping[str, Any], root: str) -> FoundFile:
 
 
 def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
-    if _is_local(fs):
+    if is_local(fs):
         return local_version(str(info["name"]))
     archive = getattr(fs, "of", None)
     if archive is not None:  # times of members may be set to any value, or be missing
         return _version(archive.fs, archive.fs.info(archive.path))
     return next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
-
-
-def _is_local(fs: Any) -> bool:
-    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def local_version(path: str) -> str | None:

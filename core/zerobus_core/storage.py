@@ -1,0 +1,103 @@
+"""The one place that knows fsspec's ways: what a path or URI names, and what storages raise as errors of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import ConfigurationError, TransportError, ZerobusIngestError
+from .signals import is_of_signal
+from .uris import without_secrets
+
+__all__ = ["changed", "filesystem_of", "is_local", "told", "unreadable"]
+
+# Packages whose errors tell of a storage or of the way to it; not all of them are OSErrors.
+_STORAGES = {
+    "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "google", "http", "httpx", "paramiko", "requests",
+    "urllib3",
+}  # fmt: skip
+# What the storage says will not become true by asking again.
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+# Errors can be chained in a circle.
+_LONGEST_CHAIN = 100
+
+
+def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
+    """The file system of a path or fsspec URI, and the path as that names it; ``failure`` is as for ``told``.
+
+    Of some kinds (FTP, SFTP) this opens a connection.
+    """
+    from fsspec.core import url_to_fs
+
+    with told(failure):
+        fs, path = url_to_fs(os.path.expanduser(uri))
+    return fs, str(path)
+
+
+def is_local(fs: Any) -> bool:
+    """Whether it is the machine's own file system."""
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+@contextmanager
+def told(failure: str) -> Generator[None]:
+    """Raise what a storage raises inside as an error of ours.
+
+    ``failure`` says what cannot be done, and where.  A storage that fails is a TransportError, one that refuses, and
+    all else, a ConfigurationError.  What a signal's handler raises goes on as it is.
+    """
+    try:
+        yield
+    except ZerobusIngestError:
+        raise
+    except Exception as error:  # every storage has errors of its own
+        if is_of_signal(error):
+            raise
+        ours = _translated(failure, error, is_passing=_is_passing(error))
+        raise ours from ours.__cause__
+
+
+def unreadable(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
+    """The error for a file that cannot be read, with its cause; ``rows`` is how many rows of it had been read by then.
+
+    A storage that fails is worth another try, a damaged file is not.
+    """
+    after = f" after {rows} rows" if rows else ""
+    return _translated(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
+
+
+def changed(path: str) -> TransportError:
+    """The error for a file that is another one than when its reading began; a new try reads it from its first row."""
+    return TransportError(
+        f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
+        "deliver it again once it is complete: that starts with its first row"
+    )
+
+
+def _is_passing(error: Exception, *, is_decoded: bool = False) -> bool:
+    if (type(error).__module__ or "").partition(".")[0] in _STORAGES:
+        return True
+    if not isinstance(error, OSError) or isinstance(error, _FINAL):
+        return False
+    # gzip and its kind say by a bare OSError that a file is damaged; a storage that fails has a number for it.
+    return not is_decoded or error.errno is not None or isinstance(error, ConnectionError | TimeoutError)
+
+
+def _translated(failure: str, error: Exception, *, is_passing: bool) -> ConfigurationError | TransportError:
+    kind = TransportError if is_passing else ConfigurationError
+    ours = kind(without_secrets(f"{failure}: {type(error).__name__}: {error}"))
+    # A traceback would show the texts of causes as they are.
+    texts = list(map(str, _chain(error)))
+    ours.__cause__ = error if texts == list(map(without_secrets, texts)) else None
+    return ours
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -1,0 +1,42 @@
+"""URIs as they may be shown: without the secrets that people put into them."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["shown_uri", "without_secrets"]
+
+# Their paths are paths of files, in which every sign may stand.
+_PLAIN = {"file", "local", "memory"}
+# What stands before the @ of Azure's URIs is a container.
+_CONTAINER_FIRST = {"abfs", "abfss", "wasb", "wasbs"}
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_HOST = re.compile(r"(\[.*\]|[^:]*)(:\d*)?")
+_LEFT_OUT = "…"
+
+
+def shown_uri(uri: str) -> str:
+    """``uri`` without user, password, query and fragment; a plain path is shown as it is.
+
+    Of a chain, such as ``zip://*.csv::https://host/x.zip``, each link is treated so.
+    """
+    return "::".join(map(_shown_link, uri.split("::"))) if "://" in uri else uri
+
+
+def without_secrets(text: str) -> str:
+    """A text of any kind, with each URI in it as ``shown_uri`` shows it."""
+    return _URI.sub(lambda found: shown_uri(found[0]), text)
+
+
+def _shown_link(link: str) -> str:
+    scheme, sign, rest = link.partition("://")
+    if not sign or scheme.lower() in _PLAIN:
+        return link
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    # A password in which / ? or # stand unescaped goes on behind what looks like a host and its port.
+    is_cut_off = "@" not in authority and "@" in rest and _HOST.fullmatch(authority) is None
+    user = rest.rpartition("@")[0] if is_cut_off else authority.rpartition("@")[0]
+    if user and not (scheme.lower() in _CONTAINER_FIRST and ":" not in user):
+        rest = rest[len(user) + 1 :]
+    found = re.search(r"[?#]", rest)
+    return f"{scheme}://{rest if found is None else rest[: found.end()] + _LEFT_OUT}"
