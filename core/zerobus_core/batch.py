@@ -153,6 +153,7 @@ class Source(Protocol):
         """Yield every row that is not in ``skip``, in order, in bounded memory.
 
         Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
-        do not wait for a chunk to fill.
+        do not wait for a chunk to fill.  Where that is nothing, as while it passes over skipped rows, a chunk without
+        rows is yielded now and then: whoever reads the source looks at stop requests and deadlines then.
         """
         ...

@@ -137,9 +137,11 @@ class Storage(io.BytesIO):
 
     error: Callable[[], Exception]
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield b'{"n": 1}\n'
-        raise self.error()
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise self.error()
+        self.seek(1)
+        return b'{"n": 1}\n'
 
 
 class DownloadError(Exception):
@@ -181,7 +183,7 @@ class _Opened(JsonLinesFormat):
 
 class _File:
     def __init__(self, path: str, storage: Storage) -> None:
-        self.path, self.open = path, lambda: storage
+        self.shown, self.open = path, lambda: storage
 
 
 class TerminatedError(Exception):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import sys
-import time
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from ..batch import Chunk
-from ..sources.json_lines import ANY_VALUES, parsed_line
+from ..sources.json_lines import ANY_VALUES, line_pieces
 from ..sources.json_values import JsonValues
-from ..sources.merge import MAX_CHUNK_BYTES, MAX_WAIT
+from ..sources.merge import PULSE
 from ..sources.rows import check_length, version_fingerprint
 
 if TYPE_CHECKING:
@@ -47,44 +46,27 @@ class JsonLinesPipe:
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
-        wanted = skip.without(0, sys.maxsize)
-        start, stop = next(wanted, (sys.maxsize, sys.maxsize))
-        position, rows, size, since = 0, list[Any](), 0, 0.0
-        for line in self._lines():
-            if line is not None and line.strip():
-                if position >= stop:
-                    start, stop = next(wanted, (sys.maxsize, sys.maxsize))
-                if position >= start:
-                    since = since if rows else time.monotonic()
-                    rows.append(parsed_line(line, position, "standard input", self._values))
-                    size += len(line)
-                position += 1
-            is_full = len(rows) == self._chunk_rows or size >= MAX_CHUNK_BYTES or position == stop
-            if rows and (is_full or time.monotonic() - since >= MAX_WAIT):
-                yield Chunk(position - len(rows), rows)
-                rows, size = [], 0
-        if rows:
-            yield Chunk(position - len(rows), rows)
-        check_length(position, skip)
+        rows_read = 0
+        for first_row, rows in line_pieces(
+            self._blocks(), skip.without(), self._chunk_rows, "standard input", self._values
+        ):
+            rows_read = first_row + len(rows)
+            yield Chunk(first_row, rows)
+        check_length(rows_read, skip)
 
-    def _lines(self) -> Iterator[bytes | None]:
-        """Whole lines as they come, and None whenever nothing comes for a while."""
-        rest = b""
+    def _blocks(self) -> Iterator[bytes | None]:
+        """What the writer has written, as it comes, and None whenever nothing comes for a while."""
         while True:
             if not _is_ready(self._pipe):
                 yield None
-                continue
-            data = os.read(self._pipe.fileno(), _READ_BYTES)
-            if not data:
-                break
-            *whole, rest = (rest + data).split(b"\n")
-            yield from whole
-        if rest:
-            yield rest
+            elif data := os.read(self._pipe.fileno(), _READ_BYTES):
+                yield data
+            else:
+                return
 
 
 def _is_ready(pipe: IO[bytes]) -> bool:
     if os.name == "nt":
         return True  # select knows sockets only there
-    readable, _, _ = select.select([pipe], [], [], MAX_WAIT)
+    readable, _, _ = select.select([pipe], [], [], PULSE)
     return bool(readable)

@@ -43,6 +43,8 @@ class AvroFormat:
                 stop = first + block.num_records
                 runs = list(wanted(first, stop))
                 rows = list(block) if runs else []
+                if not runs:
+                    yield stop, []
                 for start, end in runs:
                     for at in range(start, end, chunk_rows):
                         yield at, rows[at - first : min(at + chunk_rows, end) - first]

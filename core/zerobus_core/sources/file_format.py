@@ -15,7 +15,10 @@ __all__ = ["FileFormat", "Pieces", "Wanted"]
 Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
 """Which parts of a run of a file's rows are to be read: ``wanted(start, stop)`` yields them as runs, in order."""
 Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
-"""Yields the wanted rows as (position in the file, list of rows or record batch); returns how many rows there are."""
+"""Yields the wanted rows as (position in the file, list of rows or record batch); returns how many rows there are.
+
+While it passes over unwanted ones it yields pieces without rows.
+"""
 
 
 class FileFormat(Protocol):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from .merge import wanted_parts
+
 if TYPE_CHECKING:
     from .file_format import Pieces, Wanted
     from .paths import FoundFile
@@ -35,8 +37,7 @@ class IpcFormat:
         """Batches of which nothing is wanted are read, and passed over."""
         first = 0
         for batch in _batches(file):
-            for start, stop in wanted(first, first + len(batch)):
-                yield start, batch.slice(start - first, stop - start)
+            yield from wanted_parts(batch, first, wanted)
             first += len(batch)
         return first
 

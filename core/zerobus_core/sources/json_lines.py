@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from ..options import MAX_RECORD_BYTES
+from ..ranges import END
 from .json_values import JsonValues
-from .merge import MAX_CHUNK_BYTES
+from .merge import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
 
 if TYPE_CHECKING:
     from ..schema import TableSchema
     from .file_format import Pieces, Wanted
     from .paths import FoundFile
 
-__all__ = ["ANY_VALUES", "JsonLinesFormat", "parsed_line"]
+__all__ = ["ANY_VALUES", "MAX_LINE_BYTES", "JsonLinesFormat", "line_pieces"]
 
 ANY_VALUES = JsonValues()
+# What is sent as one byte may take six in JSON (\\u0000), and there is white space.
+MAX_LINE_BYTES = 8 * MAX_RECORD_BYTES
+_BLOCK_BYTES = 256 * 1024
+_NO_RUN = (END, END)
+_ARRAY = "write one object per line (jq -c '.[]'), or load it and pass the list"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -43,34 +53,71 @@ class JsonLinesFormat:
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Lines that are not wanted are counted and not parsed."""
-        runs = wanted(0, 2**63 - 1)
-        start, stop = next(runs, (2**63 - 1, 2**63 - 1))
-        row = size = 0
-        rows: list[Any] = []
         with file.open() as opened:
-            for line in opened:
-                if line.isspace() or line == _BOM:
-                    continue
-                if row == stop:
-                    start, stop = next(runs, (2**63 - 1, 2**63 - 1))
-                if row >= start:
-                    rows.append(parsed_line(line, row, file.path, self._values))
-                    size += len(line)
-                    if len(rows) == chunk_rows or row + 1 == stop or size >= MAX_CHUNK_BYTES:
-                        yield row + 1 - len(rows), rows
-                        rows, size = [], 0
-                row += 1
-        if rows:
+            blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
+            return (yield from line_pieces(blocks, wanted(0, END), chunk_rows, file.shown, self._values))
+
+
+def line_pieces(
+    blocks: Iterable[bytes | None],
+    runs: Iterator[tuple[int, int]],
+    chunk_rows: int,
+    name: str,
+    values: JsonValues = ANY_VALUES,
+) -> Pieces:
+    """The rows of the lines in ``blocks`` that are in ``runs``; see Pieces, the last of which ends after the last row.
+
+    A block of None says that nothing came for a while.  Rows wait ``MAX_WAIT`` for their piece to fill.  ``name`` is
+    where the lines come from, for errors; a line of more than ``MAX_LINE_BYTES`` is a ConfigurationError.
+    """
+    start, stop = next(runs, _NO_RUN)
+    row = size = 0
+    rows: list[Any] = []
+    pulse = Pulse()
+    deadline = 0.0
+    for line in _lines(blocks, name):
+        if row == 0:
+            line = line and line.removeprefix(_BOM)  # noqa: PLW2901 - the mark of a file's beginning is no part of it
+        if line and not line.isspace():
+            if row == 0 and line.lstrip()[:1] == b"[":
+                raise ConfigurationError(f"{name} is a JSON array; {_ARRAY}")
+            if row == stop:
+                start, stop = next(runs, _NO_RUN)
+            if row >= start:
+                if not rows:
+                    deadline = time.monotonic() + MAX_WAIT
+                rows.append(values.row(line))
+                size += len(line)
+            row += 1
+        is_full = len(rows) == chunk_rows or size >= MAX_CHUNK_BYTES or row == stop
+        if (is_full or time.monotonic() >= deadline) if rows else pulse.is_due():
             yield row - len(rows), rows
-        return row
+            rows, size = [], 0
+    yield row - len(rows), rows
+    return row
 
 
-def parsed_line(line: bytes, row: int, name: str, values: JsonValues = ANY_VALUES) -> Any:
-    """The row of a line that is not blank, dead letters opened; ``name`` is where it comes from, for errors."""
-    if row == 0:
-        line = line.removeprefix(_BOM)
-        if line.lstrip()[:1] == b"[":
+def _lines(blocks: Iterable[bytes | None], name: str) -> Iterator[bytes | None]:
+    """Lines without their ends, and None for None."""
+    number = size = 0
+    parts: list[bytes] = []
+    for block in blocks:
+        if block is None:
+            yield None
+            continue
+        first, *others = block.split(b"\n")
+        parts.append(first)
+        size += len(first)
+        if size > MAX_LINE_BYTES:
             raise ConfigurationError(
-                f"{name} is a JSON array; write one object per line (jq -c '.[]'), or load it and pass the list"
+                f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, and no record may be; "
+                f"if it is a JSON array, {_ARRAY}"
             )
-    return values.row(line)
+        if others:
+            yield b"".join(parts)
+            yield from others[:-1]
+            number += len(others)
+            parts = [others[-1]]
+            size = len(others[-1])
+    if size:
+        yield b"".join(parts)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from ..bad_rows import MARKER
 from .json_values import JsonValues
+from .merge import wanted_parts
 
 if TYPE_CHECKING:
     from ..schema import TableSchema
@@ -46,8 +47,7 @@ class ParquetFormat:
 
     def _group(self, parquet: Any, group: int, first: int, wanted: Wanted, chunk_rows: int) -> Any:
         for batch in parquet.iter_batches(batch_size=chunk_rows, row_groups=[group]):
-            for start, stop in wanted(first, first + len(batch)):
-                yield start, batch.slice(start - first, stop - start)
+            yield from wanted_parts(batch, first, wanted)
             first += len(batch)
 
 
