@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.bad_rows.dead_letter import MARKER, DeadLetterFile
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
-from zerobus_core.errors import BadField, ConfigurationError
+from zerobus_core.errors import BadField, ConfigurationError, RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import options_for, source_of
 
@@ -163,6 +164,56 @@ def test_many_letters_are_written_as_they_come(tmp_path: Path) -> None:
     assert [letter["row"] for letter in letters_of(tmp_path / "letters.jsonl")] == list(range(2_500))
 
 
+def test_large_letters_are_written_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "letters.jsonl"
+    file = DeadLetterFile(str(path), schema=SCHEMA)
+    for row in range(6):
+        file.add(bad(row, {"s": "x" * 2**20}))
+    assert len(letters_of(path)) >= 4
+    file.flush()
+    assert [letter["row"] for letter in letters_of(path)] == list(range(6))
+
+
+@pytest.mark.parametrize("uri", ["{}/letters.parquet", "memory://letters{}/letters.jsonl"])
+def test_more_letters_than_a_file_may_take_that_is_written_as_a_whole_are_refused(uri: str, tmp_path: Path) -> None:
+    uri = uri.format(tmp_path)
+    rows = 0
+    with pytest.raises(RecordError, match=r"would take more than 67108864 bytes.*local \.jsonl file.*max_bad_records"):  # noqa: PT012
+        for _ in range(2):  # a later delivery counts what the file holds
+            file = DeadLetterFile(uri, schema=SCHEMA, source_fingerprint="f1")
+            for row in range(rows, rows + 40):
+                file.add(bad(row, {"s": secrets.token_hex(2**19)}))
+                rows += 1
+            file.flush()
+    assert 60 <= rows < 80
+    file.flush()  # those before it are kept
+    assert [letter["row"] for letter in letters_of(uri)] == list(range(rows))
+
+
+def test_a_damaged_parquet_file_of_letters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "letters.parquet"
+    file = DeadLetterFile(str(path), schema=SCHEMA)
+    file.add(bad(1))
+    file.flush()
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for damaged in (whole[:footer] + b"\xff" * 40 + whole[footer + 40 :], whole[: len(whole) // 2], whole[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ConfigurationError, match="holds something else than dead letters"):
+            DeadLetterFile(str(path), schema=SCHEMA)
+        assert path.read_bytes() == damaged
+
+
+def test_a_file_that_became_something_else_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "letters.parquet"
+    file = DeadLetterFile(str(path), schema=SCHEMA)
+    file.add(bad(1))
+    path.write_bytes(b"my data")
+    with pytest.raises(ConfigurationError, match="holds something else"):
+        file.flush()
+    assert path.read_bytes() == b"my data"
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_a_file_of_something_else_is_never_written_to(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -239,5 +290,5 @@ def test_the_file_that_is_read_cannot_take_the_letters(tmp_path: Path) -> None:
     file.add(bad(0))
     file.flush()
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(path))
-    with pytest.raises(ConfigurationError, match="is being read"):
+    with pytest.raises(ConfigurationError, match="among the files"):
         source_of(path, options)

@@ -12,13 +12,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, RecordError
 from ..kept_file import KeptFile
+from ..ranges import RowRanges
+from ..signals import is_of_signal
+from ..uris import shown_uri
 from .letter_form import from_wire, to_letter
 
 if TYPE_CHECKING:
@@ -33,8 +37,12 @@ VERSION = 1
 _COLUMNS = (
     MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
 )  # fmt: skip
-# Letters are kept in memory up to here, where the file can be appended to.
+# Letters are kept in memory up to one of these, where the file can be appended to.
 _MAX_PENDING = 1_000
+_MAX_PENDING_BYTES = 4 * 1024 * 1024
+# Any other file is put together in memory, which takes about three times its bytes.
+_MAX_WHOLE_BYTES = 64 * 1024 * 1024
+_BLOCK_ROWS = 1_000
 
 
 class DeadLetterFile:
@@ -43,7 +51,8 @@ class DeadLetterFile:
     ``leave_out`` names columns that the delivery filled itself, ``locate`` says where a row stands in its source, such
     as file and line.  Nothing is written before the first letter.  Raises
     ConfigurationError where the place cannot be written to, or holds a file of something else; TransportError where
-    the storage fails.
+    the storage fails; RecordError where a file that cannot be appended to (Parquet, or of an object store) would become
+    larger than 64 MiB.
     """
 
     def __init__(
@@ -65,17 +74,24 @@ class DeadLetterFile:
         self._form = _form_of(uri)
         self._file = KeptFile(uri, "dead-letter file")
         self._file.prepare()
-        self._known = {_key(letter) for letter in self._kept()}
-        self._pending: list[dict[str, Any]] = []
-        self._rows: set[int] = set()
+        self._pending: list[bytes] = []
+        self._rows = RowRanges()
+        # What the file held of this source, by rows; where it has no fingerprint, by rows and records.
+        self._known_rows = RowRanges()
+        self._known_records: set[bytes] = set()
+        kept = self._file.read() or b""
+        for letter in self._letters_of(kept):
+            self._know(letter)
+        self._nbytes = 0 if self._can_append else len(kept)
+        """Of what is not written yet, with the file where it is written as a whole."""
 
     def __repr__(self) -> str:
-        return f"DeadLetterFile({self.uri!r}, rows={self.rows})"
+        return f"DeadLetterFile({shown_uri(self.uri)!r}, rows={self.rows})"
 
     @property
     def rows(self) -> int:
         """How many rows of this delivery have a letter, written in this try or in an earlier one."""
-        return len(self._rows)
+        return self._rows.rows
 
     def add(self, bad: BadRow) -> None:
         """A row that did not fit the schema."""
@@ -100,73 +116,98 @@ class DeadLetterFile:
             "time": self._now().isoformat(),
             "record": record,
         }
-        self._rows.add(row)
-        key = _key(letter)
-        if key in self._known:
-            return
-        self._known.add(key)
-        self._pending.append(letter)
-        if len(self._pending) >= _MAX_PENDING and self._can_append:
+        if row not in self._rows and not self._knows(letter):
+            # json, and not orjson, for integers of any size and for text that is no valid Unicode.
+            self._keep(json.dumps(letter).encode() + b"\n")
+        self._rows.add(row, row + 1)
+
+    def _keep(self, line: bytes) -> None:
+        self._nbytes += len(line)
+        if not self._can_append and self._nbytes > _MAX_WHOLE_BYTES:
+            raise RecordError(
+                f"the dead letters at {shown_uri(self.uri)} would take more than {_MAX_WHOLE_BYTES} bytes, the most "
+                "for a file that cannot be appended to: mend the source, or name a local .jsonl file; a smaller "
+                "max_bad_records ends such a delivery sooner"
+            )
+        self._pending.append(line)
+        if self._can_append and (len(self._pending) >= _MAX_PENDING or self._nbytes >= _MAX_PENDING_BYTES):
             self.flush()
+
+    def _know(self, letter: dict[str, Any]) -> None:
+        if (letter["table"], letter["source_fingerprint"]) != (self._schema.table, self._source_fingerprint):
+            return
+        if self._source_fingerprint is None:
+            self._known_records.add(_digest(letter))
+        else:
+            self._known_rows.add(letter["row"], letter["row"] + 1)
+
+    def _knows(self, letter: dict[str, Any]) -> bool:
+        if self._source_fingerprint is None:
+            return bool(self._known_records) and _digest(letter) in self._known_records
+        return letter["row"] in self._known_rows
 
     def flush(self) -> None:
         """Write what was added; when this returns it is complete, and on the disk of a local file system."""
         if not self._pending:
             return
         if self._can_append:
-            self._file.append_lines(_lines(self._pending), is_whole=_is_letter)
+            self._file.append_lines(b"".join(self._pending), is_whole=_is_letter)
+            self._nbytes = 0
         else:
-            letters = [*self._kept(), *self._pending]
-            self._file.replace(_lines(letters) if self._form == "jsonl" else _parquet(letters))
+            kept = self._file.read() or b""
+            for _ in self._letters_of(kept):  # or it was made something else meanwhile
+                pass
+            whole = _with_lines if self._form == "jsonl" else _with_parquet
+            self._file.replace(whole(kept, self._pending))
         self._pending = []
 
     @property
     def _can_append(self) -> bool:
         return self._form == "jsonl" and self._file.is_local
 
-    def _kept(self) -> list[dict[str, Any]]:
-        data = self._file.read()
-        if data is None:
-            return []
+    def _letters_of(self, data: bytes) -> Iterator[dict[str, Any]]:
         try:
-            return _read_lines(data) if self._form == "jsonl" else _read_parquet(data)
-        except (ValueError, KeyError, TypeError) as error:
+            yield from _read_lines(data) if self._form == "jsonl" else _read_parquet(data)
+        except Exception as error:  # pyarrow raises OSError and others for what is no Parquet file
+            if is_of_signal(error):
+                raise
             raise ConfigurationError(
-                f"dead_letter_uri {self.uri} holds something else than dead letters; name another file"
+                f"dead_letter_uri {shown_uri(self.uri)} holds something else than dead letters; name another file"
             ) from error
 
 
-def _key(letter: dict[str, Any]) -> tuple[Any, ...]:
-    if letter["source_fingerprint"] is not None:
-        return letter["table"], letter["source_fingerprint"], letter["row"]
-    record = json.dumps(letter["record"], sort_keys=True)
-    return letter["table"], None, letter["row"], hashlib.sha256(record.encode()).digest()
+def _digest(letter: dict[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps([letter["row"], letter["record"]], sort_keys=True).encode()).digest()
 
 
 def _form_of(uri: str) -> str:
     for ending, form in ((".jsonl", "jsonl"), (".ndjson", "jsonl"), (".parquet", "parquet")):
         if uri.lower().endswith(ending):
             return form
-    raise ConfigurationError(f"dead_letter_uri {uri!r} must end in .jsonl or .parquet")
+    raise ConfigurationError(f"dead_letter_uri {shown_uri(uri)!r} must end in .jsonl or .parquet")
 
 
-def _lines(letters: list[dict[str, Any]]) -> bytes:
-    # json, and not orjson, for integers of any size and for text that is no valid Unicode.
-    return "".join(json.dumps(letter) + "\n" for letter in letters).encode()
+def _checked(letter: dict[str, Any]) -> dict[str, Any]:
+    if letter[MARKER] != VERSION:
+        raise ValueError("a letter of another version")
+    _digest(letter)
+    return letter
 
 
-def _read_lines(data: bytes) -> list[dict[str, Any]]:
-    whole, _, last = data.rpartition(b"\n")
-    # A last line without its end was never finished, unless an editor left it so.
-    lines = [*whole.splitlines(), *([last] if _is_letter(last) else [])]
-    letters = [json.loads(line) for line in lines if line.strip()]
-    for letter in letters:
-        _key(letter)
-        if letter[MARKER] != VERSION:
-            raise ValueError("a letter of another version")
-    if data and not letters and not data.startswith(f'{{"{MARKER}"'.encode()):
+def _read_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    is_empty = True
+    for line in io.BytesIO(data):
+        # A last line without its end was never finished, unless an editor left it so.
+        if line.strip() and (line.endswith(b"\n") or _is_letter(line)):
+            is_empty = False
+            yield _checked(json.loads(line))
+    if data and is_empty and not data.startswith(f'{{"{MARKER}"'.encode()):
         raise ValueError("no letters")
-    return letters
+
+
+def _with_lines(kept: bytes, lines: list[bytes]) -> bytes:
+    whole, end, last = kept.rpartition(b"\n")
+    return b"".join([whole, end, *([last, b"\n"] if _is_letter(last) else []), *lines])
 
 
 def _is_letter(line: bytes) -> bool:
@@ -176,27 +217,32 @@ def _is_letter(line: bytes) -> bool:
         return False
 
 
-def _parquet(letters: list[dict[str, Any]]) -> bytes:
+def _read_parquet(data: bytes) -> Iterator[dict[str, Any]]:
+    if not data:
+        return
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, Any] = {name: [letter[name] for letter in letters] for name in _COLUMNS}
-    for name in ("fields", "record"):
-        columns[name] = [json.dumps(value) for value in columns[name]]
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        for batch in file.iter_batches(_BLOCK_ROWS):
+            for letter in batch.to_pylist():
+                letter["fields"], letter["record"] = json.loads(letter["fields"]), json.loads(letter["record"])
+                yield _checked(letter)
+
+
+def _with_parquet(kept: bytes, lines: list[bytes]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     whole = {MARKER: pa.int64(), "row": pa.int64()}
     schema = pa.schema([(name, whole.get(name, pa.string())) for name in _COLUMNS])
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=schema), sink)
+    with pq.ParquetWriter(sink, schema) as writer:
+        letters = chain(_read_parquet(kept), map(json.loads, lines))
+        while block := list(islice(letters, _BLOCK_ROWS)):
+            columns: dict[str, Any] = {name: [letter[name] for letter in block] for name in _COLUMNS}
+            for name in ("fields", "record"):
+                columns[name] = [json.dumps(value) for value in columns[name]]
+            writer.write_table(pa.table(columns, schema=schema))
     return sink.getvalue()
-
-
-def _read_parquet(data: bytes) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
-    for row in rows:
-        if row[MARKER] != VERSION:
-            raise ValueError("a letter of another version")
-        row["fields"], row["record"] = json.loads(row["fields"]), json.loads(row["record"])
-    return rows
