@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
+from zerobus_core.errors import ConfigurationError
+
 from .metadata import receipt_metadata, receipts_metadata
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster import StepExecutionContext
 
-    from zerobus_core import Receipt
+    from zerobus_core import IngestOptions, Receipt
 
     from .metadata import Metadata
 
@@ -37,14 +39,29 @@ class StepAccount:
     def __init__(self) -> None:
         # Guards the fields below, and the order in which Dagster gets the metadata that is made of them.
         self._lock = threading.Lock()
-        self._begun: Counter[tuple[dg.AssetKey | None, str]] = Counter()
+        self._begun: Counter[tuple[dg.AssetKey | None, str, str]] = Counter()
+        self._threads: dict[tuple[dg.AssetKey | None, str, str, str], int] = {}
         self._entries: list[_Entry] = []
 
-    def next_name(self, asset_key: dg.AssetKey | None, table: str) -> str:
-        """A step that delivers twice to a table does so in the same order in each try: the count tells which it is."""
+    def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
+        """The name of a delivery that begins, which is the same in every try of the step.
+
+        The user's own name tells deliveries to one table apart, and of equal ones the count: a step makes them in the
+        same order in each try.  Raises ConfigurationError where several threads make that a matter of chance, and
+        nothing else tells their sources apart: a retry would leave out the rows of one for those of another.
+        """
+        key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:
-            self._begun[asset_key, table] += 1
-            return f"ingest {self._begun[asset_key, table]}"
+            if options.source_version is not None:
+                thread = threading.get_ident()
+                if self._threads.setdefault((*key, options.source_version), thread) != thread:
+                    raise ConfigurationError(
+                        f"several threads of this step deliver source_version {options.source_version!r}, and a retry "
+                        "could not tell which of them has which rows: give each delivery a delivery_name of its own",
+                        table=table,
+                    )
+            self._begun[key] += 1
+            return f"{key[-1]} {self._begun[key]}"
 
     def add(
         self, asset_key: dg.AssetKey | None, partition: str | None, receipt: Receipt, publish: Publish

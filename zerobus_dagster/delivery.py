@@ -83,8 +83,10 @@ class Delivery:
 
     def _named(self, name: str) -> IngestOptions:
         """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""
-        attempt = self.step.attempt
-        if attempt is None or self.options.delivery_name is not None:
+        attempt, given = self.step.attempt, self.options.delivery_name
+        if given is not None:  # it may hold for several partitions of the run
+            return replace(self.options, delivery_name=json.dumps([given, name]))
+        if attempt is None:
             return self.options
         began_in = tries_of(attempt.run, attempt.instance)[-1].run_id
         asset = self.step.asset_key.to_user_string() if self.step.asset_key else None

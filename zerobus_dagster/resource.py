@@ -101,12 +101,13 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         with routed_errors():
             key = None if asset_key is None else dg.AssetKey.from_coercible(asset_key)
             step = Step.of(context, key)
+            merged = self._options(options)
             delivery = Delivery(
                 step=step,
                 workspace=self.workspace(),
                 table=table,
-                options=self._options(options),
-                name=step.account.next_name(step.asset_key, table),
+                options=merged,
+                name=step.account.next_name(step.asset_key, table, merged),
                 resume=self.resume,
                 on_rematerialize=self.on_rematerialize,
             )

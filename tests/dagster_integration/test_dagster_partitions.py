@@ -196,3 +196,20 @@ def test_a_partition_is_not_refused_for_the_rows_of_another(
     with pytest.raises(dg.Failure, match="delivered rows of partition jan"):
         dg.materialize([flights], resources=resources, instance=instance, partition_key="jan")
     assert server.read(table).num_rows == 30
+
+
+def test_the_keys_of_rows_are_others_in_each_partition_whatever_the_user_names_the_delivery(
+    server: LocalZerobus, zerobus: ZerobusResource
+) -> None:
+    table = "main.default.keyed_partitions"
+    server.create_table(f"CREATE TABLE {table} (id BIGINT, delivery STRING, number BIGINT)")
+    columns = {"delivery_id": "delivery", "row_number": "number"}
+
+    @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        options = {"delivery_columns": columns, "delivery_name": "air", "source_version": "1"}
+        return zerobus.ingest(context, table, {month: [{"id": 1}] for month in context.partition_keys}, options=options)
+
+    assert dg.materialize([flights], resources={"zerobus": zerobus}, tags=RANGE).success
+    keys = server.read(table).select(["delivery", "number"]).to_pylist()
+    assert len({tuple(key.values()) for key in keys}) == 3

@@ -298,23 +298,41 @@ def test_two_resources_of_one_step_deliver_all_rows_of_both(
     assert plain["dagster-zerobus/receipt"] == plain["dagster-zerobus/receipts"][-1]
 
 
-def test_threads_of_one_step_deliver_all_rows_of_each(
+def test_threads_of_one_step_deliver_all_rows_of_each_and_a_retry_in_another_order_none_again(
     server: LocalZerobus, table: str, zerobus: ZerobusResource
 ) -> None:
-    @dg.asset
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
     def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> None:
         def push(n: int) -> None:
-            zerobus.ingest(context, table, iter(ROWS[n : n + 25]), options={"source_version": "1"})
+            options = {"source_version": "1", "delivery_name": f"from {n}"}
+            zerobus.ingest(context, table, iter(ROWS[n : n + 25]), options=options)
 
+        parts = range(0, 100, 25) if context.retry_number == 0 else range(75, -1, -25)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(push, range(0, 100, 25)))
+            list(pool.map(push, parts))
+        if context.retry_number == 0:
+            raise RuntimeError("after all deliveries")
 
     result = run(flights, zerobus)
     assert result.success
     assert ids(server, table) == list(range(100))
     (materialization,) = result.asset_materializations_for_node("flights")
     receipts = materialization.metadata["dagster-zerobus/receipts"].value
-    assert [receipt["rows_read"] for receipt in receipts] == [25] * 4
+    assert [receipt["rows_skipped"] for receipt in receipts] == [25] * 4
+
+
+def test_threads_whose_deliveries_a_retry_could_not_tell_apart_are_refused(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> None:
+        zerobus.ingest(context, table, iter(ROWS[:50]), options={"source_version": "1"})
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(zerobus.ingest, context, table, iter(ROWS[50:]), options={"source_version": "1"}).result()
+
+    description = failure_of(run(flights, zerobus)).user_failure_data.description
+    assert "give each delivery a delivery_name of its own" in description
+    assert ids(server, table) == list(range(50))
 
 
 def test_mapped_steps_of_one_run_deliver_all_rows_of_each_and_a_retry_none_again(
