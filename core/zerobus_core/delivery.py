@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from .errors import (
     TransportError,
     ZerobusIngestError,
 )
+from .interruption import in_time
 from .receipt import Progress, Receipt
 from .schema import TableSchema
 from .signals import is_of_signal
@@ -126,6 +127,7 @@ class Delivery:
             source_fingerprint=self._keeper.source_fingerprint,
             locate=locate,
         )
+        self._deadline = float("inf") if options.timeout is None else self._watch.started + options.timeout
         self._total_rows = total_rows
         self._next_row = 0  # the first row that the source has not given, nor left out
         self._rows_repeated = 0
@@ -137,7 +139,7 @@ class Delivery:
             options,
             PoolHooks(
                 stop=self._watch.stop,
-                deadline=float("inf") if options.timeout is None else self._watch.started + options.timeout,
+                deadline=self._deadline,
                 tick=self._tick,
                 on_refused=self._refused,
             ),
@@ -196,8 +198,9 @@ class Delivery:
 
     def send_all(self, chunks: Iterable[Chunk]) -> None:
         """Send what a source yields, to its end."""
-        for chunk in chunks:
-            self.send(chunk)
+        with closing(in_time(chunks, self._deadline)) as coming:
+            for chunk in coming:
+                self.send(chunk)
         self.poll()  # a source that was told to stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:

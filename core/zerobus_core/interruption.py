@@ -1,17 +1,22 @@
-"""A stop request that takes effect also where nobody looks at it: in a source that waits for its next row."""
+"""Stop requests and deadlines that take effect also where nobody looks at them: in a source that waits for its rows.
+
+Both raise in the main thread, out of the handler of an alarm (SIGALRM); elsewhere the source is waited for.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Generator, Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-from .errors import IngestInterruptedError
+from .errors import IngestInterruptedError, IngestTimeoutError
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "in_time"]
+
+_Item = TypeVar("_Item")
 
 # How long (seconds) the delivery may take to look at the request before the alarm breaks in.
 _POLITE = 0.25
@@ -85,6 +90,50 @@ class StopRequest(threading.Event):
         signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
         if rings_at:
             signal.setitimer(signal.ITIMER_REAL, max(rings_at - time.monotonic(), 0.001), interval)
+
+
+def in_time(items: Iterable[_Item], deadline: float) -> Generator[_Item]:
+    """Yield the items, and raise IngestTimeoutError in them where the next one is not there by ``deadline``.
+
+    ``deadline`` is a reading of ``time.monotonic``, or infinite.  Who looks at it as well does so first: the alarm
+    comes 0.25 s later.  In other threads, on Windows, and where the alarm is someone else's, nothing breaks in.
+    Close it, so that the alarm is free again.
+    """
+    if deadline == float("inf") or not _is_main_thread() or not _is_alarm_free():
+        yield from items
+        return
+    is_waiting = False
+
+    def ring(*_: object) -> None:
+        if is_waiting:  # a stop request may put this handler back later
+            raise IngestTimeoutError(
+                "not finished in time, for the source gives no more rows; raise IngestOptions.timeout, "
+                "or see why it waits and try again for the rest"
+            )
+
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        iterator = iter(items)
+        while True:
+            try:
+                is_waiting = True
+                signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.0) + _POLITE)
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                is_waiting = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            yield item
+    finally:
+        if signal.getsignal(signal.SIGALRM) is ring:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _is_alarm_free() -> bool:
+    if not hasattr(signal, "setitimer"):
+        return False
+    return signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and not any(signal.getitimer(signal.ITIMER_REAL))
 
 
 def _is_main_thread() -> bool:

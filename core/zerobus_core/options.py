@@ -39,7 +39,7 @@ class IngestOptions:
     max_unacked_bytes: int = 64 * 1024 * 1024
     """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
     timeout: float | None = 86_400.0
-    """Deadline of the whole delivery.  It is not looked at while the source itself waits for its next row."""
+    """Deadline of the whole delivery.  It breaks in on a source that waits only in the main thread, with SIGALRM."""
     open_timeout: float = 30.0
     """Deadline of one attempt to open a stream."""
     ack_timeout: float = 60.0

@@ -35,7 +35,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
     the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
     called in this thread, at most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise
-    IngestInterruptedError within a second, as does a signal whose handler raises; where the source is waited for, only
+    IngestInterruptedError within a second, as does a signal whose handler raises; while the source is waited for, only
     the signal does.
 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table

@@ -2,12 +2,14 @@
 
 ``command_line``     runs ``zerobus-ingest`` as a child process against a local server
 ``started_command``  the same, without waiting for its end
+``free_alarm``       lets SIGALRM be nobody's
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +43,16 @@ def _unchanged_log_level() -> Iterator[None]:
     level = logger.level
     yield
     logger.setLevel(level)
+
+
+@pytest.fixture
+def free_alarm() -> Iterator[None]:
+    """A process whose alarm nobody uses; in the tests, pytest-timeout does."""
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 from zerobus_core import FileCheckpointStore, IngestOptions, Progress, ingest
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
-from zerobus_core.errors import ConfigurationError, IngestInterruptedError, ZerobusIngestError
+from zerobus_core.errors import ConfigurationError, IngestInterruptedError, IngestTimeoutError, ZerobusIngestError
 from zerobus_core.interruption import StopRequest
 from zerobus_core.ranges import RowRanges
 from zerobus_local import LocalZerobus
@@ -112,6 +113,27 @@ def test_a_stop_that_the_source_swallows_is_no_end_of_the_rows(server: LocalZero
     whole = Source(lambda skip: [Chunk(a, rows(a, b)) for a, b in skip.without(0, 40)])
     assert ingest(server.workspace, table, whole, checkpoint=store).rows_read == 40
     assert sorted(server.read(table)["id"].to_pylist()) == list(range(40))
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_source_that_hangs_ends_at_the_deadline_of_the_delivery(server: LocalZerobus, table: str) -> None:
+    store, started = MemoryCheckpointStore(), time.monotonic()
+
+    class Hanging(Source):
+        def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+            yield from super().chunks(skip)
+            time.sleep(120)
+
+    with pytest.raises(IngestTimeoutError, match="the source gives no more rows") as failed:
+        ingest(
+            server.workspace,
+            table,
+            Hanging(lambda _: [Chunk(0, rows(0, 20))]),
+            checkpoint=store,
+            options=IngestOptions(timeout=5.0),
+        )
+    assert time.monotonic() - started < 60
+    assert failed.value.counts.rows_read == 20
 
 
 def test_what_is_acknowledged_right_after_the_source_failed_is_kept(

@@ -1,4 +1,4 @@
-"""A stop request breaks in where nobody looks at it, and leaves the alarm as it found it."""
+"""Stop requests and deadlines break in where nobody looks at them, and leave the alarm as they found it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import FunctionType
 
 import pytest
 
-from zerobus_core.errors import IngestInterruptedError
-from zerobus_core.interruption import StopRequest
+from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
+from zerobus_core.interruption import StopRequest, in_time
 
 # Longer than the alarm takes to break in.
 LONG = 1.0
@@ -108,4 +108,51 @@ def test_calls_of_a_spared_module_are_waited_for() -> None:
 
 
 def wait_long() -> None:
+    time.sleep(LONG)
+
+
+def waiting(seconds: float) -> Iterator[int]:
+    yield 1
+    time.sleep(seconds)
+    yield 2
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_deadline_breaks_in_on_a_source_that_waits_and_frees_the_alarm() -> None:
+    started = time.monotonic()
+    items = in_time(waiting(60.0), started + 0.2)
+    assert next(items) == 1
+    with pytest.raises(IngestTimeoutError, match="the source gives no more rows"):
+        next(items)
+    assert time.monotonic() - started < 30
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_deadline_does_not_break_in_on_who_takes_the_items() -> None:
+    for _ in in_time(waiting(0.0), time.monotonic() + 0.2):
+        time.sleep(LONG)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_deadline_leaves_an_alarm_that_is_someone_elses() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(AlarmError):
+        list(in_time(waiting(60.0), time.monotonic() + 0.1))
+    assert signal.getsignal(signal.SIGALRM) is ring
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_stop_request_that_comes_while_a_deadline_waits_is_what_is_told() -> None:
+    with StopRequest() as stop:
+
+        def stopped() -> Iterator[int]:
+            stop.interrupt()
+            time.sleep(60.0)
+            yield 1
+
+        with pytest.raises(IngestInterruptedError):
+            list(in_time(stopped(), time.monotonic() + 60.0))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)  # whoever has the handler now, it breaks in on nobody
     time.sleep(LONG)
