@@ -81,6 +81,7 @@ class ObservationCheckpointStore:
     clock: Callable[[], float] = time.monotonic
     _tries: list[DagsterRun] = field(init=False)
     _started: float = field(init=False)
+    _is_begun: bool = field(init=False, default=False)
     _is_told: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -107,10 +108,15 @@ class ObservationCheckpointStore:
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log; drop one that nothing can resume from, or that has nothing to tell."""
+        """Write the checkpoint to the event log; drop one that nothing can resume from, or that tells of no row.
+
+        One without any row is kept where an earlier one admitted rows that were not sent after all: the next try would
+        count them as sent twice.
+        """
         is_of_use = checkpoint.source_fingerprint is not None or self.is_evidence
-        if not is_of_use or not (checkpoint.durable or checkpoint.reached):
+        if not is_of_use or not (checkpoint.durable or checkpoint.reached or self._is_begun):
             return
+        self._is_begun = True
         rows = checkpoint.durable.rows
         self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})
         if rows and self.is_evidence and not self._is_told and self._partition is None:

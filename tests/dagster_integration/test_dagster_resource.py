@@ -204,6 +204,24 @@ def test_a_retry_sends_only_the_rows_that_are_missing(
     assert receipt["resumed_from"]
 
 
+def test_rows_of_a_try_that_was_never_connected_are_not_taken_for_sent_twice(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    rule = server.faults.add(action="refuse_open", table=table, status="UNAVAILABLE")
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        if context.retry_number == 1:
+            server.faults.remove(rule)
+        return zerobus.ingest(context, table, ROWS)
+
+    result = run(flights, zerobus)
+    (materialization,) = result.asset_materializations_for_node("flights")
+    assert materialization.metadata["dagster-zerobus/rows_acked"].value == 100
+    assert materialization.metadata["dagster-zerobus/rows_resent"].value == 0
+    assert ids(server, table) == list(range(100))
+
+
 def test_a_source_that_changed_between_tries_is_sent_from_its_first_row_and_the_log_says_why(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
 ) -> None:
