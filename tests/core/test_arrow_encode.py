@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
@@ -637,3 +638,54 @@ def test_a_time_beyond_all_years_beside_values_without_a_type_is_a_bad_row_in_an
     for start in range(3):
         with pytest.raises(RecordError, match="cannot be read"):
             column(schema_of(x="MAP<TIMESTAMP, MAP<STRING, INT>>"), batch.slice(start))
+
+
+def not_utf8(*values: bytes | None) -> pa.Array:
+    """Text whose bytes nobody has looked at, as files and other languages may hand it over."""
+    return pa.array(values, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+@pytest.mark.parametrize(
+    ("kind", "make", "shown"),
+    [
+        ("STRING", lambda array: array, r"a\xff"),
+        ("VARCHAR(10)", lambda array: array.dictionary_encode(), r"a\xff"),
+        ("ARRAY<STRING>", lambda array: pa.ListArray.from_arrays([0, 1, 2, 3], array), [r"a\xff"]),
+        ("STRUCT<s: STRING>", lambda array: pa.StructArray.from_arrays([array], ["s"]), {"s": r"a\xff"}),
+        ("MAP<STRING, STRING>", lambda a: pa.MapArray.from_arrays([0, 1, 2, 3], a, a), [(r"a\xff", r"a\xff")]),
+        ("VARIANT", lambda array: array, r"a\xff"),
+        ("INT", lambda array: array, r"a\xff"),
+    ],
+)  # fmt: skip
+def test_text_that_is_no_utf8_is_a_bad_row(record_format: Any, kind: str, make: Any, shown: Any) -> None:
+    schema = schema_of(x=kind)
+    batch = pa.record_batch({"x": make(not_utf8(b"1", b"a\xff", b"2"))})
+    with pytest.raises(RecordError, match=r"row 1, field x.*can't decode byte 0xff.*a\\+xff"):
+        encoded(schema, batch, record_format, parse_text=True)
+    bad: list[BadRow] = []
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format, parse_text=True), is_arrow=True)
+    good = list(encoder.encode(Chunk(0, batch), on_bad_row=bad.append))
+    assert [(out.first_row, out.rows) for out in good] == [(0, 1), (2, 1)]
+    assert [(row.row, row.record) for row in bad] == [(1, {"x": shown})]
+
+
+@pytest.mark.parametrize("kind", ["BIGINT", "STRUCT<`left`: BIGINT, `right`: BIGINT>", "ARRAY<BIGINT>"])
+def test_periods_and_intervals_of_pandas_are_refused_wherever_they_are(kind: str) -> None:
+    values = pd.period_range("2026", periods=2, freq="Y")
+    intervals = pd.interval_range(0, 2)
+    period, interval = pa.array(values), pa.array(intervals)
+    batches = [
+        pa.record_batch({"x": period}),
+        pa.record_batch({"x": interval}),
+        pa.record_batch({"x": pa.array(pd.Categorical(values))}),
+        pa.record_batch({"x": pa.ListArray.from_arrays([0, 1, 2], period)}),
+        pa.record_batch({"x": pa.StructArray.from_arrays([period], ["left"])}),
+        pa.record_batch(
+            [period.storage],
+            schema=pa.schema([pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "pandas.period"})]),
+        ),
+    ]
+    for batch in batches:
+        with pytest.raises(SchemaError, match="column x holds pandas' (periods|intervals)"):
+            encoded(schema_of(x=kind), batch)

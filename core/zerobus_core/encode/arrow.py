@@ -13,7 +13,7 @@ from .arrow_columns import BadFields, ColumnCasts
 from .arrow_pack import packer_for
 from .arrow_rebuild import rebuilt
 from .arrow_types import plain_type, working_type
-from .arrow_values import python_value, scalar_text
+from .arrow_values import python_value, shown_value
 from .nested import FormatLimits, Walk, is_message
 from .unfit import FOREIGN_ERRORS, Problems, record_error
 from .variant import check_variant
@@ -167,6 +167,6 @@ def _record(chunk: Chunk, index: int) -> Any:
     for name, array in zip(chunk.rows.schema.names, chunk.rows.columns, strict=True):
         try:
             record[name] = python_value(array, index)
-        except (ValueError, OverflowError):  # a time that Python has no type for
-            record[name] = scalar_text(array[index])
+        except (ValueError, OverflowError):  # a time or text that Python has no value for
+            record[name] = shown_value(array[index])
     return record

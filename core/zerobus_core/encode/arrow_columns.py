@@ -15,8 +15,8 @@ import pyarrow as pa
 from ..errors import BadField, SchemaError
 from .arrow_cast import CastRules, UnfitArrayError, compiled_cast
 from .arrow_rebuild import nulls, rebuilt
-from .arrow_types import plain_type, working_type
-from .arrow_values import has_map, python_value, scalar_text, with_pairs
+from .arrow_types import extensions, plain_type, working_type
+from .arrow_values import has_map, python_value, shown_value, with_pairs
 from .nested import FormatLimits, Walk
 from .unfit import MAX_BAD_FIELDS, Problems
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from ..schema.types import Field
 
 __all__ = ["BadFields", "ColumnCasts"]
+
+# Extension types whose storage says another thing than the value does.
+_NO_VALUES = {
+    "pandas.period": "pandas' periods, whose numbers are no points in time; make them timestamps or text first",
+    "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
+}
 
 BadFields = dict[int, list[BadField]]
 
@@ -51,7 +57,7 @@ class ColumnCasts:
         columns that the table has not, and for missing ones that it needs.
         """
         if batch.schema not in self._checked:
-            self._check_names(batch.schema.names)
+            self._check(batch.schema)
             self._checked.append(batch.schema)
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -68,13 +74,20 @@ class ColumnCasts:
         """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
         return all(self._columns[field.name].has_cast(field.type) for field in schema)
 
-    def _check_names(self, names: Sequence[str]) -> None:
+    def _check(self, schema: pa.Schema) -> None:
+        names: Sequence[str] = schema.names
         problems = [f"column {name} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)]
         problems += [self._unknown(name) for name in names if name not in self._columns]
         problems += [
             f"column {name} is missing, and the table has it NOT NULL"
             for name, column in self._columns.items()
             if name not in names and not column.field.nullable
+        ]
+        problems += [
+            f"column {field.name} holds {_NO_VALUES[extension]}"
+            for field in schema
+            for extension in extensions(field)
+            if extension in _NO_VALUES
         ]
         if problems:
             raise SchemaError(
@@ -162,8 +175,8 @@ class _ColumnCast:
         name = self.field.name
         try:
             value = python_value(array, index)
-        except (ValueError, OverflowError) as error:  # a time that Python has no type for
-            problems.add(name, scalar_text(array[index]), str(self.field.type), f"cannot be read: {error}")
+        except (ValueError, OverflowError) as error:  # a time or text that Python has no value for
+            problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {error}")
             return {}
         if value is None and not self.field.nullable:
             return {}  # found by _find_nulls, with all others

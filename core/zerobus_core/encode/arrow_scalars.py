@@ -87,6 +87,7 @@ def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
 
     def convert(array: pa.Array) -> pa.Array:
         text = array.cast(pa.large_string())
+        text.validate(full=True)  # that it is UTF-8, which files and casts without a check do not promise
         if kind.length is not None:
             check_range(pc.utf8_length(text), 0, kind.length)
         return text

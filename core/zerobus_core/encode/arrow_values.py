@@ -8,11 +8,13 @@ import pyarrow as pa
 
 from ..schema.types import ArrayType, DataType, MapType, StructType
 
-__all__ = ["has_map", "python_value", "scalar_text", "with_pairs"]
+__all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 
 
 def python_value(array: pa.Array, index: int) -> Any:
-    """The value at ``index``.  Raises ValueError or OverflowError for a time that Python has no type for.
+    """The value at ``index``.  Raises ValueError or OverflowError for what Python has no type for.
+
+    That are times beyond its years, and text that is no UTF-8.
 
     An instant within the years 0001 to 9999 in UTC is one of those years whatever its zone; where its zone's clock
     shows another year, it is given in UTC.
@@ -74,8 +76,33 @@ def with_pairs(value: Any, kind: DataType) -> Any:
     ]
 
 
-def scalar_text(scalar: pa.Scalar) -> str:
-    """The scalar as text, also where Python has no type for it, such as times beyond the years 0001 to 9999."""
+def shown_value(scalar: pa.Scalar) -> Any:
+    """The scalar as Python's value, with text in place of what Python has no type for.
+
+    That are times beyond the years 0001 to 9999, and text that is no UTF-8, whose bytes are written ``\\xff`` in it.
+    """
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return _shown_inside(scalar)
+
+
+def _shown_inside(scalar: pa.Scalar) -> Any:
+    if isinstance(scalar, pa.DictionaryScalar):
+        return shown_value(scalar.value)
+    if isinstance(scalar, pa.StructScalar):
+        return {name: shown_value(member) for name, member in scalar.items()}
+    if isinstance(scalar, pa.MapScalar):
+        return [tuple(map(shown_value, pair.values())) for pair in scalar.values]
+    if isinstance(scalar, pa.ListScalar):
+        return [shown_value(item) for item in scalar.values]
+    return _shown_leaf(scalar)
+
+
+def _shown_leaf(scalar: pa.Scalar) -> str:
+    if hasattr(scalar, "as_buffer"):
+        text: str = scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
+        return text
     try:
         return str(scalar)
     except (ValueError, OverflowError):

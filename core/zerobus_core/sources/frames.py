@@ -58,7 +58,7 @@ _HINTS = {
 }
 _REFUSED_BY_PANDAS_TYPE = {
     "PeriodDtype": "a period is no point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
-    "IntervalDtype": "an interval is two values: pass its .left and .right as columns",
+    "IntervalDtype": "an interval is two values: pass its .left and .right as columns, or frame[{0}].astype(str)",
 }
 _REFUSED_BY_POLARS_TYPE = {
     "Object": "which holds Python objects: cast it, or pass frame.to_dicts()",
@@ -78,9 +78,12 @@ def _check_pandas(frame: Any) -> bool:
             "name it (frame.index.name = ...) or pass frame.reset_index()"
         )
     for name, column in columns:
-        hint = _REFUSED_BY_PANDAS_TYPE.get(type(column.dtype).__name__)
+        dtype = column.dtype
+        if type(dtype).__name__ == "CategoricalDtype":
+            dtype = dtype.categories.dtype
+        hint = _REFUSED_BY_PANDAS_TYPE.get(type(dtype).__name__)
         if hint is not None:
-            raise ConfigurationError(f"column {name} of the data frame is of {column.dtype}; {hint.format(repr(name))}")
+            raise ConfigurationError(f"column {name} of the data frame is of {dtype}; {hint.format(repr(name))}")
     return any(name is not None for name in frame.index.names)
 
 
