@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow.dataset
 from airflow.sdk import DAG, ObjectStoragePath, task
@@ -184,7 +185,7 @@ with push_dag("slow_source"):
 
     @task.zerobus_ingest(
         table=TABLE,
-        options={"batch_rows": 10, "timeout": 6.0, "open_timeout": 1.0, "ack_timeout": 2.0, "max_attempts": 3},
+        options={"batch_rows": 10, "timeout": 30.0, "open_timeout": 1.0, "ack_timeout": 2.0, "max_attempts": 3},
     )
     def push():
         return ticking(rows_from(0, 100_000))
@@ -195,8 +196,13 @@ with push_dag("slow_source"):
 with push_dag("patient"):
 
     @task.zerobus_ingest(table=TABLE, options={"batch_rows": 10, "max_attempts": 20})
-    def push():
-        return ticking(rows_from(0, 300))
+    def push(dag_run=None):
+        """Rows until there is a file that says that they are enough."""
+        enough = Path(dag_run.conf["enough"])
+        for row in ticking(rows_from(0, 100_000)):
+            yield row
+            if enough.exists():
+                return
 
     push()
 
@@ -283,15 +289,26 @@ with push_dag("waits_killed"):
     push()
 
 
+def terminate_once_there_is(path):
+    """A signal as soon as the test makes a file."""
+
+    def watch():
+        while not path.exists():
+            time.sleep(0.05)
+        terminate()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 with push_dag("source_waits_killed"):
 
     @task.zerobus_ingest(table=TABLE, resume="always", options={"batch_rows": 10, "source_version": "1"})
-    def push(ti=None):
+    def push(ti=None, dag_run=None):
         """20 rows; the first try waits in the midst of them for longer than anyone would."""
         yield from rows_from(0, 10)
         if ti.try_number == 1:
-            threading.Timer(2.0, terminate).start()
-            time.sleep(60.0)
+            terminate_once_there_is(Path(dag_run.conf["go"]))
+            time.sleep(120.0)
         yield from rows_from(10, 10)
 
     push()
@@ -308,9 +325,14 @@ with push_dag("function_waits_killed"):
     push()
 
 
+def tell_timeout(context):
+    """Called by Airflow just before it starts the clock."""
+    print(f"timeout at {time.time() + context['task'].execution_timeout.total_seconds()}", flush=True)
+
+
 with push_dag("too_slow"):
 
-    @task.zerobus_ingest(table=TABLE, execution_timeout=timedelta(seconds=2))
+    @task.zerobus_ingest(table=TABLE, execution_timeout=timedelta(seconds=2), on_execute_callback=tell_timeout)
     def push():
         return rows_from(0, 10)
 
@@ -336,7 +358,7 @@ with push_dag("query_too_slow"):
     endless_query(
         "push",
         execution_timeout=timedelta(seconds=2),
-        on_execute_callback=lambda _context: print(f"timeout at {time.time() + 2}", flush=True),
+        on_execute_callback=tell_timeout,
     )
 
 
