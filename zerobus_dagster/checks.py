@@ -15,7 +15,9 @@ __all__ = ["build_zerobus_delivery_check"]
 
 _FIGURES = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent")
 # Dagster's storages refuse to return more records at once.
-_MOST_PARTITIONS = 1_000
+_PAGE = 1_000
+# A description lists no more problems than a person reads.
+_MOST_PROBLEMS = 20
 
 Receipts = Sequence[Mapping[str, Any]]
 _DESCRIPTION = "All rows that the last deliveries read are accounted for, and their number is within the bounds."
@@ -50,14 +52,18 @@ def build_zerobus_delivery_check(
                 severity=severity,
                 description=f"{key.to_user_string()} has no delivery through Zerobus yet",
             )
-        problems = [problem for receipts in by_partition for problem in bounds.problems(_figures(receipts))]
+        problems = [
+            f"partition {partition}: {problem}" if partition else problem
+            for partition, receipts in by_partition.items()
+            for problem in bounds.problems(_figures(receipts))
+        ]
         # In a run over a range of partitions, one delivery may stand in the materializations of all of them.
-        deliveries = list({str(one): one for receipts in by_partition for one in receipts}.values())
+        deliveries = list({str(one): one for receipts in by_partition.values() for one in receipts}.values())
         totals = _figures(deliveries)
         return dg.AssetCheckResult(
             passed=not problems,
             severity=severity,
-            description="; ".join(dict.fromkeys(problems)) or _praise(totals),
+            description=_listed(problems) or _praise(totals),
             metadata={
                 **{f"{NAMESPACE}/{name}": rows for name, rows in totals.items()},
                 f"{NAMESPACE}/deliveries": len(deliveries),
@@ -92,6 +98,11 @@ class _Bounds:
         return found
 
 
+def _listed(problems: Sequence[str]) -> str:
+    more = len(problems) - _MOST_PROBLEMS
+    return "; ".join([*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
+
+
 def _praise(figures: Mapping[str, int]) -> str:
     dead = figures["rows_dead_lettered"]
     return "every row that was read is durable" + (f", but {dead} in the dead-letter file" if dead else "")
@@ -101,21 +112,26 @@ def _figures(receipts: Receipts) -> dict[str, int]:
     return {name: sum(receipt[name] for receipt in receipts) for name in _FIGURES}
 
 
-def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> list[Receipts]:
+def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
     """The receipts of each partition that the run delivered, else of those of the last run that delivered any.
 
     A materialization without a receipt is not of a delivery: someone reported it by hand.  Of two in one run, the later
     one tells of the step's last try, which accounts for the rows of those before.
     """
-    records = instance.fetch_materializations(key, limit=_MOST_PARTITIONS).records
-    told = [(record, receipts) for record in records if (receipts := _receipts_of(record))]
-    run_ids = [record.run_id for record, _ in told]
-    wanted = run_id if run_id in run_ids else next(iter(run_ids), None)
+    wanted: str | None = None
     latest: dict[str | None, Receipts] = {}
-    for record, receipts in told:
-        if record.run_id == wanted:
-            latest.setdefault(record.partition_key, receipts)
-    return list(latest.values())
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_materializations(key, limit=_PAGE, cursor=cursor)
+        told = [(record, receipts) for record in page.records if (receipts := _receipts_of(record))]
+        run_ids = [record.run_id for record, _ in told]
+        if wanted is None and run_ids:
+            wanted = run_id if run_id in run_ids else run_ids[0]
+        for record, receipts in told:
+            if record.run_id == wanted:
+                latest.setdefault(record.partition_key, receipts)
+        cursor, has_more = page.cursor, page.has_more and (wanted is None or wanted in run_ids)
+    return latest
 
 
 def _receipts_of(record: EventLogRecord) -> Receipts:

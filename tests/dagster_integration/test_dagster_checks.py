@@ -162,7 +162,7 @@ def test_a_check_run_alone_looks_at_all_partitions_of_the_last_run(
         for event in result.asset_materializations_for_node("flights")
     } == {"jan": 101, "feb": 1}
     evaluation = check_of(flights, [check], zerobus, instance=instance, selection=dg.AssetSelection.checks(check))
-    assert evaluation.description == "1 rows were read, fewer than 2"
+    assert evaluation.description == "partition feb: 1 rows were read, fewer than 2"
     assert evaluation.metadata["dagster-zerobus/rows_read"].value == 101
     assert evaluation.metadata["dagster-zerobus/deliveries"].value == 3
 
@@ -180,3 +180,28 @@ def test_a_step_that_was_tried_again_after_its_materialization_counts_once(
     assert evaluation.passed
     assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100
     assert evaluation.metadata["dagster-zerobus/rows_skipped"].value == 100
+
+
+@pytest.mark.slow
+def test_more_partitions_than_dagster_tells_of_at_once_are_all_counted(
+    table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2020-01-01"))
+    def flights() -> None: ...
+
+    with dg.build_asset_context() as context:
+        receipt = (zerobus.ingest(context, table, ROWS).metadata or {})["dagster-zerobus/receipt"].value
+    days = dg.DailyPartitionsDefinition("2020-01-01").get_partition_keys()[:1_001]
+    for day in days:
+        own = dg.MetadataValue.json({**receipt, "started_at": day})
+        event = dg.AssetMaterialization("flights", partition=day, metadata={"dagster-zerobus/receipt": own})
+        instance.report_runless_asset_event(event)
+    check = build_zerobus_delivery_check(flights, min_rows=100, max_rows=100)
+    evaluation = check_of(flights, [check], zerobus, instance=instance, selection=dg.AssetSelection.checks(check))
+    assert evaluation.passed
+    assert evaluation.metadata["dagster-zerobus/deliveries"].value == 1_001
+    assert evaluation.metadata["dagster-zerobus/rows_read"].value == 100_100
+    strict = build_zerobus_delivery_check(flights, max_rows=99)
+    evaluation = check_of(flights, [strict], zerobus, instance=instance, selection=dg.AssetSelection.checks(strict))
+    assert "partition 2022-09-27: 100 rows were read, more than 99" in (evaluation.description or "")
+    assert (evaluation.description or "").endswith("; and 981 more")
