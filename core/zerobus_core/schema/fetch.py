@@ -39,6 +39,7 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
+from ..fork import ForkSafeLock
 from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 
 __all__ = ["TRANSLATION", "ask", "fetch_table_info", "forget_table_info"]
@@ -69,7 +70,7 @@ TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] =
 # these are RFC 6749's words for credentials that are wrong.
 _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 
-_lock = threading.Lock()  # guards _cache
+_lock = ForkSafeLock()  # guards _cache
 _cache: dict[tuple[object, ...], tuple[float, Mapping[str, Any]]] = {}
 _salt = os.urandom(16)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from ..fork import in_each_child
+
 __all__ = ["OpenRate", "open_rate_of"]
 
 
@@ -40,11 +42,11 @@ class OpenRate:
         return self._opened[0] + self._period - now if len(self._opened) >= self._limit else 0.0
 
 
-_lock = threading.Lock()  # guards _rates
+# ``setdefault`` is atomic; a child process counts what it opens itself, and an inherited lock may never be released.
 _rates: dict[tuple[str, str], OpenRate] = {}
+in_each_child(_rates.clear)
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
     """The one bound of a table, whoever asks for it and however its name is written."""
-    with _lock:
-        return _rates.setdefault((endpoint, table.casefold()), OpenRate())
+    return _rates.setdefault((endpoint, table.casefold()), OpenRate())

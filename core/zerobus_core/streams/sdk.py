@@ -6,13 +6,16 @@ of it.  With it off one stream object dies once and tells why.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError
+from ..fork import ForkSafeLock, in_each_child
 from ..workspace import ClientCredentials, FederatedCredentials
 
 if TYPE_CHECKING:
@@ -41,11 +44,41 @@ def _import_quietly() -> Any:
     return zerobus.sdk.sync
 
 
-class SdkSession:
-    """One SDK object, which holds the token cache, for all streams of one delivery.
+_lock = ForkSafeLock()  # guards _sdks
+_sdks: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
+in_each_child(_sdks.clear)  # the threads of an SDK do not live on there
 
-    ``open`` blocks and is called from the streams' worker threads.
+
+def _sdk_of(workspace: Workspace) -> Any:
+    """The one SDK object of a workspace in this process: as many threads as there are cores, and a token cache.
+
+    The cache tells identities and tables apart.  The object goes with the last delivery that uses it, unless a stream
+    broke meanwhile.
     """
+    from .. import __version__
+
+    module = _import_quietly()
+    key = (workspace.endpoint, workspace.workspace_url)
+    with _lock:
+        sdk = _sdks.get(key)
+        if sdk is None:
+            sdk = module.ZerobusSdk(*key, application_name=f"zerobus-orchestration/{__version__}")
+            _sdks[key] = sdk
+        return sdk
+
+
+def _keep_for_ever(sdk: Any) -> None:
+    """Let an SDK object one of whose streams broke never be freed: later deliveries share it, and its idle threads.
+
+    The last reference to it waits for its threads while it holds Python's lock.  A callback that waits for that lock
+    would be waited for for ever, and one that frees the object itself, as Python's collector may have it do, panics.
+    Not even the end of the interpreter may free it, so this is no list.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))
+
+
+class SdkSession:
+    """What all streams of one delivery are opened with; ``open`` blocks and is called from their worker threads."""
 
     def __init__(self, workspace: Workspace, table: str, encoder: Encoder, options: IngestOptions) -> None:
         self._workspace = workspace
@@ -54,8 +87,7 @@ class SdkSession:
         self._open_ms = max(1, int(options.open_timeout * 1000))
         self._ack_ms = int(options.ack_timeout * 1000)
         self._module = _import_quietly()
-        self._lock = threading.Lock()  # guards _sdk
-        self._sdk: Any = None
+        self._sdk: Any = None  # for as long as the delivery lasts, so that its streams share one
         self._federated_token: Any = None  # one for all streams: it is the key of the SDK's token cache
         if isinstance(workspace.credentials, FederatedCredentials):
             from zerobus.sdk.shared.auth import FederatedToken
@@ -70,23 +102,16 @@ class SdkSession:
 
     def open(self, listener: Listener) -> SdkStream:
         """Open one stream; blocks up to ``open_timeout``, or longer where a token endpoint does not answer."""
-        if self._encoder.record_format == "arrow":
-            return self._open_arrow(listener)
-        return self._open_records(listener)
+        sdk = self._sdk = _sdk_of(self._workspace)
+        try:
+            if self._encoder.record_format == "arrow":
+                return self._open_arrow(sdk, listener)
+            return self._open_records(sdk, listener)
+        except BaseException:
+            _keep_for_ever(sdk)
+            raise
 
-    def _connection(self) -> Any:
-        with self._lock:
-            if self._sdk is None:
-                from .. import __version__
-
-                self._sdk = self._module.ZerobusSdk(
-                    self._workspace.endpoint,
-                    self._workspace.workspace_url,
-                    application_name=f"zerobus-orchestration/{__version__}",
-                )
-            return self._sdk
-
-    def _open_records(self, listener: Listener) -> SdkStream:
+    def _open_records(self, sdk: Any, listener: Listener) -> SdkStream:
         properties = self._module.TableProperties(self._table, descriptor_proto=self._encoder.descriptor)
         options = self._module.StreamConfigurationOptions(
             recovery=False,
@@ -99,16 +124,12 @@ class SdkSession:
         )
         credentials = self._workspace.credentials
         if isinstance(credentials, ClientCredentials):
-            stream = self._connection().create_stream(
-                credentials.client_id, credentials.client_secret, properties, options
-            )
+            stream = sdk.create_stream(credentials.client_id, credentials.client_secret, properties, options)
         else:
-            stream = self._connection().create_stream(
-                table_properties=properties, options=options, auth=self._federated_token
-            )
-        return RecordStream(stream)
+            stream = sdk.create_stream(table_properties=properties, options=options, auth=self._federated_token)
+        return RecordStream(sdk, stream)
 
-    def _open_arrow(self, listener: Listener) -> SdkStream:
+    def _open_arrow(self, sdk: Any, listener: Listener) -> SdkStream:
         from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions
 
         credentials = self._workspace.credentials
@@ -122,10 +143,10 @@ class SdkSession:
             # Bounds the wait for one offset, and so the life of the thread that waits on a silent stream.
             flush_timeout_ms=self._ack_ms + _CLOSE_MS,
         )
-        stream = self._connection().create_arrow_stream(
+        stream = sdk.create_arrow_stream(
             self._table, self._encoder.arrow_schema, credentials.client_id, credentials.client_secret, options
         )
-        return ArrowStream(stream, listener)
+        return ArrowStream(sdk, stream, listener)
 
 
 def _ack_callback(listener: Listener) -> Any:
@@ -147,7 +168,8 @@ class RecordStream:
 
     stream_id: str | None = None
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, sdk: Any, stream: Any) -> None:
+        self._sdk = sdk
         self._stream = stream
 
     def ingest(self, payload: list[bytes] | list[str]) -> int:
@@ -164,7 +186,8 @@ class RecordStream:
         self._stream.close()
 
     def abandon(self) -> None:
-        """Nothing to do: the SDK aborts a stream when its last reference goes."""
+        """The SDK aborts a stream when its last reference goes; what it still calls back must find the SDK alive."""
+        _keep_for_ever(self._sdk)
 
 
 class ArrowStream:
@@ -172,7 +195,8 @@ class ArrowStream:
 
     stream_id: str | None = None
 
-    def __init__(self, stream: Any, listener: Listener) -> None:
+    def __init__(self, sdk: Any, stream: Any, listener: Listener) -> None:
+        self._sdk = sdk
         self._stream = stream
         self._listener = listener
         self._sent: SimpleQueue[int | None] = SimpleQueue()
@@ -195,6 +219,7 @@ class ArrowStream:
 
     def abandon(self) -> None:
         """Let the waiting thread end after the offset that it waits for, at the latest after ``ack_timeout``."""
+        _keep_for_ever(self._sdk)
         self._sent.put(None)
 
     def _wait_for_acks(self) -> None:

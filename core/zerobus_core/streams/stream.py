@@ -7,7 +7,6 @@ after ``kill``.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -25,18 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
 
-# Seconds from the close of a stream until its session may go; callbacks of the SDK take milliseconds.
+# Seconds from the close of a stream until its SDK object may go; callbacks of the SDK take milliseconds.
 _LINGER = 1.0
 _workers = Workers()
-
-
-def _keep_for_ever(session: object) -> None:
-    """Let the session of a stream that broke never be freed, at the price of two idle threads.
-
-    The last object of an SDK waits for its threads while it holds Python's lock.  A callback that waits for that lock
-    would be waited for for ever, and one that frees the object itself, as Python's collector may have it do, panics.
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +90,7 @@ class SdkStream(Protocol):
         """Close after all is acknowledged; may block for about a second."""
 
     def abandon(self) -> None:
-        """Let go without waiting for anything."""
+        """Let go without waiting for anything; ``open_stream`` sees to it itself where it raises."""
 
 
 class Stream:
@@ -156,8 +146,6 @@ class Stream:
         # never be collected.
         if self._serve(open_stream):
             time.sleep(_LINGER)
-        else:
-            _keep_for_ever(open_stream)
 
     def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
         """Live from the open to the end; whether that was a close, after which nothing calls back any more."""
@@ -168,7 +156,8 @@ class Stream:
             return False
         self._tell(Opened(self, sdk_stream.stream_id))
         try:
-            if self._pass_on(sdk_stream):
+            # One that opened too late to be of use has nothing under way either.
+            if self._pass_on(sdk_stream) or not self._reached:
                 sdk_stream.close()
                 self._tell(Closed(self))
                 return True

@@ -6,12 +6,13 @@ sending rows does.  So a process that delivers again and again sends from thread
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
+
+from ..fork import in_each_child
 
 __all__ = ["Workers"]
 
@@ -25,8 +26,7 @@ class Workers:
         self._idle = idle
         # Its methods are atomic: who takes an inbox out has that thread alone.
         self._free: deque[SimpleQueue[Job]] = deque()
-        if hasattr(os, "register_at_fork"):  # threads do not live on in the child of a fork
-            os.register_at_fork(after_in_child=self._free.clear)
+        in_each_child(self._free.clear)
 
     def __repr__(self) -> str:
         return f"<Workers {len(self._free)} idle>"
