@@ -10,7 +10,10 @@ __all__ = ["AckLatency", "Progress", "Receipt"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """Seconds from handing a batch to the SDK to its acknowledgement, over all acknowledged batches."""
+    """Seconds from handing a batch to a stream until the SDK told of its acknowledgement, over all of them.
+
+    They do not depend on what the program does meanwhile: a batch that was sent again counts from its last time.
+    """
 
     p50: float = 0.0
     p95: float = 0.0

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,28 +149,12 @@ class TestGoodDays:
             )
         assert max(progress.unacked_rows for progress in seen) <= 1_000 + 100  # one batch may wait its turn
 
-    @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
-    @pytest.mark.parametrize("record_format", ["protobuf", "arrow"])
-    def test_deliveries_leave_no_thread_of_the_sdk_behind(
-        self, server: LocalZerobus, table: str, record_format: Any
-    ) -> None:
-        def of_the_sdk() -> int:
-            names = []
-            for task in Path("/proc/self/task").glob("*/comm"):
-                with contextlib.suppress(OSError):  # it may end in this moment
-                    names.append(task.read_text())
-            return sum(name.startswith("tokio") for name in names)
 
-        ingest(server.workspace, table, rows(10), options=options(record_format=record_format))
-        time.sleep(1.0)
-        before = of_the_sdk()
-        for _ in range(8):
-            ingest(server.workspace, table, rows(10), options=options(record_format=record_format))
-        # Threads of the SDK that have nothing to do live for ten seconds.
-        end = time.monotonic() + 60.0
-        while of_the_sdk() > before and time.monotonic() < end:
-            time.sleep(0.2)
-        assert of_the_sdk() <= before
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
 
 
 class TestConnectionsThatBreak:
@@ -620,6 +604,17 @@ class TestAsYouGo:
         ):
             streams.send(tmp_path / "rows.jsonl")
             streams.send([{"id": "2"}])
+
+    def test_the_latency_of_an_acknowledgement_does_not_hold_what_the_program_did_meanwhile(
+        self, server: LocalZerobus, table: str
+    ) -> None:
+        with StreamManager(server.workspace, table, options=options()) as streams:
+            started = time.monotonic()
+            streams.send(rows(1))
+            wait_until(lambda: ids(server, table) == [0])
+            stored = time.monotonic()
+            time.sleep(5.0)
+        assert 0 < streams.receipt.ack_latency_s.max < stored - started + 4.0
 
     def test_flush_waits_for_what_was_sent(self, server: LocalZerobus, table: str) -> None:
         with StreamManager(server.workspace, table, options=options()) as streams:

@@ -191,7 +191,7 @@ class StreamPool:
             if isinstance(event, Died | Closed):
                 self._closing.discard(event.stream)
         elif isinstance(event, Acked):
-            self._acked(live, event.offset, only_acks=only_acks)
+            self._acked(live, event, only_acks=only_acks)
         elif only_acks:
             return
         elif isinstance(event, Opened):
@@ -237,7 +237,7 @@ class StreamPool:
             return
         lane.attempts += 1
         self.statistics.opens_requested += 1
-        stream = Stream(self.statistics.opens_requested, self._open_stream, self._events.put)
+        stream = Stream(self.statistics.opens_requested, self._open_stream, self._events.put, clock=self._clock)
         lane.current = self._live[stream] = LiveStream(stream, lane, requested_at=now)
 
     def _opened(self, live: LiveStream, stream_id: str | None) -> None:
@@ -376,17 +376,16 @@ class StreamPool:
     def _in_flight(self) -> int:
         return _load(self.ledger.total_bytes_in_flight, self.ledger.rows_in_flight)
 
-    def _acked(self, live: LiveStream, offset: int, *, only_acks: bool) -> None:
+    def _acked(self, live: LiveStream, event: Acked, *, only_acks: bool) -> None:
         try:
-            batches = self.ledger.acked(live.stream.number, offset)
+            batches = self.ledger.acked(live.stream.number, event.offset)
         except LedgerError as error:
             if not only_acks:
                 self._lost(live, TransportError(f"the service broke the protocol: {error}"))
             return
-        now = self._clock()
         for _ in batches:
-            self.statistics.ack_latencies.add(now - live.handed_at.popleft())
-        live.progress_at = now
+            self.statistics.ack_latencies.add(event.at - live.handed_at.popleft())
+        live.progress_at = self._clock()
         live.lane.made_progress()
         if not live.handed_at and live.lane.current is not live and not only_acks:
             self._close(live)  # rotated out and drained

@@ -43,6 +43,8 @@ class Acked:
 
     stream: Stream
     offset: int
+    at: float
+    """When it was told so, as a reading of the stream's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,16 @@ class Stream:
     """
 
     def __init__(
-        self, number: int, open_stream: Callable[[Listener], SdkStream], post: Callable[[Event], None]
+        self,
+        number: int,
+        open_stream: Callable[[Listener], SdkStream],
+        post: Callable[[Event], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
         self._post = post
+        self._clock = clock
         self._inbox: SimpleQueue[tuple[int, Batch] | None] = SimpleQueue()
         self._lock = threading.Lock()  # guards _killed and _reached
         self._killed = False
@@ -133,7 +141,7 @@ class Stream:
 
     def on_ack(self, offset: int) -> None:
         """Tell that an offset is durable."""
-        self._tell(Acked(self, offset))
+        self._tell(Acked(self, offset, self._clock()))
 
     def on_error(self, reason: BaseException | str) -> None:
         """Tell that the stream failed."""
