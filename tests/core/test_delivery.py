@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from zerobus_core.errors import (
     ThrottledError,
     TransportError,
 )
+from zerobus_core.streams import open_rate_of
 from zerobus_local import LocalZerobus, LocalZerobusProcess
 
 QUICK = {"backoff": 0.02, "ack_timeout": 1.0, "open_timeout": 2.0, "max_attempts": 4, "batch_rows": 50, "timeout": 60.0}
@@ -287,6 +289,20 @@ class TestConnectionsThatBreak:
         server.faults.add(action="fail", status="RESOURCE_EXHAUSTED", text="slow down")
         with pytest.raises(ThrottledError, match="slow down"):
             ingest(server.workspace, table, rows(100), options=options())
+
+    def test_a_delivery_that_our_own_bound_on_opens_holds_back_says_so(
+        self, server: LocalZerobus, table: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        rate = open_rate_of(server.workspace.endpoint, table)
+        while rate.take(time.monotonic()) == 0.0:
+            pass
+        TableSchema.fetch(server.workspace, table)  # is remembered
+        told: list[Progress] = []
+        reason = r"this process opens at most 80 streams in 60 s to this table, the next one in \d+ s"
+        with pytest.raises(IngestTimeoutError, match=rf"not finished within 5\.0 s \(the last error: {reason}\)"):
+            ingest(server.workspace, table, rows(100), options=options(timeout=5.0, streams=2), on_progress=told.append)
+        assert re.fullmatch(reason, told[-1].last_error or "")
+        assert [record.levelname for record in caplog.records if re.search(reason, record.getMessage())] == ["WARNING"]
 
     def test_a_throttled_delivery_goes_on_when_it_is_let_in(self, server: LocalZerobus, table: str) -> None:
         server.faults.add(action="fail", status="RESOURCE_EXHAUSTED", times=2)

@@ -23,6 +23,9 @@ class OpenRate:
         self._lock = threading.Lock()  # guards _opened
         self._opened: deque[float] = deque()
 
+    def __str__(self) -> str:
+        return f"this process opens at most {self._limit} streams in {self._period:g} s to this table"
+
     def take(self, now: float) -> float:
         """Take a place for an open at ``now``; returns 0.0, or the seconds until one is free, taking none."""
         with self._lock:

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,8 @@ class StreamPool:
         self._live: dict[Stream, LiveStream] = {}
         self._closing: set[Stream] = set()
         self._batches_added = 0
+        self._held_until: float | None = None
+        """When the bound on opens lets the next stream be opened that is needed; None while none is held back."""
         self._window = RefusalWindow()
 
     def __repr__(self) -> str:
@@ -159,7 +162,10 @@ class StreamPool:
 
     def last_error(self) -> str | None:
         """Why a stream was lost or not opened, as long as nothing was acknowledged since; None if all is well."""
-        return next((lane.reason.message for lane in self._lanes if lane.reason), None)
+        reasons = [lane.reason.message for lane in self._lanes if lane.reason][:1]
+        if self._held_until is not None:
+            reasons.append(f"{self._open_rate}, the next one in {max(1, ceil(self._held_until - self._clock()))} s")
+        return "; ".join(reasons) or None
 
     # The loop
 
@@ -234,11 +240,19 @@ class StreamPool:
         assert self._open_stream is not None
         if (wait := self._open_rate.take(now)) > 0.0:
             lane.not_before = now + wait
+            self._hold_back(until=lane.not_before)
             return
+        self._held_until = None
         lane.attempts += 1
         self.statistics.opens_requested += 1
         stream = Stream(self.statistics.opens_requested, self._open_stream, self._events.put, clock=self._clock)
         lane.current = self._live[stream] = LiveStream(stream, lane, requested_at=now)
+
+    def _hold_back(self, until: float) -> None:
+        is_news = self._held_until is None
+        self._held_until = until
+        if is_news:
+            _log.warning("a stream has to wait: %s", self.last_error())
 
     def _opened(self, live: LiveStream, stream_id: str | None) -> None:
         age = self._options.max_stream_age * (1.0 - _ROTATION_SPREAD * self._draw())
@@ -387,6 +401,7 @@ class StreamPool:
             self.statistics.ack_latencies.add(event.at - live.handed_at.popleft())
         live.progress_at = self._clock()
         live.lane.made_progress()
+        self._held_until = None
         if not live.handed_at and live.lane.current is not live and not only_acks:
             self._close(live)  # rotated out and drained
 
