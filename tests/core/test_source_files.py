@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
 import sqlite3
+import weakref
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -322,9 +324,56 @@ def test_a_cursor_that_cannot_be_read_by_name_is_refused() -> None:
         source_of(cursor_of("DELETE FROM t"), FIVES)
 
 
+class OtherCursor(sqlite3.Cursor):
+    """As those of drivers that make the description each time they are asked for it."""
+
+    @property
+    def description(self) -> Any:
+        return [column[:1] for column in super().description]
+
+
+class CountingCursor(OtherCursor):
+    """As those of drivers that tell how many rows were fetched."""
+
+    rownumber = 0
+
+    def execute(self, *arguments: Any) -> Any:
+        self.rownumber = 0
+        return super().execute(*arguments)
+
+    def fetchmany(self, *arguments: Any) -> Any:
+        rows = super().fetchmany(*arguments)
+        self.rownumber += len(rows)
+        return rows
+
+
+@pytest.mark.parametrize("kind", [sqlite3.Cursor, OtherCursor, CountingCursor])
+def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite3.Cursor]) -> None:
+    statement = "SELECT n, s FROM t ORDER BY n"
+    cursor = kind(cursor_of(statement).connection)
+    versioned = IngestOptions(batch_rows=5, source_version="1")
+    cursor.execute(statement)
+    next(source_of(cursor, versioned).chunks(RowRanges()))
+    with pytest.raises(ConfigurationError, match="fetched by an earlier delivery.*execute the statement again"):
+        read(source_of(cursor, versioned), RowRanges([(0, 5)]))
+    if kind is OtherCursor:  # which does not tell that it was executed
+        cursor = kind(cursor.connection)
+    cursor.execute(statement)
+    assert read(source_of(cursor, versioned)) == list(enumerate(ROWS))
+
+
+def test_a_cursor_that_nobody_holds_any_more_is_let_go() -> None:
+    cursor = cursor_of("SELECT n FROM t")
+    read(source_of(cursor, FIVES))
+    watched = weakref.ref(cursor)
+    del cursor
+    gc.collect()
+    assert watched() is None
+
+
 def test_a_query_is_known_by_statement_parameters_and_order() -> None:
-    plain = sql_fingerprint("SELECT *  FROM t\nWHERE a = %s ORDER BY n", ["x"], order_by="n")
-    assert plain == sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["x"], order_by=["n"])
+    plain = sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["x"], order_by="n")
+    assert plain == sql_fingerprint("\nSELECT * FROM t WHERE a = %s ORDER BY n\n", ["x"], order_by=["n"])
     others = [
         sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["y"], order_by="n"),
         sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["x"], order_by="m"),
@@ -332,6 +381,9 @@ def test_a_query_is_known_by_statement_parameters_and_order() -> None:
         sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["x"], order_by="n", database="other"),
     ]
     assert len({plain, *others}) == 5
+    pairs = [("WHERE a = 'x  y'", "WHERE a = 'x y'"), ("-- all\nWHERE n > 5", "-- all WHERE n > 5")]
+    for one, other in pairs:
+        assert sql_fingerprint(one, order_by="n") != sql_fingerprint(other, order_by="n")
     assert sql_fingerprint("SELECT * FROM t", order_by=None) is None
     source = CursorSource(cursor_of("SELECT n FROM t ORDER BY n"), FIVES, fingerprint=plain)
     assert source.fingerprint == plain

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigurationError
 from .rows import IterableSource
@@ -17,6 +19,7 @@ __all__ = ["CursorSource", "is_cursor", "sql_fingerprint"]
 
 # Rows asked for at once; small enough that a slow query's rows do not wait.
 _FETCH_ROWS = 1_000
+_MOST_REMEMBERED = 100
 
 
 def is_cursor(value: Any) -> bool:
@@ -33,13 +36,14 @@ def sql_fingerprint(
 ) -> str | None:
     """Identifies the rows of a query, as far as its text can: statement, parameters and the order the user states.
 
-    None without ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` tells apart the
-    databases that the same statement may run in.  That the rows did not change in between is the user's to know.
+    The statement counts as it is written, since white space has a meaning in literals and ends comments.  None without
+    ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` tells apart the databases that
+    the same statement may run in.  That the rows did not change in between is the user's to know.
     """
     if not order_by:
         return None
     order = [order_by] if isinstance(order_by, str) else list(order_by)
-    facts = [" ".join(statement.split()), parameters, order, database]
+    facts = [statement.strip(), parameters, order, database]
     return "sql:" + hashlib.sha256(json.dumps(facts, default=repr, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -49,20 +53,36 @@ class CursorSource(IterableSource):
     ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
     """
 
+    # Cursors that were read, each with its description then.
+    _begun: ClassVar[deque[tuple[Callable[[], Any], Any]]] = deque(maxlen=_MOST_REMEMBERED)
+
     def __init__(self, cursor: Any, options: IngestOptions, *, fingerprint: str | None = None) -> None:
         self._cursor = cursor
-        self._is_read = False
         self._names = _column_names(cursor)
         super().__init__(self._rows, options)
         self.fingerprint = fingerprint or self.fingerprint
 
     def _rows(self) -> Iterator[Any]:
-        if self._is_read:
-            raise ConfigurationError("the rows of this cursor were fetched before; execute the statement again")
-        self._is_read = True
+        self._begin()
         convert = self._converter()
         while rows := self._cursor.fetchmany(_FETCH_ROWS):
             yield from map(convert, rows)
+
+    def _begin(self) -> None:
+        """Remember that the statement's rows are read; raises ConfigurationError if that was begun before."""
+        description = self._cursor.description
+        # Most drivers make the description when a statement is executed, and others whenever they are asked for it.
+        is_of_execution = description is self._cursor.description
+        is_begun = any(
+            reference() is self._cursor and (not is_of_execution or before is description)
+            for reference, before in list(self._begun)
+        )
+        if is_begun and getattr(self._cursor, "rownumber", None) != 0:
+            raise ConfigurationError(
+                "the rows of this cursor were fetched by an earlier delivery, and it goes on where that has left it; "
+                "execute the statement again, on a new cursor if need be"
+            )
+        self._begun.append((_reference(self._cursor), description))
 
     def _converter(self) -> Callable[[Any], Any]:
         names = self._names
@@ -71,6 +91,14 @@ class CursorSource(IterableSource):
             return row if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
 
         return convert
+
+
+def _reference(cursor: Any) -> Callable[[], Any]:
+    """Hands out the cursor, and keeps no connection alive where that can be helped."""
+    try:
+        return weakref.ref(cursor)
+    except TypeError:
+        return lambda: cursor
 
 
 def _column_names(cursor: Any) -> list[str]:
