@@ -1,6 +1,7 @@
 """An asset check that reads the figures of the last delivery back from Dagster and says what is wrong with them."""
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,18 +53,19 @@ def build_zerobus_delivery_check(
                 severity=severity,
                 description=f"{key.to_user_string()} has no delivery through Zerobus yet",
             )
-        problems = [
-            f"partition {partition}: {problem}" if partition else problem
+        # In a run over a range of partitions, one delivery may stand in the materializations of all of them.
+        sharing = Counter(str(receipts) for receipts in by_partition.values())
+        problems = dict.fromkeys(
+            f"{_whose(partition, sharing[str(receipts)])}{problem}"
             for partition, receipts in by_partition.items()
             for problem in bounds.problems(_figures(receipts))
-        ]
-        # In a run over a range of partitions, one delivery may stand in the materializations of all of them.
+        )
         deliveries = list({str(one): one for receipts in by_partition.values() for one in receipts}.values())
         totals = _figures(deliveries)
         return dg.AssetCheckResult(
             passed=not problems,
             severity=severity,
-            description=_listed(problems) or _praise(totals),
+            description=_listed(list(problems)) or _praise(totals),
             metadata={
                 **{f"{NAMESPACE}/{name}": rows for name, rows in totals.items()},
                 f"{NAMESPACE}/deliveries": len(deliveries),
@@ -96,6 +98,12 @@ class _Bounds:
         if self.max_rows is not None and read > self.max_rows:
             found.append(f"{read} rows were read, more than {self.max_rows}")
         return found
+
+
+def _whose(partition: str | None, sharing: int) -> str:
+    if partition is None:
+        return ""
+    return f"partition {partition}: " if sharing == 1 else f"{sharing} partitions together: "
 
 
 def _listed(problems: Sequence[str]) -> str:
