@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import duckdb
 import polars as pl
@@ -158,6 +159,25 @@ def test_rows_for_a_table_that_was_created_again_are_refused(catalog, storage):
     with pytest.raises(UnknownTable, match="created again"):
         storage.append_and_wait(table, pa.RecordBatch.from_pydict({"id": [1]}), timeout=10)
     assert stored(again) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE OR REPLACE TABLE main.default.t (id BIGINT)", "DROP TABLE main.default.t", "DROP CATALOG main CASCADE"],
+)
+def test_the_thread_that_writes_a_table_ends_with_the_table(catalog, statement):
+    table = table_of(catalog, "id BIGINT")
+    with closing(Storage(catalog, commit_delay=30)) as storage:
+        outcomes: list[int | Exception] = []
+        before = set(threading.enumerate())
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), outcomes.append)
+        [writer] = [thread for thread in set(threading.enumerate()) - before if "-writer " in thread.name]
+        before = set(threading.enumerate()) - {writer}
+        catalog.execute(statement)
+        # As of a stream that is still open.
+        storage.append(table, pa.RecordBatch.from_pydict({"id": [2]}), outcomes.append)
+        assert [type(outcome) for outcome in outcomes] == [UnknownTable, UnknownTable]
+        assert not [thread for thread in set(threading.enumerate()) - before if "-writer " in thread.name]
 
 
 def test_a_table_of_many_small_commits_is_kept_to_few_files(catalog):

@@ -14,7 +14,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -74,6 +74,7 @@ class Catalog:
         self.principals = Principals(self.data / "principals.json")
         self._file = self.data / "catalog.json"
         self._lock = threading.RLock()  # one statement at a time; guards _state and _file
+        self._when_dropped: list[Callable[[Table], None]] = []
         # by table_id; setdefault is atomic
         self._commit_locks: dict[str, threading.RLock] = {}
         self._compaction_locks: dict[str, threading.RLock] = {}
@@ -109,6 +110,10 @@ class Catalog:
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
         """Hold it while files are merged, which commits of rows go on beside; otherwise like ``commit_lock``."""
         return self._compaction_locks.setdefault(table_id, threading.RLock())
+
+    def when_dropped(self, told: Callable[[Table], None]) -> None:
+        """Have ``told`` called with every table that is dropped or replaced, when it is gone."""
+        self._when_dropped.append(told)
 
     @contextmanager
     def _alone(self, *tables: Table) -> Iterator[None]:
@@ -237,6 +242,8 @@ class Catalog:
                 delta_tables.put_in_place(table)
             finally:
                 self._state = state
+        if before is not None:
+            self._tell_dropped(before)
         return Result(message=f"created table {name} in {table.path}", notes=statement.notes)
 
     def _alter(self, statement: AlterTable) -> Result:
@@ -276,6 +283,12 @@ class Catalog:
             self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))
             for table in tables:
                 delta_tables.remove(table.path)
+        for table in tables:
+            self._tell_dropped(table)
+
+    def _tell_dropped(self, table: Table) -> None:
+        for told in self._when_dropped:
+            told(table)
 
     def _drop_namespaces(self, kind: str, full_name: str, statement: DropSchema | DropCatalog) -> Result:
         state = self._state

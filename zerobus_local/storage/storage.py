@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ..errors import UnknownTable
 from .writer import Append, Budget, StorageClosedError, TableWriter
 
 if TYPE_CHECKING:
@@ -39,17 +40,23 @@ class Storage:
         self._lock = threading.Lock()
         self._writers: dict[str, TableWriter] = {}
         self._closed = False
+        catalog.when_dropped(self._end_writer)
         self._warm_up = threading.Thread(target=_warm_up, name="zerobus-local-warm-up", daemon=True)
         self._warm_up.start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
         """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
 
-        Blocks while too much is waiting.  StorageClosedError after ``close``.
+        It is called at once, with UnknownTable, if the table was dropped.  Blocks while too much is waiting.
+        StorageClosedError after ``close``.
         """
         self._budget.take(batch.nbytes)
         try:
-            self._writer(table).put(Append(batch, done))
+            with self._lock:  # a writer that is ended meanwhile would not take them
+                self._writer(table).put(Append(batch, done))
+        except UnknownTable as error:
+            self._budget.give(batch.nbytes)
+            done(error)
         except BaseException:
             self._budget.give(batch.nbytes)
             raise
@@ -83,15 +90,24 @@ class Storage:
         self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:
+        """To be asked under the lock."""
+        if self._closed:
+            raise StorageClosedError("the storage is closed: the server is stopping")
+        writer = self._writers.get(table.table_id)
+        if writer is None:
+            if self._catalog.table(table.full_name).table_id != table.table_id:
+                raise UnknownTable(f"table {table.full_name} was dropped and created again")
+            writer = TableWriter(table, self._catalog, commit_delay=self._commit_delay, budget=self._budget)
+            self._writers[table.table_id] = writer
+            writer.start()
+        return writer
+
+    def _end_writer(self, table: Table) -> None:
         with self._lock:
-            if self._closed:
-                raise StorageClosedError("the storage is closed: the server is stopping")
-            writer = self._writers.get(table.table_id)
-            if writer is None:
-                writer = TableWriter(table, self._catalog, commit_delay=self._commit_delay, budget=self._budget)
-                self._writers[table.table_id] = writer
-                writer.start()
-            return writer
+            writer = self._writers.pop(table.table_id, None)
+        if writer is not None:
+            writer.close()
+            writer.join()
 
 
 def _warm_up() -> None:
