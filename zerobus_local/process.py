@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalZerobusProcess"]
 
 
-_ENDING = 1.0  # seconds
+_ENDING = 30.0  # seconds; for a child that closed stdout, which it does a moment before it ends
 
 
 class LocalZerobusProcess:
@@ -48,7 +49,7 @@ class LocalZerobusProcess:
         self._remote = self._launch()
 
     @classmethod
-    def start(cls, data_dir: str | Path, *, timeout: float = 30.0, **options: Any) -> Self:
+    def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
         """Start on a folder and return when it answers; ``options`` are those of ServerOptions.
 
         Raises LocalZerobusError with the end of its log if it ends instead, or does not answer within ``timeout``
@@ -155,7 +156,7 @@ class LocalZerobusProcess:
             )
         line = self._first_line()
         if not line:
-            raise LocalZerobusError(self._why_not_started(log, begin))
+            raise LocalZerobusError(self._why_not_started(log, begin, has_ended=line is not None))
         remote = RemoteServer(**json.loads(line))
         # The ports that it found stay its ports.
         ports = [urlsplit(url).port or 0 for url in (remote.endpoint, remote.workspace_url)]
@@ -164,21 +165,21 @@ class LocalZerobusProcess:
             self._options = replace(self._options, tls_port=urlsplit(remote.tls_endpoint).port or 0)
         return remote
 
-    def _why_not_started(self, log: Path, begin: int) -> str:
+    def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
         """What the child that gave no first line said in its log from ``begin`` on; it is gone then."""
         assert self._process is not None
-        try:
-            # It closes stdout a moment before it ends.
-            what = f"ended with code {self._process.wait(_ENDING)} instead of starting"
-        except subprocess.TimeoutExpired:
-            what = f"did not start within {self._timeout:g} s"
+        what = f"did not start within {self._timeout:g} s"
+        if has_ended:
+            with suppress(subprocess.TimeoutExpired):
+                what = f"ended with code {self._process.wait(_ENDING)} instead of starting"
         self.kill()
         with log.open("rb") as file:
             file.seek(begin)
             said = file.read().decode(errors="replace").splitlines()[-20:]
         return "\n".join([f"zerobus-local serve on {self.data} {what}; the end of {log}:", *said])
 
-    def _first_line(self) -> str:
+    def _first_line(self) -> str | None:
+        """Empty if the child ended without one; None if it did neither in time."""
         assert self._process is not None
         stdout = self._process.stdout
         assert stdout is not None
@@ -186,7 +187,7 @@ class LocalZerobusProcess:
         reader = threading.Thread(target=lambda: lines.append(stdout.readline()), daemon=True)
         reader.start()
         reader.join(self._timeout)
-        return lines[0] if lines else ""
+        return lines[0] if lines else None
 
     def _reap(self) -> None:
         if self._process is not None:
