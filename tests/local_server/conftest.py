@@ -44,7 +44,7 @@ class RawStream:
         self._outgoing: queue.Queue[bytes | None] = queue.Queue()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         call = self._channel.stream_stream(method)
-        self.responses = call(iter(self._outgoing.get, None), metadata=headers, timeout=30)
+        self.responses = call(iter(self._outgoing.get, None), metadata=headers, timeout=120)
 
     def send_raw(self, message: bytes) -> None:
         self._outgoing.put(message)
@@ -54,6 +54,14 @@ class RawStream:
 
     def receive(self) -> Any:
         return EphemeralStreamResponse.FromString(next(self.responses))
+
+    def acknowledged(self) -> int:
+        """The offset that the next response acknowledges, which has to be an acknowledgement."""
+        response = self.receive()
+        # proto2 gives 0 for the offset of whatever is none.
+        assert response.WhichOneof("payload") == "ingest_record_response", response
+        assert response.ingest_record_response.HasField("durability_ack_up_to_offset")
+        return int(response.ingest_record_response.durability_ack_up_to_offset)
 
     def half_close(self) -> None:
         self._outgoing.put(None)

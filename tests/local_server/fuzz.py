@@ -139,14 +139,17 @@ class Fuzzer:
         self._good_token = self._table_token(GOOD)
         self._stop = threading.Event()
 
-    def run(self, seconds: float, threads: int = 3) -> None:
-        """Fuzz in some threads and look after the good stream in this one."""
+    def run(self, seconds: float, attempts: int = 0, threads: int = 3) -> None:
+        """Fuzz in some threads and look after the good stream in this one.
+
+        For so many seconds, and longer where so many attempts are not made by then; at most until the server is gone.
+        """
         workers = [threading.Thread(target=self._work, args=(number,)) for number in range(threads)]
         for worker in workers:
             worker.start()
         end = time.monotonic() + seconds
         try:
-            while time.monotonic() < end and not self._stop.wait(1.0):
+            while (time.monotonic() < end or self.answers.total() < attempts) and not self._stop.wait(1.0):
                 self._check_good()
         finally:
             self._stop.set()
@@ -319,12 +322,12 @@ def served(folder: Path) -> Generator[LocalZerobusProcess]:
         yield server
 
 
-def fuzz(folder: Path, seconds: float, seed: int) -> Fuzzer:
+def fuzz(folder: Path, seconds: float, seed: int, attempts: int = 0) -> Fuzzer:
     """Start a server in ``folder``, fuzz it, hold its tables against what was acknowledged, and stop it."""
     with served(folder) as server:
         fuzzer = Fuzzer(server, seed)
         with closing(fuzzer.http):
-            fuzzer.run(seconds)
+            fuzzer.run(seconds, attempts)
             fuzzer.check_books()
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())
         fuzzer.peak_mib = int(peak[1]) // 1024 if peak else 0

@@ -93,7 +93,7 @@ def test_a_datum_that_does_not_fit_refuses_its_batch_and_is_named(door, datum, r
     table = door.create("tiny TINYINT")
     stream = door.opened(table, AVRO, avro_schema_json=record(("tiny", "int")))
     stream.send(ingest_record_batch={"offset_id": 0, "avro_batch": {"records": [b"\x02", b"\x04"]}})
-    stream.receive()
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch={"offset_id": 1, "avro_batch": {"records": [b"\x06", datum]}})
     error = stream.refusal()
     assert "offset 1, record 1" in error.details()

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "zerobus_local"]
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ def test_commands_wait_for_a_server_that_is_starting(tmp_path: Path) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 command.wait(5)
             reading.write(content)
-        said, _ = command.communicate(timeout=120)
+        said, _ = command.communicate(timeout=300)
         assert command.returncode == 0, said
         assert "created table main.default.t" in said
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=120)
+        server.communicate(timeout=300)
     assert Catalog(tmp_path).table("main.default.t")
 
 
@@ -171,7 +171,7 @@ def test_serve_says_where_it_is_in_its_first_line_and_ends_in_order_on_a_signal(
         assert told["data"] == str(tmp_path)
         assert httpx.get(f"{told['workspace_url']}/").status_code == 200
         process.send_signal(number)
-        rest, errors = process.communicate(timeout=30)
+        rest, errors = process.communicate(timeout=300)
     assert (process.returncode, rest) == (0, "")
     assert told["client_secret"] not in errors
     LocalZerobus.start(tmp_path).stop()

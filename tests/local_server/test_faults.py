@@ -23,7 +23,7 @@ def ids(door, table) -> list[int]:
 
 
 def wait_for_rows(door, table, count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while door.rows(table).num_rows < count:
         assert time.monotonic() < deadline, f"{door.rows(table).num_rows} rows of {count}"
         time.sleep(0.01)
@@ -68,7 +68,7 @@ def test_a_withheld_acknowledgement_never_comes_though_the_rows_are_there(door, 
     door.faults.add(action="withhold_ack", message=1)
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
-    assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch=batch(1, 2))
     stream.send(ingest_record_batch=batch(2, 3))
     wait_for_rows(door, table, 3)
@@ -84,7 +84,7 @@ def test_an_acknowledgement_is_delayed_and_those_after_it_wait(door, table):
     begin = time.monotonic()
     stream.send(ingest_record_batch=batch(0, 1))
     stream.send(ingest_record_batch=batch(1, 2))
-    stream.receive()
+    stream.acknowledged()
     assert time.monotonic() - begin >= 1.5
 
 
@@ -96,7 +96,7 @@ def test_the_connection_is_cut_at_the_point_of_the_rule(door, table, at, stored)
     door.faults.add(action="cut", at=at, message=1)
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
-    assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch=batch(1, 2))
     assert stream.refusal().code() is grpc.StatusCode.UNAVAILABLE
     wait_for_rows(door, table, len(stored))
@@ -120,7 +120,7 @@ def test_a_stream_fails_with_the_status_of_the_rule(door, table, at, stored):
     door.faults.add(action="fail", at=at, message=1, status="INTERNAL", text="disk on fire")
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
-    stream.receive()
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch=batch(1, 2))
     error = stream.refusal()
     assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "disk on fire")
@@ -137,11 +137,11 @@ def test_throttling_is_resource_exhausted(door, table):
 
 def test_a_close_signal_is_followed_by_the_end_of_the_stream(door, table):
     """Facts 2.1 and 2.4: CloseStreamSignal, then 6002 with UNAVAILABLE."""
-    door.faults.add(action="close_signal", message=0, seconds=0.3)
+    door.faults.add(action="close_signal", message=0, seconds=3)
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
     response = stream.receive()
-    assert 0 < response.close_stream_signal.duration.ToNanoseconds() <= 300_000_000
+    assert 0 < response.close_stream_signal.duration.ToNanoseconds() <= 3_000_000_000
     stream.send(ingest_record_batch=batch(1, 2))
     error = stream.refusal()
     assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -153,7 +153,7 @@ def test_rows_that_meet_the_predicate_are_refused_with_their_batch(door, table):
     door.faults.add(action="refuse_records", predicate="id > 10 AND id % 2 = 1")
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1, 12))
-    stream.receive()
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch=batch(1, 2, 4, 13, 6))
     error = stream.refusal()
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -169,7 +169,7 @@ def test_a_predicate_that_does_not_fit_the_table_does_not_strike_and_is_told(doo
     with caplog.at_level(logging.WARNING, "zerobus_local"):
         for offset in range(2):
             stream.send(ingest_record_batch=batch(offset, offset))
-            assert stream.receive().ingest_record_response.durability_ack_up_to_offset == offset
+            assert stream.acknowledged() == offset
     assert ids(door, table) == [0, 1]
     assert injected(door) == []
     [error] = door.grpc.streams.errors()
@@ -180,12 +180,12 @@ def test_a_predicate_that_does_not_fit_the_table_does_not_strike_and_is_told(doo
 def test_a_server_that_stops_reading_goes_on_after_the_time_of_the_rule(door, table):
     door.faults.add(action="stop_reading", message=1, seconds=0.4)
     stream = door.opened(table)
-    stream.send(ingest_record_batch=batch(0, 1))
-    stream.receive()
     begin = time.monotonic()
+    stream.send(ingest_record_batch=batch(0, 1))
+    assert stream.acknowledged() == 0
     stream.send(ingest_record_batch=batch(1, 2))
-    stream.receive()
-    assert time.monotonic() - begin >= 0.3
+    assert stream.acknowledged() == 1
+    assert time.monotonic() - begin >= 0.4
 
 
 def test_a_duplicated_commit_stores_the_rows_twice(door, table):
@@ -193,7 +193,7 @@ def test_a_duplicated_commit_stores_the_rows_twice(door, table):
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
     stream.send(ingest_record_batch=batch(1, 2))
-    while stream.receive().ingest_record_response.durability_ack_up_to_offset < 1:
+    while stream.acknowledged() < 1:
         pass
     assert ids(door, table) == [1, 1, 2]
 
@@ -204,7 +204,7 @@ def test_streams_are_counted_from_the_moment_the_rule_was_added(door, table):
     first = door.opened(table)
     second = door.opened(table)
     first.send(ingest_record_batch=batch(0, 1))
-    first.receive()
+    assert first.acknowledged() == 0
     second.send(ingest_record_batch=batch(0, 2))
     second.refusal()
     assert ids(door, table) == [1]
@@ -214,7 +214,7 @@ def test_a_rule_for_another_table_does_not_strike(door, table):
     door.faults.add(action="fail", table="main.other.*")
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
-    stream.receive()
+    assert stream.acknowledged() == 0
     assert door.faults.log() == ()
 
 

@@ -141,7 +141,7 @@ def test_a_value_that_does_not_fit_refuses_its_batch_and_is_named(door):
 def test_the_close_signal_repeats_the_last_acknowledgement(door):
     """[2.5] close_stream_duration_ms."""
     table = door.create("id BIGINT")
-    door.faults.add(action="close_signal", message=1, seconds=0.2)
+    door.faults.add(action="close_signal", message=1, seconds=2)
     stream = FlightStream(door, table, pa.schema([("id", pa.int64())]))
     stream.receive()
     stream.send(0, [{"id": 1}])
@@ -149,7 +149,7 @@ def test_the_close_signal_repeats_the_last_acknowledgement(door):
     stream.send(1, [{"id": 2}])
     signal = stream.receive()
     assert (signal["ack_up_to_offset"], signal["ack_up_to_records"]) == (0, 1)
-    assert 0 < signal["close_stream_duration_ms"] <= 200
+    assert 0 < signal["close_stream_duration_ms"] <= 2000
     error = stream.raw.refusal()
     assert (error.code(), "6002" in error.details()) == (grpc.StatusCode.UNAVAILABLE, True)
 

@@ -36,7 +36,7 @@ def test_generate_proto_writes_the_message_of_a_table_made_by_sql(
         [sys.executable, "-m", "zerobus.tools.generate_proto", *(text for pair in arguments.items() for text in pair)],
         check=True,
         env=os.environ | {"RUST_LOG": "off"},
-        timeout=60,
+        timeout=300,
     )
     written = output.read_text().splitlines()
     fields = {line.strip().split(" = ")[0] for line in written if " = " in line and not line.startswith("syntax")}

@@ -238,7 +238,7 @@ def test_bad_streams_do_not_disturb_a_good_one(door, table):
         broken.send(ingest_record_batch={"offset_id": 0, "json_batch": {"records": [b"{"] * 100}})
         broken.refusal()
         good.send(ingest_record_batch=good_batch(offset))
-        assert good.receive().ingest_record_response.durability_ack_up_to_offset == offset
+        assert good.acknowledged() == offset
     assert door.rows(table.full_name).num_rows == 10
 
 
@@ -257,7 +257,7 @@ def test_a_connection_that_speaks_no_grpc_harms_nobody(door, table, payload):
     with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
         connection.sendall(payload)
         good.send(ingest_record_batch=good_batch(0))
-        assert good.receive().ingest_record_response.durability_ack_up_to_offset == 0
+        assert good.acknowledged() == 0
 
 
 def test_a_message_over_the_limit_ends_its_stream_with_resource_exhausted(door, table):

@@ -22,7 +22,7 @@ def seconds_for(door, table: str, batches: int, rows: int) -> float:
     begin = time.monotonic()
     for offset in range(batches):
         stream.send(ingest_record_batch=batch(offset, rows))
-    while stream.receive().ingest_record_response.durability_ack_up_to_offset < batches - 1:
+    while stream.acknowledged() < batches - 1:
         pass
     return time.monotonic() - begin
 
@@ -63,9 +63,9 @@ def test_a_stream_reads_ahead_no_further_than_its_bound():
     taken = 0
     while taken < 100:
         with inbox.changed:
-            assert inbox.changed.wait_for(lambda: inbox.filled, 5)
+            assert inbox.changed.wait_for(lambda: inbox.filled, 60)
         taken += len(inbox.take(5000))
-    inbox.join(5)
+    inbox.join(60)
     assert not inbox.is_alive()
 
 
@@ -76,7 +76,7 @@ def test_opens_and_acknowledgements_can_be_slow(make_door):
     stream = door.opened(table)
     opened = time.monotonic()
     stream.send(ingest_record_batch=batch(0, 1))
-    stream.receive()
+    assert stream.acknowledged() == 0
     assert opened - begin >= 0.3
     assert time.monotonic() - opened >= 0.3
 
@@ -87,9 +87,8 @@ def test_a_stream_is_told_to_close_before_its_life_is_over_and_ended_when_it_is(
     table = door.create("id BIGINT")
     begin = time.monotonic()
     stream = door.opened(table)
-    stream.send(ingest_record_batch=batch(0, 1))
-    assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
     signal = stream.receive().close_stream_signal
+    assert time.monotonic() - begin >= 0.5
     assert 0 < signal.duration.ToNanoseconds() / 1e9 <= 2.5
     error = stream.refusal()
     assert time.monotonic() - begin >= 3
@@ -99,13 +98,13 @@ def test_a_stream_is_told_to_close_before_its_life_is_over_and_ended_when_it_is(
 
 
 def test_a_stream_that_is_told_to_close_may_finish_and_end_well(make_door):
-    door = make_door(limits=Limits(max_stream_life=5, close_signal_lead=5))
+    door = make_door(limits=Limits(max_stream_life=100, close_signal_lead=100))
     table = door.create("id BIGINT")
     stream = door.opened(table)
     assert stream.receive().HasField("close_stream_signal")
     stream.send(ingest_record_batch=batch(0, 1))
     stream.half_close()
-    assert stream.receive().ingest_record_response.durability_ack_up_to_offset == 0
+    assert stream.acknowledged() == 0
     assert list(stream.responses) == []
 
 

@@ -34,7 +34,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -81,7 +81,7 @@ def test_the_example_in_the_shell_inserts_a_row_with_what_env_sets(tmp_path: Pat
     with LocalZerobus.start(tmp_path / "zerobus-data") as server:
         server.create_table("CREATE TABLE main.default.flights (id BIGINT NOT NULL, delay DOUBLE)")
         command = ["bash", "-euo", "pipefail", "-c", example]
-        subprocess.run(command, cwd=tmp_path, env=inherited | {"PATH": path}, timeout=60, check=True)
+        subprocess.run(command, cwd=tmp_path, env=inherited | {"PATH": path}, timeout=300, check=True)
         assert server.read("main.default.flights").to_pylist() == [{"id": 1, "delay": 2.5}]
 
 

@@ -50,7 +50,7 @@ def test_the_official_sdk_ingests_through_the_port_with_tls(tmp_path: Path, pair
         arguments = [known[name] for name in ("tls_endpoint", "workspace_url", "client_id", "client_secret")]
         authority = Path(pair["tls_key"]).with_name("ca.pem")
         environment = os.environ | {"SSL_CERT_FILE": str(authority)}
-        subprocess.run([sys.executable, "-c", CLIENT, *arguments], env=environment, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", CLIENT, *arguments], env=environment, check=True, timeout=300)
         assert sorted(server.read(TABLE).column("id").to_pylist()) == list(range(100))
 
 
