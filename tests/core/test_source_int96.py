@@ -1,0 +1,55 @@
+"""Timestamps of 96 bits, as Spark, Hive and Impala wrote them to Parquet files: every year, every digit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from zerobus_core import IngestOptions, ingest
+from zerobus_core.errors import RecordError
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import source_of
+from zerobus_local import LocalZerobus
+
+MOMENTS = [datetime(9999, 12, 31), datetime(1, 1, 1), datetime(2024, 5, 6, 7, 8, 9, 123456), datetime(1600, 1, 1), None]
+MICROSECONDS = pa.array(MOMENTS, pa.timestamp("us"))
+NANOSECONDS = pa.array([0, 1_000, 1_001, 2_000, None], pa.timestamp("ns"))
+
+
+def write(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path, use_deprecated_int96_timestamps=True, row_group_size=3)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_NTZ"])
+def test_years_that_nanoseconds_cannot_count_land_as_they_are(
+    kind: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id INT, at {kind}, many ARRAY<{kind}>)")
+    many = pa.ListArray.from_arrays([0, 1, 2, 3, 4, 5], MICROSECONDS)
+    ingest(zerobus.workspace, table_name, write(tmp_path / "x.parquet", id=range(5), at=MICROSECONDS, many=many))
+    landed = zerobus.read(table_name).sort_by("id").to_pylist()
+    assert [row["at"] and row["at"].replace(tzinfo=None) for row in landed] == MOMENTS
+    assert [row["many"][0] and row["many"][0].replace(tzinfo=None) for row in landed] == MOMENTS
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_nanoseconds_that_would_be_lost_are_a_bad_row_and_nothing_is_rounded(batch_rows: int, tmp_path: Path) -> None:
+    inside = pa.StructArray.from_arrays([NANOSECONDS], ["at"])
+    path = write(tmp_path / "x.parquet", n=range(5), at=NANOSECONDS, inside=inside)
+    chunks = list(source_of(path, IngestOptions(batch_rows=batch_rows)).chunks(RowRanges()))
+    kept = [value for chunk in chunks for value in chunk.rows.column("at").cast(pa.timestamp("ns")).cast(pa.int64())]  # type: ignore[union-attr]
+    assert [value.as_py() for value in kept] == NANOSECONDS.cast(pa.int64()).to_pylist()
+    assert [n for chunk in chunks for n in chunk.rows.column("n").to_pylist()] == list(range(5))  # type: ignore[union-attr]
+    assert [chunk.first_row for chunk in chunks] == sorted(chunk.first_row for chunk in chunks)
+
+
+def test_a_row_with_nanoseconds_is_named(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (at TIMESTAMP)")
+    with pytest.raises(RecordError, match="row 2, field at"):
+        ingest(zerobus.workspace, table_name, write(tmp_path / "x.parquet", at=NANOSECONDS))
