@@ -191,7 +191,9 @@ def _without_page(host: str, port: int | None) -> str:
     """The URL of a host that may have been copied from a browser, and whose port may be a field of its own."""
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
-        netloc = url.netloc if url.port or not port else f"{url.netloc}:{port}"
+        # The port that goes without saying would make another asset of the table.
+        is_told = url.port or not port or (url.scheme, port) == ("https", 443)
+        netloc = url.netloc if is_told else f"{url.netloc}:{port}"
     except ValueError:
         return host  # which Workspace refuses
     return f"{url.scheme}://{netloc}"
