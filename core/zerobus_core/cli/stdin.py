@@ -54,11 +54,11 @@ class JsonLinesPipe:
             yield Chunk(first_row, rows)
         check_length(rows_read, skip)
 
-    def _blocks(self) -> Iterator[bytes | None]:
-        """What the writer has written, as it comes, and None whenever nothing comes for a while."""
+    def _blocks(self) -> Iterator[bytes]:
+        """What the writer has written, as it comes, and nothing whenever nothing comes for a while."""
         while True:
             if not _is_ready(self._pipe):
-                yield None
+                yield b""
             elif data := os.read(self._pipe.fileno(), _READ_BYTES):
                 yield data
             else:

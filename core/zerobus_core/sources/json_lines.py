@@ -59,7 +59,7 @@ class JsonLinesFormat:
 
 
 def line_pieces(
-    blocks: Iterable[bytes | None],
+    blocks: Iterable[bytes],
     runs: Iterator[tuple[int, int]],
     chunk_rows: int,
     name: str,
@@ -67,7 +67,7 @@ def line_pieces(
 ) -> Pieces:
     """The rows of the lines in ``blocks`` that are in ``runs``; see Pieces, the last of which ends after the last row.
 
-    A block of None says that nothing came for a while.  Rows wait ``MAX_WAIT`` for their piece to fill.  ``name`` is
+    An empty block says that nothing came for a while.  Rows wait ``MAX_WAIT`` for their piece to fill.  ``name`` is
     where the lines come from, for errors; a line of more than ``MAX_LINE_BYTES`` is a ConfigurationError.
     """
     start, stop = next(runs, _NO_RUN)
@@ -76,9 +76,10 @@ def line_pieces(
     pulse = Pulse()
     deadline = 0.0
     for line in _lines(blocks, name):
-        if row == 0:
-            line = line and line.removeprefix(_BOM)  # noqa: PLW2901 - the mark of a file's beginning is no part of it
-        if line and not line.isspace():
+        is_due = False
+        if line is None:
+            is_due = time.monotonic() >= deadline if rows else pulse.is_due()
+        elif line and not line.isspace():
             if row == 0 and line.lstrip()[:1] == b"[":
                 raise ConfigurationError(f"{name} is a JSON array; {_ARRAY}")
             if row == stop:
@@ -88,36 +89,39 @@ def line_pieces(
                     deadline = time.monotonic() + MAX_WAIT
                 rows.append(values.row(line))
                 size += len(line)
+                is_due = len(rows) == chunk_rows or size >= MAX_CHUNK_BYTES or row + 1 == stop
             row += 1
-        is_full = len(rows) == chunk_rows or size >= MAX_CHUNK_BYTES or row == stop
-        if (is_full or time.monotonic() >= deadline) if rows else pulse.is_due():
+        if is_due:
             yield row - len(rows), rows
             rows, size = [], 0
     yield row - len(rows), rows
     return row
 
 
-def _lines(blocks: Iterable[bytes | None], name: str) -> Iterator[bytes | None]:
-    """Lines without their ends, and None for None."""
+def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
+    """Lines without their ends, and None after those of each block."""
     number = size = 0
     parts: list[bytes] = []
     for block in blocks:
-        if block is None:
-            yield None
-            continue
         first, *others = block.split(b"\n")
-        parts.append(first)
-        size += len(first)
+        if first:
+            parts.append(first)
+            size += len(first)
         if size > MAX_LINE_BYTES:
             raise ConfigurationError(
                 f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, and no record may be; "
                 f"if it is a JSON array, {_ARRAY}"
             )
         if others:
-            yield b"".join(parts)
+            yield _joined(parts, number)
             yield from others[:-1]
             number += len(others)
             parts = [others[-1]]
             size = len(others[-1])
-    if size:
-        yield b"".join(parts)
+        yield None
+    yield _joined(parts, number)
+
+
+def _joined(parts: list[bytes], number: int) -> bytes:
+    line = b"".join(parts)
+    return line if number else line.removeprefix(_BOM)
