@@ -47,7 +47,7 @@ def refuse_rematerialization(step: Step, table: str) -> None:
             )
         if (run_id := past.begun_by()) is not None:
             raise ConfigurationError(
-                f"run {run_id} delivered rows of {past}, and not all; a new delivery would append them once more. "
+                f"run {run_id} delivered rows of {past} already; a new delivery would append them once more. "
                 "Re-execute that run from failure (a source with a fingerprint sends only its missing rows), or delete "
                 'its rows from the table and wipe the asset, or set on_rematerialize="append"',
                 table=table,
