@@ -47,6 +47,14 @@ class KeptFile:
             if self.is_local:
                 fs.makedirs(fs._parent(path), exist_ok=True)
 
+    def is_at(self, uri: str) -> bool:
+        """Whether ``uri`` names the same file."""
+        fs, path = self._place()
+        other, place = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
+        if is_local(fs) and is_local(other):
+            return os.path.realpath(path) == os.path.realpath(place)
+        return fs == other and path == place
+
     def read(self) -> bytes | None:
         """What is kept, or None."""
         fs, path = self._place()
@@ -85,6 +93,8 @@ class KeptFile:
 
 def _replace_local(path: Path, data: bytes) -> None:
     path = Path(os.path.realpath(path))  # a link stays one
+    if path.exists() and not path.is_file():
+        raise FileExistsError("there is something else than a file, which must not be replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import CheckpointKeeper
+from .checkpoint import CheckpointKeeper, FileCheckpointStore
 from .delivery import Delivery, Target, Watch, fetched_schema
-from .errors import about
+from .errors import ConfigurationError, about
 from .options import IngestOptions
-from .sources import options_for, source_of
+from .sources import FileSource, options_for, source_of
+from .uris import shown_uri
 
 if TYPE_CHECKING:
+    from .batch import Source
     from .checkpoint import CheckpointStore
     from .receipt import Progress, Receipt
     from .workspace import Workspace
@@ -47,6 +49,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
         schema = fetched_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
         source = source_of(records, options, schema)
         options = options_for(source, options)
+        _check_place(checkpoint, source, options)
         fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
         delivery = Delivery(
             Target.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint),
@@ -60,6 +63,19 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             delivery.poll()
             delivery.send_all(source.chunks(delivery.skip))
             return delivery.finish()
+
+
+def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:
+    """A checkpoint's file is replaced again and again, and must be no other file of this delivery."""
+    if not isinstance(checkpoint, FileCheckpointStore):
+        return
+    where = f"the checkpoint at {shown_uri(checkpoint.uri)}"
+    if options.dead_letter_uri is not None and checkpoint.is_at(options.dead_letter_uri):
+        raise ConfigurationError(f"{where} is the dead-letter file as well; name another place")
+    if isinstance(source, FileSource) and source.would_hold(checkpoint.uri):
+        raise ConfigurationError(
+            f"{where} is, or will be, among the files that are delivered, and would be read as rows; name another place"
+        )
 
 
 def _needs_fingerprint(options: IngestOptions, checkpoint: CheckpointStore | None) -> bool:

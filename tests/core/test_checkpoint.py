@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,14 @@ def test_a_file_store_leaves_nothing_but_its_file(tmp_path: Path) -> None:
     for _ in range(3):
         store.save(CHECKPOINT)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.json"]
+
+
+def test_a_save_replaces_nothing_but_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match="something else than a file, which must not be replaced"):
+        FileCheckpointStore(pipe).save(CHECKPOINT)
+    assert pipe.is_fifo()
 
 
 def test_a_save_that_breaks_off_leaves_the_old_checkpoint(tmp_path: Path) -> None:

@@ -155,6 +155,23 @@ def test_what_is_acknowledged_right_after_the_source_failed_is_kept(
     assert kept.durable == RowRanges([(0, 100)])
 
 
+def test_a_checkpoint_is_no_other_file_of_its_delivery(server: LocalZerobus, table: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "bad.jsonl")
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(tmp_path / "bad.jsonl"))
+    for place, why in {
+        tmp_path / "bad.jsonl": "is the dead-letter file as well",
+        tmp_path / "link.jsonl": "is the dead-letter file as well",
+        tmp_path / "rows" / "checkpoint.json": "is, or will be, among the files that are delivered",
+        tmp_path / "rows" / "a.jsonl": "is, or will be, among the files that are delivered",
+    }.items():
+        store = FileCheckpointStore(place)
+        with pytest.raises(ConfigurationError, match=why):
+            ingest(server.workspace, table, str(tmp_path / "rows"), options=options, checkpoint=store)
+    assert server.read(table).num_rows == 0
+
+
 @pytest.mark.parametrize(
     "given",
     [

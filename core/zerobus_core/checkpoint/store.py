@@ -122,6 +122,10 @@ class FileCheckpointStore:
     def __repr__(self) -> str:
         return f"FileCheckpointStore({shown_uri(self.uri)!r}, epoch={self.epoch!r})"
 
+    def is_at(self, uri: str) -> bool:
+        """Whether this is the file that ``uri`` names."""
+        return self._file.is_at(uri)
+
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""
         data = self._file.read()

@@ -22,7 +22,7 @@ def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | Non
     """What to hand to ``ingest`` as ``on_progress``."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():  # it is None where it was closed
         with _bar() as show:
             yield show
     else:

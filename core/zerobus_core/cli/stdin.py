@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from ..batch import Chunk
+from ..errors import ConfigurationError
 from ..sources.json_lines import ANY_VALUES, line_pieces
 from ..sources.json_values import JsonValues
 from ..sources.merge import PULSE
@@ -35,6 +36,8 @@ class JsonLinesPipe:
     total_rows = None
 
     def __init__(self, options: IngestOptions, pipe: IO[bytes] | None = None) -> None:
+        if pipe is None and sys.stdin is None:
+            raise ConfigurationError("standard input is closed: there is nothing to push")
         self._pipe = pipe or sys.stdin.buffer
         self._chunk_rows = options.batch_rows
         self.fingerprint = version_fingerprint(options)

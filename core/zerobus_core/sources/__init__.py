@@ -4,5 +4,6 @@
 """
 
 from .choice import options_for, source_of
+from .files import FileSource
 
-__all__ = ["options_for", "source_of"]
+__all__ = ["FileSource", "options_for", "source_of"]

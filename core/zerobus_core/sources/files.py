@@ -68,6 +68,10 @@ class FileSource:
             total += count
         return total
 
+    def would_hold(self, uri: str) -> bool:
+        """Whether a file at ``uri`` is one of these, or would be found with them by the next try."""
+        return self._found.would_hold(uri)
+
     def _count(self, file: FoundFile) -> int | None:
         if file.path not in self._counts:
             self._counts[file.path] = _answer(file, lambda: self._reader.count(file))
