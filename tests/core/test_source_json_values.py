@@ -162,7 +162,8 @@ def test_a_number_that_no_column_takes_and_a_key_twice_are_told_with_their_rows(
     zerobus: LocalZerobus, table_name: str, tmp_path: Path
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (i INT, p DECIMAL(5,2))")
-    (tmp_path / "x.jsonl").write_text('{"i":1}\n{"i":1,"i":2}\n{"i":1.00000000000000000001}\n{"p":19.999}\n')
+    lines = ['{"i":1}', '{"i":1,"i":2}', '{"i":1.00000000000000000001}', '{"p":19.999}', '{"i":', "[1]"]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
     with pytest.raises(RecordError) as caught:
         ingest(zerobus.workspace, table_name, tmp_path / "x.jsonl")
     fields = caught.value.fields
@@ -170,8 +171,13 @@ def test_a_number_that_no_column_takes_and_a_key_twice_are_told_with_their_rows(
         (1, "LineWithKeyTwice"),
         (2, "Decimal"),
         (3, "Decimal"),
+        (4, "UnreadableLine"),
+        (5, "list"),
     ]
+    assert fields[0].reason == "the line has one key twice in one object"
     assert "digits after the point" in fields[2].reason
+    assert fields[3].reason == "the line cannot be read as JSON"
+    assert fields[4].reason.startswith("not a mapping")
 
 
 def test_without_a_table_numbers_are_doubles(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from .scalars import null_test, scalar_converter
-from .unfit import MISSING, Problems, UnfitError
+from .unfit import MISSING, WHOLE_ROW, NoRecord, Problems, UnfitError
 
 __all__ = ["FormatLimits", "Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
 
@@ -163,9 +163,9 @@ class Walk:
         def convert(value: Any, path: str, problems: Problems) -> Any:
             record = as_members(value)
             if record is None:
-                problems.add(
-                    path or "(the whole row)", value, _brief(kind), "not a mapping, dataclass, model or message"
-                )
+                is_unread = isinstance(value, NoRecord)
+                reason = value.reason if is_unread else "not a mapping, dataclass, model or message"
+                problems.add(path or WHOLE_ROW, value, _brief(kind), reason)
                 return None
             prefix = f"{path}." if path else ""
             out: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import BadField, RecordError
 
@@ -12,6 +12,7 @@ __all__ = [
     "MAX_BAD_FIELDS",
     "MISSING",
     "WHOLE_ROW",
+    "NoRecord",
     "Problems",
     "UnfitError",
     "record_error",
@@ -31,6 +32,13 @@ FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, Attribute
 
 class UnfitError(Exception):
     """A value that does not fit; the text is the reason, as a clause."""
+
+
+class NoRecord(str):
+    """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
+
+    __slots__ = ()
+    reason: ClassVar[str] = "could not be read"
 
 
 class _Missing:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import orjson
 
 from ..bad_rows import MARKER, from_letter
+from ..encode.unfit import NoRecord
 from ..schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 
 __all__ = ["JsonValues", "LineWithKeyTwice", "UnreadableLine"]
@@ -29,16 +30,18 @@ Check = Callable[[Any], bool]
 Settle = Callable[[Any], Any]
 
 
-class UnreadableLine(str):
+class UnreadableLine(NoRecord):
     """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
 
     __slots__ = ()
+    reason = "the line cannot be read as JSON"
 
 
 class LineWithKeyTwice(UnreadableLine):
     """A line in which an object has one key twice: which value is meant is not ours to say."""
 
     __slots__ = ()
+    reason = "the line has one key twice in one object"
 
 
 class JsonValues:
