@@ -21,7 +21,7 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 def planned(table: Table, statement: AlterTable) -> _Plan:
     """The table as it will be, and the commit to be made; nothing has happened yet.
 
-    Raises LocalZerobusError for what cannot be.  So may the commit, which then has changed nothing.
+    Raises LocalZerobusError for what cannot be, as the commit may.
     """
     return _PLANS[type(statement)](table, statement)
 

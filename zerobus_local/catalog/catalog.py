@@ -14,7 +14,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -116,7 +116,7 @@ class Catalog:
         self._when_dropped.append(told)
 
     @contextmanager
-    def _alone(self, *tables: Table) -> Iterator[None]:
+    def _alone(self, *tables: Table) -> Generator[None]:
         """Held while the tables' folders are altered or dropped."""
         with ExitStack() as held:
             for table in tables:
