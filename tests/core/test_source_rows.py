@@ -226,6 +226,11 @@ def test_an_object_that_cannot_change_may_be_yielded_again(row: Any) -> None:
     assert read(source_of(itertools.repeat(row, 12), FIVES)) == list(enumerate([row] * 12))
 
 
+def test_what_is_no_record_may_come_again_and_is_told_as_such() -> None:
+    rows = [{"id": 1}, None, None, "text", "text", 5, 5]
+    assert read(source_of(iter(rows), FIVES)) == list(enumerate(rows))
+
+
 def test_a_list_may_hold_one_object_many_times() -> None:
     row = {"id": 1}
     assert read(source_of([row] * 12, FIVES)) == list(enumerate([row] * 12))

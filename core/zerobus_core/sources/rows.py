@@ -202,4 +202,6 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
 
 
 def _is_immutable(row: Any) -> bool:
-    return isinstance(row, tuple) or getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
+    # None, text and numbers are no records, and are told as such.
+    is_frozen = getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
+    return is_frozen or isinstance(row, tuple | str | bytes | int | float | None)
