@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..ranges import END
 from ..signals import is_of_signal
 from .checkpoint import Checkpoint
 from .store import CheckpointStore, Resumption, resume
@@ -23,7 +24,6 @@ _log = logging.getLogger("zerobus_core")
 
 # How many rows a checkpoint admits ahead at first.
 _RESERVE_ROWS = 1_000
-_EVERYTHING = 2**62
 
 
 class CheckpointKeeper:
@@ -84,7 +84,7 @@ class CheckpointKeeper:
         about as often as ACKs are.
         """
         if self._store is None or self.source_fingerprint is None:
-            self.reserved = _EVERYTHING  # nothing will resume, so nothing has to be admitted
+            self.reserved = END  # nothing will resume, so nothing has to be admitted
             return
         now = self._clock()
         if self._reserved_at is not None and now - self._reserved_at < self._pause:
@@ -113,7 +113,7 @@ class CheckpointKeeper:
             source_fingerprint=self.source_fingerprint,
             epoch=self._store.epoch,
             durable=everything,
-            reached=0 if reached == _EVERYTHING else max(reached, self.repeat_until),
+            reached=0 if reached == END else max(reached, self.repeat_until),
             counts=counts,
             written_at=datetime.now(UTC).isoformat(),
         )
