@@ -198,7 +198,8 @@ class Delivery:
 
     def send_all(self, chunks: Iterable[Chunk]) -> None:
         """Send what a source yields, to its end."""
-        with closing(in_time(chunks, self._deadline)) as coming:
+        spared = getattr(self._watch.stop, "spared", ())
+        with closing(in_time(chunks, self._deadline, spared=spared)) as coming:
             for chunk in coming:
                 self.send(chunk)
         self.poll()  # a source that was told to stop may have ended as if there were no more rows
@@ -206,15 +207,16 @@ class Delivery:
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
         self._check_position(chunk)
-        self._pool.poll()  # sending does so, too, but no row may be good, or none be there
+        if not len(chunk.rows):
+            self._pool.poll()
         start = 0
         while start < len(chunk.rows):
+            self._pool.poll()  # sending does so, too, but no row of a block may be good
             block = chunk.part(start, self._target.encoder.block_rows)
             for batch in self._encoded(block):
                 self._send(batch)
             self._check_bad_rows()
             start += len(block.rows)
-            self._pool.poll()
 
     def _check_position(self, chunk: Chunk) -> None:
         """The law rests on positions: each row comes once, in order, and only those of ``skip`` are left out."""

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ _Item = TypeVar("_Item")
 
 # How long (seconds) the delivery may take to look at the request before the alarm breaks in.
 _POLITE = 0.25
+# How long (seconds) a source that swallowed the end of its time may go on; what it tidies up is not disturbed before.
+_AGAIN = 5.0
 
 
 class StopRequest(threading.Event):
@@ -33,7 +36,7 @@ class StopRequest(threading.Event):
     def __init__(self, *, spared: Collection[str] = ()) -> None:
         """``spared`` are modules whose calls are waited for, since what comes after would suffer if they broke off."""
         super().__init__()
-        self._spared = frozenset(spared)
+        self.spared = frozenset(spared)
         self._is_open = False
         self._is_seen = False
         # The handler that had the alarm before, when it would ring (0.0 for never) and at what interval then.
@@ -58,7 +61,9 @@ class StopRequest(threading.Event):
             return
         delay, interval = signal.setitimer(signal.ITIMER_REAL, 0)
         rings_at = time.monotonic() + delay if delay else 0.0
-        self._former = signal.signal(signal.SIGALRM, self._on_alarm), rings_at, interval
+        former = signal.signal(signal.SIGALRM, self._on_alarm)
+        # A deadline that rings for the same source has come to its end with this.
+        self._former = (signal.SIG_DFL, 0.0, 0.0) if isinstance(former, _Bell) else (former, rings_at, interval)
         signal.setitimer(signal.ITIMER_REAL, _POLITE)
 
     def is_set(self) -> bool:
@@ -74,11 +79,9 @@ class StopRequest(threading.Event):
         raise IngestInterruptedError("what was acknowledged is durable, try again for the rest")
 
     def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
-        while frame is not None:
-            if frame.f_globals.get("__name__") in self._spared:
-                signal.setitimer(signal.ITIMER_REAL, _POLITE)
-                return
-            frame = frame.f_back
+        if _is_spared(frame, self.spared):
+            signal.setitimer(signal.ITIMER_REAL, _POLITE)
+            return
         # The handler stays until the end of the block, so that the error is known for one of a signal.
         self.break_in()
 
@@ -92,42 +95,69 @@ class StopRequest(threading.Event):
             signal.setitimer(signal.ITIMER_REAL, max(rings_at - time.monotonic(), 0.001), interval)
 
 
-def in_time(items: Iterable[_Item], deadline: float) -> Generator[_Item]:
+def in_time(items: Iterable[_Item], deadline: float, *, spared: Collection[str] = frozenset()) -> Generator[_Item]:
     """Yield the items, and raise IngestTimeoutError in them where the next one is not there by ``deadline``.
 
-    ``deadline`` is a reading of ``time.monotonic``, or infinite.  Who looks at it as well does so first: the alarm
-    comes 0.25 s later.  In other threads, on Windows, and where the alarm is someone else's, nothing breaks in.
-    Close it, so that the alarm is free again.
+    ``deadline`` is a reading of ``time.monotonic``, or infinite; ``spared`` is as for StopRequest.  Who looks at the
+    deadline as well does so first: the alarm comes 0.25 s later, and again every 5 s.  In other threads, on Windows,
+    and where the alarm is someone else's, nothing breaks in.  Close it, so that the alarm is free again.
     """
     if deadline == float("inf") or not _is_main_thread() or not _is_alarm_free():
         yield from items
         return
-    is_waiting = False
-
-    def ring(*_: object) -> None:
-        if is_waiting:  # a stop request may put this handler back later
-            raise IngestTimeoutError(
-                "not finished in time, for the source gives no more rows; raise IngestOptions.timeout, "
-                "or see why it waits and try again for the rest"
-            )
-
-    signal.signal(signal.SIGALRM, ring)
+    bell = _Bell(deadline, frozenset(spared))
+    signal.signal(signal.SIGALRM, bell)
     try:
         iterator = iter(items)
         while True:
-            try:
-                is_waiting = True
-                signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.0) + _POLITE)
-                item = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                is_waiting = False
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            with bell.ringing():
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
             yield item
     finally:
-        if signal.getsignal(signal.SIGALRM) is ring:
+        if bell.has_alarm:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+class _Bell:
+    """The handler of the alarm while ``in_time`` has it.  A source that sets an alarm of its own takes it over."""
+
+    def __init__(self, deadline: float, spared: frozenset[str]) -> None:
+        self._deadline = deadline
+        self._spared = spared
+
+    @property
+    def has_alarm(self) -> bool:
+        return signal.getsignal(signal.SIGALRM) is self
+
+    @contextmanager
+    def ringing(self) -> Generator[None]:
+        if self.has_alarm:
+            signal.setitimer(signal.ITIMER_REAL, max(self._deadline - time.monotonic(), 0.0) + _POLITE, _AGAIN)
+        try:
+            yield
+        finally:
+            if self.has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def __call__(self, _number: int, frame: FrameType | None) -> None:
+        if _is_spared(frame, self._spared):
+            signal.setitimer(signal.ITIMER_REAL, _POLITE, _AGAIN)
+            return
+        raise IngestTimeoutError(
+            "not finished in time, for the source gives no more rows; raise IngestOptions.timeout, "
+            "or see why it waits and try again for the rest"
+        )
+
+
+def _is_spared(frame: FrameType | None, modules: frozenset[str]) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in modules:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_alarm_free() -> bool:

@@ -145,15 +145,14 @@ def test_a_deadline_breaks_in_on_a_source_that_waits_and_frees_the_alarm() -> No
     with pytest.raises(IngestTimeoutError, match="the source gives no more rows"):
         next(items)
     assert time.monotonic() - started < 30
-    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert_free()
 
 
 @pytest.mark.usefixtures("free_alarm")
 def test_a_deadline_does_not_break_in_on_who_takes_the_items() -> None:
     for _ in in_time(waiting(0.0), time.monotonic() + 0.2):
         time.sleep(LONG)
-    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert_free()
 
 
 def test_a_deadline_leaves_an_alarm_that_is_someone_elses() -> None:
@@ -174,5 +173,74 @@ def test_a_stop_request_that_comes_while_a_deadline_waits_is_what_is_told() -> N
 
         with pytest.raises(IngestInterruptedError):
             list(in_time(stopped(), time.monotonic() + 60.0))
-    signal.setitimer(signal.ITIMER_REAL, 0.1)  # whoever has the handler now, it breaks in on nobody
-    time.sleep(LONG)
+    assert_free()
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_stop_request_that_is_seen_while_a_deadline_waits_leaves_no_alarm() -> None:
+    with StopRequest() as stop:
+
+        def stopped() -> Iterator[int]:
+            stop.interrupt()
+            yield 1
+
+        for _ in in_time(stopped(), time.monotonic() + 60.0):
+            assert stop.is_set()
+            break
+    assert_free()
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_source_that_swallows_the_end_of_its_time_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zerobus_core.interruption._AGAIN", 0.2)
+    swallowed = []
+
+    def stubborn() -> Iterator[int]:
+        while len(swallowed) < 3:
+            try:
+                time.sleep(60.0)
+            except IngestTimeoutError as error:
+                swallowed.append(error)
+        yield 1
+
+    assert list(in_time(stubborn(), time.monotonic())) == [1]
+    assert_free()
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_deadline_waits_for_calls_of_a_spared_module() -> None:
+    spared = FunctionType(in_a_call.__code__, {"__name__": "supervisor", "time": time})
+
+    def asking() -> Iterator[int]:
+        yield spared(LONG)
+        time.sleep(60.0)
+
+    items = in_time(asking(), time.monotonic(), spared=["supervisor"])
+    assert next(items) == 1
+    with pytest.raises(IngestTimeoutError):
+        next(items)
+    assert_free()
+
+
+def in_a_call(seconds: float) -> int:
+    time.sleep(seconds)
+    return 1
+
+
+@pytest.mark.usefixtures("free_alarm")
+def test_a_source_may_take_the_alarm_for_itself() -> None:
+    def alarmed() -> Iterator[int]:
+        yield 1
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, LONG)
+        yield 2
+        time.sleep(60.0)
+
+    with pytest.raises(AlarmError):
+        list(in_time(alarmed(), time.monotonic() + 60.0))
+    assert signal.getsignal(signal.SIGALRM) is ring
+
+
+def assert_free() -> None:
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
