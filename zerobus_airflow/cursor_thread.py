@@ -47,6 +47,7 @@ class CursorThread:
         self._cursor: Any = None
         self._calls: SimpleQueue[tuple[Future[Any], Call] | None] = SimpleQueue()
         self._latest: Future[Any] = Future()
+        self._closed: Future[Any] | None = None
 
     def __repr__(self) -> str:
         return f"<CursorThread of {self._name}>"
@@ -93,14 +94,17 @@ class CursorThread:
         return future.result()
 
     def _post(self, call: Call) -> Future[Any]:
+        if self._closed is not None:
+            raise RuntimeError(f"the connection {self._name} is closed")
         self._latest = Future()
         self._calls.put((self._latest, call))
         return self._latest
 
     def _end(self) -> Future[Any]:
-        closed = self._post(self._close)
-        self._calls.put(None)
-        return closed
+        if self._closed is None:
+            self._closed = self._post(self._close)
+            self._calls.put(None)
+        return self._closed
 
     # In the thread.
 

@@ -196,13 +196,15 @@ class Delivery:
             self._keep_what_is_known()
             raise
 
-    def send_all(self, chunks: Iterable[Chunk]) -> None:
-        """Send what a source yields, to its end."""
+    def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
+        """Send what a source yields, to its end; nobody waits for chunks that are in memory."""
+        deadline = float("inf") if are_in_memory else self._deadline
         spared = getattr(self._watch.stop, "spared", ())
-        with closing(in_time(chunks, self._deadline, spared=spared)) as coming:
+        with closing(in_time(chunks, deadline, spared=spared)) as coming:
             for chunk in coming:
                 self.send(chunk)
-        self.poll()  # a source that was told to stop may have ended as if there were no more rows
+        if not are_in_memory:
+            self.poll()  # a source that was told to stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""

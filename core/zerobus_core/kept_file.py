@@ -96,7 +96,7 @@ def _replace_local(path: Path, data: bytes) -> None:
     if path.exists() and not path.is_file():
         raise FileExistsError("there is something else than a file, which must not be replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    temporary = path.with_name(f".zerobus-{uuid4().hex}")
     try:
         # Not by tempfile, whose files nobody else may read.
         with temporary.open("xb") as file:

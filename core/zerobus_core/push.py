@@ -10,7 +10,7 @@ from .checkpoint import CheckpointKeeper, FileCheckpointStore
 from .delivery import Delivery, Target, Watch, fetched_schema
 from .errors import ConfigurationError, about
 from .options import IngestOptions
-from .sources import FileSource, options_for, source_of
+from .sources import FileSource, is_in_memory, options_for, source_of
 from .uris import shown_uri
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
         )
         with delivery.gate():
             delivery.poll()
-            delivery.send_all(source.chunks(delivery.skip))
+            delivery.send_all(source.chunks(delivery.skip), are_in_memory=is_in_memory(source))
             return delivery.finish()
 
 

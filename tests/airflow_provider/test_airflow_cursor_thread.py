@@ -142,3 +142,11 @@ def test_the_thread_runs_in_the_context_of_its_caller():
     with query("SELECT 1", connect):
         pass
     assert seen == ["push"]
+
+
+def test_a_cursor_that_was_closed_says_so_and_is_closed_once():
+    with query("SELECT 1") as cursor:
+        pass
+    cursor.close()
+    with pytest.raises(RuntimeError, match="the connection under_test is closed"):
+        cursor.fetchmany(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -240,3 +242,37 @@ def test_another_way_to_read_the_same_files_is_another_source(tmp_path: Path) ->
     assert None not in found
     assert len(set(found)) == len(formats)
     assert found == [source_of(ds.dataset(path, format=way), OPTIONS).fingerprint for way in formats]
+
+
+def test_a_file_that_only_gets_another_mode_or_name_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"id": {n}}}\n' for n in range(100)))
+    chunks = source_of(str(path), IngestOptions(batch_rows=10)).chunks(RowRanges())
+    rows = len(next(chunks).rows)
+    path.chmod(0o600)
+    path.with_name("link.jsonl").hardlink_to(path)
+    assert rows + sum(len(chunk.rows) for chunk in chunks) == 100
+
+
+def test_a_dataset_has_the_same_fingerprint_in_each_process(tmp_path: Path) -> None:
+    pq.write_table(pa.table({name: ["x"] for name in "abcdef"}), tmp_path / "rows.parquet")
+    script = (
+        "import sys, pyarrow.dataset as ds\n"
+        "from zerobus_core import IngestOptions\n"
+        "from zerobus_core.sources import source_of\n"
+        "form = ds.ParquetFileFormat(dictionary_columns=set('abcdef'))\n"
+        "print(source_of(ds.dataset(sys.argv[1], format=form), IngestOptions()).fingerprint)\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in "1234"
+    }
+    assert len(found) == 1
+    assert found.pop().startswith("dataset:1:")

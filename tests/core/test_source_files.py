@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fastavro
 import fsspec
 import orjson
@@ -387,3 +388,19 @@ def test_a_query_is_known_by_statement_parameters_and_order() -> None:
     assert sql_fingerprint("SELECT * FROM t", order_by=None) is None
     source = CursorSource(cursor_of("SELECT n FROM t ORDER BY n"), FIVES, fingerprint=plain)
     assert source.fingerprint == plain
+
+
+def test_a_cursor_that_tells_no_execution_from_another_is_read_again_after_one() -> None:
+    # The description of duckdb's is made anew each time that it is asked for.
+    connection = duckdb.connect()
+    for _ in range(3):
+        assert read(source_of(connection.execute("SELECT 1 AS n UNION ALL SELECT 2 ORDER BY n"), FIVES)) == [
+            (0, {"n": 1}),
+            (1, {"n": 2}),
+        ]
+    with pytest.raises(ConfigurationError, match="execute the statement again"):
+        read(source_of(connection, FIVES))
+    connection.execute("SELECT * FROM range(5000)")
+    next(source_of(connection, FIVES).chunks(RowRanges()))
+    with pytest.raises(ConfigurationError, match="execute the statement again"):
+        read(source_of(connection, FIVES))

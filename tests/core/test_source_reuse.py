@@ -85,3 +85,9 @@ def test_a_copy_of_a_slice_holds_the_slice_alone() -> None:
     assert copy.get_total_buffer_size() < 10_000
     empty = pa.table({"n": [1, 2, 3]}).select([]).to_batches()[0]
     assert len(copied(empty)) == len(empty)
+
+
+def test_a_dictionary_of_a_dictionary_is_copied_as_well() -> None:
+    names = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", "b"]))
+    batch = pa.RecordBatch.from_arrays([pa.DictionaryArray.from_arrays(pa.array([1, 0]), names)], ["name"])
+    assert copied(batch)["name"].to_pylist() == ["b", "a"]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections import namedtuple
+import weakref
+from collections import deque, namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -234,3 +236,16 @@ def test_what_is_no_record_may_come_again_and_is_told_as_such() -> None:
 def test_a_list_may_hold_one_object_many_times() -> None:
     row = {"id": 1}
     assert read(source_of([row] * 12, FIVES)) == list(enumerate([row] * 12))
+
+
+@pytest.mark.parametrize("make", [lambda row: deque([row] * 3), lambda row: {1: row, 2: row, 3: row}.values()])
+def test_a_container_may_hold_one_object_many_times_and_is_let_go(make: Any) -> None:
+    row = {"id": 1}
+    records = make(row)
+    for _ in range(2):
+        assert [len(chunk.rows) for chunk in source_of(records, IngestOptions()).chunks(RowRanges())] == [3]
+    if isinstance(records, deque):
+        watched = weakref.ref(records)
+        del records
+        gc.collect()
+        assert watched() is None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ from .fingerprint import content_fingerprint
 from .frame_rows import FrameRows
 from .frames import frame_content
 from .merge import cut, merged, wanted_parts
-from .paths import local_version
+from .paths import local_content, local_version
 from .rows import check_length, version_fingerprint
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ class TableSource:
     """A pyarrow Table in memory; its chunks are slices of it and copy nothing, unless its own are small."""
 
     is_arrow = True
+    is_in_memory = True
 
     def __init__(self, table: pa.Table, options: IngestOptions) -> None:
         self._table = table
@@ -127,9 +126,12 @@ def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
 def copied(batch: Any) -> pa.RecordBatch:
     """A record batch in memory of its own, without the rest of what it may be a slice of."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+    try:
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+    except (pa.ArrowException, OSError):  # the format has no dictionaries of dictionaries, for one
+        return batch.take(pa.array(range(len(batch))))
 
 
 class DatasetSource:
@@ -196,16 +198,16 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The batches of a fragment; if it is a file that cannot be read, or changes meanwhile, the error names it."""
     rows = 0
-    before = _version(fragment)
+    before = _content(fragment)
     try:
         for batch in batches:
             rows += len(batch)
             yield batch
     except (pa.ArrowException, OSError) as error:
-        if before is not None and not is_of_signal(error) and _version(fragment) != before:
+        if before is not None and not is_of_signal(error) and _content(fragment) != before:
             raise changed(fragment.path) from error  # half of a change looks like damage
         raise _named(fragment, error, rows) from error
-    if _version(fragment) != before:
+    if _content(fragment) != before:
         raise changed(fragment.path)
 
 
@@ -222,8 +224,12 @@ def _named(fragment: Any, error: Exception, rows: int | None = None) -> Exceptio
     return error if not path or is_of_signal(error) else unreadable(path, error, rows)
 
 
-def _version(fragment: Any) -> str | None:
-    return _versions(fragment.filesystem, [fragment])[0] if getattr(fragment, "path", None) else None
+def _content(fragment: Any) -> str | None:
+    """What of the version of a fragment's file a write changes."""
+    if not getattr(fragment, "path", None):
+        return None
+    (version,) = _versions(fragment.filesystem, [fragment])
+    return local_content(version) if fragment.filesystem.type_name == "local" else version
 
 
 def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
@@ -251,7 +257,7 @@ def _dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
         return None
     try:
         facts = [[version, *_reading(fragment)] for version, fragment in zip(versions, fragments, strict=True)]
-    except (AttributeError, TypeError, pickle.PicklingError):
+    except (AttributeError, TypeError, ValueError):
         return None  # options that hold a function, or keys for decryption
     text = json.dumps([str(dataset.schema.remove_metadata()), facts])
     return f"dataset:{len(facts)}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
@@ -263,9 +269,23 @@ def _reading(fragment: Any) -> list[Any]:
         groups = [group.id for group in getattr(fragment, "row_groups", ())]
     except (pa.ArrowException, OSError) as error:
         raise _named(fragment, error) from error
-    written = io.BytesIO()
-    # Nothing that is written is ever read; pickle is what tells all of the options of every format.
-    pickler = pickle.Pickler(written, protocol=5)
-    pickler.fast = True  # equal options are written alike, whatever objects they share
-    pickler.dump(fragment.format)
-    return [fragment.path, groups, str(fragment.partition_expression), hashlib.sha256(written.getvalue()).hexdigest()]
+    return [fragment.path, groups, str(fragment.partition_expression), _facts(fragment.format)]
+
+
+def _facts(value: Any) -> Any:
+    """A format and its options as JSON types, which are equal where they are; TypeError for what has no such form.
+
+    How an object would be pickled is what tells all of the options of every format.
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, bytes | type | pa.DataType | pa.Schema):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_facts(each) for each in value]
+    if isinstance(value, set | frozenset):  # their order is another one in each process
+        return sorted((_facts(each) for each in value), key=json.dumps)
+    if isinstance(value, dict):
+        return sorted(([_facts(key), _facts(each)] for key, each in value.items()), key=json.dumps)
+    made, arguments, *state = value.__reduce_ex__(5)
+    return [made.__qualname__, _facts(arguments), _facts(state)]

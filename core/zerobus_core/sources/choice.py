@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import is_dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import TableSchema
 
-__all__ = ["options_for", "source_of"]
+__all__ = ["is_in_memory", "options_for", "source_of"]
 
 # Packages whose objects are columns; looked at by name, since who has such an object has imported its package.
 _COLUMNAR = {"pandas", "polars", "pyarrow", "pyspark"}
@@ -62,6 +62,11 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
     """The options with what the source needs: files that hold nothing but text have it parsed."""
     return replace(options, parse_text=True) if getattr(source, "is_text", False) else options
+
+
+def is_in_memory(source: Source) -> bool:
+    """Whether all rows are there already, so that reading them waits for nothing."""
+    return bool(getattr(source, "is_in_memory", False))
 
 
 def is_source(value: Any) -> bool:
@@ -141,7 +146,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     first = begun.peek()
     if _is_columnar(first):
         return _batches_source(first, begun.take, options)
-    return IterableSource(lambda: _checked(begun.take()), options)
+    return IterableSource(lambda: _checked(begun.take()), options, is_made_anew=not isinstance(records, Collection))
 
 
 def _is_sliceable(records: Sequence[Any]) -> bool:

@@ -119,10 +119,11 @@ def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -
                     yield first, last
                     first += len(last)
                 last = batch
-        except pa.ArrowInvalid:
+        except pa.ArrowInvalid as error:
             if last is not None:
                 yield first, last
-            raise
+            added = end.decode().rstrip("\n")
+            raise pa.ArrowInvalid(str(error).replace(added, "(the end of the file)")) from error
     yield first, _without_end(last, first, file.shown)
 
 

@@ -7,6 +7,7 @@ import json
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigurationError
@@ -47,14 +48,22 @@ def sql_fingerprint(
     return "sql:" + hashlib.sha256(json.dumps(facts, default=repr, sort_keys=True).encode()).hexdigest()[:32]
 
 
+@dataclass(slots=True)
+class _Reading:
+    """That a cursor's rows were fetched, and whether to the end."""
+
+    cursor: Callable[[], Any]
+    description: Any
+    is_finished: bool = False
+
+
 class CursorSource(IterableSource):
     """The rows of an executed statement, as dicts by column name; read once.
 
     ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
     """
 
-    # Cursors that were read, each with its description then.
-    _begun: ClassVar[deque[tuple[Callable[[], Any], Any]]] = deque(maxlen=_MOST_REMEMBERED)
+    _readings: ClassVar[deque[_Reading]] = deque(maxlen=_MOST_REMEMBERED)
 
     def __init__(self, cursor: Any, options: IngestOptions, *, fingerprint: str | None = None) -> None:
         self._cursor = cursor
@@ -63,26 +72,33 @@ class CursorSource(IterableSource):
         self.fingerprint = fingerprint or self.fingerprint
 
     def _rows(self) -> Iterator[Any]:
-        self._begin()
+        before = self._reading_before()
         convert = self._converter()
-        while rows := self._cursor.fetchmany(_FETCH_ROWS):
-            yield from map(convert, rows)
-
-    def _begin(self) -> None:
-        """Remember that the statement's rows are read; raises ConfigurationError if that was begun before."""
-        description = self._cursor.description
-        # Most drivers make the description when a statement is executed, and others whenever they are asked for it.
-        is_of_execution = description is self._cursor.description
-        is_begun = any(
-            reference() is self._cursor and (not is_of_execution or before is description)
-            for reference, before in list(self._begun)
-        )
-        if is_begun and getattr(self._cursor, "rownumber", None) != 0:
+        rows = self._cursor.fetchmany(_FETCH_ROWS)
+        # One that was read to its end gives rows only if it was executed again.
+        if before is not None and not (before.is_finished and rows):
             raise ConfigurationError(
                 "the rows of this cursor were fetched by an earlier delivery, and it goes on where that has left it; "
                 "execute the statement again, on a new cursor if need be"
             )
-        self._begun.append((_reference(self._cursor), description))
+        reading = _Reading(_reference(self._cursor), self._cursor.description)
+        self._readings.append(reading)
+        while rows:
+            yield from map(convert, rows)
+            rows = self._cursor.fetchmany(_FETCH_ROWS)
+        reading.is_finished = True
+
+    def _reading_before(self) -> _Reading | None:
+        """An earlier reading of what the cursor has now, or of what it had before if the driver does not tell."""
+        if getattr(self._cursor, "rownumber", None) == 0:
+            return None
+        description = self._cursor.description
+        # Most drivers make the description when a statement is executed, and others whenever they are asked for it.
+        is_of_execution = description is self._cursor.description
+        for reading in reversed(self._readings):
+            if reading.cursor() is self._cursor and (not is_of_execution or reading.description is description):
+                return reading
+        return None
 
     def _converter(self) -> Callable[[Any], Any]:
         names = self._names

@@ -18,7 +18,16 @@ from ..uris import shown_uri
 from .compressed import open_compressed
 from .listing import Place
 
-__all__ = ["FORMATS", "FoundFile", "FoundFiles", "find_files", "holds_no_files", "local_version", "looks_like_path"]
+__all__ = [
+    "FORMATS",
+    "FoundFile",
+    "FoundFiles",
+    "find_files",
+    "holds_no_files",
+    "local_content",
+    "local_version",
+    "looks_like_path",
+]
 
 # By the last extension of a file's name, after that of its compression.
 FORMATS = {
@@ -81,8 +90,11 @@ class FoundFile:
         For as much as versions tell; a local file is watched from when it was found on, others from now on.
         """
         # In a list of files, some storages tell the version in other words than of one file.
-        before = self.version if self.is_local else self._version_now()
-        return lambda: self._version_now() != before
+        if self.is_local:
+            before = local_content(self.version)
+            return lambda: local_content(self._version_now()) != before
+        found = self._version_now()
+        return lambda: self._version_now() != found
 
     def _version_now(self) -> str | None:
         try:
@@ -203,7 +215,12 @@ def local_version(path: str) -> str | None:
         return None  # reading it will say what is wrong
     if not stat.S_ISREG(status.st_mode):
         return None
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}:{status.st_ctime_ns}"
+
+
+def local_content(version: str | None) -> str | None:
+    """What of a local version a write changes; links and modes have a part in the change time, too."""
+    return None if version is None else version.rpartition(":")[0]
 
 
 def _partitions(relative: str) -> list[tuple[str, str | None]]:

@@ -6,7 +6,7 @@ import hashlib
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,6 +51,7 @@ class SequenceSource:
 
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
+        self.is_in_memory = isinstance(rows, list | tuple)  # others may fetch what they are asked for
         self._chunk_rows = options.batch_rows
         self._options = options
 
@@ -95,13 +96,15 @@ class Begun:
         """``given`` is what the user passed, where that is another object than ``records``."""
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
-        for one in (self._iterator, given):
+        # A container starts anew each time.
+        iterator = None if isinstance(records, Collection) else self._iterator
+        for one in (iterator, given):
             if self._is_known(one):
                 raise ConfigurationError(
                     f"this {type(one).__name__} was given to an earlier delivery, which has taken rows out of it; "
                     "call the function again that made it, so that it starts at the first row"
                 )
-        for one in (self._iterator, given):
+        for one in (iterator, given):
             self._remember(one)
 
     def peek(self) -> Any:
@@ -117,9 +120,12 @@ class Begun:
             iterator, self._iterator = self._iterator, None
             return iterator
         again = iter(self._records)
-        if self._is_known(again):
-            raise ConfigurationError("this source was read before, and its iterator cannot start again; build it anew")
-        self._remember(again)
+        if not isinstance(self._records, Collection):
+            if self._is_known(again):
+                raise ConfigurationError(
+                    "this source was read before, and its iterator cannot start again; build it anew"
+                )
+            self._remember(again)
         return again
 
     def _is_known(self, one: object) -> bool:
@@ -144,9 +150,12 @@ class IterableSource:
         start: Callable[[], Iterable[Any]],
         options: IngestOptions,
         *,
+        is_made_anew: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``is_made_anew`` is for rows that are made one after the other, and not held by a container."""
         self._start = start
+        self._is_made_anew = is_made_anew
         self._chunk_rows = options.batch_rows
         self._clock = clock
         self.fingerprint = version_fingerprint(options)
@@ -165,7 +174,8 @@ class IterableSource:
                 taken = self._take(rows, min(self._chunk_rows, stop - position))
                 if not taken:
                     break
-                _check_objects(taken, position)
+                if self._is_made_anew:
+                    _check_objects(taken, position)
                 yield Chunk(position, taken)
                 position += len(taken)
         check_length(position, skip)
@@ -204,4 +214,6 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
 def _is_immutable(row: Any) -> bool:
     # None, text and numbers are no records, and are told as such.
     is_frozen = getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
+    config = getattr(row, "model_config", None)  # pydantic's
+    is_frozen = is_frozen or (isinstance(config, dict) and bool(config.get("frozen")))
     return is_frozen or isinstance(row, tuple | str | bytes | int | float | None)
