@@ -228,6 +228,16 @@ def test_other_row_groups_of_the_same_files_are_another_source(tmp_path: Path) -
     assert found[2] == source_of(ds.dataset(path), OPTIONS).fingerprint
 
 
+def test_row_groups_of_a_file_are_counted_and_skipped_by_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"id": range(40)}), path, row_group_size=10)
+    source = source_of(subset(path, [2, 3]), OPTIONS)
+    assert source.total_rows == 20
+    for durable in (0, 5, 20):
+        chunks = list(source.chunks(RowRanges([(0, durable)])))
+        assert [n for chunk in chunks for n in pa.table(chunk.rows)["id"].to_pylist()] == list(range(20 + durable, 40))
+
+
 def test_another_way_to_read_the_same_files_is_another_source(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(cells(0))

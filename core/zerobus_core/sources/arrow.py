@@ -213,6 +213,8 @@ def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
 
 def _count(fragment: Any) -> int:
     try:
+        if hasattr(fragment, "row_groups"):  # count_rows counts the whole file, whatever part of it is meant
+            return sum(group.num_rows for group in fragment.row_groups)
         return int(fragment.count_rows())
     except (pa.ArrowException, OSError) as error:
         raise _named(fragment, error) from error
