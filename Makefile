@@ -1,4 +1,4 @@
-# make setup | demo | test | check | bench | chaos N=1000
+# make setup | demo | test | services | check | bench | chaos N=1000
 PYTHON ?= python3.11
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 
-.PHONY: setup demo test check format bench chaos constraints clean
+.PHONY: setup demo test services check format bench chaos constraints clean
 
 setup: .venv/.ready
 
@@ -24,7 +24,12 @@ demo: setup
 	$(BIN)/python -m example_dags.demo
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not service" $(ARGS)
+
+# The tests that need PostgreSQL, Redis, MariaDB or Chromium; a test that is skipped fails here.
+services: setup
+	tests/services/install.sh
+	$(BIN)/python -m pytest -m service --no-skips $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

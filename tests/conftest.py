@@ -1,4 +1,4 @@
-"""Fixtures that every room uses.
+"""Fixtures that every room uses. Those for PostgreSQL, Redis, MariaDB and Chromium are in services/fixtures.py.
 
 ``zerobus``     a LocalZerobus for the whole session, in this process: for tests that bring a table name of their own
 ``server``      a LocalZerobus for one test, on an empty data folder: for faults, grants or a clean slate
@@ -17,6 +17,8 @@ import pytest
 from hypothesis import Phase, settings
 
 from zerobus_local import LocalZerobus
+
+pytest_plugins = ["tests.selection", "tests.services.fixtures"]
 
 # The SDK's own log goes to stdout, in colour, at the level found when it is imported.
 os.environ.setdefault("RUST_LOG", "off")
