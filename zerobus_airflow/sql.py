@@ -12,7 +12,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import BaseHook
 
 from zerobus_core.errors import ConfigurationError
-from zerobus_core.sources.cursor import sql_fingerprint
+from zerobus_core.sources.rows.cursor import sql_fingerprint
 
 from .cursor_thread import CursorThread
 from .delivery import ZerobusDeliveryOperator

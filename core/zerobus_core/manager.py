@@ -190,6 +190,6 @@ class StreamManager:
 
 
 def _owned(rows: Any) -> Any:
-    from .sources.arrow import copied  # pyarrow is imported for Arrow only
+    from .sources.arrow.arrow import copied  # pyarrow is imported for Arrow only
 
     return copied(rows)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk
-from zerobus_core.encode import arrow_columns, encoder_for
-from zerobus_core.encode.arrow_cast import CastRules
-from zerobus_core.encode.arrow_columns import ColumnCasts
-from zerobus_core.encode.nested import FormatLimits
-from zerobus_core.encode.text import NULL_WORDS
+from zerobus_core.encode import encoder_for
+from zerobus_core.encode.arrow import columns as arrow_columns
+from zerobus_core.encode.arrow.cast import CastRules
+from zerobus_core.encode.arrow.columns import ColumnCasts
+from zerobus_core.encode.rows.walk import FormatLimits
+from zerobus_core.encode.values.text import NULL_WORDS
 
 KINDS = [
     "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "STRING", "VARCHAR(2)", "BINARY", "DATE",

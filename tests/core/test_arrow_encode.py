@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
-from zerobus_core.encode.arrow import ArrowEncoder
-from zerobus_core.encode.unfit import UnfitError
-from zerobus_core.encode.variant import encoded_variant
+from zerobus_core.encode.arrow.encoder import ArrowEncoder
+from zerobus_core.encode.arrow.variant import encoded_variant
+from zerobus_core.encode.problems import UnfitError
 from zerobus_core.errors import RecordError, SchemaError
 
 FORMATS: list[Any] = ["arrow", "protobuf", "json"]

@@ -16,8 +16,8 @@ from zerobus_core import IngestOptions
 from zerobus_core.cli.stdin import JsonLinesPipe
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
-from zerobus_core.sources.json_lines import MAX_LINE_BYTES
-from zerobus_core.sources.json_values import UnreadableLine
+from zerobus_core.sources.files.formats.json_lines import MAX_LINE_BYTES
+from zerobus_core.sources.files.formats.json_values import UnreadableLine
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from zerobus_core import IngestOptions, TableSchema, ingest
 from zerobus_core.errors import ConfigurationError, TransportError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.files import files_source
-from zerobus_core.sources.json_lines import JsonLinesFormat
+from zerobus_core.sources.files.formats.json_lines import JsonLinesFormat
+from zerobus_core.sources.files.source import files_source
 from zerobus_local import LocalZerobus
 
 FIVES = IngestOptions(batch_rows=5)

@@ -23,7 +23,7 @@ from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError, TransportError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.paths import _found
+from zerobus_core.sources.files.finding.found import _found
 
 ROWS = 100_000
 OPTIONS = IngestOptions(batch_rows=1_000)

@@ -29,9 +29,9 @@ from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import options_for, source_of
-from zerobus_core.sources.csv import CsvFormat
-from zerobus_core.sources.cursor import CursorSource, sql_fingerprint
-from zerobus_core.sources.files import files_source
+from zerobus_core.sources.files.formats.csv import CsvFormat
+from zerobus_core.sources.files.source import files_source
+from zerobus_core.sources.rows.cursor import CursorSource, sql_fingerprint
 
 FIVES = IngestOptions(batch_rows=5)
 ROWS = [{"n": n, "s": f"row {n}"} for n in range(23)]

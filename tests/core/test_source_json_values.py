@@ -17,8 +17,8 @@ from zerobus_core import IngestOptions, StreamManager, TableSchema, ingest
 from zerobus_core.errors import RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.files import files_source
-from zerobus_core.sources.json_values import JsonValues
+from zerobus_core.sources.files.formats.json_values import JsonValues
+from zerobus_core.sources.files.source import files_source
 from zerobus_local import LocalZerobus
 
 

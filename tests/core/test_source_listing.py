@@ -16,7 +16,7 @@ from zerobus_core import IngestOptions, ingest
 from zerobus_core.errors import ConfigurationError, TransportError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.paths import holds_no_files
+from zerobus_core.sources.files.finding.found import holds_no_files
 from zerobus_local import LocalZerobus
 
 

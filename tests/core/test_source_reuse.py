@@ -13,7 +13,7 @@ import pytest
 from zerobus_core import IngestOptions, StreamManager, ingest
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.arrow import copied
+from zerobus_core.sources.arrow.arrow import copied
 from zerobus_local import LocalZerobus
 
 ROWS, PIECES = 1_000, 20

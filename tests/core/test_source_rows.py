@@ -21,7 +21,7 @@ from zerobus_core.errors import ConfigurationError
 from zerobus_core.options import IngestOptions
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.rows import IterableSource
+from zerobus_core.sources.rows.iterables import IterableSource
 
 FIVES = IngestOptions(batch_rows=5)
 

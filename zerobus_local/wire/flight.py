@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from zerobus_core.encode.arrow_rebuild import rebuilt
+from zerobus_core.encode.arrow.rebuild import rebuilt
 
 from ..decode.columns import conform
 from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape

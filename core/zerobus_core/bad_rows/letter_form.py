@@ -48,7 +48,7 @@ def _moment_or_container(value: Any) -> Any:
         return None if type(value).__name__ == "NaTType" else value.isoformat()  # pandas' missing time is a datetime
     if isinstance(value, list | tuple | Set) and not hasattr(value, "_asdict"):
         return [to_letter(item) for item in value]
-    from ..encode.nested import as_members
+    from ..encode.rows.walk import as_members
 
     members = as_members(value)
     if members is None:

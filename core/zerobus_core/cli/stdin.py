@@ -10,10 +10,10 @@ from typing import IO, TYPE_CHECKING
 
 from ..batch import Chunk
 from ..errors import ConfigurationError
-from ..sources.json_lines import ANY_VALUES, line_pieces
-from ..sources.json_values import JsonValues
-from ..sources.merge import PULSE
-from ..sources.rows import check_length, version_fingerprint
+from ..sources.chunking import PULSE
+from ..sources.files.formats.json_lines import ANY_VALUES, line_pieces
+from ..sources.files.formats.json_values import JsonValues
+from ..sources.rows.iterables import check_length, version_fingerprint
 
 if TYPE_CHECKING:
     from ..options import IngestOptions

@@ -33,16 +33,16 @@ def encoder_for(
     delivery = _checked_delivery(schema, options, delivery_id)
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
     if record_format == "arrow" or is_arrow:
-        from .arrow import ArrowEncoder  # pyarrow is imported for Arrow only
+        from .arrow.encoder import ArrowEncoder  # pyarrow is imported for Arrow only
 
         return ArrowEncoder(
             schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, delivery_id=delivery
         )
     if record_format == "json":
-        from .json import JsonEncoder
+        from .rows.json import JsonEncoder
 
         return JsonEncoder(schema, options, reason=reason, delivery_id=delivery)
-    from .protobuf import ProtobufEncoder
+    from .rows.protobuf import ProtobufEncoder
 
     return ProtobufEncoder(schema, options, reason=reason, delivery_id=delivery)
 

@@ -3,7 +3,7 @@
 ``source_of`` is the door: it looks at what the user passed and returns a Source, or says what to pass instead.
 """
 
-from .choice import is_in_memory, options_for, source_of
-from .files import FileSource
+from .files.source import FileSource
+from .recognize import is_in_memory, options_for, source_of
 
 __all__ = ["FileSource", "is_in_memory", "options_for", "source_of"]

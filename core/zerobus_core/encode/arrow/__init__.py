@@ -1,0 +1,1 @@
+"""Arrow record batches to the payloads of every record format."""

@@ -1,0 +1,194 @@
+"""The columns of Arrow record batches to those of the table, and the rows that do not fit, each with its reasons.
+
+A column is cast as a whole.  If that fails it is halved until the values are found that do not fit; those go through
+the walk over single values, which either takes them after all or says why not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ...errors import BadField, SchemaError
+from ..problems import MAX_BAD_FIELDS, Problems
+from ..rows.walk import FormatLimits, Walk
+from .cast import CastRules, UnfitArrayError, compiled_cast
+from .rebuild import nulls, rebuilt
+from .types import extensions, plain_type, working_type
+from .values import has_map, python_value, shown_value, with_pairs
+
+if TYPE_CHECKING:
+    from ...schema import TableSchema
+    from ...schema.types import Field
+
+__all__ = ["BadFields", "ColumnCasts"]
+
+# Extension types whose storage says another thing than the value does.
+_NO_VALUES = {
+    "pandas.period": "pandas' periods, whose numbers are no points in time; make them timestamps or text first",
+    "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
+}
+
+BadFields = dict[int, list[BadField]]
+
+
+class ColumnCasts:
+    """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
+
+    ``filled`` are columns that the delivery fills itself, by name.  ``limits`` are for the walk, and say of nulls what
+    ``rules`` says.
+    """
+
+    def __init__(self, schema: TableSchema, rules: CastRules, filled: frozenset[str], limits: FormatLimits) -> None:
+        self._table = schema.table
+        self._filled = filled
+        self._columns = {
+            column.name: _ColumnCast(column, rules, limits) for column in schema.columns if column.name not in filled
+        }
+        self._checked: list[pa.Schema] = []
+
+    def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
+        """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
+
+        With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
+        columns that the table has not, and for missing ones that it needs.
+        """
+        if batch.schema not in self._checked:
+            self._check(batch.schema)
+            self._checked.append(batch.schema)
+        bad: BadFields = {}
+        limit = MAX_BAD_FIELDS if is_strict else None
+        names = set(batch.schema.names)
+        arrays = {
+            name: column.cast(batch.column(name), first_row, bad, limit)
+            if name in names
+            else nulls(len(batch), working_type(column.field.type))
+            for name, column in self._columns.items()
+        }
+        return arrays, bad
+
+    def are_whole(self, schema: pa.Schema) -> bool:
+        """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
+        return all(self._columns[field.name].has_cast(field.type) for field in schema)
+
+    def _check(self, schema: pa.Schema) -> None:
+        names: Sequence[str] = schema.names
+        problems = [f"column {name} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)]
+        problems += [self._unknown(name) for name in names if name not in self._columns]
+        problems += [
+            f"column {name} is missing, and the table has it NOT NULL"
+            for name, column in self._columns.items()
+            if name not in names and not column.field.nullable
+        ]
+        problems += [
+            f"column {field.name} holds {_NO_VALUES[extension]}"
+            for field in schema
+            for extension in extensions(field)
+            if extension in _NO_VALUES
+        ]
+        if problems:
+            raise SchemaError(
+                f"the columns of the source do not fit the table: {'; '.join(problems)}",
+                table=self._table,
+            )
+
+    def _unknown(self, name: str) -> str:
+        if name in self._filled:
+            return f"column {name} is filled by the delivery itself (delivery_columns)"
+        by_lower = {known.lower(): known for known in self._columns}
+        near = by_lower.get(name.lower()) or next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
+        return f"the table has no column {name}" + (f" (did you mean {near}?)" if near else "")
+
+
+class _ColumnCast:
+    """One column of the table, from whatever Arrow type."""
+
+    def __init__(self, field: Field, rules: CastRules, limits: FormatLimits) -> None:
+        self.field = field
+        self._rules = rules
+        self._walk = Walk(
+            [field],
+            as_json=False,
+            parse_text=rules.parse_text,
+            limits=limits,
+        )
+        self._casts: dict[pa.DataType, Any] = {}
+        self._target = working_type(field.type)
+        self._has_map = has_map(field.type)
+
+    def cast(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
+        if array.type not in self._casts:
+            self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
+        found: BadFields = {}
+        out = self._whole(array)
+        if out is None:
+            out = pa.concat_arrays(list(self._pieces(array, first_row, found, limit)))
+        if not self.field.nullable and out.null_count:
+            self._find_nulls(out, first_row, found, limit)
+        for row, fields in found.items():
+            bad.setdefault(row, []).extend(fields)
+        return out
+
+    def has_cast(self, kind: pa.DataType) -> bool:
+        return self._casts[kind] is not None
+
+    def _whole(self, array: pa.Array) -> pa.Array | None:
+        """The array in the column's type, or None if there is no cast or some value does not fit."""
+        convert = self._casts[array.type]
+        if convert is None:
+            return None
+        try:
+            return convert(array)
+        except (UnfitArrayError, pa.ArrowException):
+            return None
+
+    def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
+        """The pieces of an array that cannot be cast as a whole."""
+        if limit is not None and len(bad) > limit:
+            yield pa.nulls(len(array), self._target)
+            return
+        if self._casts[array.type] is None or len(array) == 1:
+            yield self._one_by_one(array, row, bad, limit)
+            return
+        middle = len(array) // 2
+        for half, first in ((array.slice(0, middle), row), (array.slice(middle), row + middle)):
+            out = self._whole(half)
+            if out is None:
+                yield from self._pieces(half, first, bad, limit)
+            else:
+                yield out
+
+    def _one_by_one(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
+        name = self.field.name
+        values: list[Any] = []
+        for index in range(len(array)):
+            problems = Problems(first_row + index)
+            values.append(self._walked(array, index, problems).get(name))
+            if problems.fields and (limit is None or len(bad) <= limit):
+                bad[problems.row] = problems.fields
+        return rebuilt(pa.array(values, plain_type(self.field.type)), self._target)
+
+    def _walked(self, array: pa.Array, index: int, problems: Problems) -> Mapping[str, Any]:
+        name = self.field.name
+        try:
+            value = python_value(array, index)
+        except (ValueError, OverflowError) as error:  # a time or text that Python has no value for
+            problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {error}")
+            return {}
+        if value is None and not self.field.nullable:
+            return {}  # found by _find_nulls, with all others
+        if self._has_map:
+            value = with_pairs(value, self.field.type)
+        members = self._walk.row({name: value}, problems)
+        return {} if problems.fields else members
+
+    def _find_nulls(self, out: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> None:
+        for index, is_null in enumerate(out.is_null().to_pylist()):
+            row = first_row + index
+            if is_null and row not in bad and (limit is None or len(bad) <= limit):
+                problems = Problems(row)
+                self._walk.row({self.field.name: None}, problems)
+                bad[row] = problems.fields

@@ -1,0 +1,172 @@
+"""Arrow record batches to wire payloads of every format, and rows to Arrow record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ...batch import BadRow, Batch, Chunk, RecordFormat
+from ..problems import FOREIGN_ERRORS, Problems, record_error
+from ..rows.walk import FormatLimits, Walk, is_message
+from .cast import CastRules
+from .columns import BadFields, ColumnCasts
+from .pack import packer_for
+from .rebuild import rebuilt
+from .types import plain_type, working_type
+from .values import python_value, shown_value
+from .variant import check_variant
+
+if TYPE_CHECKING:
+    from ...errors import BadField
+    from ...options import IngestOptions
+    from ...schema import Field, TableSchema
+
+__all__ = ["ArrowEncoder"]
+
+_BLOCK_BYTES = 16 * 1024 * 1024
+
+
+class ArrowEncoder:
+    """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``.
+
+    The chunks hold Arrow record batches, or rows (``is_arrow=False``).  Raises SchemaError where the record format
+    cannot carry the table.
+    """
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        options: IngestOptions,
+        *,
+        record_format: RecordFormat = "arrow",
+        reason: str = "asked for",
+        is_arrow: bool = True,
+        delivery_id: str | None = None,
+    ) -> None:
+        self._table = schema.table
+        self._options = options
+        self._packer = packer_for(record_format, schema, options)
+        self.block_rows = options.batch_rows
+        self.record_format_reason = reason
+        self._delivery_id = delivery_id
+        names = (options.delivery_columns or {}) if delivery_id else {}
+        self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
+        filled = frozenset(names.values())
+        limits = FormatLimits(
+            inner_nulls=record_format != "protobuf", check_variant=check_variant if record_format == "arrow" else None
+        )
+        rules = CastRules(parse_text=options.parse_text, inner_nulls=limits.inner_nulls)
+        self._fields = tuple(column for column in schema.columns if column.name not in filled)
+        self._casts = ColumnCasts(schema, rules, filled, limits)
+
+        def walk(*, wire_text: bool) -> Walk:
+            return Walk(
+                self._fields,
+                as_json=False,
+                parse_text=options.parse_text,
+                wire_text=wire_text,
+                reserved=filled,
+                limits=limits,
+            )
+
+        # Rows that are protobuf messages hold wire text.
+        self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}
+
+    @property
+    def record_format(self) -> RecordFormat:
+        """What the payloads of its batches are."""
+        return self._packer.record_format
+
+    @property
+    def descriptor(self) -> bytes | None:
+        """See ``zerobus_core.batch.Encoder``."""
+        return self._packer.descriptor
+
+    @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """See ``zerobus_core.batch.Encoder``."""
+        return self._packer.arrow_schema
+
+    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+        """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
+        batches: list[Batch] = []
+        for start, stop in _runs(chunk, bad):
+            offset = start - chunk.first_row
+            part = {name: array.slice(offset, stop - start) for name, array in columns.items()}
+            self._fill(part, start, stop)
+            batches += self._packer.pack(part, start, bad)
+        if bad:
+            self._hand_over(chunk, bad, on_bad_row)
+        self.block_rows = self._next_block(chunk, batches, bad)
+        yield from batches
+
+    def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
+        """Many rows where all of the last ones were cast as whole columns, few where they are large or did not fit."""
+        is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
+        most = self._packer.block_rows if is_quick else self._options.batch_rows
+        size = sum(batch.nbytes for batch in batches)
+        return max(1, min(most, _BLOCK_BYTES * len(chunk.rows) // max(1, size)))
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
+        return self._packer.decode(batch, index)
+
+    def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
+        if not self._walks:
+            if isinstance(chunk.rows, list):
+                raise TypeError("an encoder of Arrow data got a list of rows")
+            return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
+        bad: BadFields = {}
+        members: list[dict[str, Any]] = []
+        for row, record in enumerate(chunk.rows, chunk.first_row):
+            problems = Problems(row)
+            try:
+                members.append(self._walks[is_message(type(record))].row(record, problems))
+            except FOREIGN_ERRORS as error:
+                problems.add_failure(record, error)
+                members.append({})
+            if problems.fields:
+                bad[row] = problems.fields
+                members[-1] = {}
+        return {field.name: _column(members, field) for field in self._fields}, bad
+
+    def _fill(self, columns: dict[str, pa.Array], start: int, stop: int) -> None:
+        if self._delivery_id is not None:
+            columns[self._id_column] = pa.repeat(pa.scalar(self._delivery_id, pa.large_string()), stop - start)
+            columns[self._row_column] = pa.array(range(start, stop), pa.int64())
+
+    def _hand_over(self, chunk: Chunk, bad: BadFields, on_bad_row: Callable[[BadRow], None] | None) -> None:
+        if on_bad_row is None:
+            fields: list[BadField] = [field for row in sorted(bad) for field in bad[row]]
+            raise record_error(self._table, fields)
+        for row in sorted(bad):
+            on_bad_row(BadRow(row, _record(chunk, row - chunk.first_row), tuple(bad[row])))
+
+
+def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
+    values = [row.get(field.name) for row in members]
+    return rebuilt(pa.array(values, plain_type(field.type)), working_type(field.type))
+
+
+def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:
+    """The unbroken runs of rows that are not bad."""
+    start = chunk.first_row
+    for row in [*sorted(bad), chunk.stop_row]:
+        if start < row:
+            yield start, row
+        start = row + 1
+
+
+def _record(chunk: Chunk, index: int) -> Any:
+    if isinstance(chunk.rows, list):
+        return chunk.rows[index]
+    record: dict[str, Any] = {}
+    for name, array in zip(chunk.rows.schema.names, chunk.rows.columns, strict=True):
+        try:
+            record[name] = python_value(array, index)
+        except (ValueError, OverflowError):  # a time or text that Python has no value for
+            record[name] = shown_value(array[index])
+    return record

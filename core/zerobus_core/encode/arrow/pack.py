@@ -1,0 +1,289 @@
+"""Cast Arrow columns into wire payloads: Arrow record batches, protobuf messages, JSON objects."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from datetime import date
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...batch import Batch, RecordFormat
+from ...options import MAX_RECORD_BYTES
+from ...schema.arrow import arrow_schema, arrow_type
+from ...schema.types import ArrayType, MapType, StructType
+from ..batching import cut_batches
+from ..problems import WHOLE_ROW, Problems, UnfitError
+from ..rows.fast_columns import NeedsWalkError, Rules, rows_converter
+from ..rows.walk import Walk
+from ..values.scalars import scalar_converter
+from .rebuild import rebuilt
+from .types import plain_type
+from .variant import decoded_variant, variant_array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...options import IngestOptions
+    from ...schema import DataType, Field, TableSchema
+    from .columns import BadFields
+
+__all__ = ["Packer", "packer_for"]
+
+logger = logging.getLogger("zerobus_core")
+# Below some 10,000 rows the cost of a cast is that of the call.
+_CAST_ROWS = 20_000
+# Rows of the first batch on which ptars is held against protobuf's own implementation.
+_PROBED_ROWS = 64
+# What the fast way over rows raises: its own word, protobuf's and orjson's.
+_NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticError, LookupError)
+
+
+class Packer(Protocol):
+    """Makes batches out of columns in working types."""
+
+    record_format: RecordFormat
+    descriptor: bytes | None
+    arrow_schema: pa.Schema | None
+    block_rows: int
+    """How many rows to cast and pack at a time, at most."""
+
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
+        """Batches in row order; a row that is too large for the wire goes to ``bad``, and no batch holds it."""
+        ...
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        """See ``zerobus_core.batch.Encoder``."""
+        ...
+
+
+def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
+    """The packer of a record format.  Raises SchemaError where the format cannot carry the table."""
+    if record_format == "arrow":
+        return _ArrowPacker(schema, options)
+    if record_format == "json":
+        return _JsonPacker(schema, options)
+    return _ProtobufPacker(schema, options)
+
+
+def _too_large(row: int, size: int, bad: BadFields) -> None:
+    problems = Problems(row)
+    problems.add(WHOLE_ROW, {}, f"at most {MAX_RECORD_BYTES} bytes", f"has {size} bytes on the wire")
+    bad[row] = problems.fields
+
+
+class _ArrowPacker:
+    """Record batches in the service's canonical schema; slices of them copy nothing."""
+
+    record_format: RecordFormat = "arrow"
+    descriptor: bytes | None = None
+
+    def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
+        self._options = options
+        self._columns = schema.columns
+        self._types = [(column.name, arrow_type(column.type)) for column in schema.columns]
+        self.arrow_schema: pa.Schema | None = arrow_schema(schema.columns)
+        self.block_rows = max(options.batch_rows, _CAST_ROWS)
+
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
+        arrays = [variant_array(columns[name], target) for name, target in self._types]
+        whole = pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
+        size, step = whole.nbytes, self._options.batch_rows
+        if size <= self._options.batch_bytes:  # and so is every piece: weighing one costs more than slicing it
+            return Batch(first_row=first_row, rows=len(whole), nbytes=size, payload=whole).split(step)
+        batches: list[Batch] = []
+        for start in range(0, len(whole), step):
+            self._cut(whole.slice(start, step), first_row + start, batches, bad)
+        return batches
+
+    def _cut(self, piece: pa.RecordBatch, row: int, batches: list[Batch], bad: BadFields) -> None:
+        size = piece.nbytes
+        if size > self._options.batch_bytes and len(piece) > 1:
+            half = len(piece) // 2
+            self._cut(piece.slice(0, half), row, batches, bad)
+            self._cut(piece.slice(half), row + half, batches, bad)
+        elif size > MAX_RECORD_BYTES:
+            _too_large(row, size, bad)
+        else:
+            batches.append(Batch(first_row=row, rows=len(piece), nbytes=size, payload=piece))
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        row: pa.RecordBatch = batch.payload
+        values = {column.name: row.column(column.name)[index].as_py() for column in self._columns}
+        return _wired_members(values, self._columns)
+
+
+def _wired_members(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """Python's values as those of the wire: days, microseconds, text; nulls are left out."""
+    return {
+        field.name: _wired(values[field.name], field.type) for field in fields if values.get(field.name) is not None
+    }
+
+
+def _wired(value: Any, kind: DataType) -> Any:
+    if isinstance(value, list):
+        if isinstance(kind, MapType):
+            return {str(_wired(key, kind.key)): _wired(item, kind.value) for key, item in value}
+        return [_wired(item, kind.element) for item in value] if isinstance(kind, ArrayType) else value
+    if isinstance(value, dict):
+        if isinstance(kind, StructType):
+            return _wired_members(value, kind.fields)
+        return decoded_variant(value["metadata"], value["value"])
+    if isinstance(value, date | bytes):
+        return scalar_converter(kind, parse_text=False, wire_text=False, as_json=True)(value)
+    return value
+
+
+class _RecordPacker(ABC):
+    """What protobuf and JSON records have in common."""
+
+    arrow_schema: pa.Schema | None = None
+
+    def __init__(self, schema: TableSchema, options: IngestOptions, *, as_json: bool) -> None:
+        self._options = options
+        self.block_rows = options.batch_rows
+        self._as_json = as_json
+        self._walk = Walk(schema.columns, as_json=as_json, wire_text=True)
+        self._convert = rows_converter(schema.columns, Rules(as_json=as_json, wire_text=True))
+        self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
+
+    @abstractmethod
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        """The records of rows that are given as wire values."""
+
+    def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
+        """The record of each row; None for one that the format does not take, which goes to ``bad``."""
+        rows = plain.to_pylist()
+        try:
+            return list(self._payloads(self._convert(rows)))
+        except _NEEDS_WALK:
+            members = self._members(rows, first_row, bad)
+            records = iter(self._payloads([row for row in members if row is not None]))
+            return [None if row is None else next(records) for row in members]
+
+    def _plain_batch(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+        arrays = [rebuilt(columns[field.name], field.type) for field in self._plain]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
+
+    def _cut(self, records: list[bytes | None], first_row: int, bad: BadFields) -> list[Batch]:
+        for row, record in enumerate(records, first_row):
+            if record is not None and len(record) > MAX_RECORD_BYTES:
+                _too_large(row, len(record), bad)
+                records[row - first_row] = None
+        batches: list[Batch] = []
+        start = 0
+        for is_good, group in groupby(records, key=lambda record: record is not None):
+            run: list[Any] = list(group)
+            if is_good:
+                batches += cut_batches(first_row + start, run, self._options, as_text=self._as_json)
+            start += len(run)
+        return batches
+
+    def _members(self, rows: list[Any], first_row: int, bad: BadFields) -> list[dict[str, Any] | None]:
+        walked: list[dict[str, Any] | None] = []
+        for row, record in enumerate(rows, first_row):
+            problems = Problems(row)
+            members = self._walk.row(record, problems)
+            if problems.fields:
+                bad[row] = problems.fields
+            walked.append(None if problems.fields else members)
+        return walked
+
+
+class _JsonPacker(_RecordPacker):
+    """JSON objects, by way of a dict for each row."""
+
+    record_format: RecordFormat = "json"
+    descriptor: bytes | None = None
+
+    def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
+        super().__init__(schema, options, as_json=True)
+
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
+        return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
+
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        return list(map(orjson.dumps, rows))
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        decoded: dict[str, Any] = orjson.loads(batch.payload[index])
+        return decoded
+
+
+class _ProtobufPacker(_RecordPacker):
+    """Protobuf messages, by ptars where it is installed and agrees with protobuf's own implementation.
+
+    ptars is young (0.0.x), and skips what it does not expect without a word.  So it is given plain types only, no
+    maps, and its first records of every delivery are compared with those of protobuf's C implementation.
+    """
+
+    record_format: RecordFormat = "protobuf"
+
+    def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
+        from google.protobuf.descriptor_pb2 import FileDescriptorProto  # protobuf is imported for protobuf only
+
+        from ..rows.protobuf import Messages, members_of
+
+        super().__init__(schema, options, as_json=False)
+        self.descriptor: bytes | None = schema.descriptor_proto()
+        self._messages = Messages(FileDescriptorProto.FromString(self.descriptor))
+        self._message: Any = self._messages.row
+        self._decoded = members_of
+        self._handler = None if _has_map(self._plain) else _ptars_handler(self._message)
+        self._is_probed = False
+
+    def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
+        plain = self._plain_batch(columns)
+        if self._handler is not None and not self._is_probed and len(plain):
+            self._is_probed = True
+            self._probe(self._handler, plain.slice(0, _PROBED_ROWS))
+        if self._handler is not None:
+            return self._batches(self._handler.record_batch_to_array(plain), first_row, bad)
+        return self._cut(self._records(plain, first_row, bad), first_row, bad)
+
+    def _payloads(self, rows: list[Any]) -> list[bytes]:
+        return self._messages.serialized(rows)
+
+    def _batches(self, records: pa.Array, first_row: int, bad: BadFields) -> list[Batch]:
+        size = pc.sum(pc.binary_length(records)).as_py() or 0
+        # Nearly every chunk is one batch, whose records need not be looked at again.
+        if 0 < len(records) <= self._options.batch_rows and size <= self._options.batch_bytes:
+            return [Batch(first_row=first_row, rows=len(records), nbytes=size, payload=records.to_pylist())]
+        return self._cut(records.to_pylist(), first_row, bad)
+
+    def _probe(self, handler: Any, plain: pa.RecordBatch) -> None:
+        fast = [self._message.FromString(record) for record in handler.record_batch_to_array(plain).to_pylist()]
+        exact = [self._message(**row) for row in self._members(plain.to_pylist(), 0, {}) if row is not None]
+        # NaN differs from itself, but not its bytes.
+        if [_stable(message) for message in fast] != [_stable(message) for message in exact]:
+            logger.warning("ptars encodes rows of this table otherwise than protobuf does; it is not used here")
+            self._handler = None
+
+    def decode(self, batch: Batch, index: int) -> dict[str, Any]:
+        return self._decoded(self._message.FromString(batch.payload[index]))
+
+
+def _stable(message: Any) -> bytes:
+    return bytes(type(message).SerializeToString(message, deterministic=True))
+
+
+def _has_map(schema: pa.Schema) -> bool:
+    def is_inside(kind: pa.DataType) -> bool:
+        if pa.types.is_map(kind):
+            return True
+        return any(is_inside(kind.field(i).type) for i in range(kind.num_fields))
+
+    return any(is_inside(field.type) for field in schema)
+
+
+def _ptars_handler(message: Any) -> Any:
+    try:
+        import ptars  # optional
+    except ImportError:
+        return None
+    descriptor = message.DESCRIPTOR
+    return ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)

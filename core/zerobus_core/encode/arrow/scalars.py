@@ -1,0 +1,200 @@
+"""Casts of scalar Arrow arrays; see ``cast`` for what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from ...schema.types import DecimalType, Kind, StringType
+from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE
+
+__all__ = ["SCALAR_CASTS", "UnfitArrayError", "as_decimal_text", "check_range", "decimal_cast", "string_cast"]
+
+ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
+_MAX_DIGITS = 38
+_WIDE = pa.decimal256(76, 38)
+_INTEGER_DIGITS = 20  # of the largest uint64
+_is_string_view: Callable[[pa.DataType], bool] = getattr(types, "is_string_view", lambda _: False)
+_is_binary_view: Callable[[pa.DataType], bool] = getattr(types, "is_binary_view", lambda _: False)
+
+
+class UnfitArrayError(ValueError):
+    """Some value of the array does not fit; which one, and why, is for others to find."""
+
+
+def check_range(array: pa.Array, low: int, high: int) -> None:
+    """Raise UnfitArrayError unless all values, as numbers, are within the bounds, which are inclusive."""
+    ends = pc.min_max(array)
+    if ends["min"].is_valid and not low <= ends["min"].as_py() <= ends["max"].as_py() <= high:
+        raise UnfitArrayError
+
+
+def _integer(target: pa.DataType) -> Callable[[pa.DataType], ArrayCast | None]:
+    def cast_from(source: pa.DataType) -> ArrayCast | None:
+        if types.is_integer(source):
+            return lambda array: array.cast(target)
+        if types.is_floating(source):
+            return lambda array: _nan_to_null(array).cast(target)
+        if types.is_decimal(source):
+            return lambda array: array.cast(pa.int64()).cast(target)
+        return None
+
+    return cast_from
+
+
+def _nan_to_null(array: pa.Array) -> pa.Array:
+    # Data frames mark missing values by NaN; the columns it is asked for have no NaN of their own.
+    array = array.cast(pa.float64())
+    return pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
+
+
+def _float(source: pa.DataType) -> ArrayCast | None:
+    if types.is_integer(source):
+        # A safe cast to float32 would refuse what a double rounds on its way; the walk goes by the double.
+        return lambda array: _single(array.cast(pa.float64()))
+    if types.is_floating(source):
+        return _single
+    return None
+
+
+def _single(array: pa.Array) -> pa.Array:
+    if array.type.bit_width <= pa.float32().bit_width:
+        return array.cast(pa.float32())
+    size = pc.abs(array)
+    if pc.any(pc.and_(pc.greater_equal(size, FLOAT32_LIMIT), pc.is_finite(size))).as_py():
+        raise UnfitArrayError
+    return array.cast(pa.float32())
+
+
+def _double(source: pa.DataType) -> ArrayCast | None:
+    if types.is_integer(source) or types.is_floating(source):
+        return lambda array: array.cast(pa.float64())
+    return None
+
+
+def _boolean(source: pa.DataType) -> ArrayCast | None:
+    return (lambda array: array) if types.is_boolean(source) else None
+
+
+def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
+    """To STRING, VARCHAR(n) and CHAR(n); lengths count characters."""
+    if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
+        return None
+
+    def convert(array: pa.Array) -> pa.Array:
+        text = array.cast(pa.large_string())
+        _check_utf8(text)
+        if kind.length is not None:
+            check_range(pc.utf8_length(text), 0, kind.length)
+        return text
+
+    return convert
+
+
+def _check_utf8(text: pa.LargeStringArray) -> None:
+    """Files, and casts without a check, do not promise that text is UTF-8."""
+    _, offsets, data = text.buffers()
+    if data is not None and len(text):
+        ends = memoryview(offsets).cast("q")
+        start, stop = ends[text.offset], ends[text.offset + len(text)]
+        # All of the column at once takes a twentieth of the time that its values take one by one.
+        if memoryview(data)[start:stop].tobytes().isascii():
+            return
+    text.validate(full=True)
+
+
+def _binary(source: pa.DataType) -> ArrayCast | None:
+    is_binary = types.is_binary(source) or types.is_large_binary(source) or types.is_fixed_size_binary(source)
+    if is_binary or _is_binary_view(source):
+        return lambda array: array.cast(pa.large_binary())
+    return None
+
+
+def _date(source: pa.DataType) -> ArrayCast | None:
+    if types.is_date32(source) or types.is_integer(source):
+
+        def from_days(array: pa.Array) -> pa.Array:
+            days = array.cast(pa.int32())
+            check_range(days, *DAY_RANGE)
+            return days.cast(pa.date32())
+
+        return from_days
+    if types.is_date64(source) or (types.is_timestamp(source) and source.tz is None):
+
+        def from_midnight(array: pa.Array) -> pa.Array:
+            days = array.cast(pa.date32(), safe=False)
+            # A cast to days drops the time of day without a word.
+            if not days.cast(source).equals(array):
+                raise UnfitArrayError
+            return from_days_checked(days)
+
+        return from_midnight
+    return None
+
+
+def from_days_checked(days: pa.Array) -> pa.Array:
+    """The date32 array, if its years are 0001 to 9999."""
+    check_range(days.cast(pa.int32()), *DAY_RANGE)
+    return days
+
+
+def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
+    def cast_from(source: pa.DataType) -> ArrayCast | None:
+        if types.is_integer(source):
+            return lambda array: microseconds_as(kind, array.cast(pa.int64()))
+        if not types.is_timestamp(source) or (kind is Kind.TIMESTAMP_NTZ and source.tz is not None):
+            return None
+        # Same time zone, so that only the unit is cast; an instant is UTC whatever its zone, and naive is UTC.
+        unit = pa.timestamp("us", source.tz)
+        return lambda array: microseconds_as(kind, array.cast(unit).cast(pa.int64()))
+
+    return cast_from
+
+
+def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
+    """Microseconds since 1970 as TIMESTAMP or TIMESTAMP_NTZ, if their years are 0001 to 9999."""
+    check_range(microseconds, *MICROSECOND_RANGE)
+    return microseconds.cast(pa.timestamp("us", "UTC" if kind is Kind.TIMESTAMP else None))
+
+
+def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
+    """To the text of DECIMAL(p, s)."""
+    if types.is_decimal(source):
+        # What 256 bits hold beside 38 digits after the point.
+        is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
+        return (lambda array: as_decimal_text(array, kind)) if is_roomy else None
+    if types.is_integer(source):
+        return lambda array: as_decimal_text(array.cast(pa.decimal128(_INTEGER_DIGITS, 0)), kind)
+    return None
+
+
+def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
+    """Decimals as text without an exponent, if they have no more digits than ``kind`` takes."""
+    if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
+        # Arrow multiplies before it looks whether there is room: 327 cast to (38, 38) would wrap around in silence.
+        array = array.cast(_WIDE)
+    exact = array.cast(pa.decimal128(kind.precision, kind.scale))
+    text = exact.cast(pa.large_string())
+    if not pc.any(pc.match_substring(text, "E")).as_py():
+        return text
+    # Arrow writes very small numbers as 1E-9.
+    return pa.array([None if v is None else format(v, "f") for v in exact.to_pylist()], pa.large_string())
+
+
+SCALAR_CASTS: dict[Kind, Callable[[pa.DataType], ArrayCast | None]] = {
+    Kind.TINYINT: _integer(pa.int8()),
+    Kind.SMALLINT: _integer(pa.int16()),
+    Kind.INT: _integer(pa.int32()),
+    Kind.BIGINT: _integer(pa.int64()),
+    Kind.FLOAT: _float,
+    Kind.DOUBLE: _double,
+    Kind.BOOLEAN: _boolean,
+    Kind.BINARY: _binary,
+    Kind.DATE: _date,
+    Kind.TIMESTAMP: _moment(Kind.TIMESTAMP),
+    Kind.TIMESTAMP_NTZ: _moment(Kind.TIMESTAMP_NTZ),
+}

@@ -1,0 +1,104 @@
+"""Casts of text, as CSV files hold it, to the types of a table's columns; used where text is to be parsed.
+
+The rules are those of ``values.text``.  Arrow's own casts take less than it in some places and more in others; what
+they take beyond the rules is found here, and what they leave goes to the walk over single values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schema.types import DataType, DecimalType, Kind, PrimitiveType
+from ..values.text import NOT_FINITE, NULL_WORDS, WHOLE_NUMBER
+from .scalars import UnfitArrayError, as_decimal_text, from_days_checked, microseconds_as
+from .types import working_type
+
+__all__ = ["text_cast"]
+
+ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
+_NULLS = pa.array(NULL_WORDS, pa.large_string())
+# What fits 256 bits beside 38 digits after the point, with an exponent for short numbers only.  Arrow multiplies before
+# it looks whether there is room, and wraps around in silence.
+_ROOMY = r"[+-]?([0-9]{0,38}(\.[0-9]{0,38})?|[0-9]{0,18}(\.[0-9]{0,18})?[eE][+-]?(1?[0-9]|20))"
+_ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
+
+
+def text_cast(kind: DataType) -> ArrayCast | None:
+    """The cast from text; None where the cells have to be looked at one by one."""
+    parse = _parser(kind)
+    if parse is None:
+        return None
+    return lambda array: parse(_words(array))
+
+
+def _words(array: pa.Array) -> pa.Array:
+    text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
+    return pc.if_else(pc.is_in(text, value_set=_NULLS), pa.scalar(None, pa.large_string()), text)
+
+
+def _parser(kind: DataType) -> ArrayCast | None:
+    if isinstance(kind, DecimalType):
+        return lambda text: as_decimal_text(_decimals(text), kind)
+    if not isinstance(kind, PrimitiveType):
+        return None
+    if kind.kind in {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}:
+        target = working_type(kind)
+        return lambda text: _integers(text).cast(target)
+    return {
+        Kind.FLOAT: _floats,
+        Kind.DOUBLE: _doubles,
+        Kind.BOOLEAN: _booleans,
+        Kind.DATE: lambda text: from_days_checked(text.cast(pa.date32())),
+        Kind.TIMESTAMP: _timestamps,
+        Kind.TIMESTAMP_NTZ: lambda text: microseconds_as(
+            Kind.TIMESTAMP_NTZ, text.cast(pa.timestamp("us")).cast(pa.int64())
+        ),
+    }.get(kind.kind)
+
+
+def _integers(text: pa.Array) -> pa.Array:
+    _check_all(text, WHOLE_NUMBER)  # Arrow alone would also take 0x10
+    return pc.replace_substring_regex(text, r"^\+|\.0*$", "").cast(pa.int64())
+
+
+def _decimals(text: pa.Array) -> pa.Array:
+    _check_all(text, _ROOMY)
+    return text.cast(pa.decimal256(76, 38))
+
+
+def _doubles(text: pa.Array) -> pa.Array:
+    numbers = text.cast(pa.float64())
+    # Arrow reads an infinity out of 1e400 and a NaN out of nan(x).
+    _check_all(pc.filter(text, pc.invert(pc.is_finite(numbers))), NOT_FINITE)
+    return numbers
+
+
+def _floats(text: pa.Array) -> pa.Array:
+    numbers = _doubles(text)
+    single = numbers.cast(pa.float32())
+    if not pc.is_finite(single).equals(pc.is_finite(numbers)):
+        raise UnfitArrayError
+    return single
+
+
+def _booleans(text: pa.Array) -> pa.Array:
+    lower = pc.utf8_lower(text)
+    _check_all(lower, "true|false")
+    return pc.equal(lower, "true")
+
+
+def _timestamps(text: pa.Array) -> pa.Array:
+    has_zone = pc.match_substring_regex(text, _ZONE)
+    nothing = pa.scalar(None, pa.large_string())
+    zoned = pc.if_else(has_zone, text, nothing).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    naive = pc.if_else(has_zone, nothing, text).cast(pa.timestamp("us")).cast(pa.int64())
+    return microseconds_as(Kind.TIMESTAMP, pc.coalesce(zoned, naive))
+
+
+def _check_all(text: pa.Array, pattern: str) -> None:
+    if pc.all(pc.match_substring_regex(text, f"^({pattern})$")).as_py() is False:
+        raise UnfitArrayError

@@ -1,0 +1,50 @@
+"""The Arrow types between a source's columns and a table's: what is checked, and what records are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from ...schema.arrow import PRIMITIVES, type_of
+from ...schema.types import DataType, Kind
+
+__all__ = ["extensions", "plain_type", "working_type"]
+
+_WORKING = {**PRIMITIVES, Kind.VARIANT: pa.large_string()}
+_PLAIN = {
+    **_WORKING,
+    Kind.TINYINT: pa.int32(),
+    Kind.SMALLINT: pa.int32(),
+    Kind.DATE: pa.int32(),
+    Kind.TIMESTAMP: pa.int64(),
+    Kind.TIMESTAMP_NTZ: pa.int64(),
+}
+
+
+def working_type(kind: DataType) -> pa.DataType:
+    """What columns are cast to and checked in: what the service reads, but VARIANT as JSON text."""
+    return type_of(kind, _WORKING)
+
+
+def plain_type(kind: DataType) -> pa.DataType:
+    """What records hold: as ``working_type``, with days, microseconds and small integers as plain integers.
+
+    Members of structs are all nullable, since Python's None for a struct is a null in each of them.
+    """
+    return type_of(kind, _PLAIN, all_nullable=True)
+
+
+def extensions(field: pa.Field) -> Iterator[str]:
+    """The names of the extension types that a field's values are of, or hold; also of those that nobody registered."""
+    name = (field.metadata or {}).get(b"ARROW:extension:name")
+    if name is not None:
+        yield name.decode(errors="replace")
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        yield kind.extension_name
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        yield from extensions(pa.field(field.name, kind.value_type))
+    for index in range(kind.num_fields):
+        yield from extensions(kind.field(index))

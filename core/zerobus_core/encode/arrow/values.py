@@ -1,0 +1,109 @@
+"""Single values of Arrow arrays as Python's, in the shapes that the walk over rows takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ...schema.types import ArrayType, DataType, MapType, StructType
+
+__all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
+
+
+def python_value(array: pa.Array, index: int) -> Any:
+    """The value at ``index``.  Raises ValueError or OverflowError for what Python has no type for.
+
+    That are times beyond its years, and text that is no UTF-8.
+
+    An instant within the years 0001 to 9999 in UTC is one of those years whatever its zone; where its zone's clock
+    shows another year, it is given in UTC.
+    """
+    try:
+        return array[index].as_py()
+    except (ValueError, OverflowError):
+        in_utc = _in_utc(array.type)
+        if in_utc.equals(array.type) or _has_null_type(in_utc):
+            raise
+    return array.slice(index, 1).view(in_utc)[0].as_py()
+
+
+def _has_null_type(kind: pa.DataType) -> bool:
+    # pyarrow's views, as its casts, break children of type Null in a slice.
+    return pa.types.is_null(kind) or any(_has_null_type(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return pa.timestamp(kind.unit, "UTC")
+    if pa.types.is_struct(kind):
+        return pa.struct([kind.field(i).with_type(_in_utc(kind.field(i).type)) for i in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(
+            kind.key_field.with_type(_in_utc(kind.key_type)), kind.item_field.with_type(_in_utc(kind.item_type))
+        )
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        field = kind.value_field.with_type(_in_utc(kind.value_type))
+        return pa.list_(field) if pa.types.is_list(kind) else pa.large_list(field)
+    return kind
+
+
+def has_map(kind: DataType) -> bool:
+    """Whether the type is a MAP or has one inside."""
+    if isinstance(kind, ArrayType):
+        return has_map(kind.element)
+    return isinstance(kind, MapType) or (isinstance(kind, StructType) and any(has_map(f.type) for f in kind.fields))
+
+
+def with_pairs(value: Any, kind: DataType) -> Any:
+    """The value with pairs where a MAP is kept as a list of structs of ``key`` and ``value``, as Polars does."""
+    if isinstance(value, dict):
+        members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
+        return {name: with_pairs(v, members[name]) if name in members else v for name, v in value.items()}
+    if not isinstance(value, list):
+        return value
+    if isinstance(kind, ArrayType):
+        return [with_pairs(item, kind.element) for item in value]
+    if not isinstance(kind, MapType):
+        return value
+    return [
+        (pair["key"], with_pairs(pair["value"], kind.value))
+        if isinstance(pair, dict) and pair.keys() == {"key", "value"}
+        else (pair[0], with_pairs(pair[1], kind.value))
+        if isinstance(pair, tuple)
+        else pair
+        for pair in value
+    ]
+
+
+def shown_value(scalar: pa.Scalar) -> Any:
+    """The scalar as Python's value, with text in place of what Python has no type for.
+
+    That are times beyond the years 0001 to 9999, and text that is no UTF-8, whose bytes are written ``\\xff`` in it.
+    """
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return _shown_inside(scalar)
+
+
+def _shown_inside(scalar: pa.Scalar) -> Any:
+    if isinstance(scalar, pa.DictionaryScalar):
+        return shown_value(scalar.value)
+    if isinstance(scalar, pa.StructScalar):
+        return {name: shown_value(member) for name, member in scalar.items()}
+    if isinstance(scalar, pa.MapScalar):
+        return [tuple(map(shown_value, pair.values())) for pair in scalar.values]
+    if isinstance(scalar, pa.ListScalar):
+        return [shown_value(item) for item in scalar.values]
+    return _shown_leaf(scalar)
+
+
+def _shown_leaf(scalar: pa.Scalar) -> str:
+    if hasattr(scalar, "as_buffer"):
+        text: str = scalar.as_buffer().to_pybytes().decode(errors="backslashreplace")
+        return text
+    try:
+        return str(scalar)
+    except (ValueError, OverflowError):
+        return f"<{scalar.type}>"

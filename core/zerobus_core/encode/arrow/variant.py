@@ -1,0 +1,247 @@
+"""JSON text to the binary VARIANT that Arrow batches carry: one metadata and one value per cell.
+
+The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary
+of all field names, the value a tree of typed nodes.
+
+Every digit is kept: a number that no double writes back as it was is a decimal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from ..problems import UnfitError
+from .rebuild import bitmap_of, rebuilt
+
+__all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]
+
+_PRIMITIVE, _SHORT_STRING, _OBJECT, _ARRAY = 0, 1, 2, 3
+_NULL, _TRUE, _FALSE, _DOUBLE, _STRING = 0, 1, 2, 7, 16
+_INTEGERS = ((3, 1), (4, 2), (5, 4), (6, 8))  # primitive type, bytes
+_DECIMALS = ((8, 4, 9), (9, 8, 18), (10, 16, 38))  # primitive type, bytes, digits
+_MAX_DIGITS = 38
+# Deeper ones would be a question of how deep Python's own stack is already.
+_MAX_DEPTH = 100
+# What a double, or 64 bits, may not hold; up to 15 digits are always safe.  In a string it only costs time.
+_LONG_NUMERAL = re.compile(r"[0-9.]{16}|[0-9][eE]")
+_SHORT = 64
+_LARGE = 256
+_VERSION, _SORTED = 1, 1 << 4
+
+
+def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """An array of a working type as one of the service's type for it; the same array if no VARIANT is inside."""
+    return rebuilt(array, target, _leaf)
+
+
+def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
+    cells = [None if text is None else encoded_variant(text) for text in array.to_pylist()]
+    metadata = pa.array([b"" if cell is None else cell[0] for cell in cells], pa.large_binary())
+    value = pa.array([b"" if cell is None else cell[1] for cell in cells], pa.large_binary())
+    return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=[metadata, value])
+
+
+def check_variant(text: str) -> None:
+    """Raise UnfitError for JSON text that the encoding has no room for: too deep, or a number too long."""
+    if text.count("[") + text.count("{") > _MAX_DEPTH or _LONG_NUMERAL.search(text):
+        _collect(_parsed(text), set(), 0)
+
+
+def encoded_variant(text: str) -> tuple[bytes, bytes]:
+    """Metadata and value of one JSON text.  Raises UnfitError where ``check_variant`` does."""
+    value = _parsed(text)
+    names: set[str] = set()
+    _collect(value, names, 0)
+    ordered = sorted(names, key=str.encode)
+    ids = {name: index for index, name in enumerate(ordered)}
+    return _metadata([name.encode() for name in ordered]), _node(value, ids)
+
+
+def _parsed(text: str) -> Any:
+    if not _LONG_NUMERAL.search(text):
+        return orjson.loads(text)
+    try:
+        return json.loads(text, parse_int=_whole, parse_float=_real)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _whole(numeral: str) -> int | float | Decimal:
+    if len(numeral.lstrip("-")) > _MAX_DIGITS:
+        return _real(numeral)
+    number = int(numeral)
+    return number if -(1 << 63) <= number < 1 << 63 else Decimal(number)
+
+
+def _real(numeral: str) -> float | Decimal:
+    exact, double = Decimal(numeral), float(numeral)
+    if math.isfinite(double) and Decimal(repr(double)) == exact:
+        return double
+    short = exact.normalize(Context(prec=len(numeral)))  # without zeros at the end, and not rounded
+    _, digits, exponent = short.as_tuple()
+    assert isinstance(exponent, int)  # JSON has no NaN
+    if max(len(digits) + max(exponent, 0), -exponent) > _MAX_DIGITS:
+        raise UnfitError(f"holds a number that takes more than {_MAX_DIGITS} digits, and nothing is rounded here")
+    return short
+
+
+def _too_deep() -> UnfitError:
+    return UnfitError(f"nested deeper than {_MAX_DEPTH} levels")
+
+
+def _collect(value: Any, names: set[str], depth: int) -> None:
+    """The names of all fields."""
+    if depth > _MAX_DEPTH:
+        raise _too_deep()
+    if isinstance(value, dict):
+        names.update(value)
+        for member in value.values():
+            _collect(member, names, depth + 1)
+    elif isinstance(value, list):
+        for member in value:
+            _collect(member, names, depth + 1)
+
+
+def _width(number: int) -> int:
+    return max(1, (number.bit_length() + 7) // 8)
+
+
+def _numbers(numbers: Sequence[int], width: int) -> bytes:
+    return b"".join(number.to_bytes(width, "little") for number in numbers)
+
+
+def _offsets_of(parts: Sequence[bytes]) -> list[int]:
+    offsets = [0]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return offsets
+
+
+def _metadata(names: Sequence[bytes]) -> bytes:
+    offsets = _offsets_of(names)
+    width = max(_width(len(names)), _width(offsets[-1]))
+    header = _VERSION | _SORTED | (width - 1) << 6
+    return bytes([header]) + _numbers([len(names), *offsets], width) + b"".join(names)
+
+
+def _node(value: Any, ids: dict[str, int]) -> bytes:
+    if isinstance(value, str):
+        return _text(value.encode())
+    if isinstance(value, dict):
+        return _object(value, ids)
+    if isinstance(value, list):
+        return _array([_node(member, ids) for member in value])
+    if value is None:
+        return bytes([_NULL << 2])
+    if isinstance(value, bool):
+        return bytes([(_TRUE if value else _FALSE) << 2])
+    return _number(value)
+
+
+def _number(value: float | Decimal) -> bytes:
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, int):
+        primitive, size = next(
+            (p, size) for p, size in _INTEGERS if -(1 << (8 * size - 1)) <= value < 1 << (8 * size - 1)
+        )
+        return bytes([primitive << 2]) + value.to_bytes(size, "little", signed=True)
+    return bytes([_DOUBLE << 2]) + struct.pack("<d", value)
+
+
+def _decimal(value: Decimal) -> bytes:
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    scale = max(0, -exponent)
+    unscaled = int(value.scaleb(scale, Context(prec=2 * _MAX_DIGITS)))
+    length = max(len(digits) + max(exponent, 0), scale)
+    primitive, size = next((p, size) for p, size, room in _DECIMALS if length <= room)
+    return bytes([primitive << 2, scale]) + unscaled.to_bytes(size, "little", signed=True)
+
+
+def _text(data: bytes) -> bytes:
+    if len(data) < _SHORT:
+        return bytes([_SHORT_STRING | len(data) << 2]) + data
+    return bytes([_STRING << 2]) + len(data).to_bytes(4, "little") + data
+
+
+def _array(parts: Sequence[bytes]) -> bytes:
+    offsets = _offsets_of(parts)
+    width, is_large = _width(offsets[-1]), len(parts) >= _LARGE
+    header = _ARRAY | (width - 1) << 2 | is_large << 4
+    count = len(parts).to_bytes(4 if is_large else 1, "little")
+    return bytes([header]) + count + _numbers(offsets, width) + b"".join(parts)
+
+
+def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
+    names = sorted(value, key=str.encode)
+    parts = [_node(value[name], ids) for name in names]
+    offsets = _offsets_of(parts)
+    members = [ids[name] for name in names]
+    id_width, width, is_large = _width(max(members, default=0)), _width(offsets[-1]), len(parts) >= _LARGE
+    header = _OBJECT | (width - 1) << 2 | (id_width - 1) << 4 | is_large << 6
+    count = len(parts).to_bytes(4 if is_large else 1, "little")
+    return bytes([header]) + count + _numbers(members, id_width) + _numbers(offsets, width) + b"".join(parts)
+
+
+def decoded_variant(metadata: bytes, value: bytes) -> str:
+    """The JSON text of what ``encoded_variant`` wrote; for telling a user which row was refused."""
+    width = (metadata[0] >> 6) + 1
+    count = _read(metadata, 1, width)
+    at = 1 + width
+    ends = [_read(metadata, at + i * width, width) for i in range(count + 1)]
+    at += (count + 1) * width
+    names = [metadata[at + start : at + stop].decode() for start, stop in pairwise(ends)]
+    return orjson.dumps(_value(value, names), default=_numeral).decode()
+
+
+def _numeral(value: Decimal) -> orjson.Fragment:
+    return orjson.Fragment(format(value, "f"))
+
+
+def _read(data: bytes, at: int, width: int) -> int:
+    return int.from_bytes(data[at : at + width], "little")
+
+
+def _value(node: bytes, names: Sequence[str]) -> Any:
+    basic, header = node[0] & 3, node[0] >> 2
+    if basic == _SHORT_STRING:
+        return node[1 : 1 + header].decode()
+    if basic == _PRIMITIVE:
+        return _scalar(node, header)
+    id_width = 0 if basic == _ARRAY else (header >> 2 & 3) + 1
+    is_large = header >> (2 if basic == _ARRAY else 4) & 1
+    size, width = (4 if is_large else 1), (header & 3) + 1
+    count = _read(node, 1, size)
+    at = 1 + size
+    keys = [names[_read(node, at + i * id_width, id_width)] for i in range(count)] if id_width else []
+    at += count * id_width
+    ends = [_read(node, at + i * width, width) for i in range(count + 1)]
+    at += (count + 1) * width
+    members = [_value(node[at + start : at + stop], names) for start, stop in pairwise(ends)]
+    return members if basic == _ARRAY else dict(zip(keys, members, strict=True))
+
+
+def _scalar(node: bytes, primitive: int) -> Any:
+    for integer, size in _INTEGERS:
+        if primitive == integer:
+            return int.from_bytes(node[1 : 1 + size], "little", signed=True)
+    for decimal, size, _ in _DECIMALS:
+        if primitive == decimal:
+            unscaled = int.from_bytes(node[2 : 2 + size], "little", signed=True)
+            return Decimal(unscaled).scaleb(-node[1], Context(prec=2 * _MAX_DIGITS))
+    if primitive == _STRING:
+        return node[5 : 5 + _read(node, 1, 4)].decode()
+    if primitive == _DOUBLE:
+        return struct.unpack("<d", node[1:9])[0]
+    return {_NULL: None, _TRUE: True, _FALSE: False}[primitive]

@@ -1,0 +1,147 @@
+"""What the protobuf and the JSON encoder of rows have in common: bad rows, limits, batches, delivery columns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ...batch import BadRow, Batch, Chunk
+from ...options import MAX_RECORD_BYTES, IngestOptions
+from ..batching import cut_batches
+from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
+from .fast_columns import NeedsWalkError, Rules, rows_converter
+from .walk import Walk, is_message
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ...errors import BadField
+    from ...schema import TableSchema
+
+__all__ = ["RowEncoder"]
+
+# Large enough to spread the cost of a block, small enough that its dicts stay in the processor's cache.
+_BLOCK_ROWS = 500
+_FIRST_BLOCK_ROWS = 50
+_BLOCK_BYTES = 4 * 1024 * 1024
+
+# What the fast path raises for rows that do not fit: its own words, protobuf's and orjson's (ValueError, TypeError),
+# and whatever a record's own methods raise when they are asked for members.
+_UNFIT = (NeedsWalkError, UnfitError, *FOREIGN_ERRORS)
+
+
+class RowEncoder(ABC):
+    """Turns chunks of row objects into batches; one record per row.  Used by one thread at a time."""
+
+    def __init__(
+        self, schema: TableSchema, options: IngestOptions, *, reason: str, as_json: bool, delivery_id: str | None
+    ) -> None:
+        self._table = schema.table
+        self._options = options
+        self._as_json = as_json
+        self._delivery_id = delivery_id
+        self.record_format_reason = reason
+        columns = options.delivery_columns if delivery_id is not None else None
+        self._id_column, self._row_column = (columns["delivery_id"], columns["row_number"]) if columns else ("", "")
+        self._reserved = frozenset((columns or {}).values())
+        # What the delivery fills itself is no field of the rows, and so is refused in them.
+        self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
+        # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
+        self._ways: dict[bool, tuple[Callable[[list[Any]], list[Any]], Walk]] = {}
+        self._block_rows = _FIRST_BLOCK_ROWS
+
+    @property
+    def block_rows(self) -> int:
+        """As many as a batch may have."""
+        return self._options.batch_rows
+
+    @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """None: the payloads are records, not Arrow batches."""
+        return None
+
+    @abstractmethod
+    def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
+        """The records of consecutive rows, given as wire values."""
+
+    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+        """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        rows = chunk.rows
+        if not isinstance(rows, list):
+            raise TypeError(f"an encoder of rows got {type(rows).__name__}")
+        runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
+        unfit: list[BadField] = []
+        for row, payload in self._encoded(rows, chunk.first_row):
+            if isinstance(payload, list):
+                runs[-1][1].extend(payload)
+                continue
+            if on_bad_row is not None:
+                on_bad_row(BadRow(row, rows[row - chunk.first_row], tuple(payload.fields)))
+            else:
+                unfit += payload.fields
+                if len(unfit) >= MAX_BAD_FIELDS:
+                    break
+            runs.append((row + 1, []))
+        if unfit:
+            raise record_error(self._table, unfit)
+        for first_row, records in runs:
+            yield from cut_batches(first_row, records, self._options, as_text=self._as_json)
+
+    def _encoded(self, rows: list[Any], first_row: int) -> Iterator[tuple[int, list[bytes] | Problems]]:
+        """Records of consecutive rows, or what is wrong with one row; each with its first row's number."""
+        start = 0
+        while start < len(rows):
+            block = rows[start : start + self._block_rows]
+            row = first_row + start
+            records = self._fast(block, row)
+            if records is not None:
+                yield row, records
+            else:
+                for number, record in enumerate(block, row):
+                    yield number, self._walked(record, number)
+            start += len(block)
+
+    def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
+        """The records of a block, or None if a row needs the walk."""
+        ways = set(map(is_message, set(map(type, block))))
+        if len(ways) > 1:  # the walk judges each by its own rules
+            return None
+        convert, _ = self._way(ways.pop())
+        try:
+            records = self._payloads(convert(block), first_row)
+        except _UNFIT:
+            return None
+        sizes = list(map(len, records))
+        self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
+        return records if max(sizes) <= MAX_RECORD_BYTES else None
+
+    def _walked(self, record: Any, row: int) -> list[bytes] | Problems:
+        _, walk = self._way(is_message(type(record)))
+        problems = Problems(row)
+        try:
+            members = walk.row(record, problems)
+            if problems.fields:
+                return problems
+            records = self._payloads([members], row)
+        except _UNFIT as error:
+            problems.add_failure(record, error)
+            return problems
+        if len(records[0]) > MAX_RECORD_BYTES:
+            reason = f"too large: {len(records[0])} bytes when encoded"
+            problems.add(WHOLE_ROW, record, f"at most {MAX_RECORD_BYTES} bytes", reason)
+            return problems
+        return records
+
+    def _way(self, wire_text: bool) -> tuple[Callable[[list[Any]], list[Any]], Walk]:
+        if wire_text not in self._ways:
+            rules = Rules(as_json=self._as_json, parse_text=self._options.parse_text, wire_text=wire_text)
+            walk = Walk(
+                self._fields,
+                as_json=self._as_json,
+                parse_text=self._options.parse_text,
+                wire_text=wire_text,
+                reserved=self._reserved,
+            )
+            self._ways[wire_text] = rows_converter(self._fields, rules), walk
+        return self._ways[wire_text]

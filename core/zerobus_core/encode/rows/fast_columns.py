@@ -1,0 +1,225 @@
+"""The fast path over a block of rows: each column is checked and converted as a whole, in C wherever possible.
+
+A column takes the short way if the types of its values are the usual ones for it, which one pass of ``map`` tells.
+Otherwise each of its values goes through the exact converter of ``scalars``.  What neither takes raises
+NeedsWalkError, and the rows go through ``walk``, which says what is wrong.  The message classes of protobuf do the
+rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any
+
+from ...schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
+from ..values.scalars import null_test, scalar_converter
+from .fast_scalars import NULL, Shortcut, shortcut
+from .walk import as_list, as_members, as_pairs, has_nan, json_key
+
+__all__ = ["NeedsWalkError", "Rules", "rows_converter"]
+
+Column = list[Any]
+Convert = Callable[[Column], Column]
+"""Wire values of a column's values; the very same list if nothing had to be converted."""
+
+
+class NeedsWalkError(Exception):
+    """Something in the block needs the exact walk, row by row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What decides about wire values besides the type; see ``scalars.scalar_converter``."""
+
+    as_json: bool
+    parse_text: bool = False
+    wire_text: bool = False
+
+
+def rows_converter(fields: Sequence[Field], rules: Rules) -> Convert:
+    """A function from records (dicts, or anything that ``as_members`` takes) to dicts of wire values."""
+    members = [_Member(field, rules) for field in fields]
+    names = frozenset(field.name for field in fields)
+
+    def convert(records: Column) -> Column:
+        rows = records if _ONLY_DICT.issuperset(map(type, records)) else [_as_dict(record) for record in records]
+        changed = [(member.name, values) for member in members if (values := member.changed_values(rows)) is not None]
+        # Protobuf refuses unknown fields itself.
+        if rules.as_json and not names.issuperset(chain.from_iterable(rows)):
+            raise NeedsWalkError
+        if not changed:
+            return rows
+        out = list(map(dict.copy, rows))
+        for name, values in changed:
+            for row, value in zip(out, values, strict=True):
+                row[name] = value
+        return out
+
+    return convert
+
+
+class _Member:
+    """A column of a table, or a field of a struct."""
+
+    __slots__ = ("_convert", "_get", "_nullable", "_plain", "name")
+
+    def __init__(self, field: Field, rules: Rules) -> None:
+        self.name: str = field.name
+        self._get = itemgetter(field.name)
+        self._nullable = field.nullable
+        self._convert, self._plain = _column(field.type, field.nullable, rules)
+
+    def changed_values(self, rows: Column) -> Column | None:
+        """The wire values, or None if the values are those already."""
+        values: Column
+        try:
+            if self._plain is not None and self._plain.issuperset(map(type, map(self._get, rows))):
+                return None
+            values = list(map(self._get, rows))
+        except KeyError:
+            if not self._nullable:
+                raise NeedsWalkError from None
+            name = self.name
+            values = [row.get(name) for row in rows]
+        converted = self._convert(values)
+        return None if converted is values else converted
+
+
+def _column(kind: DataType, nullable: bool, rules: Rules) -> tuple[Convert, frozenset[type] | None]:
+    """How to convert a column, and the types of values that need no look at all, if there are such."""
+    if isinstance(kind, StructType):
+        return _struct(kind, nullable, rules), None
+    if isinstance(kind, ArrayType):
+        return _array(kind, nullable, rules), None
+    if isinstance(kind, MapType):
+        return _map(kind, nullable, rules), None
+    quick = shortcut(kind, as_json=rules.as_json)
+    plain = quick.plain if quick is not None else None
+    return _scalar(kind, nullable, rules, quick), plain | NULL if plain is not None and nullable else plain
+
+
+def _scalar(kind: DataType, nullable: bool, rules: Rules, quick: Shortcut | None) -> Convert:
+    exact = scalar_converter(kind, parse_text=rules.parse_text, wire_text=rules.wire_text, as_json=rules.as_json)
+    is_null = null_test(kind, parse_text=rules.parse_text, nan_is_null=not has_nan(kind))
+
+    def convert(values: Column) -> Column:
+        if quick is not None:
+            if (converted := quick(values)) is not None:
+                return converted
+            present = [value for value in values if value is not None]
+            if len(present) < len(values) and nullable and (converted := quick(present)) is not None:
+                return values if converted is present else _refilled(values, converted)
+        return [None if is_null(value) else exact(value) for value in values]
+
+    def convert_present(values: Column) -> Column:
+        converted = convert(values)
+        if converted is not values and None in converted:  # a NaN or a pandas NA
+            raise NeedsWalkError
+        return converted
+
+    return convert if nullable else convert_present
+
+
+def _refilled(values: Column, converted: Iterable[Any]) -> Column:
+    """The converted values with the nulls where they were."""
+    following = iter(converted)
+    return [None if value is None else next(following) for value in values]
+
+
+def _present(
+    values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
+) -> tuple[Column, bool]:
+    """The values that are not null, each of a usual type; and whether they are the very same objects."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values) and not nullable:
+        raise NeedsWalkError
+    if usual.issuperset(map(type, present)):
+        return present, True
+    return [normal(value) for value in present], False
+
+
+def _array(kind: ArrayType, nullable: bool, rules: Rules) -> Convert:
+    # Protobuf has no null inside an array.
+    convert_elements, _ = _column(kind.element, rules.as_json and kind.contains_null, rules)
+
+    def convert(values: Column) -> Column:
+        present, same = _present(values, nullable, _LISTS, _as_plain_list)
+        elements = list(chain.from_iterable(present))
+        converted = convert_elements(elements)
+        if same and converted is elements:
+            return values
+        following = iter(converted)
+        return _refilled(values, [list(islice(following, len(value))) for value in present])
+
+    return convert
+
+
+def _map(kind: MapType, nullable: bool, rules: Rules) -> Convert:
+    convert_keys, _ = _column(kind.key, False, rules)
+    is_decimal = isinstance(kind.key, DecimalType)
+    convert_values, _ = _column(kind.value, rules.as_json and kind.value_contains_null, rules)
+
+    def convert(values: Column) -> Column:
+        present, same = _present(values, nullable, _ONLY_DICT, _as_plain_map)
+        keys, items = list(chain.from_iterable(present)), list(chain.from_iterable(map(dict.values, present)))
+        wire_keys, wire_items = convert_keys(keys), convert_values(items)
+        if is_decimal and not _DECIMAL.issuperset(map(type, keys)):
+            _check_distinct(wire_keys, present)
+        if rules.as_json and not _ONLY_STR.issuperset(map(type, wire_keys)):
+            wire_keys = [json_key(key) for key in wire_keys]
+        if same and wire_keys is keys and wire_items is items:
+            return values
+        pairs = zip(wire_keys, wire_items, strict=True)
+        maps = [dict(islice(pairs, len(value))) for value in present]
+        if sum(map(len, maps)) < len(keys):  # two keys have become one
+            raise NeedsWalkError
+        return _refilled(values, maps)
+
+    return convert
+
+
+def _check_distinct(wire_keys: Column, maps: Column) -> None:
+    # 1.0 and 1.00 are one key to Decimals, and two to text.
+    keys = map(Decimal, wire_keys)
+    if any(len(set(islice(keys, len(each)))) < len(each) for each in maps):
+        raise NeedsWalkError
+
+
+def _struct(kind: StructType, nullable: bool, rules: Rules) -> Convert:
+    convert_rows = rows_converter(kind.fields, rules)
+
+    def convert(values: Column) -> Column:
+        present, same = _present(values, nullable, _ONLY_DICT, _as_dict)
+        converted = convert_rows(present)
+        return values if same and converted is present else _refilled(values, converted)
+
+    return convert
+
+
+def _as_dict(record: Any) -> dict[str, Any]:
+    members: Mapping[str, Any] | None = as_members(record)
+    if members is None:
+        raise NeedsWalkError
+    return dict(members)
+
+
+def _as_plain_list(value: Any) -> list[Any]:
+    items = as_list(value)
+    if items is None:
+        raise NeedsWalkError
+    return list(items)
+
+
+def _as_plain_map(value: Any) -> dict[Any, Any]:
+    pairs = as_pairs(value)
+    if pairs is None or len(plain := dict(pairs)) < len(pairs):
+        raise NeedsWalkError
+    return plain
+
+
+_ONLY_DICT, _ONLY_STR, _LISTS = frozenset({dict}), frozenset({str}), frozenset({list, tuple})
+_DECIMAL = frozenset({Decimal})

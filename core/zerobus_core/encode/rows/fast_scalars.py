@@ -1,0 +1,199 @@
+"""The short way for a column whose values all have the usual type; what it cannot judge it leaves to ``scalars``.
+
+A shortcut takes the values of a column that are not null.  It returns them unchanged (the same list), converted (a
+new one), or None if it cannot tell.  It must never accept what the exact converter of the type refuses; the tests
+hold the two against each other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import repeat
+from operator import itemgetter, sub
+from typing import Any
+
+from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
+from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
+
+__all__ = ["NULL", "Shortcut", "shortcut"]
+
+Column = list[Any]
+
+NULL = frozenset({type(None)})
+_BOOL, _BYTES, _DATE, _DATETIME = frozenset({bool}), frozenset({bytes}), frozenset({date}), frozenset({datetime})
+_DECIMAL, _FLOAT, _INT, _STR = frozenset({Decimal}), frozenset({float}), frozenset({int}), frozenset({str})
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
+_EXACT_IN_DOUBLE = 2**53
+# From this scale on, a point at the right place may be that of "1.2E-7".
+_SCIENTIFIC_SCALE = 4
+_POINT = frozenset({"."})
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """``plain`` are types whose values are wire values whatever they hold, or None where values must be looked at."""
+
+    run: Callable[[Column], Column | None]
+    plain: frozenset[type] | None = None
+
+    def __call__(self, values: Column) -> Column | None:
+        """See the module."""
+        return self.run(values)
+
+
+def shortcut(kind: DataType, *, as_json: bool) -> Shortcut | None:
+    """The shortcut for a scalar type, or None where every value needs the exact converter."""
+    if isinstance(kind, StringType):
+        return _plain(_STR) if kind.length is None else Shortcut(_bounded_text(kind.length))
+    if isinstance(kind, DecimalType):
+        return Shortcut(_decimals(kind))
+    if not isinstance(kind, PrimitiveType):
+        return None
+    if kind.kind in INTEGER_BITS:
+        # Protobuf checks 32 and 64 bits itself; JSON checks nothing.
+        is_checked = kind.kind in {Kind.INT, Kind.BIGINT} and not as_json
+        return _plain(_INT) if is_checked else Shortcut(_integers(INTEGER_BITS[kind.kind]))
+    if as_json and kind.kind in _JSON_ONLY:
+        return _JSON_ONLY[kind.kind]
+    return _BY_KIND.get(kind.kind)
+
+
+def _plain(types: frozenset[type]) -> Shortcut:
+    return Shortcut(lambda values: values if types.issuperset(map(type, values)) else None, types)
+
+
+def _within(values: Column, low: float, high: float) -> bool:
+    return not values or (low <= min(values) and max(values) <= high)
+
+
+def _integers(bits: int) -> Callable[[Column], Column | None]:
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    def run(values: Column) -> Column | None:
+        return values if _INT.issuperset(map(type, values)) and _within(values, low, high) else None
+
+    return run
+
+
+def _bounded_text(length: int) -> Callable[[Column], Column | None]:
+    def run(values: Column) -> Column | None:
+        is_fit = _STR.issuperset(map(type, values)) and max(map(len, values), default=0) <= length
+        return values if is_fit else None
+
+    return run
+
+
+def _doubles(values: Column) -> Column | None:
+    if _FLOAT.issuperset(map(type, values)):
+        return values
+    whole = [value for value in values if type(value) is not float]
+    is_fit = _INT.issuperset(map(type, whole)) and _within(whole, -_EXACT_IN_DOUBLE, _EXACT_IN_DOUBLE)
+    return values if is_fit else None
+
+
+def _singles(values: Column) -> Column | None:
+    # A NaN or an infinity makes the sum one, and goes the exact way.
+    is_fit = _doubles(values) is not None and math.isfinite(sum(values)) and _within(values, *_SINGLE_RANGE)
+    return values if is_fit else None
+
+
+def _finite_doubles(values: Column) -> Column | None:
+    return values if _doubles(values) is not None and math.isfinite(sum(values)) else None
+
+
+# Strictly inside the limit; the limit itself goes the exact way.
+_SINGLE_RANGE = (math.nextafter(-FLOAT32_LIMIT, 0), math.nextafter(FLOAT32_LIMIT, 0))
+
+
+def _base64(values: Column) -> Column | None:
+    return [b64encode(value).decode() for value in values] if _BYTES.issuperset(map(type, values)) else None
+
+
+def _dates(values: Column) -> Column | None:
+    if _DATE.issuperset(map(type, values)):
+        return [value.toordinal() - _EPOCH_DAY for value in values]
+    return values if _INT.issuperset(map(type, values)) and _within(values, *DAY_RANGE) else None
+
+
+def _timestamps(values: Column) -> Column | None:
+    if not _DATETIME.issuperset(map(type, values)):
+        return _microseconds(values)
+    for epoch in (_EPOCH_NAIVE, _EPOCH_UTC):
+        try:
+            converted = _since(epoch, values)
+        except TypeError:  # naive among aware ones, or the other way round
+            continue
+        # An offset can carry the first and the last day out of the range.
+        return converted if epoch is _EPOCH_NAIVE or _within(converted, *MICROSECOND_RANGE) else None
+    return None
+
+
+def _wall_clock_times(values: Column) -> Column | None:
+    if not _DATETIME.issuperset(map(type, values)):
+        return _microseconds(values)
+    try:
+        return _since(_EPOCH_NAIVE, values)
+    except TypeError:  # one has a time zone
+        return None
+
+
+def _microseconds(values: Column) -> Column | None:
+    return values if _INT.issuperset(map(type, values)) and _within(values, *MICROSECOND_RANGE) else None
+
+
+def _since(epoch: datetime, values: Column) -> Column:
+    # A quarter of the time that dividing the difference by a microsecond takes, and as exact.
+    differences = list(map(sub, values, repeat(epoch)))
+    return [d.days * 86_400_000_000 + d.seconds * 1_000_000 + d.microseconds for d in differences]
+
+
+def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
+    before, scale = kind.precision - kind.scale, kind.scale
+    whole = f"(?:0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
+    fraction = f"(?:\\.[0-9]{{1,{scale}}})?" if scale else ""
+    # One match over the joined column costs a third of a match for each value.
+    column = re.compile(f"(?:-?{whole}{fraction},)*+")
+    # Money: a point before the last digits, and no room for too many digits before it.
+    has_short_scale, longest = 0 < scale < _SCIENTIFIC_SCALE and before > 0, before + 1 + scale
+    at_point = itemgetter(-scale - 1)
+
+    def is_money(text: list[str]) -> bool:
+        try:
+            return _POINT.issuperset(map(at_point, text)) and max(map(len, text)) <= longest
+        except IndexError:  # a number that is too short to have a point there
+            return False
+
+    def run(values: Column) -> Column | None:
+        if not _DECIMAL.issuperset(map(type, values)):
+            return None
+        text = list(map(str, values))
+        if not text:
+            return text
+        if has_short_scale and is_money(text):
+            return text
+        return text if column.fullmatch(",".join(text) + ",") else None
+
+    return run
+
+
+_BY_KIND = {
+    Kind.FLOAT: Shortcut(_singles),
+    Kind.DOUBLE: Shortcut(_doubles, _FLOAT),
+    Kind.BOOLEAN: _plain(_BOOL),
+    Kind.BINARY: _plain(_BYTES),
+    Kind.DATE: Shortcut(_dates),
+    Kind.TIMESTAMP: Shortcut(_timestamps),
+    Kind.TIMESTAMP_NTZ: Shortcut(_wall_clock_times),
+}
+_JSON_ONLY = {
+    Kind.FLOAT: Shortcut(_singles),
+    Kind.DOUBLE: Shortcut(_finite_doubles),
+    Kind.BINARY: Shortcut(_base64),
+}

@@ -1,0 +1,294 @@
+"""The slow, exact walk over a row: converts what fits, and says of every value that does not fit where and why.
+
+Every row could go this way; the fast paths exist so that few have to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
+from ..problems import MISSING, WHOLE_ROW, NoRecord, Problems, UnfitError
+from ..values.scalars import null_test, scalar_converter
+
+__all__ = ["FormatLimits", "Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
+
+Convert = Callable[[Any, str, Problems], Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FormatLimits:
+    """What a record format has no form for.
+
+    ``inner_nulls`` says whether it carries nulls inside arrays and maps; JSON does, protobuf does not.
+    ``check_variant`` raises UnfitError for JSON text that its own form of VARIANT cannot hold.
+    """
+
+    inner_nulls: bool
+    check_variant: Callable[[str], None] | None = None
+
+
+class Walk:
+    """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
+
+    ``reserved`` names columns that the delivery fills itself and that rows must leave out.  ``limits`` are those of the
+    rows' own formats if they are left out.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        *,
+        as_json: bool,
+        parse_text: bool = False,
+        wire_text: bool = False,
+        reserved: frozenset[str] = frozenset(),
+        limits: FormatLimits | None = None,
+    ) -> None:
+        self._as_json = as_json
+        self._limits = FormatLimits(inner_nulls=as_json) if limits is None else limits
+        self._parse_text = parse_text
+        self._wire_text = wire_text
+        self._reserved = reserved
+        self._row = self._struct(StructType(tuple(fields)))
+
+    def row(self, record: Any, problems: Problems) -> dict[str, Any]:
+        """The row as wire values, without its nulls; what does not fit is in ``problems`` and left out."""
+        converted = self._row(record, "", problems)
+        return converted if isinstance(converted, dict) else {}
+
+    def _converter(self, kind: DataType) -> Convert:
+        if isinstance(kind, StructType):
+            return self._struct(kind)
+        if isinstance(kind, ArrayType):
+            return self._array(kind)
+        if isinstance(kind, MapType):
+            return self._map(kind)
+        return self._scalar(kind)
+
+    def _scalar(self, kind: DataType) -> Convert:
+        convert_value = scalar_converter(
+            kind, parse_text=self._parse_text, wire_text=self._wire_text, as_json=self._as_json
+        )
+        expected = str(kind)
+        check = self._limits.check_variant if kind == PrimitiveType(Kind.VARIANT) else None
+
+        def convert(value: Any, path: str, problems: Problems) -> Any:
+            try:
+                converted = convert_value(value)
+                if check is not None:
+                    check(converted)
+            except UnfitError as unfit:
+                problems.add(path, value, expected, str(unfit))
+                return None
+            return converted
+
+        return convert
+
+    def _null_test(self, kind: DataType) -> Callable[[Any], bool]:
+        return null_test(kind, parse_text=self._parse_text, nan_is_null=not has_nan(kind))
+
+    def _array(self, kind: ArrayType) -> Convert:
+        element, expected = self._converter(kind.element), str(kind)
+        is_null = self._null_test(kind.element)
+        nulls = _null_rule(
+            "an element", "array", contains_null=kind.contains_null, inner_nulls=self._limits.inner_nulls
+        )
+
+        def convert(value: Any, path: str, problems: Problems) -> Any:
+            items = as_list(value)
+            if items is None:
+                problems.add(path, value, expected, "not a list")
+                return None
+            out: list[Any] = []
+            for index, item in enumerate(items):
+                if not is_null(item):
+                    out.append(element(item, f"{path}[{index}]", problems))
+                elif nulls is None:
+                    out.append(None)
+                else:
+                    problems.add(f"{path}[{index}]", item, str(kind.element), nulls)
+            return out
+
+        return convert
+
+    def _map(self, kind: MapType) -> Convert:
+        convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
+        is_null = self._null_test(kind.value)
+        is_decimal = isinstance(kind.key, DecimalType)
+        is_null_key = null_test(kind.key, parse_text=self._parse_text, nan_is_null=True)
+        nulls = _null_rule(
+            "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._limits.inner_nulls
+        )
+
+        def convert(value: Any, path: str, problems: Problems) -> Any:
+            pairs = as_pairs(value)
+            if pairs is None:
+                problems.add(path, value, expected, "not a mapping")
+                return None
+            out: dict[Any, Any] = {}
+            seen: set[Any] = set()
+            for key, item in pairs:
+                place = f"{path}[{key!r}]"
+                if is_null_key(key):
+                    problems.add(place, key, str(kind.key), "a key cannot be null")
+                    continue
+                wire_key = convert_key(key, place, problems)
+                # 1.0 and 1.00 are one number.
+                identity = Decimal(wire_key) if is_decimal and wire_key is not None else wire_key
+                if self._as_json:
+                    wire_key = json_key(wire_key)
+                if identity in seen or wire_key in out:
+                    problems.add(place, key, expected, "the key stands twice")
+                seen.add(identity)
+                if not is_null(item):
+                    out[wire_key] = convert_value(item, place, problems)
+                elif nulls is None:
+                    out[wire_key] = None
+                else:
+                    problems.add(place, item, str(kind.value), nulls)
+            return out
+
+        return convert
+
+    def _struct(self, kind: StructType) -> Convert:
+        members = [(field, self._converter(field.type), self._null_test(field.type)) for field in kind.fields]
+        names = {field.name for field in kind.fields}
+
+        def convert(value: Any, path: str, problems: Problems) -> Any:
+            record = as_members(value)
+            if record is None:
+                is_unread = isinstance(value, NoRecord)
+                reason = value.reason if is_unread else "not a mapping, dataclass, model or message"
+                problems.add(path or WHOLE_ROW, value, _brief(kind), reason)
+                return None
+            prefix = f"{path}." if path else ""
+            out: dict[str, Any] = {}
+            for field, convert_member, is_null in members:
+                member = record.get(field.name, MISSING)
+                if member is MISSING or is_null(member):
+                    if not field.nullable:
+                        reason = (
+                            "missing, and the column is NOT NULL" if member is MISSING else "null in a NOT NULL column"
+                        )
+                        problems.add(f"{prefix}{field.name}", member, str(field.type), reason)
+                else:
+                    out[field.name] = convert_member(member, f"{prefix}{field.name}", problems)
+            for name in record:
+                if name not in names:
+                    expected, reason = self._unknown(name, names, "column" if not path else "field")
+                    problems.add(f"{prefix}{name}", record[name], expected, reason)
+            return out
+
+        return convert
+
+    def _unknown(self, name: object, names: set[str], what: str) -> tuple[str, str]:
+        if name in self._reserved:
+            return "nothing", "the delivery fills this column itself (delivery_columns)"
+        by_lower = {known.lower(): known for known in names}
+        near = by_lower.get(str(name).lower()) or next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
+        return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
+
+
+def as_members(record: Any) -> Mapping[str, Any] | None:
+    """A record's values by name, or None if it is no record.
+
+    Taken are dicts and other mappings, dataclasses, pydantic models, protobuf messages, named tuples, and the row
+    objects of database drivers that have ``keys()``.
+    """
+    if isinstance(record, Mapping):
+        return record
+    if isinstance(record, type):
+        return None
+    for is_kind, members in _RECORD_KINDS:
+        if is_kind(record):
+            return members(record)
+    return None
+
+
+def is_message(kind: type) -> bool:
+    """Whether the class is one of protobuf's messages."""
+    return hasattr(kind, "ListFields") and hasattr(kind, "DESCRIPTOR")
+
+
+def _message_members(message: Any) -> dict[str, Any]:
+    # By the class, because a field may be named like a method.  A proto3 field without presence is never missing:
+    # its zero is a value.
+    kind = type(message)
+    return {
+        field.name: getattr(message, field.name)
+        for field in kind.DESCRIPTOR.fields
+        if not field.has_presence or kind.HasField(message, field.name)
+    }
+
+
+# pydantic, protobuf and database drivers are known by their shape, so that none of them is imported here.
+_RECORD_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], dict[str, Any]]], ...] = (
+    (dataclasses.is_dataclass, lambda record: {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}),
+    # A pydantic model yields its fields, the nested ones as models.
+    (lambda record: hasattr(record, "model_dump") and hasattr(type(record), "model_fields"), dict),
+    (lambda record: is_message(type(record)), _message_members),
+    (lambda record: hasattr(record, "_asdict"), lambda record: dict(record._asdict())),
+    # sqlite3.Row; iterating one gives its values.
+    (
+        lambda record: hasattr(record, "keys") and hasattr(record, "__getitem__"),
+        lambda record: {key: record[key] for key in record.keys()},  # noqa: SIM118
+    ),
+)
+
+
+def as_list(value: Any) -> Sequence[Any] | None:
+    """The elements of a list, tuple, NumPy array or other sequence that is no text; None for anything else."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
+        return None
+    # A NumPy array, but no NumPy scalar; its elements stay NumPy's, which keeps nanoseconds visible.
+    if hasattr(value, "tolist") and getattr(value, "ndim", 1) != 0:
+        return list(value)
+    return value if isinstance(value, Sequence) else None
+
+
+def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """The entries of a mapping or of a list of pairs; None for anything else."""
+    if isinstance(value, Mapping) or hasattr(value, "items"):
+        return list(value.items())
+    # pyarrow gives maps as lists of pairs.
+    if isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):  # noqa: PLR2004
+        return value
+    return None
+
+
+def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
+    """Why a null inside is refused, or None if it is taken."""
+    if not contains_null:
+        return f"{what} of this {holder} cannot be null"
+    if inner_nulls:
+        return None
+    return (
+        f'protobuf cannot carry a null inside {"an" if holder == "array" else "a"} {holder}: use record_format="json"'
+    )
+
+
+def has_nan(kind: DataType) -> bool:
+    """Whether NaN is a value of the type; elsewhere it stands for NULL."""
+    return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
+
+
+def json_key(key: Any) -> str:
+    """The text that a map's wire key becomes in a JSON object."""
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, bytes):
+        return b64encode(key).decode()
+    return key if isinstance(key, str) else str(key)
+
+
+def _brief(kind: StructType) -> str:
+    names = [field.name for field in kind.fields]
+    return f"a record with {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"  # noqa: PLR2004  # enough to recognise

@@ -1,0 +1,73 @@
+"""The JSON text that a VARIANT is, made of a value or given; every digit of a Decimal is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from ..problems import UnfitError
+
+__all__ = ["checked_text", "json_text"]
+
+
+def json_text(value: Any) -> str:
+    """The value as JSON text; a ``str`` is a string value, an ``orjson.Fragment`` the text of any."""
+    try:
+        text = orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+    except (TypeError, ValueError) as error:  # orjson's own errors are both
+        raise UnfitError(f"cannot be written as JSON: {error}") from None
+    # orjson writes NaN as null and says nothing.
+    if b"null" in text and not _is_finite(value):
+        raise UnfitError("JSON has no NaN or infinity")
+    _check(text)  # orjson writes a Fragment as it is, whatever it holds
+    return text.decode()
+
+
+def checked_text(value: Any) -> str:
+    """The text of a value that is JSON already."""
+    if not isinstance(value, str):
+        raise UnfitError("not JSON text")
+    _check(value)
+    return value
+
+
+def _check(text: str | bytes) -> None:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UnfitError(f"not JSON text: {error}") from None
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(format(value, "f"))
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in what orjson takes is NaN or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    numpy = sys.modules.get("numpy")  # who has a NumPy value has imported NumPy
+    if numpy is not None and isinstance(value, numpy.floating | numpy.ndarray):
+        return value.dtype.kind != "f" or bool(numpy.isfinite(value).all())
+    return all(map(_is_finite, _members(value)))
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, Enum):
+        return (value.value,)
+    if dataclasses.is_dataclass(value):  # orjson leaves private fields out
+        return (getattr(value, field.name) for field in dataclasses.fields(value) if not field.name.startswith("_"))
+    return ()

@@ -1,0 +1,376 @@
+"""One value of a scalar type, from what people have to what the wire carries, exactly or not at all.
+
+Every function takes a value that is not null and returns the wire value, or raises UnfitError with the reason.
+Nothing is rounded, cut, clamped or parsed on the quiet; docs/types.md is the promise in full.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
+from ..problems import UnfitError
+from . import text
+from .json_text import checked_text, json_text
+
+__all__ = [
+    "DAY_RANGE",
+    "FLOAT32_LIMIT",
+    "INTEGER_BITS",
+    "MICROSECOND_RANGE",
+    "is_null",
+    "null_test",
+    "scalar_converter",
+]
+
+Scalar = Callable[[Any], Any]
+
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_NAIVE = datetime(1970, 1, 1)  # the wall-clock epoch of TIMESTAMP_NTZ
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
+# Years 0001 to 9999, which are Delta's; a number outside was counted in another unit.
+DAY_RANGE = (date.min.toordinal() - _EPOCH_DAY, date.max.toordinal() - _EPOCH_DAY)
+MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.max - _EPOCH_NAIVE) // _MICROSECOND)
+INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
+# The largest double that still rounds to a finite float32.
+FLOAT32_LIMIT = 3.4028235677973366e38
+
+
+def is_null(value: Any, *, nan_is_null: bool) -> bool:
+    """Whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN where the type has none."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return nan_is_null and value != value  # noqa: PLR0124  # NaN alone differs from itself
+    kind = type(value)
+    if kind.__name__ in {"NaTType", "NAType"}:
+        return kind.__module__.startswith("pandas.")
+    if kind.__name__ == "datetime64":
+        return bool(value != value)  # noqa: PLR0124
+    return False
+
+
+def null_test(kind: DataType, *, parse_text: bool, nan_is_null: bool) -> Callable[[Any], bool]:
+    """The test of whether a value stands for NULL in a column of the type; parsed text may say so as well."""
+    if not (parse_text and text.is_parsed(kind)):
+        return lambda value: is_null(value, nan_is_null=nan_is_null)
+    return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
+
+
+def unwrapped(value: Any) -> Any:
+    """The value inside an Enum member or a NumPy scalar; any other as it is."""
+    if isinstance(value, Enum):
+        return unwrapped(value.value)
+    numpy = sys.modules.get("numpy")  # who has a NumPy scalar has imported NumPy
+    if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):
+        return value.item()
+    return value
+
+
+def scalar_converter(kind: DataType, *, parse_text: bool, wire_text: bool, as_json: bool) -> Scalar:
+    """The converter of a scalar type.
+
+    ``wire_text`` takes the text that protobuf messages hold for DECIMAL and VARIANT.  ``as_json`` refuses what JSON
+    has no form for, and gives BINARY as base64.
+    """
+    if isinstance(kind, StringType):
+        return _string(kind)
+    if isinstance(kind, DecimalType):
+        return _decimal(kind, parse_text=parse_text or wire_text)
+    if not isinstance(kind, PrimitiveType):
+        raise TypeError(f"no scalar type: {kind}")
+    if kind.kind in INTEGER_BITS:
+        return _integer(INTEGER_BITS[kind.kind], parse_text=parse_text)
+    if kind.kind in _WITHOUT_OPTIONS:
+        return _WITHOUT_OPTIONS[kind.kind][wire_text if kind.kind is Kind.VARIANT else as_json]
+    if kind.kind in _PARSING:
+        return _PARSING[kind.kind](parse_text)
+    return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=as_json)
+
+
+def _parsable(value: str, what: str, parse_text: bool) -> str:
+    if not parse_text:
+        raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
+    return value
+
+
+def _integer(bits: int, *, parse_text: bool) -> Scalar:
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    def convert(value: Any) -> int:
+        number = _whole(unwrapped(value), parse_text=parse_text)
+        if not low <= number <= high:
+            raise UnfitError(f"out of range, which is {low} to {high}")
+        return number
+
+    return convert
+
+
+def _whole(value: Any, *, parse_text: bool) -> int:
+    if isinstance(value, bool):
+        raise UnfitError("a boolean is no number")
+    if isinstance(value, str):
+        return text.whole_number(_parsable(value, "a number", parse_text))
+    if isinstance(value, float | Decimal):
+        if not math.isfinite(value):
+            raise UnfitError("not a finite number")
+        if value != (whole := int(value)):
+            raise UnfitError("has a fraction, and nothing is rounded here")
+        return whole
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise UnfitError("not a whole number") from None
+
+
+def _float(*, is_single: bool, parse_text: bool, finite: bool) -> Scalar:
+    def convert(value: Any) -> float:
+        number = _real(unwrapped(value), parse_text=parse_text)
+        if math.isfinite(number):
+            if is_single and abs(number) >= FLOAT32_LIMIT:
+                raise UnfitError("too large for 32 bits")
+        elif finite:
+            raise UnfitError('JSON has no NaN or infinity: use record_format="protobuf" or "arrow", or None for NULL')
+        return number
+
+    return convert
+
+
+def _real(value: Any, *, parse_text: bool) -> float:
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, bool):
+        raise UnfitError("a boolean is no number")
+    if isinstance(value, int):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if number != value:
+            raise UnfitError("a double cannot hold this whole number exactly")
+        return number
+    if isinstance(value, str):
+        return text.real_number(_parsable(value, "a number", parse_text))
+    if isinstance(value, Decimal):
+        raise UnfitError("a Decimal is not rounded here: pass float(value)")
+    raise UnfitError("not a number")
+
+
+def _boolean(parse_text: bool) -> Scalar:
+    def convert(value: Any) -> bool:
+        value = unwrapped(value)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return text.boolean(_parsable(value, "True or False", parse_text))
+        raise UnfitError("only True and False are taken" if isinstance(value, int) else "not a boolean")
+
+    return convert
+
+
+def _string(kind: StringType) -> Scalar:
+    length = kind.length
+
+    def convert(value: Any) -> str:
+        value = unwrapped(value)
+        if isinstance(value, UUID):
+            value = str(value)
+        if not isinstance(value, str):
+            hint = ": decode them" if isinstance(value, bytes | bytearray | memoryview) else ": pass str(value)"
+            raise UnfitError(f"not text{hint}")
+        # The characters themselves, whatever a subclass makes of them when it is printed.
+        characters = str.__str__(value)
+        try:
+            characters.encode()
+        except UnicodeEncodeError:
+            raise UnfitError("not valid Unicode: it holds half of a surrogate pair") from None
+        if length is not None and len(characters) > length:
+            raise UnfitError(f"longer than {length} characters: it has {len(characters)}")
+        return characters
+
+    return convert
+
+
+def _binary(value: Any) -> bytes:
+    value = unwrapped(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, UUID):
+        return value.bytes
+    raise UnfitError("text is not encoded here: pass value.encode()" if isinstance(value, str) else "not bytes")
+
+
+def _base64(value: Any) -> str:
+    # The service documents no JSON form of BINARY; base64 is what protobuf's own JSON mapping and Spark use.
+    from base64 import b64encode
+
+    return b64encode(_binary(value)).decode()
+
+
+def _date(parse_text: bool) -> Scalar:
+    low, high = DAY_RANGE
+
+    def convert(value: Any) -> int:
+        value = _from_numpy_time(unwrapped(value), "D")
+        if isinstance(value, str):
+            value = text.day(_parsable(value, "a date", parse_text))
+        if isinstance(value, datetime):
+            if value.tzinfo is not None or value.time() != time.min or _nanoseconds(value):
+                raise UnfitError("has a time or a time zone: pass value.date()")
+            return value.toordinal() - _EPOCH_DAY
+        if isinstance(value, date):
+            return value.toordinal() - _EPOCH_DAY
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not low <= value <= high:
+                raise UnfitError(f"no day number, which counts from 1970-01-01 and is {low} to {high}")
+            return int(value)
+        raise UnfitError("not a date")
+
+    return convert
+
+
+def _timestamp(parse_text: bool) -> Scalar:
+    def convert(value: Any) -> int:
+        moment = _moment(unwrapped(value), parse_text)
+        if isinstance(moment, int):
+            return moment
+        if moment.utcoffset() is None:
+            return (moment.replace(tzinfo=None) - _EPOCH_NAIVE) // _MICROSECOND
+        microseconds = (moment - _EPOCH_UTC) // _MICROSECOND
+        if not _is_in_range(microseconds):
+            raise UnfitError("outside of the years 0001 to 9999 in UTC")
+        return microseconds
+
+    return convert
+
+
+def _timestamp_ntz(parse_text: bool) -> Scalar:
+    def convert(value: Any) -> int:
+        moment = _moment(unwrapped(value), parse_text)
+        if isinstance(moment, int):
+            return moment
+        if moment.utcoffset() is not None:
+            raise UnfitError("has a time zone, and TIMESTAMP_NTZ has none: pass value.replace(tzinfo=None)")
+        return (moment.replace(tzinfo=None) - _EPOCH_NAIVE) // _MICROSECOND
+
+    return convert
+
+
+def _moment(value: Any, parse_text: bool) -> datetime | int:
+    """A datetime, or microseconds since the epoch that are in range."""
+    value = _from_numpy_time(value, "us")
+    if isinstance(value, str):
+        value = text.moment(_parsable(value, "a datetime", parse_text))
+    if isinstance(value, datetime):
+        if _nanoseconds(value):
+            raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
+        return _plain_datetime(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not _is_in_range(value):
+            raise UnfitError(
+                "outside of the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?"
+            )
+        return int(value)
+    raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
+    # Airflow's dates are, only from its own.
+    if type(value) is datetime:
+        return value
+    return datetime(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        tzinfo=value.tzinfo,
+        fold=value.fold,
+    )
+
+
+def _nanoseconds(value: datetime) -> int:
+    extra: int = getattr(value, "nanosecond", 0)  # pandas.Timestamp
+    return extra
+
+
+def _is_in_range(microseconds: int) -> bool:
+    low, high = MICROSECOND_RANGE
+    return low <= microseconds <= high
+
+
+# The units that a column is too coarse for; whatever else is lost is out of range.
+_FINER = {"us": {"ns", "ps", "fs", "as"}, "D": {"h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"}}
+_TOO_FINE = {"us": "has nanoseconds, and the column counts microseconds", "D": "has a time: pass a date"}
+
+
+def _from_numpy_time(value: Any, unit: str) -> Any:
+    """A NumPy datetime64 as a whole number of the unit; any other value as it is."""
+    if type(value).__name__ != "datetime64":
+        return value
+    whole = value.astype(f"datetime64[{unit}]")
+    # NumPy wraps around in casts, and again when it compares two units: so back to the value's own, as numbers.
+    if int(whole.astype(value.dtype).astype("int64")) != int(value.astype("int64")):
+        is_finer = sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER[unit]
+        raise UnfitError(_TOO_FINE[unit] if is_finer else "outside of the years 0001 to 9999")
+    return int(whole.astype("int64"))
+
+
+def _decimal(kind: DecimalType, *, parse_text: bool) -> Scalar:
+    before, scale = kind.precision - kind.scale, kind.scale
+    unit = Decimal(1).scaleb(-scale)
+    exact = Context(prec=kind.precision + 2, traps=[Inexact, InvalidOperation])
+
+    def convert(value: Any) -> str:
+        number = _exact_number(unwrapped(value), parse_text)
+        if number and number.adjusted() >= before:
+            raise UnfitError(f"has more than {before} digits before the point")
+        if -int(number.as_tuple().exponent) <= scale:  # finite, so the exponent is a number
+            return format(number, "f")
+        try:
+            return format(number.quantize(unit, context=exact), "f")
+        except (Inexact, InvalidOperation):
+            raise UnfitError(f"has more than {scale} digits after the point, and nothing is rounded here") from None
+
+    return convert
+
+
+def _exact_number(value: Any, parse_text: bool) -> Decimal:
+    if isinstance(value, str):
+        return text.decimal_number(_parsable(value, "a Decimal", parse_text))
+    if isinstance(value, bool):
+        raise UnfitError("a boolean is no number")
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise UnfitError("not a finite number")
+        return value
+    if isinstance(value, float):
+        raise UnfitError("a float is not exact: pass Decimal(str(value))")
+    raise UnfitError("not a decimal number")
+
+
+# By wire_text for VARIANT, by as_json for BINARY.
+_WITHOUT_OPTIONS: dict[Kind, tuple[Scalar, Scalar]] = {
+    Kind.VARIANT: (json_text, checked_text),
+    Kind.BINARY: (_binary, _base64),
+}
+_PARSING: dict[Kind, Callable[[bool], Scalar]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.DATE: _date,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.TIMESTAMP_NTZ: _timestamp_ntz,
+}

@@ -1,0 +1,293 @@
+"""Sources of Arrow record batches: tables in memory, readers and streams of batches, datasets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ...batch import Chunk
+from ...errors import ConfigurationError
+from ...signals import is_of_signal
+from ...storage import changed, unreadable
+from ..chunking import cut, merged, wanted_parts
+from ..files.finding.found import local_content, local_version
+from ..rows.frame_rows import FrameRows
+from ..rows.iterables import check_length, version_fingerprint
+from .fingerprint import content_fingerprint
+from .frames import frame_content
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ...ranges import RowRanges
+
+__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copied", "is_whole", "scan"]
+
+
+class TableSource:
+    """A pyarrow Table in memory; its chunks are slices of it and copy nothing, unless its own are small."""
+
+    is_arrow = True
+    is_in_memory = True
+
+    def __init__(self, table: pa.Table, options: IngestOptions) -> None:
+        self._table = table
+        self._chunk_rows = options.batch_rows
+        self._options = options
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of schema, length and content, or of ``source_version``; computed when asked for, once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or content_fingerprint(self._table)
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows there are."""
+        return int(self._table.num_rows)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return merged(self._slices(skip), self._chunk_rows)
+
+    def _slices(self, skip: RowRanges) -> Iterator[Chunk]:
+        check_length(self.total_rows, skip)
+        for start, stop in skip.without(0, self.total_rows):
+            first = start
+            for batch in self._table.slice(start, stop - start).to_batches():
+                yield from cut(batch, first)
+                first += len(batch)
+
+
+class BatchesSource:
+    """Record batches that come one after the other: a reader, a stream, an iterable of tables or frames."""
+
+    is_arrow = True
+    total_rows = None
+
+    def __init__(self, start: Callable[[], Iterable[pa.RecordBatch]], options: IngestOptions) -> None:
+        self._start = start
+        self._chunk_rows = options.batch_rows
+        self.fingerprint = version_fingerprint(options)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``; the others are made, too, and let go."""
+        return merged(self._wanted(skip), self._chunk_rows)
+
+    def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
+        first = 0
+        for batch in self._start():
+            yield from wanted_slices(batch, first, skip)
+            first += len(batch)
+        check_length(first, skip)
+
+
+def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
+    """What ``skip`` leaves of a batch whose first row is at position ``first``."""
+    for start, part in wanted_parts(batch, first, skip.without):
+        yield from cut(part, start)
+
+
+def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+    """Copies of the record batches of batches, tables and frames; raises ConfigurationError for anything else.
+
+    Who yields them may fill the same memory for the next one, while rows of this one are still to be sent again.
+    """
+    for item in items:
+        for batch in _batches_of(item):
+            yield from (copied(piece.rows) for piece in cut(batch, 0))
+
+
+def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(item, pa.RecordBatch):
+        yield item
+        return
+    table = item if isinstance(item, pa.Table) else frame_content(item)
+    if isinstance(table, FrameRows):
+        raise ConfigurationError(
+            "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "
+            'pass rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
+        )
+    if table is None:
+        raise ConfigurationError(
+            f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
+            "all of its items must be of one kind"
+        )
+    yield from table.to_batches()
+
+
+def copied(batch: Any) -> pa.RecordBatch:
+    """A record batch in memory of its own, without the rest of what it may be a slice of."""
+    sink = pa.BufferOutputStream()
+    try:
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+    except (pa.ArrowException, OSError):  # the format has no dictionaries of dictionaries, for one
+        return batch.take(pa.array(range(len(batch))))
+
+
+class DatasetSource:
+    """A pyarrow Dataset, fragment by fragment in its own order; fragments that are durable are not read."""
+
+    is_arrow = True
+
+    def __init__(self, dataset: Any, options: IngestOptions) -> None:
+        self._dataset = dataset
+        self._chunk_rows = options.batch_rows
+        self._fragments = list(dataset.get_fragments())
+        self._options = options
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of schema, files, their parts and how they are read, or of ``source_version``; computed once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or _dataset_fingerprint(self._dataset, self._fragments)
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, if all fragments are of formats that tell."""
+        if all(map(_tells_rows, self._fragments)):
+            return sum(map(_count, self._fragments))
+        return None
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return merged(self._wanted(skip), self._chunk_rows)
+
+    def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
+        first = 0
+        for fragment in self._fragments:
+            if first in skip and _tells_rows(fragment):
+                stop = first + _count(fragment)
+                if next(skip.without(first, stop), None) is None:
+                    first = stop
+                    yield Chunk(first, [])
+                    continue
+            for batch in _unchanged(fragment, scan(fragment, self._chunk_rows, schema=self._dataset.schema)):
+                yield from wanted_slices(batch, first, skip)
+                first += len(batch)
+        check_length(first, skip)
+
+
+def is_whole(dataset: Any) -> bool:
+    """Whether a dataset is all of its fragments; one that was filtered does not say what of them it is."""
+    try:
+        dataset.get_fragments()
+    except ValueError:
+        return False
+    return True
+
+
+def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of a dataset or of a fragment, in order; reading ahead is memory, and so is bounded."""
+    scanner = dataset.scanner(batch_size=chunk_rows, batch_readahead=2, fragment_readahead=1, **columns)
+    yield from scanner.to_batches()
+
+
+def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches of a fragment; if it is a file that cannot be read, or changes meanwhile, the error names it."""
+    rows = 0
+    before = _content(fragment)
+    try:
+        for batch in batches:
+            rows += len(batch)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        if before is not None and not is_of_signal(error) and _content(fragment) != before:
+            raise changed(fragment.path) from error  # half of a change looks like damage
+        raise _named(fragment, error, rows) from error
+    if _content(fragment) != before:
+        raise changed(fragment.path)
+
+
+def _count(fragment: Any) -> int:
+    try:
+        if hasattr(fragment, "row_groups"):  # count_rows counts the whole file, whatever part of it is meant
+            return sum(group.num_rows for group in fragment.row_groups)
+        return int(fragment.count_rows())
+    except (pa.ArrowException, OSError) as error:
+        raise _named(fragment, error) from error
+
+
+def _named(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
+    path = getattr(fragment, "path", None)
+    # What has no path is an iterable that the user has made a dataset.
+    return error if not path or is_of_signal(error) else unreadable(path, error, rows)
+
+
+def _content(fragment: Any) -> str | None:
+    """What of the version of a fragment's file a write changes."""
+    if not getattr(fragment, "path", None):
+        return None
+    (version,) = _versions(fragment.filesystem, [fragment])
+    return local_content(version) if fragment.filesystem.type_name == "local" else version
+
+
+def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
+    """What tells one state of each fragment's file from another; None where that is not known."""
+    paths = [fragment.path for fragment in fragments]
+    if filesystem.type_name == "local":
+        return list(map(local_version, paths))
+    try:
+        infos = filesystem.get_file_info(paths)
+    except OSError as error:
+        raise _named(fragments[0], error) from error
+    return [None if info.mtime_ns is None else f"{info.size}:{info.mtime_ns}" for info in infos]
+
+
+def _tells_rows(fragment: Any) -> bool:
+    return getattr(getattr(fragment, "format", None), "default_extname", None) in {"parquet", "ipc", "arrow", "feather"}
+
+
+def _dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
+    filesystem = getattr(dataset, "filesystem", None)
+    if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
+        return None
+    versions = _versions(filesystem, fragments)
+    if None in versions:
+        return None
+    try:
+        facts = [[version, *_reading(fragment)] for version, fragment in zip(versions, fragments, strict=True)]
+    except (AttributeError, TypeError, ValueError):
+        return None  # options that hold a function, or keys for decryption
+    text = json.dumps([str(dataset.schema.remove_metadata()), facts])
+    return f"dataset:{len(facts)}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _reading(fragment: Any) -> list[Any]:
+    """What of a file a fragment is, and how it is read."""
+    try:
+        groups = [group.id for group in getattr(fragment, "row_groups", ())]
+    except (pa.ArrowException, OSError) as error:
+        raise _named(fragment, error) from error
+    return [fragment.path, groups, str(fragment.partition_expression), _facts(fragment.format)]
+
+
+def _facts(value: Any) -> Any:
+    """A format and its options as JSON types, which are equal where they are; TypeError for what has no such form.
+
+    How an object would be pickled is what tells all of the options of every format.
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, bytes | type | pa.DataType | pa.Schema):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_facts(each) for each in value]
+    if isinstance(value, set | frozenset):  # their order is another one in each process
+        return sorted((_facts(each) for each in value), key=json.dumps)
+    if isinstance(value, dict):
+        return sorted(([_facts(key), _facts(each)] for key, each in value.items()), key=json.dumps)
+    made, arguments, *state = value.__reduce_ex__(5)
+    return [made.__qualname__, _facts(arguments), _facts(state)]

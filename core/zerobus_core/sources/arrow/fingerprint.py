@@ -1,0 +1,57 @@
+"""Fingerprints: what says that a source read again has the same rows in the same order."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ..chunking import without_dictionaries
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["content_fingerprint"]
+
+# Hashing in blocks of this many rows makes the fingerprint independent of how the table is cut into chunks.
+_BLOCK_ROWS = 65_536
+
+
+class _HashingFile:
+    """A file that keeps nothing of what is written but its hash."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        # Processors have instructions for SHA-256; it is twice as fast as BLAKE2 on them.
+        self.hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def content_fingerprint(table: pa.Table) -> str | None:
+    """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
+
+    None where dictionaries inside of lists or structs cannot be brought into one form.
+    """
+    import pyarrow as pa
+
+    file = _HashingFile()
+    # The IPC writer cuts buffers to the slice, so that two tables with equal rows hash alike.
+    schema = without_dictionaries(table.schema.empty_table()).schema.remove_metadata()
+    try:
+        with pa.ipc.new_stream(file, schema) as stream:
+            for first in range(0, table.num_rows, _BLOCK_ROWS):
+                block = without_dictionaries(table.slice(first, _BLOCK_ROWS))
+                for batch in block.combine_chunks().to_batches():
+                    stream.write_batch(batch.replace_schema_metadata(None))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return f"arrow:{table.num_rows}:{file.hash.hexdigest()[:32]}"

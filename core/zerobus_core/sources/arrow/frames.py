@@ -1,0 +1,125 @@
+"""Data frames as Arrow tables, without a dict per row wherever Arrow keeps every value as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ...errors import ConfigurationError
+from ..rows.frame_rows import FrameRows, frame_columns, has_objects, is_changed_by_arrow
+
+__all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
+
+
+def frame_content(frame: Any) -> pa.Table | FrameRows | None:
+    """The Arrow table of a pandas or polars frame, or its rows where Arrow would change values; None for anything else.
+
+    Of a pandas frame, named index levels are columns and unnamed ones are not; NaN, NaT and NA are null.
+    """
+    package, name = (type(frame).__module__ or "").partition(".")[0], type(frame).__name__
+    if package == "pandas" and name == "DataFrame":
+        return _from_pandas(frame)
+    if package == "polars" and name == "DataFrame":
+        return _from_polars(frame)
+    if package in {"pandas", "polars"}:
+        raise ConfigurationError(f"records is a {package} {name}; {_HINTS.get(name, 'pass a DataFrame')}")
+    if package == "pyspark":
+        raise ConfigurationError("records is of Spark; pass frame.toArrow(), or write files and pass their path")
+    return None
+
+
+def is_read_as_rows(item: Any) -> bool:
+    """Whether an item is a pandas frame that Arrow would change."""
+    kind = type(item)
+    is_pandas = (kind.__module__ or "").partition(".")[0] == "pandas" and kind.__name__ == "DataFrame"
+    return is_pandas and is_changed_by_arrow(item)
+
+
+def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """The rows of pandas frames; raises ConfigurationError for anything else."""
+    for frame in frames:
+        if type(frame).__name__ != "DataFrame" or not hasattr(frame, "iloc"):
+            raise ConfigurationError(
+                f"an iterable that began with a pandas frame goes on with a {type(frame).__name__}; "
+                "all of its items must be of one kind"
+            )
+        _check_pandas(frame)
+        rows = FrameRows(frame)
+        for start in range(0, len(rows), _STEP):
+            yield from rows[start : start + _STEP]
+
+
+_STEP = 1_000
+_HINTS = {
+    "Series": "pass series.to_frame()",
+    "LazyFrame": "pass frame.collect(), or sink it to Parquet and pass the path",
+}
+_REFUSED_BY_PANDAS_TYPE = {
+    "PeriodDtype": "a period is no point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
+    "IntervalDtype": "an interval is two values: pass its .left and .right as columns, or frame[{0}].astype(str)",
+}
+_REFUSED_BY_POLARS_TYPE = {
+    "Object": "which holds Python objects: cast it, or pass frame.to_dicts()",
+    "Int128": "which Arrow has not: cast it to pl.Int64 or pl.Decimal(38, 0)",
+    "UInt128": "which Arrow has not: cast it to pl.Int64 or pl.Decimal(38, 0)",
+}
+
+
+def _check_pandas(frame: Any) -> bool:
+    """Whether the index gives columns.  Raises ConfigurationError for columns that are no values of rows."""
+    columns = list(frame_columns(frame))
+    if len({name for name, _ in columns}) < len(columns):
+        raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
+    if not columns and len(frame):
+        raise ConfigurationError(
+            f"the data frame has {len(frame)} rows and no columns, only an index without a name; "
+            "name it (frame.index.name = ...) or pass frame.reset_index()"
+        )
+    for name, column in columns:
+        dtype = column.dtype
+        if type(dtype).__name__ == "CategoricalDtype":
+            dtype = dtype.categories.dtype
+        hint = _REFUSED_BY_PANDAS_TYPE.get(type(dtype).__name__)
+        if hint is not None:
+            raise ConfigurationError(f"column {name} of the data frame is of {dtype}; {hint.format(repr(name))}")
+    return any(name is not None for name in frame.index.names)
+
+
+def _from_pandas(frame: Any) -> pa.Table | FrameRows:
+    is_indexed = _check_pandas(frame)
+    if is_changed_by_arrow(frame):
+        return FrameRows(frame)
+    if is_indexed:
+        # reset_index would make columns of the unnamed levels, too.
+        unnamed = [i for i, name in enumerate(frame.index.names) if name is None]
+        frame = frame.droplevel(unnamed) if unnamed else frame
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=is_indexed).replace_schema_metadata(None)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if has_objects(frame):
+            return FrameRows(frame)  # which names row and column of what the table cannot take either
+        raise ConfigurationError(
+            f'the data frame has a column that Arrow cannot take: {error}; convert it, or pass frame.to_dict("records")'
+        ) from error
+
+
+def _from_polars(frame: Any) -> pa.Table:
+    for name, kind in frame.schema.items():
+        refused = next((inner for inner in _types_within(kind) if inner in _REFUSED_BY_POLARS_TYPE), None)
+        if refused is not None:
+            raise ConfigurationError(
+                f"column {name} of the data frame is of polars' type {kind}, {_REFUSED_BY_POLARS_TYPE[refused]}"
+            )
+    return frame.to_arrow()
+
+
+def _types_within(kind: Any) -> Iterator[str]:
+    """The names of a polars type and of the types inside it."""
+    yield kind.base_type().__name__
+    inner = getattr(kind, "inner", None)
+    if inner is not None:
+        yield from _types_within(inner)
+    for field in getattr(kind, "fields", None) or ():
+        yield from _types_within(field.dtype)

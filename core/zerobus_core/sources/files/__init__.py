@@ -1,0 +1,1 @@
+"""Sources of files, whatever their format, compression and storage."""

@@ -1,0 +1,1 @@
+"""Which files a path, a directory or a glob means, and how one of them is opened."""

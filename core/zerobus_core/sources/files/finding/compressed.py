@@ -1,0 +1,96 @@
+"""Compressed files, read so that one that is damaged or was cut off is never taken for a shorter one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ....errors import ConfigurationError
+from ....uris import shown_uri
+from ...optional_imports import imported_pyarrow
+
+if TYPE_CHECKING:
+    from bz2 import BZ2Decompressor
+    from lzma import LZMADecompressor
+
+__all__ = ["open_compressed"]
+
+_BLOCK = 64 * 1024
+_BUFFER = 256 * 1024
+
+
+def open_compressed(fs: Any, path: str, compression: str) -> Any:
+    """The content of a gzip, bz2, xz or zstd file, as a binary file object."""
+    if compression == "gzip":
+        import fsspec
+
+        return fsspec.core.OpenFile(fs, path, "rb", compression="gzip").open()
+    stream: Any
+    if compression == "zstd":
+        pa = imported_pyarrow(".zst files")
+        stream = pa.CompressedInputStream(pa.PythonFile(fs.open(path, "rb"), mode="r"), "zstd")
+    else:
+        stream = _StreamsReader(fs.open(path, "rb"), _decompressor(path, compression))
+    return io.BufferedReader(stream, _BUFFER)
+
+
+def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor | LZMADecompressor]:
+    try:
+        if compression == "bz2":
+            from bz2 import BZ2Decompressor
+
+            return BZ2Decompressor
+        from lzma import LZMADecompressor
+    except ImportError as error:  # Python can be built without them
+        raise ConfigurationError(f"cannot read {shown_uri(path)}: {error}") from error
+    return LZMADecompressor
+
+
+class _StreamsReader(io.RawIOBase):
+    """All streams of a file one after the other, as pbzip2 and pxz write them.
+
+    BZ2File and LZMAFile take a second stream that is damaged for garbage after the first one, and end without it.
+    Zeros between and after streams are padding.
+    """
+
+    def __init__(self, opened: Any, new: Callable[[], BZ2Decompressor | LZMADecompressor]) -> None:
+        self._opened = opened
+        self._new = new
+        self._decompressor = new()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._next(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._opened.close()
+        super().close()
+
+    def _next(self, size: int) -> bytes:
+        data = b""
+        while not data:
+            if self._decompressor.eof:
+                block = self._after_padding(self._decompressor.unused_data)
+                if not block:
+                    break
+                self._decompressor = self._new()
+            elif self._decompressor.needs_input:
+                block = self._opened.read(_BLOCK)
+                if not block:
+                    raise EOFError("the compressed file ends in the middle")
+            else:
+                block = b""
+            data = self._decompressor.decompress(block, size)
+        return data
+
+    def _after_padding(self, block: bytes) -> bytes:
+        rest = block.lstrip(b"\0")
+        while not rest and (block := self._opened.read(_BLOCK)):
+            rest = block.lstrip(b"\0")
+        return rest

@@ -1,0 +1,232 @@
+"""Which files a path, a URI, a directory or a glob means: in a fixed order, of one format, each with its version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from ....errors import ConfigurationError
+from ....storage import filesystem_of, is_local, told
+from ....uris import shown_uri
+from .compressed import open_compressed
+from .listing import Place
+
+__all__ = [
+    "FORMATS",
+    "FoundFile",
+    "FoundFiles",
+    "find_files",
+    "holds_no_files",
+    "local_content",
+    "local_version",
+    "looks_like_path",
+]
+
+# By the last extension of a file's name, after that of its compression.
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".json": "jsonl", ".arrow": "ipc", ".arrows": "ipc", ".feather": "ipc", ".ipc": "ipc", ".avro": "avro",
+}  # fmt: skip
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+_KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro"
+# What storages call the thing that changes whenever a file does; the first that is there counts.
+_VERSIONS = (
+    "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
+    "updated", "modified", "modificationTime", "created", "CRC",
+)  # fmt: skip
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """One file of a source."""
+
+    fs: Any = field(repr=False)
+    path: str = field(repr=False)
+    """As its file system names it, which for some (HTTP) is the URI with all that is secret in it."""
+    size: int
+    version: str | None
+    """ETag, or times and more of a local file; None where the storage tells nothing of the kind."""
+    partitions: tuple[tuple[str, str | None], ...] = ()
+    """Names and values of ``name=value`` directories between the directory that was given and the file."""
+
+    @property
+    def shown(self) -> str:
+        """The path for messages."""
+        return shown_uri(self.path)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the path is one of the machine's own file system."""
+        return is_local(self.fs)
+
+    @property
+    def suffix(self) -> str:
+        """The extension that tells the format, in lower case: that before the compression's."""
+        name = PurePosixPath(self.path)
+        return (PurePosixPath(name.stem) if name.suffix.lower() in _COMPRESSIONS else name).suffix.lower()
+
+    @property
+    def compression(self) -> str | None:
+        """How the whole file is compressed: gzip, bz2, xz or zstd."""
+        return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
+
+    def open(self) -> Any:
+        """The file's bytes, uncompressed, as a binary file object."""
+        if self.compression is None:
+            return self.fs.open(self.path, "rb")
+        return open_compressed(self.fs, self.path, self.compression)
+
+    def watched(self) -> Callable[[], bool]:
+        """A function that tells whether the file was overwritten, appended to, cut off or removed meanwhile.
+
+        For as much as versions tell; a local file is watched from when it was found on, others from now on.
+        """
+        # In a list of files, some storages tell the version in other words than of one file.
+        if self.is_local:
+            before = local_content(self.version)
+            return lambda: local_content(self._version_now()) != before
+        found = self._version_now()
+        return lambda: self._version_now() != found
+
+    def _version_now(self) -> str | None:
+        try:
+            return _version(self.fs, self.fs.info(self.path))
+        except FileNotFoundError:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFiles:
+    """The files of a source, in the order in which they are read."""
+
+    given: str
+    """What was given, for messages."""
+    format: str
+    files: tuple[FoundFile, ...]
+    places: tuple[Place, ...] = field(repr=False)
+    """What was given, as it is."""
+
+    def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
+        """Identifies paths, sizes and versions of all files, and how they are read; None if one has no version."""
+        if any(file.version is None for file in self.files):
+            return None
+        facts = [self.format, reading, [(file.path, file.size, file.version) for file in self.files]]
+        digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+        return f"files:{len(self.files)}:{digest[:32]}"
+
+    def would_hold(self, uri: str) -> bool:
+        """Whether a file at ``uri`` is one of these, or would be found with them the next time."""
+        fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
+        if any(place.would_hold(fs, path) for place in self.places):
+            return True
+        with told(f"cannot read {self.given}"):
+            return (
+                is_local(fs)
+                and os.path.exists(path)
+                and any(file.is_local and os.path.samefile(file.path, path) for file in self.files)
+            )
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text is meant as a path: a URI, a glob, an existing file, or of a known extension."""
+    if "://" in text or "::" in text:
+        return True
+    if "\n" in text or len(text) > 4_096:  # noqa: PLR2004 - no system has longer paths
+        return False
+    return _format_of(text) is not None or any(sign in text for sign in "*?[") or os.path.exists(text)
+
+
+def find_files(given: str | Sequence[str], *, format: str | None = None) -> FoundFiles:
+    """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
+
+    Of several paths, those of the first come first.  ``format`` overrides what the extensions say.  Raises
+    ConfigurationError where there is nothing to read, or files of several formats.
+    """
+    places = [Place(place) for place in ([given] if isinstance(given, str) else given)]
+    files = tuple(file for place in places for file in _found_at(place))
+    shown = ", ".join(place.shown for place in places)
+    formats = {format or _format_of(file.path) for file in files}
+    if None in formats:
+        unknown = next(file.shown for file in files if _format_of(file.path) is None)
+        raise ConfigurationError(
+            f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
+            "Unpack archives first, or name the files inside: zip://*.csv::archive.zip"
+        )
+    if len(formats) > 1:
+        raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")
+    return FoundFiles(given=shown, format=str(formats.pop()), files=files, places=tuple(places))
+
+
+def holds_no_files(place: str) -> bool:
+    """Whether a glob or directory holds nothing to read; raises ConfigurationError for a missing file as such."""
+    return not Place(place).files()
+
+
+def _found_at(place: Place) -> list[FoundFile]:
+    infos = place.files()
+    if not infos:
+        raise ConfigurationError(f"{place.shown} holds no files to read; an empty delivery is given as an empty list")
+    return [_found(place.fs, info, place.root) for info in sorted(infos, key=lambda info: str(info["name"]))]
+
+
+def _format_of(path: str) -> str | None:
+    name = PurePosixPath(path)
+    if name.suffix.lower() in _COMPRESSIONS:
+        name = PurePosixPath(name.stem)
+    return FORMATS.get(name.suffix.lower())
+
+
+def _found(fs: Any, info: Mapping[str, Any], root: str) -> FoundFile:
+    path = str(info["name"])
+    return FoundFile(
+        fs=fs,
+        path=path,
+        size=int(info.get("size") or 0),
+        version=_version(fs, info),
+        partitions=tuple(_partitions(path[len(root) :])),
+    )
+
+
+def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
+    if is_local(fs):
+        return local_version(str(info["name"]))
+    archive = getattr(fs, "of", None)
+    if archive is not None:  # times of members may be set to any value, or be missing
+        return _version(archive.fs, archive.fs.info(archive.path))
+    return next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
+
+
+def local_version(path: str) -> str | None:
+    """The version of a local file; None for pipes and devices.
+
+    Programs that copy files set their modification times, too, but no program can set a change time.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None  # reading it will say what is wrong
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}:{status.st_ctime_ns}"
+
+
+def local_content(version: str | None) -> str | None:
+    """What of a local version a write changes; links and modes have a part in the change time, too."""
+    return None if version is None else version.rpartition(":")[0]
+
+
+def _partitions(relative: str) -> list[tuple[str, str | None]]:
+    pairs = []
+    for part in relative.split("/")[:-1]:
+        name, sign, value = part.partition("=")
+        if sign and name:
+            pairs.append((unquote(name), None if value == _NO_PARTITION else unquote(value)))
+    return pairs

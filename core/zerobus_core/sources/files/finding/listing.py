@@ -1,0 +1,129 @@
+"""Which files a path, a URI, a directory or a glob means at the moment, and which it would mean if they were there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ....errors import ConfigurationError
+from ....storage import filesystem_of, is_local, told
+from ....uris import shown_uri
+
+__all__ = ["Place"]
+
+_SIGNS = "*?["
+
+Info = Mapping[str, Any]
+"""What fsspec says of a file."""
+
+
+class Place:
+    """A path or URI as it was given.  Raises what ``storage.told`` does, and ConfigurationError where nothing is."""
+
+    def __init__(self, given: str) -> None:
+        self.shown = shown_uri(given)
+        """As it is named in messages."""
+        self.fs, self._path = filesystem_of(given, f"cannot open {self.shown}")
+        # Storages keep listings for as long as the process lives, and files may have come since.
+        self.fs.invalidate_cache()
+        self._pattern: re.Pattern[str] | None = None
+        self._file: Info | None = None
+        with told(f"cannot read {self.shown}"):
+            self.root = self._root()
+            """The directory that partitions count from."""
+
+    def _root(self) -> str:
+        # Not by exists() and isdir(), for which a storage that fails is one where nothing is.
+        info = _info_of(self.fs, self._path)
+        if info is not None:
+            if info["type"] == "directory" or self.fs.isdir(self._path):
+                return self._path.rstrip("/")
+            self._file = info
+            return str(self.fs._parent(self._path))
+        if not any(sign in self._path for sign in _SIGNS):
+            raise ConfigurationError(f"there is no file {self.shown}")
+
+        from fsspec.utils import glob_translate
+
+        self._pattern = re.compile(glob_translate(self._path))
+        first_sign = min(self._path.find(sign) for sign in _SIGNS if sign in self._path)
+        return self._path[:first_sign].rpartition("/")[0]
+
+    def files(self) -> list[Info]:
+        """What fsspec says of each file; those whose names begin with ``_`` or ``.`` are left out."""
+        if self._file is not None:
+            return [self._file]
+        with told(f"cannot read {self.shown}"):
+            if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
+                raise ConfigurationError(
+                    f"{self.shown} is a Delta table, whose files also hold deleted rows; "
+                    "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
+                )
+            return [info for info in self._listed() if self._takes(str(info["name"]))]
+
+    def would_hold(self, fs: Any, path: str) -> bool:
+        """Whether a file at ``path`` of ``fs`` is, or would be, one of them."""
+        if fs != self.fs:
+            return False
+        if self._file is not None:
+            return path == self._path
+        if self._pattern is None and is_local(fs):
+            return self._is_below(os.path.realpath(path), os.path.realpath(self.root))
+        return self._is_below(path, self.root) and self._takes(path)
+
+    def _is_below(self, path: str, root: str) -> bool:
+        return path.startswith(f"{root}/") and not _is_hidden(path[len(root) :])
+
+    def _takes(self, path: str) -> bool:
+        is_meant = self._pattern is None or self._pattern.match(path) is not None
+        return is_meant and not _is_hidden(path[len(self.root) :])
+
+    def _listed(self) -> Iterable[Info]:
+        if _lists_by_itself(self.fs):
+            if self._pattern is None:
+                return list(self.fs.find(self._path, detail=True).values())
+            found = self.fs.glob(self._path, detail=True).values()  # may ask the storage for names that begin so
+            return [info for info in found if info["type"] == "file"]
+        if self._pattern is None:
+            return _below(self.fs, self._path, self.fs.ls(self._path, detail=True))
+        try:
+            listed = self.fs.ls(f"{self.root}/", detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        depth = None if "**" in self._path else self._path[len(self.root) + 1 :].count("/") + 1
+        return _below(self.fs, self.root, listed, depth)
+
+
+def _info_of(fs: Any, path: str) -> Info | None:
+    try:
+        info: Info = fs.info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return info
+
+
+def _lists_by_itself(fs: Any) -> bool:
+    """Whether a storage can list all below a directory; fsspec's own way leaves out what it cannot list."""
+    from fsspec.asyn import AsyncFileSystem
+    from fsspec.spec import AbstractFileSystem
+
+    if isinstance(fs, AsyncFileSystem):
+        return type(fs)._find is not AsyncFileSystem._find
+    return type(fs).find is not AbstractFileSystem.find
+
+
+def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
+    for info in listed:
+        name = str(info["name"])
+        if info["type"] == "directory":
+            if name.rstrip("/") != directory.rstrip("/") and depth != 1:
+                yield from _below(fs, name, fs.ls(name, detail=True), depth and depth - 1)
+        else:
+            yield info
+
+
+def _is_hidden(relative: str) -> bool:
+    # Spark writes _SUCCESS beside its files; a partition may well begin with an underscore.
+    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))

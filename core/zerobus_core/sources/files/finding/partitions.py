@@ -1,0 +1,79 @@
+"""The values of ``name=value`` directories: of the type of the table's column, or what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ....schema.types import Kind, PrimitiveType, StringType
+
+if TYPE_CHECKING:
+    from ....schema import TableSchema
+    from ....schema.types import DataType
+    from .found import FoundFiles
+
+__all__ = ["PartitionType", "partition_types"]
+
+_WHOLE = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionType:
+    """How the text of a directory becomes a value; ``arrow`` is the name of pyarrow's function for its type."""
+
+    parse: Callable[[str], Any]
+    arrow: str
+
+    def takes_all(self, texts: Iterable[str]) -> bool:
+        """Whether every text is one of the type."""
+        try:
+            for text in texts:
+                self.parse(text)
+        except ValueError:
+            return False
+        return True
+
+
+def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dict[str, PartitionType]:
+    """The type of each partition column: that of the table where its texts allow, otherwise BIGINT or text."""
+    values: dict[str, set[str]] = {}
+    for file in found.files:
+        for name, value in file.partitions:
+            values.setdefault(name, set()).update(() if value is None else (value,))
+    kinds = {column.name: column.type for column in schema.columns} if schema else {}
+    return {name: _type_for(kinds.get(name), texts) for name, texts in values.items()}
+
+
+def _type_for(kind: DataType | None, texts: set[str]) -> PartitionType:
+    if isinstance(kind, StringType):
+        return _TEXT
+    wanted = _CANONICAL
+    if isinstance(kind, PrimitiveType) and kind.kind is Kind.DATE:
+        wanted = _DATE
+    elif isinstance(kind, PrimitiveType) and kind.kind in _WHOLE:
+        wanted = _NUMBER
+    # What the table cannot take stays text, which its error will show as it was.
+    return wanted if wanted.takes_all(texts) else _TEXT
+
+
+def _number(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or (number := int(text)) not in _INT64:
+        raise ValueError("no whole number of 64 bits")
+    return number
+
+
+def _canonical(text: str) -> int:
+    # 007 is text; an integer would lose its zeros.
+    if str(number := _number(text)) != text:
+        raise ValueError("not as a number is written")
+    return number
+
+
+_TEXT = PartitionType(str, "string")
+_DATE = PartitionType(date.fromisoformat, "date32")
+_NUMBER = PartitionType(_number, "int64")
+_CANONICAL = PartitionType(_canonical, "int64")

@@ -1,0 +1,52 @@
+"""Avro object container files, read with fastavro where that is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ....errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..finding.found import FoundFile
+    from .file_format import Pieces, Wanted
+
+__all__ = ["AvroFormat"]
+
+
+class AvroFormat:
+    """Reads block by block; logical types become Python's own (datetime, date, Decimal, UUID)."""
+
+    is_arrow = False
+    is_text = False
+
+    def __init__(self) -> None:
+        try:
+            import fastavro
+        except ImportError as error:
+            raise ConfigurationError("reading Avro files needs fastavro: pip install fastavro") from error
+        self._fastavro = fastavro
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """There are none."""
+        return {}
+
+    def count(self, file: FoundFile) -> int | None:
+        """Not known without passing over all blocks."""
+        return None
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Blocks of which nothing is wanted are not decoded."""
+        first = 0
+        with file.open() as opened:
+            for block in self._fastavro.block_reader(opened):
+                stop = first + block.num_records
+                runs = list(wanted(first, stop))
+                rows = list(block) if runs else []
+                if not runs:
+                    yield stop, []
+                for start, end in runs:
+                    for at in range(start, end, chunk_rows):
+                        yield at, rows[at - first : min(at + chunk_rows, end) - first]
+                first = stop
+        return first

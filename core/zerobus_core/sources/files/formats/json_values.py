@@ -1,0 +1,242 @@
+"""JSON texts as rows in which every number is what was written, wherever the table can tell.
+
+orjson makes doubles of numbers with a fraction or an exponent, and of whole ones beyond 64 bits.  For DOUBLE columns
+that is right; DECIMAL, integer and VARIANT columns would get a rounded number.  A line in which a double stands at such
+a place is read a second time, number by number; most lines of most tables have none, and cost a look at their values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import orjson
+
+from ....bad_rows import MARKER, from_letter
+from ....encode.problems import NoRecord
+from ....schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
+
+__all__ = ["JsonValues", "LineWithKeyTwice", "UnreadableLine"]
+
+_EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
+_REALS = {Kind.FLOAT, Kind.DOUBLE}
+_INT64_BITS = 63
+# Written out, a number of a larger exponent is a text of that length; no column takes one.
+_MAX_EXPONENT = 1_000
+
+Check = Callable[[Any], bool]
+Settle = Callable[[Any], Any]
+
+
+class UnreadableLine(NoRecord):
+    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
+
+    __slots__ = ()
+    reason = "the line cannot be read as JSON"
+
+
+class LineWithKeyTwice(UnreadableLine):
+    """A line in which an object has one key twice: which value is meant is not ours to say."""
+
+    __slots__ = ()
+    reason = "the line has one key twice in one object"
+
+
+class JsonValues:
+    """Reads JSON texts for rows of ``columns``; without columns every number may be a double."""
+
+    def __init__(self, columns: Sequence[Field] = ()) -> None:
+        self._settle = (_settler(StructType(tuple(columns))) or _unchanged) if columns else _all_settled
+        checks = [(column.name, _check(column.type)) for column in columns]
+        self._plain = tuple(name for name, check in checks if check is _is_float)
+        self._nested = [(name, check) for name, check in checks if check is not None and check is not _is_float]
+
+    def record(self, text: str) -> Any:
+        """The row that the ``record`` of a dead letter holds."""
+        return self.row(b'{"%s":1,"record":%s}' % (MARKER.encode(), text.encode(errors="surrogatepass")))
+
+    def row(self, line: bytes) -> Any:
+        """The row of a line that is not blank, dead letters opened; an UnreadableLine where there is none."""
+        try:
+            value = orjson.loads(line)
+            if not _may_have_key_twice(line, value):
+                row = _opened(value)
+                return row if not self._is_rounded(row) else self._exact_row(line)
+        except (orjson.JSONDecodeError, RecursionError):
+            pass  # integers beyond any double and halves of surrogate pairs are JSON, too
+        return self._exact_row(line)
+
+    def _is_rounded(self, row: Any) -> bool:
+        if not isinstance(row, dict):
+            return False
+        get = row.get
+        return float in map(type, map(get, self._plain)) or any(check(get(name)) for name, check in self._nested)
+
+    def _exact_row(self, line: bytes) -> Any:
+        try:
+            return self._settle(_opened(_DECODER.decode(line.decode(errors="surrogatepass"))))
+        except _KeyTwiceError:
+            kind: type[UnreadableLine] = LineWithKeyTwice
+        except (ValueError, ArithmeticError, RecursionError):
+            kind = UnreadableLine
+        return kind(line.decode(errors="replace").rstrip("\r\n"))
+
+
+def _unchanged(row: Any) -> Any:
+    return row
+
+
+def _opened(value: Any) -> Any:
+    """The row that a dead letter holds, mended or not; any other value as it is."""
+    return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
+
+
+# Which lines have to be read again
+
+
+def _may_have_key_twice(line: bytes, value: Any) -> bool:
+    """False only if the text has as many keys as the value; texts inside of it can look like further ones."""
+    if not isinstance(value, dict):
+        return False
+    written = line.translate(None, b" \t\r").count(b'":')
+    return written != len(value) and written != _count_keys(value)
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+
+
+def _is_float(value: Any) -> bool:
+    return type(value) is float
+
+
+def _has_float(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_float, value.values()))
+    return any(map(_has_float, value)) if isinstance(value, list) else type(value) is float
+
+
+def _check(kind: DataType) -> Check | None:
+    """Whether a value of the type holds a double that may be rounded; None where none of its values can."""
+    if isinstance(kind, StructType):
+        members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
+        return (lambda value: _any_member(value, members)) if members else None
+    if isinstance(kind, ArrayType | MapType):
+        inner = _check(kind.element if isinstance(kind, ArrayType) else kind.value)
+        return None if inner is None else lambda value: _any_item(value, inner)
+    if _is_variant(kind):
+        return _has_float
+    return _is_float if _is_exact(kind) else None
+
+
+def _any_member(value: Any, members: Sequence[tuple[str, Check]]) -> bool:
+    return isinstance(value, dict) and any(check(value.get(name)) for name, check in members)
+
+
+def _any_item(value: Any, check: Check) -> bool:
+    if isinstance(value, dict):
+        return any(map(check, value.values()))
+    return isinstance(value, list) and any(map(check, value))
+
+
+def _is_variant(kind: DataType) -> bool:
+    return isinstance(kind, PrimitiveType) and kind.kind is Kind.VARIANT
+
+
+def _is_exact(kind: DataType) -> bool:
+    return isinstance(kind, DecimalType) or (isinstance(kind, PrimitiveType) and kind.kind in _EXACT_KINDS)
+
+
+# The second reading
+
+
+class _KeyTwiceError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _KeyTwiceError
+    return members
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if number and abs(number.adjusted()) > _MAX_EXPONENT:
+        raise ValueError("no column takes a number of this size")
+    return number
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object_pairs_hook=_object)
+
+
+def _settler(kind: DataType) -> Settle | None:
+    """Makes doubles of the numbers that a type takes as doubles, the others stay as they were written; None: all do."""
+    if isinstance(kind, StructType):
+        members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
+        return (lambda value: _settled_members(value, members)) if members else None
+    if isinstance(kind, ArrayType | MapType):
+        inner = _settler(kind.element if isinstance(kind, ArrayType) else kind.value)
+        return None if inner is None else lambda value: _settled_items(value, inner)
+    if _is_variant(kind):
+        return _settled_variant
+    if _is_exact(kind):
+        return None
+    is_real = isinstance(kind, PrimitiveType) and kind.kind in _REALS
+    return _settled_real if is_real else _all_settled
+
+
+def _settled_members(value: Any, members: Mapping[str, Settle]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: members[name](item) if name in members else item for name, item in value.items()}
+
+
+def _settled_items(value: Any, settle: Settle) -> Any:
+    if isinstance(value, dict):
+        return {key: settle(item) for key, item in value.items()}
+    return [settle(item) for item in value] if isinstance(value, list) else value
+
+
+def _settled_real(value: Any) -> Any:
+    is_long = type(value) is int and value.bit_length() > _INT64_BITS
+    if not is_long and not isinstance(value, Decimal):
+        return value
+    number = _as_float(value)
+    # As text it is refused for its size, and not for being no double.
+    return number if isinstance(number, float) else str(value)
+
+
+def _settled_variant(value: Any) -> Any:
+    """With Decimals for whole numbers beyond 64 bits, which the writer of JSON refuses as integers."""
+    if isinstance(value, dict):
+        return {key: _settled_variant(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_settled_variant(item) for item in value]
+    return Decimal(value) if type(value) is int and value.bit_length() > _INT64_BITS else value
+
+
+def _all_settled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _all_settled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_all_settled(item) for item in value]
+    return _as_float(value) if isinstance(value, Decimal) else value
+
+
+def _as_float(value: Decimal | int) -> Any:
+    """The nearest double; the number itself where only infinity is near, for the table to refuse."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return value if number in {float("inf"), float("-inf")} else number

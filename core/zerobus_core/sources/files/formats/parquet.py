@@ -1,0 +1,147 @@
+"""Parquet files: skipped by row groups, which tell their rows without being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ....bad_rows import MARKER
+from ...chunking import wanted_parts
+from .json_values import JsonValues
+
+if TYPE_CHECKING:
+    from ....schema import TableSchema
+    from ..finding.found import FoundFile
+    from .file_format import Pieces, Wanted
+
+__all__ = ["LetterFormat", "ParquetFormat", "holds_letters"]
+
+
+class ParquetFormat:
+    """Reads row group by row group, so that memory holds one at most."""
+
+    is_arrow = True
+    is_text = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """There are none."""
+        return {}
+
+    def count(self, file: FoundFile) -> int | None:
+        """From the footer."""
+        with file.open() as opened, pq.ParquetFile(opened) as parquet:
+            return int(parquet.metadata.num_rows)
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """Row groups of which nothing is wanted are not touched."""
+        with ExitStack() as scope:
+            parquet = _opened(scope, file, coerce_int96_timestamp_unit="us")
+            moments = _Int96(scope, file, parquet.schema_arrow) if _has_int96(parquet) else None
+            first = 0
+            for group in range(parquet.metadata.num_row_groups):
+                stop = first + parquet.metadata.row_group(group).num_rows
+                if next(wanted(first, stop), None) is not None:
+                    batches = parquet.iter_batches(batch_size=chunk_rows, row_groups=[group])
+                    at = first
+                    for batch in moments.exact(batches, group) if moments else batches:
+                        yield from wanted_parts(batch, at, wanted)
+                        at += len(batch)
+                first = stop
+            return first
+
+
+def _opened(scope: ExitStack, file: FoundFile, **options: Any) -> Any:
+    return scope.enter_context(pq.ParquetFile(scope.enter_context(file.open()), **options))
+
+
+def _has_int96(parquet: Any) -> bool:
+    return any(parquet.schema.column(at).physical_type == "INT96" for at in range(len(parquet.schema)))
+
+
+class _Int96:
+    """The old timestamps of Spark, Hive and Impala: nanoseconds, and more of them than Arrow's nanoseconds can count.
+
+    As nanoseconds, Arrow wraps the years before 1677 and after 2262 around; as microseconds, it drops digits.  So they
+    are read as both.  What wrapping does to one it does to the other, and the difference is what would be dropped.
+    """
+
+    def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
+        """``schema`` is that of the file read as microseconds."""
+        self._nanoseconds = _opened(scope, file)
+        self._schema = schema
+
+    def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
+        """Batches of a row group that hold microseconds, in pieces: rows that would lose digits hold nanoseconds."""
+        schema = self._nanoseconds.schema_arrow
+        names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
+        table = self._nanoseconds.read_row_group(group, columns=names)
+        first = 0
+        for batch in batches:
+            yield from _exact(batch, table.slice(first, len(batch)))
+            first += len(batch)
+
+
+def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBatch]:
+    columns = {name: nanoseconds.column(name).combine_chunks() for name in nanoseconds.schema.names}
+    if not any(_drops(batch.column(name), column) for name, column in columns.items()):
+        yield batch
+    elif len(batch) == 1:
+        for name, column in columns.items():
+            batch = batch.set_column(batch.schema.get_field_index(name), name, column)
+        yield batch
+    else:
+        middle = len(batch) // 2
+        yield from _exact(batch.slice(0, middle), nanoseconds.slice(0, middle))
+        yield from _exact(batch.slice(middle), nanoseconds.slice(middle))
+
+
+def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
+    """Whether arrays that nest alike differ by more than their unit."""
+    if pa.types.is_struct(microseconds.type):
+        return any(map(_drops, microseconds.flatten(), nanoseconds.flatten()))
+    if pa.types.is_nested(microseconds.type):
+        return _drops(microseconds.flatten(), nanoseconds.flatten())
+    if microseconds.type == nanoseconds.type:
+        return False
+    # Multiplying wraps around without a word, as reading did.
+    same = pc.equal(pc.multiply(microseconds.cast(pa.int64()), 1_000), nanoseconds.cast(pa.int64()))
+    return pc.all(same).as_py() is False
+
+
+class LetterFormat(ParquetFormat):
+    """Parquet files of dead letters: the records in them, as rows."""
+
+    is_arrow = False
+    is_text = True
+
+    def __init__(self, values: JsonValues | None = None) -> None:
+        self._values = values or JsonValues()
+
+    def for_table(self, schema: TableSchema) -> LetterFormat:
+        """The format with numbers as exact as the table's columns can tell."""
+        return LetterFormat(JsonValues(schema.columns))
+
+    def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+        """As other Parquet files, but the record column only."""
+        pieces = super().read(file, wanted, chunk_rows)
+        while True:
+            try:
+                start, batch = next(pieces)
+            except StopIteration as end:
+                return int(end.value)
+            yield start, [self._values.record(text) for text in batch.column("record").to_pylist()]
+
+
+def holds_letters(file: FoundFile) -> bool:
+    """Whether a Parquet file is one of dead letters."""
+    try:
+        with file.open() as opened, pq.ParquetFile(opened) as parquet:
+            return MARKER in parquet.schema_arrow.names
+    except (OSError, ValueError):
+        return False  # reading it will say what is wrong

@@ -1,0 +1,214 @@
+"""Files as a source: one after the other, each row at a position that counts through all of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...batch import Chunk
+from ...errors import ConfigurationError, ZerobusIngestError
+from ...signals import is_of_signal
+from ...storage import changed, unreadable
+from ...uris import shown_uri
+from ..chunking import cut, merged
+from ..optional_imports import imported_pyarrow
+from ..rows.iterables import check_length
+from .finding.found import FoundFile, FoundFiles, find_files
+from .finding.partitions import partition_types
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ...ranges import RowRanges
+    from ...schema import TableSchema
+    from .formats.file_format import FileFormat, Wanted
+
+__all__ = ["FileSource", "files_source"]
+
+# Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
+_MAX_ASKED = 100
+
+_Answer = TypeVar("_Answer")
+
+
+class FileSource:
+    """All rows of some files, in the order of their paths."""
+
+    def __init__(self, found: FoundFiles, reader: FileFormat, options: IngestOptions) -> None:
+        self._found = found
+        self._reader = reader
+        self._chunk_rows = options.batch_rows
+        self._starts: list[int] = []  # first positions of the files that were begun
+        self._counts: dict[str, int | None] = {}
+        self._types = partition_types(found)
+        self.is_arrow = reader.is_arrow
+        self.is_text = reader.is_text
+        self.fingerprint = found.fingerprint(reader.settings)
+
+    def __repr__(self) -> str:
+        return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
+
+    def read_for(self, schema: TableSchema) -> None:
+        """Read from now on what the table can tell apart, and give partitions the types of its columns."""
+        for_table = getattr(self._reader, "for_table", None)
+        if for_table is not None:
+            self._reader = for_table(schema)
+        self._types = partition_types(self._found, schema)
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, if there are few files and each tells without being read."""
+        if len(self._found.files) > _MAX_ASKED:
+            return None
+        total = 0
+        for file in self._found.files:
+            count = self._count(file)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def would_hold(self, uri: str) -> bool:
+        """Whether a file at ``uri`` is one of these, or would be found with them by the next try."""
+        return self._found.would_hold(uri)
+
+    def _count(self, file: FoundFile) -> int | None:
+        if file.path not in self._counts:
+            self._counts[file.path] = _answer(file, lambda: self._reader.count(file))
+        return self._counts[file.path]
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        return merged(self._chunks(skip), self._chunk_rows)
+
+    def _chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        self._starts = []
+        base = 0
+        for file in self._found.files:
+            self._starts.append(base)
+            base += yield from self._file_chunks(file, base, skip)
+        check_length(base, skip)
+
+    def locate(self, row: int) -> str:
+        """The file of a row that was read, and the row's number in it, 0-based."""
+        index = bisect_right(self._starts, row) - 1
+        if index < 0:
+            return f"row {row}"
+        return f"{self._found.files[index].shown}, row {row - self._starts[index]}"
+
+    def _file_chunks(self, file: FoundFile, base: int, skip: RowRanges) -> Generator[Chunk, None, int]:
+        def wanted(start: int, stop: int) -> Iterator[tuple[int, int]]:
+            return ((a - base, b - base) for a, b in skip.without(base + start, base + stop))
+
+        if skip and base in skip:
+            count = self._count(file)
+            if count is not None and next(wanted(0, count), None) is None:
+                yield Chunk(base + count, [])
+                return count
+        has_changed = _answer(file, file.watched)
+        try:
+            rows = yield from self._read(file, base, wanted)
+        except ConfigurationError as error:
+            if _answer(file, has_changed):
+                raise changed(file.shown) from error  # half of a change looks like damage
+            raise
+        if _answer(file, has_changed):
+            raise changed(file.shown)
+        return rows
+
+    def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
+        pieces = self._reader.read(file, wanted, self._chunk_rows)
+        read = 0
+        try:
+            while True:
+                try:
+                    start, rows = next(pieces)
+                except StopIteration as end:
+                    return int(end.value)
+                read = start + len(rows)
+                rows = self._with_partitions(file, rows)
+                yield from cut(rows, base + start) if self.is_arrow else [Chunk(base + start, rows)]
+        except ZerobusIngestError:
+            raise
+        except Exception as error:  # every decoder and every storage has errors of its own
+            if is_of_signal(error):
+                raise
+            failure = unreadable(file.shown, error, read)
+            raise failure from failure.__cause__
+        finally:
+            pieces.close()
+
+    def _with_partitions(self, file: FoundFile, rows: Any) -> Any:
+        if not file.partitions:
+            return rows
+        values = {name: None if value is None else self._types[name].parse(value) for name, value in file.partitions}
+        if not self.is_arrow:
+            return [{**values, **row} if isinstance(row, dict) else row for row in rows]
+        import pyarrow as pa
+
+        for name, value in values.items():
+            if name not in rows.schema.names:
+                kind = getattr(pa, self._types[name].arrow)()
+                column = pa.repeat(pa.scalar(value, kind), len(rows))
+                rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
+        return rows
+
+
+def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
+    """What a decoder or a storage says of a file; raises errors of ours only, for each of them has its own."""
+    try:
+        return ask()
+    except ZerobusIngestError:
+        raise
+    except Exception as error:
+        if is_of_signal(error):
+            raise
+        failure = unreadable(file.shown, error)
+        raise failure from failure.__cause__
+
+
+def files_source(
+    given: str | Sequence[str],
+    options: IngestOptions,
+    *,
+    format: str | None = None,
+    reader: FileFormat | None = None,
+) -> FileSource:
+    """The source that reads a path, URI, directory or glob, or several of them in the order given.
+
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it; ``reader`` says how they
+    are read, such as ``CsvFormat(delimiter=";")``.
+    """
+    found = find_files(given, format=format)
+    letters = options.dead_letter_uri
+    if letters is not None and found.would_hold(letters):
+        raise ConfigurationError(
+            f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
+            "would be read as rows by the next try; name another place"
+        )
+    return FileSource(found, reader or _reader(found), options)
+
+
+def _reader(found: FoundFiles) -> FileFormat:
+    # Each imports what it reads with.
+    if found.format in {"parquet", "csv", "ipc"}:
+        imported_pyarrow(f"{found.format} files")
+    if found.format == "parquet":
+        from .formats.parquet import LetterFormat, ParquetFormat, holds_letters
+
+        return LetterFormat() if holds_letters(found.files[0]) else ParquetFormat()
+    if found.format == "csv":
+        from .formats.csv import CsvFormat
+
+        return CsvFormat()
+    if found.format == "ipc":
+        from .formats.ipc import IpcFormat
+
+        return IpcFormat()
+    if found.format == "avro":
+        from .formats.avro import AvroFormat
+
+        return AvroFormat()
+    from .formats.json_lines import JsonLinesFormat
+
+    return JsonLinesFormat()

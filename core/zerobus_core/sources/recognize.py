@@ -1,0 +1,218 @@
+"""Which source a value is: the one place that looks at what users pass."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import is_dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from .files.finding.found import looks_like_path
+from .files.source import files_source
+from .optional_imports import imported_pyarrow
+from .rows.cursor import CursorSource, is_cursor
+from .rows.iterables import Begun, IterableSource, SequenceSource
+
+if TYPE_CHECKING:
+    from ..batch import Source
+    from ..options import IngestOptions
+    from ..schema import TableSchema
+
+__all__ = ["is_in_memory", "options_for", "source_of"]
+
+# Packages whose objects are columns; looked at by name, since who has such an object has imported its package.
+_COLUMNAR = {"pandas", "polars", "pyarrow", "pyspark"}
+_INSTEAD = (
+    "pass a list or generator of dicts (or dataclasses, pydantic models, protobuf messages), a pandas or polars frame, "
+    "a pyarrow table, a path or URI of files, or a DB-API cursor"
+)
+
+
+def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
+    """The source that reads ``records`` for a table of ``schema``; docs/sources.md lists what may be passed.
+
+    Of an iterable it takes the first item, to see what it yields, and goes on from there when it is read.  Raises
+    ConfigurationError that says what to pass instead.  Without ``schema``, numbers of JSON are doubles.
+    """
+    source = _source_of(records, options)
+    read_for = getattr(source, "read_for", None)
+    if read_for is not None and schema is not None:
+        read_for(schema)
+    return source
+
+
+def _source_of(records: Any, options: IngestOptions) -> Source:
+    if is_source(records):
+        return records  # type: ignore[no-any-return]  # is_source has looked at its attributes
+    if isinstance(records, str | os.PathLike):
+        return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
+    if _is_columnar(records) or hasattr(records, "__arrow_c_stream__"):
+        source = _columnar_source(records, options)
+        if source is not None:
+            return source
+    if is_cursor(records):
+        return CursorSource(records, options)
+    _refuse_what_is_no_source(records)
+    return _iterable_source(records, options)
+
+
+def options_for(source: Source, options: IngestOptions) -> IngestOptions:
+    """The options with what the source needs: files that hold nothing but text have it parsed."""
+    return replace(options, parse_text=True) if getattr(source, "is_text", False) else options
+
+
+def is_in_memory(source: Source) -> bool:
+    """Whether all rows are there already, so that reading them waits for nothing."""
+    return bool(getattr(source, "is_in_memory", False))
+
+
+def is_source(value: Any) -> bool:
+    """Whether ``value`` has the Source protocol; its properties are not called, since some cost work."""
+    kind = type(value)
+    return callable(getattr(kind, "chunks", None)) and all(
+        hasattr(kind, name) or name in getattr(value, "__dict__", {})
+        for name in ("fingerprint", "is_arrow", "total_rows")
+    )
+
+
+def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) -> Source:
+    if isinstance(path, bytes):
+        raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
+    if is_text and not looks_like_path(path):
+        raise ConfigurationError(f"records is {_told(path)}, which is no path or URI of a file; {_INSTEAD}")
+    return files_source(path, options)
+
+
+def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
+    pa = imported_pyarrow(f"a {type(records).__name__}")
+
+    from .arrow.arrow import TableSource
+    from .arrow.frames import frame_content
+    from .rows.frame_rows import FrameRows, FrameSource
+
+    if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
+        raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, one column; pass a Table")
+    if isinstance(records, pa.RecordBatch):
+        return TableSource(pa.Table.from_batches([records]), options)
+    content = records if isinstance(records, pa.Table) else frame_content(records)
+    if isinstance(content, FrameRows):
+        return FrameSource(content, options)
+    if content is not None:
+        return TableSource(content, options)
+    return _streamed_source(records, options, pa)
+
+
+def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
+    from .arrow.arrow import BatchesSource, DatasetSource, is_whole, scan
+
+    if hasattr(records, "get_fragments"):
+        if is_whole(records):
+            return DatasetSource(records, options)
+        return BatchesSource(lambda: scan(records, options.batch_rows), options)
+    if hasattr(records, "to_reader"):  # a Scanner of a dataset
+        return BatchesSource(Begun(records.to_reader()).take, options)
+    if hasattr(records, "__arrow_c_stream__"):
+        # A reader goes on where it was left; other things that can be streamed start anew.
+        given = records if isinstance(records, pa.RecordBatchReader) else None
+        return BatchesSource(Begun(pa.RecordBatchReader.from_stream(records), given=given).take, options)
+    return None
+
+
+def _refuse_what_is_no_source(records: Any) -> None:
+    if isinstance(records, Mapping):
+        raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
+    if inspect.iscoroutine(records) or inspect.isasyncgen(records) or hasattr(records, "__aiter__"):
+        raise ConfigurationError(
+            "records is asynchronous (a coroutine or async generator); collect it first, e.g. "
+            "[row async for row in rows], or yield rows from a plain generator"
+        )
+    if isinstance(records, Set):
+        raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
+    if _is_record(records):
+        raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
+    if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
+        raise ConfigurationError(f"records is {_told(records)}; {_INSTEAD}")
+
+
+def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
+    if isinstance(records, Sequence) and _is_sliceable(records):
+        return _sequence_source(records, options)
+    if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
+        raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
+    begun = Begun(records)
+    first = begun.peek()
+    if _is_columnar(first):
+        return _batches_source(first, begun.take, options)
+    return IterableSource(lambda: _checked(begun.take()), options, is_made_anew=not isinstance(records, Collection))
+
+
+def _is_sliceable(records: Sequence[Any]) -> bool:
+    """Whether parts can be taken out; a deque is a sequence whose can not."""
+    try:
+        records[0:0]
+    except (TypeError, KeyError, IndexError, NotImplementedError):
+        return False
+    return True
+
+
+def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
+    first = records[0] if len(records) else {}
+    if _is_columnar(first):
+        return _batches_source(first, lambda: records, options)
+    if isinstance(first, os.PathLike) or (isinstance(first, str) and looks_like_path(first)):
+        return files_source([os.fspath(path) for path in records], options)
+    _check_first(first)
+    return SequenceSource(records, options)
+
+
+def _is_columnar(item: Any) -> bool:
+    # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
+    return (type(item).__module__ or "").partition(".")[0] in _COLUMNAR
+
+
+def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
+    """The first item decides whether all of them are read as Arrow data or as rows."""
+    imported_pyarrow(f"a {type(first).__name__}")
+
+    from .arrow.arrow import BatchesSource, batches_of
+    from .arrow.frames import is_read_as_rows, rows_of_frames
+
+    if is_read_as_rows(first):
+        return IterableSource(lambda: rows_of_frames(items()), options)
+
+    return BatchesSource(lambda: batches_of(items()), options)
+
+
+def _checked(rows: Iterator[Any]) -> Iterator[Any]:
+    for first in rows:
+        _check_first(first)
+        return chain([first], rows)
+    return rows
+
+
+def _check_first(record: Any) -> None:
+    if not _is_record(record):
+        raise ConfigurationError(
+            f"the first record is {_told(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
+            "with one value for each column"
+        )
+
+
+def _is_record(value: Any) -> bool:
+    if isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type)):
+        return True
+    # pydantic models, protobuf messages, named tuples and rows of SQLAlchemy, rows of sqlite3
+    kind = type(value)
+    return any(hasattr(kind, name) for name in ("model_fields", "DESCRIPTOR", "_asdict", "keys"))
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "None (did the function that makes it return nothing?)"
+    if isinstance(value, str):
+        short = value if len(value) <= 40 else value[:37] + "..."  # noqa: PLR2004  # a line of a log
+        return f"the text {short!r}"
+    return f"of type {type(value).__module__}.{type(value).__qualname__}"

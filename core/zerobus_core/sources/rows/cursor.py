@@ -1,0 +1,127 @@
+"""Database cursors: what a statement returned, fetched in parts, and the fingerprint that its text can give."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...errors import ConfigurationError
+from .iterables import IterableSource
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+
+__all__ = ["CursorSource", "is_cursor", "sql_fingerprint"]
+
+# Rows asked for at once; small enough that a slow query's rows do not wait.
+_FETCH_ROWS = 1_000
+_MOST_REMEMBERED = 100
+
+
+def is_cursor(value: Any) -> bool:
+    """Whether a value has what DB-API 2.0 (PEP 249) gives a cursor to read with."""
+    return hasattr(value, "description") and callable(getattr(value, "fetchmany", None))
+
+
+def sql_fingerprint(
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    order_by: str | Sequence[str] | None,
+    database: str | None = None,
+) -> str | None:
+    """Identifies the rows of a query, as far as its text can: statement, parameters and the order the user states.
+
+    The statement counts as it is written, since white space has a meaning in literals and ends comments.  None without
+    ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` tells apart the databases that
+    the same statement may run in.  That the rows did not change in between is the user's to know.
+    """
+    if not order_by:
+        return None
+    order = [order_by] if isinstance(order_by, str) else list(order_by)
+    facts = [statement.strip(), parameters, order, database]
+    return "sql:" + hashlib.sha256(json.dumps(facts, default=repr, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """That a cursor's rows were fetched, and whether to the end."""
+
+    cursor: Callable[[], Any]
+    description: Any
+    is_finished: bool = False
+
+
+class CursorSource(IterableSource):
+    """The rows of an executed statement, as dicts by column name; read once.
+
+    ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
+    """
+
+    _readings: ClassVar[deque[_Reading]] = deque(maxlen=_MOST_REMEMBERED)
+
+    def __init__(self, cursor: Any, options: IngestOptions, *, fingerprint: str | None = None) -> None:
+        self._cursor = cursor
+        self._names = _column_names(cursor)
+        super().__init__(self._rows, options)
+        self.fingerprint = fingerprint or self.fingerprint
+
+    def _rows(self) -> Iterator[Any]:
+        before = self._reading_before()
+        convert = self._converter()
+        rows = self._cursor.fetchmany(_FETCH_ROWS)
+        # One that was read to its end gives rows only if it was executed again.
+        if before is not None and not (before.is_finished and rows):
+            raise ConfigurationError(
+                "the rows of this cursor were fetched by an earlier delivery, and it goes on where that has left it; "
+                "execute the statement again, on a new cursor if need be"
+            )
+        reading = _Reading(_reference(self._cursor), self._cursor.description)
+        self._readings.append(reading)
+        while rows:
+            yield from map(convert, rows)
+            rows = self._cursor.fetchmany(_FETCH_ROWS)
+        reading.is_finished = True
+
+    def _reading_before(self) -> _Reading | None:
+        """An earlier reading of what the cursor has now, or of what it had before if the driver does not tell."""
+        if getattr(self._cursor, "rownumber", None) == 0:
+            return None
+        description = self._cursor.description
+        # Most drivers make the description when a statement is executed, and others whenever they are asked for it.
+        is_of_execution = description is self._cursor.description
+        for reading in reversed(self._readings):
+            if reading.cursor() is self._cursor and (not is_of_execution or reading.description is description):
+                return reading
+        return None
+
+    def _converter(self) -> Callable[[Any], Any]:
+        names = self._names
+
+        def convert(row: Any) -> Any:
+            return row if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
+
+        return convert
+
+
+def _reference(cursor: Any) -> Callable[[], Any]:
+    """Hands out the cursor, and keeps no connection alive where that can be helped."""
+    try:
+        return weakref.ref(cursor)
+    except TypeError:
+        return lambda: cursor
+
+
+def _column_names(cursor: Any) -> list[str]:
+    if cursor.description is None:
+        raise ConfigurationError("records is a cursor without rows: execute a query on it first")
+    names = [str(column[0]) for column in cursor.description]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"the query returns columns of the same name: {', '.join(twice)}; name them AS …")
+    return names

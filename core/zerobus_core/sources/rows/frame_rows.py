@@ -1,0 +1,130 @@
+"""Pandas frames whose objects Arrow would change: which they are, and their rows as dicts.
+
+Arrow infers one type for a column of objects, and bends the values until they have it: dicts get each other's keys,
+dates become datetimes, ``True`` among numbers becomes 1.  Only objects of one plain type come through as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+from zoneinfo import ZoneInfo
+
+from .content import ContentHash
+from .iterables import SequenceSource, version_fingerprint
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+
+__all__ = ["FrameRows", "FrameSource", "has_objects", "is_changed_by_arrow"]
+
+_HASHED_ROWS = 10_000
+_INT64 = (-(2**63), 2**63 - 1)
+
+
+class FrameRows(Sequence[dict[str, Any]]):
+    """The rows of a pandas frame as dicts, made when they are asked for; NaN, NaT and NA of a cell are None."""
+
+    def __init__(self, frame: Any) -> None:
+        self._count = len(frame)
+        self._columns = list(frame_columns(frame))
+        self._names = [name for name, _ in self._columns]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            cells = [_cells(column, index) for _, column in self._columns]
+            return [dict(zip(self._names, row, strict=True)) for row in zip(*cells, strict=True)]
+        at = range(self._count)[index]
+        return self[at : at + 1][0]
+
+    def fingerprint(self) -> str | None:
+        """Hash of names, types, length and every value; None if a value is of a kind whose content is not known."""
+        content = ContentHash()
+        content.add([(name, str(column.dtype)) for name, column in self._columns])
+        try:
+            for start in range(0, self._count, _HASHED_ROWS):
+                for _, column in self._columns:
+                    content.add(_cells(column, slice(start, start + _HASHED_ROWS)))
+        except TypeError:
+            return None
+        return f"frame:{self._count}:{content.hexdigest()}"
+
+
+class FrameSource(SequenceSource):
+    """A pandas frame in memory, read as rows; known by its content."""
+
+    def __init__(self, rows: FrameRows, options: IngestOptions) -> None:
+        super().__init__(rows, options)
+        self._frame = rows
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return version_fingerprint(self._options) or self._frame.fingerprint()
+
+
+def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a pandas frame and the named levels of its index, by name."""
+    for at, name in enumerate(frame.columns):
+        yield str(name), frame.iloc[:, at]
+    for at, name in enumerate(frame.index.names):
+        if name is not None:
+            yield str(name), frame.index.get_level_values(at)
+
+
+def has_objects(frame: Any) -> bool:
+    """Whether a column holds Python objects, whose types Arrow has to infer."""
+    return any(column.dtype == object for _, column in frame_columns(frame))
+
+
+def is_changed_by_arrow(frame: Any) -> bool:
+    """Whether a column holds objects that are not of one plain type, so that Arrow may change their values."""
+    return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
+
+
+def _is_plain(column: Any) -> bool:
+    values = column.to_numpy()
+    kinds = {kind for kind in set(map(type, values)) if kind is not type(None) and not _is_missing_kind(kind)}
+    if float in kinds and len(kinds) > 1 and all(value != value for value in values if type(value) is float):  # noqa: PLR0124
+        kinds.remove(float)  # NaN alone, which is how pandas writes that a value is missing
+    if len(kinds) != 1:
+        return not kinds
+    kind = kinds.pop()
+    present: Iterator[Any] = (value for value in values if type(value) is kind)
+    if kind is int:
+        whole = list(present)
+        return bool(_INT64[0] <= min(whole) and max(whole) <= _INT64[1])
+    if kind is Decimal:
+        return all(value.is_finite() for value in present)
+    if kind is datetime:
+        zones = {(value.tzinfo, value.fold) for value in present}
+        return len(zones) == 1 and all(_is_plain_zone(zone) and not fold for zone, fold in zones)
+    return kind in {str, bytes, bool, float, date}
+
+
+def _is_plain_zone(zone: Any) -> bool:
+    return zone is None or type(zone) in {timezone, ZoneInfo}
+
+
+def _is_missing_kind(kind: type) -> bool:
+    return kind.__name__ in {"NaTType", "NAType"} and kind.__module__.startswith("pandas.")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value) or _is_missing_kind(type(value))  # noqa: PLR0124
+
+
+def _cells(column: Any, rows: slice) -> list[Any]:
+    part = column[rows] if not hasattr(column, "iloc") else column.iloc[rows]
+    if part.dtype == object:
+        return [None if _is_missing(value) else value for value in part.to_numpy()]
+    return [None if is_na else value for value, is_na in zip(part.tolist(), part.isna(), strict=True)]

@@ -1,0 +1,219 @@
+"""Sources of row objects: lists and other sequences, generators, anything with ``__iter__``."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...batch import Chunk
+from ...errors import ConfigurationError
+from ..chunking import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
+from .content import rows_fingerprint
+from .row_size import WEIGHED_EVERY, fitting, weight
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ...ranges import RowRanges
+
+__all__ = ["Begun", "IterableSource", "SequenceSource", "check_length", "version_fingerprint"]
+
+# How many of those iterators are known that can only be known by being kept alive, with all that they hold.
+_MOST_KEPT = 16
+
+
+def version_fingerprint(options: IngestOptions) -> str | None:
+    """The fingerprint that the user vouches for with ``source_version``; hashed, since checkpoints are kept."""
+    if options.source_version is None:
+        return None
+    return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
+
+
+def check_length(total: int, skip: RowRanges) -> None:
+    """Raise ConfigurationError if the source ends before rows that are durable: they are of another one."""
+    for durable, _ in skip.without():
+        if durable > total:
+            raise ConfigurationError(
+                f"the source ended after {total} rows, but the checkpoint says that rows up to {durable} of it are "
+                "durable: it is not the same source any more; give it another source_version, or delete the checkpoint"
+            )
+
+
+class SequenceSource:
+    """Rows that are in memory already and can be reached by position; may be read many times."""
+
+    is_arrow = False
+
+    def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
+        self._rows = rows
+        self.is_in_memory = isinstance(rows, list | tuple)  # others may fetch what they are asked for
+        self._chunk_rows = options.batch_rows
+        self._options = options
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of the content of a list or tuple, or of ``source_version``; computed when asked for, once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        version = version_fingerprint(self._options)
+        if version is None and isinstance(self._rows, list | tuple):
+            return rows_fingerprint(self._rows)
+        return version
+
+    @property
+    def total_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``."""
+        total = len(self._rows)
+        check_length(total, skip)
+        for start, stop in skip.without(0, total):
+            for first in range(start, stop, self._chunk_rows):
+                yield from fitting(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
+
+
+class Begun:
+    """An iterable that is being read: what was taken out of it to look at comes first when its rows are taken.
+
+    Its iterator is remembered, since reading what an earlier delivery left of it would report success for rows that
+    were never sent: ConfigurationError is raised instead.
+    """
+
+    _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
+    # Those that cannot be known by a weak reference: map, zip, filter, what itertools makes, and the like.
+    _kept: ClassVar[deque[Any]] = deque(maxlen=_MOST_KEPT)
+
+    def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
+        """``given`` is what the user passed, where that is another object than ``records``."""
+        self._records = records
+        self._iterator: Iterator[Any] | None = iter(records)
+        # A container starts anew each time.
+        iterator = None if isinstance(records, Collection) else self._iterator
+        for one in (iterator, given):
+            if self._is_known(one):
+                raise ConfigurationError(
+                    f"this {type(one).__name__} was given to an earlier delivery, which has taken rows out of it; "
+                    "call the function again that made it, so that it starts at the first row"
+                )
+        for one in (iterator, given):
+            self._remember(one)
+
+    def peek(self) -> Any:
+        """The first item, or None; it stays the first to be taken."""
+        assert self._iterator is not None
+        first = list(islice(self._iterator, 1))
+        self._iterator = chain(first, self._iterator)
+        return first[0] if first else None
+
+    def take(self) -> Iterator[Any]:
+        """Hand the iterator over; the second time one that starts again, or an error where there is none."""
+        if self._iterator is not None:
+            iterator, self._iterator = self._iterator, None
+            return iterator
+        again = iter(self._records)
+        if not isinstance(self._records, Collection):
+            if self._is_known(again):
+                raise ConfigurationError(
+                    "this source was read before, and its iterator cannot start again; build it anew"
+                )
+            self._remember(again)
+        return again
+
+    def _is_known(self, one: object) -> bool:
+        return one is not None and (self._known.get(id(one)) is one or any(one is kept for kept in self._kept))
+
+    def _remember(self, one: object) -> None:
+        try:
+            self._known[id(one)] = one
+        except TypeError:
+            if one is not None:
+                self._kept.append(one)
+
+
+class IterableSource:
+    """Rows that come one after the other; positions count from where the iterator stood."""
+
+    is_arrow = False
+    total_rows = None
+
+    def __init__(
+        self,
+        start: Callable[[], Iterable[Any]],
+        options: IngestOptions,
+        *,
+        is_made_anew: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``is_made_anew`` is for rows that are made one after the other, and not held by a container."""
+        self._start = start
+        self._is_made_anew = is_made_anew
+        self._chunk_rows = options.batch_rows
+        self._clock = clock
+        self.fingerprint = version_fingerprint(options)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""
+        rows = iter(self._start())
+        position = 0
+        pulse = Pulse(self._clock)
+        for start, stop in skip.without():
+            for _ in islice(rows, start - position):
+                position += 1
+                if pulse.is_due():
+                    yield Chunk(position, [])
+            while start <= position < stop:
+                taken = self._take(rows, min(self._chunk_rows, stop - position))
+                if not taken:
+                    break
+                if self._is_made_anew:
+                    _check_objects(taken, position)
+                yield Chunk(position, taken)
+                position += len(taken)
+        check_length(position, skip)
+
+    def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
+        taken = list(islice(rows, 1))
+        deadline = self._clock() + MAX_WAIT
+        if not taken or limit == 1:
+            return taken
+        size = weight(taken[0]) * WEIGHED_EVERY
+        clock, append = self._clock, taken.append
+        for row in rows:
+            append(row)
+            count = len(taken)
+            if count % WEIGHED_EVERY == 0:
+                size += weight(row) * WEIGHED_EVERY
+            if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
+                break
+        return taken
+
+
+def _check_objects(rows: list[Any], first_row: int) -> None:
+    """Raise ConfigurationError if one object came for two rows: its first values are overwritten by now."""
+    if len(set(map(id, rows))) == len(rows):
+        return
+    seen: dict[int, int] = {}
+    for at, row in enumerate(rows, first_row):
+        before = seen.setdefault(id(row), at)
+        if before != at and not _is_immutable(row):
+            raise ConfigurationError(
+                f"the same {type(row).__name__} was yielded for rows {before} and {at}, and both would be sent as it "
+                "is now; yield a new object for each row, such as a copy of it"
+            )
+
+
+def _is_immutable(row: Any) -> bool:
+    # None, text and numbers are no records, and are told as such.
+    is_frozen = getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
+    config = getattr(row, "model_config", None)  # pydantic's
+    is_frozen = is_frozen or (isinstance(config, dict) and bool(config.get("frozen")))
+    return is_frozen or isinstance(row, tuple | str | bytes | int | float | None)

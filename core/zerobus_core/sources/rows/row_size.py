@@ -1,0 +1,65 @@
+"""About how many bytes rows hold, so that a chunk of large ones is a short one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...batch import Chunk
+from ..chunking import MAX_CHUNK_BYTES
+
+__all__ = ["WEIGHED_EVERY", "fitting", "weight"]
+
+# Every so many rows one is weighed, and taken for all of them.
+WEIGHED_EVERY = 16
+_DEPTH = 4
+
+
+def weight(row: Any) -> int:
+    """About how many bytes the text, bytes and lists of a record take; of a list the first element is weighed."""
+    message_size: Any = getattr(type(row), "ByteSize", None)
+    if message_size is not None:
+        return int(message_size(row))
+    if isinstance(row, Mapping):
+        values: Any = row.values()
+    elif isinstance(row, tuple | list):
+        values = row
+    else:
+        values = getattr(row, "__dict__", {}).values() or _slots(row)
+    return sum(_weight(value, _DEPTH) for value in values)
+
+
+def _weight(value: Any, depth: int) -> int:
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if not depth or isinstance(value, int | float | None):
+        return 0
+    if isinstance(value, Mapping):
+        return sum(_weight(item, depth - 1) for item in value.values())
+    if isinstance(value, list | tuple):
+        return len(value) * max(1, _weight(value[0], depth - 1)) if value else 0
+    nbytes = getattr(value, "nbytes", 0)  # NumPy arrays and memoryviews
+    return nbytes if isinstance(nbytes, int) else 0
+
+
+def _slots(row: Any) -> list[Any]:
+    names = getattr(type(row), "__dataclass_fields__", ())
+    return [getattr(row, name, None) for name in names]
+
+
+def fitting(first_row: int, rows: list[Any]) -> Iterator[Chunk]:
+    """Rows that are at hand as one chunk, or as some where they weigh more than ``MAX_CHUNK_BYTES``."""
+    start = size = 0
+    for at in range(0, len(rows), WEIGHED_EVERY):
+        one = weight(rows[at])
+        size += one * min(WEIGHED_EVERY, len(rows) - at)
+        if size > MAX_CHUNK_BYTES:
+            step = max(1, MAX_CHUNK_BYTES // one) if one * WEIGHED_EVERY > MAX_CHUNK_BYTES else WEIGHED_EVERY
+            if at > start:
+                yield Chunk(first_row + start, rows[start:at])
+            stop = min(at + WEIGHED_EVERY, len(rows))
+            for begin in range(at, stop, step):
+                yield Chunk(first_row + begin, rows[begin : min(begin + step, stop)])
+            start, size = stop, 0
+    if start < len(rows):
+        yield Chunk(first_row + start, rows[start:])
