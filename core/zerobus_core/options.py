@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import ConfigurationError
-from .uris import without_secrets
+from .storage.uris import without_secrets
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
 

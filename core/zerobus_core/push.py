@@ -11,7 +11,7 @@ from .delivery import Delivery, Target, Watch, fetched_schema
 from .errors import ConfigurationError, about
 from .options import IngestOptions
 from .sources import FileSource, is_in_memory, options_for, source_of
-from .uris import shown_uri
+from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
     from .batch import Source

@@ -27,8 +27,8 @@ from zerobus_core.errors import (
     TransportError,
     ZerobusIngestError,
 )
-from zerobus_core.streams.border import RULES, translate
 from zerobus_core.streams.sdk import SdkSession
+from zerobus_core.streams.sdk_errors import RULES, translate
 from zerobus_local import LocalZerobus
 
 OPTIONS = IngestOptions(open_timeout=3.0)

@@ -16,7 +16,7 @@ from zerobus_core import FileCheckpointStore, IngestOptions, Progress, ingest
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import ConfigurationError, IngestInterruptedError, IngestTimeoutError, ZerobusIngestError
-from zerobus_core.interruption import StopRequest
+from zerobus_core.process.interruption import StopRequest
 from zerobus_core.ranges import RowRanges
 from zerobus_local import LocalZerobus
 

@@ -17,9 +17,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from zerobus_core import FileCheckpointStore, IngestOptions, TableSchema
 from zerobus_core.bad_rows.dead_letter import DeadLetterFile
 from zerobus_core.errors import ConfigurationError, TransportError
-from zerobus_core.kept_file import KeptFile
 from zerobus_core.sources import source_of
-from zerobus_core.uris import shown_uri, without_secrets
+from zerobus_core.storage.atomic_file import KeptFile
+from zerobus_core.storage.uris import shown_uri, without_secrets
 
 SECRET = "S3CR3T"
 SCHEMA = TableSchema.from_sql("CREATE TABLE main.default.t (n INT)")

@@ -12,7 +12,7 @@ from types import FunctionType
 import pytest
 
 from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
-from zerobus_core.interruption import StopRequest, in_time
+from zerobus_core.process.interruption import StopRequest, in_time
 
 # Longer than the alarm takes to break in, which is 0.25 s.
 LONG = 1.0
@@ -192,7 +192,7 @@ def test_a_stop_request_that_is_seen_while_a_deadline_waits_leaves_no_alarm() ->
 
 @pytest.mark.usefixtures("free_alarm")
 def test_a_source_that_swallows_the_end_of_its_time_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zerobus_core.interruption._AGAIN", 0.2)
+    monkeypatch.setattr("zerobus_core.process.interruption._AGAIN", 0.2)
     swallowed = []
 
     def stubborn() -> Iterator[int]:

@@ -7,7 +7,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerobus_core.streams.window import RefusalWindow
+from zerobus_core.streams.refusal_window import RefusalWindow
 
 
 def streams_lost(rows: int, bad: set[int], *, acknowledges: bool) -> int:

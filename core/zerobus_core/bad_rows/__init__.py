@@ -1,7 +1,7 @@
 """Rows that the table does not take: what becomes of them, and the file that keeps them until they are mended."""
 
-from .account import BadRows
+from .codec import from_letter
 from .dead_letter import MARKER, DeadLetterFile
-from .letter_form import from_letter
+from .policy import BadRows
 
 __all__ = ["MARKER", "BadRows", "DeadLetterFile", "from_letter"]

@@ -19,11 +19,11 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordError
-from ..kept_file import KeptFile
+from ..process.signals import is_of_signal
 from ..ranges import RowRanges
-from ..signals import is_of_signal
-from ..uris import shown_uri
-from .letter_form import from_wire, to_letter
+from ..storage.atomic_file import KeptFile
+from ..storage.uris import shown_uri
+from .codec import from_wire, to_letter
 
 if TYPE_CHECKING:
     from ..batch import BadRow

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..process.signals import is_of_signal
 from ..ranges import END
-from ..signals import is_of_signal
 from .checkpoint import Checkpoint
 from .store import CheckpointStore, Resumption, resume
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..errors import ConfigurationError
-from ..kept_file import KeptFile
 from ..ranges import RowRanges
-from ..uris import shown_uri
+from ..storage.atomic_file import KeptFile
+from ..storage.uris import shown_uri
 from .checkpoint import Checkpoint, InvalidCheckpointError
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from ..errors import (
     TableNotFoundError,
     ZerobusIngestError,
 )
-from ..uris import without_secrets
+from ..storage.uris import without_secrets
 from ..workspace import Workspace
 from .interruption import StoppedBySignal
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ..errors import IngestInterruptedError
-from ..interruption import StopRequest
+from ..process.interruption import StopRequest
 
 __all__ = ["Interruption", "StoppedBySignal"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from ..schema.shapes import arrow_limits, protobuf_limits
+from ..schema.format_limits import arrow_limits, protobuf_limits
 from ..schema.types import Field, Kind, PrimitiveType, StringType
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ from databricks.sdk.errors import (
 )
 from databricks.sdk.errors.base import DatabricksError
 
-from ..backoff import pause_after
 from ..errors import (
     AuthenticationError,
     ConfigurationError,
@@ -39,7 +38,8 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
-from ..fork import ForkSafeLock
+from ..process.backoff import pause_after
+from ..process.fork import ForkSafeLock
 from ..workspace import ClientCredentials, FederatedCredentials, Workspace
 
 __all__ = ["TRANSLATION", "ask", "fetch_table_info", "forget_table_info"]

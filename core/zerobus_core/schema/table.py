@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
+from .catalog_json import table_info
+from .format_limits import arrow_limits, protobuf_limits
 from .parse import UnsupportedTypeError, parse_create_table, parse_type_json, parse_type_text
-from .shapes import arrow_limits, protobuf_limits
-from .spark import create_table_sql, table_info
+from .sql_text import create_table_sql
 from .types import ArrayType, DataType, Field, MapType, StructType
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from ..fork import in_each_child
+from ..process.fork import in_each_child
 
 __all__ = ["OpenRate", "open_rate_of"]
 

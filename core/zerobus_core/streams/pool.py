@@ -16,7 +16,6 @@ from math import ceil
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..backoff import pause_after
 from ..errors import (
     AuthenticationError,
     IngestInterruptedError,
@@ -26,12 +25,13 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
-from .border import is_vague
+from ..process.backoff import pause_after
 from .lane import Lane, LiveStream
 from .ledger import Entry, Ledger, LedgerError
+from .refusal_window import RefusalWindow
+from .sdk_errors import is_vague
 from .statistics import PoolStatistics
 from .stream import Acked, Closed, Died, Event, Listener, Opened, SdkStream, Stream
-from .window import RefusalWindow
 
 if TYPE_CHECKING:
     import threading

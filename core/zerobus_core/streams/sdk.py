@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError
-from ..fork import ForkSafeLock, in_each_child
+from ..process.fork import ForkSafeLock, in_each_child
 from ..workspace import ClientCredentials, FederatedCredentials
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .border import translate
+from .sdk_errors import translate
 from .workers import Workers
 
 if TYPE_CHECKING:

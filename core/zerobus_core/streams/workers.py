@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from ..fork import in_each_child
+from ..process.fork import in_each_child
 
 __all__ = ["Workers"]
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ...batch import Chunk
 from ...errors import ConfigurationError
-from ...signals import is_of_signal
-from ...storage import changed, unreadable
+from ...process.signals import is_of_signal
+from ...storage.filesystem import changed, unreadable
 from ..chunking import cut, merged, wanted_parts
 from ..files.finding.found import local_content, local_version
 from ..rows.frame_rows import FrameRows

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError, ZerobusIngestError
-from ...signals import is_of_signal
-from ...storage import changed, unreadable
-from ...uris import shown_uri
+from ...process.signals import is_of_signal
+from ...storage.filesystem import changed, unreadable
+from ...storage.uris import shown_uri
 from ..chunking import cut, merged
 from ..optional_imports import imported_pyarrow
 from ..rows.iterables import check_length

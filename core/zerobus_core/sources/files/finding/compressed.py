@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigurationError
-from ....uris import shown_uri
+from ....storage.uris import shown_uri
 from ...optional_imports import imported_pyarrow
 
 if TYPE_CHECKING:

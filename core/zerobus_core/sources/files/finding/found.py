@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from ....errors import ConfigurationError
-from ....storage import filesystem_of, is_local, told
-from ....uris import shown_uri
+from ....storage.filesystem import filesystem_of, is_local, told
+from ....storage.uris import shown_uri
 from .compressed import open_compressed
 from .listing import Place
 

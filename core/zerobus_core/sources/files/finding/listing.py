@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ....errors import ConfigurationError
-from ....storage import filesystem_of, is_local, told
-from ....uris import shown_uri
+from ....storage.filesystem import filesystem_of, is_local, told
+from ....storage.uris import shown_uri
 
 __all__ = ["Place"]
 

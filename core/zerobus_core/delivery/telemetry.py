@@ -22,14 +22,14 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .errors import IngestInterruptedError
-from .signals import is_of_signal
+from ..errors import IngestInterruptedError
+from ..process.signals import is_of_signal
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter
     from opentelemetry.trace import Span, Tracer
 
-    from .errors import Counts
+    from ..errors import Counts
 
 __all__ = ["DeliveryTelemetry", "Figures"]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .bad_rows import BadRows
-from .checkpoint import CheckpointKeeper
-from .dedup import delivery_id
-from .encode import encoder_for
-from .errors import (
+from ..bad_rows import BadRows
+from ..checkpoint import CheckpointKeeper
+from ..dedup import delivery_id
+from ..encode import encoder_for
+from ..errors import (
     ConfigurationError,
     Counts,
     RecordError,
@@ -29,19 +29,19 @@ from .errors import (
     TransportError,
     ZerobusIngestError,
 )
-from .interruption import in_time
-from .receipt import Progress, Receipt
-from .schema import TableSchema
-from .signals import is_of_signal
-from .streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
+from ..process.interruption import in_time
+from ..process.signals import is_of_signal
+from ..receipt import Progress, Receipt
+from ..schema import TableSchema
+from ..streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
+from ..workspace import ClientCredentials
 from .telemetry import DeliveryTelemetry, Figures
-from .workspace import ClientCredentials
 
 if TYPE_CHECKING:
-    from .batch import Batch, Chunk, Encoder
-    from .options import IngestOptions
-    from .ranges import RowRanges
-    from .workspace import Workspace
+    from ..batch import Batch, Chunk, Encoder
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+    from ..workspace import Workspace
 
 __all__ = ["Delivery", "Target", "Watch", "fetched_schema"]
 

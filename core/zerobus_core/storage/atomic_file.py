@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .storage import filesystem_of, is_local, told
+from .filesystem import filesystem_of, is_local, told
 from .uris import shown_uri
 
 __all__ = ["KeptFile"]

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .errors import ConfigurationError, TransportError, ZerobusIngestError
-from .signals import is_of_signal
+from ..errors import ConfigurationError, TransportError, ZerobusIngestError
+from ..process.signals import is_of_signal
 from .uris import without_secrets
 
 __all__ = ["changed", "filesystem_of", "is_local", "told", "unreadable"]

@@ -1,4 +1,4 @@
-"""A schema as Databricks SQL and as the JSON that Spark and Unity Catalog use; both can be read back."""
+"""A schema as the JSON that Spark and Unity Catalog use, which can be read back."""
 
 from __future__ import annotations
 
@@ -8,35 +8,9 @@ from typing import Any
 
 from .types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 
-__all__ = ["create_table_sql", "table_info"]
+__all__ = ["table_info"]
 
 _SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer", Kind.BIGINT: "long"}
-
-
-def create_table_sql(table: str, columns: Sequence[Field]) -> str:
-    """A CREATE TABLE statement in Databricks SQL."""
-    name = ".".join(f"`{part}`" for part in table.split("."))
-    lines = ",\n".join(f"  {_sql_member(column, ' ')}" for column in columns)
-    return f"CREATE TABLE {name} (\n{lines}\n)\n"
-
-
-def _sql_member(field: Field, separator: str) -> str:
-    not_null = "" if field.nullable else " NOT NULL"
-    comment = ""
-    if field.comment:
-        escaped = field.comment.replace("\\", "\\\\").replace("'", "\\'")
-        comment = f" COMMENT '{escaped}'"
-    return f"`{field.name}`{separator}{_sql_type(field.type)}{not_null}{comment}"
-
-
-def _sql_type(kind: DataType) -> str:
-    if isinstance(kind, StructType):
-        return f"STRUCT<{', '.join(_sql_member(field, ': ') for field in kind.fields)}>"
-    if isinstance(kind, ArrayType):
-        return f"ARRAY<{_sql_type(kind.element)}>"
-    if isinstance(kind, MapType):
-        return f"MAP<{_sql_type(kind.key)}, {_sql_type(kind.value)}>"
-    return str(kind)
 
 
 def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from .errors import IngestInterruptedError, IngestTimeoutError
+from ..errors import IngestInterruptedError, IngestTimeoutError
 
 __all__ = ["StopRequest", "in_time"]
 

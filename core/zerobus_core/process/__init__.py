@@ -1,0 +1,1 @@
+"""What the process does to a delivery: signals, deadlines, forks, and pauses between attempts."""
