@@ -47,9 +47,9 @@ from typing import Any, Final
 
 import grpc
 
+from .limits import LONGEST
+from .status import status_code
 from .storage.conditions import ConditionError, check_condition
-from .stream.limits import LONGEST
-from .wire.status import status_code
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 

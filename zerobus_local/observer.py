@@ -18,7 +18,7 @@ from deltalake.exceptions import DeltaError
 from .catalog.rows import plain_rows
 
 if TYPE_CHECKING:
-    from .catalog.model import Table
+    from .model.objects import Table
     from .stream.statistics import StreamStatistics
 
 __all__ = ["Observer", "TableView"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidRequest
-from .stream.limits import LONGEST, Limits
+from .limits import LONGEST, Limits
 
 __all__ = ["ServerOptions"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .catalog.catalog import Result
-    from .catalog.model import Table
+    from .model.objects import Table
 
 __all__ = ["LocalZerobusProcess"]
 

@@ -18,18 +18,18 @@ from .catalog.data_folder import DataFolderLock
 from .catalog.tokens import Tokens
 from .errors import InvalidRequest, LocalZerobusError
 from .faults import Faults
+from .grpc_door.server import GrpcServer, Tls
 from .http.app import build_app
 from .http.server import HttpServer, bind
 from .observer import Observer
 from .options import ServerOptions, is_loopback
 from .service import Service
 from .storage.storage import Storage
-from .wire.server import GrpcServer, Tls
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .catalog.model import Table
+    from .model.objects import Table
     from .stream.statistics import Streams
 
 __all__ = ["LocalZerobus"]

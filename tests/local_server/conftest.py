@@ -17,9 +17,9 @@ from zerobus.sdk.sync import ZerobusSdk
 from zerobus_local.catalog.catalog import Catalog
 from zerobus_local.catalog.tokens import ZEROBUS_PRIVILEGES, Tokens
 from zerobus_local.faults import Faults
+from zerobus_local.grpc_door.messages import EphemeralStreamRequest, EphemeralStreamResponse
+from zerobus_local.grpc_door.server import GrpcServer
 from zerobus_local.storage.storage import Storage
-from zerobus_local.wire.messages import EphemeralStreamRequest, EphemeralStreamResponse
-from zerobus_local.wire.server import GrpcServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

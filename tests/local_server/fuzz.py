@@ -32,7 +32,7 @@ from google.protobuf import descriptor_pb2
 
 from zerobus_core import ClientCredentials
 from zerobus_local import LocalZerobusProcess
-from zerobus_local.wire.messages import EphemeralStreamRequest, FlightData
+from zerobus_local.grpc_door.messages import EphemeralStreamRequest, FlightData
 
 FUZZED, GOOD = "main.default.fuzzed", "main.default.good"
 COLUMNS = "id BIGINT, name STRING, price DECIMAL(5,2), tags ARRAY<STRING>, place STRUCT<x: INT>, m MAP<STRING, INT>"

@@ -12,8 +12,8 @@ from zerobus.sdk.shared import ZerobusException
 from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions, IPCCompression
 from zerobus.sdk.sync import ZerobusSdk
 
-from zerobus_local.wire.flight import FLIGHT_SERVICE
-from zerobus_local.wire.messages import FlightData, PutResult
+from zerobus_local.grpc_door.flight import FLIGHT_SERVICE
+from zerobus_local.grpc_door.messages import FlightData, PutResult
 
 _DO_PUT = f"/{FLIGHT_SERVICE}/DoPut"
 

@@ -21,10 +21,10 @@ from zerobus_local.decode.json import JsonDecoder
 from zerobus_local.decode.protobuf import ProtobufDecoder
 from zerobus_local.decode.refusal import RefusedRecordError
 from zerobus_local.decode.variant import variant_texts
-from zerobus_local.wire.ephemeral import EphemeralOpener, EphemeralProtocol
-from zerobus_local.wire.flight import FlightOpener, FlightProtocol
-from zerobus_local.wire.messages import FlightData
-from zerobus_local.wire.status import StatusError
+from zerobus_local.grpc_door.ephemeral import EphemeralOpener, EphemeralProtocol
+from zerobus_local.grpc_door.flight import FlightOpener, FlightProtocol
+from zerobus_local.grpc_door.messages import FlightData
+from zerobus_local.status import StatusError
 
 _COLUMNS = (
     "id BIGINT, name STRING, price DECIMAL(5,2), day DATE, tags ARRAY<STRING>, place STRUCT<x: INT>, "

@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from zerobus_local.faults import Faults
+from zerobus_local.limits import Limits, Pace
 from zerobus_local.stream.faults import StreamFaults
 from zerobus_local.stream.inbox import Inbox
-from zerobus_local.stream.limits import Limits, Pace
 
 
 def batch(offset: int, rows: int) -> dict[str, object]:

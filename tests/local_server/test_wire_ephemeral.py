@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from zerobus.sdk.shared import NonRetriableException, RecordType
 
-from zerobus_local.wire.server import GrpcServer
+from zerobus_local.grpc_door.server import GrpcServer
 
 _Field = descriptor_pb2.FieldDescriptorProto
 

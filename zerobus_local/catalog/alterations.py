@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ..errors import AlreadyExists, InvalidRequest, NotFound
+from ..model.objects import Table
 from ..sql.statements import AddCheck, AddColumns, Comment, DropCheck, DropColumns
 from . import delta_tables
-from .model import Table
 
 __all__ = ["AlterTable", "planned"]
 

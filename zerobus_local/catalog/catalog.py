@@ -23,6 +23,8 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import AlreadyExists, InvalidRequest, NotFound, UnknownTable
+from ..model.names import TableName
+from ..model.objects import Alteration, Check, Column, Grant, Namespace, State, Table
 from ..sql.statements import (
     AddCheck,
     AddColumns,
@@ -43,8 +45,6 @@ from . import delta_tables
 from .alterations import AlterTable, planned
 from .atomic_file import write_atomically
 from .grants import without_securable
-from .model import Alteration, Check, Column, Grant, Namespace, State, Table
-from .names import TableName
 from .principals import Principals
 from .query import run_query
 

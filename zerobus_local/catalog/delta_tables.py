@@ -16,7 +16,7 @@ from deltalake.schema import Field, Schema
 from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from .model import Check, Column, Table
+    from ..model.objects import Check, Column, Table
 
 __all__ = [
     "add_check",

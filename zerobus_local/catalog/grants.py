@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .model import Grant, State
+from ..model.objects import Grant, State
 
 if TYPE_CHECKING:
-    from .names import TableName
+    from ..model.names import TableName
 
 __all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_securable"]
 

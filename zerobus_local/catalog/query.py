@@ -11,7 +11,7 @@ from deltalake import DeltaTable, QueryBuilder
 from ..errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from .model import Table
+    from ..model.objects import Table
 
 __all__ = ["run_query"]
 

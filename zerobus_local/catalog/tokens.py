@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from ..errors import InvalidRequest, NotFound, PermissionDenied, Unauthenticated
+from ..model.names import TableName
 from .grants import missing_for_zerobus
-from .names import TableName
 
 if TYPE_CHECKING:
     from .catalog import Catalog

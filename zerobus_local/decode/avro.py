@@ -15,7 +15,7 @@ import fastavro
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
-from ..wire.status import invalid, schema_mismatch
+from ..status import invalid, schema_mismatch
 from .columns import conform, first_failing
 from .decoder import MAX_COLUMNS, TableShape, check_sizes
 from .refusal import RefusedRecordError

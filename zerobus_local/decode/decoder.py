@@ -14,7 +14,7 @@ import pyarrow as pa
 from .refusal import RefusedRecordError
 
 if TYPE_CHECKING:
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = [
     "MAX_COLUMNS",

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ..wire.status import StatusError, invalid
+from ..status import StatusError, invalid
 from .columns import conform, first_failing
 from .decoder import check_sizes
 from .protobuf_schema import PACKAGE, checked_descriptor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
-from ..wire.status import invalid, schema_mismatch
+from ..status import invalid, schema_mismatch
 from .decoder import MAX_COLUMNS
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import JSONResponse, Response
 
-from ..catalog.names import TableName
 from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
+from ..model.names import TableName
 from ..storage.insert import insert_json_rows
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from ..catalog.grants import effective_privileges, may_read
-from ..catalog.names import TableName
 from ..errors import InvalidRequest, NotFound, PermissionDenied, UnknownTable
+from ..model.names import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..catalog.model import Column, DeltaType, Namespace, Table
+    from ..model.objects import Column, DeltaType, Namespace, Table
     from .call import Call
 
 __all__ = [

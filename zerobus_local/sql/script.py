@@ -14,8 +14,8 @@ import sqlglot
 from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError, SqlglotError
 
-from ..catalog.names import TableName, checked_name
 from ..errors import InvalidRequest
+from ..model.names import TableName, checked_name
 from .bounds import check_bounds
 from .statements import (
     AddCheck,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ..catalog.model import Check, Column
-    from ..catalog.names import TableName
+    from ..model.names import TableName
+    from ..model.objects import Check, Column
 
 __all__ = [
     "AddCheck",

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from ..catalog.model import Check, Column
-from ..catalog.names import TableName, checked_name
 from ..errors import InvalidRequest
+from ..model.names import TableName, checked_name
+from ..model.objects import Check, Column
 from .statements import AddColumns, CreateTable
 from .types import column_type
 

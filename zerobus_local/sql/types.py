@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from ..catalog.names import checked_name
 from ..errors import InvalidRequest
+from ..model.names import checked_name
 
 if TYPE_CHECKING:
-    from ..catalog.model import DeltaType
+    from ..model.objects import DeltaType
 
 __all__ = ["column_type"]
 

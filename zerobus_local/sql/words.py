@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from sqlglot import Token, TokenType
 
-from ..catalog.names import TableName, checked_name
 from ..errors import InvalidRequest
+from ..model.names import TableName, checked_name
 from .statements import CreateCatalog, DropCatalog, GrantChange, Statement
 
 __all__ = ["PRIVILEGES", "parse_words"]

@@ -17,7 +17,7 @@ from ..errors import UnknownTable
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Catalog
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = ["CROWDED", "Compactor"]
 

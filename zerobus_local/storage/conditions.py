@@ -17,7 +17,7 @@ from ..errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..catalog.model import Check
+    from ..model.objects import Check
 
 __all__ = ["ConditionError", "Conditions", "check_condition"]
 

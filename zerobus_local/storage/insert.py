@@ -13,7 +13,7 @@ from .conditions import Conditions
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..catalog.model import Table
+    from ..model.objects import Table
     from .storage import Storage
 
 __all__ = ["insert_json_rows"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..catalog.catalog import Catalog
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = ["Storage", "StorageClosedError"]
 

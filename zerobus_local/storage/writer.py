@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..catalog.catalog import Catalog
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 

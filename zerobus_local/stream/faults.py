@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from ..wire.status import CutError, StatusError, status_code
+from ..status import CutError, StatusError, status_code
 
 if TYPE_CHECKING:
     from ..faults import Faults, Rule

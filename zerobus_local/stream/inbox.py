@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ..wire.status import CutError
+from ..status import CutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from ..catalog.model import Table
     from ..faults import Rule
+    from ..model.objects import Table
     from ..storage.storage import Storage
     from .faults import StreamFaults
     from .statistics import Streams

@@ -24,19 +24,19 @@ import grpc
 
 from ..decode.refusal import RefusedRecordError
 from ..errors import InvalidRequest, NotFound
+from ..limits import Pace
+from ..status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
 from ..storage.writer import StorageClosedError
-from ..wire.status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
 from .acks import AckQueue, Stored
-from .limits import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
+    from ..limits import Limits
     from .faults import StreamFaults
     from .inbox import Inbox
-    from .limits import Limits
     from .sink import StreamSink
     from .statistics import StreamRecord
 

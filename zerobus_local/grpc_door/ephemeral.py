@@ -10,15 +10,15 @@ from ..decode.avro import AvroDecoder
 from ..decode.decoder import MAX_RECORDS, Decoder, TableShape
 from ..decode.json import JsonDecoder
 from ..decode.protobuf import ProtobufDecoder
+from ..status import invalid
 from ..stream.stream import Request
 from .call import Opened
 from .messages import AVRO, JSON, PROTO, EphemeralStreamRequest, EphemeralStreamResponse
-from .status import invalid
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = ["EphemeralOpener", "EphemeralProtocol"]
 

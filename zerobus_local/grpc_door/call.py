@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 
+from ..status import CutError, StatusError, invalid
 from ..stream.faults import StreamFaults
 from ..stream.inbox import Inbox
 from ..stream.sink import StreamSink
 from ..stream.stream import Stream, StreamProtocol
 from .admission import Admission, wait_while_active
 from .connection import cut_connection
-from .status import CutError, StatusError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..catalog.model import Table
+    from ..limits import Limits
+    from ..model.objects import Table
     from ..storage.storage import Storage
-    from ..stream.limits import Limits
     from ..stream.statistics import Streams
     from .admission import Call
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from .status import SCHEMA_MISMATCH, Detail, StatusError, invalid
+from ..status import SCHEMA_MISMATCH, Detail, StatusError, invalid
 
 if TYPE_CHECKING:
     from ..decode.decoder import TableShape

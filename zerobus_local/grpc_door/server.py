@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from ..stream.limits import Limits
+from ..limits import Limits
 from ..stream.statistics import Streams
 from .admission import Admission
 from .call import CallServer

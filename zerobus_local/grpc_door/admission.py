@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from ..catalog.names import TableName
 from ..errors import InvalidRequest, NotFound, PermissionDenied, Unauthenticated
-from .status import StatusError, invalid, status_code
+from ..model.names import TableName
+from ..status import StatusError, invalid, status_code
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Catalog
-    from ..catalog.model import Table
     from ..catalog.tokens import Tokens
     from ..faults import Faults
+    from ..model.objects import Table
 
 __all__ = ["Admission", "Call", "wait_while_active"]
 

@@ -21,14 +21,14 @@ from ..decode.columns import conform
 from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape
 from ..decode.refusal import RefusedRecordError
 from ..decode.variant import variant_texts
+from ..status import invalid
 from ..stream.stream import Request
 from .call import Opened
 from .flight_schema import check_schema
 from .messages import FlightData, PutResult
-from .status import invalid
 
 if TYPE_CHECKING:
-    from ..catalog.model import Table
+    from ..model.objects import Table
 
 __all__ = ["FLIGHT_SERVICE", "FlightOpener", "FlightProtocol"]
 

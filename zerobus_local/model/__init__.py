@@ -1,0 +1,1 @@
+"""Unity Catalog's objects as values: names, columns, types, tables and grants."""
