@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from zerobus_core import ClientCredentials, Workspace
 
+from . import page
 from .catalog.catalog import Catalog, Result
 from .catalog.data_folder import DataFolderLock
 from .catalog.tokens import Tokens
@@ -207,7 +208,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
         tls_endpoint=f"https://{options.reachable_host}:{tls_port}" if tls_port else None,
     )
     names = ["127.0.0.1", "localhost", "[::1]", options.host] if is_loopback(options.host) else ["*"]
-    http = HttpServer(build_app(service, hosts=names), listener)
+    http = HttpServer(build_app(service, hosts=names, pages=page.ROUTES), listener)
     closing.callback(http.stop)
     http.start()
     return service

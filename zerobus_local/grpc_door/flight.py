@@ -15,12 +15,10 @@ import orjson
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from zerobus_core.encode.arrow.rebuild import rebuilt
-
 from ..decode.columns import conform
 from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape
 from ..decode.refusal import RefusedRecordError
-from ..decode.variant import variant_texts
+from ..decode.variant_columns import with_variant_texts
 from ..status import invalid
 from ..stream.stream import Request
 from .call import Opened
@@ -94,7 +92,7 @@ class FlightProtocol:
         columns = dict(zip(self._schema.names, whole.columns, strict=True))
         for field in self._shape.schema:
             if field.name in columns and "variant" in str(self._shape.types[field.name]):
-                columns[field.name] = _with_variant_texts(columns[field.name], field)
+                columns[field.name] = with_variant_texts(columns[field.name], field.type, field.name)
         return conform(columns, whole.num_rows, self._shape)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
@@ -105,31 +103,6 @@ class FlightProtocol:
     def close_signal(self, seconds: float) -> bytes:
         """The last acknowledgement again, with the time that is left."""
         return _put_result(*self._acknowledged, seconds)
-
-
-def _with_variant_texts(column: pa.Array, field: pa.Field) -> pa.Array:
-    """The column with JSON text for each VARIANT in it, at any depth."""
-
-    def leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
-        if pa.types.is_struct(array.type):  # where the table has text
-            return variant_texts(array, field.name)
-        return array  # conform() casts and words what does not fit
-
-    return rebuilt(column, _text_for_variants(column.type, field.type), leaf)
-
-
-def _text_for_variants(kind: pa.DataType, stored: pa.DataType) -> pa.DataType:
-    """The column's own type with text where the table stores VARIANT as text."""
-    if pa.types.is_struct(kind):
-        if not pa.types.is_struct(stored):
-            return pa.string()
-        return pa.struct([part.with_type(_text_for_variants(part.type, stored.field(part.name).type)) for part in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_text_for_variants(kind.value_type, stored.value_type)))
-    if pa.types.is_map(kind):
-        item = kind.item_field.with_type(_text_for_variants(kind.item_type, stored.item_type))
-        return pa.map_(kind.key_field, item)
-    return kind
 
 
 def _parsed(message: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -12,7 +13,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ..page import ROUTES
 from . import control, insert, oauth, sql, unity
 from .call import Handler, answer_http_error, endpoint
 
@@ -69,10 +69,13 @@ class SameOrigin:
         await self._app(scope, receive, send)
 
 
-def build_app(service: Service, *, hosts: list[str]) -> Starlette:
-    """The ASGI application; ``hosts`` are the names under which it may be asked (against DNS rebinding)."""
+def build_app(service: Service, *, hosts: list[str], pages: Sequence[tuple[str, str, Handler]]) -> Starlette:
+    """The ASGI application; ``hosts`` are the names under which it can be asked (against DNS rebinding).
+
+    ``pages`` are further routes, for people: method, path and handler.
+    """
     app = Starlette(
-        routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in _ROUTES + ROUTES],
+        routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in (*_ROUTES, *pages)],
         exception_handlers={HTTPException: answer_http_error},
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),

@@ -1,0 +1,50 @@
+"""Arrow columns with VARIANT in them, at any depth, in the form in which the local tables hold it: JSON text."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .variant import variant_texts
+
+__all__ = ["with_variant_texts"]
+
+
+def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
+    """``column`` with JSON text wherever a table whose column has the type ``stored`` keeps a VARIANT as text.
+
+    The result's fields are all nullable, and nulls stay where they were.  RefusedRecordError names column ``name`` and
+    a row that is not a VARIANT.
+    """
+    kind = column.type
+    if pa.types.is_struct(kind):
+        if not pa.types.is_struct(stored):
+            return variant_texts(column, name)
+        # flatten() makes a null struct's members null.
+        members = [
+            with_variant_texts(member, stored.field(field.name).type, name)
+            for field, member in zip(kind, column.flatten(), strict=True)
+        ]
+        return pa.StructArray.from_arrays(members, names=[field.name for field in kind], mask=column.is_null())
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(_offsets(column), with_variant_texts(column.flatten(), stored.value_type, name))
+    if pa.types.is_map(kind):
+        # As a list of entries: flatten() leaves out what lies outside of a slice or under a null.
+        listed = pa.list_(column.values.type)
+        buffers = column.buffers()[:2]
+        entries = pa.ListArray.from_buffers(
+            listed, len(column), buffers, offset=column.offset, children=[column.values]
+        ).flatten()
+        keys, items = entries.flatten()
+        return pa.MapArray.from_arrays(_offsets(column), keys, with_variant_texts(items, stored.item_type, name))
+    return column
+
+
+def _offsets(column: pa.Array) -> pa.Array:
+    """Where each list or map begins in its flattened values; a null marks a null list."""
+    ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
+    starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    if not column.null_count:
+        return starts
+    is_valid = pa.concat_arrays([column.is_valid(), pa.array([True])])
+    return pc.if_else(is_valid, starts, pa.scalar(None, pa.int32()))
