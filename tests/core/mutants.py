@@ -28,15 +28,16 @@ class Mutant:
 
 
 def ledger(name: str, *changes: tuple[str, str]) -> Mutant:
-    return Mutant(name=name, file="streams/ledger.py", changes=changes, tests="tests/core/test_ledger.py")
+    return Mutant(name=name, file="streams/ledger.py", changes=changes, tests="tests/core/streams/test_ledger.py")
 
 
 def window(name: str, *changes: tuple[str, str]) -> Mutant:
-    return Mutant(name=name, file="streams/window.py", changes=changes, tests="tests/core/test_window.py")
+    tests = "tests/core/streams/test_refusal_window.py"
+    return Mutant(name=name, file="streams/refusal_window.py", changes=changes, tests=tests)
 
 
 def pool(name: str, *changes: tuple[str, str]) -> Mutant:
-    return Mutant(name=name, file="streams/pool.py", changes=changes, tests="tests/core/test_poison.py")
+    return Mutant(name=name, file="streams/pool.py", changes=changes, tests="tests/core/streams/test_poison.py")
 
 
 MUTANTS = [

@@ -19,7 +19,7 @@ from zerobus_core.errors import RecordError, RejectedRecordError, SchemaError
 from zerobus_local import LocalZerobus
 
 TABLE = "main.default.t"
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 FAST = IngestOptions(batch_rows=10, backoff=0.01)
 
 

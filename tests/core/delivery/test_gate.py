@@ -139,7 +139,7 @@ def test_a_source_that_hangs_ends_at_the_deadline_of_the_delivery(server: LocalZ
 def test_what_is_acknowledged_right_after_the_source_failed_is_kept(
     server: LocalZerobus, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zerobus_core.delivery.FAILURE_GRACE", 30.0)  # of a machine that is never slow
+    monkeypatch.setattr("zerobus_core.delivery.delivery.FAILURE_GRACE", 30.0)  # of a machine that is never slow
     server.faults.add(action="delay_ack", seconds=0.5)
     store = MemoryCheckpointStore()
 

@@ -1,6 +1,6 @@
 """Forty bad values and what is said about each, kept in a file that a person can read.
 
-After a change that is meant: ``UPDATE_GOLDEN=1 python -m pytest tests/core/test_encode_messages.py`` and read the diff.
+After a change that is meant: ``UPDATE_GOLDEN=1 python -m pytest tests/core/encode/test_messages.py`` and read the diff.
 """
 
 from __future__ import annotations
