@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .metadata import receipt_metadata, receipts_metadata
 

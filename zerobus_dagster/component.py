@@ -11,7 +11,7 @@ from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, Field, model_validator
 
-from zerobus_core.schema.table import checked_table_name
+from zerobus_core.hosting import checked_table_name
 
 from .checks import build_zerobus_delivery_check
 from .delivery import ingest_options

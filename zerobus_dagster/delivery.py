@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from zerobus_core import IngestOptions, TableSchema, ZerobusIngestError, ingest
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError, IngestOptions, TableSchema, ZerobusIngestError, ingest
 
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .history import OnRematerialize, refuse_rematerialization

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import dagster as dg
 from pydantic import Field, field_validator
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .delivery import Delivery, ingest_options, routed_errors
 from .resource import ZerobusResource

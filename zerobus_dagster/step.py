@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import dagster as dg
 from dagster import AssetExecutionContext, OpExecutionContext, OutputContext
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .account import Publish, StepAccount, account_of
 

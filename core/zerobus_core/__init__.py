@@ -5,7 +5,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import ZerobusIngestError
+from .errors import (
+    AuthenticationError,
+    BadField,
+    ConfigurationError,
+    Counts,
+    IngestInterruptedError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    RecordError,
+    RejectedRecordError,
+    SchemaError,
+    TableNotFoundError,
+    ThrottledError,
+    TransportError,
+    ZerobusIngestError,
+)
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -17,16 +32,29 @@ if TYPE_CHECKING:
     from .schema import TableSchema
 
 __all__ = [
+    "AuthenticationError",
+    "BadField",
     "Checkpoint",
     "CheckpointStore",
     "ClientCredentials",
+    "ConfigurationError",
+    "Counts",
     "FederatedCredentials",
     "FileCheckpointStore",
+    "IngestInterruptedError",
     "IngestOptions",
+    "IngestTimeoutError",
+    "PermissionDeniedError",
     "Progress",
     "Receipt",
+    "RecordError",
+    "RejectedRecordError",
+    "SchemaError",
     "StreamManager",
+    "TableNotFoundError",
     "TableSchema",
+    "ThrottledError",
+    "TransportError",
     "Workspace",
     "ZerobusIngestError",
     "ingest",
