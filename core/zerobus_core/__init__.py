@@ -26,6 +26,7 @@ from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
 
 if TYPE_CHECKING:
+    from .aio import aingest
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
     from .manager import StreamManager
     from .push import ingest
@@ -57,6 +58,7 @@ __all__ = [
     "TransportError",
     "Workspace",
     "ZerobusIngestError",
+    "aingest",
     "ingest",
 ]
 
@@ -67,6 +69,7 @@ _LAZY = {
     "FileCheckpointStore": "checkpoint",
     "StreamManager": "manager",
     "TableSchema": "schema",
+    "aingest": "aio",
     "ingest": "push",
 }
 

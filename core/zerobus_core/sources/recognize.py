@@ -126,8 +126,8 @@ def _refuse_what_is_no_source(records: Any) -> None:
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
     if inspect.iscoroutine(records) or inspect.isasyncgen(records) or hasattr(records, "__aiter__"):
         raise ConfigurationError(
-            "records is asynchronous (a coroutine or async generator); collect it first, e.g. "
-            "[row async for row in rows], or yield rows from a plain generator"
+            "records is asynchronous (a coroutine or async generator): in an async function, await aingest(...) instead of "
+            "calling ingest(...); elsewhere, yield rows from a plain generator"
         )
     if isinstance(records, Set):
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
