@@ -2,6 +2,7 @@
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, cast
@@ -126,7 +127,11 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How Dagster lists this component."""
-        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], produces=["asset", "asset_check"])
+        known = inspect.signature(dg.ComponentTypeSpec).parameters
+        # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
+        # ``produces`` came with 1.13.18.
+        new = {name: value for name, value in {"produces": ["asset", "asset_check"]}.items() if name in known}
+        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **new)
 
     def get_asset_spec(self) -> dg.AssetSpec:
         """The asset that stands for the table; override it to derive keys or metadata in another way."""
