@@ -130,8 +130,8 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         known = inspect.signature(dg.ComponentTypeSpec).parameters
         # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
         # ``produces`` came with 1.13.18.
-        new = {name: value for name, value in {"produces": ["asset", "asset_check"]}.items() if name in known}
-        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **new)
+        produces: dict[str, Any] = {"produces": ["asset", "asset_check"]} if "produces" in known else {}
+        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
     def get_asset_spec(self) -> dg.AssetSpec:
         """The asset that stands for the table; override it to derive keys or metadata in another way."""

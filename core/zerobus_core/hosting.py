@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aio import LoopBridge, run_in_thread
     from .checkpoint import InvalidCheckpointError
     from .doctor import diagnose
     from .process.interruption import StopRequest
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CursorThread",
     "InvalidCheckpointError",
+    "LoopBridge",
     "StopRequest",
     "checked_table_name",
     "diagnose",
     "execute_on_server",
     "holds_no_files",
     "is_of_signal",
+    "run_in_thread",
     "sql_fingerprint",
 ]
 
@@ -36,12 +39,14 @@ __all__ = [
 _HOMES = {
     "CursorThread": "sources.rows.cursor_thread",
     "InvalidCheckpointError": "checkpoint",
+    "LoopBridge": "aio",
     "StopRequest": "process.interruption",
     "checked_table_name": "schema.table",
     "diagnose": "doctor",
     "execute_on_server": "sources.rows.drivers",
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
+    "run_in_thread": "aio",
     "sql_fingerprint": "sources.rows.cursor",
 }
 

@@ -114,8 +114,9 @@ async def run_in_thread(
 ) -> _Result:
     """Call ``work`` in a thread of its own and await its result; the thread has the context variables of the caller.
 
-    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised.  ``daemon``
-    is for work that may block in the user's code, where it does not see ``stop``: the process does not wait for it.
+    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised.
+    ``daemon`` is for work that may block in the user's code, where it does not see ``stop``: the process does not wait
+    for it.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)
@@ -129,16 +130,15 @@ async def run_in_thread(
         with suppress(RuntimeError):  # the loop was closed
             loop.call_soon_threadsafe(settle)
 
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(run,), name="zerobus-ingest", daemon=daemon
-    )
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="zerobus-ingest", daemon=daemon)
     thread.start()
     try:
         await asyncio.wait({done})
     except BaseException as error:
         bridge.stop.set()
         if isinstance(error, asyncio.CancelledError):  # and not GeneratorExit, where nothing can be awaited any more
-            await asyncio.wait({done, loop.create_task(bridge.close())}, timeout=_STOP_GRACE)
+            ending: set[asyncio.Future[Any]] = {done, loop.create_task(bridge.close())}
+            await asyncio.wait(ending, timeout=_STOP_GRACE)
             if done.done():
                 done.exception()  # retrieved, because the caller gets CancelledError
         raise

@@ -1,4 +1,4 @@
-"""A bounded queue from an event loop to a thread: the loop puts the items of an async iterable in, the thread takes them.
+"""A bounded queue from an event loop, which puts in the items of an async iterable, to the thread that takes them.
 
 Memory is bounded by the size of the items, as far as it can be told cheaply: a frame fills the queue by itself.
 """
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from ..errors import IngestInterruptedError
-from ..sources.weight import WEIGHED_EVERY, weight
+from ..sources.rows.row_size import WEIGHED_EVERY, weight
 
 __all__ = ["Feed"]
 

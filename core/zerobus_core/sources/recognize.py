@@ -124,10 +124,12 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 def _refuse_what_is_no_source(records: Any) -> None:
     if isinstance(records, Mapping):
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
-    if inspect.iscoroutine(records) or inspect.isasyncgen(records) or hasattr(records, "__aiter__"):
+    if inspect.iscoroutine(records):
+        raise ConfigurationError("records is a coroutine; pass what it returns: await it first")
+    if hasattr(records, "__aiter__"):
         raise ConfigurationError(
-            "records is asynchronous (a coroutine or async generator): in an async function, await aingest(...) instead of "
-            "calling ingest(...); elsewhere, yield rows from a plain generator"
+            "records is an async iterable: call await aingest(...) from an async function instead of ingest(...), or "
+            "yield the rows from a plain generator"
         )
     if isinstance(records, Set):
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
