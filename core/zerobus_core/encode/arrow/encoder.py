@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
 from ..problems import FOREIGN_ERRORS, Problems, record_error
-from ..rows.walk import FormatLimits, Walk, is_message
+from ..records import is_message
+from ..rows.walk import FormatLimits, Walk
 from .cast import CastRules
 from .columns import BadFields, ColumnCasts
 from .pack import packer_for
