@@ -1,4 +1,4 @@
-# make setup | demo | test | services | check | bench | chaos N=1000
+# make setup | demo | test | services | matrix | check | bench | chaos N=1000
 PYTHON ?= python3.11
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 
-.PHONY: setup demo test services check format bench chaos constraints clean
+.PHONY: setup demo test services matrix check format bench chaos constraints clean
 
 setup: .venv/.ready
 
@@ -30,6 +30,10 @@ test: setup
 services: setup
 	tests/services/install.sh
 	$(BIN)/python -m pytest -m service --no-skips $(ARGS)
+
+# The wheel in the environments of tests/matrix/cells.toml; FULL=1 runs all tests there, CELLS="…" only some cells.
+matrix: setup
+	$(BIN)/python -m tests.matrix.run $(if $(FULL),--full) $(CELLS)
 
 check: setup
 	$(BIN)/ruff check .
@@ -53,4 +57,4 @@ constraints: setup
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo .matrix

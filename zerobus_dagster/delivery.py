@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from zerobus_core import ConfigurationError, IngestOptions, TableSchema, ZerobusIngestError, ingest
+from zerobus_core import IngestOptions, TableSchema, ZerobusIngestError, ingest
+from zerobus_core.errors import ConfigurationError
 
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .history import OnRematerialize, refuse_rematerialization
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
     from .step import Step
 
-__all__ = ["DagsterDelivery", "ingest_options", "routed_errors"]
+__all__ = ["Delivery", "ingest_options", "routed_errors"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DagsterDelivery:
+class Delivery:
     """Rows on their way to one table, inside one step.
 
     ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.
@@ -78,7 +79,7 @@ class DagsterDelivery:
             receipt.rows_skipped,
             receipt.rows_dead_lettered,
         )
-        return step.deliveries.add(step.asset_key, partition, receipt, step.add_metadata)
+        return step.account.add(step.asset_key, partition, receipt, step.add_metadata)
 
     def _named(self, name: str) -> IngestOptions:
         """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""

@@ -5,60 +5,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
-    AuthenticationError,
-    BadField,
-    ConfigurationError,
-    Counts,
-    IngestInterruptedError,
-    IngestTimeoutError,
-    PermissionDeniedError,
-    RecordError,
-    RejectedRecordError,
-    SchemaError,
-    TableNotFoundError,
-    ThrottledError,
-    TransportError,
-    ZerobusIngestError,
-)
+from .errors import ZerobusIngestError
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
 
 if TYPE_CHECKING:
-    from .aio import aingest
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
     from .manager import StreamManager
     from .push import ingest
     from .schema import TableSchema
 
 __all__ = [
-    "AuthenticationError",
-    "BadField",
     "Checkpoint",
     "CheckpointStore",
     "ClientCredentials",
-    "ConfigurationError",
-    "Counts",
     "FederatedCredentials",
     "FileCheckpointStore",
-    "IngestInterruptedError",
     "IngestOptions",
-    "IngestTimeoutError",
-    "PermissionDeniedError",
     "Progress",
     "Receipt",
-    "RecordError",
-    "RejectedRecordError",
-    "SchemaError",
     "StreamManager",
-    "TableNotFoundError",
     "TableSchema",
-    "ThrottledError",
-    "TransportError",
     "Workspace",
     "ZerobusIngestError",
-    "aingest",
     "ingest",
 ]
 
@@ -69,7 +39,6 @@ _LAZY = {
     "FileCheckpointStore": "checkpoint",
     "StreamManager": "manager",
     "TableSchema": "schema",
-    "aingest": "aio",
     "ingest": "push",
 }
 

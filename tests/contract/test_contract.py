@@ -28,6 +28,8 @@ from zerobus_core.doctor import diagnose
 from zerobus_core.errors import AuthenticationError, RecordError, SchemaError, TableNotFoundError
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.matrix
+
 Format = Literal["protobuf", "json", "arrow"]
 
 COLUMNS = (

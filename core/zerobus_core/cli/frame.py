@@ -24,7 +24,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -44,7 +43,7 @@ from ..storage.uris import without_secrets
 from ..workspace import Workspace
 from .interruption import StoppedBySignal
 
-__all__ = ["connection_options", "environment_of", "exit_at_once", "exit_code", "framed", "workspace_of"]
+__all__ = ["connection_options", "environment_of", "exit_code", "framed", "workspace_of"]
 
 UNFORESEEN = 1
 USAGE = 2
@@ -112,7 +111,7 @@ def framed(command: _Command) -> _Command:
             _end(_as_flags(str(error)), exit_code(error), debug=debug)
         except StoppedBySignal as stopped:
             _say(str(stopped), debug=debug)
-            exit_at_once(stopped.exit_code)
+            _exit_at_once(stopped.exit_code)
         except KeyboardInterrupt:
             _end("stopped by SIGINT", 128 + signal.SIGINT, debug=debug)
         except (click.ClickException, click.exceptions.Exit):
@@ -135,16 +134,11 @@ def _say(text: str, *, debug: bool) -> None:
     click.echo(f"zerobus-ingest: {without_secrets(text)}", err=True)
 
 
-def exit_at_once(code: int) -> None:
-    """End the process without taking the interpreter apart.
-
-    That can take longer than the second within which a signal takes effect, and aborts the process if a native thread
-    calls into Python meanwhile.
-    """
+def _exit_at_once(code: int) -> None:
+    """Taking a thousand modules apart can take longer than the second within which a signal takes effect."""
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # its reader is gone, it is closed, or there is none
-            stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

@@ -25,6 +25,8 @@ from zerobus_core.errors import ConfigurationError, Counts
 from zerobus_core.ranges import RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
 
+pytestmark = pytest.mark.matrix
+
 FLIGHTS = TableSchema(
     table="main.default.flights", columns=(Field("id", PrimitiveType(Kind.BIGINT)),), identity="id-of-flights"
 )

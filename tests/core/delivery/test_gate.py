@@ -20,6 +20,8 @@ from zerobus_core.process.interruption import StopRequest
 from zerobus_core.ranges import RowRanges
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.matrix
+
 TABLE = "main.default.t"
 
 

@@ -20,6 +20,8 @@ from zerobus_core.encode.arrow.columns import ColumnCasts
 from zerobus_core.encode.rows.walk import FormatLimits
 from zerobus_core.encode.values.text import NULL_WORDS
 
+pytestmark = pytest.mark.matrix
+
 KINDS = [
     "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "STRING", "VARCHAR(2)", "BINARY", "DATE",
     "TIMESTAMP", "TIMESTAMP_NTZ", "DECIMAL(5,2)", "DECIMAL(38,0)", "DECIMAL(38,38)", "DECIMAL(38,30)", "VARIANT",

@@ -24,6 +24,8 @@ from zerobus_core.encode import encoder_for
 from zerobus_core.encode.rows.protobuf import Messages
 from zerobus_core.errors import RecordError
 
+pytestmark = pytest.mark.matrix
+
 ORDERS = """CREATE TABLE main.default.orders (
   id BIGINT NOT NULL, price DECIMAL(10,2), at TIMESTAMP, doc VARIANT, item STRUCT<sku: STRING, marks: ARRAY<INT>>
 )"""

@@ -14,6 +14,8 @@ import pytest
 from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
 from zerobus_core.process.interruption import StopRequest, in_time
 
+pytestmark = pytest.mark.matrix
+
 # Longer than the alarm takes to break in, which is 0.25 s.
 LONG = 1.0
 # So long a sleep is always broken off, also on a machine that is very busy.

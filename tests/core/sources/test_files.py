@@ -33,6 +33,8 @@ from zerobus_core.sources.files.formats.csv import CsvFormat
 from zerobus_core.sources.files.source import files_source
 from zerobus_core.sources.rows.cursor import CursorSource, sql_fingerprint
 
+pytestmark = pytest.mark.matrix
+
 FIVES = IngestOptions(batch_rows=5)
 ROWS = [{"n": n, "s": f"row {n}"} for n in range(23)]
 TABLE = pa.Table.from_pylist(ROWS)

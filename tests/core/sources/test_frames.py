@@ -19,6 +19,8 @@ from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.matrix
+
 FIVES = IngestOptions(batch_rows=5)
 EAST = timezone(timedelta(hours=5))
 NOON = datetime(2026, 1, 1, 12)

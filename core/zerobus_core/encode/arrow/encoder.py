@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
 from ..problems import FOREIGN_ERRORS, Problems, record_error
-from ..records import is_message
-from ..rows.walk import FormatLimits, Walk
+from ..rows.walk import FormatLimits, Walk, is_message
 from .cast import CastRules
 from .columns import BadFields, ColumnCasts
 from .pack import packer_for

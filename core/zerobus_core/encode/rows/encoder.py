@@ -10,9 +10,8 @@ from ...batch import BadRow, Batch, Chunk
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ..batching import cut_batches
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
-from ..records import is_message
 from .fast_columns import NeedsWalkError, Rules, rows_converter
-from .walk import Walk
+from .walk import Walk, is_message
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,6 @@ import pyarrow.csv as pa_csv
 from ....errors import ConfigurationError
 from ....options import MAX_RECORD_BYTES
 from ...chunking import wanted_parts
-from ..readahead import read_ahead
 
 if TYPE_CHECKING:
     from ..finding.found import FoundFile
@@ -105,9 +104,9 @@ def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -
     first = 0
     last: pa.RecordBatch | None = None  # held back until it is known whether the added row is in it
     end = layout.delimiter.join([_END] * layout.columns).encode() + b"\n"
-    with file.open() as opened, read_ahead(_WithEnd(opened, end)) as held:
+    with file.open() as opened:
         reader = pa_csv.open_csv(
-            held.pop(),
+            _WithEnd(opened, end),
             read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False, skip_rows=layout.blank_lines),
             parse_options=pa_csv.ParseOptions(
                 delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=not layout.is_blank_a_row
@@ -125,8 +124,6 @@ def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -
                 yield first, last
             added = end.decode().rstrip("\n")
             raise pa.ArrowInvalid(str(error).replace(added, "(the end of the file)")) from error
-        finally:
-            del reader
     yield first, _without_end(last, first, file.shown)
 
 

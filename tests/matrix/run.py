@@ -1,0 +1,242 @@
+"""The version matrix: the wheel in an environment of each cell, and tests against it from outside of this checkout.
+
+``python -m tests.matrix.run [CELL …] [--full] [--jobs N]`` runs the cells, ``--lock`` makes their constraints anew.
+Environments are kept in .matrix/ and made again when something changes that they are made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.matrix.cells import ROOT, Cell, interpreter, load_cells
+
+KEPT = ROOT / ".matrix"
+UV = Path(sys.executable).with_name("uv")
+# What the tests read besides the packages. The packages are not among it: the wheel is what is tested.
+COPIED = ["tests", "docs", "example_dags", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml", "Makefile"]
+CELL_TIMEOUT = 900.0
+FULL_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a cell; ``failure`` is empty if it passed."""
+
+    cell: Cell
+    seconds: float
+    summary: str = ""
+    failure: str = ""
+    log: Path | None = None
+
+
+class CellError(Exception):
+    """A cell cannot be set up, or its tests fail."""
+
+
+class Runner:
+    """Runs cells against one wheel, each with the files of the tests copied to a folder outside of the checkout."""
+
+    def __init__(self, folder: Path, wheel: Path, *, full: bool) -> None:
+        self._files = folder / "files"
+        self._logs = KEPT / "logs"
+        self._wheel = wheel
+        self._full = full
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._files.mkdir()
+        for name in COPIED:
+            source, target = ROOT / name, self._files / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+
+    def run(self, cell: Cell) -> Result:
+        begin = time.monotonic()
+        log = self._logs / f"{cell.name}.log"
+        log.write_text("")
+        summary = failure = ""
+        try:
+            python = self._environment(cell, log)
+            summary = self._test(cell, python, log)
+        except CellError as error:
+            failure = str(error)
+        return Result(cell, time.monotonic() - begin, summary, failure, log)
+
+    def _environment(self, cell: Cell, log: Path) -> Path:
+        """The interpreter of the cell's environment, with the wheel in it."""
+        base = interpreter(cell.python)
+        if base is None:
+            raise CellError(f"no Python {cell.python} on this machine; install it, by pyenv for example")
+        if not cell.constraints.exists():
+            raise CellError(f"no {cell.constraints.relative_to(ROOT)}: run with --lock {cell.name}")
+        folder = KEPT / "environments" / cell.name
+        python = folder / "bin" / "python"
+        stamp = folder / "made-from"
+        made_from = _digest(cell, base)
+        if not stamp.exists() or stamp.read_text() != made_from:
+            shutil.rmtree(folder, ignore_errors=True)
+            _run([UV, "venv", "--quiet", "--python", base, folder], log)
+            self._install(python, log, cell, f"{self._wheel}[{','.join(cell.extras)}]")
+            _run([python, "-c", cell.smoke or "import zerobus_core"], log, cwd=self._files)
+            self._install(
+                python, log, cell, f"{self._wheel}[{','.join(sorted({*cell.extras, 'local'}))}]", *cell.packages
+            )
+            _check_pinned(cell, python)
+            stamp.write_text(made_from)
+        _run([UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", self._wheel], log)
+        where = "import sys, zerobus_core as z; sys.exit(0 if z.__file__.startswith(sys.prefix) else z.__file__)"
+        _run([python, "-c", where], log, cwd=self._files)
+        return python
+
+    def _install(self, python: Path, log: Path, cell: Cell, *requirements: str) -> None:
+        install = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", cell.constraints]
+        _run([*install, "--prerelease", "allow", *requirements], log)
+
+    def _test(self, cell: Cell, python: Path, log: Path) -> str:
+        chosen = ["-m", "not service", "-n", "3"] if self._full else ["-m", "matrix and not service"]
+        command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *cell.args, *cell.tests]
+        code = _call(command, log, cwd=self._files, timeout=FULL_TIMEOUT if self._full else CELL_TIMEOUT)
+        last = next(iter(reversed(log.read_text().strip().splitlines())), "")
+        if code != 0:
+            raise CellError(f"pytest exited with {code}: {last}")
+        return last
+
+
+def _run(command: list[object], log: Path, *, cwd: Path = ROOT) -> None:
+    if code := _call(command, log, cwd=cwd, timeout=CELL_TIMEOUT):
+        raise CellError(f"exit code {code} from {' '.join(map(str, command))}")
+
+
+def _call(command: list[object], log: Path, *, cwd: Path, timeout: float) -> int:
+    environ = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
+    for name in ("PYTHONPATH", "PYTEST_ADDOPTS", "VIRTUAL_ENV"):
+        environ.pop(name, None)
+    with log.open("a") as output:
+        output.write(f"$ {' '.join(map(str, command))}\n")
+        output.flush()
+        try:
+            return subprocess.run(
+                [str(part) for part in command],
+                cwd=cwd,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=timeout,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            output.write(f"not finished in {timeout:.0f} s\n")
+            return -1
+
+
+def _digest(cell: Cell, base: str) -> str:
+    parts = [repr(cell), base, cell.constraints.read_text(), (ROOT / "pyproject.toml").read_text()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _check_pinned(cell: Cell, python: Path) -> None:
+    """Every installed package has its version from the constraints, or else the cell is another one tomorrow."""
+    told = subprocess.run([UV, "pip", "freeze", "--python", python], capture_output=True, text=True, check=True)
+    installed = {_normal(line.partition("==")[0]) for line in told.stdout.splitlines() if "==" in line}
+    pinned = {_normal(line.partition("==")[0]) for line in cell.constraints.read_text().splitlines()}
+    if missing := installed - pinned - {"zerobus-orchestration"}:
+        raise CellError(f"constraints of {cell.name} lack {', '.join(sorted(missing))}: run with --lock {cell.name}")
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock(cell: Cell) -> None:
+    """Make the constraints of a cell anew: versions only, no index, no address."""
+    extras = sorted({*cell.extras, "local"})
+    limits = [ROOT / cell.like] if cell.like else []
+    with tempfile.TemporaryDirectory() as folder:
+        # What the tests need besides is the newest that goes with it.
+        product = Path(folder) / "product.txt"
+        own = [arg for extra in extras for arg in ("--extra", extra)]
+        _compile(cell, product, [*cell.requirements], [ROOT / "pyproject.toml", *own], limits, cell.resolution)
+        requirements = [f".[{','.join(extras)}]", *cell.packages, *cell.requirements]
+        _compile(cell, cell.constraints, requirements, [], [*limits, product], "highest")
+
+
+def _compile(
+    cell: Cell, output: Path, requirements: list[str], sources: list[object], limits: list[Path], resolution: str
+) -> None:
+    command = [UV, "pip", "compile", "-", *sources, "--quiet", "--python-version", cell.python]
+    command += ["--no-emit-index-url", "--no-annotate", "--no-header", "--no-emit-package", "zerobus-orchestration"]
+    command += [
+        "--resolution",
+        resolution,
+        "--output-file",
+        output,
+        "--upgrade",
+        "--prerelease",
+        "if-necessary-or-explicit",
+    ]
+    command += [arg for limit in limits for arg in ("--constraint", limit)]
+    if cell.exclude_newer:
+        command += ["--exclude-newer", cell.exclude_newer]
+    subprocess.run([str(part) for part in command], input="\n".join(requirements), text=True, cwd=ROOT, check=True)
+
+
+def build_wheel(folder: Path) -> Path:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    built = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        sys.exit(built.stdout + built.stderr)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def report(results: list[Result]) -> int:
+    """Print the log of each failed cell and one table; 1 if a cell failed that must pass."""
+    failed = [result for result in results if result.failure]
+    for result in failed:
+        assert result.log is not None
+        print(f"\n---- {result.cell.name}: {result.log}\n{result.log.read_text()[-8_000:]}")
+    width = max(len(result.cell.name) for result in results)
+    print()
+    for result in results:
+        outcome = "passed" if not result.failure else "failed, as it may" if result.cell.may_fail else "FAILED"
+        print(f"{result.cell.name:{width}}  {result.seconds:6.1f} s  {outcome}: {result.failure or result.summary}")
+    return int(any(not result.cell.may_fail for result in failed))
+
+
+def main() -> int:
+    cells = load_cells()
+    parser = argparse.ArgumentParser(description="run the cells of the version matrix")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help=f"all if none is given: {', '.join(cells)}")
+    parser.add_argument("--full", action="store_true", help="all tests of a cell, not only those marked matrix")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    parser.add_argument("--lock", action="store_true", help="make the constraints anew and run nothing")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.cells) - cells.keys():
+        parser.error(f"unknown cells: {', '.join(sorted(unknown))}")
+    chosen = [cells[name] for name in arguments.cells or cells]
+    if arguments.lock:
+        for cell in chosen:
+            lock(cell)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="zerobus-matrix-") as name:
+        folder = Path(name)
+        runner = Runner(folder, build_wheel(folder), full=arguments.full)
+        with ThreadPoolExecutor(1 if arguments.full else arguments.jobs) as pool:
+            results = list(pool.map(runner.run, chosen))
+    return report(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
