@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .errors import BadField
-    from .ranges import RowRanges
 
-__all__ = ["BadRow", "Batch", "Chunk", "Encoder", "RecordFormat", "Source"]
+__all__ = ["BadRow", "Batch", "Chunk", "Encoder", "RecordFormat"]
 
 _FEW_ROWS = 100
 
@@ -125,35 +124,4 @@ class Encoder(Protocol):
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The ``index``-th row of a batch, read back from its payload as JSON-able values; for dead letters."""
-        ...
-
-
-class Source(Protocol):
-    """Anything that yields rows in an order that it can repeat.
-
-    A source that is read twice yields the same rows at the same positions if its fingerprint is the same.
-    """
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Identifies content and order; None where nothing is known, and then a retry cannot resume."""
-        ...
-
-    @property
-    def is_arrow(self) -> bool:
-        """Whether its chunks hold Arrow record batches; a source yields one kind only."""
-        ...
-
-    @property
-    def total_rows(self) -> int | None:
-        """How many rows there are, where that is known without reading them."""
-        ...
-
-    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield every row that is not in ``skip``, in order, in bounded memory.
-
-        Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
-        do not wait for a chunk to fill.  Where that is nothing, as while it passes over skipped rows, a chunk without
-        rows is yielded now and then: whoever reads the source looks at stop requests and deadlines then.
-        """
         ...

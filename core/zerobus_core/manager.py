@@ -13,12 +13,12 @@ from .delivery import Delivery, Target, Watch, fetched_schema
 from .errors import ConfigurationError
 from .options import IngestOptions
 from .ranges import RowRanges
-from .sources import is_in_memory, options_for, source_of
+from .sources import options_for, source_of
 
 if TYPE_CHECKING:
-    from .batch import Source
     from .receipt import Progress, Receipt
     from .schema import TableSchema
+    from .sources import Source
     from .workspace import Workspace
 
 __all__ = ["StreamManager"]
@@ -100,7 +100,7 @@ class StreamManager:
         with self._work():
             source = source_of(rows, self._options, schema)
             delivery = self._delivery_for(source)
-            delivery.send_all(self._numbered(source), are_in_memory=is_in_memory(source))
+            delivery.send_all(self._numbered(source), are_in_memory=source.is_in_memory)
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""

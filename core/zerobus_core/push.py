@@ -10,13 +10,13 @@ from .checkpoint import CheckpointKeeper, FileCheckpointStore
 from .delivery import Delivery, Target, Watch, fetched_schema
 from .errors import ConfigurationError, about
 from .options import IngestOptions
-from .sources import FileSource, is_in_memory, options_for, source_of
+from .sources import options_for, source_of
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
-    from .batch import Source
     from .checkpoint import CheckpointStore
     from .receipt import Progress, Receipt
+    from .sources import Source
     from .workspace import Workspace
 
 __all__ = ["ingest"]
@@ -57,11 +57,11 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
             watch=watch,
             total_rows=source.total_rows,
-            locate=getattr(source, "locate", None),
+            locate=source.locate,
         )
         with delivery.gate():
             delivery.poll()
-            delivery.send_all(source.chunks(delivery.skip), are_in_memory=is_in_memory(source))
+            delivery.send_all(source.chunks(delivery.skip), are_in_memory=source.is_in_memory)
             return delivery.finish()
 
 
@@ -72,7 +72,7 @@ def _check_place(checkpoint: CheckpointStore | None, source: Source, options: In
     where = f"the checkpoint at {shown_uri(checkpoint.uri)}"
     if options.dead_letter_uri is not None and checkpoint.is_at(options.dead_letter_uri):
         raise ConfigurationError(f"{where} is the dead-letter file as well; name another place")
-    if isinstance(source, FileSource) and source.would_hold(checkpoint.uri):
+    if source.would_hold(checkpoint.uri):
         raise ConfigurationError(
             f"{where} is, or will be, among the files that are delivered, and would be read as rows; name another place"
         )

@@ -4,6 +4,7 @@
 """
 
 from .files.source import FileSource
-from .recognize import is_in_memory, options_for, source_of
+from .recognize import options_for, source_of
+from .source import Source, SourceLike
 
-__all__ = ["FileSource", "is_in_memory", "options_for", "source_of"]
+__all__ = ["FileSource", "Source", "SourceLike", "options_for", "source_of"]

@@ -15,13 +15,13 @@ from .files.source import files_source
 from .optional_imports import imported_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import Begun, IterableSource, SequenceSource
+from .source import Source, is_source_like, source_from
 
 if TYPE_CHECKING:
-    from ..batch import Source
     from ..options import IngestOptions
     from ..schema import TableSchema
 
-__all__ = ["is_in_memory", "options_for", "source_of"]
+__all__ = ["options_for", "source_of"]
 
 # Packages whose objects are columns; looked at by name, since who has such an object has imported its package.
 _COLUMNAR = {"pandas", "polars", "pyarrow", "pyspark"}
@@ -38,15 +38,14 @@ def source_of(records: Any, options: IngestOptions, schema: TableSchema | None =
     ConfigurationError that says what to pass instead.  Without ``schema``, numbers of JSON are doubles.
     """
     source = _source_of(records, options)
-    read_for = getattr(source, "read_for", None)
-    if read_for is not None and schema is not None:
-        read_for(schema)
+    if schema is not None:
+        source.read_for(schema)
     return source
 
 
 def _source_of(records: Any, options: IngestOptions) -> Source:
-    if is_source(records):
-        return records  # type: ignore[no-any-return]  # is_source has looked at its attributes
+    if is_source_like(records):
+        return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
     if _is_columnar(records) or hasattr(records, "__arrow_c_stream__"):
@@ -61,21 +60,7 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
 
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
     """The options with what the source needs: files that hold nothing but text have it parsed."""
-    return replace(options, parse_text=True) if getattr(source, "is_text", False) else options
-
-
-def is_in_memory(source: Source) -> bool:
-    """Whether all rows are there already, so that reading them waits for nothing."""
-    return bool(getattr(source, "is_in_memory", False))
-
-
-def is_source(value: Any) -> bool:
-    """Whether ``value`` has the Source protocol; its properties are not called, since some cost work."""
-    kind = type(value)
-    return callable(getattr(kind, "chunks", None)) and all(
-        hasattr(kind, name) or name in getattr(value, "__dict__", {})
-        for name in ("fingerprint", "is_arrow", "total_rows")
-    )
+    return replace(options, parse_text=True) if source.is_text else options
 
 
 def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) -> Source:

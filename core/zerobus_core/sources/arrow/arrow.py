@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from ..chunking import cut, merged, wanted_parts
 from ..files.finding.found import local_content, local_version
 from ..rows.frame_rows import FrameRows
 from ..rows.iterables import check_length, version_fingerprint
+from ..source import Source
 from .fingerprint import content_fingerprint
 from .frames import frame_content
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copied", "is_whole", "scan"]
 
 
-class TableSource:
+class TableSource(Source):
     """A pyarrow Table in memory; its chunks are slices of it and copy nothing, unless its own are small."""
 
     is_arrow = True
@@ -39,18 +39,11 @@ class TableSource:
         self._chunk_rows = options.batch_rows
         self._options = options
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Hash of schema, length and content, or of ``source_version``; computed when asked for, once."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str | None:
+    def _find_fingerprint(self) -> str | None:
+        """Hash of schema, length and content, or of ``source_version``."""
         return version_fingerprint(self._options) or content_fingerprint(self._table)
 
-    @property
-    def total_rows(self) -> int:
-        """How many rows there are."""
+    def _count_rows(self) -> int:
         return int(self._table.num_rows)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -58,19 +51,19 @@ class TableSource:
         return merged(self._slices(skip), self._chunk_rows)
 
     def _slices(self, skip: RowRanges) -> Iterator[Chunk]:
-        check_length(self.total_rows, skip)
-        for start, stop in skip.without(0, self.total_rows):
+        total = self._count_rows()
+        check_length(total, skip)
+        for start, stop in skip.without(0, total):
             first = start
             for batch in self._table.slice(start, stop - start).to_batches():
                 yield from cut(batch, first)
                 first += len(batch)
 
 
-class BatchesSource:
+class BatchesSource(Source):
     """Record batches that come one after the other: a reader, a stream, an iterable of tables or frames."""
 
     is_arrow = True
-    total_rows = None
 
     def __init__(self, start: Callable[[], Iterable[pa.RecordBatch]], options: IngestOptions) -> None:
         self._start = start
@@ -134,7 +127,7 @@ def copied(batch: Any) -> pa.RecordBatch:
         return batch.take(pa.array(range(len(batch))))
 
 
-class DatasetSource:
+class DatasetSource(Source):
     """A pyarrow Dataset, fragment by fragment in its own order; fragments that are durable are not read."""
 
     is_arrow = True
@@ -145,18 +138,11 @@ class DatasetSource:
         self._fragments = list(dataset.get_fragments())
         self._options = options
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Hash of schema, files, their parts and how they are read, or of ``source_version``; computed once."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str | None:
+    def _find_fingerprint(self) -> str | None:
+        """Hash of schema, files, their parts and how they are read, or of ``source_version``."""
         return version_fingerprint(self._options) or _dataset_fingerprint(self._dataset, self._fragments)
 
-    @property
-    def total_rows(self) -> int | None:
-        """How many rows there are, if all fragments are of formats that tell."""
+    def _count_rows(self) -> int | None:
         if all(map(_tells_rows, self._fragments)):
             return sum(map(_count, self._fragments))
         return None

@@ -14,6 +14,7 @@ from ...storage.uris import shown_uri
 from ..chunking import cut, merged
 from ..optional_imports import imported_pyarrow
 from ..rows.iterables import check_length
+from ..source import Source
 from .finding.found import FoundFile, FoundFiles, find_files
 from .finding.partitions import partition_types
 
@@ -31,7 +32,7 @@ _MAX_ASKED = 100
 _Answer = TypeVar("_Answer")
 
 
-class FileSource:
+class FileSource(Source):
     """All rows of some files, in the order of their paths."""
 
     def __init__(self, found: FoundFiles, reader: FileFormat, options: IngestOptions) -> None:
@@ -55,8 +56,7 @@ class FileSource:
             self._reader = for_table(schema)
         self._types = partition_types(self._found, schema)
 
-    @property
-    def total_rows(self) -> int | None:
+    def _count_rows(self) -> int | None:
         """How many rows there are, if there are few files and each tells without being read."""
         if len(self._found.files) > _MAX_ASKED:
             return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 from zoneinfo import ZoneInfo
 
@@ -67,8 +66,7 @@ class FrameSource(SequenceSource):
         super().__init__(rows, options)
         self._frame = rows
 
-    @cached_property
-    def _fingerprint(self) -> str | None:
+    def _find_fingerprint(self) -> str | None:
         return version_fingerprint(self._options) or self._frame.fingerprint()
 
 

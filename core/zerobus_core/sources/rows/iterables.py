@@ -7,13 +7,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError
 from ..chunking import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
+from ..source import Source
 from .content import rows_fingerprint
 from .row_size import WEIGHED_EVERY, fitting, weight
 
@@ -44,10 +44,8 @@ def check_length(total: int, skip: RowRanges) -> None:
             )
 
 
-class SequenceSource:
+class SequenceSource(Source):
     """Rows that are in memory already and can be reached by position; may be read many times."""
-
-    is_arrow = False
 
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
@@ -55,21 +53,14 @@ class SequenceSource:
         self._chunk_rows = options.batch_rows
         self._options = options
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Hash of the content of a list or tuple, or of ``source_version``; computed when asked for, once."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str | None:
+    def _find_fingerprint(self) -> str | None:
+        """Hash of the content of a list or tuple, or of ``source_version``."""
         version = version_fingerprint(self._options)
         if version is None and isinstance(self._rows, list | tuple):
             return rows_fingerprint(self._rows)
         return version
 
-    @property
-    def total_rows(self) -> int:
-        """How many rows there are."""
+    def _count_rows(self) -> int:
         return len(self._rows)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -139,11 +130,8 @@ class Begun:
                 self._kept.append(one)
 
 
-class IterableSource:
+class IterableSource(Source):
     """Rows that come one after the other; positions count from where the iterator stood."""
-
-    is_arrow = False
-    total_rows = None
 
     def __init__(
         self,

@@ -1,0 +1,127 @@
+"""The protocol of sources: what a delivery asks of anything that yields rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from ..batch import Chunk
+    from ..ranges import RowRanges
+    from ..schema import TableSchema
+
+__all__ = ["Source", "SourceLike", "is_source_like", "source_from"]
+
+
+@runtime_checkable
+class SourceLike(Protocol):
+    """What an object needs to be accepted as ``records``.
+
+    It yields rows in an order that it can repeat: read twice, it yields the same rows at the same positions if its
+    fingerprint is the same.
+    """
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Identifies content and order; None if nothing is known, and then a retry cannot resume."""
+        ...
+
+    @property
+    def is_arrow(self) -> bool:
+        """Whether its chunks hold Arrow record batches; a source yields one kind only."""
+        ...
+
+    @property
+    def total_rows(self) -> int | None:
+        """How many rows there are, if that is known without reading them."""
+        ...
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Yield every row that is not in ``skip``, in order, in bounded memory.
+
+        Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
+        do not wait for a chunk to fill.  If that is nothing, as while it passes over skipped rows, a chunk without
+        rows is yielded now and then: whoever reads the source looks at stop requests and deadlines then.
+        """
+        ...
+
+
+class Source(ABC):
+    """The whole protocol, with defaults for all that ``SourceLike`` leaves open.  The delivery uses nothing else."""
+
+    is_arrow: bool = False
+    """See ``SourceLike``."""
+    is_text: bool = False
+    """Whether it holds nothing but text, so that dates, times and numbers have to be parsed."""
+    is_in_memory: bool = False
+    """Whether all rows are there already, so that reading them waits for nothing."""
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """See ``SourceLike``; computed when it is first asked for, since that can cost a look at all rows."""
+        return self._find_fingerprint()
+
+    @cached_property
+    def total_rows(self) -> int | None:
+        """See ``SourceLike``; computed when it is first asked for."""
+        return self._count_rows()
+
+    @abstractmethod
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """See ``SourceLike``."""
+
+    def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
+        """Read from now on for a table of ``schema``, which can tell apart what the source alone cannot."""
+
+    def would_hold(self, uri: str) -> bool:
+        """Whether a file at ``uri`` is part of the source, or would be at the next attempt."""
+        return False
+
+    def locate(self, row: int) -> str:
+        """Where the row at position ``row`` is in the source, in words; for dead letters."""
+        return f"row {row}"
+
+    def _find_fingerprint(self) -> str | None:
+        return None
+
+    def _count_rows(self) -> int | None:
+        return None
+
+
+def is_source_like(value: object) -> bool:
+    """Whether ``value`` has the SourceLike protocol; its properties are not called, since some cost work."""
+    kind = type(value)
+    return callable(getattr(kind, "chunks", None)) and all(
+        hasattr(kind, name) or name in getattr(value, "__dict__", {})
+        for name in ("fingerprint", "is_arrow", "total_rows")
+    )
+
+
+def source_from(given: SourceLike) -> Source:
+    """``given`` as a Source, wrapped if it is not one."""
+    return given if isinstance(given, Source) else _WrappedSource(given)
+
+
+class _WrappedSource(Source):
+    """A user's source; members of ``Source`` that it has beyond ``SourceLike`` are used, too."""
+
+    def __init__(self, given: SourceLike) -> None:
+        self._given = given
+        self.is_arrow = given.is_arrow
+        self.is_text = bool(getattr(given, "is_text", False))
+        self.is_in_memory = bool(getattr(given, "is_in_memory", False))
+        for name in ("read_for", "would_hold", "locate"):
+            if callable(method := getattr(given, name, None)):
+                setattr(self, name, method)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """The given source's own."""
+        return self._given.chunks(skip)
+
+    def _find_fingerprint(self) -> str | None:
+        return self._given.fingerprint
+
+    def _count_rows(self) -> int | None:
+        return self._given.total_rows
