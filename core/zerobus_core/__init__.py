@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import ZerobusIngestError
+from .file_formats import CsvFormat
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -20,6 +21,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointStore",
     "ClientCredentials",
+    "CsvFormat",
     "FederatedCredentials",
     "FileCheckpointStore",
     "IngestOptions",

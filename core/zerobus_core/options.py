@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import ConfigurationError
+from .file_formats import CsvFormat, format_of
 from .storage.uris import without_secrets
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
@@ -64,6 +65,8 @@ class IngestOptions:
     on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    format: CsvFormat | Mapping[str, Any] | None = None
+    """How CSV files are read, where they are not RFC 4180; a mapping of its fields is taken, too."""
     source_version: str | None = None
     """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
 
@@ -85,6 +88,8 @@ class IngestOptions:
         self._check_text("dead_letter_uri")
         if not isinstance(self.parse_text, bool):
             raise self._refuse("parse_text", "True or False")
+        if self.format is not None:
+            object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
         self._check_delivery_columns()
 

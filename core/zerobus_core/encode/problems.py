@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ..errors import BadField, RecordError
 
@@ -15,6 +15,7 @@ __all__ = [
     "NoRecord",
     "Problems",
     "UnfitError",
+    "UnreadableRow",
     "record_error",
     "short_repr",
 ]
@@ -37,8 +38,19 @@ class UnfitError(Exception):
 class NoRecord(str):
     """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
 
-    __slots__ = ()
-    reason: ClassVar[str] = "could not be read"
+    reason: str = "could not be read"
+
+
+class UnreadableRow(NoRecord):
+    """The text of one row that could not be read, with the reason as a clause."""
+
+    def __new__(cls, text: str, reason: str) -> UnreadableRow:
+        row = super().__new__(cls, text)
+        row.reason = reason
+        return row
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.reason
 
 
 class _Missing:

@@ -102,7 +102,7 @@ def _continues(last: Chunk, chunk: Chunk) -> bool:
     if chunk.first_row != last.stop_row:
         return False
     if isinstance(chunk.rows, list) or isinstance(last.rows, list):
-        return True
+        return isinstance(chunk.rows, list) and isinstance(last.rows, list)
     return bool(chunk.rows.schema.equals(last.rows.schema))
 
 

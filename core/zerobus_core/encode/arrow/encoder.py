@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
-from ..problems import FOREIGN_ERRORS, Problems, record_error
+from ..problems import FOREIGN_ERRORS, WHOLE_ROW, NoRecord, Problems, record_error
 from ..rows.walk import FormatLimits, Walk, is_message
 from .cast import CastRules
 from .columns import BadFields, ColumnCasts
@@ -117,7 +117,7 @@ class ArrowEncoder:
     def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
         if not self._walks:
             if isinstance(chunk.rows, list):
-                raise TypeError("an encoder of Arrow data got a list of rows")
+                return {}, {row: _unread(row, record) for row, record in enumerate(chunk.rows, chunk.first_row)}
             return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
         bad: BadFields = {}
         members: list[dict[str, Any]] = []
@@ -144,6 +144,15 @@ class ArrowEncoder:
             raise record_error(self._table, fields)
         for row in sorted(bad):
             on_bad_row(BadRow(row, _record(chunk, row - chunk.first_row), tuple(bad[row])))
+
+
+def _unread(row: int, record: Any) -> list[BadField]:
+    """What is wrong with a row of a source of Arrow data that is not in its record batches."""
+    if not isinstance(record, NoRecord):
+        raise TypeError("an encoder of Arrow data got a list of rows")
+    problems = Problems(row)
+    problems.add(WHOLE_ROW, record, "a row of the table", record.reason)
+    return problems.fields
 
 
 def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:

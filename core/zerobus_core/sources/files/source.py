@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError, ZerobusIngestError
+from ...file_formats import format_of
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed, unreadable
 from ...storage.uris import shown_uri
@@ -127,7 +128,7 @@ class FileSource(Source):
                     return int(end.value)
                 read = start + len(rows)
                 rows = self._with_partitions(file, rows)
-                yield from cut(rows, base + start) if self.is_arrow else [Chunk(base + start, rows)]
+                yield from [Chunk(base + start, rows)] if isinstance(rows, list) else cut(rows, base + start)
         except ZerobusIngestError:
             raise
         except Exception as error:  # every decoder and every storage has errors of its own
@@ -142,7 +143,7 @@ class FileSource(Source):
         if not file.partitions:
             return rows
         values = {name: None if value is None else self._types[name].parse(value) for name, value in file.partitions}
-        if not self.is_arrow:
+        if isinstance(rows, list):
             return [{**values, **row} if isinstance(row, dict) else row for row in rows]
         import pyarrow as pa
 
@@ -177,19 +178,24 @@ def files_source(
     """The source that reads a path, URI, directory or glob, or several of them in the order given.
 
     ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it; ``reader`` says how they
-    are read, such as ``CsvFormat(delimiter=";")``.
+    are read, where ``options.format`` does not say it.
     """
-    found = find_files(given, format=format)
+    chosen = format_of(options.format) if options.format is not None else None
+    found = find_files(given, format=format, fallback=chosen and chosen.name)
+    if chosen is not None and format is None and chosen.name != found.format:
+        raise ConfigurationError(
+            f"{found.given} holds {found.format} files, and options.format is for {chosen.name} files; leave it out"
+        )
     letters = options.dead_letter_uri
     if letters is not None and found.would_hold(letters):
         raise ConfigurationError(
             f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
             "would be read as rows by the next try; name another place"
         )
-    return FileSource(found, reader or _reader(found), options)
+    return FileSource(found, reader or _reader(found, options), options)
 
 
-def _reader(found: FoundFiles) -> FileFormat:
+def _reader(found: FoundFiles, options: IngestOptions) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
         imported_pyarrow(f"{found.format} files")
@@ -198,9 +204,9 @@ def _reader(found: FoundFiles) -> FileFormat:
 
         return LetterFormat() if holds_letters(found.files[0]) else ParquetFormat()
     if found.format == "csv":
-        from .formats.csv import CsvFormat
+        from .formats.csv import CsvReader
 
-        return CsvFormat()
+        return CsvReader(options.format)
     if found.format == "ipc":
         from .formats.ipc import IpcFormat
 

@@ -144,21 +144,21 @@ def looks_like_path(text: str) -> bool:
     return _format_of(text) is not None or any(sign in text for sign in "*?[") or os.path.exists(text)
 
 
-def find_files(given: str | Sequence[str], *, format: str | None = None) -> FoundFiles:
+def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
     """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
 
-    Of several paths, those of the first come first.  ``format`` overrides what the extensions say.  Raises
-    ConfigurationError where there is nothing to read, or files of several formats.
+    Of several paths, those of the first come first.  ``format`` overrides what the extensions say, ``fallback``
+    is for files whose extension says nothing.  Raises ConfigurationError where there is nothing to read, or files of several formats.
     """
     places = [Place(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
     shown = ", ".join(place.shown for place in places)
-    formats = {format or _format_of(file.path) for file in files}
+    formats = {format or _format_of(file.path) or fallback for file in files}
     if None in formats:
         unknown = next(file.shown for file in files if _format_of(file.path) is None)
         raise ConfigurationError(
             f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
-            "Unpack archives first, or name the files inside: zip://*.csv::archive.zip"
+            "Say the format of other text files (--format csv, IngestOptions(format=CsvFormat())), unpack archives first, or name the files inside: zip://*.csv::archive.zip"
         )
     if len(formats) > 1:
         raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")

@@ -5,183 +5,248 @@ Types are not guessed from the first rows: a guess that a later row breaks would
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from ....encode.problems import UnreadableRow
 from ....errors import ConfigurationError
+from ....file_formats import CsvFormat
 from ....options import MAX_RECORD_BYTES
 from ...chunking import wanted_parts
+from .csv_rows import BrokenRowError, CsvGrammar, count_lines
+from .encodings import utf8_blocks
 
 if TYPE_CHECKING:
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
 
-__all__ = ["CsvFormat"]
+__all__ = ["CsvReader"]
 
-# Arrow keeps some blocks in memory, and a row may not be longer than one; a record may not be longer than the last.
-_BLOCKS = (1024 * 1024, MAX_RECORD_BYTES + 64 * 1024)
-# The cells of a row that is added after the last one of a file.
-_END = "zerobus: the file ends here"
+_BLOCK_BYTES = 1024 * 1024
+# A row may be as long as a record, and has some quotes around.
+_MAX_ROW_BYTES = MAX_RECORD_BYTES + 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvFormat:
-    """RFC 4180 with a header line, in UTF-8; ``.tsv`` files are parted by tabs.
-
-    An empty cell without quotes is NULL, ``""`` is the empty text.  Blank lines are no rows, unless there is
-    one column only: there they are an empty cell.  ``null_values`` are further words for NULL in all columns; NA, N/A,
-    NULL and null are so anyway in columns that are not text.
-    """
-
-    delimiter: str | None = None
-    null_values: tuple[str, ...] = ()
+class CsvReader:
+    """Reads CSV files as a CsvFormat says."""
 
     is_arrow = True
     is_text = True
 
+    def __init__(self, format: CsvFormat | None = None) -> None:
+        self._format = format or CsvFormat()
+
     @property
     def settings(self) -> dict[str, Any]:
         """All of them change what a cell is."""
-        return asdict(self)
+        return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
         """Not known: quoted cells may hold line ends."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
-        """Rows that are not wanted are parted into cells, and dropped."""
-        delimiter = self.delimiter or ("\t" if file.suffix == ".tsv" else ",")
-        names, blank_lines = _header(file, delimiter)
-        if not names:
-            return 0  # a file of no bytes, as writers of partitions leave them, or of white space
-        layout = _Layout(delimiter, blank_lines, columns=len(names))
-        convert = pa_csv.ConvertOptions(
+        """Rows that are not wanted are split into cells, and dropped.  Ragged rows are UnreadableRows."""
+        given = self._format
+        delimiter = given.delimiter or ("\t" if file.suffix == ".tsv" else ",")
+        grammar = CsvGrammar(delimiter, given.quote_char, given.escape_char, skip_blanks=given.skip_blanks)
+        with file.open() as opened:
+            blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
+            rows = _Rows(utf8_blocks(blocks, given.encoding, file.shown), grammar, file.shown)
+            names = rows.header()
+            if not names:
+                return 0  # a file of no bytes, as writers of partitions leave them, or of white space
+            table = _CellTable(names, grammar, delimiter, given)
+            for block, line in rows.blocks():
+                pieces, count = table.pieces(block, line)
+                for start, piece in pieces:
+                    yield from _wanted_pieces(piece, rows.done + start, wanted)
+                rows.done += count
+            return rows.done
+
+
+def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int, Any]]:
+    if not isinstance(piece, list):
+        yield from wanted_parts(piece, first, wanted)
+        return
+    for start, stop in wanted(first, first + len(piece)):
+        yield start, piece[start - first : stop - first]
+
+
+class _Rows:
+    """The whole rows of a file, in blocks; knows where it is for errors."""
+
+    def __init__(self, blocks: Iterator[bytes], grammar: CsvGrammar, name: str) -> None:
+        self._blocks = blocks
+        self._grammar = grammar
+        self._name = name
+        self._rest = b""
+        self._is_last = False
+        self._line = 1
+        self.done = 0
+        """How many rows of data were handed over."""
+
+    def header(self) -> list[str]:
+        """The names of the first line that is not blank; none if the file holds nothing else."""
+        while (row := self._first_row()) is not None:
+            if row.strip():
+                return self._names(row)
+        return []
+
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Whole rows, and the number of the first one's line, counted from 1."""
+        while self._rest or self._more():
+            block = self._take(self._end_of_rows())
+            if block:
+                line = self._line
+                self._line += count_lines(block)
+                yield block, line
+            elif not self._more():
+                raise self._unclosed_error()
+
+    def _first_row(self) -> bytes | None:
+        while self._rest or self._more():
+            row = next(self._grammar.rows(self._rest[: self._end_of_rows(is_header=True)]), None)
+            if row is not None:
+                end = len(row) + (2 if self._rest[len(row) : len(row) + 2] == b"\r\n" else 1)
+                self._line += count_lines(self._take(end))
+                return row
+            if not self._more():
+                raise ConfigurationError(f"a quote in the header of {self._name} is never closed")
+        return None
+
+    def _names(self, row: bytes) -> list[str]:
+        names = [cell.text.decode() for cell in self._grammar.cells(row)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigurationError(f"the header of {self._name} has columns twice: {', '.join(map(repr, twice))}")
+        return names
+
+    def _take(self, size: int) -> bytes:
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def _end_of_rows(self, *, is_header: bool = False) -> int:
+        try:
+            return self._grammar.end_of_rows(self._rest, is_last=self._is_last)
+        except BrokenRowError as error:
+            where = "the header" if is_header else f"row {self.done} (line {self._line})"
+            raise ConfigurationError(f"{where} of {self._name} {error}") from error
+
+    def _more(self) -> bool:
+        """Whether there was more to read."""
+        if len(self._rest) > _MAX_ROW_BYTES:
+            raise ConfigurationError(
+                f"row {self.done} of {self._name} is longer than {_MAX_ROW_BYTES} bytes; is a quote in it (line "
+                f"{self._line}) never closed?"
+            )
+        if self._is_last:
+            return False
+        block = next(self._blocks, None)
+        if block is None:
+            self._is_last = True
+            if not self._rest:
+                return False
+            if not self._rest.endswith((b"\n", b"\r")):
+                self._rest += b"\n"
+            return True
+        self._rest += block
+        return True
+
+    def _unclosed_error(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"a quote in row {self.done} (line {self._line}) of {self._name} is never closed: the file was cut off, or "
+            "the quote is a stray one (CsvFormat(quote_char=None) takes quotes as text)"
+        )
+
+
+class _CellTable:
+    """Turns blocks of whole rows into record batches of text."""
+
+    def __init__(self, names: list[str], grammar: CsvGrammar, delimiter: str, given: CsvFormat) -> None:
+        self._names = names
+        self._grammar = grammar
+        self._has_one_column = len(names) == 1
+        self._delimiter = delimiter
+        self._quote = given.quote_char or False
+        self._convert = pa_csv.ConvertOptions(
+            check_utf8=False,  # the encoder says which cell is not UTF-8
             column_types=dict.fromkeys(names, pa.string()),
-            null_values=["", *self.null_values],
+            null_values=["", *given.null_values],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
-        done = 0
-        for block_bytes in _BLOCKS:
-            try:
-                for first, batch in _batches(file, block_bytes, layout, convert):
-                    stop = first + len(batch)
-                    if stop >= done:
-                        yield from wanted_parts(batch.slice(max(0, done - first)), max(first, done), wanted)
-                        done = stop
-            except pa.ArrowInvalid as error:
-                # A row longer than a block; what was read up to there is not read again.
-                if "straddling" not in str(error):
-                    raise
-                if block_bytes == _BLOCKS[-1]:
-                    raise ConfigurationError(
-                        f"row {done} of {file.shown} is longer than {block_bytes} bytes; is a quote in it never closed?"
-                    ) from error
-            else:
-                break
-        return done
 
+    def pieces(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
+        """Batches and lists of UnreadableRows with their positions in the block; and how many rows those are."""
+        block = self._grammar.as_rfc_4180(block)
+        ragged: list[Any] = []
+        batch = self._parsed(block, ragged.append)
+        if not ragged:
+            return [(0, batch)], len(batch)
+        return self._with_ragged(block, line)
 
-class _Layout(NamedTuple):
-    delimiter: str
-    blank_lines: int
-    """How many come before the header."""
-    columns: int
+    def _parsed(self, block: bytes, on_ragged: Callable[[Any], None]) -> pa.RecordBatch:
+        def skip(row: Any) -> str:
+            on_ragged(row)
+            return "skip"
 
-    @property
-    def is_blank_a_row(self) -> bool:
-        """Whether blank lines below the header are rows: in a file of one column they are what an empty cell is."""
-        return self.columns == 1
-
-
-def _batches(file: FoundFile, block_bytes: int, layout: _Layout, convert: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
-    first = 0
-    last: pa.RecordBatch | None = None  # held back until it is known whether the added row is in it
-    end = layout.delimiter.join([_END] * layout.columns).encode() + b"\n"
-    with file.open() as opened:
-        reader = pa_csv.open_csv(
-            _WithEnd(opened, end),
-            read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False, skip_rows=layout.blank_lines),
+        if not self._has_one_column and not block.strip(b"\r\n"):
+            block = b""
+        if not block:
+            return pa.RecordBatch.from_pylist([], pa.schema([(name, pa.string()) for name in self._names]))
+        table = pa_csv.read_csv(
+            pa.BufferReader(block),
+            read_options=pa_csv.ReadOptions(column_names=self._names, block_size=len(block) + 1, use_threads=False),
             parse_options=pa_csv.ParseOptions(
-                delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=not layout.is_blank_a_row
+                delimiter=self._delimiter,
+                quote_char=self._quote,
+                newlines_in_values=True,
+                ignore_empty_lines=not self._has_one_column,
+                invalid_row_handler=skip,
             ),
-            convert_options=convert,
+            convert_options=self._convert,
         )
-        try:
-            for batch in filter(len, reader):
-                if last is not None:
-                    yield first, last
-                    first += len(last)
-                last = batch
-        except pa.ArrowInvalid as error:
-            if last is not None:
-                yield first, last
-            added = end.decode().rstrip("\n")
-            raise pa.ArrowInvalid(str(error).replace(added, "(the end of the file)")) from error
-    yield first, _without_end(last, first, file.shown)
+        return table.combine_chunks().to_batches(max_chunksize=None)[0] if len(table) else self._parsed(b"", skip)
 
+    def _with_ragged(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
+        good: list[bytes] = []
+        runs: list[_Run] = []
+        count = 0
+        for row in self._grammar.rows(block):
+            if row or self._has_one_column:
+                cells = len(self._grammar.cells(row))
+                if cells == len(self._names):
+                    if not runs or runs[-1].row is not None:
+                        runs.append(_Run(count, len(good), None))
+                    good.append(row + b"\n")
+                else:
+                    runs.append(_Run(count, len(good), self._ragged_row(row, cells, line)))
+                count += 1
+            line += count_lines(row) + 1
+        batch = self._parsed(b"".join(good), lambda _: None)
+        ends = [run.good for run in runs[1:]] + [len(good)]
+        pieces = [
+            (run.first, batch.slice(run.good, end - run.good) if run.row is None else [run.row])
+            for run, end in zip(runs, ends, strict=True)
+        ]
+        return pieces, count
 
-class _WithEnd(io.RawIOBase):
-    """A file with a line after its last one.
-
-    Arrow takes the end of a file for the end of a quoted cell.  A quote that is never closed hides the added row.
-    """
-
-    def __init__(self, opened: Any, end: bytes) -> None:
-        self._opened = opened
-        self._end = end
-        self._last = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = b""
-        # In full: Arrow takes a first block of nothing but a header for a file without columns.
-        while len(data) < size and (more := self._more(size - len(data))):
-            data += more
-        return data
-
-    def _more(self, size: int) -> bytes:
-        data: bytes = self._opened.read(size)
-        if data:
-            self._last = data[-1:]
-            return data
-        if self._last not in b"\r\n":  # a blank line would be a row where there is one column only
-            self._end = b"\n" + self._end
-        self._last = b""
-        data, self._end = self._end[:size], self._end[size:]
-        return data
-
-
-def _without_end(batch: pa.RecordBatch | None, first: int, path: str) -> pa.RecordBatch:
-    if batch is None:
-        raise ConfigurationError(f"a quote in the header of {path} is never closed")
-    at = len(batch) - 1
-    if any(column[at].as_py() != _END for column in batch.columns):
-        raise ConfigurationError(
-            f"a quote in row {first + at} of {path} is never closed: the file was cut off, or the quote is a stray one"
+    def _ragged_row(self, row: bytes, cells: int, line: int) -> UnreadableRow:
+        return UnreadableRow(
+            row.decode(errors="backslashreplace"),
+            f"line {line} has {cells} cell{'' if cells == 1 else 's'}, and the header has {len(self._names)}",
         )
-    return batch.slice(0, at)
 
 
-def _header(file: FoundFile, delimiter: str) -> tuple[list[str], int]:
-    """The names, none if the file holds nothing but blank lines; and how many blank lines come before them."""
-    blank_lines = 0
-    with file.open() as opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as text:
-        for names in csv.reader(text, delimiter=delimiter):
-            if len(names) > 1 or any(map(str.strip, names)):
-                break
-            blank_lines += 1
-        else:
-            return [], blank_lines
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"the header of {file.shown} has columns twice: {', '.join(map(repr, twice))}")
-    return names, blank_lines
+class _Run(NamedTuple):
+    first: int
+    """The position of its first row in the block."""
+    good: int
+    """How many good rows come before."""
+    row: UnreadableRow | None
+    """None for a run of good rows."""

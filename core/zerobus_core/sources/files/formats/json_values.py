@@ -33,14 +33,12 @@ Settle = Callable[[Any], Any]
 class UnreadableLine(NoRecord):
     """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
 
-    __slots__ = ()
     reason = "the line cannot be read as JSON"
 
 
 class LineWithKeyTwice(UnreadableLine):
     """A line in which an object has one key twice: which value is meant is not ours to say."""
 
-    __slots__ = ()
     reason = "the line has one key twice in one object"
 
 

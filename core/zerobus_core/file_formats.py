@@ -1,0 +1,109 @@
+"""How text files are to be read: what a file does not say of itself."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from .errors import ConfigurationError
+
+__all__ = ["CsvFormat", "format_of"]
+
+# Their bytes have a meaning of their own in every CSV file.
+_LINE_ENDS = "\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvFormat:
+    r"""How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files have tabs.
+
+    An empty cell without quotes is NULL, ``""`` is the empty text.  Blank lines are not rows, unless there is one
+    column only: there they are an empty cell.  Raises ConfigurationError naming the option, its value and what it can
+    be.
+    """
+
+    name: ClassVar[str] = "csv"
+
+    delimiter: str | None = None
+    """One ASCII character; None takes a tab for ``.tsv`` files and a comma for all others."""
+    quote_char: str | None = '"'
+    """One ASCII character; None if quotes are text and no cell holds a delimiter or a line end."""
+    escape_char: str | None = None
+    r"""What stands before a quote inside quotes, usually ``\``; None if such a quote is doubled.  It counts inside
+    quotes only, and before a quote, a delimiter, a line end and itself; before anything else it is an error."""
+    skip_blanks: bool = False
+    """Whether blanks and tabs at the start of a cell do not count."""
+    encoding: str = "utf-8"
+    """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
+    null_values: tuple[str, ...] = ()
+    """Further words for NULL in all columns.  NA, N/A, NULL and null are NULL anyway in columns that are not text."""
+
+    def __post_init__(self) -> None:
+        for name in ("delimiter", "quote_char", "escape_char"):
+            self._check_sign(name)
+        if self.quote_char is None and self.escape_char is not None:
+            raise self._error("escape_char", "left out if quote_char is None, because it counts inside quotes only")
+        if self.escape_char is not None and self.escape_char == self.quote_char:
+            object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
+        signs = [sign for sign in (self.delimiter, self.quote_char, self.escape_char) if sign is not None]
+        if len(set(signs)) < len(signs):
+            raise self._error("delimiter", "another character than quote_char and escape_char")
+        if not isinstance(self.skip_blanks, bool):
+            raise self._error("skip_blanks", "True or False")
+        self._check_encoding()
+        self._check_words("null_values")
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the content of a cell; older fields are always in it, so that old fingerprints stay."""
+        defaults = {field.name: field.default for field in fields(self)}
+        given = {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return {"delimiter": self.delimiter, "null_values": self.null_values, **given}
+
+    def _error(self, name: str, expected: str) -> ConfigurationError:
+        return ConfigurationError(f"CsvFormat.{name} must be {expected}, not {getattr(self, name)!r}")
+
+    def _check_sign(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        is_sign = isinstance(value, str) and len(value) == 1 and value.isascii() and value not in _LINE_ENDS
+        if not is_sign or value == "\0":
+            raise self._error(name, "one ASCII character that is not a line end, or None")
+
+    def _check_encoding(self) -> None:
+        try:
+            codec = codecs.lookup(self.encoding)
+        except (LookupError, TypeError):
+            raise self._error("encoding", "the name of a codec of Python, such as utf-8, latin-1 or cp1252") from None
+        if not getattr(codec, "_is_text_encoding", True):
+            raise self._error("encoding", "a text encoding")
+
+    def _check_words(self, name: str) -> None:
+        value = getattr(self, name)
+        is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        if not is_list or not all(isinstance(word, str) for word in value):
+            raise self._error(name, "a list of words")
+        object.__setattr__(self, name, tuple(value))
+
+
+def format_of(value: Any) -> CsvFormat:
+    """The format of an option: a format, or a mapping of its fields and its ``type``, as configuration files have it.
+
+    Raises ConfigurationError for anything else.
+    """
+    if isinstance(value, CsvFormat):
+        return value
+    if isinstance(value, Mapping):
+        given = dict(value)
+        if given.pop("type", "csv") == "csv":
+            known = {field.name for field in fields(CsvFormat)}
+            if unknown := sorted(map(str, given.keys() - known)):
+                raise ConfigurationError(
+                    f"CsvFormat has no field {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
+                )
+            return CsvFormat(**given)
+    raise ConfigurationError(
+        f'IngestOptions.format must be a CsvFormat or a mapping of its fields ({{"type": "csv", …}}), not {value!r}'
+    )
