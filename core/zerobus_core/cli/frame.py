@@ -19,7 +19,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import re
 import signal
 import sys
 import traceback
@@ -41,6 +40,7 @@ from ..errors import (
 )
 from ..storage.uris import without_secrets
 from ..workspace import Workspace
+from .format_options import remedies_as_flags
 from .interruption import StoppedBySignal
 
 __all__ = ["connection_options", "environment_of", "exit_code", "framed", "workspace_of"]
@@ -108,7 +108,7 @@ def framed(command: _Command) -> _Command:
         try:
             command(*args, **kwargs)
         except ZerobusIngestError as error:
-            _end(_as_flags(str(error)), exit_code(error), debug=debug)
+            _end(remedies_as_flags(str(error)), exit_code(error), debug=debug)
         except StoppedBySignal as stopped:
             _say(str(stopped), debug=debug)
             _exit_at_once(stopped.exit_code)
@@ -140,11 +140,6 @@ def _exit_at_once(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _as_flags(text: str) -> str:
-    """``IngestOptions.batch_rows`` is ``--batch-rows`` here."""
-    return re.sub(r"IngestOptions\.(\w+)", lambda match: "--" + match[1].replace("_", "-"), text)
 
 
 def _send_logs_to_stderr(level: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..options import IngestOptions
+from .format_options import format_flags, format_of_flags
 
 __all__ = ["ingest_options", "ingest_options_of"]
 
@@ -86,6 +87,9 @@ _FLAGS: dict[str, dict[str, Any]] = {
 def ingest_options(command: _Command) -> _Command:
     """A flag for each field; hand their values to ``ingest_options_of``."""
     for field in reversed(fields(IngestOptions)):
+        if field.name == "format":
+            command = format_flags(command)
+            continue
         flag = "--" + field.name.replace("_", "-")
         known = dict(_FLAGS[field.name])
         if "nargs" not in known and field.default is not None and not known.get("is_flag"):
@@ -97,11 +101,12 @@ def ingest_options(command: _Command) -> _Command:
 
 def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
     """The options; takes the flags of ``ingest_options`` out of ``given``.  Raises ConfigurationError."""
-    flags = {field.name: given.pop(field.name) for field in fields(IngestOptions)}
+    format = format_of_flags(given)
+    flags = {field.name: given.pop(field.name) for field in fields(IngestOptions) if field.name != "format"}
     chosen: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     if "delivery_columns" in chosen:
         chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
     for name in ("timeout", "max_bad_records"):
         if chosen.get(name) == _NO_LIMIT:
             chosen[name] = None
-    return IngestOptions(**chosen)
+    return IngestOptions(**chosen, format=format)

@@ -45,6 +45,8 @@ def push(source: str, table: str, checkpoint: str | None, epoch: str | None, qui
     options = ingest_options_of(given)
     if epoch is not None and checkpoint is None:
         raise ConfigurationError("--epoch is the epoch of a checkpoint; give --checkpoint with it")
+    if options.format is not None and source == "-":
+        raise ConfigurationError("standard input is JSON Lines; give --format and its options with files only")
     receipt = _push(workspace_of(given), source, table, options, _store(checkpoint, epoch), quiet=quiet)
     try:
         click.echo(json.dumps(receipt.as_dict(), indent=2))

@@ -44,13 +44,10 @@ class NoRecord(str):
 class UnreadableRow(NoRecord):
     """The text of one row that could not be read, with the reason as a clause."""
 
-    def __new__(cls, text: str, reason: str) -> UnreadableRow:
+    def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
         row = super().__new__(cls, text)
         row.reason = reason
         return row
-
-    def __getnewargs__(self) -> tuple[str, str]:
-        return str(self), self.reason
 
 
 class _Missing:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .files.finding.found import looks_like_path
-from .files.source import files_source
+from .files.source import FileSource, files_source
 from .optional_imports import imported_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import Begun, IterableSource, SequenceSource
@@ -48,6 +48,13 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
+    source = _data_source(records, options)
+    if options.format is not None and not isinstance(source, FileSource):
+        raise ConfigurationError(f"options.format says how files are read, and records is {_told(records)}")
+    return source
+
+
+def _data_source(records: Any, options: IngestOptions) -> Source:
     if _is_columnar(records) or hasattr(records, "__arrow_c_stream__"):
         source = _columnar_source(records, options)
         if source is not None:

@@ -26,7 +26,7 @@ def test_a_stray_quote_does_not_swallow_the_rows_after_it(
     zerobus.create_table(f"CREATE TABLE {table_name} (id INT, v STRING)")
     lines = [f'{n},"x{n}\n' if n == 10 else f"{n},x{n}\n" for n in range(1_000)]
     (tmp_path / "x.csv").write_text("id,v\n" + "".join(lines))
-    with pytest.raises(ConfigurationError, match=r"a quote in row 10 of .*x.csv is never closed"):
+    with pytest.raises(ConfigurationError, match=r"a quote in row 10 of .*x.csv \(line 12\) is never closed"):
         ingest(zerobus.workspace, table_name, tmp_path / "x.csv")
 
 

@@ -25,11 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather
 
-from zerobus_core import IngestOptions
+from zerobus_core import CsvFormat, IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import options_for, source_of
-from zerobus_core.sources.files.formats.csv import CsvFormat
 from zerobus_core.sources.files.source import files_source
 from zerobus_core.sources.rows.cursor import CursorSource, sql_fingerprint
 
@@ -202,7 +201,7 @@ def test_a_fingerprint_changes_with_one_byte_a_file_more_and_the_reading(tmp_pat
     changed = source_of(tmp_path, FIVES).fingerprint
     (tmp_path / "2.csv").write_text("a\n1\n")
     more = source_of(tmp_path, FIVES).fingerprint
-    other = files_source(str(tmp_path), FIVES, reader=CsvFormat(null_values=("-",))).fingerprint
+    other = source_of(tmp_path, IngestOptions(format=CsvFormat(null_values=("-",)))).fingerprint
     assert len({before, changed, more, other}) == 4
 
 
@@ -211,7 +210,7 @@ def test_csv_cells_are_text_and_only_an_empty_cell_without_quotes_is_null(tmp_pa
     path.write_text('a,b\n007,"two\nlines, and ""quotes"""\n,""\nNA,-\n', encoding="utf-8-sig")
     rows = [row for _, row in read(source_of(path, FIVES))]
     assert rows == [{"a": "007", "b": 'two\nlines, and "quotes"'}, {"a": None, "b": ""}, {"a": "NA", "b": "-"}]
-    source = files_source(str(path), FIVES, reader=CsvFormat(null_values=("-",)))
+    source = source_of(path, IngestOptions(format=CsvFormat(null_values=("-",))))
     assert read(source)[2] == (2, {"a": "NA", "b": None})
 
 
@@ -246,9 +245,9 @@ def test_a_broken_line_takes_its_place_as_a_row_that_no_table_takes(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", b"a,b\n1,2\n1,2,3\n", "Expected 2 columns, got 3"),
+        ("x.csv", b'a,b\n1,"2"3\n', "text '3' after a closing quote"),
         ("x.csv", b"a,a\n1,2\n", "columns twice: 'a'"),
-        ("x.csv", b"a\n\xff\n", "(?i)utf-?8"),
+        ("x.csv", b"a\xff\n1\n", "encoding"),
         ("x.csv.gz", b"a\n1\n", "cannot read"),
         ("x.json", b'[{"a": 1}]', "is a JSON array"),
         ("x.parquet", b"PAR1", "cannot read"),

@@ -176,7 +176,7 @@ class _ColumnCast:
         try:
             value = python_value(array, index)
         except (ValueError, OverflowError) as error:  # a time or text that Python has no value for
-            problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {error}")
+            problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {self._why(error)}")
             return {}
         if value is None and not self.field.nullable:
             return {}  # found by _find_nulls, with all others
@@ -184,6 +184,16 @@ class _ColumnCast:
             value = with_pairs(value, self.field.type)
         members = self._walk.row({name: value}, problems)
         return {} if problems.fields else members
+
+    def _why(self, error: Exception) -> str:
+        if not isinstance(error, UnicodeDecodeError):
+            return str(error)
+        hint = (
+            '; if the file is of another encoding, say so, e.g. CsvFormat(encoding="latin-1")'
+            if self._rules.parse_text
+            else ""
+        )
+        return f"byte 0x{error.object[error.start]:02x} at position {error.start} is not UTF-8{hint}"
 
     def _find_nulls(self, out: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> None:
         for index, is_null in enumerate(out.is_null().to_pylist()):

@@ -20,6 +20,7 @@ from .finding.found import FoundFile, FoundFiles, find_files
 from .finding.partitions import partition_types
 
 if TYPE_CHECKING:
+    from ...file_formats import CsvFormat
     from ...options import IngestOptions
     from ...ranges import RowRanges
     from ...schema import TableSchema
@@ -181,7 +182,7 @@ def files_source(
     are read, where ``options.format`` does not say it.
     """
     chosen = format_of(options.format) if options.format is not None else None
-    found = find_files(given, format=format, fallback=chosen and chosen.name)
+    found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)
     if chosen is not None and format is None and chosen.name != found.format:
         raise ConfigurationError(
             f"{found.given} holds {found.format} files, and options.format is for {chosen.name} files; leave it out"
@@ -192,10 +193,10 @@ def files_source(
             f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
             "would be read as rows by the next try; name another place"
         )
-    return FileSource(found, reader or _reader(found, options), options)
+    return FileSource(found, reader or _reader(found, chosen), options)
 
 
-def _reader(found: FoundFiles, options: IngestOptions) -> FileFormat:
+def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
         imported_pyarrow(f"{found.format} files")
@@ -206,7 +207,7 @@ def _reader(found: FoundFiles, options: IngestOptions) -> FileFormat:
     if found.format == "csv":
         from .formats.csv import CsvReader
 
-        return CsvReader(options.format)
+        return CsvReader(chosen)
     if found.format == "ipc":
         from .formats.ipc import IpcFormat
 

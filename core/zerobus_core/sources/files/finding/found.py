@@ -148,7 +148,8 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
     """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
 
     Of several paths, those of the first come first.  ``format`` overrides what the extensions say, ``fallback``
-    is for files whose extension says nothing.  Raises ConfigurationError where there is nothing to read, or files of several formats.
+    is for files whose extension says nothing.  Raises ConfigurationError if there is nothing to read, or files of
+    several formats.
     """
     places = [Place(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -158,7 +159,8 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
         unknown = next(file.shown for file in files if _format_of(file.path) is None)
         raise ConfigurationError(
             f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
-            "Say the format of other text files (--format csv, IngestOptions(format=CsvFormat())), unpack archives first, or name the files inside: zip://*.csv::archive.zip"
+            "Unpack archives first, or name the files inside: zip://*.csv::archive.zip; "
+            "of CSV files with another extension, say the format: IngestOptions(format=CsvFormat()), --format csv"
         )
     if len(formats) > 1:
         raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")

@@ -56,7 +56,7 @@ class CsvReader:
         grammar = CsvGrammar(delimiter, given.quote_char, given.escape_char, skip_blanks=given.skip_blanks)
         with file.open() as opened:
             blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
-            rows = _Rows(utf8_blocks(blocks, given.encoding, file.shown), grammar, file.shown)
+            rows = _Rows(filter(None, utf8_blocks(blocks, given.encoding, file.shown)), grammar, file.shown)
             names = rows.header()
             if not names:
                 return 0  # a file of no bytes, as writers of partitions leave them, or of white space
@@ -120,7 +120,13 @@ class _Rows:
         return None
 
     def _names(self, row: bytes) -> list[str]:
-        names = [cell.text.decode() for cell in self._grammar.cells(row)]
+        try:
+            names = [cell.text.decode() for cell in self._grammar.cells(row)]
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"the header of {self._name} is not in the encoding that it is read in ({error.reason}): say which one "
+                'it is, e.g. CsvFormat(encoding="latin-1")'
+            ) from error
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(f"the header of {self._name} has columns twice: {', '.join(map(repr, twice))}")
@@ -134,8 +140,8 @@ class _Rows:
         try:
             return self._grammar.end_of_rows(self._rest, is_last=self._is_last)
         except BrokenRowError as error:
-            where = "the header" if is_header else f"row {self.done} (line {self._line})"
-            raise ConfigurationError(f"{where} of {self._name} {error}") from error
+            where = "the header" if is_header else f"row {self.done}"
+            raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
         """Whether there was more to read."""
@@ -159,7 +165,7 @@ class _Rows:
 
     def _unclosed_error(self) -> ConfigurationError:
         return ConfigurationError(
-            f"a quote in row {self.done} (line {self._line}) of {self._name} is never closed: the file was cut off, or "
+            f"a quote in row {self.done} of {self._name} (line {self._line}) is never closed: the file was cut off, or "
             "the quote is a stray one (CsvFormat(quote_char=None) takes quotes as text)"
         )
 
@@ -190,7 +196,7 @@ class _CellTable:
             return [(0, batch)], len(batch)
         return self._with_ragged(block, line)
 
-    def _parsed(self, block: bytes, on_ragged: Callable[[Any], None]) -> pa.RecordBatch:
+    def _parsed(self, block: bytes, on_ragged: Callable[[Any], object]) -> pa.RecordBatch:
         def skip(row: Any) -> str:
             on_ragged(row)
             return "skip"

@@ -86,7 +86,7 @@ class CsvGrammar:
         end = match.end() if match else 0
         if is_last and data.endswith(b"\r") and (last := self._row.fullmatch(data, end)):
             end = last.end()
-        if end == 0 and not (begun := self._row_begun.match(data)):
+        if end == 0 and not self._row_begun.match(data):
             raise self._broken_row_error(data)
         return end
 

@@ -1,0 +1,94 @@
+"""Every field of the file formats as a flag."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from ..errors import ConfigurationError
+from ..file_formats import CsvFormat
+
+__all__ = ["format_flags", "format_of_flags", "remedies_as_flags"]
+
+_Command = Callable[..., None]
+_NONE = "none"
+_FORMATS = {CsvFormat.name: CsvFormat}
+# What a shell makes hard to type.
+_SIGNS = {"tab": "\t", r"\t": "\t", _NONE: None}
+
+
+def _sign(text: str) -> str | None:
+    return _SIGNS.get(text.lower(), text)
+
+
+# Field of a format -> what click has to know about its flag; the defaults are those of the format.
+_FLAGS: dict[str, dict[str, Any]] = {
+    "delimiter": {
+        "metavar": "CHARACTER",
+        "help": "Of CSV files: what separates cells; 'tab' for a tab.  [default: a comma, for .tsv files a tab]",
+    },
+    "quote_char": {
+        "metavar": "CHARACTER",
+        "help": "Of CSV files: what quotes cells; 'none' if quotes are text.  [default: \"]",
+    },
+    "escape_char": {
+        "metavar": "CHARACTER",
+        "help": r"Of CSV files: what stands before a quote inside quotes, e.g. '\', if that quote is not doubled.",
+    },
+    "skip_blanks": {"is_flag": True, "help": "Of CSV files: blanks at the start of a cell do not count."},
+    "encoding": {"metavar": "NAME", "help": "Of CSV files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
+    "null_values": {"multiple": True, "metavar": "WORD", "help": "Of CSV files: a further word for NULL; repeatable."},
+}
+
+
+def format_flags(command: _Command) -> _Command:
+    """``--format`` and a flag for each field of a format; hand their values to ``format_of_flags``."""
+    for name in reversed(_FLAGS):
+        command = click.option("--" + name.replace("_", "-"), name, default=None, **_FLAGS[name])(command)
+    return click.option(
+        "--format",
+        "format",
+        type=click.Choice(sorted(_FORMATS)),
+        help="What files hold whose extension does not say it; the other options of a format imply it.",
+    )(command)
+
+
+def format_of_flags(given: dict[str, Any]) -> CsvFormat | None:
+    """The format; takes the flags of ``format_flags`` out of ``given``.  Raises ConfigurationError."""
+    name = given.pop("format")
+    values = {name: given.pop(name) for name in _FLAGS}
+    chosen: dict[str, Any] = {name: value for name, value in values.items() if value not in (None, (), False)}
+    for sign in ("delimiter", "quote_char", "escape_char"):
+        if sign in chosen:
+            chosen[sign] = _sign(chosen[sign])
+    if name is None and not chosen:
+        return None
+    kind = _FORMATS[name or CsvFormat.name]
+    known = {field.name for field in fields(kind)}
+    if unknown := sorted(chosen.keys() - known):
+        flags = ", ".join("--" + each.replace("_", "-") for each in unknown)
+        raise ConfigurationError(f"{flags} is not an option of --format {kind.name}")
+    return kind(**chosen)
+
+
+def remedies_as_flags(text: str) -> str:
+    """``CsvFormat(quote_char=None)`` in a message is ``--quote-char none`` on the command line."""
+    text = re.sub(r"\b(?:IngestOptions|CsvFormat)\.(\w+)", lambda match: _flag(match[1]), text)
+    return re.sub(r'CsvFormat\((\w+)=("(?:[^"\\]|\\.)*"|\w+)\)', _remedy, text)
+
+
+def _remedy(match: re.Match[str]) -> str:
+    value = ast.literal_eval(match[2])
+    if value is True:
+        return _flag(match[1])
+    return f"{_flag(match[1])} {_NONE if value is None else shlex.quote(str(value))}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
