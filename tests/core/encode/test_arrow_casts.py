@@ -15,9 +15,8 @@ from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.arrow import columns as arrow_columns
-from zerobus_core.encode.arrow.cast import CastRules
 from zerobus_core.encode.arrow.columns import ColumnCasts
-from zerobus_core.encode.rows.walk import FormatLimits
+from zerobus_core.encode.rules import ConversionRules
 from zerobus_core.encode.values.text import NULL_WORDS
 
 pytestmark = pytest.mark.matrix
@@ -83,12 +82,12 @@ def arrays(draw: st.DrawFn) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([pa.array(keys), leaf], ["key", "value"]))
 
 
-def judged(kind: str, array: pa.Array, *, rules: CastRules, columnwise: bool) -> tuple[list[Any], dict[int, Any]]:
+def judged(kind: str, array: pa.Array, *, rules: ConversionRules, columnwise: bool) -> tuple[list[Any], dict[int, Any]]:
     """The values that fit, and what was said about the others."""
     schema = TableSchema.from_table_info(
         {"full_name": "main.default.t", "columns": [{"name": "x", "type_text": kind, "position": 0}]}
     )
-    casts = ColumnCasts(schema, rules, frozenset(), FormatLimits(inner_nulls=rules.inner_nulls))
+    casts = ColumnCasts(schema, rules, frozenset())
     if not columnwise:
         casts._columns["x"]._casts = dict.fromkeys([array.type])
     columns, bad = casts.cast(pa.RecordBatch.from_arrays([array], ["x"]), 0, is_strict=False)
@@ -117,7 +116,7 @@ def same(one: Any, other: Any) -> bool:
 @example(array=pa.array([Decimal("1e45")], pa.decimal256(60, 10)), kind="DECIMAL(38,0)", start=0)
 def test_a_column_is_judged_as_its_values_are(inner_nulls: bool, array: pa.Array, kind: str, start: int) -> None:
     array = array.slice(min(start, len(array) - 1))
-    rules = CastRules(parse_text=False, inner_nulls=inner_nulls)
+    rules = ConversionRules(parse_text=False, inner_nulls=inner_nulls)
     fast, fast_bad = judged(kind, array, rules=rules, columnwise=True)
     slow, slow_bad = judged(kind, array, rules=rules, columnwise=False)
     assert fast_bad == slow_bad
@@ -149,7 +148,7 @@ texts = numerals | long_numerals | moments | words | st.text(max_size=4)
 @example(cells=["٣", "1_000", "517.0", " 5 ", "NA"], kind="INT")
 def test_text_is_parsed_in_columns_as_it_is_in_values(cells: list[Any], kind: str) -> None:
     """Cast, walked, and in rows: the same texts are taken, for the same values."""
-    rules = CastRules(parse_text=True, inner_nulls=True)
+    rules = ConversionRules(parse_text=True, inner_nulls=True)
     array = pa.array(cells, pa.string())
     fast, fast_bad = judged(kind, array, rules=rules, columnwise=True)
     slow, slow_bad = judged(kind, array, rules=rules, columnwise=False)
@@ -172,6 +171,6 @@ def test_columns_go_the_fast_way_where_there_is_one(monkeypatch: pytest.MonkeyPa
         return compiled[-1]
 
     monkeypatch.setattr(arrow_columns, "compiled_cast", counted)
-    judged("INT", pa.array([1]), rules=CastRules(parse_text=False, inner_nulls=True), columnwise=True)
+    judged("INT", pa.array([1]), rules=ConversionRules(parse_text=False, inner_nulls=True), columnwise=True)
     assert len(compiled) == 1
     assert compiled[0] is not None

@@ -8,8 +8,7 @@ say that something is wrong, not what.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +29,10 @@ from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, string_cast
 from .text import text_cast
 from .types import working_type
 
-__all__ = ["CastRules", "UnfitArrayError", "compiled_cast"]
+if TYPE_CHECKING:
+    from ..rules import ConversionRules
+
+__all__ = ["UnfitArrayError", "compiled_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _LISTS = (
@@ -42,15 +44,7 @@ _LISTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CastRules:
-    """``parse_text`` as in the options; ``inner_nulls``: whether the record format carries nulls inside arrays."""
-
-    parse_text: bool
-    inner_nulls: bool
-
-
-def compiled_cast(source: pa.DataType, kind: DataType, rules: CastRules) -> ArrayCast | None:
+def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
     """The cast from a type of Arrow to a type of the table; None where values have to be looked at one by one.
 
     The cast raises UnfitArrayError or pyarrow.ArrowInvalid where a value does not fit.
@@ -70,7 +64,7 @@ def compiled_cast(source: pa.DataType, kind: DataType, rules: CastRules) -> Arra
     return _scalar(source, kind, rules)
 
 
-def _scalar(source: pa.DataType, kind: DataType, rules: CastRules) -> ArrayCast | None:
+def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
     if isinstance(kind, StringType):
         return string_cast(source, kind)
     if rules.parse_text and _is_text(source):
@@ -85,7 +79,7 @@ def _is_text(source: pa.DataType) -> bool:
     return bool(pa.types.is_string(source) or pa.types.is_large_string(source))
 
 
-def _struct(source: pa.DataType, kind: StructType, rules: CastRules) -> ArrayCast | None:
+def _struct(source: pa.DataType, kind: StructType, rules: ConversionRules) -> ArrayCast | None:
     if not pa.types.is_struct(source):
         return None
     names = [source.field(i).name for i in range(source.num_fields)]
@@ -115,7 +109,7 @@ def _struct(source: pa.DataType, kind: StructType, rules: CastRules) -> ArrayCas
     return convert
 
 
-def _list(source: pa.DataType, kind: ArrayType, rules: CastRules) -> ArrayCast | None:
+def _list(source: pa.DataType, kind: ArrayType, rules: ConversionRules) -> ArrayCast | None:
     if not any(is_kind(source) for is_kind in _LISTS):
         return None
     cast = compiled_cast(source.value_type, kind.element, rules)
@@ -132,7 +126,7 @@ def _list(source: pa.DataType, kind: ArrayType, rules: CastRules) -> ArrayCast |
     return convert
 
 
-def _map(source: pa.DataType, kind: MapType, rules: CastRules) -> ArrayCast | None:
+def _map(source: pa.DataType, kind: MapType, rules: ConversionRules) -> ArrayCast | None:
     pair = _pair_type(source)
     if pair is None:
         return None

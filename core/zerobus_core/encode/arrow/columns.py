@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from ...errors import BadField, SchemaError
 from ..problems import MAX_BAD_FIELDS, Problems
-from ..rows.walk import FormatLimits, Walk
-from .cast import CastRules, UnfitArrayError, compiled_cast
+from ..rows.walk import Walk
+from .cast import UnfitArrayError, compiled_cast
 from .rebuild import nulls, rebuilt
 from .types import extensions, plain_type, working_type
 from .values import has_map, python_value, shown_value, with_pairs
@@ -23,6 +23,7 @@ from .values import has_map, python_value, shown_value, with_pairs
 if TYPE_CHECKING:
     from ...schema import TableSchema
     from ...schema.types import Field
+    from ..rules import ConversionRules
 
 __all__ = ["BadFields", "ColumnCasts"]
 
@@ -38,15 +39,14 @@ BadFields = dict[int, list[BadField]]
 class ColumnCasts:
     """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
 
-    ``filled`` are columns that the delivery fills itself, by name.  ``limits`` are for the walk, and say of nulls what
-    ``rules`` says.
+    ``filled`` are columns that the delivery fills itself, by name.
     """
 
-    def __init__(self, schema: TableSchema, rules: CastRules, filled: frozenset[str], limits: FormatLimits) -> None:
+    def __init__(self, schema: TableSchema, rules: ConversionRules, filled: frozenset[str]) -> None:
         self._table = schema.table
         self._filled = filled
         self._columns = {
-            column.name: _ColumnCast(column, rules, limits) for column in schema.columns if column.name not in filled
+            column.name: _ColumnCast(column, rules) for column in schema.columns if column.name not in filled
         }
         self._checked: list[pa.Schema] = []
 
@@ -106,15 +106,10 @@ class ColumnCasts:
 class _ColumnCast:
     """One column of the table, from whatever Arrow type."""
 
-    def __init__(self, field: Field, rules: CastRules, limits: FormatLimits) -> None:
+    def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
         self._rules = rules
-        self._walk = Walk(
-            [field],
-            as_json=False,
-            parse_text=rules.parse_text,
-            limits=limits,
-        )
+        self._walk = Walk([field], rules)
         self._casts: dict[pa.DataType, Any] = {}
         self._target = working_type(field.type)
         self._has_map = has_map(field.type)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, NoRecord, Problems, record_error
-from ..rows.walk import FormatLimits, Walk, is_message
-from .cast import CastRules
+from ..rows.walk import Walk, is_message
+from ..rules import ConversionRules
 from .columns import BadFields, ColumnCasts
 from .pack import packer_for
 from .rebuild import rebuilt
@@ -54,22 +55,16 @@ class ArrowEncoder:
         names = (options.delivery_columns or {}) if delivery_id else {}
         self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
         filled = frozenset(names.values())
-        limits = FormatLimits(
-            inner_nulls=record_format != "protobuf", check_variant=check_variant if record_format == "arrow" else None
+        rules = ConversionRules(
+            parse_text=options.parse_text,
+            inner_nulls=record_format != "protobuf",
+            check_variant=check_variant if record_format == "arrow" else None,
         )
-        rules = CastRules(parse_text=options.parse_text, inner_nulls=limits.inner_nulls)
         self._fields = tuple(column for column in schema.columns if column.name not in filled)
-        self._casts = ColumnCasts(schema, rules, filled, limits)
+        self._casts = ColumnCasts(schema, rules, filled)
 
         def walk(*, wire_text: bool) -> Walk:
-            return Walk(
-                self._fields,
-                as_json=False,
-                parse_text=options.parse_text,
-                wire_text=wire_text,
-                reserved=filled,
-                limits=limits,
-            )
+            return Walk(self._fields, replace(rules, wire_text=wire_text), reserved=filled)
 
         # Rows that are protobuf messages hold wire text.
         self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}

@@ -18,8 +18,9 @@ from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
 from ..batching import cut_batches
 from ..problems import WHOLE_ROW, Problems, UnfitError
-from ..rows.fast_columns import NeedsWalkError, Rules, rows_converter
+from ..rows.fast_columns import NeedsWalkError, rows_converter
 from ..rows.walk import Walk
+from ..rules import ConversionRules
 from ..values.scalars import scalar_converter
 from .rebuild import rebuilt
 from .types import plain_type
@@ -134,7 +135,7 @@ def _wired(value: Any, kind: DataType) -> Any:
             return _wired_members(value, kind.fields)
         return decoded_variant(value["metadata"], value["value"])
     if isinstance(value, date | bytes):
-        return scalar_converter(kind, parse_text=False, wire_text=False, as_json=True)(value)
+        return scalar_converter(kind, ConversionRules(as_json=True))(value)
     return value
 
 
@@ -147,8 +148,9 @@ class _RecordPacker(ABC):
         self._options = options
         self.block_rows = options.batch_rows
         self._as_json = as_json
-        self._walk = Walk(schema.columns, as_json=as_json, wire_text=True)
-        self._convert = rows_converter(schema.columns, Rules(as_json=as_json, wire_text=True))
+        rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json)
+        self._walk = Walk(schema.columns, rules)
+        self._convert = rows_converter(schema.columns, rules)
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
 
     @abstractmethod

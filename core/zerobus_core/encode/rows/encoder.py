@@ -10,7 +10,8 @@ from ...batch import BadRow, Batch, Chunk
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ..batching import cut_batches
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
-from .fast_columns import NeedsWalkError, Rules, rows_converter
+from ..rules import ConversionRules
+from .fast_columns import NeedsWalkError, rows_converter
 from .walk import Walk, is_message
 
 if TYPE_CHECKING:
@@ -135,13 +136,12 @@ class RowEncoder(ABC):
 
     def _way(self, wire_text: bool) -> tuple[Callable[[list[Any]], list[Any]], Walk]:
         if wire_text not in self._ways:
-            rules = Rules(as_json=self._as_json, parse_text=self._options.parse_text, wire_text=wire_text)
-            walk = Walk(
-                self._fields,
+            rules = ConversionRules(
                 as_json=self._as_json,
                 parse_text=self._options.parse_text,
                 wire_text=wire_text,
-                reserved=self._reserved,
+                inner_nulls=self._as_json,
             )
+            walk = Walk(self._fields, rules, reserved=self._reserved)
             self._ways[wire_text] = rows_converter(self._fields, rules), walk
         return self._ways[wire_text]

@@ -9,18 +9,20 @@ rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
 from ..values.scalars import null_test, scalar_converter
 from .fast_scalars import NULL, Shortcut, shortcut
 from .walk import as_list, as_members, as_pairs, has_nan, json_key
 
-__all__ = ["NeedsWalkError", "Rules", "rows_converter"]
+if TYPE_CHECKING:
+    from ..rules import ConversionRules
+
+__all__ = ["NeedsWalkError", "rows_converter"]
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
@@ -31,16 +33,7 @@ class NeedsWalkError(Exception):
     """Something in the block needs the exact walk, row by row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What decides about wire values besides the type; see ``scalars.scalar_converter``."""
-
-    as_json: bool
-    parse_text: bool = False
-    wire_text: bool = False
-
-
-def rows_converter(fields: Sequence[Field], rules: Rules) -> Convert:
+def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
     """A function from records (dicts, or anything that ``as_members`` takes) to dicts of wire values."""
     members = [_Member(field, rules) for field in fields]
     names = frozenset(field.name for field in fields)
@@ -67,7 +60,7 @@ class _Member:
 
     __slots__ = ("_convert", "_get", "_nullable", "_plain", "name")
 
-    def __init__(self, field: Field, rules: Rules) -> None:
+    def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.name: str = field.name
         self._get = itemgetter(field.name)
         self._nullable = field.nullable
@@ -89,7 +82,7 @@ class _Member:
         return None if converted is values else converted
 
 
-def _column(kind: DataType, nullable: bool, rules: Rules) -> tuple[Convert, frozenset[type] | None]:
+def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
     """How to convert a column, and the types of values that need no look at all, if there are such."""
     if isinstance(kind, StructType):
         return _struct(kind, nullable, rules), None
@@ -102,9 +95,9 @@ def _column(kind: DataType, nullable: bool, rules: Rules) -> tuple[Convert, froz
     return _scalar(kind, nullable, rules, quick), plain | NULL if plain is not None and nullable else plain
 
 
-def _scalar(kind: DataType, nullable: bool, rules: Rules, quick: Shortcut | None) -> Convert:
-    exact = scalar_converter(kind, parse_text=rules.parse_text, wire_text=rules.wire_text, as_json=rules.as_json)
-    is_null = null_test(kind, parse_text=rules.parse_text, nan_is_null=not has_nan(kind))
+def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: Shortcut | None) -> Convert:
+    exact = scalar_converter(kind, rules)
+    is_null = null_test(kind, rules, nan_is_null=not has_nan(kind))
 
     def convert(values: Column) -> Column:
         if quick is not None:
@@ -142,7 +135,7 @@ def _present(
     return [normal(value) for value in present], False
 
 
-def _array(kind: ArrayType, nullable: bool, rules: Rules) -> Convert:
+def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:
     # Protobuf has no null inside an array.
     convert_elements, _ = _column(kind.element, rules.as_json and kind.contains_null, rules)
 
@@ -158,7 +151,7 @@ def _array(kind: ArrayType, nullable: bool, rules: Rules) -> Convert:
     return convert
 
 
-def _map(kind: MapType, nullable: bool, rules: Rules) -> Convert:
+def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
     convert_keys, _ = _column(kind.key, False, rules)
     is_decimal = isinstance(kind.key, DecimalType)
     convert_values, _ = _column(kind.value, rules.as_json and kind.value_contains_null, rules)
@@ -189,7 +182,7 @@ def _check_distinct(wire_keys: Column, maps: Column) -> None:
         raise NeedsWalkError
 
 
-def _struct(kind: StructType, nullable: bool, rules: Rules) -> Convert:
+def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert:
     convert_rows = rows_converter(kind.fields, rules)
 
     def convert(values: Column) -> Column:

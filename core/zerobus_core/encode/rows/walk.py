@@ -10,50 +10,30 @@ import difflib
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from ..problems import MISSING, WHOLE_ROW, NoRecord, Problems, UnfitError
 from ..values.scalars import null_test, scalar_converter
 
-__all__ = ["FormatLimits", "Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
+if TYPE_CHECKING:
+    from ..rules import ConversionRules
+
+__all__ = ["Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
 
 Convert = Callable[[Any, str, Problems], Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FormatLimits:
-    """What a record format has no form for.
-
-    ``inner_nulls`` says whether it carries nulls inside arrays and maps; JSON does, protobuf does not.
-    ``check_variant`` raises UnfitError for JSON text that its own form of VARIANT cannot hold.
-    """
-
-    inner_nulls: bool
-    check_variant: Callable[[str], None] | None = None
 
 
 class Walk:
     """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
 
-    ``reserved`` names columns that the delivery fills itself and that rows must leave out.  ``limits`` are those of the
-    rows' own formats if they are left out.
+    ``reserved`` names columns that the delivery fills itself and that rows must leave out.
     """
 
     def __init__(
-        self,
-        fields: Sequence[Field],
-        *,
-        as_json: bool,
-        parse_text: bool = False,
-        wire_text: bool = False,
-        reserved: frozenset[str] = frozenset(),
-        limits: FormatLimits | None = None,
+        self, fields: Sequence[Field], rules: ConversionRules, *, reserved: frozenset[str] = frozenset()
     ) -> None:
-        self._as_json = as_json
-        self._limits = FormatLimits(inner_nulls=as_json) if limits is None else limits
-        self._parse_text = parse_text
-        self._wire_text = wire_text
+        self._rules = rules
         self._reserved = reserved
         self._row = self._struct(StructType(tuple(fields)))
 
@@ -72,11 +52,9 @@ class Walk:
         return self._scalar(kind)
 
     def _scalar(self, kind: DataType) -> Convert:
-        convert_value = scalar_converter(
-            kind, parse_text=self._parse_text, wire_text=self._wire_text, as_json=self._as_json
-        )
+        convert_value = scalar_converter(kind, self._rules)
         expected = str(kind)
-        check = self._limits.check_variant if kind == PrimitiveType(Kind.VARIANT) else None
+        check = self._rules.check_variant if kind == PrimitiveType(Kind.VARIANT) else None
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             try:
@@ -91,14 +69,12 @@ class Walk:
         return convert
 
     def _null_test(self, kind: DataType) -> Callable[[Any], bool]:
-        return null_test(kind, parse_text=self._parse_text, nan_is_null=not has_nan(kind))
+        return null_test(kind, self._rules, nan_is_null=not has_nan(kind))
 
     def _array(self, kind: ArrayType) -> Convert:
         element, expected = self._converter(kind.element), str(kind)
         is_null = self._null_test(kind.element)
-        nulls = _null_rule(
-            "an element", "array", contains_null=kind.contains_null, inner_nulls=self._limits.inner_nulls
-        )
+        nulls = _null_rule("an element", "array", contains_null=kind.contains_null, inner_nulls=self._rules.inner_nulls)
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
             items = as_list(value)
@@ -121,9 +97,9 @@ class Walk:
         convert_key, convert_value, expected = self._converter(kind.key), self._converter(kind.value), str(kind)
         is_null = self._null_test(kind.value)
         is_decimal = isinstance(kind.key, DecimalType)
-        is_null_key = null_test(kind.key, parse_text=self._parse_text, nan_is_null=True)
+        is_null_key = null_test(kind.key, self._rules, nan_is_null=True)
         nulls = _null_rule(
-            "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._limits.inner_nulls
+            "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._rules.inner_nulls
         )
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
@@ -141,7 +117,7 @@ class Walk:
                 wire_key = convert_key(key, place, problems)
                 # 1.0 and 1.00 are one number.
                 identity = Decimal(wire_key) if is_decimal and wire_key is not None else wire_key
-                if self._as_json:
+                if self._rules.as_json:
                     wire_key = json_key(wire_key)
                 if identity in seen or wire_key in out:
                     problems.add(place, key, expected, "the key stands twice")

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..problems import UnfitError
 from . import text
 from .json_text import checked_text, json_text
+
+if TYPE_CHECKING:
+    from ..rules import ConversionRules
 
 __all__ = [
     "DAY_RANGE",
@@ -59,9 +62,9 @@ def is_null(value: Any, *, nan_is_null: bool) -> bool:
     return False
 
 
-def null_test(kind: DataType, *, parse_text: bool, nan_is_null: bool) -> Callable[[Any], bool]:
+def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
     """The test of whether a value stands for NULL in a column of the type; parsed text may say so as well."""
-    if not (parse_text and text.is_parsed(kind)):
+    if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)
     return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
 
@@ -76,12 +79,9 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def scalar_converter(kind: DataType, *, parse_text: bool, wire_text: bool, as_json: bool) -> Scalar:
-    """The converter of a scalar type.
-
-    ``wire_text`` takes the text that protobuf messages hold for DECIMAL and VARIANT.  ``as_json`` refuses what JSON
-    has no form for, and gives BINARY as base64.
-    """
+def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
+    """The converter of a scalar type."""
+    parse_text, wire_text, as_json = rules.parse_text, rules.wire_text, rules.as_json
     if isinstance(kind, StringType):
         return _string(kind)
     if isinstance(kind, DecimalType):

@@ -1,0 +1,28 @@
+"""How values become wire values, as far as their types do not decide it: one object for every engine.
+
+The exact walk, the fast path by columns and the casts of whole Arrow arrays are compiled from the same rules, so that
+they accept the same values with the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["ConversionRules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionRules:
+    """The rules of one record format for one delivery."""
+
+    as_json: bool = False
+    """Refuse what JSON has no form for, and write BINARY as base64 and map keys as text."""
+    parse_text: bool = False
+    """Take ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
+    wire_text: bool = False
+    """Take the text that protobuf messages hold for DECIMAL and VARIANT."""
+    inner_nulls: bool = False
+    """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
+    check_variant: Callable[[str], None] | None = None
+    """Raises UnfitError for JSON text that the format's own form of VARIANT cannot hold."""
