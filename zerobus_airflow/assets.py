@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import Asset
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 __all__ = ["table_asset", "table_asset_uri", "table_page_url"]
 

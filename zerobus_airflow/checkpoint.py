@@ -15,8 +15,7 @@ from uuid import uuid4
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from zerobus_core.checkpoint import Checkpoint
-from zerobus_core.errors import TransportError
+from zerobus_core import Checkpoint, TransportError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

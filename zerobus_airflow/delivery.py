@@ -22,9 +22,8 @@ from airflow.providers.common.compat.sdk import (
     XComArg,
 )
 
-from zerobus_core import IngestOptions, Progress, Receipt, ZerobusIngestError
-from zerobus_core.errors import ConfigurationError
-from zerobus_core.process.interruption import StopRequest
+from zerobus_core import ConfigurationError, IngestOptions, Progress, Receipt, ZerobusIngestError
+from zerobus_core.hosting import StopRequest
 
 from .assets import table_asset_uri, table_page_url
 from .checkpoint import Resume, checkpoint_store, delivery_name

@@ -14,13 +14,13 @@ from airflow.providers.common.compat.sdk import BaseHook, get_hook_lineage_colle
 import zerobus_core
 from zerobus_core import (
     ClientCredentials,
+    ConfigurationError,
     FederatedCredentials,
     IngestOptions,
     Progress,
     Receipt,
     Workspace,
 )
-from zerobus_core.errors import ConfigurationError
 
 from .assets import table_asset_uri
 
@@ -102,7 +102,7 @@ class ZerobusHook(BaseHook):
 
         Takes half a minute at most.  Behind a proxy it says what it could not try.
         """
-        from zerobus_core.doctor import diagnose
+        from zerobus_core.hosting import diagnose
 
         try:
             workspace = self.get_workspace()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath, determine_kwargs
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .delivery import ZerobusDeliveryOperator
 from .rows import Rows, protected, rendered
@@ -75,7 +75,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             return nullcontext(self.records_callable(**kwargs))
         if self.source is None:
             return nullcontext(rendered(self.records))
-        from zerobus_core.sources.files.finding.found import holds_no_files
+        from zerobus_core.hosting import holds_no_files
 
         source = _as_uri(self.source)
         is_empty = self.on_empty is not None and isinstance(source, str) and holds_no_files(source)

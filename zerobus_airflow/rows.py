@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import XComArg, literal
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 __all__ = ["Rows", "protected", "rendered"]
 

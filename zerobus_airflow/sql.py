@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from zerobus_core.errors import ConfigurationError
-from zerobus_core.sources.rows.cursor import sql_fingerprint
+from zerobus_core import ConfigurationError
+from zerobus_core.hosting import CursorThread, execute_on_server, sql_fingerprint
 
-from .cursor_thread import CursorThread
 from .delivery import ZerobusDeliveryOperator
 
 if TYPE_CHECKING:
@@ -71,29 +68,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
                 f"{type(hook).__name__} is no DbApiHook; give a connection of a SQL database as sql_conn_id"
             )
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
-        execute = partial(_executed, sql=self.sql, parameters=self.parameters)
+        execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters)
         return CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
 
     def _source_version(self, context: Context) -> str | None:
         return sql_fingerprint(self.sql, self.parameters, order_by=self.ordered_by, database=self.sql_conn_id)
-
-
-def _executed(connection: Any, sql: str, parameters: Any) -> Any:
-    """The cursor of the running statement; its rows stay in the database until they are fetched.
-
-    Most drivers work so by themselves; those named here read the whole result into the client unless asked for another
-    kind of cursor.
-    """
-    driver = type(connection).__module__.partition(".")[0]
-    if driver in {"psycopg", "psycopg2"}:
-        cursor = connection.cursor(name=f"zerobus_{uuid4().hex}")
-    elif driver in {"MySQLdb", "pymysql"}:
-        cursor = connection.cursor(import_module(f"{driver}.cursors").SSCursor)
-    else:
-        cursor = connection.cursor()
-    # Without parameters a driver leaves percent signs in the statement alone.
-    cursor.execute(sql, *([] if parameters is None else [parameters]))
-    if driver == "psycopg2":
-        # It learns the names of the columns with the first rows that it fetches, and fetching none will do.
-        cursor.fetchmany(0)
-    return cursor

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zerobus_core.checkpoint import Checkpoint, InvalidCheckpointError
+from zerobus_core import Checkpoint
+from zerobus_core.hosting import InvalidCheckpointError
 
 from .metadata import NAMESPACE, table_metadata
 

@@ -2,6 +2,7 @@
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, cast
@@ -11,7 +12,7 @@ from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, Field, model_validator
 
-from zerobus_core.schema.table import checked_table_name
+from zerobus_core.hosting import checked_table_name
 
 from .checks import build_zerobus_delivery_check
 from .delivery import ingest_options
@@ -126,7 +127,11 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How Dagster lists this component."""
-        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], produces=["asset", "asset_check"])
+        known = inspect.signature(dg.ComponentTypeSpec).parameters
+        # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
+        # ``produces`` came with 1.13.18.
+        produces: dict[str, Any] = {"produces": ["asset", "asset_check"]} if "produces" in known else {}
+        return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
     def get_asset_spec(self) -> dg.AssetSpec:
         """The asset that stands for the table; override it to derive keys or metadata in another way."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from zerobus_core import IngestOptions, TableSchema, ZerobusIngestError, ingest
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError, IngestOptions, TableSchema, ZerobusIngestError, ingest
 
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .history import OnRematerialize, refuse_rematerialization
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 
     from .step import Step
 
-__all__ = ["Delivery", "ingest_options", "routed_errors"]
+__all__ = ["DagsterDelivery", "ingest_options", "routed_errors"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class DagsterDelivery:
     """Rows on their way to one table, inside one step.
 
     ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.
@@ -79,7 +78,7 @@ class Delivery:
             receipt.rows_skipped,
             receipt.rows_dead_lettered,
         )
-        return step.account.add(step.asset_key, partition, receipt, step.add_metadata)
+        return step.deliveries.add(step.asset_key, partition, receipt, step.add_metadata)
 
     def _named(self, name: str) -> IngestOptions:
         """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""

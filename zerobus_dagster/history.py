@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import dagster as dg
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .checkpoint import ROWS_DURABLE, observations_of, tries_of
 from .metadata import receipts_in, table_in

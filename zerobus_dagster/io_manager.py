@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 import dagster as dg
 from pydantic import Field, field_validator
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
-from .delivery import Delivery, ingest_options, routed_errors
+from .delivery import DagsterDelivery, ingest_options, routed_errors
 from .resource import ZerobusResource
 from .step import Step
 from .table_name import from_asset_key, from_metadata, full_name, plain
@@ -68,7 +68,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                     "return its result",
                     table=table,
                 )
-            delivery = Delivery(
+            delivery = DagsterDelivery(
                 step=step,
                 workspace=self.zerobus.workspace(),
                 table=table,

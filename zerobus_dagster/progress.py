@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zerobus_core.process.signals import is_of_signal
+from zerobus_core.hosting import is_of_signal
 
 if TYPE_CHECKING:
     from dagster import DagsterLogManager

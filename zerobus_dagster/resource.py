@@ -9,7 +9,7 @@ from pydantic import Field
 
 from zerobus_core import ClientCredentials, IngestOptions, Workspace
 
-from .delivery import Delivery, ingest_options, routed_errors
+from .delivery import DagsterDelivery, ingest_options, routed_errors
 from .history import OnRematerialize
 from .step import AssetKeyLike, Step, StepContext
 
@@ -102,12 +102,12 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             key = None if asset_key is None else dg.AssetKey.from_coercible(asset_key)
             step = Step.of(context, key)
             merged = self._options(options)
-            delivery = Delivery(
+            delivery = DagsterDelivery(
                 step=step,
                 workspace=self.workspace(),
                 table=table,
                 options=merged,
-                name=step.account.next_name(step.asset_key, table, merged),
+                name=step.deliveries.next_name(step.asset_key, table, merged),
                 resume=self.resume,
                 on_rematerialize=self.on_rematerialize,
             )

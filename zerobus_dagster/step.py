@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import dagster as dg
 from dagster import AssetExecutionContext, OpExecutionContext, OutputContext
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
-from .account import Publish, StepAccount, account_of
+from .deliveries import Publish, StepDeliveries, deliveries_of
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterLogManager, DagsterRun, StepExecutionContext
@@ -47,7 +47,7 @@ class Step:
     asset_key: dg.AssetKey | None
     partitions: tuple[str, ...]
     attempt: Attempt | None
-    account: StepAccount
+    deliveries: StepDeliveries
     """What this try has delivered so far."""
     add_metadata: Publish
     """Adds metadata to the materialization of a partition of the run, or of all of them (None)."""
@@ -70,7 +70,7 @@ class Step:
             asset_key=key,
             partitions=_partitions(op_context) if is_partitioned and has_partitions else (),
             attempt=_attempt(running),
-            account=account_of(running),
+            deliveries=deliveries_of(running),
             add_metadata=_asset_metadata(running, key),
         )
 
@@ -87,7 +87,7 @@ class Step:
             asset_key=key,
             partitions=partitions,
             attempt=_attempt(running),
-            account=account_of(running),
+            deliveries=deliveries_of(running),
             add_metadata=_asset_metadata(running, key),
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 __all__ = ["from_asset_key", "from_metadata", "full_name", "plain"]
 

@@ -5,32 +5,62 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import ZerobusIngestError
+from .errors import (
+    AuthenticationError,
+    BadField,
+    ConfigurationError,
+    Counts,
+    IngestInterruptedError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    RecordError,
+    RejectedRecordError,
+    SchemaError,
+    TableNotFoundError,
+    ThrottledError,
+    TransportError,
+    ZerobusIngestError,
+)
 from .file_formats import CsvFormat
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
 
 if TYPE_CHECKING:
+    from .aio import aingest
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
     from .manager import StreamManager
     from .push import ingest
     from .schema import TableSchema
 
 __all__ = [
+    "AuthenticationError",
+    "BadField",
     "Checkpoint",
     "CheckpointStore",
     "ClientCredentials",
+    "ConfigurationError",
+    "Counts",
     "CsvFormat",
     "FederatedCredentials",
     "FileCheckpointStore",
+    "IngestInterruptedError",
     "IngestOptions",
+    "IngestTimeoutError",
+    "PermissionDeniedError",
     "Progress",
     "Receipt",
+    "RecordError",
+    "RejectedRecordError",
+    "SchemaError",
     "StreamManager",
+    "TableNotFoundError",
     "TableSchema",
+    "ThrottledError",
+    "TransportError",
     "Workspace",
     "ZerobusIngestError",
+    "aingest",
     "ingest",
 ]
 
@@ -41,6 +71,7 @@ _LAZY = {
     "FileCheckpointStore": "checkpoint",
     "StreamManager": "manager",
     "TableSchema": "schema",
+    "aingest": "aio",
     "ingest": "push",
 }
 

@@ -7,6 +7,8 @@ import importlib
 import pickle
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -76,3 +78,25 @@ def test_an_error_tells_table_message_and_where_the_rows_stand() -> None:
     error = ZerobusIngestError("broken", table="main.default.t", counts=COUNTS)
     assert str(error) == ("main.default.t: broken [10 rows read, 4 acknowledged, 1 durable before, 3 not durable]")
     assert str(ZerobusIngestError("broken")) == "broken"
+
+
+def test_the_package_exports_every_class_of_the_tree() -> None:
+    for cls in every_class():
+        assert getattr(zerobus_core, cls.__name__) is cls
+        assert cls.__name__ in zerobus_core.__all__
+
+
+def test_importing_the_package_loads_nothing_that_only_a_delivery_needs() -> None:
+    heavy = ("pyarrow", "databricks", "zerobus", "requests", "google.protobuf", "sqlglot", "fsspec", "pandas", "click")
+    script = f"import sys, zerobus_core; print([name for name in {heavy!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
+def test_importing_the_package_takes_less_than_a_tenth_of_a_second() -> None:
+    script = "import time; before = time.process_time(); import zerobus_core; print(time.process_time() - before)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(seconds) < 0.1

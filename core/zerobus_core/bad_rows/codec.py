@@ -48,9 +48,15 @@ def _moment_or_container(value: Any) -> Any:
         return None if type(value).__name__ == "NaTType" else value.isoformat()  # pandas' missing time is a datetime
     if isinstance(value, list | tuple | Set) and not hasattr(value, "_asdict"):
         return [to_letter(item) for item in value]
-    from ..encode.rows.walk import as_members
+    from ..encode.problems import UnfitError
+    from ..encode.records import dumped, members_of
 
-    members = as_members(value)
+    try:
+        if (inner := dumped(value)) is not value:
+            return to_letter(inner)
+        members = members_of(value)
+    except UnfitError as unfit:
+        return f"{value!r}, which {unfit}"
     if members is None:
         return None if type(value).__name__ == "NAType" else str(value)
     return {key if isinstance(key, str) else str(to_letter(key)): to_letter(item) for key, item in members.items()}

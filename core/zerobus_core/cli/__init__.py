@@ -6,14 +6,17 @@ is (see ``frame``), and is 0 only if every row is durable or in the dead-letter 
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from .dedup import dedup_sql
 from .doctor import doctor
+from .frame import exit_at_once
 from .push import push
 from .schema import schema
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,3 +31,17 @@ def main() -> None:
 
 for _command in (doctor, schema, push, dedup_sql):
     main.add_command(_command)
+
+
+def program() -> None:
+    """Run the command of this process's arguments and end the process with its exit code; never returns."""
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    else:
+        code = 0
+    if code is not None and not isinstance(code, int):  # a text, which Python prints
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    exit_at_once(code or 0)

@@ -23,6 +23,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -43,7 +44,7 @@ from ..workspace import Workspace
 from .format_options import remedies_as_flags
 from .interruption import StoppedBySignal
 
-__all__ = ["connection_options", "environment_of", "exit_code", "framed", "workspace_of"]
+__all__ = ["connection_options", "environment_of", "exit_at_once", "exit_code", "framed", "workspace_of"]
 
 UNFORESEEN = 1
 USAGE = 2
@@ -111,7 +112,7 @@ def framed(command: _Command) -> _Command:
             _end(remedies_as_flags(str(error)), exit_code(error), debug=debug)
         except StoppedBySignal as stopped:
             _say(str(stopped), debug=debug)
-            _exit_at_once(stopped.exit_code)
+            exit_at_once(stopped.exit_code)
         except KeyboardInterrupt:
             _end("stopped by SIGINT", 128 + signal.SIGINT, debug=debug)
         except (click.ClickException, click.exceptions.Exit):
@@ -134,11 +135,16 @@ def _say(text: str, *, debug: bool) -> None:
     click.echo(f"zerobus-ingest: {without_secrets(text)}", err=True)
 
 
-def _exit_at_once(code: int) -> None:
-    """Taking a thousand modules apart can take longer than the second within which a signal takes effect."""
+def exit_at_once(code: int) -> None:
+    """End the process without taking the interpreter apart.
+
+    That can take longer than the second within which a signal takes effect, and aborts the process if a native thread
+    calls into Python meanwhile.
+    """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # its reader is gone, it is closed, or there is none
+            stream.flush()
     os._exit(code)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ..encode import is_record
 from ..errors import ConfigurationError
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
+from .frame_kinds import columnar_package
 from .optional_imports import imported_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import Begun, IterableSource, SequenceSource
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["options_for", "source_of"]
 
-# Packages whose objects are columns; looked at by name, since who has such an object has imported its package.
-_COLUMNAR = {"pandas", "polars", "pyarrow", "pyspark"}
 _INSTEAD = (
     "pass a list or generator of dicts (or dataclasses, pydantic models, protobuf messages), a pandas or polars frame, "
     "a pyarrow table, a path or URI of files, or a DB-API cursor"
@@ -116,14 +116,16 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 def _refuse_what_is_no_source(records: Any) -> None:
     if isinstance(records, Mapping):
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
-    if inspect.iscoroutine(records) or inspect.isasyncgen(records) or hasattr(records, "__aiter__"):
+    if inspect.iscoroutine(records):
+        raise ConfigurationError("records is a coroutine; pass what it returns: await it first")
+    if hasattr(records, "__aiter__"):
         raise ConfigurationError(
-            "records is asynchronous (a coroutine or async generator); collect it first, e.g. "
-            "[row async for row in rows], or yield rows from a plain generator"
+            "records is an async iterable: call await aingest(...) from an async function instead of ingest(...), or "
+            "yield the rows from a plain generator"
         )
     if isinstance(records, Set):
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
-    if _is_record(records):
+    if is_record(records):
         raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
     if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
         raise ConfigurationError(f"records is {_told(records)}; {_INSTEAD}")
@@ -161,8 +163,7 @@ def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
 
 
 def _is_columnar(item: Any) -> bool:
-    # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
-    return (type(item).__module__ or "").partition(".")[0] in _COLUMNAR
+    return columnar_package(item) is not None
 
 
 def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
@@ -186,19 +187,11 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_first(record: Any) -> None:
-    if not _is_record(record):
+    if not is_record(record):
         raise ConfigurationError(
             f"the first record is {_told(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
             "with one value for each column"
         )
-
-
-def _is_record(value: Any) -> bool:
-    if isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type)):
-        return True
-    # pydantic models, protobuf messages, named tuples and rows of SQLAlchemy, rows of sqlite3
-    kind = type(value)
-    return any(hasattr(kind, name) for name in ("model_fields", "DESCRIPTOR", "_asdict", "keys"))
 
 
 def _told(value: Any) -> str:

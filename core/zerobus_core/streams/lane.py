@@ -1,16 +1,55 @@
-"""One of the N places for a stream in a pool: the stream that it has now, and how often opening one failed."""
+"""One of the N places for a stream in a pool, and the decision whether and when the place gets another stream.
+
+What follows a lost stream, in this order:
+
+1. An error that another attempt cannot fix ends the delivery (``Fail``), with one exception: the first rejected token
+   since the last acknowledgement.  The SDK drops that token and fetches another for the next stream.
+2. A batch of which ``max_attempts`` streams died ends the delivery, however much other batches progress.
+3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
+   goes on with the other lanes.
+4. Otherwise the lane opens another stream after a pause with jitter (``Retry``).
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import AuthenticationError, PermissionDeniedError
+from ..process.backoff import pause_after
+from .sdk_errors import is_vague
 
 if TYPE_CHECKING:
     from ..errors import ZerobusIngestError
+    from ..options import IngestOptions
     from .stream import Stream
 
-__all__ = ["Lane", "LiveStream"]
+__all__ = ["Fail", "GiveUp", "Lane", "LiveStream", "Retry", "Verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another stream can be requested from ``at`` on, a reading of the pool's clock."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """This lane requests no more streams; ``error`` ends the delivery if it was the last lane."""
+
+    error: ZerobusIngestError
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """``error`` ends the delivery."""
+
+    error: ZerobusIngestError
+
+
+Verdict: TypeAlias = Retry | GiveUp | Fail
 
 
 @dataclass(slots=True, eq=False)
@@ -30,28 +69,55 @@ class LiveStream:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """See the module's docstring.
-
-    ``attempts`` counts the streams requested since the lane's last ACK: a stream that opens and dies without
-    acknowledging anything is as bad as one that never opens.
-    """
+    """See the module's docstring.  Pure: ``now`` and the random number ``draw`` (0 to 1) are passed in."""
 
     number: int
+    options: IngestOptions
     current: LiveStream | None = None
     attempts: int = 0
+    """Streams requested since the last ACK; one that opened and acknowledged nothing counts as much as any other."""
     not_before: float = 0.0
-    """Back-off: no stream is requested earlier."""
-    auth_retried: bool = False
-    """Whether the one retry is spent that lets a token expire in mid-delivery."""
-    lost_one: bool = False
+    """No stream is requested earlier."""
+    token_refresh_used: bool = False
+    """Whether the single retry after a rejected token has been used."""
+    is_replacing: bool = False
     """Whether the next stream replaces one that died."""
-    reason: ZerobusIngestError | None = None
-    """The last error that told why a stream was lost."""
+    last_error: ZerobusIngestError | None = None
+    """Why a stream was lost, as long as nothing was acknowledged since; a vague error does not hide a clear one."""
     is_given_up: bool = False
     """Whether no further stream will be requested."""
 
-    def made_progress(self) -> None:
-        """Something was acknowledged: all is forgiven."""
+    def can_request(self, now: float) -> bool:
+        """Whether the lane has no stream and can request one."""
+        return self.current is None and not self.is_given_up and now >= self.not_before
+
+    def on_progress(self) -> None:
+        """Something was acknowledged: earlier failures no longer count."""
         self.attempts = 0
-        self.auth_retried = False
-        self.reason = None
+        self.token_refresh_used = False
+        self.last_error = None
+
+    def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
+        """What follows the loss of the lane's stream while rows are still to be sent.
+
+        ``suspect_failures`` counts the streams that died with the same batch as their first unacknowledged one.
+        """
+        if self.last_error is None or not is_vague(error):
+            self.last_error = error
+        if not error.retryable:
+            if not self._use_token_refresh(error):
+                return Fail(self.last_error)
+        elif suspect_failures >= self.options.max_attempts:
+            return Fail(self.last_error)
+        if self.attempts >= self.options.max_attempts:
+            self.is_given_up = True
+            return GiveUp(self.last_error)
+        if self.attempts:
+            self.not_before = now + pause_after(self.attempts, first=self.options.backoff, draw=draw)
+        return Retry(self.not_before)
+
+    def _use_token_refresh(self, error: ZerobusIngestError) -> bool:
+        if not isinstance(error, AuthenticationError | PermissionDeniedError) or self.token_refresh_used:
+            return False
+        self.token_refresh_used = True
+        return True

@@ -12,24 +12,20 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import (
-    AuthenticationError,
     IngestInterruptedError,
     IngestTimeoutError,
-    PermissionDeniedError,
     RejectedRecordError,
     TransportError,
     ZerobusIngestError,
 )
-from ..process.backoff import pause_after
-from .lane import Lane, LiveStream
-from .ledger import Entry, Ledger, LedgerError
-from .refusal_window import RefusalWindow
-from .sdk_errors import is_vague
+from .feeding import Feeder
+from .lane import Fail, GiveUp, Lane, LiveStream, Retry
+from .ledger import Ledger, LedgerError
+from .opening import StreamOpener
 from .statistics import PoolStatistics
 from .stream import Acked, Closed, Died, Event, Listener, Opened, SdkStream, Stream
 
@@ -52,8 +48,6 @@ FAILURE_GRACE = 0.4
 _CLOSE_WAIT = 2.0
 # The SDK has the open deadline first; the pool acts when the SDK does not, as with a silent token endpoint.
 _OPEN_GRACE = 1.0
-# What a row costs in memory besides its payload: an object, its place in lists here and in the SDK.
-_ROW_OVERHEAD = 64
 # Streams of one pool are not rotated all at once.
 _ROTATION_SPREAD = 0.1
 
@@ -87,20 +81,17 @@ class StreamPool:
     ) -> None:
         self.ledger = Ledger()
         self.statistics = PoolStatistics()
-        self._open_stream: Callable[[Listener], SdkStream] | None = open_stream  # None once the pool is closed
         self._options = options
-        self._open_rate = open_rate
         self._hooks = hooks
         self._clock = clock
         self._draw = draw
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._lanes = [Lane(number) for number in range(options.streams)]
+        self._opener = StreamOpener(open_stream, open_rate, on_event=self._events.put, clock=clock)
+        self._lanes = [Lane(number, options) for number in range(options.streams)]
+        self._feeder = Feeder(self.ledger, max_unacked_bytes=options.max_unacked_bytes, shares=options.streams)
         self._live: dict[Stream, LiveStream] = {}
         self._closing: set[Stream] = set()
         self._batches_added = 0
-        self._held_until: float | None = None
-        """When the bound on opens lets the next stream be opened that is needed; None while none is held back."""
-        self._window = RefusalWindow()
 
     def __repr__(self) -> str:
         return f"<StreamPool {self.statistics.open_now} of {len(self._lanes)} streams open, {self.ledger!r}>"
@@ -152,8 +143,7 @@ class StreamPool:
             for lane in self._lanes:
                 lane.current = None
             self.statistics.open_now = 0
-            # The threads of its streams free the session, and not the collector, which may run anywhere.
-            self._open_stream = None
+            self._opener.close()
 
     def oldest_unacked_s(self) -> float:
         """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
@@ -162,15 +152,15 @@ class StreamPool:
 
     def last_error(self) -> str | None:
         """Why a stream was lost or not opened, as long as nothing was acknowledged since; None if all is well."""
-        reasons = [lane.reason.message for lane in self._lanes if lane.reason][:1]
-        if self._held_until is not None:
-            reasons.append(f"{self._open_rate}, the next one in {max(1, ceil(self._held_until - self._clock()))} s")
+        reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
+        if (waiting := self._opener.waiting_reason()) is not None:
+            reasons.append(waiting)
         return "; ".join(reasons) or None
 
     # The loop
 
     def _refuse_if_closed(self) -> None:
-        if self._open_stream is None:
+        if self._opener.is_closed:
             raise RuntimeError("the pool is closed")
 
     def _work_until(self, is_done: Callable[[], bool]) -> None:
@@ -197,23 +187,23 @@ class StreamPool:
             if isinstance(event, Died | Closed):
                 self._closing.discard(event.stream)
         elif isinstance(event, Acked):
-            self._acked(live, event, only_acks=only_acks)
+            self._on_acked(live, event, only_acks=only_acks)
         elif only_acks:
             return
         elif isinstance(event, Opened):
-            self._opened(live, event.stream_id)
+            self._on_opened(live, event.stream_id)
         elif isinstance(event, Died):
-            self._lost(live, event.error)
+            self._on_lost(live, event.error)
 
     def _step(self) -> None:
         now = self._clock()
         self._check_stop(now)
         for lane in self._lanes_needed():
-            if lane.current is None and self._wants_stream(lane, now):
+            if self.ledger.waiting is not None and lane.can_request(now):
                 self._request(lane, now)
         for live in list(self._live.values()):
             self._check_deadlines(live, now)
-        self._hooks.tick()  # before feeding: what is about to be sent again is on record first
+        self._hooks.tick()  # before feeding, so that what is about to be sent again is in the checkpoint first
         self._feed(now)
 
     def _check_stop(self, now: float) -> None:
@@ -233,43 +223,27 @@ class StreamPool:
         """A delivery of two batches needs no third stream."""
         return self._lanes[: self._batches_added]
 
-    def _wants_stream(self, lane: Lane, now: float) -> bool:
-        return self.ledger.waiting is not None and not lane.is_given_up and now >= lane.not_before
-
     def _request(self, lane: Lane, now: float) -> None:
-        assert self._open_stream is not None
-        if (wait := self._open_rate.take(now)) > 0.0:
-            lane.not_before = now + wait
-            self._hold_back(until=lane.not_before)
-            return
-        self._held_until = None
-        lane.attempts += 1
-        self.statistics.opens_requested += 1
-        stream = Stream(self.statistics.opens_requested, self._open_stream, self._events.put, clock=self._clock)
-        lane.current = self._live[stream] = LiveStream(stream, lane, requested_at=now)
+        live = self._opener.request(lane, now)
+        if live is not None:
+            self._live[live.stream] = live
 
-    def _hold_back(self, until: float) -> None:
-        is_news = self._held_until is None
-        self._held_until = until
-        if is_news:
-            _log.warning("a stream has to wait: %s", self.last_error())
-
-    def _opened(self, live: LiveStream, stream_id: str | None) -> None:
+    def _on_opened(self, live: LiveStream, stream_id: str | None) -> None:
         age = self._options.max_stream_age * (1.0 - _ROTATION_SPREAD * self._draw())
         live.is_open = True
         live.rotate_at = self._clock() + age
         self.ledger.open(live.stream.number)
-        self.statistics.opened(stream_id, after_loss=live.lane.lost_one)
-        live.lane.lost_one = False
+        self.statistics.opened(stream_id, after_loss=live.lane.is_replacing)
+        live.lane.is_replacing = False
 
     def _check_deadlines(self, live: LiveStream, now: float) -> None:
         options = self._options
         if not live.is_open:
             if now - live.requested_at > options.open_timeout + _OPEN_GRACE:
-                self._lost(live, IngestTimeoutError(f"no stream was opened within {options.open_timeout} s"))
+                self._on_lost(live, IngestTimeoutError(f"no stream was opened within {options.open_timeout} s"))
         elif live.handed_at and now - live.progress_at > options.ack_timeout:
-            self._lost(live, IngestTimeoutError(f"no acknowledgement within {options.ack_timeout} s"))
-        elif live.lane.current is live and now >= live.rotate_at and self._open_rate.wait(now) == 0.0:
+            self._on_lost(live, IngestTimeoutError(f"no acknowledgement within {options.ack_timeout} s"))
+        elif live.lane.current is live and now >= live.rotate_at and self._opener.can_request_now(now):
             self._rotate(live)
 
     def _rotate(self, live: LiveStream) -> None:
@@ -293,119 +267,56 @@ class StreamPool:
         if live.lane.current is live:
             live.lane.current = None
 
-    def _lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """A stream died; what it had in flight waits again, and its lane tries again, later, or never."""
+    def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
+        """A stream died; what it had in flight waits again, and its lane decides what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []
         if live.handed_at:
-            self._window.lost()
+            self._feeder.on_lost()
         lane = live.lane
-        lane.lost_one = True
+        lane.is_replacing = True
         _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
         if self.ledger.is_settled:
             return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
-        if lane.reason is None or not is_vague(error):
-            lane.reason = error
         if isinstance(error, RejectedRecordError) and suspects:
-            self._refused(lane, suspects, error)
-        elif self._is_final(lane, suspects, error):
-            raise lane.reason
-        elif lane.attempts >= self._options.max_attempts:
-            self._give_up(lane, lane.reason)
-        elif lane.attempts:
-            pause = pause_after(lane.attempts, first=self._options.backoff, draw=self._draw())
-            lane.not_before = self._clock() + pause
+            lane.on_progress()  # knowing more is progress, and not a reason to back off
+            refused = self._feeder.narrow_down(suspects)
+            if refused is not None:
+                self._hooks.on_refused(refused, error)
+            return
+        failures = suspects[0].failures if suspects else 0
+        match lane.on_lost(error, suspect_failures=failures, now=self._clock(), draw=self._draw()):
+            case Fail(final):
+                raise final
+            case GiveUp(last):
+                self._go_on_without(lane, last)
+            case Retry():
+                pass  # the next step requests the stream when its time has come
 
-    def _is_final(self, lane: Lane, suspects: list[Entry], error: ZerobusIngestError) -> bool:
-        if not error.retryable:
-            return not self._may_refresh_token(lane, error)
-        # A batch that every stream dies of must not live on the progress that other batches make.
-        return bool(suspects) and suspects[0].failures >= self._options.max_attempts
-
-    def _may_refresh_token(self, lane: Lane, error: ZerobusIngestError) -> bool:
-        """A rejected token is dropped by the SDK and fetched anew by the next open: one more try may pass."""
-        if not isinstance(error, AuthenticationError | PermissionDeniedError) or lane.auth_retried:
-            return False
-        lane.auth_retried = True
-        return True
-
-    def _give_up(self, lane: Lane, error: ZerobusIngestError) -> None:
+    def _go_on_without(self, lane: Lane, error: ZerobusIngestError) -> None:
         """The delivery goes on with the other lanes, and fails with the last one that ever asked for a stream."""
-        lane.is_given_up = True
         if all(other.is_given_up for other in self._lanes_needed()):
             raise error
         _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)
 
-    def _refused(self, lane: Lane, suspects: list[Entry], error: RejectedRecordError) -> None:
-        """The service refused a batch: narrow it down to a row.
-
-        The service names no batch.  Where it acknowledges what came before, the first suspect is the one; but those
-        acknowledgements need not come.  So the first is sent in parts, or alone, with nothing beside it, and only a
-        row that was the one suspect is guilty.
-        """
-        lane.made_progress()  # knowing more is progress, and no reason to back off
-        first = suspects[0].batch
-        if first.rows > 1:
-            self.ledger.split(first.parts())
-            self._window.restart(first_group=first.rows)
-            return
-        if len(suspects) == 1:
-            self._hooks.on_refused(self.ledger.refuse(), error)
-        self._window.restart()
-
     # Feeding streams and taking their ACKs
 
     def _feed(self, now: float) -> None:
-        while (entry := self.ledger.waiting) is not None:
-            live = self._roomiest(entry)
-            if live is None:
-                return
-            if not self._window.take(entry.batch.rows, is_settled=not self.ledger.has_in_flight):
-                return
-            if not live.handed_at:
-                live.progress_at = now
-            offset, batch = self.ledger.hand(live.stream.number)
-            live.handed_at.append(now)
-            live.stream.send(offset, batch)
+        current = (lane.current for lane in self._lanes)
+        self._feeder.feed([live for live in current if live is not None and live.is_open], now)
 
-    def _roomiest(self, entry: Entry) -> LiveStream | None:
-        """The open stream with the least in flight that can take the entry."""
-        open_lanes = [lane.current for lane in self._lanes if lane.current is not None and lane.current.is_open]
-        able = [live for live in open_lanes if self._has_room(live, entry)]
-        return min(able, key=lambda live: self.ledger.in_flight_on(live.stream.number), default=None)
-
-    def _has_room(self, live: LiveStream, entry: Entry) -> bool:
-        oldest = self.ledger.oldest(live.stream.number)
-        if oldest is None:
-            # One batch may always travel, or a batch larger than the bound would wait for ever.
-            return self._in_flight() == 0 or self._fits(self._in_flight(), entry, share=1)
-        # A stream that stalls must not eat the whole bound: each has its share.
-        on_stream = _load(*self.ledger.in_flight_on(live.stream.number))
-        return self._fits(on_stream, entry, share=len(self._lanes)) and self._fits(self._in_flight(), entry, share=1)
-
-    def _fits(self, load: int, entry: Entry, *, share: int) -> bool:
-        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._options.max_unacked_bytes // share
-
-    def _in_flight(self) -> int:
-        return _load(self.ledger.total_bytes_in_flight, self.ledger.rows_in_flight)
-
-    def _acked(self, live: LiveStream, event: Acked, *, only_acks: bool) -> None:
+    def _on_acked(self, live: LiveStream, event: Acked, *, only_acks: bool) -> None:
         try:
             batches = self.ledger.acked(live.stream.number, event.offset)
         except LedgerError as error:
             if not only_acks:
-                self._lost(live, TransportError(f"the service broke the protocol: {error}"))
+                self._on_lost(live, TransportError(f"the service broke the protocol: {error}"))
             return
         for _ in batches:
             self.statistics.ack_latencies.add(event.at - live.handed_at.popleft())
         live.progress_at = self._clock()
-        live.lane.made_progress()
-        self._held_until = None
+        live.lane.on_progress()
+        self._opener.held_until = None
         if not live.handed_at and live.lane.current is not live and not only_acks:
             self._close(live)  # rotated out and drained
-
-
-def _load(nbytes: int, rows: int) -> int:
-    """What counts against ``max_unacked_bytes``."""
-    return nbytes + rows * _ROW_OVERHEAD

@@ -47,8 +47,6 @@ class AckLatencies:
 class PoolStatistics:
     """Counters of a pool; they only grow, but for ``open_now``."""
 
-    opens_requested: int = 0
-    """Requests to open a stream, successful or not."""
     open_now: int = 0
     most_open: int = 0
     reconnects: int = 0

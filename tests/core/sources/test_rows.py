@@ -134,7 +134,7 @@ def test_a_generator_of_what_is_no_record_is_refused_when_it_is_read() -> None:
 def test_a_coroutine_is_refused() -> None:
     pending = _coroutine()
     try:
-        with pytest.raises(ConfigurationError, match="asynchronous"):
+        with pytest.raises(ConfigurationError, match="await it first"):
             source_of(pending, FIVES)
     finally:
         asyncio.run(pending)

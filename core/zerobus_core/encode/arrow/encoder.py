@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, NoRecord, Problems, record_error
-from ..rows.walk import Walk, is_message
+from ..records import is_message
+from ..rows.walk import Walk
 from ..rules import ConversionRules
 from .columns import BadFields, ColumnCasts
 from .pack import packer_for

@@ -10,9 +10,10 @@ from ...batch import BadRow, Batch, Chunk
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ..batching import cut_batches
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
+from ..records import is_message
 from ..rules import ConversionRules
 from .fast_columns import NeedsWalkError, rows_converter
-from .walk import Walk, is_message
+from .walk import Walk
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,16 +8,17 @@ rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
+from ..records import members_within
 from ..values.scalars import null_test, scalar_converter
 from .fast_scalars import NULL, Shortcut, shortcut
-from .walk import as_list, as_members, as_pairs, has_nan, json_key
+from .walk import as_list, as_pairs, has_nan, json_key
 
 if TYPE_CHECKING:
     from ..rules import ConversionRules
@@ -34,12 +35,18 @@ class NeedsWalkError(Exception):
 
 
 def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
-    """A function from records (dicts, or anything that ``as_members`` takes) to dicts of wire values."""
+    """A function from records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
     members = [_Member(field, rules) for field in fields]
     names = frozenset(field.name for field in fields)
 
+    def as_dict(record: Any) -> dict[str, Any]:
+        members = members_within(record, names)
+        if members is None:
+            raise NeedsWalkError
+        return dict(members)
+
     def convert(records: Column) -> Column:
-        rows = records if _ONLY_DICT.issuperset(map(type, records)) else [_as_dict(record) for record in records]
+        rows = records if _ONLY_DICT.issuperset(map(type, records)) else list(map(as_dict, records))
         changed = [(member.name, values) for member in members if (values := member.changed_values(rows)) is not None]
         # Protobuf refuses unknown fields itself.
         if rules.as_json and not names.issuperset(chain.from_iterable(rows)):
@@ -186,18 +193,13 @@ def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert
     convert_rows = rows_converter(kind.fields, rules)
 
     def convert(values: Column) -> Column:
-        present, same = _present(values, nullable, _ONLY_DICT, _as_dict)
+        present = [value for value in values if value is not None]
+        if len(present) < len(values) and not nullable:
+            raise NeedsWalkError
         converted = convert_rows(present)
-        return values if same and converted is present else _refilled(values, converted)
+        return values if converted is present else _refilled(values, converted)
 
     return convert
-
-
-def _as_dict(record: Any) -> dict[str, Any]:
-    members: Mapping[str, Any] | None = as_members(record)
-    if members is None:
-        raise NeedsWalkError
-    return dict(members)
 
 
 def _as_plain_list(value: Any) -> list[Any]:

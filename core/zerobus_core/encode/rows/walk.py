@@ -5,7 +5,6 @@ Every row could go this way; the fast paths exist so that few have to.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from ..problems import MISSING, WHOLE_ROW, NoRecord, Problems, UnfitError
+from ..records import dumped, members_within
 from ..values.scalars import null_test, scalar_converter
 
 if TYPE_CHECKING:
     from ..rules import ConversionRules
 
-__all__ = ["Walk", "as_list", "as_members", "as_pairs", "has_nan", "is_message", "json_key"]
+__all__ = ["Walk", "as_list", "as_pairs", "has_nan", "json_key"]
 
 Convert = Callable[[Any, str, Problems], Any]
 
@@ -137,7 +137,11 @@ class Walk:
         names = {field.name for field in kind.fields}
 
         def convert(value: Any, path: str, problems: Problems) -> Any:
-            record = as_members(value)
+            try:
+                record = members_within(value, names)
+            except UnfitError as unfit:
+                problems.add(path or WHOLE_ROW, value, _brief(kind), str(unfit))
+                return None
             if record is None:
                 is_unread = isinstance(value, NoRecord)
                 reason = value.reason if is_unread else "not a mapping, dataclass, model or message"
@@ -171,53 +175,6 @@ class Walk:
         return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
 
 
-def as_members(record: Any) -> Mapping[str, Any] | None:
-    """A record's values by name, or None if it is no record.
-
-    Taken are dicts and other mappings, dataclasses, pydantic models, protobuf messages, named tuples, and the row
-    objects of database drivers that have ``keys()``.
-    """
-    if isinstance(record, Mapping):
-        return record
-    if isinstance(record, type):
-        return None
-    for is_kind, members in _RECORD_KINDS:
-        if is_kind(record):
-            return members(record)
-    return None
-
-
-def is_message(kind: type) -> bool:
-    """Whether the class is one of protobuf's messages."""
-    return hasattr(kind, "ListFields") and hasattr(kind, "DESCRIPTOR")
-
-
-def _message_members(message: Any) -> dict[str, Any]:
-    # By the class, because a field may be named like a method.  A proto3 field without presence is never missing:
-    # its zero is a value.
-    kind = type(message)
-    return {
-        field.name: getattr(message, field.name)
-        for field in kind.DESCRIPTOR.fields
-        if not field.has_presence or kind.HasField(message, field.name)
-    }
-
-
-# pydantic, protobuf and database drivers are known by their shape, so that none of them is imported here.
-_RECORD_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], dict[str, Any]]], ...] = (
-    (dataclasses.is_dataclass, lambda record: {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}),
-    # A pydantic model yields its fields, the nested ones as models.
-    (lambda record: hasattr(record, "model_dump") and hasattr(type(record), "model_fields"), dict),
-    (lambda record: is_message(type(record)), _message_members),
-    (lambda record: hasattr(record, "_asdict"), lambda record: dict(record._asdict())),
-    # sqlite3.Row; iterating one gives its values.
-    (
-        lambda record: hasattr(record, "keys") and hasattr(record, "__getitem__"),
-        lambda record: {key: record[key] for key in record.keys()},  # noqa: SIM118
-    ),
-)
-
-
 def as_list(value: Any) -> Sequence[Any] | None:
     """The elements of a list, tuple, NumPy array or other sequence that is no text; None for anything else."""
     if isinstance(value, list | tuple):
@@ -227,11 +184,15 @@ def as_list(value: Any) -> Sequence[Any] | None:
     # A NumPy array, but no NumPy scalar; its elements stay NumPy's, which keeps nanoseconds visible.
     if hasattr(value, "tolist") and getattr(value, "ndim", 1) != 0:
         return list(value)
-    return value if isinstance(value, Sequence) else None
+    if isinstance(value, Sequence):
+        return value
+    inner = dumped(value)
+    return None if inner is value else as_list(inner)
 
 
 def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
     """The entries of a mapping or of a list of pairs; None for anything else."""
+    value = dumped(value)
     if isinstance(value, Mapping) or hasattr(value, "items"):
         return list(value.items())
     # pyarrow gives maps as lists of pairs.

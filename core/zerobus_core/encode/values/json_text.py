@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from collections.abc import Iterable
@@ -13,15 +12,21 @@ from typing import Any
 import orjson
 
 from ..problems import UnfitError
+from ..records import dumped, members_of
 
 __all__ = ["checked_text", "json_text"]
+
+# Dataclasses are passed through, since orjson leaves out private and computed fields.
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def json_text(value: Any) -> str:
     """The value as JSON text; a ``str`` is a string value, an ``orjson.Fragment`` the text of any."""
     try:
-        text = orjson.dumps(value, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+        text = orjson.dumps(value, default=_default, option=_OPTIONS)
     except (TypeError, ValueError) as error:  # orjson's own errors are both
+        if isinstance(error.__cause__, UnfitError):  # what a record inside could not be read for
+            raise error.__cause__ from None
         raise UnfitError(f"cannot be written as JSON: {error}") from None
     # orjson writes NaN as null and says nothing.
     if b"null" in text and not _is_finite(value):
@@ -48,6 +53,9 @@ def _check(text: str | bytes) -> None:
 def _default(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite():
         return orjson.Fragment(format(value, "f"))
+    plain = _plain(value)
+    if plain is not value:
+        return plain
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -68,6 +76,15 @@ def _members(value: Any) -> Iterable[Any]:
         return value
     if isinstance(value, Enum):
         return (value.value,)
-    if dataclasses.is_dataclass(value):  # orjson leaves private fields out
-        return (getattr(value, field.name) for field in dataclasses.fields(value) if not field.name.startswith("_"))
-    return ()
+    plain = _plain(value)
+    return () if plain is value else (plain,)
+
+
+def _plain(value: Any) -> Any:
+    """A record as a dict, a model as what it gives for itself; any other value as it is."""
+    if isinstance(value, dict):
+        return value
+    if (inner := dumped(value)) is not value:
+        return inner
+    members = members_of(value)
+    return value if members is None else dict(members)

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..problems import UnfitError
+from ..records import dumped
 from . import text
 from .json_text import checked_text, json_text
 
@@ -70,9 +71,11 @@ def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> C
 
 
 def unwrapped(value: Any) -> Any:
-    """The value inside an Enum member or a NumPy scalar; any other as it is."""
+    """The value inside an Enum member, a pydantic model or a NumPy scalar; any other as it is."""
     if isinstance(value, Enum):
         return unwrapped(value.value)
+    if (inner := dumped(value)) is not value:  # pydantic's RootModel
+        return unwrapped(inner)
     numpy = sys.modules.get("numpy")  # who has a NumPy scalar has imported NumPy
     if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):
         return value.item()

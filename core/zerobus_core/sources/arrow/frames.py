@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import ConfigurationError
+from ..frame_kinds import columnar_package, is_instance, plain_pandas
 from ..rows.frame_rows import FrameRows, frame_columns, has_objects, is_changed_by_arrow
 
 __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
@@ -18,13 +19,14 @@ def frame_content(frame: Any) -> pa.Table | FrameRows | None:
 
     Of a pandas frame, named index levels are columns and unnamed ones are not; NaN, NaT and NA are null.
     """
-    package, name = (type(frame).__module__ or "").partition(".")[0], type(frame).__name__
-    if package == "pandas" and name == "DataFrame":
-        return _from_pandas(frame)
-    if package == "polars" and name == "DataFrame":
+    if is_instance(frame, "pandas", "DataFrame"):
+        return _from_pandas(plain_pandas(frame))
+    if is_instance(frame, "polars", "DataFrame"):
         return _from_polars(frame)
+    package = columnar_package(frame)
     if package in {"pandas", "polars"}:
-        raise ConfigurationError(f"records is a {package} {name}; {_HINTS.get(name, 'pass a DataFrame')}")
+        hint = next((hint for name, hint in _HINTS.items() if is_instance(frame, package, name)), "pass a DataFrame")
+        raise ConfigurationError(f"records is a {package} {type(frame).__name__}; {hint}")
     if package == "pyspark":
         raise ConfigurationError("records is of Spark; pass frame.toArrow(), or write files and pass their path")
     return None
@@ -32,21 +34,20 @@ def frame_content(frame: Any) -> pa.Table | FrameRows | None:
 
 def is_read_as_rows(item: Any) -> bool:
     """Whether an item is a pandas frame that Arrow would change."""
-    kind = type(item)
-    is_pandas = (kind.__module__ or "").partition(".")[0] == "pandas" and kind.__name__ == "DataFrame"
-    return is_pandas and is_changed_by_arrow(item)
+    return is_instance(item, "pandas", "DataFrame") and is_changed_by_arrow(plain_pandas(item))
 
 
 def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """The rows of pandas frames; raises ConfigurationError for anything else."""
     for frame in frames:
-        if type(frame).__name__ != "DataFrame" or not hasattr(frame, "iloc"):
+        if not is_instance(frame, "pandas", "DataFrame"):
             raise ConfigurationError(
                 f"an iterable that began with a pandas frame goes on with a {type(frame).__name__}; "
                 "all of its items must be of one kind"
             )
-        _check_pandas(frame)
-        rows = FrameRows(frame)
+        plain = plain_pandas(frame)
+        _check_pandas(plain)
+        rows = FrameRows(plain)
         for start in range(0, len(rows), _STEP):
             yield from rows[start : start + _STEP]
 
@@ -58,6 +59,7 @@ _HINTS = {
 }
 _REFUSED_BY_PANDAS_TYPE = {
     "PeriodDtype": "a period is no point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
+    "GeometryDtype": "a geometry is no value of a column: pass frame[{0}].to_wkb(), or frame[{0}].to_wkt()",
     "IntervalDtype": "an interval is two values: pass its .left and .right as columns, or frame[{0}].astype(str)",
 }
 _REFUSED_BY_POLARS_TYPE = {

@@ -6,7 +6,6 @@ is written is ever read back.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import pickle
 from collections.abc import Sequence
@@ -15,6 +14,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
+
+from ...encode import dumped, is_record, members_of
+from ...encode.problems import UnfitError
 
 __all__ = ["ContentHash", "rows_fingerprint"]
 
@@ -80,13 +82,20 @@ def _told(value: Any) -> tuple[Any, ...]:
         return name, repr(value)
     if isinstance(value, Enum):
         return name, value.name, value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return name, [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return name, kind._fields, tuple(value)
+    if is_record(value):
+        return name, _members(value)
     if kind.__module__ == "numpy" and hasattr(value, "tobytes"):
         return name, *_told_of_numpy(value)
     raise TypeError(f"the content of {name} is not known")
+
+
+def _members(record: Any) -> Any:
+    try:
+        if (inner := dumped(record)) is not record:
+            return inner
+        return list(dict(members_of(record) or {}).items())
+    except UnfitError as unfit:
+        raise TypeError(str(unfit)) from unfit
 
 
 def _told_of_numpy(value: Any) -> tuple[Any, ...]:

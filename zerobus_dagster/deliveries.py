@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import ConfigurationError
 
 from .metadata import receipt_metadata, receipts_metadata
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .metadata import Metadata
 
-__all__ = ["Publish", "StepAccount", "account_of"]
+__all__ = ["Publish", "StepDeliveries", "deliveries_of"]
 
 Publish: TypeAlias = "Callable[[str | None, Metadata], None]"
 
@@ -33,7 +33,7 @@ class _Entry:
     receipt: Receipt
 
 
-class StepAccount:
+class StepDeliveries:
     """Names the deliveries of one try of a step, and keeps their receipts.  All threads of the step may use it."""
 
     def __init__(self) -> None:
@@ -91,13 +91,13 @@ class StepAccount:
 
 
 # Dagster makes one such context for each try of a step, in whichever process that runs.
-_accounts: WeakKeyDictionary[StepExecutionContext, StepAccount] = WeakKeyDictionary()
-_accounts_lock = threading.Lock()
+_by_step: WeakKeyDictionary[StepExecutionContext, StepDeliveries] = WeakKeyDictionary()
+_by_step_lock = threading.Lock()
 
 
-def account_of(running: StepExecutionContext | None) -> StepAccount:
-    """The account of the try that is running; a new one where a function was called directly."""
+def deliveries_of(running: StepExecutionContext | None) -> StepDeliveries:
+    """The deliveries of the attempt that is running; a new object if a function was called directly."""
     if running is None:
-        return StepAccount()
-    with _accounts_lock:
-        return _accounts.setdefault(running, StepAccount())
+        return StepDeliveries()
+    with _by_step_lock:
+        return _by_step.setdefault(running, StepDeliveries())

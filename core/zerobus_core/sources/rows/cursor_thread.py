@@ -25,7 +25,7 @@ _CANCEL_TIMEOUT = 0.25
 # After the last row there is nothing to wait for but good manners.
 _CLOSE_TIMEOUT = 5.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("zerobus_core")
 
 
 class CursorThread:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from zerobus_airflow.cursor_thread import CursorThread
+from zerobus_core.sources.rows.cursor_thread import CursorThread
 
 ENDLESS = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT count(*) AS id FROM n"
 NAME = "under_test"

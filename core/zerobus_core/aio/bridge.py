@@ -1,0 +1,191 @@
+"""A delivery in a thread of its own, and the event loop that awaits it.
+
+The delivery stays synchronous code.  Rows of async iterables come to it through a bounded queue, and what belongs to
+the host (checkpoint stores, progress hooks, logs) is called on the loop's thread, where the host expects its calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import os
+import threading
+import time
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from ..checkpoint import FileCheckpointStore
+from .feed import Feed
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint, CheckpointStore
+
+__all__ = ["LoopBridge", "run_in_thread"]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+# Seconds for which a cancelled call waits for its thread to end.
+_STOP_GRACE = 1.0
+# Seconds for which a loop may stand still before the delivery stops: a host that was interrupted runs it no more, and
+# cancels nothing (Dagster); between two events of an async generator it stands still for a moment.
+_STANDSTILL = 0.25
+_LOOK_EVERY = 0.1
+
+
+class LoopBridge:
+    """What a delivery in its own thread needs from the loop that awaits it.  Built by ``run_in_thread``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stop: threading.Event | None) -> None:
+        self.stop: threading.Event = _LoopStop(loop, stop)
+        """Set when the awaiting task is cancelled, when its loop no longer runs, or when the caller's event is set."""
+        self._loop = loop
+        self._feeds: list[concurrent.futures.Future[None]] = []
+
+    def rows(self, source: AsyncIterable[Any]) -> Iterator[Any]:
+        """The items of an async iterable, for the delivery's thread; the loop reads them from the first one taken.
+
+        Raises IngestInterruptedError when ``stop`` is set.
+        """
+        feed = Feed(source, self._loop, self.stop)
+        filling = asyncio.run_coroutine_threadsafe(feed.fill(), self._loop)
+        self._feeds.append(filling)
+        try:
+            yield from feed.items()
+        finally:
+            filling.cancel()
+
+    def records(self, records: Any) -> Any:
+        """``records`` as a synchronous delivery takes them: rows of an async iterable, anything else as it is."""
+        return self.rows(records) if isinstance(records, AsyncIterable) else records
+
+    def call(
+        self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> _Result:
+        """Call a function of the host on the loop's thread and return its result; awaits one that is awaitable.
+
+        Blocks.  If the loop does not run any more, calls it in this thread.
+        """
+        if not self._loop.is_running():
+            return function(*args, **kwargs)
+
+        async def on_loop() -> _Result:
+            result = function(*args, **kwargs)
+            return cast("_Result", await result) if inspect.isawaitable(result) else result
+
+        calling = asyncio.run_coroutine_threadsafe(on_loop(), self._loop)
+        while True:
+            try:
+                return calling.result(_LOOK_EVERY)
+            except concurrent.futures.TimeoutError:
+                if calling.done():
+                    return calling.result()  # the function raised a TimeoutError
+                if not self._loop.is_running() and calling.cancel():
+                    return function(*args, **kwargs)
+
+    def on_loop(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        """The function, called on the loop's thread whoever calls it."""
+
+        def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            return self.call(function, *args, **kwargs)
+
+        return call
+
+    def store(self, store: CheckpointStore | str | os.PathLike[str] | None) -> Any:
+        """The checkpoint store, called on the loop's thread; a file is written by the delivery's thread."""
+        if store is None or isinstance(store, FileCheckpointStore | str | os.PathLike):
+            return store
+        return _LoopStore(store, self)
+
+    async def close(self) -> None:
+        """Stop, and wait until the sources are closed."""
+        self.stop.set()
+        for filling in self._feeds:
+            filling.cancel()
+        await asyncio.gather(*map(asyncio.wrap_future, self._feeds), return_exceptions=True)
+
+
+async def run_in_thread(
+    work: Callable[[LoopBridge], _Result], *, stop: threading.Event | None = None, daemon: bool = False
+) -> _Result:
+    """Call ``work`` in a thread of its own and await its result; the thread has the context variables of the caller.
+
+    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised.
+    ``daemon`` is for work that may block in the user's code, where it does not see ``stop``: the process does not wait
+    for it.
+    """
+    loop = asyncio.get_running_loop()
+    bridge = LoopBridge(loop, stop)
+    done: asyncio.Future[_Result] = loop.create_future()
+
+    def run() -> None:
+        try:
+            settle = partial(done.set_result, work(bridge))
+        except BaseException as error:  # noqa: BLE001  # the edge of a thread: the awaiting task gets it
+            settle = partial(done.set_exception, _raisable(error))
+        with suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(settle)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="zerobus-ingest", daemon=daemon)
+    thread.start()
+    try:
+        await asyncio.wait({done})
+    except BaseException as error:
+        bridge.stop.set()
+        if isinstance(error, asyncio.CancelledError):  # and not GeneratorExit, where nothing can be awaited any more
+            ending: set[asyncio.Future[Any]] = {done, loop.create_task(bridge.close())}
+            await asyncio.wait(ending, timeout=_STOP_GRACE)
+            if done.done():
+                done.exception()  # retrieved, because the caller gets CancelledError
+        raise
+    await bridge.close()
+    return done.result()
+
+
+def _raisable(error: BaseException) -> BaseException:
+    # A future refuses StopIteration.
+    return RuntimeError(f"the delivery raised {error!r}") if isinstance(error, StopIteration) else error
+
+
+class _LoopStop(threading.Event):
+    def __init__(self, loop: asyncio.AbstractEventLoop, given: threading.Event | None) -> None:
+        super().__init__()
+        self._loop = loop
+        self._given = given
+        self._ran_at = time.monotonic()
+
+    def is_set(self) -> bool:
+        if super().is_set() or (self._given is not None and self._given.is_set()):
+            return True
+        now = time.monotonic()
+        if self._loop.is_running():
+            self._ran_at = now
+        elif now - self._ran_at > _STANDSTILL:
+            self.set()
+            return True
+        return False
+
+
+class _LoopStore:
+    """A checkpoint store of the host, whose methods run on the loop's thread."""
+
+    def __init__(self, store: CheckpointStore, bridge: LoopBridge) -> None:
+        self._store = store
+        self._bridge = bridge
+
+    @property
+    def epoch(self) -> str | None:
+        return self._store.epoch
+
+    def load(self) -> Checkpoint | None:
+        return self._bridge.call(self._store.load)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self._bridge.call(self._store.save, checkpoint)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)  # save_interval

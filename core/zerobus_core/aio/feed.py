@@ -1,0 +1,114 @@
+"""A bounded queue from an event loop, which puts in the items of an async iterable, to the thread that takes them.
+
+Memory is bounded by the size of the items, as far as it can be told cheaply: a frame fills the queue by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from typing import Any
+
+from ..errors import IngestInterruptedError
+from ..sources.rows.row_size import WEIGHED_EVERY, weight
+
+__all__ = ["Feed"]
+
+_MOST_ROWS = 1_024
+_MOST_BYTES = 8 * 1024 * 1024
+# Seconds after which the thread looks again whether it is to stop.
+_LOOK_EVERY = 0.1
+# The loop gets to its other tasks after this many rows of a source that never waits.
+_ROWS_AT_ONCE = 64
+
+
+class Feed:
+    """One async iterable on its way to one thread.  ``fill`` runs on the loop, ``items`` in the thread."""
+
+    def __init__(self, source: AsyncIterable[Any], loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+        self._source = source
+        self._loop = loop
+        self._stop = stop
+        # Guards the fields below.
+        self._changed = threading.Condition()
+        self._items: list[Any] = []
+        self._bytes = 0
+        self._is_ended = False
+        self._error: BaseException | None = None
+        self._is_full = False
+        # Belongs to the loop.
+        self._has_room = asyncio.Event()
+
+    async def fill(self) -> None:
+        """Put all items of the source in, waiting while the queue is full; then close the source.
+
+        What the source raises is raised in the thread, after the items that came before.
+        """
+        iterator = aiter(self._source)
+        try:
+            await self._put_all(iterator)
+        except BaseException as error:
+            self._end(error)
+            if not isinstance(error, GeneratorExit) and hasattr(iterator, "aclose"):
+                await iterator.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        self._end(None)
+
+    async def _put_all(self, iterator: AsyncIterator[Any]) -> None:
+        count = size = 0
+        async for item in iterator:
+            if count % WEIGHED_EVERY == 0:
+                size = _size(item)
+            count += 1
+            if self._put(item, size):
+                await self._has_room.wait()
+            elif count % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _put(self, item: Any, size: int) -> bool:
+        """Whether the queue is full with this item."""
+        with self._changed:
+            self._items.append(item)
+            self._bytes += size
+            self._is_full = len(self._items) >= _MOST_ROWS or self._bytes >= _MOST_BYTES
+            if self._is_full:
+                self._has_room.clear()
+            self._changed.notify()
+            return self._is_full
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._is_ended, self._error = True, error
+            self._changed.notify()
+
+    def items(self) -> Iterator[Any]:
+        """Yield the items in order; blocks for the next one.  Raises IngestInterruptedError once ``stop`` is set."""
+        while True:
+            with self._changed:
+                while not (self._items or self._is_ended or self._stop.is_set()):
+                    self._changed.wait(_LOOK_EVERY)
+                taken, self._items, self._bytes = self._items, [], 0
+                was_full, self._is_full = self._is_full, False
+            if self._stop.is_set():
+                raise _interrupted_error()
+            if was_full:
+                self._loop.call_soon_threadsafe(self._has_room.set)
+            if not taken:
+                if isinstance(self._error, asyncio.CancelledError):
+                    raise _interrupted_error() from self._error
+                if self._error is not None:
+                    raise self._error
+                return
+            yield from taken
+
+
+def _interrupted_error() -> IngestInterruptedError:
+    return IngestInterruptedError("what was acknowledged is durable, try again for the rest")
+
+
+def _size(item: Any) -> int:
+    """About how many bytes an item holds; one that has many rows counts as a full queue."""
+    if isinstance(item, Mapping) or not hasattr(item, "__len__") or hasattr(item, "_asdict"):
+        return weight(item)
+    return _MOST_BYTES

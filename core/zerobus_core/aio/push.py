@@ -1,0 +1,53 @@
+"""``aingest``: push all of a source, sync or async, while an event loop goes on with its other tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ..push import ingest
+from .bridge import LoopBridge, run_in_thread
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointStore
+    from ..options import IngestOptions
+    from ..receipt import Progress, Receipt
+    from ..workspace import Workspace
+
+__all__ = ["aingest"]
+
+
+async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
+    workspace: Workspace,
+    table: str,
+    records: Any,
+    *,
+    options: IngestOptions | None = None,
+    checkpoint: CheckpointStore | None = None,
+    on_progress: Callable[[Progress], Any] | None = None,
+    stop: threading.Event | None = None,
+) -> Receipt:
+    """Deliver all of ``records`` to ``table`` and return once every row is durable: ``ingest`` for an event loop.
+
+    ``records`` is an async iterable, or anything that ``ingest`` takes; a synchronous iterable is read in the thread of
+    the delivery, not on the loop.  An async iterable is read on the loop, a bounded number of rows ahead, and closed at
+    the end.  ``checkpoint`` and ``on_progress`` are called on the loop's thread, and may be async functions; a
+    FileCheckpointStore is written by the delivery's thread.
+
+    Cancelling it stops the delivery: within a second no row is sent any more, what was acknowledged is in the
+    checkpoint, and CancelledError is raised.  Raises what ``ingest`` raises.
+    """
+
+    def push(bridge: LoopBridge) -> Receipt:
+        return ingest(
+            workspace,
+            table,
+            bridge.records(records),
+            options=options,
+            checkpoint=bridge.store(checkpoint),
+            on_progress=None if on_progress is None else bridge.on_loop(on_progress),
+            stop=bridge.stop,
+        )
+
+    return await run_in_thread(push, stop=stop, daemon=not isinstance(records, AsyncIterable))

@@ -1,0 +1,293 @@
+"""What a record is, and its values by name: the one place that knows the row objects of other libraries.
+
+A class is recognised by what its library documents of it, so that no library is imported here.  The first kind that
+fits decides:
+
+1. a mapping: itself
+2. a pydantic model or dataclass: what ``model_dump(mode="python")`` gives
+3. an object of SQLAlchemy's ORM: its mapped columns, and not its relationships
+4. a dataclass, an attrs class, a msgspec Struct: its fields
+5. a protobuf message: its fields that are set, and those that cannot be unset
+6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
+7. a Row of pyspark: its fields
+8. anything with ``keys()`` that is asked for them in brackets, such as a row of sqlite3 or asyncpg
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..process.signals import is_of_signal
+from .problems import UnfitError
+
+__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within"]
+
+Read = Callable[[Any], Any]
+"""Returns the members of a record; anything but a mapping if it turns out to be none."""
+
+_KNOWN_CLASSES = 256
+
+
+class _Members(dict[str, Any]):
+    """The members of a record, some of which have a second name (an alias) that a column may have instead."""
+
+    __slots__ = ("second_names",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second_names: dict[str, str] = {}
+
+
+def is_record(value: Any) -> bool:
+    """Whether the values of ``value`` have names."""
+    kind: Any = type(value)
+    return isinstance(value, Mapping) or (not isinstance(value, type) and _reader(kind) is not None)
+
+
+def members_of(record: Any) -> Mapping[str, Any] | None:
+    """A record's values by name, or None if it is not a record.
+
+    Raises UnfitError if the record's own code fails, or if two of its values have one name.
+    """
+    if isinstance(record, Mapping):
+        return record
+    if isinstance(record, type):
+        return None
+    kind: Any = type(record)
+    read = _reader(kind)
+    if read is None:
+        return None
+    members = _read(read, record)
+    return members if isinstance(members, Mapping) else None
+
+
+def members_within(record: Any, names: Collection[str]) -> Mapping[str, Any] | None:
+    """``members_of``, with an alias in the place of a field's name if only the alias is in ``names``.
+
+    Raises UnfitError if both are, too.
+    """
+    members = members_of(record)
+    if not isinstance(members, _Members) or not members.second_names:
+        return members
+    renamed: dict[str, Any] = {}
+    for name, value in members.items():
+        second = members.second_names.get(name)
+        if second is not None and second in names:
+            if name in names:
+                raise UnfitError(f"both {name} and {second}, which are a field's name and its alias, are columns")
+            name = second  # noqa: PLW2901
+        if name in renamed:
+            raise UnfitError(f"two fields are called {name}")
+        renamed[name] = value
+    return renamed
+
+
+def dumped(value: Any) -> Any:
+    """What a pydantic model gives for itself, which need not be a mapping; any other value as it is."""
+    kind: Any = type(value)
+    read = _model_reader(kind)
+    return value if read is None or isinstance(value, type) else _read(read, value)
+
+
+def is_message(kind: type) -> bool:
+    """Whether the class is one of protobuf's messages."""
+    return hasattr(kind, "ListFields") and hasattr(kind, "DESCRIPTOR")
+
+
+def _read(read: Read, record: Any) -> Any:
+    try:
+        return read(record)
+    except UnfitError:
+        raise
+    except Exception as error:  # a record's own code can raise anything
+        if is_of_signal(error):
+            raise
+        raise UnfitError(f"cannot be read: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(_KNOWN_CLASSES)
+def _reader(kind: Any) -> Read | None:
+    """How to read records of a class, or None if it is not a class of records."""
+    return _model_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
+
+
+# Pydantic
+
+
+@lru_cache(_KNOWN_CLASSES)
+def _model_reader(kind: Any) -> Read | None:
+    serializer = _serializer(kind)
+    if serializer is None:
+        return None
+    dump: Any = getattr(kind, "model_dump", None) or serializer.to_python
+    # One that the user has written is the last word; whether it takes by_alias is not known.
+    is_own = (getattr(dump, "__module__", None) or "pydantic").partition(".")[0] not in {"pydantic", "sqlmodel"}
+    if is_own or not _may_have_aliases(kind):
+        return lambda model: dump(model, mode="python")
+
+    def read(model: Any) -> Any:
+        named, aliased = (serializer.to_python(model, mode="python", by_alias=alias) for alias in (False, True))
+        return _with_second_names(dump(model, mode="python"), named, aliased)
+
+    return read
+
+
+def _serializer(kind: type) -> Any:
+    """What writes a model; None if a dataclass has more fields than the pydantic one that it is derived from."""
+    owner = next((base for base in kind.__mro__ if "__pydantic_serializer__" in vars(base)), None)
+    if owner is None:
+        return None
+    if dataclasses.is_dataclass(kind) and vars(kind).get("__dataclass_fields__", owner) is not owner:
+        is_same = {field.name for field in dataclasses.fields(kind)} == set(getattr(owner, "__dataclass_fields__", ()))
+        if not is_same:
+            return None
+    return getattr(kind, "__pydantic_serializer__", None)
+
+
+def _may_have_aliases(kind: type) -> bool:
+    """Whether a field of the model, or of one inside of it, can have an alias."""
+    schema = repr(getattr(kind, "__pydantic_core_schema__", None))
+    return any(word in schema for word in ("serialization_alias", "'alias'", "'any'"))
+
+
+def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
+    """A dump whose objects know a second name of each member: the three are of one model and differ in names only."""
+    kind = type(value)
+    if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
+        return value
+    if not len(value) == len(named) == len(aliased):  # two members have got one name
+        return value
+    if kind is not dict:
+        return kind(map(_with_second_names, value, named, aliased))
+    members = _Members()
+    for (key, item), (name, item_by_name), (alias, item_by_alias) in zip(
+        value.items(), named.items(), aliased.items(), strict=True
+    ):
+        members[key] = _with_second_names(item, item_by_name, item_by_alias)
+        if name != alias:
+            members.second_names[key] = name if key == alias else alias
+    return members
+
+
+# The others
+
+
+def _mapped_reader(kind: type) -> Read | None:
+    if not hasattr(kind, "__mapper__") or not hasattr(kind, "_sa_class_manager"):
+        return None
+    columns = [(each.key, each.columns[0].name) for each in kind.__mapper__.column_attrs]
+
+    def read(record: Any) -> _Members:
+        members = _Members()
+        for key, column in columns:
+            members[key] = getattr(record, key)
+            if key != column:
+                members.second_names[key] = str(column)
+        return members
+
+    return read
+
+
+def _fields_reader(names: Iterable[str]) -> Read:
+    known = tuple(names)
+    return lambda record: {name: getattr(record, name) for name in known}
+
+
+def _dataclass_reader(kind: type) -> Read | None:
+    return _fields_reader(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+def _attrs_reader(kind: type) -> Read | None:
+    fields = getattr(kind, "__attrs_attrs__", None)
+    return None if fields is None else _fields_reader(field.name for field in fields)
+
+
+def _struct_reader(kind: type) -> Read | None:
+    """A Struct of msgspec, whose fields may have another name when they are encoded, or be unset."""
+    names, encoded = getattr(kind, "__struct_fields__", None), getattr(kind, "__struct_encode_fields__", None)
+    if names is None or encoded is None:
+        return None
+    second_names = {name: second for name, second in zip(names, encoded, strict=True) if name != second}
+
+    def read(record: Any) -> _Members:
+        members = _Members()
+        for name in names:
+            value = getattr(record, name)
+            if type(value).__name__ != "UnsetType":
+                members[name] = value
+        members.second_names = {name: second for name, second in second_names.items() if name in members}
+        return members
+
+    return read
+
+
+def _message_reader(kind: type) -> Read | None:
+    if not is_message(kind):
+        return None
+    # By the class, because a field may be named like a method.  A proto3 field without presence is never missing:
+    # its zero is a value.
+    message: Any = kind
+
+    def read(record: Any) -> dict[str, Any]:
+        return {
+            field.name: getattr(record, field.name)
+            for field in message.DESCRIPTOR.fields
+            if not field.has_presence or message.HasField(record, field.name)
+        }
+
+    return read
+
+
+def _named_tuple_reader(kind: type) -> Read | None:
+    if not hasattr(kind, "_asdict"):
+        return None
+
+    def read(record: Any) -> dict[str, Any]:
+        return _distinct(record._asdict(), getattr(record, "_fields", None))
+
+    return read
+
+
+def _spark_reader(kind: type) -> Read | None:
+    if not (issubclass(kind, tuple) and hasattr(kind, "asDict")):
+        return None
+
+    def read(record: Any) -> dict[str, Any] | None:
+        names = getattr(record, "__fields__", None)  # those of a Row without names are not there
+        return None if names is None else _distinct(dict(zip(names, record, strict=True)), names)
+
+    return read
+
+
+def _keys_reader(kind: type) -> Read | None:
+    if not (hasattr(kind, "keys") and hasattr(kind, "__getitem__")):
+        return None
+
+    def read(record: Any) -> dict[str, Any]:
+        names = list(record.keys())
+        return _distinct({name: record[name] for name in names}, names)
+
+    return read
+
+
+def _distinct(members: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
+    """The members; UnfitError if a name stands for two of them, one of which is lost."""
+    if names is not None and len(members) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise UnfitError(f"two values are called {twice}: name the columns of the query AS something else")
+    return members
+
+
+_FINDERS: tuple[Callable[[type], Read | None], ...] = (
+    _mapped_reader,
+    _dataclass_reader,
+    _attrs_reader,
+    _struct_reader,
+    _message_reader,
+    _named_tuple_reader,
+    _spark_reader,
+    _keys_reader,
+)

@@ -1,0 +1,58 @@
+"""The door for adapters: what a host needs beyond the public API of ``zerobus_core``, and nothing else.
+
+Adapters (Airflow, Dagster, others) import ``zerobus_core`` and this module only.  Names here can change between minor
+releases; what users call is in ``zerobus_core``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .aio import LoopBridge, run_in_thread
+    from .checkpoint import InvalidCheckpointError
+    from .doctor import diagnose
+    from .process.interruption import StopRequest
+    from .process.signals import is_of_signal
+    from .schema.table import checked_table_name
+    from .sources.files.finding.found import holds_no_files
+    from .sources.rows.cursor import sql_fingerprint
+    from .sources.rows.cursor_thread import CursorThread
+    from .sources.rows.drivers import execute_on_server
+
+__all__ = [
+    "CursorThread",
+    "InvalidCheckpointError",
+    "LoopBridge",
+    "StopRequest",
+    "checked_table_name",
+    "diagnose",
+    "execute_on_server",
+    "holds_no_files",
+    "is_of_signal",
+    "run_in_thread",
+    "sql_fingerprint",
+]
+
+# Hosts import adapters in every process that parses a Dag or loads definitions, so each name loads when it is used.
+_HOMES = {
+    "CursorThread": "sources.rows.cursor_thread",
+    "InvalidCheckpointError": "checkpoint",
+    "LoopBridge": "aio",
+    "StopRequest": "process.interruption",
+    "checked_table_name": "schema.table",
+    "diagnose": "doctor",
+    "execute_on_server": "sources.rows.drivers",
+    "holds_no_files": "sources.files.finding.found",
+    "is_of_signal": "process.signals",
+    "run_in_thread": "aio",
+    "sql_fingerprint": "sources.rows.cursor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __package__), name)
+    return value

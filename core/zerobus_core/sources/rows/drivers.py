@@ -1,0 +1,30 @@
+"""What is peculiar to single database drivers: how each is asked to leave the rows of a result in the database."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+__all__ = ["execute_on_server"]
+
+
+def execute_on_server(connection: Any, sql: str, parameters: Any = None) -> Any:
+    """Execute ``sql`` on a DB-API connection and return the cursor, whose rows stay in the database until fetched.
+
+    Most drivers work so by themselves; those named here read the whole result into the client unless they are asked for
+    another kind of cursor.  Blocks while the database executes; raises the driver's own errors.
+    """
+    driver = type(connection).__module__.partition(".")[0]
+    if driver in {"psycopg", "psycopg2"}:
+        cursor = connection.cursor(name=f"zerobus_{uuid4().hex}")
+    elif driver in {"MySQLdb", "pymysql"}:
+        cursor = connection.cursor(import_module(f"{driver}.cursors").SSCursor)
+    else:
+        cursor = connection.cursor()
+    # Without parameters a driver leaves percent signs in the statement alone.
+    cursor.execute(sql, *([] if parameters is None else [parameters]))
+    if driver == "psycopg2":
+        # psycopg2 learns the names of the columns with the first fetch, even one of no rows.
+        cursor.fetchmany(0)
+    return cursor

@@ -1,0 +1,91 @@
+"""Which batch goes to which open stream next, and when none can go.
+
+Three bounds hold back a batch: the bytes that are unacknowledged on all streams, each stream's share of them (so that
+a stream that stalls does not use up the whole bound), and, after the service refused a batch, the window of the search
+for the refused row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .refusal_window import RefusalWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..batch import Batch
+    from .lane import LiveStream
+    from .ledger import Entry, Ledger
+
+__all__ = ["Feeder"]
+
+# What a row costs in memory besides its payload: an object, and its place in lists here and in the SDK.
+_ROW_OVERHEAD = 64
+
+
+class Feeder:
+    """See the module's docstring.  Called from the pool's thread only; never blocks."""
+
+    def __init__(self, ledger: Ledger, *, max_unacked_bytes: int, shares: int) -> None:
+        """``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
+        self._ledger = ledger
+        self._max_unacked_bytes = max_unacked_bytes
+        self._shares = shares
+        self._window = RefusalWindow()
+
+    def feed(self, streams: Sequence[LiveStream], now: float) -> None:
+        """Hand waiting batches to ``streams``, which are open, as long as the bounds allow it."""
+        while (entry := self._ledger.waiting) is not None:
+            live = self._roomiest(streams, entry)
+            if live is None:
+                return
+            if not self._window.take(entry.batch.rows, is_settled=not self._ledger.has_in_flight):
+                return
+            if not live.handed_at:
+                live.progress_at = now
+            offset, batch = self._ledger.hand(live.stream.number)
+            live.handed_at.append(now)
+            live.stream.send(offset, batch)
+
+    def on_lost(self) -> None:
+        """A stream died with batches in flight."""
+        self._window.lost()
+
+    def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
+        """The service refused one of ``suspects``; returns the batch of one row that is it, once that is certain.
+
+        The service does not say which batch.  If it acknowledges what came before, the first suspect is the one; but
+        those acknowledgements can be missing.  So the first suspect is sent in parts, or alone, with nothing else in
+        flight, and only a row that was the single suspect is refused.
+        """
+        first = suspects[0].batch
+        if first.rows > 1:
+            self._ledger.split(first.parts())
+            self._window.restart(first_group=first.rows)
+            return None
+        refused = self._ledger.refuse() if len(suspects) == 1 else None
+        self._window.restart()
+        return refused
+
+    def _roomiest(self, streams: Iterable[LiveStream], entry: Entry) -> LiveStream | None:
+        """The stream with the least in flight that can take the entry."""
+        able = [live for live in streams if self._has_room(live, entry)]
+        return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
+
+    def _has_room(self, live: LiveStream, entry: Entry) -> bool:
+        in_flight = _load(self._ledger.total_bytes_in_flight, self._ledger.rows_in_flight)
+        if self._ledger.oldest(live.stream.number) is None:
+            # One batch can always go, or a batch larger than the bound would wait forever.
+            return in_flight == 0 or self._fits(in_flight, entry, share=1)
+        on_stream = _load(*self._ledger.in_flight_on(live.stream.number))
+        return self._fits(on_stream, entry, share=self._shares) and self._fits(in_flight, entry, share=1)
+
+    def _fits(self, load: int, entry: Entry, *, share: int) -> bool:
+        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._max_unacked_bytes // share
+
+
+def _load(nbytes: int, rows: int) -> int:
+    """What counts against ``max_unacked_bytes``."""
+    return nbytes + rows * _ROW_OVERHEAD

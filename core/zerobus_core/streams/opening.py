@@ -1,0 +1,81 @@
+"""Requests for streams, within the rate at which the service tolerates them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING
+
+from .lane import LiveStream
+from .stream import Event, Listener, SdkStream, Stream
+
+if TYPE_CHECKING:
+    from .lane import Lane
+    from .open_rate import OpenRate
+
+__all__ = ["StreamOpener"]
+
+_log = logging.getLogger("zerobus_core")
+
+
+class StreamOpener:
+    """Starts the threads in which streams open, and holds a request back while the rate is used up."""
+
+    def __init__(
+        self,
+        open_stream: Callable[[Listener], SdkStream],
+        open_rate: OpenRate,
+        *,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """``open_stream`` opens one SDK stream and blocks while it does; ``on_event`` is called in other threads."""
+        self._open_stream: Callable[[Listener], SdkStream] | None = open_stream  # None once closed
+        self._open_rate = open_rate
+        self._on_event = on_event
+        self._clock = clock
+        self.held_until: float | None = None
+        """When the next stream that is needed can be opened; None while none is held back."""
+        self.requests = 0
+        """How many streams were requested, opened or not."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._open_stream is None
+
+    def close(self) -> None:
+        """Request no more streams; drops the session, which the threads of its streams then free."""
+        # The collector must not free it: that can run in any thread.
+        self._open_stream = None
+
+    def request(self, lane: Lane, now: float) -> LiveStream | None:
+        """Request a stream for ``lane``; None while the rate does not allow it, which moves ``lane.not_before``."""
+        assert self._open_stream is not None
+        if (wait := self._open_rate.take(now)) > 0.0:
+            lane.not_before = now + wait
+            self._hold(until=lane.not_before)
+            return None
+        self.held_until = None
+        self.requests += 1
+        lane.attempts += 1
+        stream = Stream(self.requests, self._open_stream, self._on_event, clock=self._clock)
+        lane.current = LiveStream(stream, lane, requested_at=now)
+        return lane.current
+
+    def can_request_now(self, now: float) -> bool:
+        """Whether the rate allows a request."""
+        return self._open_rate.wait(now) == 0.0
+
+    def waiting_reason(self) -> str | None:
+        """One clause that says what the next stream waits for; None if it does not wait."""
+        if self.held_until is None:
+            return None
+        return f"{self._open_rate}, the next one in {max(1, ceil(self.held_until - self._clock()))} s"
+
+    def _hold(self, until: float) -> None:
+        is_news = self.held_until is None
+        self.held_until = until
+        if is_news:
+            _log.warning("a stream has to wait: %s", self.waiting_reason())
