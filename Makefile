@@ -1,4 +1,4 @@
-# make setup | demo | test | services | matrix | check | bench | chaos N=1000
+# make setup | demo | fast | test | services | matrix | check | bench | chaos N=1000
 PYTHON ?= python3.11
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 
-.PHONY: setup demo test services matrix check format bench chaos constraints clean
+.PHONY: setup demo fast test services matrix check lint types strict-types imports format bench chaos constraints clean
 
 setup: .venv/.ready
 
@@ -23,8 +23,13 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/python -m example_dags.demo
 
+# Tests that start no server, no host and no process.
+fast: setup
+	$(BIN)/python -m pytest --fast -n 2 $(ARGS)
+
+# Three processes for two cores, since tests wait, too. ARGS="tests/core -k name" runs some of them.
 test: setup
-	$(BIN)/python -m pytest -m "not service" $(ARGS)
+	$(BIN)/python -m pytest -m "not service" -n 3 --dist loadgroup $(ARGS)
 
 # The tests that need PostgreSQL, Redis, MariaDB or Chromium; a test that is skipped fails here.
 services: setup
@@ -35,11 +40,21 @@ services: setup
 matrix: setup
 	$(BIN)/python -m tests.matrix.run $(if $(FULL),--full) $(CELLS)
 
+# At the same time, since pyright alone takes as long as the others together; all of them run, if one fails, too.
 check: setup
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=4 lint types strict-types imports
+
+lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types:
 	$(BIN)/mypy
+
+strict-types:
 	$(BIN)/pyright
+
+imports:
 	$(BIN)/lint-imports
 
 format: setup

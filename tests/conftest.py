@@ -18,7 +18,7 @@ from hypothesis import Phase, settings
 
 from zerobus_local import LocalZerobus
 
-pytest_plugins = ["tests.selection", "tests.services.fixtures"]
+pytest_plugins = ["tests.fast", "tests.selection", "tests.services.fixtures"]
 
 # The SDK's own log goes to stdout, in colour, at the level found when it is imported.
 os.environ.setdefault("RUST_LOG", "off")
@@ -26,12 +26,13 @@ os.environ.setdefault("RUST_LOG", "off")
 # A shell's background job is deaf to SIGINT, and so would be every process that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A gate must not turn red by the luck of the draw; at a desk Hypothesis goes on looking.
-settings.register_profile("ci", derandomize=True)
+# A gate must not turn red by the luck of the draw; at a desk Hypothesis goes on looking. No example has a deadline: a
+# busy machine would miss it, and pytest-timeout ends a test that hangs.
+settings.register_profile("desk", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
 # Who only wants to know whether a test fails has no use for the smallest example.
-settings.register_profile("unshrunk", derandomize=True, phases=[Phase.explicit, Phase.generate])
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("unshrunk", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 _numbers = itertools.count(1)
 
