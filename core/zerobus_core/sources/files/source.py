@@ -203,7 +203,7 @@ def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:
     if found.format == "parquet":
         from .formats.parquet import LetterFormat, ParquetFormat, holds_letters
 
-        return LetterFormat() if holds_letters(found.files[0]) else ParquetFormat()
+        return LetterFormat() if _answer(found.files[0], lambda: holds_letters(found.files[0])) else ParquetFormat()
     if found.format == "csv":
         from .formats.csv import CsvReader
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,64 @@ _BUFFER = 256 * 1024
 
 
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
-    """The content of a gzip, bz2, xz or zstd file, as a binary file object."""
-    if compression == "gzip":
-        import fsspec
+    """The content of a gzip, bz2, xz or zstd file, as a binary file object.
 
-        return fsspec.core.OpenFile(fs, path, "rb", compression="gzip").open()
+    A file of no bytes is no compressed file: reading it raises EOFError, as it does if a stream ends in the middle.
+    """
+    opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any
+    if compression == "gzip":
+        return _GzipFile(opened)
     if compression == "zstd":
         pa = imported_pyarrow(".zst files")
-        stream = pa.CompressedInputStream(pa.PythonFile(fs.open(path, "rb"), mode="r"), "zstd")
+        stream = pa.CompressedInputStream(pa.PythonFile(opened, mode="r"), "zstd")
     else:
-        stream = _StreamsReader(fs.open(path, "rb"), _decompressor(path, compression))
+        stream = _StreamsReader(opened, _decompressor(path, compression))
     return io.BufferedReader(stream, _BUFFER)
+
+
+class _NonEmptyFile(io.RawIOBase):
+    """A file that has some bytes: gzip's and zstd's readers take one without any for empty content."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened = opened
+        self._is_begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._opened.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._opened.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._opened.tell())
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._opened.read(size)
+        if not data and not self._is_begun and size:
+            raise EOFError("the file has no bytes, and a compressed file has some even if its content is empty")
+        self._is_begun = True
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            self._opened.close()
+        super().close()
+
+
+class _GzipFile(gzip.GzipFile):
+    """As GzipFile, but it closes the file that it reads."""
+
+    def __init__(self, opened: io.RawIOBase) -> None:
+        super().__init__(fileobj=opened, mode="rb")
+        self._opened = opened
+
+    def close(self) -> None:
+        super().close()
+        self._opened.close()
 
 
 def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor | LZMADecompressor]:

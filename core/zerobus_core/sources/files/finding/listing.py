@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ....errors import ConfigurationError
@@ -61,7 +63,11 @@ class Place:
                     f"{self.shown} is a Delta table, whose files also hold deleted rows; "
                     "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
                 )
-            return [info for info in self._listed() if self._takes(str(info["name"]))]
+            files = [info for info in self._listed() if self._takes(str(info["name"]))]
+        if is_local(self.fs):
+            for info in files:
+                _check_regular(str(info["name"]))
+        return files
 
     def would_hold(self, fs: Any, path: str) -> bool:
         """Whether a file at ``path`` of ``fs`` is, or would be, one of them."""
@@ -115,13 +121,35 @@ def _lists_by_itself(fs: Any) -> bool:
 
 
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
+    """The files below a directory, to ``depth`` levels; raises ConfigurationError for a linked one without a depth.
+
+    Links can lead in circles, and to files that are listed already.
+    """
     for info in listed:
         name = str(info["name"])
-        if info["type"] == "directory":
+        is_link = _is_linked_directory(fs, info)
+        if is_link and depth is None:
+            if not _is_hidden(name.rpartition("/")[2]):
+                raise ConfigurationError(
+                    f"{shown_uri(name)} is a link to a directory, and links are not followed to any depth; "
+                    "pass the directory that it points to, or move the link"
+                )
+        elif is_link or info["type"] == "directory":
             if name.rstrip("/") != directory.rstrip("/") and depth != 1:
                 yield from _below(fs, name, fs.ls(name, detail=True), depth and depth - 1)
         else:
             yield info
+
+
+def _check_regular(path: str) -> None:
+    """Raise ConfigurationError for a pipe, a socket or a device, which can wait or go on without an end."""
+    with suppress(OSError):  # reading it will say what is wrong
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ConfigurationError(f"{path} is not a regular file, and cannot be read with others; move it")
+
+
+def _is_linked_directory(fs: Any, info: Info) -> bool:
+    return bool(info.get("islink")) and is_local(fs) and os.path.isdir(str(info["name"]))
 
 
 def _is_hidden(relative: str) -> bool:

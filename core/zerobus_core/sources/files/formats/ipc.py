@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ....errors import ConfigurationError
 from ...chunking import wanted_parts
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["IpcFormat"]
 
 _FILE_MAGIC = b"ARROW1"
+# The length of a message that is not there; before it, newer streams have a mark that a message begins.
+_END_MARK = bytes(4)
 
 
 class IpcFormat:
@@ -53,5 +57,38 @@ def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
                 for index in range(reader.num_record_batches):
                     yield reader.get_batch(index)
         else:
-            with pa.ipc.open_stream(opened) as reader:
-                yield from reader
+            yield from _streamed(opened, file.shown)
+
+
+def _streamed(opened: Any, name: str) -> Iterator[pa.RecordBatch]:
+    watched = _EndWatcher(opened)
+    with pa.ipc.open_stream(watched) as reader:
+        yield from reader
+    if not watched.has_end_mark:
+        raise ConfigurationError(
+            f"{name} is an Arrow stream without a mark at its end, so whether batches are missing cannot be said: it "
+            "was cut off, or its writer was never closed"
+        )
+    if opened.read(1):
+        raise ConfigurationError(f"{name} has more bytes after the end of its Arrow stream; split it into files")
+
+
+class _EndWatcher(io.RawIOBase):
+    """A file that remembers the last bytes that were read of it."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened = opened
+        self._last = b""
+
+    @property
+    def has_end_mark(self) -> bool:
+        return self._last.endswith(_END_MARK)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._opened.read(size)
+        # The reader takes the length of a message, 4 or 8 bytes, apart from the message itself.
+        self._last = (self._last + data)[-len(_END_MARK) :] if data else b""
+        return data
