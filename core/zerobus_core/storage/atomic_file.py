@@ -20,6 +20,10 @@ from .uris import shown_uri
 
 __all__ = ["KeptFile"]
 
+_OTHER_KINDS = (
+    (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)  # fmt: skip
 _TAIL_STEP = 65_536
 
 
@@ -45,6 +49,7 @@ class KeptFile:
         fs, path = self._place()
         with self._told("write"):
             if self.is_local:
+                _check_regular(path)
                 fs.makedirs(fs._parent(path), exist_ok=True)
 
     def is_at(self, uri: str) -> bool:
@@ -59,6 +64,8 @@ class KeptFile:
         """What is kept, or None."""
         fs, path = self._place()
         with self._told("read"), suppress(FileNotFoundError):
+            if self.is_local:
+                _check_regular(path)
             data: bytes = fs.cat_file(path)
             return data
         return None
@@ -80,7 +87,9 @@ class KeptFile:
         ``is_whole`` tells.
         """
         with self._told("write"):
-            _append_local(Path(self._place()[1]), lines, is_whole)
+            path = self._place()[1]
+            _check_regular(path)
+            _append_local(Path(path), lines, is_whole)
 
     def _place(self) -> tuple[Any, str]:
         if self._found is None:
@@ -91,10 +100,18 @@ class KeptFile:
         return told(f"cannot {verb} the {self._what} at {shown_uri(self.uri)}")
 
 
+def _check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError for what is not a file that ends: reading a pipe or a device can wait or go on for ever."""
+    with suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(mode)), "something else")
+            raise FileExistsError(f"there is {kind}, and only a regular file is read or replaced")
+
+
 def _replace_local(path: Path, data: bytes) -> None:
     path = Path(os.path.realpath(path))  # a link stays one
-    if path.exists() and not path.is_file():
-        raise FileExistsError("there is something else than a file, which must not be replaced")
+    _check_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".zerobus-{uuid4().hex}")
     try:

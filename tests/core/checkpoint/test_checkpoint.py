@@ -167,7 +167,7 @@ def test_a_file_store_leaves_nothing_but_its_file(tmp_path: Path) -> None:
 def test_a_save_replaces_nothing_but_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigurationError, match="something else than a file, which must not be replaced"):
+    with pytest.raises(ConfigurationError, match="there is a pipe, and only a regular file is read or replaced"):
         FileCheckpointStore(pipe).save(CHECKPOINT)
     assert pipe.is_fifo()
 

@@ -14,12 +14,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from zerobus_core import FileCheckpointStore, IngestOptions, TableSchema
+from zerobus_core import FileCheckpointStore, IngestOptions, TableSchema, ingest
 from zerobus_core.bad_rows.dead_letter import DeadLetterFile
 from zerobus_core.errors import ConfigurationError, TransportError
 from zerobus_core.sources import source_of
 from zerobus_core.storage.atomic_file import KeptFile
 from zerobus_core.storage.uris import shown_uri, without_secrets
+from zerobus_local import LocalZerobus
 
 SECRET = "S3CR3T"
 SCHEMA = TableSchema.from_sql("CREATE TABLE main.default.t (n INT)")
@@ -182,3 +183,51 @@ def _message(use: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
         use()
     return f"{caught.value} {caught.value!r}"
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _endless_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(_pipe, "a pipe"), (_endless_device, "a device"), (_socket, "a socket"), (Path.mkdir, "a directory")],
+)
+def test_what_is_not_a_regular_file_is_refused_at_once(
+    make: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket has a bound
+    make(Path("x.jsonl"))
+    for uri in ("x.jsonl", f"file://{tmp_path}/x.jsonl"):
+        kept = KeptFile(uri, "checkpoint")
+        for use in (kept.prepare, kept.read, lambda: kept.replace(b"{}")):  # noqa: B023  # called at once
+            with pytest.raises(ConfigurationError, match=f"the checkpoint at .*x.jsonl: .*there is {kind}"):
+                use()
+        with pytest.raises(ConfigurationError, match=f"cannot read the checkpoint .*{kind}"):
+            FileCheckpointStore(uri).load()
+        with pytest.raises(ConfigurationError, match=f"the dead-letter file at .*{kind}"):
+            DeadLetterFile(uri, schema=SCHEMA)
+
+
+@pytest.mark.parametrize("options", [{"checkpoint": "x.jsonl"}, {"dead_letter_uri": "x.jsonl"}])
+def test_a_delivery_with_a_pipe_to_write_to_is_refused_and_sends_nothing(
+    options: dict[str, str], zerobus: LocalZerobus, table_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zerobus.create_table(f"CREATE TABLE {table_name} (n INT)")
+    os.mkfifo("x.jsonl")
+    letters = options.get("dead_letter_uri")
+    given = IngestOptions(dead_letter_uri=letters, on_bad_record="dead_letter" if letters else "fail", timeout=30)
+    store = FileCheckpointStore(options["checkpoint"]) if "checkpoint" in options else None
+    with pytest.raises(ConfigurationError, match="there is a pipe"):
+        ingest(zerobus.workspace, table_name, [{"n": 1}, {"n": "bad"}], options=given, checkpoint=store)
+    assert zerobus.read(table_name).num_rows == 0
