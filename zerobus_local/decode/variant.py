@@ -11,7 +11,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 import orjson
@@ -23,6 +23,8 @@ __all__ = ["variant_texts"]
 
 _VERSION: Final = 1
 _MAX_DEPTH: Final = 100
+# A decimal has 38 digits, and Python's own context rounds to 28.
+_WIDE: Final = Context(prec=80)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -104,10 +106,10 @@ def _unpacked(form: str) -> Callable[[bytes], Any]:
     return lambda data: struct.unpack_from(form, data)[0]
 
 
-def _decimal(width: int) -> Callable[[bytes], str]:
-    def decode(data: bytes) -> str:
+def _decimal(width: int) -> Callable[[bytes], orjson.Fragment]:
+    def decode(data: bytes) -> orjson.Fragment:
         unscaled = int.from_bytes(_exactly(data[1:], width), "little", signed=True)
-        return str(Decimal(unscaled).scaleb(-data[0]))
+        return orjson.Fragment(format(Decimal(unscaled).scaleb(-data[0], _WIDE), "f"))
 
     return decode
 

@@ -32,16 +32,14 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
         # As a list of entries: flatten() leaves out what lies outside of a slice or under a null.
         listed = pa.list_(column.values.type)
         buffers = column.buffers()[:2]
-        entries = pa.ListArray.from_buffers(
-            listed, len(column), buffers, offset=column.offset, children=[column.values]
-        ).flatten()
-        keys, items = entries.flatten()
-        return pa.MapArray.from_arrays(_offsets(column), keys, with_variant_texts(items, stored.item_type, name))
+        lists = pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])
+        keys, items = lists.flatten().flatten()
+        return pa.MapArray.from_arrays(_offsets(lists), keys, with_variant_texts(items, stored.item_type, name))
     return column
 
 
 def _offsets(column: pa.Array) -> pa.Array:
-    """Where each list or map begins in its flattened values; a null marks a null list."""
+    """Where each list begins in its flattened values; a null marks a null list."""
     ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
     starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     if not column.null_count:

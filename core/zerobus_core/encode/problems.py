@@ -89,6 +89,7 @@ class Problems:
 
 def short_repr(value: Any) -> str:
     """At most about 80 characters of ``repr(value)``; a value whose repr fails is only named."""
+    value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
     try:
         # A huge value would be spelled out in full only to be cut.
         text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)

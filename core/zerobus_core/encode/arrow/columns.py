@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import BadField, SchemaError
-from ..problems import MAX_BAD_FIELDS, Problems
+from ..problems import MAX_BAD_FIELDS, Problems, UnfitError
 from ..rows.walk import Walk
 from .cast import UnfitArrayError, compiled_cast
+from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
 from .rebuild import nulls, rebuilt
 from .types import extensions, plain_type, working_type
 from .values import has_map, python_value, shown_value, with_pairs
@@ -63,12 +64,25 @@ class ColumnCasts:
         limit = MAX_BAD_FIELDS if is_strict else None
         names = set(batch.schema.names)
         arrays = {
-            name: column.cast(batch.column(name), first_row, bad, limit)
+            name: column.cast(batch.column(name), batch.schema.field(name), first_row, bad, limit)
             if name in names
             else nulls(len(batch), working_type(column.field.type))
             for name, column in self._columns.items()
         }
         return arrays, bad
+
+    def record(self, batch: pa.RecordBatch, index: int) -> dict[str, Any]:
+        """A row as Python's values, for a person to read and for a later delivery to send."""
+        record: dict[str, Any] = {}
+        for source, array in zip(batch.schema, batch.columns, strict=True):
+            column = self._columns.get(source.name)
+            try:
+                value = python_value(array, index)
+                convert = None if column is None else json_converter(source, column.field.type, parsed_json)
+                record[source.name] = value if convert is None else convert(value)
+            except (ValueError, OverflowError):  # a time or text that Python has no value for
+                record[source.name] = shown_value(array[index])
+        return record
 
     def are_whole(self, schema: pa.Schema) -> bool:
         """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
@@ -88,6 +102,11 @@ class ColumnCasts:
             for field in schema
             for extension in extensions(field)
             if extension in _NO_VALUES
+        ]
+        problems += [
+            f"column {field.name} holds JSON as a member of a union; make it a column of its own"
+            for field in schema
+            if has_union_of_json(field)
         ]
         if problems:
             raise SchemaError(
@@ -111,12 +130,17 @@ class _ColumnCast:
         self._rules = rules
         self._walk = Walk([field], rules)
         self._casts: dict[pa.DataType, Any] = {}
+        self._source: pa.Field | None = None
+        self._json: Convert | None = None
         self._target = working_type(field.type)
         self._has_map = has_map(field.type)
 
-    def cast(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
+    def cast(self, array: pa.Array, source: pa.Field, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
         if array.type not in self._casts:
             self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
+        if self._source is None or not source.equals(self._source, check_metadata=True):
+            self._source = source
+            self._json = json_converter(source, self.field.type, fragment_of)
         found: BadFields = {}
         out = self._whole(array)
         if out is None:
@@ -175,6 +199,12 @@ class _ColumnCast:
             return {}
         if value is None and not self.field.nullable:
             return {}  # found by _find_nulls, with all others
+        if self._json is not None:
+            try:
+                value = self._json(value)
+            except UnfitError as error:
+                problems.add(name, value, str(self.field.type), str(error))
+                return {}
         if self._has_map:
             value = with_pairs(value, self.field.type)
         members = self._walk.row({name: value}, problems)

@@ -17,7 +17,6 @@ from .columns import BadFields, ColumnCasts
 from .pack import packer_for
 from .rebuild import rebuilt
 from .types import plain_type, working_type
-from .values import python_value, shown_value
 from .variant import check_variant
 
 if TYPE_CHECKING:
@@ -139,7 +138,9 @@ class ArrowEncoder:
             fields: list[BadField] = [field for row in sorted(bad) for field in bad[row]]
             raise record_error(self._table, fields)
         for row in sorted(bad):
-            on_bad_row(BadRow(row, _record(chunk, row - chunk.first_row), tuple(bad[row])))
+            index = row - chunk.first_row
+            record = chunk.rows[index] if isinstance(chunk.rows, list) else self._casts.record(chunk.rows, index)
+            on_bad_row(BadRow(row, record, tuple(bad[row])))
 
 
 def _unread(row: int, record: Any) -> list[BadField]:
@@ -163,15 +164,3 @@ def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:
         if start < row:
             yield start, row
         start = row + 1
-
-
-def _record(chunk: Chunk, index: int) -> Any:
-    if isinstance(chunk.rows, list):
-        return chunk.rows[index]
-    record: dict[str, Any] = {}
-    for name, array in zip(chunk.rows.schema.names, chunk.rows.columns, strict=True):
-        try:
-            record[name] = python_value(array, index)
-        except (ValueError, OverflowError):  # a time or text that Python has no value for
-            record[name] = shown_value(array[index])
-    return record

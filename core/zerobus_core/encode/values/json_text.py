@@ -14,7 +14,7 @@ import orjson
 from ..problems import UnfitError
 from ..records import dumped, members_of
 
-__all__ = ["checked_text", "json_text"]
+__all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
 # Dataclasses are passed through, since orjson leaves out private and computed fields.
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -41,6 +41,20 @@ def checked_text(value: Any) -> str:
         raise UnfitError("not JSON text")
     _check(value)
     return value
+
+
+def may_have_key_twice(text: bytes, value: Any) -> bool:
+    """False only if a JSON text has as many keys as its value; texts inside of it can look like further ones."""
+    if not isinstance(value, dict | list):
+        return False
+    written = text.translate(None, b" \t\r\n").count(b'":')
+    return not (isinstance(value, dict) and written == len(value)) and written != _count_keys(value)
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _check(text: str | bytes) -> None:

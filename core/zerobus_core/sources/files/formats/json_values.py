@@ -16,6 +16,7 @@ import orjson
 
 from ....bad_rows import MARKER, from_letter
 from ....encode.problems import NoRecord
+from ....encode.values.json_text import may_have_key_twice
 from ....schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 
 __all__ = ["JsonValues", "LineWithKeyTwice", "UnreadableLine"]
@@ -59,7 +60,7 @@ class JsonValues:
         """The row of a line that is not blank, dead letters opened; an UnreadableLine where there is none."""
         try:
             value = orjson.loads(line)
-            if not _may_have_key_twice(line, value):
+            if not may_have_key_twice(line, value):
                 row = _opened(value)
                 return row if not self._is_rounded(row) else self._exact_row(line)
         except (orjson.JSONDecodeError, RecursionError):
@@ -92,20 +93,6 @@ def _opened(value: Any) -> Any:
 
 
 # Which lines have to be read again
-
-
-def _may_have_key_twice(line: bytes, value: Any) -> bool:
-    """False only if the text has as many keys as the value; texts inside of it can look like further ones."""
-    if not isinstance(value, dict):
-        return False
-    written = line.translate(None, b" \t\r").count(b'":')
-    return written != len(value) and written != _count_keys(value)
-
-
-def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _is_float(value: Any) -> bool:

@@ -1,0 +1,130 @@
+"""Arrow data that is JSON by its type (``arrow.json``): its value for a VARIANT, its text for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import orjson
+import pyarrow as pa
+
+from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
+from ..problems import UnfitError
+from ..values.json_text import may_have_key_twice
+
+__all__ = ["Convert", "fragment_of", "has_union_of_json", "json_converter", "parsed_json"]
+
+Convert: TypeAlias = Callable[[Any], Any]
+_NAME = "arrow.json"
+_VARIANT = PrimitiveType(Kind.VARIANT)
+
+
+def fragment_of(text: str) -> orjson.Fragment:
+    """What writes a JSON text into a VARIANT as it is.  Raises UnfitError if it is not JSON, or has a key twice."""
+    _parsed(text)
+    return orjson.Fragment(text)
+
+
+def parsed_json(text: str) -> Any:
+    """The value of a JSON text; the text itself if it is not valid."""
+    try:
+        return _parsed(text)
+    except UnfitError:
+        return text
+
+
+def _parsed(text: str) -> Any:
+    try:
+        value = orjson.loads(text)
+        if may_have_key_twice(text.encode(), value):
+            json.loads(text, object_pairs_hook=_object)
+    except orjson.JSONDecodeError as error:
+        raise UnfitError(f"not JSON text: {error}") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise UnfitError("the JSON text has one key twice in one object")
+    return members
+
+
+def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
+    """Applies ``leaf`` to the JSON texts in Python's value of a field that go into a VARIANT; None if there are none.
+
+    ``kind`` is the type of the table's column.  JSON that goes into another type stays text.
+    """
+    if _is_json(field):
+        return (lambda value: None if value is None else leaf(value)) if kind == _VARIANT else None
+    source = _plain_type(field.type)
+    if pa.types.is_map(source):
+        return _map(source, kind, leaf)
+    if pa.types.is_struct(source):
+        return _struct(source, kind, leaf)
+    if pa.types.is_nested(source) and hasattr(source, "value_field"):
+        return _list(source, kind, leaf)
+    return None
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values in a dictionary or in runs, and the storage of an extension type."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return _plain_type(kind.value_type)
+    return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def has_union_of_json(field: pa.Field) -> bool:
+    """Whether JSON is a member of a union, whose values do not say which member they are."""
+    kind = field.type
+    members = [kind.field(index) for index in range(kind.num_fields)]
+    if pa.types.is_union(kind):
+        return any(_is_json(member) or json_converter(member, _VARIANT, str) is not None for member in members)
+    return any(map(has_union_of_json, members))
+
+
+def _is_json(field: pa.Field) -> bool:
+    kind = field.type
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    if isinstance(kind, pa.BaseExtensionType):
+        return bool(kind.extension_name == _NAME)
+    # pyarrow before 19 does not know the type, and leaves it in the metadata.
+    return (field.metadata or {}).get(b"ARROW:extension:name") == _NAME.encode()
+
+
+def _struct(source: pa.DataType, kind: DataType, leaf: Convert) -> Convert | None:
+    members = {member.name: member.type for member in kind.fields} if isinstance(kind, StructType) else {}
+    converters: dict[str, Convert] = {}
+    for index in range(source.num_fields):
+        field = source.field(index)
+        target = _VARIANT if kind == _VARIANT else members.get(field.name)
+        convert = None if target is None else json_converter(field, target, leaf)
+        if convert is not None:
+            converters[field.name] = convert
+    return (lambda value: _with_members(value, converters)) if converters else None
+
+
+def _with_members(value: Any, converters: Mapping[str, Convert]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: converters[name](item) if name in converters else item for name, item in value.items()}
+
+
+def _list(source: pa.DataType, kind: DataType, leaf: Convert) -> Convert | None:
+    if isinstance(kind, MapType):  # Polars keeps maps as lists of structs of key and value
+        pair = StructType((Field("key", kind.key), Field("value", kind.value)))
+        return _items(json_converter(source.value_field, pair, leaf))
+    element = _VARIANT if kind == _VARIANT else kind.element if isinstance(kind, ArrayType) else None
+    return None if element is None else _items(json_converter(source.value_field, element, leaf))
+
+
+def _items(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda value: value and [convert(item) for item in value]
+
+
+def _map(source: pa.DataType, kind: DataType, leaf: Convert) -> Convert | None:
+    item_type = _VARIANT if kind == _VARIANT else kind.value if isinstance(kind, MapType) else None
+    convert = None if item_type is None else json_converter(source.item_field, item_type, leaf)
+    return None if convert is None else lambda value: value and [(key, convert(item)) for key, item in value]
