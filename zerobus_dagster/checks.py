@@ -131,11 +131,11 @@ def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> di
     cursor, has_more = None, True
     while has_more:
         page = instance.fetch_materializations(key, limit=_PAGE, cursor=cursor)
-        told = [(record, receipts) for record in page.records if (receipts := _receipts_of(record))]
-        run_ids = [record.run_id for record, _ in told]
+        delivered = [(record, receipts) for record in page.records if (receipts := _receipts_of(record))]
+        run_ids = [record.run_id for record, _ in delivered]
         if wanted is None and run_ids:
             wanted = run_id if run_id in run_ids else run_ids[0]
-        for record, receipts in told:
+        for record, receipts in delivered:
             if record.run_id == wanted:
                 latest.setdefault(record.partition_key, receipts)
         cursor, has_more = page.cursor, page.has_more and (wanted is None or wanted in run_ids)

@@ -12,7 +12,7 @@ from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
 from pydantic import BaseModel, Field, model_validator
 
-from zerobus_core.hosting import checked_table_name
+from zerobus_core.hosting import check_table_name
 
 from .checks import build_zerobus_delivery_check
 from .delivery import ingest_options
@@ -147,7 +147,7 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """One asset, and its check if there is to be one."""
         # What is wrong shows when definitions are loaded, not when a run fails.
-        checked_table_name(self.table)
+        check_table_name(self.table)
         ingest_options(self.options)
         spec, op = self.get_asset_spec(), self.op or OpSpec()
         if _PARTITION in (self.source or "") and spec.partitions_def is None:

@@ -104,15 +104,17 @@ def _asset_key(assets: dg.AssetsDefinition | None, wanted: dg.AssetKey | None) -
     if wanted is not None:
         if keys and wanted not in keys:
             raise ConfigurationError(
-                f"asset_key {wanted.to_user_string()!r} is none of this step's assets: {_told(keys)}"
+                f"asset_key {wanted.to_user_string()!r} is none of this step's assets: {_names_of(keys)}"
             )
         return wanted
     if len(keys) > 1:
-        raise ConfigurationError(f"this step makes several assets: say which one with asset_key=, one of {_told(keys)}")
+        raise ConfigurationError(
+            f"this step makes several assets: say which one with asset_key=, one of {_names_of(keys)}"
+        )
     return keys[0] if keys else None
 
 
-def _told(keys: list[dg.AssetKey]) -> str:
+def _names_of(keys: list[dg.AssetKey]) -> str:
     return ", ".join(key.to_user_string() for key in keys)
 
 

@@ -48,7 +48,7 @@ def dedup_view_sql(
     """
     from sqlglot import exp
 
-    names = checked_key(key, schema)
+    names = check_key(key, schema)
     rows = _one_of_each(_table(table), names)
     rows = rows.where(exp.or_(exp.column(_ROW).eq(1), _has_no_key(names)))
     create = exp.Create(this=_table(view or f"{table}_dedup"), kind="VIEW", replace=True, expression=rows)
@@ -63,7 +63,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
     """
     from sqlglot import exp
 
-    names = checked_key(key, schema)
+    names = check_key(key, schema)
     if source.lower() == target.lower():
         raise ConfigurationError(f"{source} cannot be merged into itself; name another table for the clean rows")
     rows = _one_of_each(_table(source), names)
@@ -81,7 +81,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
     return merge.sql(dialect="databricks", pretty=True)
 
 
-def checked_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
+def check_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
     """The key's columns, if they can be one."""
     names = [key] if isinstance(key, str) else list(key)
     if not names or not all(isinstance(name, str) and name for name in names):

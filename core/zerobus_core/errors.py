@@ -44,7 +44,7 @@ __all__ = [
     "ThrottledError",
     "TransportError",
     "ZerobusIngestError",
-    "about",
+    "naming_table",
 ]
 
 
@@ -116,7 +116,7 @@ class ZerobusIngestError(Exception):
 
 
 @contextmanager
-def about(table: str) -> Generator[None]:
+def naming_table(table: str) -> Generator[None]:
     """Name the table in what is raised inside, where the raiser did not know it."""
     try:
         yield

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .doctor import diagnose
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
-    from .schema.table import checked_table_name
+    from .schema.table import check_table_name
     from .sources.files.finding.found import holds_no_files
     from .sources.rows.cursor import sql_fingerprint
     from .sources.rows.cursor_thread import CursorThread
@@ -26,7 +26,7 @@ __all__ = [
     "InvalidCheckpointError",
     "LoopBridge",
     "StopRequest",
-    "checked_table_name",
+    "check_table_name",
     "diagnose",
     "execute_on_server",
     "holds_no_files",
@@ -41,7 +41,7 @@ _HOMES = {
     "InvalidCheckpointError": "checkpoint",
     "LoopBridge": "aio",
     "StopRequest": "process.interruption",
-    "checked_table_name": "schema.table",
+    "check_table_name": "schema.table",
     "diagnose": "doctor",
     "execute_on_server": "sources.rows.drivers",
     "holds_no_files": "sources.files.finding.found",

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
-from .delivery import Delivery, Target, Watch, fetched_schema
+from .delivery import Delivery, Target, Watch, fetch_schema
 from .errors import ConfigurationError
 from .options import IngestOptions
 from .ranges import RowRanges
@@ -70,7 +70,7 @@ class StreamManager:
     def __enter__(self) -> StreamManager:
         if self._schema is not None:
             raise ConfigurationError("a StreamManager is entered once; build another", table=self._table)
-        self._schema = fetched_schema(self._workspace, self._table, self._options, stop=self._stop)
+        self._schema = fetch_schema(self._workspace, self._table, self._options, stop=self._stop)
         return self
 
     def __exit__(
@@ -190,6 +190,6 @@ class StreamManager:
 
 
 def _owned(rows: Any) -> Any:
-    from .sources.arrow.arrow import copied  # pyarrow is imported for Arrow only
+    from .sources.arrow.arrow import copy_batch  # pyarrow is imported for Arrow only
 
-    return copied(rows)
+    return copy_batch(rows)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper, FileCheckpointStore
-from .delivery import Delivery, Target, Watch, fetched_schema
-from .errors import ConfigurationError, about
+from .delivery import Delivery, Target, Watch, fetch_schema
+from .errors import ConfigurationError, naming_table
 from .options import IngestOptions
 from .sources import options_for, source_of
 from .storage.uris import shown_uri
@@ -45,8 +45,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     """
     watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
     options = options or IngestOptions()
-    with about(table):
-        schema = fetched_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
+    with naming_table(table):
+        schema = fetch_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
         source = source_of(records, options, schema)
         options = options_for(source, options)
         _check_place(checkpoint, source, options)

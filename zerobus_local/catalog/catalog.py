@@ -111,9 +111,9 @@ class Catalog:
         """Hold it while files are merged, which commits of rows go on beside; otherwise like ``commit_lock``."""
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
-    def when_dropped(self, told: Callable[[Table], None]) -> None:
-        """Have ``told`` called with every table that is dropped or replaced, when it is gone."""
-        self._when_dropped.append(told)
+    def when_dropped(self, listener: Callable[[Table], None]) -> None:
+        """Have ``listener`` called with every table that is dropped or replaced, when it is gone."""
+        self._when_dropped.append(listener)
 
     @contextmanager
     def _alone(self, *tables: Table) -> Generator[None]:
@@ -287,8 +287,8 @@ class Catalog:
             self._tell_dropped(table)
 
     def _tell_dropped(self, table: Table) -> None:
-        for told in self._when_dropped:
-            told(table)
+        for listener in self._when_dropped:
+            listener(table)
 
     def _drop_namespaces(self, kind: str, full_name: str, statement: DropSchema | DropCatalog) -> Result:
         state = self._state

@@ -70,8 +70,8 @@ def definition(path: Path) -> str:
     """A digest of what ALTER TABLE changes: columns, constraints, comment.  Commits of rows leave it as it is."""
     delta = DeltaTable(path)
     metadata = delta.metadata()
-    told = [json.loads(delta.schema().to_json()), metadata.configuration, metadata.description]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    description = [json.loads(delta.schema().to_json()), metadata.configuration, metadata.description]
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def remove(folder: Path) -> None:

@@ -41,11 +41,11 @@ def execute_statement(call: Call) -> Response:
         failure = {"error_code": error.error_code, "message": error.message}
         return JSONResponse(answer | {"status": {"state": "FAILED", "error": failure}})
     return JSONResponse(
-        answer | {"status": {"state": "SUCCEEDED"}} | _shown(results[-1]) | {"messages": _told(results)}
+        answer | {"status": {"state": "SUCCEEDED"}} | _shown(results[-1]) | {"messages": _messages(results)}
     )
 
 
-def _told(results: list[Result]) -> list[str]:
+def _messages(results: list[Result]) -> list[str]:
     return [line for result in results for line in (result.message, *result.notes)]
 
 

@@ -33,7 +33,7 @@ class StreamSink:
         self._storage = storage
         self._faults = faults
         self._streams = streams
-        self._misfits: set[str] = set()  # predicates that were told not to fit
+        self._unfit_tables: set[str] = set()  # predicates that were told not to fit
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
@@ -52,11 +52,11 @@ class StreamSink:
         except ConditionError as error:
             # No record is bad, and the rule may be meant for another table.  A test that expects the fault finds it
             # missing in the log of faults, and here why.
-            if rule.predicate not in self._misfits:
-                self._misfits.add(rule.predicate)
-                told = f"the fault refuse_records does not strike: its predicate {error}"
-                _log.warning("stream on %s: %s", self.table, told)
-                self._streams.failed(self.table, told)
+            if rule.predicate not in self._unfit_tables:
+                self._unfit_tables.add(rule.predicate)
+                reason = f"the fault refuse_records does not strike: its predicate {error}"
+                _log.warning("stream on %s: %s", self.table, reason)
+                self._streams.failed(self.table, reason)
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:

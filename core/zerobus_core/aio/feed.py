@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from ..errors import IngestInterruptedError
-from ..sources.rows.row_size import WEIGHED_EVERY, weight
+from ..sources.rows.row_size import SAMPLED_EVERY, size_of
 
 __all__ = ["Feed"]
 
@@ -58,7 +58,7 @@ class Feed:
     async def _put_all(self, iterator: AsyncIterator[Any]) -> None:
         count = size = 0
         async for item in iterator:
-            if count % WEIGHED_EVERY == 0:
+            if count % SAMPLED_EVERY == 0:
                 size = _size(item)
             count += 1
             if self._put(item, size):
@@ -110,5 +110,5 @@ def _interrupted_error() -> IngestInterruptedError:
 def _size(item: Any) -> int:
     """About how many bytes an item holds; one that has many rows counts as a full queue."""
     if isinstance(item, Mapping) or not hasattr(item, "__len__") or hasattr(item, "_asdict"):
-        return weight(item)
+        return size_of(item)
     return _MOST_BYTES

@@ -2,6 +2,6 @@
 
 from .codec import from_letter
 from .dead_letter import MARKER, DeadLetterFile
-from .policy import BadRows
+from .policy import BadRowPolicy
 
-__all__ = ["MARKER", "BadRows", "DeadLetterFile", "from_letter"]
+__all__ = ["MARKER", "BadRowPolicy", "DeadLetterFile", "from_letter"]

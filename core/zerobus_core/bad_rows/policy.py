@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import TableSchema
 
-__all__ = ["BadRows"]
+__all__ = ["BadRowPolicy"]
 
 # A share means something only of many rows.
 _SHARE_FROM = 10_000
@@ -23,7 +23,7 @@ _SHOWN = 10
 _MOST_REFUSED = 20
 
 
-class BadRows:
+class BadRowPolicy:
     """Bad rows of one delivery: those that do not fit the schema (unfit) and those that the service refused."""
 
     def __init__(

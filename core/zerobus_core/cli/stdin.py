@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..batch import Chunk
 from ..errors import ConfigurationError
-from ..sources.chunking import PULSE
+from ..sources.chunking import HEARTBEAT
 from ..sources.files.formats.json_lines import ANY_VALUES, line_pieces
 from ..sources.files.formats.json_values import JsonValues
 from ..sources.rows.iterables import check_length, version_fingerprint
@@ -71,5 +71,5 @@ class JsonLinesPipe:
 def _is_ready(pipe: IO[bytes]) -> bool:
     if os.name == "nt":
         return True  # select knows sockets only there
-    readable, _, _ = select.select([pipe], [], [], PULSE)
+    readable, _, _ = select.select([pipe], [], [], HEARTBEAT)
     return bool(readable)

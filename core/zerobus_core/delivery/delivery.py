@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..bad_rows import BadRows
+from ..bad_rows import BadRowPolicy
 from ..checkpoint import CheckpointKeeper
 from ..dedup import delivery_id
 from ..encode import encoder_for
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ..ranges import RowRanges
     from ..workspace import Workspace
 
-__all__ = ["Delivery", "Target", "Watch", "fetched_schema"]
+__all__ = ["Delivery", "Target", "Watch", "fetch_schema"]
 
 _log = logging.getLogger("zerobus_core")
 
@@ -54,7 +54,7 @@ _FETCH_TIMEOUT = 30.0
 _SCHEMA_AGE = 10.0
 
 
-def fetched_schema(
+def fetch_schema(
     workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, anew: bool = False
 ) -> TableSchema:
     """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set.
@@ -120,7 +120,7 @@ class Delivery:
         self._target = target
         self._watch = watch or Watch()
         self._keeper = keeper or CheckpointKeeper(None, target.schema, source_fingerprint=None)
-        self._bad = BadRows(
+        self._bad = BadRowPolicy(
             target.schema,
             target.encoder,
             options,

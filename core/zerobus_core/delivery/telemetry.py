@@ -86,7 +86,7 @@ class DeliveryTelemetry:
         self._attributes = {"zerobus.table": table, "zerobus.record_format": record_format}
         self._figures = figures
         self._started = started
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._open_streams = 0
         self._span: Span | None = None
         self._instruments: _Instruments | None = None
@@ -125,7 +125,7 @@ class DeliveryTelemetry:
         from opentelemetry.trace import SpanKind
 
         # What earlier tries may have sent twice is in our account, and was counted when they did.
-        self._told["rows_resent"] = self._figures().counts.rows_resent
+        self._reported["rows_resent"] = self._figures().counts.rows_resent
         # Not made the current span: a delivery by StreamManager begins and ends across the spans of its user.
         self._span = self._instruments.tracer.start_span(
             "zerobus.ingest",
@@ -151,10 +151,10 @@ class DeliveryTelemetry:
 
     def _count(self, counter: Counter, name: str, value: int) -> None:
         # The books take back what turns out to have never left, which a counter cannot: it waits until they are ahead.
-        more = value - self._told.get(name, 0)
+        more = value - self._reported.get(name, 0)
         if more > 0:
             counter.add(more, self._attributes)
-            self._told[name] = value
+            self._reported[name] = value
 
     def _end(self, error: BaseException | None) -> None:
         self._move()

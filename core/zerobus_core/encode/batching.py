@@ -12,10 +12,10 @@ from ..batch import Batch
 if TYPE_CHECKING:
     from ..options import IngestOptions
 
-__all__ = ["cut_batches"]
+__all__ = ["split_batches"]
 
 
-def cut_batches(
+def split_batches(
     first_row: int, records: list[bytes], options: IngestOptions, *, as_text: bool = False
 ) -> Iterator[Batch]:
     """Batches of consecutive rows, each within ``batch_rows`` and ``batch_bytes``.

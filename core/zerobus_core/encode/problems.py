@@ -12,9 +12,9 @@ __all__ = [
     "MAX_BAD_FIELDS",
     "MISSING",
     "WHOLE_ROW",
-    "NoRecord",
-    "Problems",
+    "RowProblems",
     "UnfitError",
+    "UnreadableRecord",
     "UnreadableRow",
     "record_error",
     "short_repr",
@@ -35,13 +35,13 @@ class UnfitError(Exception):
     """A value that does not fit; the text is the reason, as a clause."""
 
 
-class NoRecord(str):
+class UnreadableRecord(str):
     """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
 
     reason: str = "could not be read"
 
 
-class UnreadableRow(NoRecord):
+class UnreadableRow(UnreadableRecord):
     """The text of one row that could not be read, with the reason as a clause."""
 
     def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
@@ -58,7 +58,7 @@ class _Missing:
 MISSING = _Missing()
 
 
-class Problems:
+class RowProblems:
     """The bad fields of one row, at most MAX_BAD_FIELDS of them."""
 
     __slots__ = ("fields", "row")

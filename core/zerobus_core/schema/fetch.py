@@ -229,17 +229,17 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
 
 def _translated(error: Exception, table: str | None) -> Exception:
     """Ours for theirs; an error that is in no table, and so a fault of somebody's program, stays as it is."""
-    told = str(error).split(". Config: ")[0]  # databricks-sdk appends all of its settings
+    text = str(error).split(". Config: ")[0]  # databricks-sdk appends all of its settings
     for known in _chain(error):
         if isinstance(known, ZerobusIngestError):
             return known
         for foreign, ours, advice in TRANSLATION:
             if isinstance(known, foreign):
-                return ours(f"{advice} ({type(known).__name__}: {told or known})", table=table)
+                return ours(f"{advice} ({type(known).__name__}: {text or known})", table=table)
     if isinstance(error, ValueError | NotImplementedError):
-        if _REFUSED.search(told):
-            return AuthenticationError(f"{_CREDENTIALS} ({told})", table=table)
-        return TransportError(f"the workspace gave no token; try again later ({told})", table=table)
+        if _REFUSED.search(text):
+            return AuthenticationError(f"{_CREDENTIALS} ({text})", table=table)
+        return TransportError(f"the workspace gave no token; try again later ({text})", table=table)
     return error
 
 

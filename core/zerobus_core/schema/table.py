@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..workspace import Workspace
 
-__all__ = ["MAX_COLUMNS", "TableSchema", "checked_table_name"]
+__all__ = ["MAX_COLUMNS", "TableSchema", "check_table_name"]
 
 # Quotas page of the service; it counts the columns of the table.
 MAX_COLUMNS = 2_000
@@ -35,7 +35,7 @@ _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TABLE_TYPES = ("MANAGED", "STREAMING_TABLE")
 
 
-def checked_table_name(table: object) -> str:
+def check_table_name(table: object) -> str:
     """The name, if it is catalog.schema.table.  Raises ConfigurationError that shows the right form."""
     if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
         return table
@@ -78,7 +78,7 @@ class TableSchema:
         # databricks-sdk takes most of a second to import, and whoever brings a schema never needs it.
         from .fetch import fetch_table_info
 
-        info = fetch_table_info(workspace, checked_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
+        info = fetch_table_info(workspace, check_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
         identity = info.get("table_id") or workspace.workspace_url
         return cls.from_table_info({**info, "table_id": identity}, table=table)
 
@@ -87,7 +87,7 @@ class TableSchema:
         """Let the next ``fetch`` of this process ask again: the table may have changed."""
         from .fetch import forget_table_info
 
-        forget_table_info(workspace, checked_table_name(table))
+        forget_table_info(workspace, check_table_name(table))
 
     @classmethod
     def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
@@ -112,7 +112,7 @@ class TableSchema:
             table, parsers = parse_create_table(statement)
         except ValueError as error:
             raise SchemaError(f"the SQL cannot be read: {error}") from error
-        return cls._checked(checked_table_name(table), parsers, [])
+        return cls._checked(check_table_name(table), parsers, [])
 
     @classmethod
     def _checked(

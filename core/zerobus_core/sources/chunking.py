@@ -11,43 +11,43 @@ from ..batch import Chunk
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_WAIT", "PULSE", "Pulse", "cut", "merged", "wanted_parts", "without_dictionaries"]
+__all__ = ["HEARTBEAT", "MAX_CHUNK_BYTES", "MAX_WAIT", "Heartbeat", "clip", "coalesce", "split", "without_dictionaries"]
 
 # Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
 MAX_WAIT = 1.0
 # Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 # A source that finds no rows to yield shows after this long (seconds) that it goes on.
-PULSE = 0.25
+HEARTBEAT = 0.25
 
 
-class Pulse:
+class Heartbeat:
     """When a source that finds no rows to yield has to yield a chunk without rows."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._due_at = clock() + PULSE
+        self._due_at = clock() + HEARTBEAT
 
     def is_due(self) -> bool:
-        """Whether ``PULSE`` has passed since this was true last."""
+        """Whether ``HEARTBEAT`` has passed since this was true last."""
         now = self._clock()
         if now < self._due_at:
             return False
-        self._due_at = now + PULSE
+        self._due_at = now + HEARTBEAT
         return True
 
 
-def wanted_parts(
+def clip(
     batch: pa.RecordBatch, first_row: int, wanted: Callable[[int, int], Iterator[tuple[int, int]]]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The wanted runs of a batch, with their positions; an empty one, which ``merged`` knows, if there is none."""
+    """The wanted runs of a batch, with their positions; an empty one, which ``coalesce`` knows, if there is none."""
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
     for start, stop in runs:
         yield start, batch.slice(start - first_row, stop - start)
 
 
-def cut(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
+def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
     """A record batch as chunks of about ``MAX_CHUNK_BYTES`` at most, an empty one as it is; copies nothing."""
     if not len(batch):
         yield Chunk(first_row, batch)
@@ -57,15 +57,17 @@ def cut(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
         yield Chunk(first_row + start, batch.slice(start, step))
 
 
-def merged(chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Chunk]:
+def coalesce(
+    chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Chunk]:
     """The same rows in chunks that are filled up to ``chunk_rows``, unless that takes longer than ``MAX_WAIT``.
 
-    Of the chunks without rows, those are passed on that are needed for ``Pulse``.
+    Of the chunks without rows, those are passed on that are needed for ``Heartbeat``.
     """
     held: list[Chunk] = []
     rows = size = 0
     deadline = 0.0
-    pulse = Pulse(clock)
+    pulse = Heartbeat(clock)
     for chunk in chunks:
         if not len(chunk.rows):
             if held and clock() >= deadline:

@@ -6,10 +6,10 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["imported_pyarrow"]
+__all__ = ["require_pyarrow"]
 
 
-def imported_pyarrow(what: str) -> Any:
+def require_pyarrow(what: str) -> Any:
     """The pyarrow package.  Raises ConfigurationError that says that ``what`` needs it."""
     try:
         import pyarrow

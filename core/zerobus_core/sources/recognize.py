@@ -14,9 +14,9 @@ from ..errors import ConfigurationError
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
 from .frame_kinds import columnar_package
-from .optional_imports import imported_pyarrow
+from .optional_imports import require_pyarrow
 from .rows.cursor import CursorSource, is_cursor
-from .rows.iterables import Begun, IterableSource, SequenceSource
+from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
 from .source import Source, is_source_like, source_from
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
     source = _data_source(records, options)
     if options.format is not None and not isinstance(source, FileSource):
-        raise ConfigurationError(f"options.format says how files are read, and records is {_told(records)}")
+        raise ConfigurationError(f"options.format says how files are read, and records is {_describe(records)}")
     return source
 
 
@@ -74,12 +74,12 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
     if isinstance(path, bytes):
         raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
     if is_text and not looks_like_path(path):
-        raise ConfigurationError(f"records is {_told(path)}, which is no path or URI of a file; {_INSTEAD}")
+        raise ConfigurationError(f"records is {_describe(path)}, which is no path or URI of a file; {_INSTEAD}")
     return files_source(path, options)
 
 
 def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
-    pa = imported_pyarrow(f"a {type(records).__name__}")
+    pa = require_pyarrow(f"a {type(records).__name__}")
 
     from .arrow.arrow import TableSource
     from .arrow.frames import frame_content
@@ -105,11 +105,11 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
             return DatasetSource(records, options)
         return BatchesSource(lambda: scan(records, options.batch_rows), options)
     if hasattr(records, "to_reader"):  # a Scanner of a dataset
-        return BatchesSource(Begun(records.to_reader()).take, options)
+        return BatchesSource(OneShotIterable(records.to_reader()).take, options)
     if hasattr(records, "__arrow_c_stream__"):
         # A reader goes on where it was left; other things that can be streamed start anew.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        return BatchesSource(Begun(pa.RecordBatchReader.from_stream(records), given=given).take, options)
+        return BatchesSource(OneShotIterable(pa.RecordBatchReader.from_stream(records), given=given).take, options)
     return None
 
 
@@ -128,7 +128,7 @@ def _refuse_what_is_no_source(records: Any) -> None:
     if is_record(records):
         raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
     if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
-        raise ConfigurationError(f"records is {_told(records)}; {_INSTEAD}")
+        raise ConfigurationError(f"records is {_describe(records)}; {_INSTEAD}")
 
 
 def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
@@ -136,7 +136,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
         return _sequence_source(records, options)
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
         raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
-    begun = Begun(records)
+    begun = OneShotIterable(records)
     first = begun.peek()
     if _is_columnar(first):
         return _batches_source(first, begun.take, options)
@@ -168,7 +168,7 @@ def _is_columnar(item: Any) -> bool:
 
 def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
     """The first item decides whether all of them are read as Arrow data or as rows."""
-    imported_pyarrow(f"a {type(first).__name__}")
+    require_pyarrow(f"a {type(first).__name__}")
 
     from .arrow.arrow import BatchesSource, batches_of
     from .arrow.frames import is_read_as_rows, rows_of_frames
@@ -189,12 +189,12 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 def _check_first(record: Any) -> None:
     if not is_record(record):
         raise ConfigurationError(
-            f"the first record is {_told(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
-            "with one value for each column"
+            f"the first record is {_describe(record)}; a record is a dict (or dataclass, pydantic model, protobuf "
+            "message) with one value for each column"
         )
 
 
-def _told(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return "None (did the function that makes it return nothing?)"
     if isinstance(value, str):

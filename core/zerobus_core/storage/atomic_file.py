@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .filesystem import filesystem_of, is_local, told
+from .filesystem import filesystem_of, is_local, translating_storage_errors
 from .uris import shown_uri
 
 __all__ = ["KeptFile"]
@@ -47,7 +47,7 @@ class KeptFile:
     def prepare(self) -> None:
         """Find out whether files can be kept there; makes the directory of a local one."""
         fs, path = self._place()
-        with self._told("write"):
+        with self._translating_errors("write"):
             if self.is_local:
                 _check_regular(path)
                 fs.makedirs(fs._parent(path), exist_ok=True)
@@ -63,7 +63,7 @@ class KeptFile:
     def read(self) -> bytes | None:
         """What is kept, or None."""
         fs, path = self._place()
-        with self._told("read"), suppress(FileNotFoundError):
+        with self._translating_errors("read"), suppress(FileNotFoundError):
             if self.is_local:
                 _check_regular(path)
             data: bytes = fs.cat_file(path)
@@ -73,7 +73,7 @@ class KeptFile:
     def replace(self, data: bytes) -> None:
         """Keep ``data`` instead of what was kept."""
         fs, path = self._place()
-        with self._told("write"):
+        with self._translating_errors("write"):
             if self.is_local:
                 _replace_local(Path(path), data)
             else:
@@ -86,7 +86,7 @@ class KeptFile:
         A last line without its end was left by a crash, and is taken off, or by an editor, and gets one:
         ``is_whole`` tells.
         """
-        with self._told("write"):
+        with self._translating_errors("write"):
             path = self._place()[1]
             _check_regular(path)
             _append_local(Path(path), lines, is_whole)
@@ -96,8 +96,8 @@ class KeptFile:
             self._found = filesystem_of(self.uri, f"no {self._what} can be kept at {shown_uri(self.uri)}")
         return self._found
 
-    def _told(self, verb: str) -> AbstractContextManager[None]:
-        return told(f"cannot {verb} the {self._what} at {shown_uri(self.uri)}")
+    def _translating_errors(self, verb: str) -> AbstractContextManager[None]:
+        return translating_storage_errors(f"cannot {verb} the {self._what} at {shown_uri(self.uri)}")
 
 
 def _check_regular(path: str | os.PathLike[str]) -> None:

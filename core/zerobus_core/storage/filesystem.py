@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, TransportError, ZerobusIngestError
 from ..process.signals import is_of_signal
 from .uris import without_secrets
 
-__all__ = ["changed", "filesystem_of", "is_local", "told", "unreadable"]
+__all__ = ["changed_file_error", "filesystem_of", "is_local", "translating_storage_errors", "unreadable_file_error"]
 
 # Packages whose errors tell of a storage or of the way to it; not all of them are OSErrors.
 _STORAGES = {
@@ -25,13 +25,15 @@ _LONGEST_CHAIN = 100
 
 
 def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
-    """The file system of a path or fsspec URI, and the path as that names it; ``failure`` is as for ``told``.
+    """The file system of a path or fsspec URI, and the path as that names it.
+
+    ``failure`` is as for ``translating_storage_errors``.
 
     Of some kinds (FTP, SFTP) this opens a connection.
     """
     from fsspec.core import url_to_fs
 
-    with told(failure):
+    with translating_storage_errors(failure):
         fs, path = url_to_fs(os.path.expanduser(uri))
     return fs, str(path)
 
@@ -42,7 +44,7 @@ def is_local(fs: Any) -> bool:
 
 
 @contextmanager
-def told(failure: str) -> Generator[None]:
+def translating_storage_errors(failure: str) -> Generator[None]:
     """Raise what a storage raises inside as an error of ours.
 
     ``failure`` says what cannot be done, and where.  A storage that fails is a TransportError, one that refuses, and
@@ -59,7 +61,7 @@ def told(failure: str) -> Generator[None]:
         raise ours from ours.__cause__
 
 
-def unreadable(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
+def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
     """The error for a file that cannot be read, with its cause; ``rows`` is how many rows of it had been read by then.
 
     A storage that fails is worth another try, a damaged file is not.
@@ -68,7 +70,7 @@ def unreadable(path: str, error: Exception, rows: int | None = None) -> Configur
     return _translated(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
 
 
-def changed(path: str) -> TransportError:
+def changed_file_error(path: str) -> TransportError:
     """The error for a file that is another one than when its reading began; a new try reads it from its first row."""
     return TransportError(
         f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "

@@ -13,7 +13,7 @@ import pytest
 from zerobus_core import IngestOptions, StreamManager, ingest
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.arrow.arrow import copied
+from zerobus_core.sources.arrow.arrow import copy_batch
 from zerobus_local import LocalZerobus
 
 ROWS, PIECES = 1_000, 20
@@ -80,14 +80,14 @@ def test_a_copy_of_a_slice_holds_the_slice_alone() -> None:
         "d": pa.repeat("x", 100_000).dictionary_encode(),
     }
     batch = pa.record_batch(whole).slice(50_000, 10)
-    copy = copied(batch)
+    copy = copy_batch(batch)
     assert copy.equals(batch)
     assert copy.get_total_buffer_size() < 10_000
     empty = pa.table({"n": [1, 2, 3]}).select([]).to_batches()[0]
-    assert len(copied(empty)) == len(empty)
+    assert len(copy_batch(empty)) == len(empty)
 
 
 def test_a_dictionary_of_a_dictionary_is_copied_as_well() -> None:
     names = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", "b"]))
     batch = pa.RecordBatch.from_arrays([pa.DictionaryArray.from_arrays(pa.array([1, 0]), names)], ["name"])
-    assert copied(batch)["name"].to_pylist() == ["b", "a"]
+    assert copy_batch(batch)["name"].to_pylist() == ["b", "a"]

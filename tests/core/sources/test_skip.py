@@ -18,7 +18,7 @@ from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
 from zerobus_core.ranges import RowRanges
-from zerobus_core.sources.chunking import MAX_WAIT, PULSE, merged
+from zerobus_core.sources.chunking import HEARTBEAT, MAX_WAIT, coalesce
 from zerobus_core.sources.files.formats.json_lines import line_pieces
 from zerobus_core.sources.files.source import files_source
 from zerobus_core.sources.rows.iterables import IterableSource
@@ -64,7 +64,7 @@ def test_a_file_of_which_nothing_is_wanted_is_passed_over_in_pieces_without_rows
 def test_lines_that_are_not_wanted_are_passed_over_in_pieces_without_rows() -> None:
     def blocks() -> Iterator[bytes]:
         for _ in range(3):
-            time.sleep(1.1 * PULSE)
+            time.sleep(1.1 * HEARTBEAT)
             yield b'{"n": 1}\n'
 
     assert [len(rows) for _, rows in line_pieces(blocks(), iter(()), 100, "x")] == [0, 0, 0, 0]
@@ -96,7 +96,7 @@ def test_chunks_without_rows_are_passed_on_now_and_then_and_hold_no_rows_back() 
             yield Chunk(1, [])
         yield Chunk(1, [2])
 
-    sizes = [len(chunk.rows) for chunk in merged(chunks(), 10, clock=lambda: now)]
+    sizes = [len(chunk.rows) for chunk in coalesce(chunks(), 10, clock=lambda: now)]
     assert sizes[-1] == 1
     assert sizes.index(1) <= 4, "the first row waits for MAX_WAIT"
     assert 15 <= sizes.count(0) <= 20

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import BadField, SchemaError
-from ..problems import MAX_BAD_FIELDS, Problems, UnfitError
-from ..rows.walk import Walk
+from ..problems import MAX_BAD_FIELDS, RowProblems, UnfitError
+from ..rows.walk import ExactWalk
 from .cast import UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
-from .rebuild import nulls, rebuilt
+from .rebuild import nulls, retype_nested
 from .types import extensions, plain_type, working_type
 from .values import has_map, python_value, shown_value, with_pairs
 
@@ -128,7 +128,7 @@ class _ColumnCast:
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
         self._rules = rules
-        self._walk = Walk([field], rules)
+        self._walk = ExactWalk([field], rules)
         self._casts: dict[pa.DataType, Any] = {}
         self._source: pa.Field | None = None
         self._json: Convert | None = None
@@ -184,13 +184,13 @@ class _ColumnCast:
         name = self.field.name
         values: list[Any] = []
         for index in range(len(array)):
-            problems = Problems(first_row + index)
+            problems = RowProblems(first_row + index)
             values.append(self._walked(array, index, problems).get(name))
             if problems.fields and (limit is None or len(bad) <= limit):
                 bad[problems.row] = problems.fields
-        return rebuilt(pa.array(values, plain_type(self.field.type)), self._target)
+        return retype_nested(pa.array(values, plain_type(self.field.type)), self._target)
 
-    def _walked(self, array: pa.Array, index: int, problems: Problems) -> Mapping[str, Any]:
+    def _walked(self, array: pa.Array, index: int, problems: RowProblems) -> Mapping[str, Any]:
         name = self.field.name
         try:
             value = python_value(array, index)
@@ -224,6 +224,6 @@ class _ColumnCast:
         for index, is_null in enumerate(out.is_null().to_pylist()):
             row = first_row + index
             if is_null and row not in bad and (limit is None or len(bad) <= limit):
-                problems = Problems(row)
+                problems = RowProblems(row)
                 self._walk.row({self.field.name: None}, problems)
                 bad[row] = problems.fields

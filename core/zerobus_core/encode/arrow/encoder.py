@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, RecordFormat
-from ..problems import FOREIGN_ERRORS, WHOLE_ROW, NoRecord, Problems, record_error
+from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, UnreadableRecord, record_error
 from ..records import is_message
-from ..rows.walk import Walk
+from ..rows.walk import ExactWalk
 from ..rules import ConversionRules
 from .columns import BadFields, ColumnCasts
 from .pack import packer_for
-from .rebuild import rebuilt
+from .rebuild import retype_nested
 from .types import plain_type, working_type
 from .variant import check_variant
 
@@ -63,8 +63,8 @@ class ArrowEncoder:
         self._fields = tuple(column for column in schema.columns if column.name not in filled)
         self._casts = ColumnCasts(schema, rules, filled)
 
-        def walk(*, wire_text: bool) -> Walk:
-            return Walk(self._fields, replace(rules, wire_text=wire_text), reserved=filled)
+        def walk(*, wire_text: bool) -> ExactWalk:
+            return ExactWalk(self._fields, replace(rules, wire_text=wire_text), reserved=filled)
 
         # Rows that are protobuf messages hold wire text.
         self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}
@@ -117,7 +117,7 @@ class ArrowEncoder:
         bad: BadFields = {}
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
-            problems = Problems(row)
+            problems = RowProblems(row)
             try:
                 members.append(self._walks[is_message(type(record))].row(record, problems))
             except FOREIGN_ERRORS as error:
@@ -145,16 +145,16 @@ class ArrowEncoder:
 
 def _unread(row: int, record: Any) -> list[BadField]:
     """What is wrong with a row of a source of Arrow data that is not in its record batches."""
-    if not isinstance(record, NoRecord):
+    if not isinstance(record, UnreadableRecord):
         raise TypeError("an encoder of Arrow data got a list of rows")
-    problems = Problems(row)
+    problems = RowProblems(row)
     problems.add(WHOLE_ROW, record, "a row of the table", record.reason)
     return problems.fields
 
 
 def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
     values = [row.get(field.name) for row in members]
-    return rebuilt(pa.array(values, plain_type(field.type)), working_type(field.type))
+    return retype_nested(pa.array(values, plain_type(field.type)), working_type(field.type))
 
 
 def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:

@@ -16,13 +16,13 @@ from ...batch import Batch, RecordFormat
 from ...options import MAX_RECORD_BYTES
 from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
-from ..batching import cut_batches
-from ..problems import WHOLE_ROW, Problems, UnfitError
+from ..batching import split_batches
+from ..problems import WHOLE_ROW, RowProblems, UnfitError
 from ..rows.fast_columns import NeedsWalkError, rows_converter
-from ..rows.walk import Walk
+from ..rows.walk import ExactWalk
 from ..rules import ConversionRules
 from ..values.scalars import scalar_converter
-from .rebuild import rebuilt
+from .rebuild import retype_nested
 from .types import plain_type
 from .variant import decoded_variant, variant_array
 
@@ -72,7 +72,7 @@ def packer_for(record_format: RecordFormat, schema: TableSchema, options: Ingest
 
 
 def _too_large(row: int, size: int, bad: BadFields) -> None:
-    problems = Problems(row)
+    problems = RowProblems(row)
     problems.add(WHOLE_ROW, {}, f"at most {MAX_RECORD_BYTES} bytes", f"has {size} bytes on the wire")
     bad[row] = problems.fields
 
@@ -149,7 +149,7 @@ class _RecordPacker(ABC):
         self.block_rows = options.batch_rows
         self._as_json = as_json
         rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json)
-        self._walk = Walk(schema.columns, rules)
+        self._walk = ExactWalk(schema.columns, rules)
         self._convert = rows_converter(schema.columns, rules)
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
 
@@ -168,7 +168,7 @@ class _RecordPacker(ABC):
             return [None if row is None else next(records) for row in members]
 
     def _plain_batch(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-        arrays = [rebuilt(columns[field.name], field.type) for field in self._plain]
+        arrays = [retype_nested(columns[field.name], field.type) for field in self._plain]
         return pa.RecordBatch.from_arrays(arrays, schema=self._plain)
 
     def _cut(self, records: list[bytes | None], first_row: int, bad: BadFields) -> list[Batch]:
@@ -181,14 +181,14 @@ class _RecordPacker(ABC):
         for is_good, group in groupby(records, key=lambda record: record is not None):
             run: list[Any] = list(group)
             if is_good:
-                batches += cut_batches(first_row + start, run, self._options, as_text=self._as_json)
+                batches += split_batches(first_row + start, run, self._options, as_text=self._as_json)
             start += len(run)
         return batches
 
     def _members(self, rows: list[Any], first_row: int, bad: BadFields) -> list[dict[str, Any] | None]:
         walked: list[dict[str, Any] | None] = []
         for row, record in enumerate(rows, first_row):
-            problems = Problems(row)
+            problems = RowProblems(row)
             members = self._walk.row(record, problems)
             if problems.fields:
                 bad[row] = problems.fields

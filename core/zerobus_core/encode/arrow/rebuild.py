@@ -10,30 +10,30 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "rebuilt"]
+__all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 
 
-def rebuilt(
+def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
     """``array`` as one of type ``target``, which nests alike; ``leaf`` makes what does not nest (default: a cast)."""
     if not _has_struct(target) and array.type.equals(target):
         return array
     if pa.types.is_struct(target) and pa.types.is_struct(array.type):
-        children = [rebuilt(part, target.field(i).type, leaf) for i, part in enumerate(array.flatten())]
+        children = [retype_nested(part, target.field(i).type, leaf) for i, part in enumerate(array.flatten())]
         return pa.Array.from_buffers(target, len(array), [bitmap_of(array)], children=children)
     if pa.types.is_map(target) and pa.types.is_map(array.type):
         entries = entries_of(array)
         pairs = entries.flatten()
         children = [
-            rebuilt(pairs.field(0), target.key_type, leaf),
-            rebuilt(pairs.field(1), target.item_type, leaf),
+            retype_nested(pairs.field(0), target.key_type, leaf),
+            retype_nested(pairs.field(1), target.item_type, leaf),
         ]
         entry = pa.struct([target.key_field, target.item_field])
         inner = pa.Array.from_buffers(entry, len(pairs), [None], children=children)
         return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(entries)], children=[inner])
     if pa.types.is_list(target) and pa.types.is_list(array.type):
-        values = rebuilt(array.flatten(), target.value_type, leaf)
+        values = retype_nested(array.flatten(), target.value_type, leaf)
         return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(array)], children=[values])
     return leaf(array, target) if leaf is not None else array.cast(target)
 

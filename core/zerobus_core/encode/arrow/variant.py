@@ -21,7 +21,7 @@ import orjson
 import pyarrow as pa
 
 from ..problems import UnfitError
-from .rebuild import bitmap_of, rebuilt
+from .rebuild import bitmap_of, retype_nested
 
 __all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]
 
@@ -41,7 +41,7 @@ _VERSION, _SORTED = 1, 1 << 4
 
 def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
     """An array of a working type as one of the service's type for it; the same array if no VARIANT is inside."""
-    return rebuilt(array, target, _leaf)
+    return retype_nested(array, target, _leaf)
 
 
 def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:

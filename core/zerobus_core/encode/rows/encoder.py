@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk
 from ...options import MAX_RECORD_BYTES, IngestOptions
-from ..batching import cut_batches
-from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, Problems, UnfitError, record_error
+from ..batching import split_batches
+from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, UnfitError, record_error
 from ..records import is_message
 from ..rules import ConversionRules
 from .fast_columns import NeedsWalkError, rows_converter
-from .walk import Walk
+from .walk import ExactWalk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ class RowEncoder(ABC):
         # What the delivery fills itself is no field of the rows, and so is refused in them.
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
-        self._ways: dict[bool, tuple[Callable[[list[Any]], list[Any]], Walk]] = {}
+        self._ways: dict[bool, tuple[Callable[[list[Any]], list[Any]], ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
 
     @property
@@ -88,9 +88,9 @@ class RowEncoder(ABC):
         if unfit:
             raise record_error(self._table, unfit)
         for first_row, records in runs:
-            yield from cut_batches(first_row, records, self._options, as_text=self._as_json)
+            yield from split_batches(first_row, records, self._options, as_text=self._as_json)
 
-    def _encoded(self, rows: list[Any], first_row: int) -> Iterator[tuple[int, list[bytes] | Problems]]:
+    def _encoded(self, rows: list[Any], first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
         """Records of consecutive rows, or what is wrong with one row; each with its first row's number."""
         start = 0
         while start < len(rows):
@@ -118,9 +118,9 @@ class RowEncoder(ABC):
         self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
         return records if max(sizes) <= MAX_RECORD_BYTES else None
 
-    def _walked(self, record: Any, row: int) -> list[bytes] | Problems:
+    def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:
         _, walk = self._way(is_message(type(record)))
-        problems = Problems(row)
+        problems = RowProblems(row)
         try:
             members = walk.row(record, problems)
             if problems.fields:
@@ -135,7 +135,7 @@ class RowEncoder(ABC):
             return problems
         return records
 
-    def _way(self, wire_text: bool) -> tuple[Callable[[list[Any]], list[Any]], Walk]:
+    def _way(self, wire_text: bool) -> tuple[Callable[[list[Any]], list[Any]], ExactWalk]:
         if wire_text not in self._ways:
             rules = ConversionRules(
                 as_json=self._as_json,
@@ -143,6 +143,6 @@ class RowEncoder(ABC):
                 wire_text=wire_text,
                 inner_nulls=self._as_json,
             )
-            walk = Walk(self._fields, rules, reserved=self._reserved)
+            walk = ExactWalk(self._fields, rules, reserved=self._reserved)
             self._ways[wire_text] = rows_converter(self._fields, rules), walk
         return self._ways[wire_text]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
 from ..records import members_within
 from ..values.scalars import null_test, scalar_converter
-from .fast_scalars import NULL, Shortcut, shortcut
+from .fast_scalars import NULL, FastPath, fast_path
 from .walk import as_list, as_pairs, has_nan, json_key
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NeedsWalkError(Exception):
 
 def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
     """A function from records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
-    members = [_Member(field, rules) for field in fields]
+    members = [_FieldConverter(field, rules) for field in fields]
     names = frozenset(field.name for field in fields)
 
     def as_dict(record: Any) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
     return convert
 
 
-class _Member:
+class _FieldConverter:
     """A column of a table, or a field of a struct."""
 
     __slots__ = ("_convert", "_get", "_nullable", "_plain", "name")
@@ -97,12 +97,12 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
         return _array(kind, nullable, rules), None
     if isinstance(kind, MapType):
         return _map(kind, nullable, rules), None
-    quick = shortcut(kind, as_json=rules.as_json)
+    quick = fast_path(kind, as_json=rules.as_json)
     plain = quick.plain if quick is not None else None
     return _scalar(kind, nullable, rules, quick), plain | NULL if plain is not None and nullable else plain
 
 
-def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: Shortcut | None) -> Convert:
+def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastPath | None) -> Convert:
     exact = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=not has_nan(kind))
 

@@ -21,7 +21,7 @@ from typing import Any
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
 
-__all__ = ["NULL", "Shortcut", "shortcut"]
+__all__ = ["NULL", "FastPath", "fast_path"]
 
 Column = list[Any]
 
@@ -37,7 +37,7 @@ _POINT = frozenset({"."})
 
 
 @dataclass(frozen=True, slots=True)
-class Shortcut:
+class FastPath:
     """``plain`` are types whose values are wire values whatever they hold, or None where values must be looked at."""
 
     run: Callable[[Column], Column | None]
@@ -48,25 +48,25 @@ class Shortcut:
         return self.run(values)
 
 
-def shortcut(kind: DataType, *, as_json: bool) -> Shortcut | None:
+def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
     """The shortcut for a scalar type, or None where every value needs the exact converter."""
     if isinstance(kind, StringType):
-        return _plain(_STR) if kind.length is None else Shortcut(_bounded_text(kind.length))
+        return _plain(_STR) if kind.length is None else FastPath(_bounded_text(kind.length))
     if isinstance(kind, DecimalType):
-        return Shortcut(_decimals(kind))
+        return FastPath(_decimals(kind))
     if not isinstance(kind, PrimitiveType):
         return None
     if kind.kind in INTEGER_BITS:
         # Protobuf checks 32 and 64 bits itself; JSON checks nothing.
         is_checked = kind.kind in {Kind.INT, Kind.BIGINT} and not as_json
-        return _plain(_INT) if is_checked else Shortcut(_integers(INTEGER_BITS[kind.kind]))
+        return _plain(_INT) if is_checked else FastPath(_integers(INTEGER_BITS[kind.kind]))
     if as_json and kind.kind in _JSON_ONLY:
         return _JSON_ONLY[kind.kind]
     return _BY_KIND.get(kind.kind)
 
 
-def _plain(types: frozenset[type]) -> Shortcut:
-    return Shortcut(lambda values: values if types.issuperset(map(type, values)) else None, types)
+def _plain(types: frozenset[type]) -> FastPath:
+    return FastPath(lambda values: values if types.issuperset(map(type, values)) else None, types)
 
 
 def _within(values: Column, low: float, high: float) -> bool:
@@ -184,16 +184,16 @@ def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
 
 
 _BY_KIND = {
-    Kind.FLOAT: Shortcut(_singles),
-    Kind.DOUBLE: Shortcut(_doubles, _FLOAT),
+    Kind.FLOAT: FastPath(_singles),
+    Kind.DOUBLE: FastPath(_doubles, _FLOAT),
     Kind.BOOLEAN: _plain(_BOOL),
     Kind.BINARY: _plain(_BYTES),
-    Kind.DATE: Shortcut(_dates),
-    Kind.TIMESTAMP: Shortcut(_timestamps),
-    Kind.TIMESTAMP_NTZ: Shortcut(_wall_clock_times),
+    Kind.DATE: FastPath(_dates),
+    Kind.TIMESTAMP: FastPath(_timestamps),
+    Kind.TIMESTAMP_NTZ: FastPath(_wall_clock_times),
 }
 _JSON_ONLY = {
-    Kind.FLOAT: Shortcut(_singles),
-    Kind.DOUBLE: Shortcut(_finite_doubles),
-    Kind.BINARY: Shortcut(_base64),
+    Kind.FLOAT: FastPath(_singles),
+    Kind.DOUBLE: FastPath(_finite_doubles),
+    Kind.BINARY: FastPath(_base64),
 }

@@ -12,19 +12,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
-from ..problems import MISSING, WHOLE_ROW, NoRecord, Problems, UnfitError
+from ..problems import MISSING, WHOLE_ROW, RowProblems, UnfitError, UnreadableRecord
 from ..records import dumped, members_within
 from ..values.scalars import null_test, scalar_converter
 
 if TYPE_CHECKING:
     from ..rules import ConversionRules
 
-__all__ = ["Walk", "as_list", "as_pairs", "has_nan", "json_key"]
+__all__ = ["ExactWalk", "as_list", "as_pairs", "has_nan", "json_key"]
 
-Convert = Callable[[Any, str, Problems], Any]
+Convert = Callable[[Any, str, RowProblems], Any]
 
 
-class Walk:
+class ExactWalk:
     """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
 
     ``reserved`` names columns that the delivery fills itself and that rows must leave out.
@@ -37,7 +37,7 @@ class Walk:
         self._reserved = reserved
         self._row = self._struct(StructType(tuple(fields)))
 
-    def row(self, record: Any, problems: Problems) -> dict[str, Any]:
+    def row(self, record: Any, problems: RowProblems) -> dict[str, Any]:
         """The row as wire values, without its nulls; what does not fit is in ``problems`` and left out."""
         converted = self._row(record, "", problems)
         return converted if isinstance(converted, dict) else {}
@@ -56,7 +56,7 @@ class Walk:
         expected = str(kind)
         check = self._rules.check_variant if kind == PrimitiveType(Kind.VARIANT) else None
 
-        def convert(value: Any, path: str, problems: Problems) -> Any:
+        def convert(value: Any, path: str, problems: RowProblems) -> Any:
             try:
                 converted = convert_value(value)
                 if check is not None:
@@ -76,7 +76,7 @@ class Walk:
         is_null = self._null_test(kind.element)
         nulls = _null_rule("an element", "array", contains_null=kind.contains_null, inner_nulls=self._rules.inner_nulls)
 
-        def convert(value: Any, path: str, problems: Problems) -> Any:
+        def convert(value: Any, path: str, problems: RowProblems) -> Any:
             items = as_list(value)
             if items is None:
                 problems.add(path, value, expected, "not a list")
@@ -102,7 +102,7 @@ class Walk:
             "a value", "map", contains_null=kind.value_contains_null, inner_nulls=self._rules.inner_nulls
         )
 
-        def convert(value: Any, path: str, problems: Problems) -> Any:
+        def convert(value: Any, path: str, problems: RowProblems) -> Any:
             pairs = as_pairs(value)
             if pairs is None:
                 problems.add(path, value, expected, "not a mapping")
@@ -136,14 +136,14 @@ class Walk:
         members = [(field, self._converter(field.type), self._null_test(field.type)) for field in kind.fields]
         names = {field.name for field in kind.fields}
 
-        def convert(value: Any, path: str, problems: Problems) -> Any:
+        def convert(value: Any, path: str, problems: RowProblems) -> Any:
             try:
                 record = members_within(value, names)
             except UnfitError as unfit:
                 problems.add(path or WHOLE_ROW, value, _brief(kind), str(unfit))
                 return None
             if record is None:
-                is_unread = isinstance(value, NoRecord)
+                is_unread = isinstance(value, UnreadableRecord)
                 reason = value.reason if is_unread else "not a mapping, dataclass, model or message"
                 problems.add(path or WHOLE_ROW, value, _brief(kind), reason)
                 return None

@@ -12,8 +12,8 @@ import pyarrow as pa
 from ...batch import Chunk
 from ...errors import ConfigurationError
 from ...process.signals import is_of_signal
-from ...storage.filesystem import changed, unreadable
-from ..chunking import cut, merged, wanted_parts
+from ...storage.filesystem import changed_file_error, unreadable_file_error
+from ..chunking import clip, coalesce, split
 from ..files.finding.found import local_content, local_version
 from ..rows.frame_rows import FrameRows
 from ..rows.iterables import check_length, version_fingerprint
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
 
-__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copied", "is_whole", "scan"]
+__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copy_batch", "is_whole", "scan"]
 
 
 class TableSource(Source):
@@ -48,7 +48,7 @@ class TableSource(Source):
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
-        return merged(self._slices(skip), self._chunk_rows)
+        return coalesce(self._slices(skip), self._chunk_rows)
 
     def _slices(self, skip: RowRanges) -> Iterator[Chunk]:
         total = self._count_rows()
@@ -56,7 +56,7 @@ class TableSource(Source):
         for start, stop in skip.without(0, total):
             first = start
             for batch in self._table.slice(start, stop - start).to_batches():
-                yield from cut(batch, first)
+                yield from split(batch, first)
                 first += len(batch)
 
 
@@ -72,7 +72,7 @@ class BatchesSource(Source):
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``; the others are made, too, and let go."""
-        return merged(self._wanted(skip), self._chunk_rows)
+        return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
         first = 0
@@ -84,8 +84,8 @@ class BatchesSource(Source):
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
     """What ``skip`` leaves of a batch whose first row is at position ``first``."""
-    for start, part in wanted_parts(batch, first, skip.without):
-        yield from cut(part, start)
+    for start, part in clip(batch, first, skip.without):
+        yield from split(part, start)
 
 
 def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
@@ -95,7 +95,7 @@ def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     """
     for item in items:
         for batch in _batches_of(item):
-            yield from (copied(piece.rows) for piece in cut(batch, 0))
+            yield from (copy_batch(piece.rows) for piece in split(batch, 0))
 
 
 def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
@@ -116,7 +116,7 @@ def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
     yield from table.to_batches()
 
 
-def copied(batch: Any) -> pa.RecordBatch:
+def copy_batch(batch: Any) -> pa.RecordBatch:
     """A record batch in memory of its own, without the rest of what it may be a slice of."""
     sink = pa.BufferOutputStream()
     try:
@@ -149,7 +149,7 @@ class DatasetSource(Source):
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
-        return merged(self._wanted(skip), self._chunk_rows)
+        return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
         first = 0
@@ -191,10 +191,10 @@ def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
             yield batch
     except (pa.ArrowException, OSError) as error:
         if before is not None and not is_of_signal(error) and _content(fragment) != before:
-            raise changed(fragment.path) from error  # half of a change looks like damage
+            raise changed_file_error(fragment.path) from error  # half of a change looks like damage
         raise _named(fragment, error, rows) from error
     if _content(fragment) != before:
-        raise changed(fragment.path)
+        raise changed_file_error(fragment.path)
 
 
 def _count(fragment: Any) -> int:
@@ -209,7 +209,7 @@ def _count(fragment: Any) -> int:
 def _named(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
     path = getattr(fragment, "path", None)
     # What has no path is an iterable that the user has made a dataset.
-    return error if not path or is_of_signal(error) else unreadable(path, error, rows)
+    return error if not path or is_of_signal(error) else unreadable_file_error(path, error, rows)
 
 
 def _content(fragment: Any) -> str | None:

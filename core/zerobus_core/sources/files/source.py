@@ -10,10 +10,10 @@ from ...batch import Chunk
 from ...errors import ConfigurationError, ZerobusIngestError
 from ...file_formats import format_of
 from ...process.signals import is_of_signal
-from ...storage.filesystem import changed, unreadable
+from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
-from ..chunking import cut, merged
-from ..optional_imports import imported_pyarrow
+from ..chunking import coalesce, split
+from ..optional_imports import require_pyarrow
 from ..rows.iterables import check_length
 from ..source import Source
 from .finding.found import FoundFile, FoundFiles, find_files
@@ -81,7 +81,7 @@ class FileSource(Source):
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
-        return merged(self._chunks(skip), self._chunk_rows)
+        return coalesce(self._chunks(skip), self._chunk_rows)
 
     def _chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         self._starts = []
@@ -112,10 +112,10 @@ class FileSource(Source):
             rows = yield from self._read(file, base, wanted)
         except ConfigurationError as error:
             if _answer(file, has_changed):
-                raise changed(file.shown) from error  # half of a change looks like damage
+                raise changed_file_error(file.shown) from error  # half of a change looks like damage
             raise
         if _answer(file, has_changed):
-            raise changed(file.shown)
+            raise changed_file_error(file.shown)
         return rows
 
     def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
@@ -129,13 +129,13 @@ class FileSource(Source):
                     return int(end.value)
                 read = start + len(rows)
                 rows = self._with_partitions(file, rows)
-                yield from [Chunk(base + start, rows)] if isinstance(rows, list) else cut(rows, base + start)
+                yield from [Chunk(base + start, rows)] if isinstance(rows, list) else split(rows, base + start)
         except ZerobusIngestError:
             raise
         except Exception as error:  # every decoder and every storage has errors of its own
             if is_of_signal(error):
                 raise
-            failure = unreadable(file.shown, error, read)
+            failure = unreadable_file_error(file.shown, error, read)
             raise failure from failure.__cause__
         finally:
             pieces.close()
@@ -165,7 +165,7 @@ def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
     except Exception as error:
         if is_of_signal(error):
             raise
-        failure = unreadable(file.shown, error)
+        failure = unreadable_file_error(file.shown, error)
         raise failure from failure.__cause__
 
 
@@ -199,11 +199,15 @@ def files_source(
 def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
-        imported_pyarrow(f"{found.format} files")
+        require_pyarrow(f"{found.format} files")
     if found.format == "parquet":
-        from .formats.parquet import LetterFormat, ParquetFormat, holds_letters
+        from .formats.parquet import DeadLetterFormat, ParquetFormat, holds_dead_letters
 
-        return LetterFormat() if _answer(found.files[0], lambda: holds_letters(found.files[0])) else ParquetFormat()
+        return (
+            DeadLetterFormat()
+            if _answer(found.files[0], lambda: holds_dead_letters(found.files[0]))
+            else ParquetFormat()
+        )
     if found.format == "csv":
         from .formats.csv import CsvReader
 

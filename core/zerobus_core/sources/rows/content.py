@@ -69,10 +69,10 @@ class ContentHash:
 class _Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
         """None for what pickle itself writes exactly, and otherwise what to write instead."""
-        return None if type(value) in _PLAIN else _told(value)
+        return None if type(value) in _PLAIN else _content_key(value)
 
 
-def _told(value: Any) -> tuple[Any, ...]:
+def _content_key(value: Any) -> tuple[Any, ...]:
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(value, datetime | date | time) and kind.__module__.partition(".")[0] in _HOMES_OF_TIMES:
@@ -85,7 +85,7 @@ def _told(value: Any) -> tuple[Any, ...]:
     if is_record(value):
         return name, _members(value)
     if kind.__module__ == "numpy" and hasattr(value, "tobytes"):
-        return name, *_told_of_numpy(value)
+        return name, *_numpy_content_key(value)
     raise TypeError(f"the content of {name} is not known")
 
 
@@ -98,7 +98,7 @@ def _members(record: Any) -> Any:
         raise TypeError(str(unfit)) from unfit
 
 
-def _told_of_numpy(value: Any) -> tuple[Any, ...]:
+def _numpy_content_key(value: Any) -> tuple[Any, ...]:
     if value.dtype == object:
         return "object", value.shape, list(value)
     if value.dtype.hasobject:  # its bytes are addresses

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError
-from ..chunking import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
+from ..chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from ..source import Source
 from .content import rows_fingerprint
-from .row_size import WEIGHED_EVERY, fitting, weight
+from .row_size import SAMPLED_EVERY, chunks_of, size_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
 
-__all__ = ["Begun", "IterableSource", "SequenceSource", "check_length", "version_fingerprint"]
+__all__ = ["IterableSource", "OneShotIterable", "SequenceSource", "check_length", "version_fingerprint"]
 
 # How many of those iterators are known that can only be known by being kept alive, with all that they hold.
 _MOST_KEPT = 16
@@ -69,10 +69,10 @@ class SequenceSource(Source):
         check_length(total, skip)
         for start, stop in skip.without(0, total):
             for first in range(start, stop, self._chunk_rows):
-                yield from fitting(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
+                yield from chunks_of(first, list(self._rows[first : min(first + self._chunk_rows, stop)]))
 
 
-class Begun:
+class OneShotIterable:
     """An iterable that is being read: what was taken out of it to look at comes first when its rows are taken.
 
     Its iterator is remembered, since reading what an earlier delivery left of it would report success for rows that
@@ -152,7 +152,7 @@ class IterableSource(Source):
         """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""
         rows = iter(self._start())
         position = 0
-        pulse = Pulse(self._clock)
+        pulse = Heartbeat(self._clock)
         for start, stop in skip.without():
             for _ in islice(rows, start - position):
                 position += 1
@@ -173,13 +173,13 @@ class IterableSource(Source):
         deadline = self._clock() + MAX_WAIT
         if not taken or limit == 1:
             return taken
-        size = weight(taken[0]) * WEIGHED_EVERY
+        size = size_of(taken[0]) * SAMPLED_EVERY
         clock, append = self._clock, taken.append
         for row in rows:
             append(row)
             count = len(taken)
-            if count % WEIGHED_EVERY == 0:
-                size += weight(row) * WEIGHED_EVERY
+            if count % SAMPLED_EVERY == 0:
+                size += size_of(row) * SAMPLED_EVERY
             if count >= limit or size >= MAX_CHUNK_BYTES or clock() >= deadline:
                 break
         return taken

@@ -8,14 +8,14 @@ from typing import Any
 from ...batch import Chunk
 from ..chunking import MAX_CHUNK_BYTES
 
-__all__ = ["WEIGHED_EVERY", "fitting", "weight"]
+__all__ = ["SAMPLED_EVERY", "chunks_of", "size_of"]
 
 # Every so many rows one is weighed, and taken for all of them.
-WEIGHED_EVERY = 16
+SAMPLED_EVERY = 16
 _DEPTH = 4
 
 
-def weight(row: Any) -> int:
+def size_of(row: Any) -> int:
     """About how many bytes the text, bytes and lists of a record take; of a list the first element is weighed."""
     message_size: Any = getattr(type(row), "ByteSize", None)
     if message_size is not None:
@@ -47,17 +47,17 @@ def _slots(row: Any) -> list[Any]:
     return [getattr(row, name, None) for name in names]
 
 
-def fitting(first_row: int, rows: list[Any]) -> Iterator[Chunk]:
+def chunks_of(first_row: int, rows: list[Any]) -> Iterator[Chunk]:
     """Rows that are at hand as one chunk, or as some where they weigh more than ``MAX_CHUNK_BYTES``."""
     start = size = 0
-    for at in range(0, len(rows), WEIGHED_EVERY):
-        one = weight(rows[at])
-        size += one * min(WEIGHED_EVERY, len(rows) - at)
+    for at in range(0, len(rows), SAMPLED_EVERY):
+        one = size_of(rows[at])
+        size += one * min(SAMPLED_EVERY, len(rows) - at)
         if size > MAX_CHUNK_BYTES:
-            step = max(1, MAX_CHUNK_BYTES // one) if one * WEIGHED_EVERY > MAX_CHUNK_BYTES else WEIGHED_EVERY
+            step = max(1, MAX_CHUNK_BYTES // one) if one * SAMPLED_EVERY > MAX_CHUNK_BYTES else SAMPLED_EVERY
             if at > start:
                 yield Chunk(first_row + start, rows[start:at])
-            stop = min(at + WEIGHED_EVERY, len(rows))
+            stop = min(at + SAMPLED_EVERY, len(rows))
             for begin in range(at, stop, step):
                 yield Chunk(first_row + begin, rows[begin : min(begin + step, stop)])
             start, size = stop, 0

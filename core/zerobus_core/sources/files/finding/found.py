@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from ....errors import ConfigurationError
-from ....storage.filesystem import filesystem_of, is_local, told
+from ....storage.filesystem import filesystem_of, is_local, translating_storage_errors
 from ....storage.uris import shown_uri
 from .compressed import open_compressed
-from .listing import Place
+from .listing import Location
 
 __all__ = [
     "FORMATS",
@@ -111,7 +111,7 @@ class FoundFiles:
     """What was given, for messages."""
     format: str
     files: tuple[FoundFile, ...]
-    places: tuple[Place, ...] = field(repr=False)
+    places: tuple[Location, ...] = field(repr=False)
     """What was given, as it is."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
@@ -127,7 +127,7 @@ class FoundFiles:
         fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if any(place.would_hold(fs, path) for place in self.places):
             return True
-        with told(f"cannot read {self.given}"):
+        with translating_storage_errors(f"cannot read {self.given}"):
             return (
                 is_local(fs)
                 and os.path.exists(path)
@@ -151,7 +151,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
     is for files whose extension says nothing.  Raises ConfigurationError if there is nothing to read, or files of
     several formats.
     """
-    places = [Place(place) for place in ([given] if isinstance(given, str) else given)]
+    places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
     shown = ", ".join(place.shown for place in places)
     formats = {format or _format_of(file.path) or fallback for file in files}
@@ -169,10 +169,10 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 
 def holds_no_files(place: str) -> bool:
     """Whether a glob or directory holds nothing to read; raises ConfigurationError for a missing file as such."""
-    return not Place(place).files()
+    return not Location(place).files()
 
 
-def _found_at(place: Place) -> list[FoundFile]:
+def _found_at(place: Location) -> list[FoundFile]:
     infos = place.files()
     if not infos:
         raise ConfigurationError(f"{place.shown} holds no files to read; an empty delivery is given as an empty list")

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from ....errors import ConfigurationError
-from ....storage.filesystem import filesystem_of, is_local, told
+from ....storage.filesystem import filesystem_of, is_local, translating_storage_errors
 from ....storage.uris import shown_uri
 
-__all__ = ["Place"]
+__all__ = ["Location"]
 
 _SIGNS = "*?["
 
@@ -21,7 +21,7 @@ Info = Mapping[str, Any]
 """What fsspec says of a file."""
 
 
-class Place:
+class Location:
     """A path or URI as it was given.  Raises what ``storage.told`` does, and ConfigurationError where nothing is."""
 
     def __init__(self, given: str) -> None:
@@ -32,7 +32,7 @@ class Place:
         self.fs.invalidate_cache()
         self._pattern: re.Pattern[str] | None = None
         self._file: Info | None = None
-        with told(f"cannot read {self.shown}"):
+        with translating_storage_errors(f"cannot read {self.shown}"):
             self.root = self._root()
             """The directory that partitions count from."""
 
@@ -57,7 +57,7 @@ class Place:
         """What fsspec says of each file; those whose names begin with ``_`` or ``.`` are left out."""
         if self._file is not None:
             return [self._file]
-        with told(f"cannot read {self.shown}"):
+        with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
                 raise ConfigurationError(
                     f"{self.shown} is a Delta table, whose files also hold deleted rows; "

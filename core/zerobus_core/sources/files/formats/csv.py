@@ -16,7 +16,7 @@ from ....encode.problems import UnreadableRow
 from ....errors import ConfigurationError
 from ....file_formats import CsvFormat
 from ....options import MAX_RECORD_BYTES
-from ...chunking import wanted_parts
+from ...chunking import clip
 from .csv_rows import BrokenRowError, CsvGrammar, count_lines
 from .encodings import utf8_blocks
 
@@ -71,7 +71,7 @@ class CsvReader:
 
 def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int, Any]]:
     if not isinstance(piece, list):
-        yield from wanted_parts(piece, first, wanted)
+        yield from clip(piece, first, wanted)
         return
     for start, stop in wanted(first, first + len(piece)):
         yield start, piece[start - first : stop - first]

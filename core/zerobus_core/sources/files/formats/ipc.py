@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ....errors import ConfigurationError
-from ...chunking import wanted_parts
+from ...chunking import clip
 
 if TYPE_CHECKING:
     from ..finding.found import FoundFile
@@ -41,7 +41,7 @@ class IpcFormat:
         """Batches of which nothing is wanted are read, and passed over."""
         first = 0
         for batch in _batches(file):
-            yield from wanted_parts(batch, first, wanted)
+            yield from clip(batch, first, wanted)
             first += len(batch)
         return first
 

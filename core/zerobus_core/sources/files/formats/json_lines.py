@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import ConfigurationError
 from ....options import MAX_RECORD_BYTES
 from ....ranges import END
-from ...chunking import MAX_CHUNK_BYTES, MAX_WAIT, Pulse
+from ...chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from .json_values import JsonValues
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def line_pieces(
     start, stop = next(runs, _NO_RUN)
     row = size = 0
     rows: list[Any] = []
-    pulse = Pulse()
+    pulse = Heartbeat()
     deadline = 0.0
     for line in _lines(blocks, name):
         is_due = False

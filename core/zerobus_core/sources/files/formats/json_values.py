@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import orjson
 
 from ....bad_rows import MARKER, from_letter
-from ....encode.problems import NoRecord
+from ....encode.problems import UnreadableRecord
 from ....encode.values.json_text import may_have_key_twice
 from ....schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 
@@ -31,7 +31,7 @@ Check = Callable[[Any], bool]
 Settle = Callable[[Any], Any]
 
 
-class UnreadableLine(NoRecord):
+class UnreadableLine(UnreadableRecord):
     """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
 
     reason = "the line cannot be read as JSON"

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ....bad_rows import MARKER
-from ...chunking import wanted_parts
+from ...chunking import clip
 from .json_values import JsonValues
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
 
-__all__ = ["LetterFormat", "ParquetFormat", "holds_letters"]
+__all__ = ["DeadLetterFormat", "ParquetFormat", "holds_dead_letters"]
 
 
 class ParquetFormat:
@@ -50,7 +50,7 @@ class ParquetFormat:
                     batches = parquet.iter_batches(batch_size=chunk_rows, row_groups=[group])
                     at = first
                     for batch in moments.exact(batches, group) if moments else batches:
-                        yield from wanted_parts(batch, at, wanted)
+                        yield from clip(batch, at, wanted)
                         at += len(batch)
                 first = stop
             return first
@@ -114,7 +114,7 @@ def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
     return pc.all(same).as_py() is False
 
 
-class LetterFormat(ParquetFormat):
+class DeadLetterFormat(ParquetFormat):
     """Parquet files of dead letters: the records in them, as rows."""
 
     is_arrow = False
@@ -123,9 +123,9 @@ class LetterFormat(ParquetFormat):
     def __init__(self, values: JsonValues | None = None) -> None:
         self._values = values or JsonValues()
 
-    def for_table(self, schema: TableSchema) -> LetterFormat:
+    def for_table(self, schema: TableSchema) -> DeadLetterFormat:
         """The format with numbers as exact as the table's columns can tell."""
-        return LetterFormat(JsonValues(schema.columns))
+        return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """As other Parquet files, but the record column only."""
@@ -138,7 +138,7 @@ class LetterFormat(ParquetFormat):
             yield start, [self._values.record(text) for text in batch.column("record").to_pylist()]
 
 
-def holds_letters(file: FoundFile) -> bool:
+def holds_dead_letters(file: FoundFile) -> bool:
     """Whether a Parquet file is one of dead letters."""
     try:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
