@@ -3,6 +3,7 @@
 ``command_line``     runs ``zerobus-ingest`` as a child process against a local server
 ``started_command``  the same, without waiting for its end
 ``free_alarm``       lets SIGALRM be nobody's
+``open_sqlite``      opens empty SQLite databases, which are closed at the end of the test
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,12 @@ def free_alarm() -> Iterator[None]:
     yield
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+@pytest.fixture
+def open_sqlite() -> Iterator[Callable[[], sqlite3.Connection]]:
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(closing(sqlite3.connect(":memory:")))
 
 
 @pytest.fixture

@@ -305,21 +305,30 @@ def test_a_format_can_be_given_where_the_name_does_not_tell(tmp_path: Path) -> N
     assert read(files_source(str(tmp_path / "export.dat"), FIVES, format="jsonl")) == list(enumerate(ROWS))
 
 
-def cursor_of(statement: str) -> sqlite3.Cursor:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (n INTEGER, s TEXT)")
-    connection.executemany("INSERT INTO t VALUES (:n, :s)", ROWS)
-    return connection.execute(statement)
+CursorOf = Callable[[str], sqlite3.Cursor]
 
 
-def test_a_cursor_gives_its_rows_by_column_name() -> None:
+@pytest.fixture
+def cursor_of(open_sqlite: Callable[[], sqlite3.Connection]) -> CursorOf:
+    """Executes a statement in a database of its own that has ROWS in a table t."""
+
+    def execute(statement: str) -> sqlite3.Cursor:
+        connection = open_sqlite()
+        connection.execute("CREATE TABLE t (n INTEGER, s TEXT)")
+        connection.executemany("INSERT INTO t VALUES (:n, :s)", ROWS)
+        return connection.execute(statement)
+
+    return execute
+
+
+def test_a_cursor_gives_its_rows_by_column_name(cursor_of: CursorOf) -> None:
     source = source_of(cursor_of("SELECT n, s FROM t ORDER BY n"), FIVES)
     assert read(source, RowRanges([(1, 20)])) == [(n, ROWS[n]) for n in (0, 20, 21, 22)]
     with pytest.raises(ConfigurationError, match="execute the statement again"):
         read(source)
 
 
-def test_a_cursor_that_cannot_be_read_by_name_is_refused() -> None:
+def test_a_cursor_that_cannot_be_read_by_name_is_refused(cursor_of: CursorOf) -> None:
     with pytest.raises(ConfigurationError, match="columns of the same name: n"):
         source_of(cursor_of("SELECT n, n FROM t"), FIVES)
     with pytest.raises(ConfigurationError, match="without rows"):
@@ -350,7 +359,7 @@ class CountingCursor(OtherCursor):
 
 
 @pytest.mark.parametrize("kind", [sqlite3.Cursor, OtherCursor, CountingCursor])
-def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite3.Cursor]) -> None:
+def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite3.Cursor], cursor_of: CursorOf) -> None:
     statement = "SELECT n, s FROM t ORDER BY n"
     cursor = kind(cursor_of(statement).connection)
     versioned = IngestOptions(batch_rows=5, source_version="1")
@@ -364,7 +373,7 @@ def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite
     assert read(source_of(cursor, versioned)) == list(enumerate(ROWS))
 
 
-def test_a_cursor_that_nobody_holds_any_more_is_let_go() -> None:
+def test_a_cursor_that_nobody_holds_any_more_is_let_go(cursor_of: CursorOf) -> None:
     cursor = cursor_of("SELECT n FROM t")
     read(source_of(cursor, FIVES))
     watched = weakref.ref(cursor)
@@ -373,7 +382,7 @@ def test_a_cursor_that_nobody_holds_any_more_is_let_go() -> None:
     assert watched() is None
 
 
-def test_a_query_is_known_by_statement_parameters_and_order() -> None:
+def test_a_query_is_known_by_statement_parameters_and_order(cursor_of: CursorOf) -> None:
     plain = sql_fingerprint("SELECT * FROM t WHERE a = %s ORDER BY n", ["x"], order_by="n")
     assert plain == sql_fingerprint("\nSELECT * FROM t WHERE a = %s ORDER BY n\n", ["x"], order_by=["n"])
     others = [

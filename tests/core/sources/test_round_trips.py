@@ -101,8 +101,7 @@ def write_json_lines(path: Path) -> None:
     path.write_bytes(b"".join(orjson.dumps(r, default=str) + b"\n" for r in ROWS))
 
 
-def cursor(_: Path) -> Any:
-    connection = sqlite3.connect(":memory:")
+def cursor(connection: sqlite3.Connection) -> Any:
     marks = ", ".join("?" * len(NAMES))
     connection.execute(f"CREATE TABLE t ({', '.join(NAMES)})")
     as_text = [[v if v is None or isinstance(v, int | float | str) else str(v) for v in r.values()] for r in ROWS]
@@ -161,9 +160,11 @@ def test_every_way_in_lands_the_same_rows(
         assert receipt.record_format == record_format
 
 
-def test_a_cursor_lands_its_rows(zerobus: LocalZerobus, expected: list[Any], table_name: str, tmp_path: Path) -> None:
+def test_a_cursor_lands_its_rows(
+    zerobus: LocalZerobus, expected: list[Any], table_name: str, open_sqlite: Callable[[], sqlite3.Connection]
+) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} {COLUMNS}")
-    ingest(zerobus.workspace, table_name, cursor(tmp_path), options=IngestOptions(parse_text=True))
+    ingest(zerobus.workspace, table_name, cursor(open_sqlite()), options=IngestOptions(parse_text=True))
     assert landed(zerobus, table_name) == [{**r, "flag": None} for r in expected]
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import weakref
 from collections import deque, namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -140,8 +140,8 @@ def test_a_coroutine_is_refused() -> None:
         asyncio.run(pending)
 
 
-def test_records_of_every_kind_are_taken() -> None:
-    connection = sqlite3.connect(":memory:")
+def test_records_of_every_kind_are_taken(open_sqlite: Callable[[], sqlite3.Connection]) -> None:
+    connection = open_sqlite()
     connection.row_factory = sqlite3.Row
     rows = connection.execute("SELECT 1 AS x").fetchall()
     for record in (Point(1), namedtuple("P", "x")(1), rows[0], MappingProxyType({"x": 1})):
