@@ -68,34 +68,36 @@ def diagnose(
         return
     endpoint = _reached("endpoint", workspace.endpoint, environ)
     yield endpoint
-    yield _reached("workspace", workspace.workspace_url, environ)
+    host = _reached("workspace", workspace.workspace_url, environ)
+    yield host
+    later = () if table is None else ("table", "grants", "stream")
+    if host.status == "failed":
+        yield from _skipped("the workspace was not reached", "sign in", *later)
+        return
     signed_in = _attempt("sign in", lambda: _signed_in(workspace))
     yield signed_in
-    if table is None:
-        return
-    yield from _table_steps(
-        workspace, table, options, can_ask=signed_in.error is None, can_open=endpoint.status != "failed"
-    )
+    if signed_in.error is not None:
+        yield from _skipped("the workspace gave no token", *later)
+    elif table is not None:
+        yield from _table_steps(workspace, table, options, can_open=endpoint.status != "failed")
 
 
-def _table_steps(
-    workspace: Workspace, table: str, options: IngestOptions, *, can_ask: bool, can_open: bool
-) -> Iterator[Step]:
-    if not can_ask:
-        for name in ("table", "grants", "stream"):
-            yield Step(name=name, status="skipped", detail="the workspace gave no token")
-        return
+def _skipped(reason: str, *names: str) -> Iterator[Step]:
+    for name in names:
+        yield Step(name=name, status="skipped", detail=reason)
+
+
+def _table_steps(workspace: Workspace, table: str, options: IngestOptions, *, can_open: bool) -> Iterator[Step]:
     found: list[TableSchema] = []
     yield _attempt("table", lambda: _table_read(workspace, table, found))
     if not found:
-        for name in ("grants", "stream"):
-            yield Step(name=name, status="skipped", detail="the table was not read")
+        yield from _skipped("the table was not read", "grants", "stream")
         return
     yield _attempt("grants", lambda: _grants(workspace, table))
     if can_open:
         yield _attempt("stream", lambda: _stream_opened(workspace, found[0], options))
     else:
-        yield Step(name="stream", status="skipped", detail="the endpoint was not reached")
+        yield from _skipped("the endpoint was not reached", "stream")
 
 
 def _attempt(name: str, look: Callable[[], Step]) -> Step:
@@ -126,15 +128,15 @@ def _reached(name: str, url: str, environ: Mapping[str, str]) -> Step:
                 with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
                     pass
     except socket.gaierror as error:
-        return _not_reached(name, f"the name {host} is not known ({error.strerror})", environ)
+        return _not_reached(name, url, f"the name {host} is not known ({error.strerror})", environ)
     except ssl.SSLCertVerificationError as error:
-        return _not_reached(name, f"the certificate of {host} is not trusted ({error.verify_message})", environ)
+        return _not_reached(name, url, f"the certificate of {host} is not trusted ({error.verify_message})", environ)
     except OSError as error:
-        return _not_reached(name, f"{host}:{port} cannot be reached ({error})", environ)
+        return _not_reached(name, url, f"{host}:{port} cannot be reached ({error})", environ)
     return Step(name=name, status="ok", detail=f"{host}:{port} answers")
 
 
-def _not_reached(name: str, detail: str, environ: Mapping[str, str]) -> Step:
+def _not_reached(name: str, url: str, detail: str, environ: Mapping[str, str]) -> Step:
     proxy = next((key for key in _PROXIES if environ.get(key) or environ.get(key.upper())), None)
     if proxy is not None:
         return Step(
@@ -143,19 +145,25 @@ def _not_reached(name: str, detail: str, environ: Mapping[str, str]) -> Step:
             detail=f"{detail}, but {proxy} is set, and the way through the proxy is not tried here",
         )
     variable = "ZEROBUS_SERVER_ENDPOINT" if name == "endpoint" else "DATABRICKS_HOST"
+    advice = f"check {variable}, DNS, and that a firewall lets this machine out to it"
+    if urlsplit(url).scheme == "http":  # only this machine is spoken to without TLS
+        advice = (
+            f"check {variable}: the local server is probably not running, or was restarted on other ports; start it "
+            "with `zerobus-local serve`, or read its ports again with `zerobus-local env`"
+        )
     return Step(
         name=name,
         status="failed",
         detail=detail,
-        advice=f"check {variable}, DNS, and that a firewall lets this machine out to it",
+        advice=advice,
         error=TransportError(detail),
     )
 
 
 def _signed_in(workspace: Workspace) -> Step:
-    from .schema.fetch import ask
+    from .schema.unity_catalog import ask
 
-    me = ask(workspace, "/api/2.0/preview/scim/v2/Me", table=None, timeout=_ASK_TIMEOUT)
+    me = ask(workspace, "/api/2.0/preview/scim/v2/Me", timeout=_ASK_TIMEOUT)
     return Step(name="sign in", status="ok", detail=f"the workspace knows us as {me.get('displayName') or 'unnamed'}")
 
 
@@ -198,12 +206,11 @@ def _holds(workspace: Workspace, kind: str, name: str, privilege: str) -> bool:
 
 
 def _privileges(workspace: Workspace, kind: str, name: str, *, only_own: bool) -> set[str]:
-    from .schema.fetch import ask
+    from .schema.unity_catalog import ask
 
     answer = ask(
         workspace,
         f"/api/2.1/unity-catalog/effective-permissions/{kind}/{name}",
-        table=None,
         timeout=_ASK_TIMEOUT,
         query={"principal": workspace.credentials.client_id or ""},
     )

@@ -34,6 +34,7 @@ __all__ = [
     "BadField",
     "ConfigurationError",
     "Counts",
+    "ForeignError",
     "IngestInterruptedError",
     "IngestTimeoutError",
     "PermissionDeniedError",
@@ -113,6 +114,10 @@ class ZerobusIngestError(Exception):
         self.table = self.table or table
         self.counts = counts
         return self
+
+
+class ForeignError(Exception):
+    """Stands in a chain of causes for an error of another library that held a secret: its type and its masked text."""
 
 
 @contextmanager

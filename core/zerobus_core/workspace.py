@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError
+from .masking import Mask
 
-__all__ = ["ClientCredentials", "FederatedCredentials", "Workspace"]
+__all__ = ["ClientCredentials", "FederatedCredentials", "Workspace", "mask_of"]
 
 _ENDPOINT_HOST = re.compile(
     r"[0-9a-z-]+\.zerobus\.[a-z0-9-]+\.(cloud\.databricks\.(com|us|mil)|azuredatabricks\.(net|us)|gcp\.databricks\.com)"
@@ -106,6 +107,14 @@ class Workspace:
             workspace_url=workspace_url,
             credentials=ClientCredentials(client_id=client_id, client_secret=client_secret),
         )
+
+
+def mask_of(workspace: Workspace) -> Mask:
+    """What masks the secret of these credentials, wherever a server or a library quotes it."""
+    credentials = workspace.credentials
+    if isinstance(credentials, ClientCredentials):
+        return Mask(client_id=credentials.client_id, secret=credentials.client_secret)
+    return Mask()
 
 
 def _checked_endpoint(text: object) -> str:

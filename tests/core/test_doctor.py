@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -73,6 +74,22 @@ def test_an_endpoint_that_nobody_listens_at_is_named(zerobus: LocalZerobus, tabl
     assert "check ZEROBUS_SERVER_ENDPOINT" in steps[1].advice
     assert statuses(steps)["stream"] == "skipped"
     assert statuses(steps)["table"] == "ok"
+
+
+def test_steps_that_need_a_workspace_are_skipped_if_it_is_not_reached(
+    zerobus: LocalZerobus, table: str, closed_port: str
+) -> None:
+    environ = variables(zerobus.workspace) | {"DATABRICKS_HOST": closed_port}
+    started = time.monotonic()
+    steps = list(diagnose(table, environ=environ))
+    assert time.monotonic() - started < 10
+    assert statuses(steps) == {
+        **dict.fromkeys(["environment", "endpoint"], "ok"),
+        "workspace": "failed",
+        **dict.fromkeys(["sign in", "table", "grants", "stream"], "skipped"),
+    }
+    assert "the local server is probably not running, or was restarted on other ports" in steps[2].advice
+    assert steps[3].detail == "the workspace was not reached"
 
 
 def test_an_unknown_host_is_named(zerobus: LocalZerobus) -> None:

@@ -16,12 +16,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote_plus
 
 import jwt
+import pyarrow as pa
 import pytest
 
+from tests.core.schema.http_workspace import GOOD_TOKEN, Answer, say, say_raw, workspace_that
 from zerobus_core import (
     ClientCredentials,
     FederatedCredentials,
@@ -33,6 +38,8 @@ from zerobus_core import (
     ingest,
 )
 from zerobus_core.doctor import diagnose
+from zerobus_core.errors import ForeignError
+from zerobus_core.masking import Mask
 from zerobus_local import LocalZerobus
 
 TABLE = "main.default.t"
@@ -182,6 +189,107 @@ def test_a_token_of_the_users_identity_provider_is_kept(workspace: Workspace, em
     assert own not in said
     assert own.rpartition(".")[2] not in said
     assert TOKEN.findall(said) == []
+
+
+OPAQUE = "opaque-" + "value-of-a-bearer"
+
+
+def quotations(workspace: Workspace) -> str:
+    """What a server can say of the request that it got: every form of the secret, and a token that is not a JWT."""
+    said = forms(secret_of(workspace), workspace.credentials.client_id or "")
+    return f"you sent {said[0]} {said[1]} Authorization: Basic {said[2]} and {said[3]}, authorization=Bearer {OPAQUE}"
+
+
+QUOTING_STREAMS: dict[str, dict[str, str]] = {
+    "when a stream opens": {"action": "refuse_open", "status": "INTERNAL"},
+    "when a stream opens, for good": {"action": "refuse_open", "status": "UNAUTHENTICATED"},
+    "on an open stream": {"action": "fail", "status": "INTERNAL"},
+    "as if about records": {"action": "fail", "status": "INVALID_ARGUMENT"},
+}
+
+
+@pytest.mark.parametrize("record_format", ["protobuf", "arrow"])
+@pytest.mark.parametrize("when", QUOTING_STREAMS)
+def test_a_secret_that_the_endpoint_quotes_is_masked(
+    server: LocalZerobus, workspace: Workspace, emitted: Emitted, when: str, record_format: Literal["protobuf", "arrow"]
+) -> None:
+    server.faults.add(QUOTING_STREAMS[when] | {"text": quotations(workspace)})
+    options = replace(FAST, record_format=record_format)
+    records = pa.table({"id": range(20)}) if record_format == "arrow" else ROWS
+    said = emitted(lambda: ingest(workspace, TABLE, records, options=options))
+    # The server's own log, in this process, has the text of the fault.
+    said = "\n".join(line for line in said.splitlines() if not line.startswith("zerobus_local "))
+    assert "you sent" in said
+    assert "Error" in said
+    assert OPAQUE not in said
+    assert_no_secret(said, workspace)
+
+
+QUOTING_ANSWERS: dict[str, Callable[[str], Answer]] = {
+    "JSON": lambda text: say(401, error="invalid_client", error_description=text, message=text, error_code=text),
+    "text": lambda text: say_raw(503, text.encode(), "text/plain"),
+    "a page": lambda text: say_raw(403, f"<title>{text}</title>".encode(), "text/html"),
+    "a redirect": lambda text: say_raw(302, text.encode(), Location="/?" + text.replace(" ", "&")),
+}
+
+
+@pytest.mark.parametrize("answer", QUOTING_ANSWERS)
+@pytest.mark.parametrize("route", ["token", "table", "token for a stream", "doctor"])
+def test_a_secret_that_the_workspace_quotes_is_masked(
+    workspace: Workspace, emitted: Emitted, route: str, answer: str
+) -> None:
+    quoting = QUOTING_ANSWERS[answer](quotations(workspace))
+    columns = [{"name": "id", "type_json": '"long"', "type_text": "bigint", "position": 0}]
+    good_table = say(200, full_name=TABLE, columns=columns)
+    asked: list[str] = []
+
+    def token(request: BaseHTTPRequestHandler) -> None:
+        asked.append("token")
+        is_bad = route in {"token", "doctor"} or (route == "token for a stream" and len(asked) > 1)
+        (quoting if is_bad else GOOD_TOKEN)(request)
+
+    with workspace_that(quoting if route == "table" else good_table, token) as (http, _):
+        odd = Workspace(
+            endpoint=workspace.endpoint, workspace_url=http.workspace_url, credentials=workspace.credentials
+        )
+
+        def deliver() -> object:
+            if route == "doctor":
+                return [(step, step.as_dict()) for step in diagnose(TABLE, workspace=odd)]
+            return ingest(odd, TABLE, ROWS, options=replace(FAST, timeout=20))
+
+        said = emitted(deliver)
+    assert "Error" in said
+    assert OPAQUE not in said
+    assert_no_secret(said, workspace)
+
+
+def test_a_cause_that_holds_a_secret_is_replaced_and_the_chain_stays() -> None:
+    mask = Mask(client_id="me", secret="hush-hush-hush")
+    inner = ValueError("sent hush-hush-hush")
+    outer = OSError("no connection")
+    outer.__cause__ = inner
+    inner.__context__ = KeyError("plain")
+    cleaned = mask.cause(outer)
+    assert cleaned is outer
+    assert isinstance(outer.__cause__, ForeignError)
+    assert str(outer.__cause__) == "ValueError: sent <masked>"
+    assert isinstance(outer.__cause__.__context__, KeyError)
+    assert pickle.loads(pickle.dumps(outer.__cause__)).args == outer.__cause__.args
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bearer token is missing",
+        "use Basic authentication",
+        'WWW-Authenticate: Bearer realm="workspace"',
+        "the password is wrong",
+        "access_token missing",
+    ],
+)
+def test_words_about_secrets_are_not_masked(text: str) -> None:
+    assert Mask(client_id="me", secret="x").text(text) == text
 
 
 def test_the_doctor_keeps_the_secret(workspace: Workspace, emitted: Emitted) -> None:

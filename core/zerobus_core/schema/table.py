@@ -75,8 +75,8 @@ class TableSchema:
         table that Zerobus cannot take, and the service's answers as AuthenticationError, PermissionDeniedError,
         TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
         """
-        # databricks-sdk takes most of a second to import, and whoever brings a schema never needs it.
-        from .fetch import fetch_table_info
+        # Whoever brings a schema never needs a client.
+        from .unity_catalog import fetch_table_info
 
         info = fetch_table_info(workspace, check_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
         identity = info.get("table_id") or workspace.workspace_url
@@ -85,7 +85,7 @@ class TableSchema:
     @staticmethod
     def forget(workspace: Workspace, table: str) -> None:
         """Let the next ``fetch`` of this process ask again: the table may have changed."""
-        from .fetch import forget_table_info
+        from .unity_catalog import forget_table_info
 
         forget_table_info(workspace, check_table_name(table))
 
@@ -95,12 +95,18 @@ class TableSchema:
 
         Raises SchemaError that names every reason for which Zerobus does not take the table.
         """
-        table = table or str(info.get("full_name") or "")
-        parsers = [
-            (str(column.get("name")), partial(_column, column, index))
-            for index, column in enumerate(info.get("columns") or ())
-        ]
-        return cls._checked(table, parsers, _table_problems(info), identity=info.get("table_id") or None)
+        try:
+            table = table or str(info.get("full_name") or "")
+            parsers = [
+                (str(column.get("name")), partial(_column, column, index))
+                for index, column in enumerate(info.get("columns") or ())
+            ]
+            identity = info.get("table_id")
+            return cls._checked(table, parsers, _table_problems(info), identity=str(identity) if identity else None)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise SchemaError(
+                f"this is not Unity Catalog's description of a table ({type(error).__name__}: {error})", table=table
+            ) from error
 
     @classmethod
     def from_sql(cls, statement: str) -> TableSchema:
@@ -129,7 +135,7 @@ class TableSchema:
                 columns.append(parse())
             except UnsupportedTypeError as error:
                 problems.append(f"column {error.path} is {error.text.upper()}, a type that Zerobus does not take")
-            except (KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 problems.append(f"the type of column {name} cannot be read: {error}")
         columns.sort(key=lambda column: column.position)
         problems += _name_problems(columns, "")

@@ -16,10 +16,13 @@ from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError
 from ..process.fork import ForkSafeLock, in_each_child
-from ..workspace import ClientCredentials, FederatedCredentials
+from ..workspace import ClientCredentials, FederatedCredentials, mask_of
+from .sdk_errors import translate
 
 if TYPE_CHECKING:
     from ..batch import Encoder
+    from ..errors import ZerobusIngestError
+    from ..masking import Mask
     from ..options import IngestOptions
     from ..workspace import Workspace
     from .stream import Listener, SdkStream
@@ -87,6 +90,7 @@ class SdkSession:
         self._open_ms = max(1, int(options.open_timeout * 1000))
         self._ack_ms = int(options.ack_timeout * 1000)
         self._module = _import_quietly()
+        self._mask = mask_of(workspace)
         self._sdk: Any = None  # for as long as the delivery lasts, so that its streams share one
         self._federated_token: Any = None  # one for all streams: it is the key of the SDK's token cache
         if isinstance(workspace.credentials, FederatedCredentials):
@@ -101,15 +105,19 @@ class SdkSession:
             )
 
     def open(self, listener: Listener) -> SdkStream:
-        """Open one stream; blocks up to ``open_timeout``, or longer where a token endpoint does not answer."""
+        """Open one stream; blocks up to ``open_timeout``, or longer where a token endpoint does not answer.
+
+        Raises our errors.
+        """
         sdk = self._sdk = _sdk_of(self._workspace)
         try:
             if self._encoder.record_format == "arrow":
                 return self._open_arrow(sdk, listener)
             return self._open_records(sdk, listener)
-        except BaseException:
-            _keep_for_ever(sdk)
-            raise
+        except BaseException as error:  # noqa: BLE001 - the edge of the SDK: panics are BaseExceptions
+            failure = translate(error, self._mask)
+        _keep_for_ever(sdk)
+        raise failure  # here, where the SDK's error is not its context: that may hold a secret
 
     def _open_records(self, sdk: Any, listener: Listener) -> SdkStream:
         properties = self._module.TableProperties(self._table, descriptor_proto=self._encoder.descriptor)
@@ -120,14 +128,14 @@ class SdkSession:
             server_lack_of_ack_timeout_ms=_BEYOND_MS,
             flush_timeout_ms=_CLOSE_MS,
             callback_max_wait_time_ms=_CLOSE_MS,
-            ack_callback=_ack_callback(listener),
+            ack_callback=_ack_callback(listener, self._mask),
         )
         credentials = self._workspace.credentials
         if isinstance(credentials, ClientCredentials):
             stream = sdk.create_stream(credentials.client_id, credentials.client_secret, properties, options)
         else:
             stream = sdk.create_stream(table_properties=properties, options=options, auth=self._federated_token)
-        return RecordStream(sdk, stream)
+        return RecordStream(sdk, stream, self._mask)
 
     def _open_arrow(self, sdk: Any, listener: Listener) -> SdkStream:
         from zerobus.sdk.shared.arrow import ArrowStreamConfigurationOptions
@@ -146,10 +154,10 @@ class SdkSession:
         stream = sdk.create_arrow_stream(
             self._table, self._encoder.arrow_schema, credentials.client_id, credentials.client_secret, options
         )
-        return ArrowStream(sdk, stream, listener)
+        return ArrowStream(sdk, stream, listener, self._mask)
 
 
-def _ack_callback(listener: Listener) -> Any:
+def _ack_callback(listener: Listener, mask: Mask) -> Any:
     """The SDK wants a subclass of its own class, which exists only once the SDK is imported."""
     from zerobus import AckCallback
 
@@ -158,7 +166,7 @@ def _ack_callback(listener: Listener) -> Any:
             listener.on_ack(offset)
 
         def on_error(self, _offset: int, error_message: str) -> None:
-            listener.on_error(error_message)
+            listener.on_error(translate(error_message, mask))
 
     return _Callback()
 
@@ -168,9 +176,10 @@ class RecordStream:
 
     stream_id: str | None = None
 
-    def __init__(self, sdk: Any, stream: Any) -> None:
+    def __init__(self, sdk: Any, stream: Any, mask: Mask) -> None:
         self._sdk = sdk
         self._stream = stream
+        self._mask = mask
 
     def ingest(self, payload: list[bytes] | list[str]) -> int:
         """Queue a batch; the SDK gives it one offset."""
@@ -179,7 +188,7 @@ class RecordStream:
 
     def cause(self) -> BaseException | None:
         """``ingest`` on a dead stream says only "Stream closed"; ``flush`` still knows why."""
-        return _raised_by(self._stream.flush)
+        return _raised_by(self._stream.flush, self._mask)
 
     def close(self) -> None:
         """Close; the SDK waits up to a second for its own tasks."""
@@ -195,9 +204,10 @@ class ArrowStream:
 
     stream_id: str | None = None
 
-    def __init__(self, sdk: Any, stream: Any, listener: Listener) -> None:
+    def __init__(self, sdk: Any, stream: Any, listener: Listener, mask: Mask) -> None:
         self._sdk = sdk
         self._stream = stream
+        self._mask = mask
         self._listener = listener
         self._sent: SimpleQueue[int | None] = SimpleQueue()
         threading.Thread(target=self._wait_for_acks, name="zerobus-arrow-acks", daemon=True).start()
@@ -210,7 +220,7 @@ class ArrowStream:
 
     def cause(self) -> BaseException | None:
         """``ingest`` on a dead stream says only that it is closed; ``flush`` still knows why."""
-        return _raised_by(self._stream.flush)
+        return _raised_by(self._stream.flush, self._mask)
 
     def close(self) -> None:
         """Close; called when everything is acknowledged."""
@@ -227,14 +237,14 @@ class ArrowStream:
             try:
                 self._stream.wait_for_offset(offset)
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
-                self._listener.on_error(error)
+                self._listener.on_error(translate(error, self._mask))
                 return
             self._listener.on_ack(offset)
 
 
-def _raised_by(call: Any) -> BaseException | None:
+def _raised_by(call: Any, mask: Mask) -> ZerobusIngestError | None:
     try:
         call()
     except BaseException as error:  # noqa: BLE001 - the error is what is asked for
-        return error
+        return translate(error, mask)
     return None

@@ -27,6 +27,7 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
+from ..masking import Mask
 
 __all__ = ["RULES", "Rule", "is_vague", "translate"]
 
@@ -127,19 +128,21 @@ RULES = (
 # What the SDK says when it noticed the end of a stream before it could read why.
 _VAGUE = re.compile(r'Stream is closed: code: .*, message: "(Failed to send stream-open request|Stream closed)"')
 
-# A JSON Web Token, should a server quote one.
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+_ANYBODYS = Mask()
 
 
-def translate(reason: BaseException | str) -> ZerobusIngestError:
-    """What the SDK raised, or told a callback, as an error of our tree with the SDK's text in it."""
+def translate(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
+    """What the SDK raised, or told a callback, as an error of our tree with the SDK's text in it.
+
+    A server may quote the secret or the token that it was sent: ``mask`` takes them out of the text and the causes.
+    """
     if isinstance(reason, ZerobusIngestError):
         return reason
-    text = _JWT.sub("<token>", str(reason)).strip() or type(reason).__name__
+    text = mask.text(str(reason)).strip() or type(reason).__name__
     rule = next(rule for rule in RULES if rule.pattern.match(text))
     error = rule.error(f"{text} ({rule.advice})" if rule.advice else text)
     if isinstance(reason, BaseException):
-        error.__cause__ = reason
+        error.__cause__ = mask.cause(reason)
     return error
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from zerobus_core import IngestOptions, ingest
-from zerobus_core.schema import fetch
+from zerobus_core.schema.unity_catalog import fetch
 from zerobus_core.streams import open_rate_of, sdk
 from zerobus_local import LocalZerobus
 

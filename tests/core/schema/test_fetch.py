@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from databricks.sdk.errors import base, platform
 
+from tests.core.schema.http_workspace import Answer, say, workspace_that
 from zerobus_core import ClientCredentials, FederatedCredentials, TableSchema, Workspace
 from zerobus_core.errors import (
     AuthenticationError,
@@ -23,65 +20,13 @@ from zerobus_core.errors import (
     TransportError,
     ZerobusIngestError,
 )
-from zerobus_core.schema.fetch import TRANSLATION
+from zerobus_core.schema.unity_catalog.sdk_client import TRANSLATION
 
 if TYPE_CHECKING:
     from zerobus_local import LocalZerobus
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
 # Seconds: half of it is spent on asking again, and the other half is enough for the answers of a very busy machine.
 PATIENCE = 12
-
-
-def say(status: int, **body: object) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        payload = json.dumps(body).encode()
-        request.send_response(status)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(payload)))
-        request.end_headers()
-        request.wfile.write(payload)
-
-    return answer
-
-
-@contextmanager
-def workspace_that(tables: Answer, token: Answer | None = None) -> Iterator[tuple[Workspace, list[str]]]:
-    """A workspace with a working token route whose tables route, or token route, answers as given."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name that http.server calls
-            seen.append(self.path)
-            here = f"http://127.0.0.1:{self.server.server_address[1]}"
-            if self.path.startswith("/api/2.1/unity-catalog/tables/"):
-                tables(self)
-            elif "databricks-config" in self.path:
-                say(200, oidc_endpoint=f"{here}/oidc", workspace_id="1")(self)
-            else:
-                say(200, token_endpoint=f"{here}/oidc/v1/token", authorization_endpoint=f"{here}/oidc/v1/authorize")(
-                    self
-                )
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            (token or say(200, access_token="t", token_type="Bearer", expires_in=3600))(self)
-
-        def log_message(self, format: str, *args: object) -> None:  # http.server's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        credentials = ClientCredentials(client_id="me", client_secret="hush-hush")
-        yield Workspace(endpoint=url, workspace_url=url, credentials=credentials), seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_a_table_of_the_service_is_fetched_with_its_types(zerobus: LocalZerobus, table_name: str) -> None:
@@ -185,7 +130,7 @@ def test_nobody_at_the_address_is_a_transport_error() -> None:
     url = "http://127.0.0.1:9"
     credentials = ClientCredentials(client_id="me", client_secret="hush-hush")
     nowhere = Workspace(endpoint=url, workspace_url=url, credentials=credentials)
-    with pytest.raises(TransportError, match="cannot be reached"):
+    with pytest.raises(TransportError, match="the local server is probably not running"):
         TableSchema.fetch(nowhere, "a.b.c", timeout=PATIENCE)
 
 

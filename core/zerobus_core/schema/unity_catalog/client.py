@@ -1,0 +1,123 @@
+"""A small client of our own for what every delivery by a service principal asks: a token, and the table.
+
+It stands in for databricks-sdk there, whose import costs more than the delivery of a few rows; see
+docs/decisions/client_of_our_own.md.  Tokens of service principals: https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import socket
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from ...errors import ConfigurationError, IngestTimeoutError, TransportError, ZerobusIngestError
+from .answers import json_object_of, token_of
+from .connection import Connection, UnsupportedProxyError, proxy_of
+
+if TYPE_CHECKING:
+    from ...workspace import ClientCredentials
+    from .connection import Answer
+
+__all__ = ["RetryLater", "get_json", "is_final", "reach", "unreachable_error"]
+
+_TOKEN_PATH = "/oidc/v1/token"  # noqa: S105 - a path
+_FORM = b"grant_type=client_credentials&scope=all-apis"
+_CONNECT_TIMEOUT = 5.0
+
+Judged = TypeVar("Judged")
+
+
+class RetryLater(Exception):  # noqa: N818 - what the server asks for
+    """An answer that names the seconds after which to ask again; ``__cause__`` is what it means."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+def get_json(
+    workspace_url: str, credentials: ClientCredentials, path: str, *, timeout: float, query: str = ""
+) -> Mapping[str, Any]:
+    """Sign in and GET ``path``; ``timeout`` bounds each wait for the network, and not the call as a whole.
+
+    Raises our errors, RetryLater, UnsupportedProxyError, OSError and http.client's errors.
+    """
+    agent = {"User-Agent": f"zerobus-orchestration/{version('zerobus-orchestration')}", "Accept": "application/json"}
+    with reach(workspace_url, timeout=timeout) as connection:
+        pair = f"{credentials.client_id}:{credentials.client_secret}".encode()
+        sign_in = {
+            **agent,
+            "Authorization": f"Basic {base64.b64encode(pair).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        token = _judged(token_of, connection.request("POST", _TOKEN_PATH, sign_in, _FORM))
+        bearer = {**agent, "Authorization": f"Bearer {token}"}
+        return _judged(json_object_of, connection.request("GET", path + query, bearer))
+
+
+def reach(workspace_url: str, *, timeout: float) -> Connection:
+    """Open a connection; raises as ``get_json`` does."""
+    connection = Connection(workspace_url, timeout=min(timeout, _CONNECT_TIMEOUT))
+    try:
+        connection.connect()
+        connection.wait(timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _judged(judge: Callable[[Answer], Judged], answer: Answer) -> Judged:
+    try:
+        return judge(answer)
+    except ZerobusIngestError as error:
+        if error.retryable and answer.retry_after.isdecimal():
+            raise RetryLater(float(answer.retry_after)) from error
+        raise
+
+
+def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngestError | None:
+    """The error of ours for a failure of the network, with what to check; None if ``error`` is of another kind."""
+    url = urlsplit(workspace_url)
+    proxy = _proxy_of(url)
+    host = (url if proxy is None else proxy).hostname or ""
+    check = (
+        "workspace_url (DATABRICKS_HOST)" if proxy is None else f"{url.scheme}_proxy and no_proxy in the environment"
+    )
+    what = f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "SSLCertVerificationError":  # ssl is imported for https only
+        return ConfigurationError(
+            f"the certificate of {host} is not trusted: set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to the bundle of "
+            f"certificates that your network uses ({what})"
+        )
+    if isinstance(error, socket.gaierror):
+        return TransportError(f"the name {host} is not known: check {check} and DNS ({what})")
+    if url.scheme == "http" and proxy is None and isinstance(error, ConnectionRefusedError):
+        return TransportError(
+            f"nothing listens at {workspace_url}: the local server is probably not running, or was restarted on other "
+            "ports; start it with `zerobus-local serve`, or read its ports again with `zerobus-local env`"
+        )
+    if isinstance(error, TimeoutError):
+        return IngestTimeoutError(f"{host} did not answer in time: check {check} and the network ({what})")
+    if isinstance(error, OSError) or type(error).__module__.startswith("http."):
+        return TransportError(f"{host} cannot be reached: check {check} and the network ({what})")
+    return None
+
+
+def _proxy_of(url: SplitResult) -> SplitResult | None:
+    try:
+        return proxy_of(url, os.environ)
+    except (ConfigurationError, UnsupportedProxyError):
+        return None
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether asking again within seconds cannot help: no such name, or nobody at a port of this machine."""
+    if isinstance(error, socket.gaierror):
+        return error.errno != socket.EAI_AGAIN
+    return isinstance(error, ConnectionRefusedError) and error.errno == errno.ECONNREFUSED

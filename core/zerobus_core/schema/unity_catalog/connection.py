@@ -1,0 +1,188 @@
+"""One HTTP(S) connection to a workspace, by the standard library: importing databricks-sdk takes a second.
+
+The environment decides about the way as it does for databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in
+either case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.  SSL_CERT_FILE and SSL_CERT_DIR count, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ...errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Answer", "Connection", "UnsupportedProxyError"]
+
+# Bytes; a table of 2,000 columns is described by about one million.
+_LONGEST_ANSWER = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server said: ``retry_after`` and ``location`` are its headers, or empty."""
+
+    status: int
+    body: bytes
+    retry_after: str = ""
+    location: str = ""
+
+
+class UnsupportedProxyError(Exception):
+    """The environment names a proxy that needs more than the standard library, such as SOCKS."""
+
+
+class Connection:
+    """A connection to the host of ``url``, opened by the first request and kept until ``close``.
+
+    ``timeout`` is the longest wait for one answer of the network in seconds.  Raises OSError, http.client's errors,
+    ConfigurationError for variables that cannot be right, and UnsupportedProxyError.
+    """
+
+    def __init__(self, url: str, *, timeout: float, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._target = urlsplit(url)
+        self._headers: dict[str, str] = {}
+        self._prefix = ""
+        self._http = self._connection(proxy_of(self._target, self._environ), timeout)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; may be called twice."""
+        self._http.close()
+
+    def connect(self) -> None:
+        """Open it, and shake hands where it is https; only needed to find out whether that can be done."""
+        self._http.connect()
+
+    def wait(self, timeout: float) -> None:
+        """Wait so many seconds for each answer from now on."""
+        self._http.timeout = timeout  # of the next connection, should the server end this one
+        if self._http.sock is not None:
+            self._http.sock.settimeout(timeout)
+
+    def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """Send one request; redirects are answers like others, since a secret goes to nobody else."""
+        self._http.request(method, self._prefix + path, body=body, headers={**self._headers, **headers})
+        with self._http.getresponse() as response:
+            content = response.read(_LONGEST_ANSWER)
+            return Answer(
+                status=response.status,
+                body=content,
+                retry_after=response.headers.get("Retry-After", ""),
+                location=response.headers.get("Location", ""),
+            )
+
+    def _connection(self, proxy: SplitResult | None, timeout: float) -> http.client.HTTPConnection:
+        host, is_tls = self._target.hostname or "", self._target.scheme == "https"
+        port = self._target.port or (443 if is_tls else 80)
+        if proxy is None:
+            if is_tls:
+                return http.client.HTTPSConnection(host, port, timeout=timeout, context=_context(self._environ))
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        login = _proxy_login(proxy)
+        via = (proxy.hostname or "", proxy.port or 80)
+        if is_tls:
+            tunnel = http.client.HTTPSConnection(*via, timeout=timeout, context=_context(self._environ))
+            tunnel.set_tunnel(host, port, headers=login)
+            return tunnel
+        self._headers = login
+        self._prefix = f"http://{self._target.netloc}"
+        return http.client.HTTPConnection(*via, timeout=timeout)
+
+
+def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
+    """The proxy that the environment names for a URL, or None.  Raises as Connection does."""
+    proxies, is_bypassed = _settings(target, environ)
+    named = next((proxies[key] for key in (target.scheme, "all") if proxies.get(key)), None)
+    if named is None or is_bypassed:
+        return None
+    try:
+        proxy = urlsplit(named if "://" in named else f"http://{named}")
+        _ = proxy.port
+    except ValueError:
+        proxy = None
+    if proxy is None or not proxy.hostname:
+        raise ConfigurationError(f"the proxy that {target.scheme}_proxy names in the environment is not a URL")
+    if proxy.scheme != "http":
+        raise UnsupportedProxyError(proxy.scheme)
+    return proxy
+
+
+def _settings(target: SplitResult, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    if sys.platform in {"darwin", "win32"}:
+        from urllib.request import getproxies, proxy_bypass  # those of the system, too
+
+        return getproxies(), bool(proxy_bypass(target.netloc))
+    proxies = {key: _variable(environ, f"{key}_proxy") for key in ("http", "https", "all")}
+    if "REQUEST_METHOD" in environ and "http_proxy" not in environ:
+        proxies["http"] = ""  # under CGI, HTTP_PROXY is a header of whoever asks
+    return proxies, _is_bypassed(target, _variable(environ, "no_proxy"))
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    found = environ.get(name)
+    return environ.get(name.upper(), "") if found is None else found
+
+
+def _is_bypassed(target: SplitResult, no_proxy: str) -> bool:
+    host = (target.hostname or "").lower()
+    for entry in no_proxy.lower().replace(" ", "").split(","):
+        name = entry.lstrip(".")
+        if entry == "*" or (name and (host == name or host.endswith(f".{name}") or target.netloc.lower() == name)):
+            return True
+        if "/" in entry and _is_in_network(host, entry):
+            return True
+    return False
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _proxy_login(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Whom to trust: the bundle that the environment names, or else the system's and certifi's together."""
+    import ssl
+
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        bundle = environ.get(name)
+        if bundle:
+            is_folder = os.path.isdir(bundle)
+            try:
+                return ssl.create_default_context(
+                    cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+                )
+            except OSError as error:
+                raise ConfigurationError(f"{name}={bundle} in the environment cannot be read: {error}") from error
+    context = ssl.create_default_context()
+    try:
+        import certifi
+    except ModuleNotFoundError:
+        pass
+    else:
+        context.load_verify_locations(certifi.where())
+    return context

@@ -1,0 +1,190 @@
+"""A table's description out of Unity Catalog: asked within a deadline, kept for a while, and its errors as ours.
+
+Nothing else leaves this border: what no rule foresees is a TransportError with its cause, and a secret that an answer
+or a library quotes is masked in the text and in the chain of causes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from ...errors import IngestInterruptedError, IngestTimeoutError, ThrottledError, TransportError, ZerobusIngestError
+from ...process.backoff import pause_after
+from ...process.fork import ForkSafeLock
+from ...workspace import ClientCredentials, Workspace, mask_of
+from . import client
+from .connection import UnsupportedProxyError
+
+__all__ = ["ask", "fetch_table_info", "forget_table_info"]
+
+_MAX_CACHED = 256
+_ATTEMPTS = 4
+_FIRST_PAUSE = 0.5  # seconds at most; see backoff
+# The longest that the caller's thread waits before it looks at a stop request again.
+_SLICE = 0.1
+
+_lock = ForkSafeLock()  # guards _cache
+_cache: dict[tuple[object, ...], tuple[float, Mapping[str, Any]]] = {}
+_salt = os.urandom(16)
+
+
+def fetch_table_info(
+    workspace: Workspace, table: str, *, timeout: float, max_age: float, stop: threading.Event | None = None
+) -> Mapping[str, Any]:
+    """The JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``; blocks for at most ``timeout`` seconds."""
+    key = _key(workspace, table)
+    now = time.monotonic()
+    with _lock:
+        fetched_at, info = _cache.get(key, (0.0, None))
+    if info is not None and now - fetched_at < max_age:
+        return info
+    path = f"/api/2.1/unity-catalog/tables/{table}"
+    look = _own_road if isinstance(workspace.credentials, ClientCredentials) else _sdk_road
+    info = _asked(workspace, look, path, {}, table=table, timeout=timeout, stop=stop)
+    with _lock:
+        _cache.pop(key, None)
+        if len(_cache) >= _MAX_CACHED:
+            del _cache[next(iter(_cache))]
+        _cache[key] = (time.monotonic(), info)
+    return info
+
+
+def forget_table_info(workspace: Workspace, table: str) -> None:
+    """Ask again next time, however young the last answer is."""
+    with _lock:
+        _cache.pop(_key(workspace, table), None)
+
+
+def _key(workspace: Workspace, table: str) -> tuple[object, ...]:
+    return (workspace.workspace_url, _identity(workspace), table)
+
+
+_Road = Callable[[Workspace, str, Mapping[str, str], float], Mapping[str, Any]]
+
+
+def ask(
+    workspace: Workspace, path: str, *, timeout: float, query: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
+    """The JSON answer of the workspace to a GET, by databricks-sdk; blocks for at most ``timeout`` seconds.
+
+    Raises our errors.
+    """
+    return _asked(workspace, _sdk_road, path, query or {}, table=None, timeout=timeout, stop=None)
+
+
+def _identity(workspace: Workspace) -> object:
+    """Who asks, without the secret: an answer for one identity is not given to another."""
+    credentials = workspace.credentials
+    if isinstance(credentials, ClientCredentials):
+        secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()
+        return (credentials.client_id, secret)
+    return (credentials.client_id, credentials.token_supplier)
+
+
+def _asked(  # noqa: PLR0913 - what is asked, by which road, and for how long
+    workspace: Workspace,
+    look: _Road,
+    path: str,
+    query: Mapping[str, str],
+    *,
+    table: str | None,
+    timeout: float,
+    stop: threading.Event | None,
+) -> Mapping[str, Any]:
+    # Names are resolved, and databricks-sdk asks for its token, without any time limit, so only a thread of its own
+    # keeps the promise; the caller's thread waits in a way that lets signal handlers run.
+    outcome: list[Mapping[str, Any] | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(_patiently(workspace, lambda: look(workspace, path, query, timeout), seconds=timeout / 4))
+        except BaseException as error:  # noqa: BLE001  # the edge of a thread: the waiting caller gets it
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name="zerobus-unity-catalog", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + timeout
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        thread.join(min(left, _SLICE))
+        if stop is not None and stop.is_set():
+            raise IngestInterruptedError("stopped on request, before anything was sent", table=table)
+    if not outcome:
+        raise IngestTimeoutError(f"Unity Catalog gave no answer within {timeout:g} s", table=table)
+    if isinstance(outcome[0], ZerobusIngestError):
+        outcome[0].table = outcome[0].table or table
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _own_road(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+    assert isinstance(workspace.credentials, ClientCredentials)
+    encoded = f"?{urlencode(query)}" if query else ""
+    try:
+        return client.get_json(
+            workspace.workspace_url, workspace.credentials, path, timeout=max(1.0, timeout / 2), query=encoded
+        )
+    except UnsupportedProxyError:
+        return _sdk_road(workspace, path, query, timeout)
+
+
+def _sdk_road(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+    with suppress(UnsupportedProxyError):
+        # databricks-sdk takes half a minute to find out that nobody is there, and then says "Invalid URL 'None'".
+        client.reach(workspace.workspace_url, timeout=timeout).close()
+    from . import sdk_client
+
+    return sdk_client.get_json(workspace, path, query, timeout)
+
+
+def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
+    """Try again, for up to ``seconds``, what fails for a moment; raises our errors.  For a worker thread: it sleeps."""
+    end = time.monotonic() + seconds
+    for attempt in count(1):
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001  # the border: every error becomes one of ours
+            ours = _translated(error, workspace)
+            pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
+            if isinstance(error, client.RetryLater):
+                pause = max(pause, error.seconds)
+            is_passing = isinstance(ours, TransportError | ThrottledError) and not client.is_final(error)
+            if not is_passing or attempt == _ATTEMPTS or time.monotonic() + pause > end:
+                raise ours from ours.__cause__
+        time.sleep(pause)
+    raise AssertionError("count has no end")
+
+
+def _translated(error: Exception, workspace: Workspace) -> Exception:
+    """Ours for theirs, with secrets masked; only what a user's ``token_supplier`` raised stays as it is."""
+    mask = mask_of(workspace)
+    origin: BaseException = error
+    ours: BaseException | None = None
+    # Without databricks-sdk in the process, none of its errors is here.
+    sdk_client = sys.modules.get(f"{__package__}.sdk_client")
+    if isinstance(error, client.RetryLater):
+        ours = error.__cause__
+    elif isinstance(error, ZerobusIngestError):
+        ours = error
+    elif sdk_client is not None and isinstance(error, sdk_client.SdkError) and error.__cause__ is not None:
+        origin = error.__cause__
+        ours = sdk_client.translated(origin, mask.text)
+        if ours is not None and not isinstance(ours, ZerobusIngestError):
+            return cast("Exception", ours)
+    else:
+        ours = client.unreachable_error(workspace.workspace_url, error)
+    if ours is None:
+        ours = TransportError(f"the answer of the workspace cannot be read ({type(origin).__name__}: {origin})")
+    if ours is not origin and not isinstance(error, client.RetryLater):
+        ours.__cause__ = origin
+    return cast("Exception", mask.cause(ours))

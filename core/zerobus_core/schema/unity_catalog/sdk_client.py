@@ -1,0 +1,218 @@
+"""The road over databricks-sdk: for credentials and proxies that our own client does not serve, and for the doctor."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import requests
+from databricks.sdk.config import Config
+from databricks.sdk.core import ApiClient
+from databricks.sdk.credentials_provider import OAuthCredentialsProvider, OauthCredentialsStrategy
+from databricks.sdk.errors import (
+    DeadlineExceeded,
+    InternalError,
+    NotFound,
+    PermissionDenied,
+    TemporarilyUnavailable,
+    TooManyRequests,
+    Unauthenticated,
+)
+from databricks.sdk.errors.base import DatabricksError
+
+from ...errors import (
+    AuthenticationError,
+    ConfigurationError,
+    IngestTimeoutError,
+    PermissionDeniedError,
+    TableNotFoundError,
+    ThrottledError,
+    TransportError,
+    ZerobusIngestError,
+)
+from ...workspace import ClientCredentials, FederatedCredentials, Workspace
+from .answers import CREDENTIALS, GRANTS, token_of
+from .connection import Answer
+
+__all__ = ["TRANSLATION", "SdkError", "get_json", "translated"]
+
+# One table for every foreign error, most special first; the text says what to do.
+TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
+    (Unauthenticated, AuthenticationError, CREDENTIALS),
+    (PermissionDenied, PermissionDeniedError, GRANTS),
+    (NotFound, TableNotFoundError, f"check the name, create the table first, or {GRANTS}"),
+    (TooManyRequests, ThrottledError, "Unity Catalog asks for fewer requests; try again later"),
+    (TemporarilyUnavailable, TransportError, "Unity Catalog is unavailable; try again later"),
+    (DeadlineExceeded, TransportError, "Unity Catalog took too long; try again later"),
+    (InternalError, TransportError, "Unity Catalog failed; try again later"),
+    (DatabricksError, ConfigurationError, "Unity Catalog refused the request"),
+    (requests.Timeout, IngestTimeoutError, "the workspace did not answer in time"),
+    (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
+    (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
+)
+# databricks-sdk makes a ValueError or a NotImplementedError of every answer of the token route that is no token;
+# these are RFC 6749's words for credentials that are wrong.
+_REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
+
+
+class SdkError(Exception):
+    """Whatever databricks-sdk raised is its ``__cause__``."""
+
+
+class SupplierError(Exception):
+    """The user's ``token_supplier`` raised ``__cause__``, which is a fault of that function and stays as it is."""
+
+
+class _QuietHere(logging.Filter):
+    """Drops what databricks-sdk and urllib3 log in threads of ours: our error says it, and without secrets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread not in self.threads
+
+
+_quiet = _QuietHere()
+for _name in (
+    "databricks.sdk",
+    *(f"databricks.sdk.{part}" for part in ("oauth", "oidc", "retries")),
+    "urllib3.connectionpool",
+):
+    logging.getLogger(_name).addFilter(_quiet)
+
+
+def get_json(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+    """The JSON answer to a GET; raises SdkError."""
+    here = threading.get_ident()
+    _quiet.threads.add(here)
+    try:
+        return _object(ApiClient(_config(workspace, timeout)).do("GET", path, query=dict(query)))
+    except Exception as error:
+        raise SdkError from error
+    finally:
+        _quiet.threads.discard(here)
+
+
+def _object(answer: object) -> Mapping[str, Any]:
+    if isinstance(answer, dict):
+        return answer
+    raise requests.exceptions.InvalidJSONError("the answer of the workspace is not a JSON object")
+
+
+def _config(workspace: Workspace, timeout: float) -> Config:
+    # auth_type and the strategy are named so that DATABRICKS_* variables around us change nothing.
+    common: dict[str, Any] = {
+        "host": workspace.workspace_url,
+        "http_timeout_seconds": max(1.0, timeout / 2),
+        # Half of the time: the pause before a last attempt, up to 11 s, is not counted by databricks-sdk.
+        "retry_timeout_seconds": max(1, int(timeout / 2)),
+        "product": "zerobus-orchestration",
+    }
+    credentials = workspace.credentials
+    if isinstance(credentials, ClientCredentials):
+        return Config(
+            auth_type="oauth-m2m",
+            client_id=credentials.client_id,
+            client_secret=credentials.client_secret,
+            **common,
+        )
+    return Config(credentials_strategy=_federation(credentials), client_id=credentials.client_id, **common)
+
+
+def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
+    from databricks.sdk import oidc
+
+    class Supplied(oidc.IdTokenSource):
+        def id_token(self) -> oidc.IdToken:
+            try:
+                return oidc.IdToken(jwt=credentials.token_supplier())
+            except Exception as error:
+                raise SupplierError from error
+
+    def provider(config: Config) -> OAuthCredentialsProvider:
+        endpoints = config.databricks_oidc_endpoints
+        if endpoints is None:
+            raise requests.exceptions.InvalidURL("the workspace names no token endpoint")
+        source = oidc.DatabricksOidcTokenSource(
+            host=config.host,
+            token_endpoint=endpoints.token_endpoint,
+            client_id=credentials.client_id,
+            id_token_source=Supplied(),
+        )
+
+        def headers() -> dict[str, str]:
+            token = source.token()
+            return {"Authorization": f"{token.token_type} {token.access_token}"}
+
+        return OAuthCredentialsProvider(headers, source.token)
+
+    return OauthCredentialsStrategy("zerobus-federation", provider)
+
+
+def translated(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
+    """Our error for what databricks-sdk raised, or the error of the user's function; None if no rule foresees it.
+
+    ``text_of`` is applied to the texts of others.
+    """
+    chain = list(_chain(error))
+    told = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
+    for known in chain:
+        if isinstance(known, SupplierError) and isinstance(known.__cause__, Exception):
+            return known.__cause__
+        ours = _looked_up(known, told, text_of)
+        if ours is not None:
+            return ours
+    if isinstance(chain[0], ValueError | NotImplementedError):
+        if _REFUSED.search(told):
+            return AuthenticationError(f"{CREDENTIALS} ({told})")
+        return TransportError(f"the workspace gave no token; try again later ({told})")
+    return None
+
+
+def _looked_up(known: BaseException, told: str, text_of: Callable[[str], str]) -> ZerobusIngestError | None:
+    if isinstance(known, ZerobusIngestError):
+        return known
+    for foreign, ours, advice in TRANSLATION:
+        if isinstance(known, foreign):
+            return ours(f"{advice} ({type(known).__name__}: {told or text_of(str(known))})")
+    answer = _token_answer_in(known)
+    return None if answer is None else _token_error(answer)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes; what was refused or not reached is often wrapped, twice."""
+    # A TimeoutError around an answer only says that databricks-sdk has stopped asking again.
+    if isinstance(error, TimeoutError) and error.__cause__ is not None:
+        error = error.__cause__
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _token_answer_in(error: BaseException) -> Answer | None:
+    """The answer of the token route that databricks-sdk could not read, out of the frame that had it.
+
+    It raises a KeyError about an answer without Content-Type, and a ValueError without the status about most others.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        response = trace.tb_frame.f_locals.get("resp")
+        if isinstance(response, requests.Response) and trace.tb_frame.f_code.co_name == "retrieve_token":
+            return Answer(status=response.status_code, body=response.content)
+        trace = trace.tb_next
+    return None
+
+
+def _token_error(answer: Answer) -> ZerobusIngestError:
+    try:
+        token_of(answer)
+    except ZerobusIngestError as error:
+        return error
+    return TransportError("the workspace gave no token; try again later")
