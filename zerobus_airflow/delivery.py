@@ -96,7 +96,7 @@ class ZerobusDeliveryOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
         self.log.info("::group::Deliver to %s", self.table)
-        self._stop = StopRequest(spared=[TALK_TO_SUPERVISOR])
+        self._stop = StopRequest(protected_modules=[TALK_TO_SUPERVISOR])
         if self._is_killed:
             self._stop.set()
         try:

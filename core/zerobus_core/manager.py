@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
-from .delivery import Delivery, Target, Watch, fetch_schema
-from .errors import ConfigurationError
+from .delivery import Delivery, Target, Watch, fetch_schema, source_in_time
+from .errors import ConfigurationError, naming_table
 from .options import IngestOptions
 from .ranges import RowRanges
-from .sources import options_for, source_of
+from .sources import options_for
 
 if TYPE_CHECKING:
     from .receipt import Progress, Receipt
@@ -98,9 +99,10 @@ class StreamManager:
         """
         schema = self._schema_inside()
         with self._work():
-            source = source_of(rows, self._options, schema)
+            source = source_in_time(rows, self._options, schema, self._watch)
             delivery = self._delivery_for(source)
             delivery.send_all(self._numbered(source), are_in_memory=source.is_in_memory)
+            source.on_durable()  # or the end of the block raises
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raises what ends the delivery."""
@@ -116,6 +118,11 @@ class StreamManager:
     def progress(self) -> Progress | None:
         """The delivery at this moment; None before the first rows."""
         return self._delivery.progress() if self._delivery else None
+
+    @cached_property
+    def _watch(self) -> Watch:
+        """Made when the first rows come: the time of the delivery counts from there."""
+        return Watch(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:
         """The table's schema; refuses to work outside of the block, where there is no gate."""
@@ -150,7 +157,8 @@ class StreamManager:
             raise self._failure
         try:
             self._refuse_after_failure()
-            yield
+            with naming_table(self._table):
+                yield
         except BaseException as error:
             self._failure = self._failure or error
             raise
@@ -183,7 +191,7 @@ class StreamManager:
         self._delivery = Delivery(
             Target.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
             options,
-            watch=Watch(stop=self._stop, on_progress=self._on_progress),
+            watch=self._watch,
         )
         self._scope.enter_context(self._delivery.gate())
         return self._delivery

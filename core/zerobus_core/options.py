@@ -40,7 +40,8 @@ class IngestOptions:
     max_unacked_bytes: int = 64 * 1024 * 1024
     """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
     timeout: float | None = 86_400.0
-    """Deadline of the whole delivery.  It breaks in on a source that waits only in the main thread, with SIGALRM."""
+    """Deadline of the whole delivery.  In the main thread it interrupts a source that waits (by SIGALRM); elsewhere it
+    takes effect when the source gives its next row."""
     open_timeout: float = 30.0
     """Deadline of one attempt to open a stream."""
     ack_timeout: float = 60.0

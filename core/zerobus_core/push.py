@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper, FileCheckpointStore
-from .delivery import Delivery, Target, Watch, fetch_schema
+from .delivery import Delivery, Target, Watch, fetch_schema, source_in_time
 from .errors import ConfigurationError, naming_table
 from .options import IngestOptions
-from .sources import options_for, source_of
+from .sources import options_for
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
     the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
     called in this thread, at most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise
-    IngestInterruptedError within a second, as does a signal whose handler raises; while the source is waited for, only
-    the signal does.
+    IngestInterruptedError within a second, as does a signal whose handler raises.  In the main thread (not on Windows)
+    that and ``timeout`` also interrupt a source that waits for its rows; in other threads they take effect when it
+    gives the next one.
 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
     and the counts; no return value but a receipt over all rows is possible.
@@ -47,7 +48,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     options = options or IngestOptions()
     with naming_table(table):
         schema = fetch_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
-        source = source_of(records, options, schema)
+        source = source_in_time(records, options, schema, watch)
         options = options_for(source, options)
         _check_place(checkpoint, source, options)
         fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
@@ -62,7 +63,9 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
         with delivery.gate():
             delivery.poll()
             delivery.send_all(source.chunks(delivery.skip), are_in_memory=source.is_in_memory)
-            return delivery.finish()
+            receipt = delivery.finish()
+        source.on_durable()
+        return receipt
 
 
 def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:

@@ -51,4 +51,4 @@ class Interruption(StopRequest):
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
         self.interrupt()
         if not hasattr(signal, "setitimer"):  # Windows
-            self.break_in()
+            self.raise_error()

@@ -29,7 +29,7 @@ from ..errors import (
     TransportError,
     ZerobusIngestError,
 )
-from ..process.interruption import in_time
+from ..process.guard import in_time
 from ..process.signals import is_of_signal
 from ..receipt import Progress, Receipt
 from ..schema import TableSchema
@@ -102,6 +102,10 @@ class Watch:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """The same moment by the clock on the wall."""
 
+    def deadline(self, options: IngestOptions) -> float:
+        """When the delivery must have ended, as a reading of ``time.monotonic``; infinite without a timeout."""
+        return float("inf") if options.timeout is None else self.started + options.timeout
+
 
 class Delivery:
     """See the module's docstring.  All methods are called from one thread."""
@@ -127,7 +131,7 @@ class Delivery:
             source_fingerprint=self._keeper.source_fingerprint,
             locate=locate,
         )
-        self._deadline = float("inf") if options.timeout is None else self._watch.started + options.timeout
+        self._deadline = self._watch.deadline(options)
         self._total_rows = total_rows
         self._next_row = 0  # the first row that the source has not given, nor left out
         self._rows_repeated = 0
@@ -197,14 +201,15 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send what a source yields, to its end; nobody waits for chunks that are in memory."""
-        deadline = float("inf") if are_in_memory else self._deadline
-        spared = getattr(self._watch.stop, "spared", ())
-        with closing(in_time(chunks, deadline, spared=spared)) as coming:
+        """Send what a source yields, to its end; to take chunks that are in memory needs no deadline."""
+        if are_in_memory:
+            for chunk in chunks:
+                self.send(chunk)
+            return
+        with closing(in_time(chunks, self._deadline, stop=self._watch.stop)) as coming:
             for chunk in coming:
                 self.send(chunk)
-        if not are_in_memory:
-            self.poll()  # a source that was told to stop may have ended as if there were no more rows
+        self.poll()  # a source that suppressed the stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:
         """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""

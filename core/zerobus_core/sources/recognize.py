@@ -105,11 +105,13 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
             return DatasetSource(records, options)
         return BatchesSource(lambda: scan(records, options.batch_rows), options)
     if hasattr(records, "to_reader"):  # a Scanner of a dataset
-        return BatchesSource(OneShotIterable(records.to_reader()).take, options)
+        begun = OneShotIterable(records.to_reader())
+        return BatchesSource(begun.take, options, on_durable=begun.forget)
     if hasattr(records, "__arrow_c_stream__"):
         # A reader goes on where it was left; other things that can be streamed start anew.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        return BatchesSource(OneShotIterable(pa.RecordBatchReader.from_stream(records), given=given).take, options)
+        begun = OneShotIterable(pa.RecordBatchReader.from_stream(records), given=given)
+        return BatchesSource(begun.take, options, on_durable=begun.forget)
     return None
 
 
@@ -139,8 +141,13 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     begun = OneShotIterable(records)
     first = begun.peek()
     if _is_columnar(first):
-        return _batches_source(first, begun.take, options)
-    return IterableSource(lambda: _checked(begun.take()), options, is_made_anew=not isinstance(records, Collection))
+        return _batches_source(first, begun.take, options, on_durable=begun.forget)
+    return IterableSource(
+        lambda: _checked(begun.take()),
+        options,
+        is_made_anew=not isinstance(records, Collection),
+        on_durable=begun.forget,
+    )
 
 
 def _is_sliceable(records: Sequence[Any]) -> bool:
@@ -166,7 +173,13 @@ def _is_columnar(item: Any) -> bool:
     return columnar_package(item) is not None
 
 
-def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: IngestOptions) -> Source:
+def _batches_source(
+    first: Any,
+    items: Callable[[], Iterable[Any]],
+    options: IngestOptions,
+    *,
+    on_durable: Callable[[], None] | None = None,
+) -> Source:
     """The first item decides whether all of them are read as Arrow data or as rows."""
     require_pyarrow(f"a {type(first).__name__}")
 
@@ -174,9 +187,9 @@ def _batches_source(first: Any, items: Callable[[], Iterable[Any]], options: Ing
     from .arrow.frames import is_read_as_rows, rows_of_frames
 
     if is_read_as_rows(first):
-        return IterableSource(lambda: rows_of_frames(items()), options)
+        return IterableSource(lambda: rows_of_frames(items()), options, on_durable=on_durable)
 
-    return BatchesSource(lambda: batches_of(items()), options)
+    return BatchesSource(lambda: batches_of(items()), options, on_durable=on_durable)
 
 
 def _checked(rows: Iterator[Any]) -> Iterator[Any]:

@@ -104,7 +104,7 @@ def test_a_stop_that_the_source_swallows_is_no_end_of_the_rows(server: LocalZero
                 yield Chunk(20, [])
             with suppress(Exception):  # as requests for a page are written; the alarm of a kill raises in them
                 stop.set()
-                StopRequest().break_in()
+                StopRequest().raise_error()
 
     def told(progress: Progress) -> None:
         if progress.rows_acked == 20:

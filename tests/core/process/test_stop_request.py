@@ -12,7 +12,8 @@ from types import FunctionType
 import pytest
 
 from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
-from zerobus_core.process.interruption import StopRequest, in_time
+from zerobus_core.process.guard import in_time
+from zerobus_core.process.interruption import StopRequest
 
 pytestmark = pytest.mark.matrix
 
@@ -120,7 +121,7 @@ def interrupt_before_the_alarm(stop: StopRequest) -> None:
 def test_calls_of_a_spared_module_are_waited_for() -> None:
     spared = FunctionType(wait_long.__code__, {"__name__": "spared", "LONG": LONG, "time": time})
     waited: list[bool] = []
-    with StopRequest(spared=["spared"]) as stop:
+    with StopRequest(protected_modules=["spared"]) as stop:
         with pytest.raises(IngestInterruptedError):  # noqa: PT012 - a busy machine comes late to its sleep
             spared(stop, waited)
             time.sleep(FOR_EVER)
@@ -144,7 +145,7 @@ def test_a_deadline_breaks_in_on_a_source_that_waits_and_frees_the_alarm() -> No
     started = time.monotonic()
     items = in_time(waiting(60.0), started + 0.2)
     assert next(items) == 1
-    with pytest.raises(IngestTimeoutError, match="the source gives no more rows"):
+    with pytest.raises(IngestTimeoutError, match="timed out waiting for the source"):
         next(items)
     assert time.monotonic() - started < 30
     assert_free()
@@ -194,7 +195,7 @@ def test_a_stop_request_that_is_seen_while_a_deadline_waits_leaves_no_alarm() ->
 
 @pytest.mark.usefixtures("free_alarm")
 def test_a_source_that_swallows_the_end_of_its_time_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zerobus_core.process.interruption._AGAIN", 0.2)
+    monkeypatch.setattr("zerobus_core.process.guard._REPEAT_EVERY", 0.2)
     swallowed = []
 
     def stubborn() -> Iterator[int]:
@@ -213,14 +214,17 @@ def test_a_source_that_swallows_the_end_of_its_time_is_told_again(monkeypatch: p
 def test_a_deadline_waits_for_calls_of_a_spared_module() -> None:
     spared = FunctionType(in_a_call.__code__, {"__name__": "supervisor", "time": time})
 
+    answered: list[int] = []
+
     def asking() -> Iterator[int]:
-        yield spared(LONG)
+        answered.append(spared(LONG))
+        yield 1
         time.sleep(60.0)
 
-    items = in_time(asking(), time.monotonic(), spared=["supervisor"])
-    assert next(items) == 1
-    with pytest.raises(IngestTimeoutError):
-        next(items)
+    taken: list[int] = []
+    with pytest.raises(IngestTimeoutError):  # before the item is yielded or after it
+        taken.extend(in_time(asking(), time.monotonic(), stop=StopRequest(protected_modules=["supervisor"])))
+    assert answered == [1]
     assert_free()
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from zerobus_core import IngestOptions, ingest
-from zerobus_core.errors import ConfigurationError
+from zerobus_core import IngestOptions, StreamManager, ingest
+from zerobus_core.errors import ConfigurationError, RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
+from zerobus_core.sources.rows import iterables
+from zerobus_core.sources.rows.iterables import Begun as OneShotIterable
 from zerobus_local import LocalZerobus
 
 FIVES = IngestOptions(batch_rows=5)
@@ -84,7 +86,7 @@ ONCE: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kind", ONCE)
-@pytest.mark.parametrize("others", [0, 10])
+@pytest.mark.parametrize("others", [0, 200])
 def test_an_iterator_that_an_earlier_delivery_began_is_refused(kind: str, others: int) -> None:
     rows = ONCE[kind]()
     next(source_of(rows, FIVES).chunks(RowRanges()))
@@ -92,6 +94,33 @@ def test_an_iterator_that_an_earlier_delivery_began_is_refused(kind: str, others
         source_of(ONCE[kind](), FIVES)
     with pytest.raises(ConfigurationError, match="given to an earlier delivery"):
         source_of(rows, FIVES)
+
+
+def test_iterators_that_can_no_longer_be_recognised_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iterables, "_MOST_UNFINISHED", 3)
+    monkeypatch.setattr(OneShotIterable, "_unfinished", {})
+    given = [map(dict, ROWS) for _ in range(3)]
+    for rows in given:
+        source_of(rows, FIVES)
+    with pytest.raises(ConfigurationError, match=r"pass a generator expression instead: \(row for row in records\)"):
+        source_of(map(dict, ROWS), FIVES)
+    assert numbers(source_of((row for row in map(dict, ROWS)), FIVES)) == list(range(23))
+    with pytest.raises(ConfigurationError, match="given to an earlier delivery"):
+        source_of(given[0], FIVES)
+
+
+def test_iterators_of_deliveries_that_succeeded_are_not_kept_for_ever(
+    zerobus: LocalZerobus, table_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OneShotIterable, "_unfinished", unfinished := {})
+    zerobus.create_table(f"CREATE TABLE {table_name} (n INT)")
+    ingest(zerobus.workspace, table_name, map(dict, ROWS))
+    with StreamManager(zerobus.workspace, table_name) as streams:
+        streams.send(map(dict, ROWS))
+    assert not unfinished
+    with pytest.raises(RecordError):
+        ingest(zerobus.workspace, table_name, failed := map(dict, [{"n": 1}, {"n": "x"}]))
+    assert list(unfinished.values()) == [failed]
 
 
 def test_an_iterator_of_the_same_address_as_one_that_is_gone_is_not_refused() -> None:

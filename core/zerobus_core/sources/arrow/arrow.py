@@ -65,10 +65,23 @@ class BatchesSource(Source):
 
     is_arrow = True
 
-    def __init__(self, start: Callable[[], Iterable[pa.RecordBatch]], options: IngestOptions) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Iterable[pa.RecordBatch]],
+        options: IngestOptions,
+        *,
+        on_durable: Callable[[], None] | None = None,
+    ) -> None:
+        """``on_durable`` is called when all of its rows are durable."""
         self._start = start
+        self._on_durable = on_durable
         self._chunk_rows = options.batch_rows
         self.fingerprint = version_fingerprint(options)
+
+    def on_durable(self) -> None:
+        """See ``Source``."""
+        if self._on_durable is not None:
+            self._on_durable()
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``; the others are made, too, and let go."""

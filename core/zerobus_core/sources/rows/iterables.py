@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["IterableSource", "OneShotIterable", "SequenceSource", "check_length", "version_fingerprint"]
 
-# How many of those iterators are known that can only be known by being kept alive, with all that they hold.
-_MOST_KEPT = 16
+# map, zip, filter and itertools take no weak references: to recognise such an iterator is to keep it alive, with all
+# that it holds.  Those of deliveries that did not succeed are all kept, up to this many; then they are refused.
+_MOST_UNFINISHED = 10_000
+_MOST_FINISHED = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
@@ -80,13 +82,14 @@ class OneShotIterable:
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
-    # Those that cannot be known by a weak reference: map, zip, filter, what itertools makes, and the like.
-    _kept: ClassVar[deque[Any]] = deque(maxlen=_MOST_KEPT)
+    _unfinished: ClassVar[dict[int, Any]] = {}
+    _finished: ClassVar[deque[Any]] = deque(maxlen=_MOST_FINISHED)
 
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
         """``given`` is what the user passed, where that is another object than ``records``."""
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
+        self._kept: list[Any] = []
         # A container starts anew each time.
         iterator = None if isinstance(records, Collection) else self._iterator
         for one in (iterator, given):
@@ -120,14 +123,33 @@ class OneShotIterable:
         return again
 
     def _is_known(self, one: object) -> bool:
-        return one is not None and (self._known.get(id(one)) is one or any(one is kept for kept in self._kept))
+        if one is None:
+            return False
+        at = id(one)
+        is_kept = self._unfinished.get(at) is one or any(one is kept for kept in self._finished)
+        return is_kept or self._known.get(at) is one
 
     def _remember(self, one: object) -> None:
+        if one is None:
+            return
         try:
             self._known[id(one)] = one
         except TypeError:
-            if one is not None:
-                self._kept.append(one)
+            if len(self._unfinished) >= _MOST_UNFINISHED:
+                raise ConfigurationError(
+                    f"records is a {type(one).__name__}, and {_MOST_UNFINISHED:,} such iterators of deliveries that "
+                    "did not succeed are remembered already, so that this one could not be recognised if it were given "
+                    "again; pass a generator expression instead: (row for row in records)"
+                ) from None
+            self._unfinished[id(one)] = one
+            self._kept.append(one)
+
+    def forget(self) -> None:
+        """Remember its iterators no longer than the next few: all of their rows are durable."""
+        for one in self._kept:
+            if self._unfinished.pop(id(one), None) is not None:
+                self._finished.append(one)
+        self._kept = []
 
 
 class IterableSource(Source):
@@ -139,14 +161,24 @@ class IterableSource(Source):
         options: IngestOptions,
         *,
         is_made_anew: bool = True,
+        on_durable: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``is_made_anew`` is for rows that are made one after the other, and not held by a container."""
+        """``is_made_anew`` is for rows that are made one after the other, and not held by a container.
+
+        ``on_durable`` is called when all of its rows are durable.
+        """
         self._start = start
+        self._on_durable = on_durable
         self._is_made_anew = is_made_anew
         self._chunk_rows = options.batch_rows
         self._clock = clock
         self.fingerprint = version_fingerprint(options)
+
+    def on_durable(self) -> None:
+        """See ``Source``."""
+        if self._on_durable is not None:
+            self._on_durable()
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""

@@ -1,0 +1,289 @@
+"""Interrupts the user's code while a delivery waits for it: when its time is over, or when a stop is requested.
+
+In the main thread, and if nobody else has the alarm (SIGALRM), the error is raised inside the user's code.  Elsewhere
+the delivery looks at deadline and stop request as soon as that code returns.
+
+A deadline comes by the alarm.  A stop request that another thread makes comes by SIGURG, which a watching thread sends:
+the default action of that signal is to do nothing, so one that comes too late does no harm.
+
+Both raise only below ``_waited_for``.  So either the user's code has returned and its result is used, or the error is
+raised; the code that puts the handlers back cannot be interrupted by them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterable
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from ..errors import IngestInterruptedError, IngestTimeoutError
+from .fork import in_each_child
+
+__all__ = ["SourceGuard", "in_time", "is_in_main_thread", "is_inside"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+# How long (seconds) the delivery may take to look at the reason itself before the alarm raises.
+_GRACE = 0.25
+# How long (seconds) code that suppressed the error may go on before it is raised again.
+_REPEAT_EVERY = 5.0
+# How long (seconds) the watching thread stays without work.
+_IDLE = 30.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class SourceGuard:
+    """Calls the user's code, or takes its items, so that deadline, stop request and signals end it.
+
+    Enter it around the calls.  It raises IngestTimeoutError after ``deadline`` (a reading of ``time.monotonic``, or
+    infinite) and IngestInterruptedError after ``stop`` is set, by whatever thread.  What a handler of SIGINT or SIGTERM
+    raises inside the user's code is raised again if that code suppresses it.
+    """
+
+    def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
+        """A StopRequest has a deadline of its own, and may have modules whose calls are never interrupted."""
+        self.stop = stop
+        self._deadline = min(deadline, getattr(stop, "deadline", float("inf")))
+        self._protected: Collection[str] = getattr(stop, "protected_modules", ())
+        self._signals: list[_NotedSignal] = []
+        self._handled: list[int] = []
+        self._is_waiting = False
+        self.has_interrupted = False
+        """Whether the error was raised inside the user's code, and so nothing more is urgent."""
+
+    def __enter__(self) -> SourceGuard:
+        if not is_in_main_thread():
+            return self
+        self._signals = [noted for number in _SIGNALS if (noted := _NotedSignal.installed(number)) is not None]
+        if self._deadline < float("inf") and _is_alarm_free():
+            self._handle(signal.SIGALRM)
+        if self.stop is not None and _is_free("SIGURG"):
+            self._handle(signal.SIGURG)
+            _watcher.watch(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_waiting = False
+        for noted in self._signals:
+            noted.put_back()
+        _watcher.leave(self)
+        if self._owns_alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in self._handled:
+            if signal.getsignal(number) is self:
+                signal.signal(number, signal.SIG_DFL)
+
+    def call(self, work: Callable[[], _Result]) -> _Result:
+        """The result of ``work``."""
+        self._arm()
+        try:
+            result = _waited_for(work)
+        finally:
+            self._disarm()
+        self._raise_noted()
+        return result
+
+    def items(self, items: Iterable[_Item]) -> Generator[_Item]:
+        """The items; who takes them is not interrupted."""
+        iterator = iter(items)
+        end = object()
+        while True:
+            item: Any = self.call(lambda: next(iterator, end))
+            if item is end:
+                return
+            yield item
+
+    def interrupt(self) -> None:
+        """Interrupt a call that the main thread waits for; for the watching thread."""
+        if self._is_waiting:
+            signal.pthread_kill(_main_thread_id(), signal.SIGURG)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle either signal."""
+        if not self._is_waiting:
+            return
+        error = self._reason()
+        if error is None:
+            return
+        if not is_inside(frame, _is_waited_for) or is_inside(frame, self._is_protected):
+            if number == signal.SIGALRM:
+                signal.setitimer(signal.ITIMER_REAL, _GRACE, _REPEAT_EVERY)
+            return
+        self.has_interrupted = True
+        raise error
+
+    def _handle(self, number: int) -> None:
+        self._handled.append(number)
+        signal.signal(number, self)
+
+    @property
+    def _owns_alarm(self) -> bool:
+        # A stop request takes it over, and so does a source that sets an alarm of its own.
+        return signal.SIGALRM in self._handled and signal.getsignal(signal.SIGALRM) is self
+
+    def _arm(self) -> None:
+        self.has_interrupted = False
+        self._is_waiting = True
+        if self._owns_alarm and self._deadline < float("inf"):
+            remaining = max(self._deadline - time.monotonic(), 0.0)
+            signal.setitimer(signal.ITIMER_REAL, remaining + _GRACE, _REPEAT_EVERY)
+
+    def _disarm(self) -> None:
+        self._is_waiting = False  # first: from here on an alarm does nothing
+        if self._owns_alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _reason(self) -> IngestInterruptedError | IngestTimeoutError | None:
+        if self.stop is not None and self.stop.is_set():
+            return IngestInterruptedError("stopped on request while the delivery waited for the source")
+        if time.monotonic() < self._deadline:
+            return None
+        return IngestTimeoutError(
+            "timed out waiting for the source, which gives no more rows; raise IngestOptions.timeout, or find out why "
+            "the source waits"
+        )
+
+    def _is_protected(self, frame: FrameType) -> bool:
+        return frame.f_globals.get("__name__") in self._protected
+
+    def _raise_noted(self) -> None:
+        for noted in self._signals:
+            noted.raise_again()
+
+
+def in_time(items: Iterable[_Item], deadline: float, *, stop: threading.Event | None = None) -> Generator[_Item]:
+    """Yield the items under a SourceGuard.  Close it, so that the alarm is free again."""
+    with SourceGuard(deadline, stop=stop) as guard:
+        yield from guard.items(items)
+
+
+def _waited_for(work: Callable[[], _Result]) -> _Result:
+    return work()
+
+
+def _is_waited_for(frame: FrameType) -> bool:
+    return frame.f_code is _waited_for.__code__
+
+
+def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -> bool:
+    """Whether a wanted frame is on the stack of ``frame``."""
+    while frame is not None:
+        if is_wanted(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _NotedSignal:
+    """Stands in for the handler of a signal, and keeps what that raises until it is seen."""
+
+    def __init__(self, number: int, handler: Callable[..., Any]) -> None:
+        self._number = number
+        self._handler = handler
+        self._raised: BaseException | None = None
+
+    @classmethod
+    def installed(cls, number: int) -> _NotedSignal | None:
+        """One in the place of the present handler; None if that is not a function."""
+        handler = signal.getsignal(number)
+        if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was not set by Python
+            return None
+        noted = cls(number, handler)
+        signal.signal(number, noted)
+        return noted
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._handler(number, frame)
+        except BaseException as error:
+            self._raised = error
+            raise
+
+    def raise_again(self) -> None:
+        """Raise what the handler raised, if that did not get here."""
+        error, self._raised = self._raised, None
+        if error is not None:
+            raise error
+
+    def put_back(self) -> None:
+        present: object = signal.getsignal(self._number)
+        if present is self:
+            signal.signal(self._number, self._handler)
+
+
+class _Watcher:
+    """A thread that waits for the stop request of the guard that handles SIGURG, and then has it interrupt the call."""
+
+    def __init__(self) -> None:
+        self._begin()
+        in_each_child(self._begin)
+
+    def _begin(self) -> None:
+        # Guards the two fields below, and that nothing is sent for a guard that has left.
+        self._changed = threading.Condition()
+        self._guard: SourceGuard | None = None
+        self._is_running = False
+
+    def watch(self, guard: SourceGuard) -> None:
+        with self._changed:
+            self._guard = guard
+            self._changed.notify()
+            if self._is_running:
+                return
+            self._is_running = True
+        try:
+            threading.Thread(target=self._run, name="zerobus-stop", daemon=True).start()
+        except RuntimeError:  # the interpreter shuts down: the stop request is seen when the source gives its next row
+            self._is_running = False
+
+    def leave(self, guard: SourceGuard) -> None:
+        with self._changed:
+            if self._guard is guard:
+                self._guard = None
+                self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                guard = self._guard
+                if guard is None and not self._changed.wait(_IDLE) and self._guard is None:
+                    self._is_running = False
+                    return
+            if guard is not None and guard.stop is not None and guard.stop.wait(_GRACE):
+                self._ring(guard)
+
+    def _ring(self, guard: SourceGuard) -> None:
+        with self._changed:
+            while not self._changed.wait_for(
+                lambda: self._guard is not guard, _REPEAT_EVERY if guard.has_interrupted else _GRACE
+            ):
+                guard.interrupt()
+
+
+_watcher = _Watcher()
+
+
+def _main_thread_id() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    return ident
+
+
+def _is_free(name: str) -> bool:
+    number = getattr(signal, name, None)  # Windows has neither
+    return number is not None and signal.getsignal(number) is signal.SIG_DFL
+
+
+def _is_alarm_free() -> bool:
+    return _is_free("SIGALRM") and not any(signal.getitimer(signal.ITIMER_REAL))
+
+
+def is_in_main_thread() -> bool:
+    """Whether the caller runs in the thread that gets the signals."""
+    return threading.current_thread() is threading.main_thread()
