@@ -29,6 +29,7 @@ from .assets import table_asset_uri, table_page_url
 from .checkpoint import Resume, checkpoint_store, delivery_name
 from .hook import ZerobusHook
 from .links import CatalogExplorerLink
+from .rows import without_late_skip
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -96,7 +97,12 @@ class ZerobusDeliveryOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
         self.log.info("::group::Deliver to %s", self.table)
-        self._stop = StopRequest(protected_modules=[TALK_TO_SUPERVISOR])
+        # Airflow's own alarm for execution_timeout comes first; the deadline is for rows that suppress what it raises.
+        limit = self.execution_timeout
+        self._stop = StopRequest(
+            deadline=None if limit is None else time.monotonic() + limit.total_seconds(),
+            protected_modules=[TALK_TO_SUPERVISOR],
+        )
         if self._is_killed:
             self._stop.set()
         try:
@@ -134,7 +140,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         }
         return hook.ingest(
             self.table,
-            records,
+            without_late_skip(records),
             options=IngestOptions.from_mapping(known | _as_mapping(self.options)),
             checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
             on_progress=ProgressLog(self.log),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
-from airflow.providers.common.compat.sdk import XComArg, literal
+from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, literal
 
 from zerobus_core import ConfigurationError
 
-__all__ = ["Rows", "protected", "rendered"]
+__all__ = ["Rows", "protected", "rendered", "without_late_skip"]
 
 
 class Rows:
@@ -48,3 +50,26 @@ def rendered(records: Any) -> Any:
             "@task function returns) as records; a path or URI belongs in source"
         )
     return records
+
+
+def without_late_skip(records: Any) -> Any:
+    """The records; a generator whose AirflowSkipException after its first row is an error.
+
+    A task that is skipped has delivered nothing.  Before the first row the exception is raised as it is.
+    """
+    return _rows_without_late_skip(records) if inspect.isgenerator(records) else records
+
+
+def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
+    count = 0
+    try:
+        for row in rows:
+            count += 1
+            yield row
+    except AirflowSkipException as error:
+        if not count:
+            raise
+        raise ConfigurationError(
+            f"the rows ended with AirflowSkipException after {count} of them, but a task that delivered rows is not "
+            "skipped; raise it before the first row, or end the rows with return"
+        ) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AckLatency", "Progress", "Receipt"]
+if TYPE_CHECKING:
+    from .errors import Counts
+
+__all__ = ["AckLatency", "Progress", "Receipt", "notes_on"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +62,27 @@ class Receipt:
     record_format: str
     record_format_reason: str
     """Why ``record_format="auto"`` took this format."""
+    notes: tuple[str, ...] = ()
+    """What is worth a look although the delivery succeeded: every row was skipped, or none was read."""
 
     def as_dict(self) -> dict[str, Any]:
         """The receipt as JSON types only: str, int, float, bool, None, list, dict."""
         plain = asdict(self)
-        plain["stream_ids"] = list(self.stream_ids)
+        plain["stream_ids"], plain["notes"] = list(self.stream_ids), list(self.notes)
         return plain
+
+
+def notes_on(counts: Counts) -> tuple[str, ...]:
+    """The notes of a delivery that succeeded with these counts."""
+    if not counts.rows_read:
+        return ("the source had no rows, so nothing was sent",)
+    if counts.rows_skipped == counts.rows_read:
+        rows = f"all {counts.rows_read:,} rows were" if counts.rows_read > 1 else "the only row was"
+        return (
+            f"{rows} durable from an earlier attempt, so nothing was sent; if the rows are new ones, give them another "
+            "source_version, or another checkpoint",
+        )
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.dataset
 from airflow.sdk import DAG, ObjectStoragePath, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
 
@@ -41,6 +42,31 @@ with push_dag("generator"):
             yield {**row, "note": dag_run.conf["note"]}
 
     push(1_000)
+
+
+with push_dag("suppressed_timeout"):
+
+    @task.zerobus_ingest(table=TABLE, execution_timeout=timedelta(seconds=20), options={"batch_rows": 10})
+    def push():
+        try:
+            for row in rows_from(0, 100_000):
+                yield row
+                time.sleep(0.01)
+        except BaseException:  # noqa: BLE001
+            return
+
+    push()
+
+
+with push_dag("skipping", retries=1):
+
+    @task.zerobus_ingest(table=TABLE, options={"batch_rows": 5})
+    def push(count):
+        yield from rows_from(0, count)
+        raise AirflowSkipException("nothing more today")
+
+    push.override(task_id="early")(0)
+    push.override(task_id="late")(10)
 
 
 with push_dag("task_output"):

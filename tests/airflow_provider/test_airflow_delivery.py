@@ -361,6 +361,7 @@ def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(
     finally:
         target.server.faults.remove(fault)
     assert seconds_to_fail(account) < AT_ONCE
+    print(account["log"])
     assert "IngestInterruptedError" in account["log"]
 
 
@@ -443,6 +444,21 @@ def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, target,
         target.server.faults.remove(fault)
     assert seconds_to_fail(account) < AT_ONCE
     assert "AirflowTaskTimeout" in account["log"]
+
+
+def test_an_execution_timeout_that_the_rows_suppress_fails_the_task(run, target, table):
+    account = run("suppressed_timeout", table)
+    assert account["tasks"]["push"]["state"] == "failed"
+    print(account["log"])
+    assert "IngestInterruptedError" in account["log"]
+
+
+def test_a_task_that_skips_after_its_first_row_fails_with_its_counts(run, table):
+    account = run("skipping", table)
+    assert account["tasks"]["early"]["state"] == "skipped"
+    assert account["tasks"]["late"]["state"] == "failed"
+    assert "AirflowSkipException after 10 of them" in account["log"]
+    assert "10 rows read" in account["log"]
 
 
 @pytest.fixture

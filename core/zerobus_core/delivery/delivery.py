@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..process.guard import in_time
 from ..process.signals import is_of_signal
-from ..receipt import Progress, Receipt
+from ..receipt import Progress, Receipt, notes_on
 from ..schema import TableSchema
 from ..streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from ..workspace import ClientCredentials
@@ -284,6 +284,8 @@ class Delivery:
         self._save_checkpoint(is_end=True)
         self._report_progress()
         self._pool.close()
+        for note in receipt.notes:
+            _log.warning("%s: %s", receipt.table, note)
         return receipt
 
     def _refused(self, batch: Batch, error: ZerobusIngestError) -> None:
@@ -405,4 +407,5 @@ class Delivery:
             resumed_from=self._keeper.resumed_from,
             record_format=self._target.encoder.record_format,
             record_format_reason=self._target.encoder.record_format_reason,
+            notes=notes_on(counts),
         )

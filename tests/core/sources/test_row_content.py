@@ -172,9 +172,13 @@ def test_rows_with_a_value_whose_content_is_not_known_have_none(value: Any) -> N
     assert fingerprint_of([{"x": 1}, {"x": value}]) is None
 
 
-def test_a_source_version_spares_the_hashing() -> None:
-    options = IngestOptions(source_version="1")
-    assert source_of([{"x": object()}], options).fingerprint == source_of([{"x": 1}], options).fingerprint
+def test_a_source_version_is_part_of_the_fingerprint_and_alone_vouches_for_unknown_content() -> None:
+    def fingerprint(value: Any, version: str) -> str | None:
+        return source_of([{"x": value}], IngestOptions(source_version=version)).fingerprint
+
+    assert fingerprint(1, "1") == fingerprint(1, "1")
+    assert len({fingerprint(1, "1"), fingerprint(2, "1"), fingerprint(1, "2"), fingerprint(object(), "1")}) == 4
+    assert fingerprint(object(), "1") == fingerprint({2}, "1") is not None
 
 
 def test_nothing_is_hashed_until_the_fingerprint_is_asked_for_and_then_once() -> None:

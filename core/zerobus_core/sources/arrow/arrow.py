@@ -16,7 +16,7 @@ from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ..chunking import clip, coalesce, split
 from ..files.finding.found import local_content, local_version
 from ..rows.frame_rows import FrameRows
-from ..rows.iterables import check_length, version_fingerprint
+from ..rows.iterables import check_length, content_with_version, version_fingerprint
 from ..source import Source
 from .fingerprint import content_fingerprint
 from .frames import frame_content
@@ -40,8 +40,8 @@ class TableSource(Source):
         self._options = options
 
     def _find_fingerprint(self) -> str | None:
-        """Hash of schema, length and content, or of ``source_version``."""
-        return version_fingerprint(self._options) or content_fingerprint(self._table)
+        """Hash of schema, length and content, with ``source_version``."""
+        return content_with_version(content_fingerprint(self._table), self._options)
 
     def _count_rows(self) -> int:
         return int(self._table.num_rows)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from zoneinfo import ZoneInfo
 
 from .content import ContentHash
-from .iterables import SequenceSource, version_fingerprint
+from .iterables import SequenceSource, content_with_version
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -67,7 +67,7 @@ class FrameSource(SequenceSource):
         self._frame = rows
 
     def _find_fingerprint(self) -> str | None:
-        return version_fingerprint(self._options) or self._frame.fingerprint()
+        return content_with_version(self._frame.fingerprint(), self._options)
 
 
 def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
 
-__all__ = ["IterableSource", "OneShotIterable", "SequenceSource", "check_length", "version_fingerprint"]
+__all__ = [
+    "IterableSource",
+    "OneShotIterable",
+    "SequenceSource",
+    "check_length",
+    "content_with_version",
+    "version_fingerprint",
+]
 
 # map, zip, filter and itertools take no weak references: to recognise such an iterator is to keep it alive, with all
 # that it holds.  Those of deliveries that did not succeed are all kept, up to this many; then they are refused.
@@ -34,6 +41,16 @@ def version_fingerprint(options: IngestOptions) -> str | None:
     if options.source_version is None:
         return None
     return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
+
+
+def content_with_version(content: str | None, options: IngestOptions) -> str | None:
+    """The fingerprint of data in memory: of its content, and of ``source_version`` if there is one.
+
+    A version alone does not vouch for rows that can be looked at: the same name for other rows would skip them.
+    It does for content that cannot be hashed (None).
+    """
+    known = [part for part in (version_fingerprint(options), content) if part is not None]
+    return "+".join(known) or None
 
 
 def check_length(total: int, skip: RowRanges) -> None:
@@ -56,11 +73,9 @@ class SequenceSource(Source):
         self._options = options
 
     def _find_fingerprint(self) -> str | None:
-        """Hash of the content of a list or tuple, or of ``source_version``."""
-        version = version_fingerprint(self._options)
-        if version is None and isinstance(self._rows, list | tuple):
-            return rows_fingerprint(self._rows)
-        return version
+        """Hash of the content of a list or tuple, with ``source_version``; of others the version alone."""
+        content = rows_fingerprint(self._rows) if isinstance(self._rows, list | tuple) else None
+        return content_with_version(content, self._options)
 
     def _count_rows(self) -> int:
         return len(self._rows)
