@@ -16,7 +16,7 @@ from zerobus_core.errors import ConfigurationError, RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
 from zerobus_core.sources.rows import iterables
-from zerobus_core.sources.rows.iterables import Begun as OneShotIterable
+from zerobus_core.sources.rows.iterables import OneShotIterable
 from zerobus_local import LocalZerobus
 
 FIVES = IngestOptions(batch_rows=5)
