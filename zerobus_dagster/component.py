@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field, model_validator
 from zerobus_core.hosting import check_table_name
 
 from .checks import build_zerobus_delivery_check
-from .delivery import ingest_options
+from .credentials import ZerobusCredentials
 from .metadata import table_metadata
+from .options import ingest_options
 from .resource import ZerobusResource
 
 __all__ = ["ZerobusIngestComponent"]
@@ -37,8 +38,9 @@ class ZerobusConnection(dg.Model, dg.Resolvable):
         return ZerobusResource(
             endpoint=dg.EnvVar(self.endpoint_env),
             workspace_url=dg.EnvVar(self.workspace_url_env),
-            client_id=dg.EnvVar(self.client_id_env),
-            client_secret=dg.EnvVar(self.client_secret_env),
+            credentials=ZerobusCredentials(
+                client_id=dg.EnvVar(self.client_id_env), client_secret=dg.EnvVar(self.client_secret_env)
+            ),
         )
 
 

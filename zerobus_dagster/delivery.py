@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import dagster as dg
 
@@ -15,21 +15,27 @@ from zerobus_core import ConfigurationError, IngestOptions, TableSchema, Zerobus
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .history import OnRematerialize, refuse_rematerialization
 from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
-from .progress import ProgressLog, core_logs_in, tell_step
+from .progress import LoopLog, ProgressLog, core_logs_in, tell_step
 
 if TYPE_CHECKING:
     from zerobus_core import Receipt, Workspace
+    from zerobus_core.hosting import LoopBridge
 
+    from .progress import StepLog
     from .step import Step
 
-__all__ = ["DagsterDelivery", "ingest_options", "routed_errors"]
+__all__ = ["DagsterDelivery", "routed_errors"]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagsterDelivery:
     """Rows on their way to one table, inside one step.
 
-    ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.
+    ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.  ``loop`` is
+    there in an async step: the delivery runs in a thread of its own then, and calls Dagster on the loop's thread.
     """
 
     step: Step
@@ -39,6 +45,7 @@ class DagsterDelivery:
     name: str
     resume: bool
     on_rematerialize: OnRematerialize
+    loop: LoopBridge | None = None
 
     def run(self, records: Any) -> Metadata:
         """Push all records and return the event's metadata when every one of them is durable.
@@ -47,8 +54,9 @@ class DagsterDelivery:
         and each partition gets the figures of its own.  Raises what ``ingest`` raises; wrap it in ``routed_errors``.
         """
         if self.on_rematerialize == "refuse":
-            refuse_rematerialization(self.step, self.table)
-        columns = column_metadata(TableSchema.fetch(self.workspace, self.table))
+            self._on_host(refuse_rematerialization, self.step, self.table)
+        stop = None if self.loop is None else self.loop.stop
+        columns = column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop))
         if not (self.step.partitions and isinstance(records, Mapping)):
             receipts = self._push(records, self.name)
             return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts)}
@@ -59,18 +67,21 @@ class DagsterDelivery:
 
     def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
         """The receipts of the asset or partition so far, this delivery's last."""
-        step, store = self.step, self._checkpoint_store(name, partition)
-        with core_logs_in(step.log):
+        step, loop = self.step, self.loop
+        store = self._on_host(self._checkpoint_store, name, partition)
+        log: StepLog = step.log if loop is None else LoopLog(step.log, loop)
+        with core_logs_in(log):
             receipt = ingest(
                 self.workspace,
                 self.table,
-                records,
-                options=self._named(name),
-                checkpoint=store,
-                on_progress=ProgressLog(step.log),
+                records if loop is None else loop.records(records),
+                options=self._on_host(self._named, name),
+                checkpoint=store if loop is None else loop.store(store),
+                on_progress=ProgressLog(log),
+                stop=None if loop is None else loop.stop,
             )
         tell_step(
-            step.log,
+            log,
             "%s: %d rows read, %d acknowledged, %d durable before, %d in the dead-letter file",
             receipt.table,
             receipt.rows_read,
@@ -78,7 +89,13 @@ class DagsterDelivery:
             receipt.rows_skipped,
             receipt.rows_dead_lettered,
         )
-        return step.deliveries.add(step.asset_key, partition, receipt, step.add_metadata)
+        return self._on_host(step.deliveries.add, step.asset_key, partition, receipt, step.add_metadata)
+
+    def _on_host(
+        self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> _Result:
+        """Call what asks Dagster something: on the loop's thread in an async step."""
+        return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:
         """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""
@@ -129,14 +146,3 @@ def routed_errors() -> Iterator[None]:
         if error.retryable:
             raise
         raise dg.Failure(description=str(error), metadata=error_metadata(error), allow_retries=False) from error
-
-
-def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
-    """Build options out of configuration; later layers win.
-
-    Raises ConfigurationError for an option that does not exist or a value that it cannot have.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged.update(layer)
-    return IngestOptions.from_mapping(merged)

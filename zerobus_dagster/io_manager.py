@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from zerobus_core import ConfigurationError
 
-from .delivery import DagsterDelivery, ingest_options, routed_errors
+from .delivery import DagsterDelivery, routed_errors
+from .options import checked_options, ingest_options
 from .resource import ZerobusResource
 from .step import Step
 from .table_name import from_asset_key, from_metadata, full_name, plain
@@ -56,6 +57,11 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         if value != "append":
             raise ValueError(_not_append(value))
         return value
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return checked_options(value)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Push ``obj`` and return when every row of it is durable; Dagster records the materialization after that."""

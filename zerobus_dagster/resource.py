@@ -1,19 +1,36 @@
 """The resource: a Databricks workspace that assets and ops push rows to."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
-from collections.abc import Mapping
-from typing import Any
+import sys
+import warnings
+from collections.abc import AsyncIterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from zerobus_core import ClientCredentials, IngestOptions, Workspace
+from zerobus_core import IngestOptions, StreamManager, Workspace
+from zerobus_core.hosting import LoopBridge, run_in_thread
 
-from .delivery import DagsterDelivery, ingest_options, routed_errors
+from .config import ZerobusIngestConfig
+from .credentials import ZerobusCredentials, client_credentials
+from .delivery import DagsterDelivery, routed_errors
 from .history import OnRematerialize
+from .metadata import Metadata
+from .op_result import OpResult
+from .options import checked_options, ingest_options
+from .progress import ProgressLog, core_logs_in
 from .step import AssetKeyLike, Step, StepContext
 
 __all__ = ["ZerobusResource"]
+
+Options: TypeAlias = IngestOptions | ZerobusIngestConfig | Mapping[str, Any] | None
+
+
+def _nothing() -> None:
+    return None
 
 
 class ZerobusResource(dg.ConfigurableResource[Any]):
@@ -26,21 +43,24 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         .. code-block:: python
 
             import dagster as dg
-            from zerobus_dagster import ZerobusResource
+            from zerobus_dagster import ZerobusCredentials, ZerobusResource
 
             @dg.asset
             def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
                 return zerobus.ingest(context, "main.default.flights", "data/flights-*.parquet")
 
+            credentials = ZerobusCredentials(
+                client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+            )
             defs = dg.Definitions(
                 assets=[flights],
                 resources={
+                    "zerobus_credentials": credentials,
                     "zerobus": ZerobusResource(
                         endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
                         workspace_url=dg.EnvVar("DATABRICKS_HOST"),
-                        client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"),
-                        client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET"),
-                    )
+                        credentials=credentials,
+                    ),
                 },
             )
     """
@@ -52,9 +72,15 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     workspace_url: str = Field(
         description="The URL of the workspace.", examples=["https://dbc-a1b2c3d4-e5f6.cloud.databricks.com"]
     )
-    client_id: str = Field(description="The client id (application id) of the service principal.")
-    client_secret: str = Field(
-        description="An OAuth secret of the service principal; give an EnvVar.",
+    credentials: dg.ResourceDependency[ZerobusCredentials | None] = None  # type: ignore[assignment]  # as Dagster has it
+    client_id: str | None = Field(
+        # A default in Dagster's schema would make the launchpad fill it in.
+        default_factory=_nothing,
+        description="Deprecated: use credentials.  The client id of the service principal.",
+    )
+    client_secret: str | None = Field(
+        default_factory=_nothing,
+        description="Deprecated: use credentials.  An OAuth secret of the service principal.",
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
@@ -70,12 +96,30 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         description="When the asset or partition was delivered before: append the rows once more, or refuse.",
     )
 
+    def __init__(self, **data: Any) -> None:
+        super().__init__(**data)
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        # Dagster builds the resource again for each run.
+        if {"client_id", "client_secret"} & data.keys() and not caller.startswith("dagster."):
+            warnings.warn(
+                "client_id and client_secret of ZerobusResource are deprecated and go away in 0.4: pass "
+                "credentials=ZerobusCredentials(client_id=..., client_secret=...)",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return checked_options(value)
+
     def workspace(self) -> Workspace:
         """Where rows go, and as whom; override it to push with other credentials.  No connection is made."""
+        whose = self.credentials or self
         return Workspace(
             endpoint=self.endpoint,
             workspace_url=self.workspace_url,
-            credentials=ClientCredentials(client_id=self.client_id, client_secret=self.client_secret),
+            credentials=client_credentials(whose.client_id, whose.client_secret),
         )
 
     def ingest(
@@ -84,35 +128,106 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         table: str,
         records: Any,
         *,
-        options: IngestOptions | Mapping[str, Any] | None = None,
+        options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> dg.MaterializeResult[Any]:
         """Push all records to ``table`` and return when every one of them is durable.
 
         ``records`` is anything that ``zerobus_core.ingest`` takes: rows, frames, Arrow data, paths, cursors; or, in a
         partitioned asset, a mapping from each partition key of the run to such records.
-        ``options`` in a mapping win over the resource's own, IngestOptions replace them.  ``asset_key`` is needed in
-        a step that makes several assets.
+        ``options`` in a mapping, or in a ZerobusIngestConfig, win over the resource's own, IngestOptions replace them.
+        ``asset_key`` is needed in a step that makes several assets.
 
-        Return the result from the asset, or yield it; in an op, use its metadata.  Where the step has delivered to
-        ``table`` before, for the same asset, the result shows the sums: return the last one.  Raises the core's error
-        where another try can help, and ``dagster.Failure`` that allows no retries where it cannot.
+        Return the result from the asset, or yield it.  In an op it is a dict, the receipt, with the same ``metadata``.
+        If the step has delivered to ``table`` before, for the same asset, the metadata shows the sums: return the last
+        result.  Raises the core's error if another try can help, and ``dagster.Failure`` that allows no retries if not.
         """
         with routed_errors():
-            key = None if asset_key is None else dg.AssetKey.from_coercible(asset_key)
-            step = Step.of(context, key)
-            merged = self._options(options)
-            delivery = DagsterDelivery(
-                step=step,
-                workspace=self.workspace(),
-                table=table,
-                options=merged,
-                name=step.deliveries.next_name(step.asset_key, table, merged),
-                resume=self.resume,
-                on_rematerialize=self.on_rematerialize,
-            )
+            delivery = self._delivery(context, table, options, asset_key)
             metadata = delivery.run(records)
-        return dg.MaterializeResult(asset_key=step.asset_key, metadata=metadata)
+        return _result(delivery.step, metadata)
 
-    def _options(self, given: IngestOptions | Mapping[str, Any] | None) -> IngestOptions:
-        return given if isinstance(given, IngestOptions) else ingest_options(self.options, given or {})
+    async def aingest(
+        self,
+        context: StepContext,
+        table: str,
+        records: Any,
+        *,
+        options: Options = None,
+        asset_key: AssetKeyLike | None = None,
+    ) -> dg.MaterializeResult[Any]:
+        """Push all records to ``table`` from an async asset or op; see ``ingest``, and ``zerobus_core.aingest``.
+
+        ``records``, or those of a partition, may be an async iterable.  The event loop goes on with its other tasks.
+        Cancelling stops the delivery: a second later no row is sent any more.  So does terminating the run.
+        """
+        with routed_errors():
+            delivery = self._delivery(context, table, options, asset_key)
+
+            def run(bridge: LoopBridge) -> Metadata:
+                return replace(delivery, loop=bridge).run(records)
+
+            parts = list(records.values()) if isinstance(records, Mapping) else [records]
+            is_async = all(isinstance(part, AsyncIterable) for part in parts)
+            metadata = await run_in_thread(run, daemon=not is_async)
+        return _result(delivery.step, metadata)
+
+    @contextmanager
+    def stream_manager(
+        self,
+        table: str,
+        *,
+        context: StepContext | None = None,
+        options: Options = None,
+        asset_key: AssetKeyLike | None = None,
+    ) -> Iterator[StreamManager]:
+        """Push as you go: a ``zerobus_core.StreamManager`` for the length of the ``with`` block.
+
+        Leaving the block waits until every row is durable, or raises.  With the ``context`` of the step, progress is in
+        its log, and the figures are in the metadata of its materialization.  Nothing is resumed: a retry sends every
+        row again.
+        """
+        step = None if context is None else Step.of(context, _asset_key(asset_key))
+        with routed_errors(), ExitStack() as stack:
+            if step is not None:
+                stack.enter_context(core_logs_in(step.log))
+            hook = None if step is None else ProgressLog(step.log)
+            manager = StreamManager(self.workspace(), table, options=self._options(options), on_progress=hook)
+            with manager:
+                yield manager
+        if step is not None:
+            partition = step.partitions[0] if len(step.partitions) == 1 else None
+            step.deliveries.add(step.asset_key, partition, manager.receipt, step.add_metadata)
+
+    def _delivery(
+        self, context: StepContext, table: str, options: Options, asset_key: AssetKeyLike | None
+    ) -> DagsterDelivery:
+        step = Step.of(context, _asset_key(asset_key))
+        merged = self._options(options)
+        config = options if isinstance(options, ZerobusIngestConfig) else ZerobusIngestConfig()
+        return DagsterDelivery(
+            step=step,
+            workspace=self.workspace(),
+            table=table,
+            options=merged,
+            name=step.deliveries.next_name(step.asset_key, table, merged),
+            resume=self.resume if config.resume is None else config.resume,
+            on_rematerialize=cast("OnRematerialize", config.on_rematerialize or self.on_rematerialize),
+        )
+
+    def _options(self, given: Options) -> IngestOptions:
+        if isinstance(given, IngestOptions):
+            return given
+        layer = given.options if isinstance(given, ZerobusIngestConfig) else given
+        return ingest_options(self.options, layer or {})
+
+
+def _asset_key(key: AssetKeyLike | None) -> dg.AssetKey | None:
+    return None if key is None else dg.AssetKey.from_coercible(key)
+
+
+def _result(step: Step, metadata: Metadata) -> dg.MaterializeResult[Any]:
+    if step.is_asset:
+        return dg.MaterializeResult(asset_key=step.asset_key, metadata=metadata)
+    # Dagster fails an op that returns a MaterializeResult.  What both have in common is the metadata.
+    return cast("dg.MaterializeResult[Any]", OpResult(metadata))

@@ -37,11 +37,13 @@ class Attempt:
 class Step:
     """What a delivery needs to know about the step that it runs in, and the two doors to Dagster's event log.
 
-    ``asset_key`` is None in ops.  ``partitions`` are those of the asset that this run makes: none for an asset
-    without partitions, more than one in a run over a range.  ``attempt`` is None where a function was called
+    ``asset_key`` is None in ops, unless they name one.  ``partitions`` are those of the asset that this run makes: none
+    for an asset without partitions, more than one in a run over a range.  ``attempt`` is None if a function was called
     directly, as unit tests do: there is no run then, and nothing to resume.
     """
 
+    is_asset: bool
+    """Whether the step materializes assets: an op does not."""
     log: DagsterLogManager
     log_event: Callable[[dg.AssetObservation], None]
     asset_key: dg.AssetKey | None
@@ -64,7 +66,9 @@ class Step:
         is_partitioned = assets is not None and key is not None and assets.specs_by_key[key].partitions_def is not None
         has_partitions = op_context.has_partition_key or op_context.has_partition_key_range
         running = _running(op_context)
+        is_asset = assets is not None or isinstance(context, AssetExecutionContext)
         return cls(
+            is_asset=is_asset,
             log=context.log,
             log_event=context.log_event,
             asset_key=key,
@@ -82,6 +86,7 @@ class Step:
         running = _running_output(context)
         key = context.asset_key if context.has_asset_key else None
         return cls(
+            is_asset=key is not None,
             log=context.log,
             log_event=context.log_event,
             asset_key=key,

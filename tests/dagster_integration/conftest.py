@@ -10,7 +10,7 @@ import pytest
 
 from zerobus_core import Workspace
 from zerobus_core.workspace import ClientCredentials
-from zerobus_dagster import ZerobusResource
+from zerobus_dagster import ZerobusCredentials, ZerobusResource
 from zerobus_local import LocalZerobus
 
 _names = itertools.count(1)
@@ -47,11 +47,11 @@ def resource_of(workspace: Workspace, **changes: object) -> ZerobusResource:
     """A resource of a workspace with a service principal."""
     credentials = workspace.credentials
     assert isinstance(credentials, ClientCredentials)
+    secret = changes.pop("client_secret", credentials.client_secret)
     facts: dict[str, object] = {
         "endpoint": workspace.endpoint,
         "workspace_url": workspace.workspace_url,
-        "client_id": credentials.client_id,
-        "client_secret": credentials.client_secret,
+        "credentials": ZerobusCredentials(client_id=credentials.client_id, client_secret=secret),
         "options": {"max_attempts": 2, "backoff": 0.05, "open_timeout": 10.0, "ack_timeout": 10.0},
         **changes,
     }

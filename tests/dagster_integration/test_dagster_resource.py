@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,8 +10,8 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from zerobus_core import IngestOptions
-from zerobus_dagster import ZerobusResource
+from zerobus_core import ConfigurationError, IngestOptions
+from zerobus_dagster import ZerobusCredentials, ZerobusIngestConfig, ZerobusIOManager, ZerobusResource
 from zerobus_local import LocalZerobus
 
 ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
@@ -91,6 +92,29 @@ def test_an_op_pushes_and_gets_the_figures(server: LocalZerobus, table: str, zer
 
     assert push_job.execute_in_process().success
     assert seen[0]["dagster-zerobus/rows_acked"] == 100
+    assert ids(server, table) == list(range(100))
+
+
+@pytest.mark.parametrize("annotation", [dict, dict[str, Any], dg.MaterializeResult, dg.MaterializeResult[Any], Any])
+def test_an_op_may_return_the_result_of_its_delivery(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, tmp_path: Path, annotation: Any
+) -> None:
+    def push(context, zerobus: ZerobusResource):
+        return zerobus.ingest(context, table, ROWS)
+
+    push.__annotations__["return"] = annotation
+
+    @dg.op
+    def look(receipt: Any) -> int:
+        return receipt["rows_acked"]
+
+    @dg.job(resource_defs={"zerobus": zerobus, "io_manager": dg.FilesystemIOManager(base_dir=str(tmp_path))})
+    def push_job() -> None:
+        look(dg.op(push)())
+
+    result = push_job.execute_in_process(raise_on_error=False)
+    assert result.success
+    assert result.output_for_node("look") == 100
     assert ids(server, table) == list(range(100))
 
 
@@ -476,12 +500,22 @@ def test_wrong_settings_are_told_by_name_before_anything_is_sent(
     def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
         return zerobus.ingest(context, table, ROWS)
 
-    typo = run(flights, zerobus_with(options={"stream": 4}))
-    assert "no such ingest option: stream" in failure_of(typo).user_failure_data.description
-    value = run(flights, zerobus_with(options={"streams": 0}))
-    assert "IngestOptions.streams must be" in failure_of(value).user_failure_data.description
     swapped = run(flights, zerobus_with(endpoint="https://adb-1.azuredatabricks.net"))
     assert "looks like a workspace URL" in failure_of(swapped).user_failure_data.description
+
+
+def test_options_with_a_wrong_name_or_value_are_refused_when_definitions_are_loaded(
+    zerobus: ZerobusResource, zerobus_with: Callable[..., ZerobusResource]
+) -> None:
+    with pytest.raises(ConfigurationError, match="no such ingest option: stream"):
+        zerobus_with(options={"stream": 4})
+    with pytest.raises(ConfigurationError, match="IngestOptions.streams must be"):
+        zerobus_with(options={"streams": 0})
+    with pytest.raises(ConfigurationError, match="no such ingest option: stream"):
+        ZerobusIOManager(zerobus=zerobus, options={"stream": 4})
+    with pytest.raises(ConfigurationError, match="no such ingest option: stream"):
+        ZerobusIngestConfig(options={"stream": 4})
+    zerobus_with(options={"on_bad_record": "dead_letter"})  # the file may be named by the asset
 
 
 def test_ingest_options_replace_those_of_the_resource(table: str, zerobus: ZerobusResource) -> None:
@@ -519,5 +553,5 @@ def test_a_wrong_secret_fails_without_retries_and_shows_up_nowhere(
 
 
 def test_the_secret_is_a_secret_to_dagster_which_masks_it_in_the_ui() -> None:
-    fields = ZerobusResource.to_config_schema().as_field().config_type.fields
+    fields = ZerobusCredentials.to_config_schema().as_field().config_type.fields
     assert {name for name, field in fields.items() if field.is_secret} == {"client_secret"}

@@ -87,6 +87,18 @@ class LoopBridge:
                 if not self._loop.is_running() and calling.cancel():
                     return function(*args, **kwargs)
 
+    def post(
+        self, function: Callable[_Parameters, object], *args: _Parameters.args, **kwargs: _Parameters.kwargs
+    ) -> None:
+        """Have a function of the host called on the loop's thread, and do not wait for it; it must not raise.
+
+        If the loop does not run any more, calls it in this thread.
+        """
+        if self._loop.is_running():
+            self._loop.call_soon_threadsafe(partial(function, *args, **kwargs))
+        else:
+            function(*args, **kwargs)
+
     def on_loop(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         """The function, called on the loop's thread whoever calls it."""
 

@@ -1,0 +1,49 @@
+"""What a launch may change about a delivery, without repeating the connection."""
+
+# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+from typing import Any, get_args
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from .history import OnRematerialize
+from .options import checked_options
+
+__all__ = ["ZerobusIngestConfig"]
+
+
+class ZerobusIngestConfig(dg.Config):
+    """Configuration of an asset or op, for the launchpad: pass it to ``ingest`` as ``options``.
+
+    Examples:
+        .. code-block:: python
+
+            @dg.asset
+            def orders(
+                context: dg.AssetExecutionContext, zerobus: ZerobusResource, config: ZerobusIngestConfig
+            ) -> dg.MaterializeResult:
+                return zerobus.ingest(context, "main.default.orders", "orders.parquet", options=config)
+    """
+
+    options: dict[str, Any] = Field(
+        default={}, description='Options by the names of IngestOptions, over those of the resource: {"streams": 4}.'
+    )
+    resume: bool | None = Field(
+        default=None, description="Whether a retry sends only the missing rows; the resource's setting if left out."
+    )
+    on_rematerialize: str | None = Field(
+        default=None,
+        description='"append" or "refuse" if the asset or partition was delivered before; the resource\'s if left out.',
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return checked_options(value)
+
+    @field_validator("on_rematerialize")
+    @classmethod
+    def _append_or_refuse(cls, value: str | None) -> str | None:
+        if value is not None and value not in get_args(OnRematerialize):
+            raise ValueError(f'on_rematerialize must be "append" or "refuse", not {value!r}')
+        return value

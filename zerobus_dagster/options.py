@@ -1,0 +1,30 @@
+"""Options of deliveries, out of configuration: checked when definitions are loaded, merged when a delivery begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zerobus_core import IngestOptions
+
+__all__ = ["checked_options", "ingest_options"]
+
+
+def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
+    """Build options out of configuration; later layers win.
+
+    Raises ConfigurationError for an option that does not exist or a value that it cannot have.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    return IngestOptions.from_mapping(merged)
+
+
+def checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of one layer as they are; raises ConfigurationError if one has a wrong name or value."""
+    on_bad_record = {"on_bad_record": "dead_letter"} if "dead_letter_uri" in options else {}
+    needed = {"dead_letter_uri": "file"} if options.get("on_bad_record") == "dead_letter" else {}
+    # Another layer may hold the other half of a pair.
+    ingest_options(on_bad_record, needed, options)
+    return options
