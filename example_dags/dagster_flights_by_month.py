@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from zerobus_dagster import ZerobusIOManager, ZerobusResource
+from zerobus_dagster import ZerobusCredentials, ZerobusIOManager, ZerobusResource
 
 CREATE_TABLE = """
 CREATE TABLE main.default.flights_by_month (
@@ -47,18 +47,21 @@ def flights(context: dg.AssetExecutionContext) -> dict[str, pd.DataFrame]:
     return {key: year[year["month"] == int(key[5:7])] for key in context.partition_keys}
 
 
+credentials = ZerobusCredentials(
+    client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+)
 defs = dg.Definitions(
     assets=[flights],
     resources={
+        "zerobus_credentials": credentials,
         "zerobus_io": ZerobusIOManager(
             catalog="main",
             schema="default",
             zerobus=ZerobusResource(
                 endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
                 workspace_url=dg.EnvVar("DATABRICKS_HOST"),
-                client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"),
-                client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET"),
+                credentials=credentials,
             ),
-        )
+        ),
     },
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from zerobus_dagster import ZerobusResource, build_zerobus_delivery_check
+from zerobus_dagster import ZerobusCredentials, ZerobusResource, build_zerobus_delivery_check
 
 CREATE_TABLE = """
 CREATE TABLE main.default.weather (
@@ -32,15 +32,18 @@ def weather(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.M
     return zerobus.ingest(context, "main.default.weather", frame)
 
 
+credentials = ZerobusCredentials(
+    client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+)
 defs = dg.Definitions(
     assets=[weather],
     asset_checks=[build_zerobus_delivery_check(weather, min_rows=20_000)],
     resources={
+        "zerobus_credentials": credentials,
         "zerobus": ZerobusResource(
             endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
             workspace_url=dg.EnvVar("DATABRICKS_HOST"),
-            client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"),
-            client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET"),
-        )
+            credentials=credentials,
+        ),
     },
 )

@@ -18,7 +18,7 @@ from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
 from .delivery import DagsterDelivery, routed_errors
 from .history import OnRematerialize
-from .metadata import Metadata
+from .metadata import Metadata, receipt_metadata
 from .op_result import OpResult
 from .options import checked_options, ingest_options
 from .progress import ProgressLog, core_logs_in
@@ -197,7 +197,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
                 yield manager
         if step is not None:
             partition = step.partitions[0] if len(step.partitions) == 1 else None
-            step.deliveries.add(step.asset_key, partition, manager.receipt, step.add_metadata)
+            receipts = step.deliveries.add(step.asset_key, partition, manager.receipt, step.add_metadata)
+            step.add_metadata(partition, receipt_metadata(receipts))
 
     def _delivery(
         self, context: StepContext, table: str, options: Options, asset_key: AssetKeyLike | None

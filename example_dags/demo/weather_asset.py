@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from example_dags.demo.source import weather as hourly_weather
-from zerobus_dagster import ZerobusResource
+from zerobus_dagster import ZerobusCredentials, ZerobusResource
 
 
 @dg.asset(kinds={"databricks", "zerobus"})
@@ -16,15 +16,18 @@ def weather(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.M
     return zerobus.ingest(context, "main.default.weather", hourly_weather())
 
 
+credentials = ZerobusCredentials(
+    client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+)
 defs = dg.Definitions(
     assets=[weather],
     resources={
+        "zerobus_credentials": credentials,
         "zerobus": ZerobusResource(
             endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
             workspace_url=dg.EnvVar("DATABRICKS_HOST"),
-            client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"),
-            client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET"),
-        )
+            credentials=credentials,
+        ),
     },
 )
 

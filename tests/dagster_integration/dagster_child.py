@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from zerobus_dagster import ZerobusResource
+from zerobus_dagster import ZerobusCredentials, ZerobusResource
 
 ROWS = 2_000
 
@@ -61,8 +61,9 @@ def flights_job() -> dg.JobDefinition:
     zerobus = ZerobusResource(
         endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
         workspace_url=dg.EnvVar("DATABRICKS_HOST"),
-        client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"),
-        client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET"),
+        credentials=ZerobusCredentials(
+            client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+        ),
     )
     in_processes = os.environ["TEST_FAULT"] == "kill"
     executor = dg.multiprocess_executor if in_processes else dg.in_process_executor

@@ -57,7 +57,8 @@ class LoopBridge:
         try:
             yield from feed.items()
         finally:
-            filling.cancel()
+            if self._loop.is_running():  # and if not, nothing fills it any more
+                filling.cancel()
 
     def records(self, records: Any) -> Any:
         """``records`` as a synchronous delivery takes them: rows of an async iterable, anything else as it is."""
