@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -20,6 +20,7 @@ from zerobus_core import Checkpoint
 from zerobus_core.hosting import InvalidCheckpointError
 
 from .metadata import NAMESPACE, table_metadata
+from .progress import tell_step
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, EventLogRecord
@@ -37,10 +38,13 @@ _MOST_TRIES = 64
 _PAGE = 50
 # How far the clocks of a step's machine and of Dagster's database may be apart.
 _CLOCK_SKEW = 3_600.0
-# A save waits until this share of the delivery's time has passed since the last: a killed process loses no more than
-# that, and a long delivery leaves some hundreds of events instead of one each second.
-_SHARE_AT_RISK = 0.02
-_SHORTEST_INTERVAL = 1.0
+# Seconds until the first save, so that a short delivery leaves something; until the next ones; and at most, until 2 %
+# of the time is more.  Each save is an event that stays, and Dagster's plots and pages show about 100 of an asset.
+_FIRST_INTERVAL = 2.0
+_INTERVAL = 25.0
+_LONG_INTERVAL = 60.0
+_SHARE_AT_RISK = 0.125
+_LONG_SHARE_AT_RISK = 0.02
 
 
 def tries_of(run: DagsterRun, instance: DagsterInstance) -> list[DagsterRun]:
@@ -82,8 +86,9 @@ class ObservationCheckpointStore:
     clock: Callable[[], float] = time.monotonic
     _tries: list[DagsterRun] = field(init=False)
     _started: float = field(init=False)
-    _is_begun: bool = field(init=False, default=False)
+    _saved: Checkpoint | None = field(init=False, default=None)
     _is_told: bool = field(init=False, default=False)
+    _is_resumed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance)
@@ -97,7 +102,16 @@ class ObservationCheckpointStore:
     @property
     def save_interval(self) -> float:
         """See CheckpointStore: it grows with the delivery, because each save is an event that stays."""
-        return max(_SHORTEST_INTERVAL, _SHARE_AT_RISK * (self.clock() - self._started))
+        elapsed = self.clock() - self._started
+        if elapsed < _FIRST_INTERVAL:
+            return _FIRST_INTERVAL
+        share = min(_SHARE_AT_RISK * elapsed, _LONG_INTERVAL)
+        return max(_INTERVAL, share, _LONG_SHARE_AT_RISK * elapsed)
+
+    @property
+    def rows_durable(self) -> int:
+        """Rows that are durable by the checkpoint that was saved last."""
+        return self._saved.durable.rows if self._saved else 0
 
     def load(self) -> Checkpoint | None:
         """The checkpoint that this or an earlier try saved last, or None."""
@@ -105,19 +119,38 @@ class ObservationCheckpointStore:
             text = observation.metadata[_CHECKPOINT].value
             if not isinstance(text, str):
                 raise InvalidCheckpointError(f"the observation holds {type(text).__name__}, not text")
-            return Checkpoint.from_json(text)
+            found = Checkpoint.from_json(text)
+            self.tell_resumed(found)
+            return found
         return None
 
+    def tell_resumed(self, found: Checkpoint) -> None:
+        """Say in the step's log, once, what the checkpoint is of that this attempt finds."""
+        if self._is_resumed or self._saved is not None:
+            return
+        self._is_resumed = True
+        runs = [run.run_id for run in self._tries]
+        why = "a retry of the step" if len(runs) == 1 else f"a re-execution from failure of run {runs[1]}"
+        tell_step(
+            self.step.log,
+            "%s: this is %s; by the checkpoint of %s, %d rows of the delivery are durable",
+            self.table,
+            why,
+            found.written_at,
+            found.durable.rows,
+        )
+
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log; drop one that nothing can resume from, or that tells of no row.
+        """Write the checkpoint to the event log, unless it is unchanged, useless for a resume, or without any row.
 
         One without any row is kept where an earlier one admitted rows that were not sent after all: the next try would
         count them as sent twice.
         """
+        is_unchanged = self._saved is not None and replace(self._saved, written_at=checkpoint.written_at) == checkpoint
+        is_begun, self._saved = self._saved is not None, checkpoint
         is_of_use = checkpoint.source_fingerprint is not None or self.is_evidence
-        if not is_of_use or not (checkpoint.durable or checkpoint.reached or self._is_begun):
+        if is_unchanged or not is_of_use or not (checkpoint.durable or checkpoint.reached or is_begun):
             return
-        self._is_begun = True
         rows = checkpoint.durable.rows
         self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})
         if rows and self.is_evidence and not self._is_told and self._partition is None:

@@ -6,13 +6,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import dagster as dg
 
-from zerobus_core import ConfigurationError, IngestOptions, TableSchema, ZerobusIngestError, ingest
+from zerobus_core import (
+    ConfigurationError,
+    IngestInterruptedError,
+    IngestOptions,
+    TableSchema,
+    ZerobusIngestError,
+    ingest,
+)
+from zerobus_core.hosting import is_of_signal
 
 from .checkpoint import ObservationCheckpointStore, tries_of
+from .file_checkpoint import StepFileStore
 from .history import OnRematerialize, refuse_rematerialization
 from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
 from .progress import LoopLog, ProgressLog, core_logs_in, tell_step
@@ -28,6 +37,8 @@ __all__ = ["DagsterDelivery", "routed_errors"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+
+Store: TypeAlias = ObservationCheckpointStore | StepFileStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +56,7 @@ class DagsterDelivery:
     name: str
     resume: bool
     on_rematerialize: OnRematerialize
+    checkpoint_uri: str | None = None
     loop: LoopBridge | None = None
 
     def run(self, records: Any) -> Metadata:
@@ -70,7 +82,7 @@ class DagsterDelivery:
         step, loop = self.step, self.loop
         store = self._on_host(self._checkpoint_store, name, partition)
         log: StepLog = step.log if loop is None else LoopLog(step.log, loop)
-        with core_logs_in(log):
+        with core_logs_in(log), self._stops_told(log, store):
             receipt = ingest(
                 self.workspace,
                 self.table,
@@ -91,6 +103,22 @@ class DagsterDelivery:
         )
         return self._on_host(step.deliveries.add, step.asset_key, partition, receipt, step.add_metadata)
 
+    @contextmanager
+    def _stops_told(self, log: StepLog, store: Store | None) -> Iterator[None]:
+        """Say in the log what a delivery leaves that is stopped from outside."""
+        try:
+            yield
+        except BaseException as error:
+            is_stop = not isinstance(error, Exception) or isinstance(error, IngestInterruptedError)
+            if (is_stop or is_of_signal(error)) and store is not None and self.resume:
+                rest = (
+                    "; re-execute the run from failure to send the rest"
+                    if store.rows_durable
+                    else "; a re-execution from failure sends every row"
+                )
+                tell_step(log, "%s: stopped, %d rows are durable%s", self.table, store.rows_durable, rest)
+            raise
+
     def _on_host(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
@@ -108,11 +136,11 @@ class DagsterDelivery:
         asset = self.step.asset_key.to_user_string() if self.step.asset_key else None
         return replace(self.options, delivery_name=json.dumps([began_in, attempt.step_key, asset, name]))
 
-    def _checkpoint_store(self, name: str, partition: str | None) -> ObservationCheckpointStore | None:
+    def _checkpoint_store(self, name: str, partition: str | None) -> Store | None:
         attempt, refuses = self.step.attempt, self.on_rematerialize == "refuse"
         if attempt is None or not (self.resume or refuses):
             return None
-        return ObservationCheckpointStore(
+        observations = ObservationCheckpointStore(
             step=self.step,
             attempt=attempt,
             table=self.table,
@@ -121,6 +149,7 @@ class DagsterDelivery:
             resume=self.resume,
             is_evidence=refuses,
         )
+        return observations if self.checkpoint_uri is None else StepFileStore(self.checkpoint_uri, observations)
 
     def _check_partitions(self, records: Mapping[Any, Any]) -> None:
         expected = set(self.step.partitions)

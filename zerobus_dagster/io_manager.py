@@ -82,6 +82,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 name=f"output {_name(context)} {context.mapping_key or ''}".rstrip(),
                 resume=self.zerobus.resume,
                 on_rematerialize=self.zerobus.on_rematerialize,
+                checkpoint_uri=self.zerobus.checkpoint_uri,
             )
             metadata = delivery.run(obj)
         # What the user's output already has stays: adding a key twice is an error, and the rows are durable by now.

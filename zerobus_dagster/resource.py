@@ -91,6 +91,14 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         default=True,
         description="Whether a retry of the step, or a re-execution from failure, sends only the missing rows.",
     )
+    checkpoint_uri: str | None = Field(
+        default=None,
+        description=(
+            "A folder, local or any fsspec URI, for checkpoints: they are saved there many times a minute.  Without it "
+            "they are observations in the event log, a few each ten minutes."
+        ),
+        examples=["s3://lake/checkpoints"],
+    )
     on_rematerialize: OnRematerialize = Field(
         default="append",
         description="When the asset or partition was delivered before: append the rows once more, or refuse.",
@@ -214,6 +222,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             name=step.deliveries.next_name(step.asset_key, table, merged),
             resume=self.resume if config.resume is None else config.resume,
             on_rematerialize=cast("OnRematerialize", config.on_rematerialize or self.on_rematerialize),
+            checkpoint_uri=self.checkpoint_uri,
         )
 
     def _options(self, given: Options) -> IngestOptions:

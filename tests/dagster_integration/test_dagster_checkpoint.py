@@ -167,9 +167,13 @@ def test_an_op_observes_the_table_itself(instance: dg.DagsterInstance) -> None:
     assert instance.fetch_observations(dg.AssetKey(TABLE.split(".")), limit=1).records
 
 
-def test_saves_become_rarer_as_the_delivery_gets_longer_and_so_do_reservations(instance: dg.DagsterInstance) -> None:
-    """A delivery of two hours that sends a thousand rows each second, of which each is durable at once."""
+@pytest.mark.parametrize(("seconds", "observations"), [(600, 32), (7_200, 170)])
+def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
+    instance: dg.DagsterInstance, seconds: int, observations: int
+) -> None:
+    """A thousand rows are sent each second, of which each is durable at once; the clock is turned by hand."""
     schema = TableSchema(table=TABLE, columns=(Field("id", PrimitiveType(Kind.BIGINT)),))
+    kept: list[tuple[int, int]] = []
     found = []
 
     @dg.asset
@@ -177,20 +181,33 @@ def test_saves_become_rarer_as_the_delivery_gets_longer_and_so_do_reservations(i
         clock = Clock()
         store = store_in(context, clock=clock)
         keeper = CheckpointKeeper(store, schema, source_fingerprint="sha256:b", clock=clock)
-        for second in range(7_200):
+        for second in range(seconds + 1):
             clock.now = float(second)
             durable = RowRanges([(0, second * 1_000)])
             if second * 1_000 + 1_000 > keeper.reserved:
                 keeper.reserve(second * 1_000 + 1_000, durable, Counts())
             if keeper.is_due(clock.now):
                 keeper.save(durable, Counts())
+            kept.append((store.rows_durable, second * 1_000))
         found.append(store.load())
 
     assert run(flights, instance).success
     (checkpoint,) = found
-    assert checkpoint.durable.rows >= 0.98 * 7_200_000 - 2_000
-    assert checkpoint.reached >= 7_200_000, "how far rows may have gone is written before they go"
-    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records) < 600
+    assert checkpoint.reached >= seconds * 1_000, "how far rows may have gone is written before they go"
+    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records) <= observations
+    assert all(saved >= 0.88 * durable for saved, durable in kept[200:])
+    assert all(saved >= 0.975 * durable for saved, durable in kept[4_000:])
+
+
+def test_a_checkpoint_that_says_nothing_new_is_not_written_again(instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store = store_in(context)
+        for written_at in ("2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"):
+            store.save(replace(checkpoint_of(store, rows=7), written_at=written_at))
+
+    assert run(flights, instance).success
+    assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=10).records) == 1
 
 
 def test_rows_that_were_sent_are_known_to_the_next_try_before_any_of_them_is_durable(

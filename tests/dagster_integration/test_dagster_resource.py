@@ -1,5 +1,8 @@
 """ZerobusResource in real runs against the local service: the gate, the events, the errors."""
 
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -226,6 +229,54 @@ def test_a_retry_sends_only_the_rows_that_are_missing(
     assert receipt["rows_skipped"] + receipt["rows_acked"] == 100
     assert ids(server, table) == list(range(100))
     assert receipt["resumed_from"]
+
+
+def test_a_resumed_step_says_what_it_resumes_and_checkpoints_can_be_files(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, iter(ROWS), options={"source_version": "1", "batch_rows": 10})
+        if context.retry_number == 0:
+            raise RuntimeError("after the delivery")
+        return result
+
+    result = run(flights, zerobus_with(checkpoint_uri=str(tmp_path / "checkpoints")), instance=instance)
+    (materialization,) = result.asset_materializations_for_node("flights")
+    assert materialization.metadata["dagster-zerobus/rows_skipped"].value == 100
+    assert ids(server, table) == list(range(100))
+    assert instance.fetch_observations(dg.AssetKey("flights"), limit=10).records == []
+    log = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    (resumed,) = [line for line in log if "this is a retry of the step" in line]
+    assert "100 rows of the delivery are durable" in resumed
+
+
+def test_a_step_that_is_interrupted_says_what_is_durable_and_what_to_do(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from ROWS
+        deadline = time.monotonic() + 60
+        while server.read(table).num_rows < 50 and time.monotonic() < deadline:
+            time.sleep(0.3)
+            yield {"id": 100, "carrier": "UA", "delay": 0.0}
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, rows(), options={"source_version": "1", "batch_rows": 10})
+
+    result = run(flights, zerobus, instance=instance)
+    assert not result.success
+    log = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    (stopped,) = [line for line in log if "stopped, " in line]
+    durable = server.read(table).num_rows
+    assert stopped == f"{table}: stopped, {durable} rows are durable; re-execute the run from failure to send the rest"
 
 
 def test_rows_of_a_try_that_was_never_connected_are_not_taken_for_sent_twice(

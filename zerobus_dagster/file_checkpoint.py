@@ -1,0 +1,46 @@
+"""Checkpoints in files, for ``ZerobusResource.checkpoint_uri``: they can be written far more often than events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from zerobus_core import Checkpoint, FileCheckpointStore
+
+if TYPE_CHECKING:
+    from .checkpoint import ObservationCheckpointStore
+
+__all__ = ["StepFileStore"]
+
+
+class StepFileStore(FileCheckpointStore):
+    """The checkpoint of one delivery of a step in a file below ``folder``: one for each run that a delivery began in.
+
+    ``observations`` is the store of the same delivery in the event log.  It says which delivery this is, and leaves one
+    observation with durable rows if another run has to see them.
+    """
+
+    def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:
+        step_key = observations.attempt.step_key
+        which = [step_key, observations.table, observations.delivery, observations.partition]
+        name = hashlib.blake2b(json.dumps(which).encode(), digest_size=16).hexdigest()
+        super().__init__(f"{folder.rstrip('/')}/{observations.epoch}/{name}.json", epoch=observations.epoch)
+        self._observations = observations
+        self._is_found = False
+        self.rows_durable = 0
+
+    def load(self) -> Checkpoint | None:
+        """See CheckpointStore."""
+        found = super().load() if self._observations.resume else None
+        if found is not None:
+            self._observations.tell_resumed(found)
+        return found
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """See CheckpointStore."""
+        super().save(checkpoint)
+        self.rows_durable = checkpoint.durable.rows
+        if self._observations.is_evidence and self.rows_durable and not self._is_found:
+            self._is_found = True
+            self._observations.save(checkpoint)
