@@ -10,15 +10,21 @@ from .errors import (
     BadField,
     ConfigurationError,
     Counts,
+    DeliveredFileChangedError,
+    FrozenFileError,
+    HandoffBusyError,
+    HandoffStateError,
     IngestInterruptedError,
     IngestTimeoutError,
     PermissionDeniedError,
     RecordError,
     RejectedRecordError,
     SchemaError,
+    SliceForgottenError,
     TableNotFoundError,
     ThrottledError,
     TransportError,
+    WatermarkPrecisionError,
     ZerobusIngestError,
 )
 from .file_formats import CsvFormat
@@ -29,6 +35,7 @@ from .workspace import ClientCredentials, FederatedCredentials, Workspace
 if TYPE_CHECKING:
     from .aio import aingest
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
+    from .handoffs import Handoff, NewFiles, NewItems, NewRows, hand_over
     from .manager import StreamManager
     from .push import ingest
     from .schema import TableSchema
@@ -42,25 +49,36 @@ __all__ = [
     "ConfigurationError",
     "Counts",
     "CsvFormat",
+    "DeliveredFileChangedError",
     "FederatedCredentials",
     "FileCheckpointStore",
+    "FrozenFileError",
+    "Handoff",
+    "HandoffBusyError",
+    "HandoffStateError",
     "IngestInterruptedError",
     "IngestOptions",
     "IngestTimeoutError",
+    "NewFiles",
+    "NewItems",
+    "NewRows",
     "PermissionDeniedError",
     "Progress",
     "Receipt",
     "RecordError",
     "RejectedRecordError",
     "SchemaError",
+    "SliceForgottenError",
     "StreamManager",
     "TableNotFoundError",
     "TableSchema",
     "ThrottledError",
     "TransportError",
+    "WatermarkPrecisionError",
     "Workspace",
     "ZerobusIngestError",
     "aingest",
+    "hand_over",
     "ingest",
 ]
 
@@ -69,9 +87,14 @@ _LAZY = {
     "Checkpoint": "checkpoint",
     "CheckpointStore": "checkpoint",
     "FileCheckpointStore": "checkpoint",
+    "Handoff": "handoffs",
+    "NewFiles": "handoffs",
+    "NewItems": "handoffs",
+    "NewRows": "handoffs",
     "StreamManager": "manager",
     "TableSchema": "schema",
     "aingest": "aio",
+    "hand_over": "handoffs",
     "ingest": "push",
 }
 

@@ -16,6 +16,13 @@ The first split says whose move it is::
     ├── the wire
     │   ├── TransportError            a connection that broke or never came to be     (retryable)
     │   └── IngestTimeoutError        a deadline passed                               (retryable)
+    ├── a handoff
+    │   ├── HandoffBusyError          another run delivers the open slice             (retryable)
+    │   ├── HandoffStateError         a state that is lost, damaged or of something else
+    │   ├── SliceForgottenError       a slice that the state does not hold any more
+    │   ├── WatermarkPrecisionError   a column whose values do not survive the driver
+    │   ├── DeliveredFileChangedError a delivered file that has other content now
+    │   └── FrozenFileError           a file of the open slice that is gone or has changed
     └── IngestInterruptedError        a stop that someone asked for                   (retryable)
 
 ``retryable`` is a property of the class: another try with the same input can succeed.  Adapters
@@ -34,16 +41,22 @@ __all__ = [
     "BadField",
     "ConfigurationError",
     "Counts",
+    "DeliveredFileChangedError",
     "ForeignError",
+    "FrozenFileError",
+    "HandoffBusyError",
+    "HandoffStateError",
     "IngestInterruptedError",
     "IngestTimeoutError",
     "PermissionDeniedError",
     "RecordError",
     "RejectedRecordError",
     "SchemaError",
+    "SliceForgottenError",
     "TableNotFoundError",
     "ThrottledError",
     "TransportError",
+    "WatermarkPrecisionError",
     "ZerobusIngestError",
     "naming_table",
 ]
@@ -202,3 +215,29 @@ class IngestInterruptedError(ZerobusIngestError):
     """Someone asked the delivery to stop; what was acknowledged until then is durable."""
 
     retryable = True
+
+
+class HandoffBusyError(ZerobusIngestError):
+    """Another run holds the open slice of the handoff, and its lease has not expired."""
+
+    retryable = True
+
+
+class HandoffStateError(ConfigurationError):
+    """The state of a handoff is damaged, of another version, or lost although its store holds what belongs to it."""
+
+
+class SliceForgottenError(ConfigurationError):
+    """A slice is asked for that the state does not hold any more; nothing else is delivered instead."""
+
+
+class WatermarkPrecisionError(ConfigurationError):
+    """The driver changes values of the column: the database finds no row for a value that it has just returned."""
+
+
+class DeliveredFileChangedError(ConfigurationError):
+    """Files that were delivered have other content now; see ``NewFiles(on_changed=…)``."""
+
+
+class FrozenFileError(ConfigurationError):
+    """A file of the open slice is gone or has changed since the slice was frozen; nothing was skipped."""

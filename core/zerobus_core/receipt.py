@@ -65,6 +65,11 @@ class Receipt:
     notes: tuple[str, ...] = ()
     """What is worth a look although the delivery succeeded: every row was skipped, or none was read."""
 
+    rows_redelivered: int = 0
+    """Rows of a handoff's slice that were durable already and were sent again because a person asked for it."""
+    handoff: dict[str, Any] | None = None
+    """What a handoff delivered, as JSON types: name, slice, from, to, remaining; None for other deliveries."""
+
     def as_dict(self) -> dict[str, Any]:
         """The receipt as JSON types only: str, int, float, bool, None, list, dict."""
         plain = asdict(self)

@@ -34,9 +34,11 @@ class KeptFile:
     us, or where nothing is installed for such a URI.
     """
 
-    def __init__(self, uri: str | os.PathLike[str], what: str) -> None:
+    def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
+        """``new_mode`` is the mode of a new local file; the process's usual one if not given."""
         self.uri = os.fspath(uri)
         self._what = what
+        self._new_mode = new_mode
         self._found: tuple[Any, str] | None = None
 
     @property
@@ -75,7 +77,7 @@ class KeptFile:
         fs, path = self._place()
         with self._translating_errors("write"):
             if self.is_local:
-                _replace_local(Path(path), data)
+                _replace_local(Path(path), data, self._new_mode)
             else:
                 fs.makedirs(fs._parent(path), exist_ok=True)
                 fs.pipe_file(path, data)
@@ -109,7 +111,7 @@ def _check_regular(path: str | os.PathLike[str]) -> None:
             raise FileExistsError(f"there is {kind}, and only a regular file is read or replaced")
 
 
-def _replace_local(path: Path, data: bytes) -> None:
+def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None:
     path = Path(os.path.realpath(path))  # a link stays one
     _check_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +122,8 @@ def _replace_local(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if new_mode is not None and not path.exists():
+            temporary.chmod(new_mode)
         _take_mode(temporary, path)
         temporary.replace(path)
     except BaseException:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import ConfigurationError, TransportError, ZerobusIngestError
 from ..process.signals import is_of_signal
 from .uris import without_secrets
 
-__all__ = ["changed_file_error", "filesystem_of", "is_local", "translating_storage_errors", "unreadable_file_error"]
+__all__ = [
+    "changed_file_error",
+    "filesystem_of",
+    "is_local",
+    "modified_at",
+    "translating_storage_errors",
+    "unreadable_file_error",
+]
 
+# What storages call the time of the last change of a file.
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modificationTime", "created")
 # Packages whose errors tell of a storage or of the way to it; not all of them are OSErrors.
 _STORAGES = {
     "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "google", "http", "httpx", "paramiko", "requests",
@@ -41,6 +51,20 @@ def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
 def is_local(fs: Any) -> bool:
     """Whether it is the machine's own file system."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def modified_at(info: Any) -> datetime | None:
+    """When a file was changed last, by the clock of its storage, out of what fsspec says of it; None if unknown."""
+    for key in _TIMES:
+        value = info.get(key)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ..chunking import coalesce, split
 from ..optional_imports import require_pyarrow
 from ..rows.iterables import check_length
 from ..source import Source
-from .finding.found import FoundFile, FoundFiles, find_files
+from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
     from ...schema import TableSchema
+    from .finding.listing import Location
     from .formats.file_format import FileFormat, Wanted
 
-__all__ = ["FileSource", "files_source"]
+__all__ = ["FileSource", "files_source", "source_of_files"]
 
 # Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
 _MAX_ASKED = 100
@@ -194,6 +195,15 @@ def files_source(
             "would be read as rows by the next try; name another place"
         )
     return FileSource(found, reader or _reader(found, chosen), options)
+
+
+def source_of_files(files: Sequence[FoundFile], place: Location, options: IngestOptions) -> FileSource:
+    """The source that reads files that are known already, in the order given, which ``place`` would find."""
+    chosen = format_of(options.format) if options.format is not None else None
+    kind = known_format(files[0].path) or (None if chosen is None else chosen.name)
+    assert kind is not None
+    found = FoundFiles(given=place.shown, format=kind, files=tuple(files), places=(place,))
+    return FileSource(found, _reader(found, chosen), options)
 
 
 def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:

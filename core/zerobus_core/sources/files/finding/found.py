@@ -23,10 +23,13 @@ __all__ = [
     "FoundFile",
     "FoundFiles",
     "find_files",
+    "found_file",
     "holds_no_files",
+    "known_format",
     "local_content",
     "local_version",
     "looks_like_path",
+    "version_of",
 ]
 
 # By the last extension of a file's name, after that of its compression.
@@ -204,6 +207,27 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
     if archive is not None:  # times of members may be set to any value, or be missing
         return _version(archive.fs, archive.fs.info(archive.path))
     return next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
+
+
+def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
+    """What changes with the content of a file, out of a listing; of a local file, not with its links and modes."""
+    version = _version(fs, info)
+    return local_content(version) if is_local(fs) else version
+
+
+def known_format(path: str) -> str | None:
+    """The format that the extension of a file says, or None."""
+    return _format_of(path)
+
+
+def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> FoundFile:
+    """A file whose ``version`` is known from before, so that a change since then is noticed."""
+    path = str(info["name"])
+    if is_local(fs):
+        version = f"{version}:"  # without the change time, which links and modes change
+    return FoundFile(
+        fs=fs, path=path, size=int(info["size"]), version=version, partitions=tuple(_partitions(path[len(root) :]))
+    )
 
 
 def local_version(path: str) -> str | None:

@@ -55,19 +55,32 @@ class Location:
 
     def files(self) -> list[Info]:
         """What fsspec says of each file; those whose names begin with ``_`` or ``.`` are left out."""
-        if self._file is not None:
-            return [self._file]
+        return [self._file] if self._file is not None else list(self.each())
+
+    def each(self) -> Iterator[Info]:
+        """The files of a directory or glob one after the other; where the storage allows it, nothing is kept."""
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
                 raise ConfigurationError(
                     f"{self.shown} is a Delta table, whose files also hold deleted rows; "
                     "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
                 )
-            files = [info for info in self._listed() if self._takes(str(info["name"]))]
-        if is_local(self.fs):
-            for info in files:
-                _check_regular(str(info["name"]))
-        return files
+            local = is_local(self.fs)
+            for info in self._listed():
+                if self._takes(path := str(info["name"])):
+                    if local:
+                        _check_regular(path)
+                    yield info
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether a file was given, and not a directory or a glob."""
+        return self._file is not None
+
+    def takes(self, path: str) -> bool:
+        """Whether a path of this file system is one that the listing would contain."""
+        is_below = path.startswith(f"{self.root}/") and ".." not in path.split("/")
+        return is_below and self._takes(path)
 
     def would_hold(self, fs: Any, path: str) -> bool:
         """Whether a file at ``path`` of ``fs`` is, or would be, one of them."""

@@ -1,0 +1,43 @@
+"""What a run does while another one holds the open slice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..errors import ConfigurationError, HandoffBusyError, IngestInterruptedError
+
+if TYPE_CHECKING:
+    from .handoff import Handoff
+
+__all__ = ["OnBusy", "frozen"]
+
+OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
+
+# Seconds between two looks at the state; the stop request is looked at ten times as often.
+_PAUSE = 1.0
+
+
+def frozen(handoff: Handoff, on_busy: str, *, stop: threading.Event | None, timeout: float | None) -> str | None:
+    """Freeze the next slice; returns who is in the way, if that is to be skipped.
+
+    Waiting ends with HandoffBusyError after ``timeout`` seconds, and with IngestInterruptedError when ``stop`` is set.
+    """
+    if on_busy not in {"fail", "skip", "wait"}:
+        raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            handoff.freeze()
+        except HandoffBusyError as error:
+            if on_busy == "skip":
+                return error.message
+            if on_busy == "fail" or time.monotonic() >= deadline:
+                raise
+        else:
+            return None
+        for _ in range(10):
+            if stop is not None and stop.is_set():
+                raise IngestInterruptedError("stopped while it waited for another run of the handoff")
+            time.sleep(_PAUSE / 10)

@@ -1,0 +1,127 @@
+"""Which files were delivered: 16 bytes for each, hashes of its path and of its version, sorted.  Pure.
+
+The form: 8 bytes that name it, the entries, and 8 bytes of a hash over all of that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+__all__ = ["ENTRY_BYTES", "InvalidLedgerError", "Known", "Ledger", "entry_of"]
+
+ENTRY_BYTES = 16
+_HASH_BYTES = 8
+_MAGIC = b"ZBLEDG01"
+
+Known: TypeAlias = Literal["new", "delivered", "changed"]
+
+_blake2b = hashlib.blake2b
+
+
+class InvalidLedgerError(ValueError):
+    """Bytes that are not a whole ledger."""
+
+
+def entry_of(path: str, version: str) -> bytes:
+    """The 16 bytes of a file; ``version`` also says its size."""
+    return (
+        _blake2b(path.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
+        + _blake2b(version.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
+    )
+
+
+class Ledger:
+    """An immutable set of files."""
+
+    def __init__(self, entries: bytes = b"") -> None:
+        self._entries = entries
+        self._starts: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries) // ENTRY_BYTES
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ledger) and self._entries == other._entries
+
+    def __hash__(self) -> int:
+        return hash(self._entries)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Ledger:
+        """Read what ``to_bytes`` wrote; raises InvalidLedgerError."""
+        body = data[:-_HASH_BYTES]
+        if body[: len(_MAGIC)] != _MAGIC:
+            raise InvalidLedgerError("it is not a ledger of files")
+        if (len(body) - len(_MAGIC)) % ENTRY_BYTES or _checksum(body) != data[-_HASH_BYTES:]:
+            raise InvalidLedgerError("it is damaged: its checksum is not that of its content")
+        return cls(body[len(_MAGIC) :])
+
+    def to_bytes(self) -> bytes:
+        """The file that ``from_bytes`` reads."""
+        body = _MAGIC + self._entries
+        return body + _checksum(body)
+
+    def knows(self, entry: bytes) -> Known:
+        """Whether the file was delivered, and in this version."""
+        starts = self._starts
+        if starts is None:
+            starts = self._starts = self._index()
+        # Most files of a folder are known: their whole entry lies in a part of a few kilobytes.
+        bucket = entry[0] << 4 | entry[1] >> 4
+        start, stop = starts[bucket], starts[bucket + 1]
+        at = self._entries.find(entry, start, stop)
+        while at >= 0:
+            if not at % ENTRY_BYTES:
+                return "delivered"
+            at = self._entries.find(entry, at + 1, stop)
+        path = entry[:_HASH_BYTES]
+        at = self._entries.find(path, start, stop)
+        while at >= 0:
+            if not at % ENTRY_BYTES:
+                return "changed"
+            at = self._entries.find(path, at + 1, stop)
+        return "new"
+
+    def with_files(self, entries: Iterable[bytes]) -> Ledger:
+        """A ledger that also holds these files; one whose path is known gets the new version."""
+        pieces: list[bytes] = []
+        copied = 0
+        mine = self._entries
+        for entry in sorted({entry[:_HASH_BYTES]: entry for entry in entries}.values()):
+            at = self._place_of(entry[:_HASH_BYTES])
+            pieces += (mine[copied:at], entry)
+            copied = at + ENTRY_BYTES if mine[at : at + _HASH_BYTES] == entry[:_HASH_BYTES] else at
+        pieces.append(mine[copied:])
+        return Ledger(b"".join(pieces))
+
+    def without_files(self, entries: Iterable[bytes]) -> Ledger:
+        """A ledger that does not know the paths of these files."""
+        pieces: list[bytes] = []
+        copied = 0
+        mine = self._entries
+        for path in sorted({entry[:_HASH_BYTES] for entry in entries}):
+            at = self._place_of(path)
+            if mine[at : at + _HASH_BYTES] == path:
+                pieces.append(mine[copied:at])
+                copied = at + ENTRY_BYTES
+        pieces.append(mine[copied:])
+        return Ledger(b"".join(pieces))
+
+    def _place_of(self, path: bytes) -> int:
+        """The byte where the entry of a path is, or would be."""
+        mine = self._entries
+        return ENTRY_BYTES * bisect_left(
+            range(len(self)), path, key=lambda number: mine[number * ENTRY_BYTES : number * ENTRY_BYTES + _HASH_BYTES]
+        )
+
+    def _index(self) -> list[int]:
+        """Where the entries begin whose first 12 bits are each number."""
+        firsts = ((bucket << 4).to_bytes(2, "big") for bucket in range(0x1000))
+        return [*map(self._place_of, firsts), len(self._entries)]
+
+
+def _checksum(body: bytes) -> bytes:
+    return _blake2b(body, digest_size=_HASH_BYTES).digest()

@@ -1,0 +1,522 @@
+"""``NewFiles``: the files of a folder or glob that were not delivered yet."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...errors import ConfigurationError, DeliveredFileChangedError, FrozenFileError, HandoffStateError
+from ...file_formats import format_of
+from ...sources.files.finding.found import found_file, known_format, version_of
+from ...sources.files.finding.listing import Location
+from ...sources.files.source import source_of_files
+from ...storage.filesystem import filesystem_of, is_local, modified_at, translating_storage_errors
+from ...storage.uris import shown_uri
+from ..source import Bounds, Context, Plan
+from .frozen import FrozenFile, from_list, to_list
+from .ledger import InvalidLedgerError, Known, Ledger, entry_of
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ..state import PastSlice, Position
+    from ..store import SideFiles
+
+__all__ = ["NewFiles"]
+
+OnChanged = Literal["fail", "deliver", "ignore"]
+
+_SIGNS = "*?["
+_MAX_NAMED = 5
+# Files that people took out; each is 40 characters of the state.
+_MAX_RELEASED = 1_000
+# Questions to an object store at the same time.
+_ASKING = 16
+_NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    path: str
+    info: Mapping[str, Any]
+    size: int
+    listed: str
+
+
+class NewFiles:
+    """The files below ``path``, a directory or a glob of any fsspec storage, that were not delivered yet.
+
+    A file is new if neither its path nor its content was delivered.  ``settle`` is how many seconds a file must have
+    been left alone, by the storage's clock, before it is taken.  ``max_files`` and ``max_bytes`` bound one slice; what
+    is left over is for the next run.  ``on_changed`` says what to do about a delivered file that has other content now:
+    ``fail`` (DeliveredFileChangedError), ``deliver`` (all of its rows, as of a new file) or ``ignore``.
+
+    ``names_increase=True`` states that each new file has a name after all earlier ones.  Then only the last name is
+    kept, and a file that comes late with a lower name is never delivered.
+    """
+
+    kind = "files"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        settle: float = 0.0,
+        max_files: int | None = None,
+        max_bytes: int | None = None,
+        on_changed: OnChanged = "fail",
+        names_increase: bool = False,
+    ) -> None:
+        self._path = os.path.expanduser(os.fspath(path))
+        self._settle = _checked_seconds(settle)
+        self._max_files = _checked_bound("max_files", max_files)
+        self._max_bytes = _checked_bound("max_bytes", max_bytes)
+        if on_changed not in {"fail", "deliver", "ignore"}:
+            raise ConfigurationError(f"on_changed must be 'fail', 'deliver' or 'ignore', not {on_changed!r}")
+        self._on_changed = on_changed
+        self._names_increase = bool(names_increase)
+        _check_fixed_part(self._path)
+
+    def __repr__(self) -> str:
+        return f"NewFiles({shown_uri(self._path)!r})"
+
+    def identity(self) -> dict[str, Any]:
+        """See HandoffSource."""
+        path = self._path if "://" in self._path or "::" in self._path else os.path.abspath(self._path)
+        return {"path": shown_uri(path), "names_increase": self._names_increase}
+
+    def prepare(self, context: Context) -> None:
+        """See HandoffSource."""
+        if context.side_files is None:
+            raise ConfigurationError(
+                f"NewFiles keeps a list of delivered files, which {context.shown} cannot hold: give the path or URI of "
+                "a file as state (state_uri in Airflow and Dagster)"
+            )
+        if context.uri is not None and self._place().would_hold(
+            *filesystem_of(context.uri, f"cannot open {context.shown}")
+        ):
+            raise ConfigurationError(
+                f"the state at {context.shown} lies among the files that are delivered, and would be read as rows; "
+                "name another place"
+            )
+
+    def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
+        """See HandoffSource."""
+        return options
+
+    # freezing
+
+    def plan(
+        self,
+        done: Position,
+        last: PastSlice | None,
+        context: Context,
+    ) -> tuple[Plan | None, dict[str, Any]]:
+        """See HandoffSource."""
+        done = done or _NOTHING
+        place = self._place()
+        candidates, changed = self._candidates(place, done, context)
+        notes: dict[str, Any] = {}
+        if changed:
+            if self._on_changed == "fail":
+                raise _changed_error(changed, place)
+            notes["changed"] = len(changed)
+        if self._on_changed == "deliver":
+            candidates += changed
+        candidates.sort(key=lambda candidate: candidate.path)
+        settled = self._settled(place, candidates, context)
+        taken = self._bounded(settled)
+        frozen = self._confirmed(place, taken, context)
+        if len(settled) < len(candidates):
+            notes["unsettled"] = len(candidates) - len(settled)
+        if len(frozen) < len(taken):
+            notes["unsettled"] = notes.get("unsettled", 0) + len(taken) - len(frozen)
+        if not frozen:
+            return None, notes
+        return self._planned(done, frozen, remaining=len(taken) < len(settled)), notes
+
+    def _planned(self, done: Mapping[str, Any], frozen: list[FrozenFile], *, remaining: bool) -> Plan:
+        end = {**done, "files": done["files"] + len(frozen)}
+        if self._names_increase:
+            end["floor"] = frozen[-1].path
+        facts = {"files": len(frozen), "bytes": sum(file.size for file in frozen)}
+        return Plan(end=end, facts=facts, files=to_list(frozen), remaining=remaining)
+
+    def _candidates(
+        self, place: Location, done: Mapping[str, Any], context: Context
+    ) -> tuple[list[_Candidate], list[_Candidate]]:
+        """The files that are new, and those that were delivered with other content."""
+        known = self._known(done, context)
+        start = len(place.root) + 1
+        fs, local = place.fs, is_local(place.fs)
+        new: list[_Candidate] = []
+        changed: list[_Candidate] = []
+        for info in place.each():
+            path = str(info["name"])[start:]
+            size = int(info.get("size") or 0)
+            listed = version_of(fs, info)
+            if listed is None:
+                raise ConfigurationError(
+                    f"{shown_uri(str(info['name']))}: its storage says neither a version nor a time of it, so whether "
+                    "it is new cannot be known"
+                )
+            version = listed if local else f"{size}:{listed}"
+            what = known(path, version)
+            if what != "delivered":
+                candidate = _Candidate(path=path, info=info, size=size, listed=version)
+                (new if what == "new" else changed).append(candidate)
+        return new, changed
+
+    def _known(self, done: Mapping[str, Any], context: Context) -> Callable[[str, str], Known]:
+        released = {bytes.fromhex(entry) for entry in done["released"]}
+        floor = done["floor"]
+        if self._names_increase:
+
+            def by_name(path: str, version: str) -> Known:
+                is_old = floor is not None and path <= floor
+                return "delivered" if is_old or entry_of(path, version) in released else "new"
+
+            return by_name
+        ledger = _read_ledger(done, context)
+
+        def by_ledger(path: str, version: str) -> Known:
+            entry = entry_of(path, version)
+            return "delivered" if entry in released else ledger.knows(entry)
+
+        return by_ledger
+
+    def _settled(self, place: Location, candidates: list[_Candidate], context: Context) -> list[_Candidate]:
+        """Those that were left alone for long enough; of names that increase, those before the first that was not."""
+        if not self._settle or not candidates:
+            return candidates
+        now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
+        settled: list[_Candidate] = []
+        for candidate in candidates:
+            if self._is_settled(candidate, now):
+                settled.append(candidate)
+            elif self._names_increase:
+                break
+        return settled
+
+    def _is_settled(self, candidate: _Candidate, now: datetime) -> bool:
+        modified = modified_at(candidate.info)
+        if modified is None:
+            raise ConfigurationError(
+                f"settle={self._settle:g}: the storage of {shown_uri(str(candidate.info['name']))} does not say when "
+                "files were changed; leave settle out"
+            )
+        return (now - modified).total_seconds() >= self._settle
+
+    def _bounded(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        taken = candidates[: self._max_files]
+        if self._max_bytes is None:
+            return taken
+        total = 0
+        for count, candidate in enumerate(taken):
+            total += candidate.size
+            if count and total > self._max_bytes:
+                return taken[:count]
+        return taken
+
+    def _confirmed(self, place: Location, taken: list[_Candidate], context: Context) -> list[FrozenFile]:
+        """Those that are still the same when they are asked for one by one."""
+        frozen: list[FrozenFile] = []
+        for candidate, info in zip(taken, _asked(place, [one.path for one in taken]), strict=True):
+            asked = None if info is None else version_of(place.fs, info)
+            if info is None or asked is None or not _is_same(candidate.info, info, place):
+                if self._names_increase:
+                    break
+                continue
+            frozen.append(FrozenFile(path=candidate.path, size=candidate.size, listed=candidate.listed, asked=asked))
+        _check_formats(place, frozen, context.options)
+        return frozen
+
+    # reading
+
+    @contextmanager
+    def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> Generator[Any]:
+        """See HandoffSource."""
+        frozen = _read_list(bounds, context)
+        if not frozen:
+            yield []
+            return
+        place = self._place()
+        for file in frozen:
+            if not place.takes(f"{place.root}/{file.path}"):
+                raise FrozenFileError(
+                    f"slice {bounds.id} holds {file.path!r}, which {place.shown} does not match: the state was changed "
+                    "by something else, or the source has"
+                )
+        infos = list(_asked(place, [file.path for file in frozen]))
+        _check_unchanged(place, bounds, frozen, infos)
+        files = [
+            found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
+            for file in frozen
+        ]
+        yield source_of_files(files, place, options)
+
+    # afterwards
+
+    def settled(self, bounds: Bounds, context: Context) -> Position:
+        """See HandoffSource."""
+        frozen = _read_list(bounds, context)
+        start = bounds.start or _NOTHING
+        done = {**start, "files": start["files"] + len(frozen)}
+        if self._names_increase:
+            paths = [file.path for file in frozen]
+            return {**done, "floor": max([*paths, bounds.end["floor"]])}
+        ledger = _read_ledger(start, context).with_files(file.entry for file in frozen)
+        return {**done, "ledger": _write_ledger(ledger, bounds.id, context)}
+
+    def after_finish(self, done: Position) -> Position | None:
+        """See HandoffSource."""
+        return None
+
+    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
+        """See HandoffSource."""
+        old = (before or _NOTHING)["ledger"]
+        if old is not None and old != (done or _NOTHING)["ledger"]:
+            _side(context).delete(old)
+
+    def forget(self, past: PastSlice, context: Context) -> None:
+        """See HandoffSource."""
+        _side(context).delete(_list_name(past))
+
+    # what people do
+
+    def position_before(
+        self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
+    ) -> Position:
+        """See HandoffSource."""
+        start = past.start or _NOTHING
+        if self._names_increase:
+            return start
+        entries = [file.entry for one in (past, *later) if one.opened_by for file in _read_list(one, context)]
+        ledger = _read_ledger(done or _NOTHING, context).without_files(entries)
+        name = _write_ledger(ledger, f"before-{past.id}", context)
+        return {**(done or _NOTHING), "files": len(ledger), "ledger": name}
+
+    def rewind_to(self, value: Any) -> Position:
+        """See HandoffSource."""
+        if value in {None, "start"}:
+            return None
+        if not self._names_increase:
+            raise ConfigurationError(
+                f"cannot go back to {value!r}: say 'start', or the id of one of the slices that `handoff show` lists"
+            )
+        return {**_NOTHING, "floor": self.parsed(value)}
+
+    def parsed(self, value: Any) -> Position:
+        """See HandoffSource."""
+        if not isinstance(value, str) or not value:
+            raise ConfigurationError(f"{value!r} is not the name of a file, relative to the source's directory")
+        return value
+
+    def between(self, start: Position, end: Position, context: Context) -> Plan:
+        """See HandoffSource."""
+        place = self._place()
+        first = len(place.root) + 1
+        infos = [info for info in place.each() if start < str(info["name"])[first:] <= end]
+        candidates: list[_Candidate] = []
+        for info in sorted(infos, key=lambda info: str(info["name"])):
+            size, listed = int(info.get("size") or 0), version_of(place.fs, info) or ""
+            candidates.append(_Candidate(path=str(info["name"])[first:], info=info, size=size, listed=listed))
+        frozen = self._confirmed(place, candidates, context)
+        if not frozen:
+            raise ConfigurationError(f"{place.shown} holds no file after {start!r} up to {end!r}")
+        return self._planned(_NOTHING, frozen, remaining=False)
+
+    def release(
+        self, file: str, bounds: Bounds | None, done: Position, context: Context
+    ) -> tuple[Position, dict[str, Any] | None]:
+        """Take a file out of the open slice, and for good in its present version.  See ``Handoff.release``."""
+        done = done or _NOTHING
+        place = self._place()
+        path = file.removeprefix(f"{place.root}/")
+        frozen = [] if bounds is None else _read_list(bounds, context)
+        rest = [one for one in frozen if one.path != path]
+        entries = [one.entry for one in frozen if one.path == path]
+        info = next(iter(_asked(place, [path])))
+        if info is not None and not entries:
+            listed = version_of(place.fs, info) or ""
+            entries = [entry_of(path, listed if is_local(place.fs) else f"{info.get('size') or 0}:{listed}")]
+        if not entries:
+            raise ConfigurationError(f"{file!r} is neither in the open slice nor in {place.shown}")
+        released = [*done["released"], *(entry.hex() for entry in entries)][-_MAX_RELEASED:]
+        facts = None
+        if bounds is not None and len(rest) < len(frozen):
+            name = f"{bounds.id}.{secrets.token_hex(4)}.files.json"
+            _side(context).write(name, to_list(rest))
+            facts = {"files": len(rest), "bytes": sum(one.size for one in rest), "_list": name}
+        return {**done, "released": released}, facts
+
+    def shown(self, position: Position, *, values: bool = True) -> Any:
+        """See HandoffSource."""
+        if isinstance(position, str):  # a bound of an explicit slice
+            return position if values else "(a name)"
+        position = position or _NOTHING
+        if self._names_increase:
+            return position["floor"] if values or position["floor"] is None else "(a name)"
+        return position["files"]
+
+    def _place(self) -> Location:
+        place = Location(self._path)
+        if place.is_one_file:
+            raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
+        return place
+
+
+def _side(context: Context) -> SideFiles:
+    assert context.side_files is not None  # prepare() has looked
+    return context.side_files
+
+
+def _list_name(one: Bounds | PastSlice) -> str:
+    return str(one.facts.get("_list") or f"{one.id}.files.json")
+
+
+def _read_list(one: Bounds | PastSlice, context: Context) -> list[FrozenFile]:
+    data = _side(context).read(_list_name(one))
+    if data is None:
+        raise HandoffStateError(f"the list of files of slice {one.id} is missing next to {context.shown}")
+    try:
+        return from_list(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise HandoffStateError(
+            f"the list of files of slice {one.id} next to {context.shown} is damaged: {error}"
+        ) from error
+
+
+def _read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
+    name = done["ledger"]
+    if name is None:
+        return Ledger()
+    data = _side(context).read(name)
+    if data is None:
+        raise HandoffStateError(
+            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file would "
+            "be sent again. Restore it from a backup, or rewind the handoff on purpose"
+        )
+    try:
+        return Ledger.from_bytes(data)
+    except InvalidLedgerError as error:
+        raise HandoffStateError(f"the ledger of delivered files ({name}) next to {context.shown}: {error}") from error
+
+
+def _write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
+    name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
+    _side(context).write(name, ledger.to_bytes())
+    return name
+
+
+def _asked(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, Any] | None]:
+    """What the storage says of each file now; None for one that is gone."""
+
+    def ask(path: str) -> Mapping[str, Any] | None:
+        try:
+            info: Mapping[str, Any] = place.fs.info(f"{place.root}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return info
+
+    place.fs.invalidate_cache()
+    with translating_storage_errors(f"cannot read {place.shown}"):
+        if is_local(place.fs) or len(paths) < 2:  # noqa: PLR2004 - one needs no thread
+            yield from map(ask, paths)
+            return
+        with ThreadPoolExecutor(_ASKING, thread_name_prefix="zerobus-files") as pool:
+            yield from pool.map(ask, paths)
+
+
+def _is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location) -> bool:
+    if int(listed.get("size") or 0) != int(asked.get("size") or 0):
+        return False
+    if is_local(place.fs):
+        return bool(listed.get("mtime") == asked.get("mtime") and listed.get("ino") == asked.get("ino"))
+    names = ("ETag", "etag", "generation", "version_id")
+    if any(listed[key] != asked[key] for key in names if listed.get(key) and asked.get(key)):
+        return False
+    before, now = modified_at(listed), modified_at(asked)
+    # Some storages round times in listings.
+    return before is None or now is None or abs((now - before).total_seconds()) < 1
+
+
+def _check_unchanged(
+    place: Location, bounds: Bounds, frozen: Sequence[FrozenFile], infos: Sequence[Mapping[str, Any] | None]
+) -> None:
+    gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
+    other = [
+        file.path
+        for file, info in zip(frozen, infos, strict=True)
+        if info is not None and (int(info.get("size") or 0), version_of(place.fs, info)) != (file.size, file.asked)
+    ]
+    if not gone and not other:
+        return
+    what = [f"{len(gone)} gone ({_named(gone)})"] if gone else []
+    what += [f"{len(other)} changed ({_named(other)})"] if other else []
+    raise FrozenFileError(
+        f"files of slice {bounds.id} below {shown_uri(place.root)} are not as they were when it was frozen: "
+        f"{'; '.join(what)}. Nothing was skipped. Put them back; or leave single files out with "
+        "`zerobus-ingest handoff release --file F` (a changed file is then new), or give the slice up with "
+        f"`zerobus-ingest handoff skip {bounds.id}`"
+    )
+
+
+def _changed_error(changed: Sequence[_Candidate], place: Location) -> DeliveredFileChangedError:
+    return DeliveredFileChangedError(
+        f"{len(changed)} files below {shown_uri(place.root)} were delivered and have other content now: "
+        f"{_named([one.path for one in changed])}. Nothing was frozen. Say what to do with on_changed: 'deliver' sends "
+        "all of their rows, 'ignore' leaves them as delivered; or accept single files with `zerobus-ingest handoff "
+        "release --file F`"
+    )
+
+
+def _named(paths: Sequence[str]) -> str:
+    named = ", ".join(paths[:_MAX_NAMED])
+    return named if len(paths) <= _MAX_NAMED else f"{named} and {len(paths) - _MAX_NAMED} more"
+
+
+def _check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
+    """Raise ConfigurationError unless all files are of one known format; nothing is frozen then."""
+    chosen = None if options.format is None else format_of(options.format).name
+    formats = {known_format(file.path) or chosen for file in frozen}
+    if None in formats:
+        unknown = next(file.path for file in frozen if known_format(file.path) is None)
+        raise ConfigurationError(f"{unknown} below {shown_uri(place.root)}: its extension says no format; use a glob")
+    if len(formats) > 1 or (chosen and formats and formats != {chosen}):
+        raise ConfigurationError(
+            f"{place.shown} holds new files of {', '.join(sorted(map(str, formats)))}"
+            f"{f', and options.format is for {chosen} files' if chosen else ''}; use a glob for files of one format"
+        )
+
+
+def _check_fixed_part(path: str) -> None:
+    link = path.rpartition("://")[2]
+    if not path or (any(sign in link for sign in _SIGNS) and not _fixed_part(link)):
+        raise ConfigurationError(
+            f"{shown_uri(path)!r} has no fixed part: name the directory before the first *, such as './landing/*.csv'"
+        )
+
+
+def _fixed_part(path: str) -> str:
+    first = min(path.find(sign) for sign in _SIGNS if sign in path)
+    return path[:first].rpartition("/")[0].strip("/")
+
+
+def _checked_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**8:
+        raise ConfigurationError(f"settle must be a number of seconds from 0, not {value!r}")
+    return float(value)
+
+
+def _checked_bound(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1, or None, not {value!r}")
+    return value

@@ -1,0 +1,196 @@
+"""``NewItems``: what an API returns after a token, up to another token."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..errors import ConfigurationError
+from .source import Bounds, Context, Plan
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from .state import PastSlice, Position
+
+__all__ = ["NewItems"]
+
+_log = logging.getLogger("zerobus_core")
+
+# A token is kept in the state and in its history.
+_MAX_TOKEN_BYTES = 16_384
+
+Fetch = Callable[[Any, Any], tuple[Any, Any]]
+
+
+class NewItems:
+    """What ``fetch(since, upto)`` returns: the records after token ``since``, and the token up to which they go.
+
+    The first attempt calls ``fetch(since, None)``, which returns ``(records, upto)``; ``since`` is None in the first
+    run.  ``upto`` is written to the state before the first record is sent.  Every other attempt of the slice calls
+    ``fetch(since, upto)`` and must get the same records and the same ``upto``: the records that are durable are
+    compared, and if they differ the slice starts over.  ``upto`` equal to ``since`` says that nothing is new.  Tokens
+    are JSON values; records are anything that ``ingest`` takes.
+
+    ``repeatable=False`` states that the API cannot return the same records again; then every attempt sends the whole
+    slice, and the receipt counts that in ``rows_resent``.  ``commit(upto)`` is called when every record is durable and
+    the state says so.  It is called again by the next run if that is not sure to have happened.
+    """
+
+    kind = "items"
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        initial: Any = None,
+        repeatable: bool = True,
+        commit: Callable[[Any], None] | None = None,
+        source_name: str | None = None,
+    ) -> None:
+        """``initial`` is the first run's ``since``; ``source_name`` is the function's name if not given."""
+        if not callable(fetch) or (commit is not None and not callable(commit)):
+            raise ConfigurationError("fetch must be a function fetch(since, upto), and commit one commit(upto)")
+        self._fetch = fetch
+        self._initial = _checked_token("initial", initial)
+        self._repeatable = repeatable
+        self._commit = commit
+        self._name = source_name or getattr(fetch, "__qualname__", type(fetch).__qualname__)
+        # What the first attempt fetched while it froze the slice, and the end of that.
+        self._fetched: tuple[Any, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"NewItems({self._name})"
+
+    def identity(self) -> dict[str, Any]:
+        """See HandoffSource."""
+        return {"fetch": self._name}
+
+    def prepare(self, context: Context) -> None:
+        """See HandoffSource."""
+
+    def plan(
+        self,
+        done: Position,
+        last: PastSlice | None,
+        context: Context,
+    ) -> tuple[Plan | None, dict[str, Any]]:
+        """See HandoffSource."""
+        since = self._since(done)
+        records, upto = self._fetched_from(since, None)
+        if upto is None or upto == since:
+            return None, {}
+        self._fetched = (records, upto)
+        return Plan(end={"upto": upto, "committed": self._commit is None}), {}
+
+    @contextmanager
+    def open(
+        self,
+        bounds: Bounds,
+        options: IngestOptions,
+        context: Context,
+    ) -> Generator[Any]:
+        """See HandoffSource."""
+        upto = bounds.end["upto"]
+        fetched, self._fetched = self._fetched, None
+        if fetched is not None and fetched[1] == upto:
+            yield fetched[0]
+            return
+        records, again = self._fetched_from(self._since(bounds.start), upto)
+        if again != upto:
+            raise ConfigurationError(
+                f"fetch(since, {upto!r}) returned records up to {again!r}: every attempt of a slice must return the "
+                "same records. Return the `upto` that was asked for"
+            )
+        yield records
+
+    def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
+        """See HandoffSource."""
+        # A name that no other attempt has says that the records are not the same ones: nothing is skipped.
+        attempt = "" if self._repeatable else f" {uuid4().hex}"
+        return replace(options, source_version=f"{bounds.id}{attempt}")
+
+    def settled(self, bounds: Bounds, context: Context) -> Position:
+        """See HandoffSource."""
+        return bounds.end
+
+    def after_finish(self, done: Position) -> Position | None:
+        """See HandoffSource."""
+        if self._commit is None or done is None or done["committed"]:
+            return None
+        self._commit(done["upto"])
+        return {**done, "committed": True}
+
+    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
+        """See HandoffSource."""
+
+    def forget(self, past: PastSlice, context: Context) -> None:
+        """See HandoffSource."""
+
+    def position_before(
+        self,
+        past: PastSlice,
+        later: tuple[PastSlice, ...],
+        done: Position,
+        context: Context,
+    ) -> Position:
+        """See HandoffSource."""
+        return past.start
+
+    def rewind_to(self, value: Any) -> Position:
+        """See HandoffSource."""
+        return None if value in (None, "start") else self.parsed(value)
+
+    def parsed(self, value: Any) -> Position:
+        """See HandoffSource."""
+        if value is None:
+            return None
+        token = value
+        if isinstance(value, str):
+            try:
+                token = json.loads(value)
+            except ValueError:
+                token = value  # a token that is text need not be quoted
+        return {"upto": _checked_token("token", token), "committed": True}
+
+    def between(self, start: Position, end: Position, context: Context) -> Plan:
+        """See HandoffSource."""
+        if end is None:
+            raise ConfigurationError("an explicit slice needs an end")
+        return Plan(end=end)
+
+    def shown(self, position: Position, *, values: bool = True) -> Any:
+        """See HandoffSource."""
+        if position is None:
+            return self._initial if values or not isinstance(self._initial, str) else "(text)"
+        token = position["upto"]
+        return token if values or isinstance(token, int | float | None) else "(a token)"
+
+    def _since(self, position: Position) -> Any:
+        return self._initial if position is None else position["upto"]
+
+    def _fetched_from(self, since: Any, upto: Any) -> tuple[Any, Any]:
+        answer = self._fetch(since, upto)
+        if not isinstance(answer, tuple) or len(answer) != 2:  # noqa: PLR2004 - a pair
+            raise ConfigurationError(
+                f"fetch returned {type(answer).__name__}; it must return (records, upto), also when nothing is new: "
+                "([], since)"
+            )
+        records, token = answer
+        return records, _checked_token("upto", token)
+
+
+def _checked_token(what: str, token: Any) -> Any:
+    try:
+        text = json.dumps(token, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{what} must be a JSON value (text, number, list, object), not {token!r}") from error
+    if len(text) > _MAX_TOKEN_BYTES:
+        raise ConfigurationError(f"{what} has {len(text)} bytes; a token of more than {_MAX_TOKEN_BYTES} is refused")
+    if json.loads(text) != token:
+        raise ConfigurationError(f"{what} does not survive JSON: {token!r}; use text, numbers, lists and objects")
+    return token

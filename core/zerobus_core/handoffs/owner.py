@@ -1,0 +1,82 @@
+"""Who delivers, as far as this machine can say: a process, and whether the process of another owner still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from .state import Owner
+
+__all__ = ["activate", "deactivate", "is_alive", "process_owner", "with_process"]
+
+_lock = threading.Lock()
+# Guarded by _lock: the attempts of this process that are delivering now.
+_active: set[str] = set()
+
+
+def process_owner() -> Owner:
+    """An owner for one call in this process: another call, or another process, is another owner."""
+    return with_process(Owner(key=f"process {socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"))
+
+
+def with_process(owner: Owner) -> Owner:
+    """The owner as this process, in a new attempt."""
+    pid = os.getpid()
+    return replace(
+        owner, host=socket.gethostname(), pid=pid, process_start=_start_of(pid) or "", attempt=uuid4().hex[:16]
+    )
+
+
+def is_alive(owner: Owner) -> bool | None:
+    """Whether the owner's attempt still runs; None if that cannot be known, since it is on another machine."""
+    if not owner.pid:
+        return False  # it has let go
+    if owner.host != socket.gethostname():
+        return None
+    if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):
+        with _lock:
+            return owner.attempt in _active
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is another user's
+    start = _start_of(owner.pid)
+    # Containers that share a host name do not share process numbers: only a start time that differs is proof.
+    return None if start is None or not owner.process_start else start == owner.process_start
+
+
+def activate(attempt: str) -> None:
+    """From now on the attempt of this process counts as alive."""
+    with _lock:
+        _active.add(attempt)
+
+
+def deactivate(attempt: str) -> None:
+    """From now on another run may take over what the attempt held."""
+    with _lock:
+        _active.discard(attempt)
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process began, in clock ticks after the machine did; None where the system does not say, or it ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name in parentheses can hold spaces
+    if fields[0] == "Z":
+        return "ended"  # a zombie, which its parent has not yet waited for
+    return f"{_boot_id()}:{fields[19]}"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,233 @@
+"""The questions that a handoff asks a database, each of which the database answers by its own comparisons."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ...errors import ConfigurationError, TransportError, ZerobusIngestError
+from ...process.signals import is_of_signal
+from ...sources.rows.cursor_thread import CursorThread
+from ...sources.rows.drivers import execute_on_server
+from ...storage.uris import without_secrets
+from .statements import Condition, Dialect
+
+__all__ = ["Column", "Database", "ask", "translating_database_errors"]
+
+_Answer = TypeVar("_Answer")
+
+# pg_type.oid of PostgreSQL: timestamp, timestamptz, date, float4, float8, numeric.
+_PG_TIMES = {1114: False, 1184: True, 1082: False}
+_PG_DATE = 1082
+_PG_FLOATS = {700, 701, 1700}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What the values of the column are."""
+
+    sql: str
+    """The quoted name."""
+    is_time: bool
+    is_date: bool = False
+    is_aware: bool = False
+    """Whether times have a time zone."""
+    like: Any = None
+    """A value of the column, if one was seen."""
+    infinities: tuple[Condition, Condition] | None = None
+    """Conditions that leave out minus infinity, and infinity with NaN, if the column can hold them."""
+
+
+class Database:
+    """One connection in the thread that opened it.  Raises the driver's own errors."""
+
+    def __init__(self, connection: Any, query: str, paramstyle: str | None) -> None:
+        self._connection = connection
+        self.dialect = Dialect.of(connection, paramstyle)
+        self._query = query
+        if self.dialect.is_postgres:
+            with suppress(AttributeError):
+                if connection.autocommit is True:
+                    connection.autocommit = False
+
+    def begin(self) -> None:
+        """See one state of the database in all questions, where the database can do that."""
+        if self.dialect.is_postgres:
+            cursor = self._connection.cursor()
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.close()
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of the query, with the driver's codes of their types."""
+        cursor = self._execute(*self.dialect.statement("*", self._query, [Condition("1 = 0")]))
+        try:
+            return {str(column[0]): column[1] for column in cursor.description}
+        finally:
+            cursor.close()
+
+    def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
+        """What the values of a column are; None if there is none yet."""
+        sql = self.dialect.column(name)
+        ends: tuple[Condition, Condition] | None = None
+        if self.dialect.is_postgres and code in _PG_TIMES:
+            ends = _infinities(sql, "'-infinity'", "'infinity'")
+            return Column(
+                sql=sql, is_time=True, is_date=code == _PG_DATE, is_aware=_PG_TIMES[code], like=lower, infinities=ends
+            )
+        if self.dialect.is_postgres and code in _PG_FLOATS:
+            ends = _infinities(sql, "'-infinity'", "'infinity'")
+        like = self._first(sql, ends or [Condition(f"{sql} IS NOT NULL")])
+        if like is None:
+            return None
+        if isinstance(like, float) and self.dialect.driver in {"duckdb", "sqlite3"}:
+            ends = _infinities(sql, "{}", "{}", float("-inf"), float("inf"))
+        is_time = isinstance(like, dt.date)
+        is_date = is_time and not isinstance(like, dt.datetime)
+        is_aware = isinstance(like, dt.datetime) and like.tzinfo is not None
+        return Column(sql=sql, is_time=is_time, is_date=is_date, is_aware=is_aware, like=like, infinities=ends)
+
+    def newest(self, column: str, conditions: Sequence[Condition]) -> Any:
+        """The greatest value of the column, or None."""
+        cursor = self._connection.cursor()
+        sql, values = self.dialect.statement(f"max({column})", self._query, conditions)
+        if self.dialect.is_postgres:
+            cursor.execute("SAVEPOINT zerobus_max")
+        try:
+            _execute(cursor, sql, values)
+        except Exception as error:
+            if is_of_signal(error) or not self.dialect.is_postgres or "max(" not in str(error):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT zerobus_max")  # uuid and bytea have no max() before PostgreSQL 18
+            sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
+            _execute(cursor, f"{sql} LIMIT 1", values)
+        row = cursor.fetchone()
+        cursor.close()
+        return None if row is None else _only(row)
+
+    def nth_newest(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
+        """The value that ``number`` rows are newer than, by the database's order, or None."""
+        sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
+        cursor = execute_on_server(self._connection, sql, values)
+        try:
+            left = number
+            while rows := cursor.fetchmany(min(left + 1, 1_000)):
+                if len(rows) > left:
+                    return _only(rows[left])
+                left -= len(rows)
+            return None
+        finally:
+            cursor.close()
+
+    def count(self, conditions: Sequence[Condition]) -> int:
+        """How many rows of the query meet all conditions."""
+        cursor = self._execute(*self.dialect.statement("count(*)", self._query, conditions))
+        try:
+            return int(_only(cursor.fetchone()))
+        finally:
+            cursor.close()
+
+    def now(self, column: Column, clock: str | None) -> Any:
+        """The time by the database's clock, in the form of the column's values.
+
+        Times without a time zone are of the session's zone, or of UTC: the earlier of the two is used, so that ``lag``
+        is never shorter than stated.  ``clock`` is a SQL expression that says what the column's writers use instead.
+        """
+        if clock is not None:
+            return _as_time(self._scalar("SELECT " + clock), column)
+        if self.dialect.driver == "duckdb":  # which needs another package to return times with a zone
+            return _as_time(self._scalar("SELECT CAST(CURRENT_TIMESTAMP AT TIME ZONE 'UTC' AS TIMESTAMP)"), column)
+        dual = " FROM dual" if "oracle" in self.dialect.driver else ""
+        times = [self._scalar(f"SELECT CURRENT_TIMESTAMP{dual}")]
+        if self.dialect.is_mysql:
+            times.append(self._scalar("SELECT UTC_TIMESTAMP(6)"))
+        elif not column.is_aware and isinstance(times[0], dt.datetime) and times[0].tzinfo is not None:
+            times = [times[0].replace(tzinfo=None), times[0].astimezone(dt.UTC).replace(tzinfo=None)]
+        return min(_as_time(time, column) for time in times)
+
+    def _scalar(self, sql: str) -> Any:
+        cursor = self._execute(sql, None)
+        try:
+            return _only(cursor.fetchone())
+        finally:
+            cursor.close()
+
+    def _first(self, column: str, conditions: Sequence[Condition]) -> Any:
+        sql, values = self.dialect.statement(column, self._query, conditions)
+        cursor = execute_on_server(self._connection, sql, values)
+        try:
+            rows = cursor.fetchmany(1)
+            return _only(rows[0]) if rows else None
+        finally:
+            cursor.close()
+
+    def _execute(self, sql: str, values: Any) -> Any:
+        cursor = self._connection.cursor()
+        _execute(cursor, sql, values)
+        return cursor
+
+
+def ask(connect: Callable[[], Any], questions: Callable[[Any], _Answer]) -> _Answer:
+    """Open a connection in a thread of its own, ask, and close it; signals take effect while the database works."""
+    answers: list[_Answer] = []
+
+    def asked(connection: Any) -> Any:
+        answers.append(questions(connection))
+        return _NoCursor()
+
+    with translating_database_errors(), CursorThread(connect, asked, name="database of the handoff"):
+        return answers[0]
+
+
+def _infinities(sql: str, low: str, high: str, *values: float) -> tuple[Condition, Condition]:
+    # The databases that have NaN sort it after infinity.
+    return Condition(f"{sql} > {low}", values[:1]), Condition(f"{sql} < {high}", values[1:])
+
+
+class _NoCursor:
+    description = None
+
+
+class translating_database_errors:  # noqa: N801 - a context manager
+    """Raise a driver's error as one of ours: a connection that fails can be tried again, anything else cannot."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, ZerobusIngestError) or is_of_signal(error):
+            return
+        names = {cls.__name__ for cls in type(error).__mro__}
+        if not names & {"Error", "DatabaseError", "InterfaceError", "OSError"}:
+            return  # of the user's own connect()
+        text = without_secrets(f"the database answered {type(error).__name__}: {error}")
+        is_passing = bool(names & {"OperationalError", "InterfaceError", "OSError"}) and not _is_of_sql(error)
+        raise (TransportError if is_passing else ConfigurationError)(text) from error
+
+
+def _is_of_sql(error: Exception) -> bool:
+    # SQLite and MySQL say OperationalError to mistakes in a statement, too.
+    text = str(error).lower()
+    return text.startswith(("no such", "near ")) or "syntax error" in text or "unknown column" in text
+
+
+def _execute(cursor: Any, sql: str, values: Any) -> None:
+    cursor.execute(sql, *([] if values is None else [values]))
+
+
+def _only(row: Any) -> Any:
+    if isinstance(row, dict):
+        return next(iter(row.values()))
+    return row[0]
+
+
+def _as_time(value: Any, column: Column) -> Any:
+    if isinstance(value, str):  # SQLite
+        value = dt.datetime.fromisoformat(value)
+    if not isinstance(value, dt.datetime):
+        raise ConfigurationError(f"the database's clock returned {type(value).__name__}, not a time")
+    if column.is_aware:
+        return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    return value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value

@@ -1,0 +1,401 @@
+"""``NewRows``: the rows of a query whose column is greater than that of every row delivered before."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError, WatermarkPrecisionError
+from ...sources.rows.cursor_thread import CursorThread
+from ...sources.rows.drivers import execute_on_server
+from ...sources.rows.iterables import IterableSource
+from ..source import Bounds, Context, Plan
+from . import watermark
+from .database import Column, Database, ask, translating_database_errors
+from .statements import Condition, checked_query, tables_in
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ..state import PastSlice, Position
+
+__all__ = ["NewRows"]
+
+_log = logging.getLogger("zerobus_core")
+
+_FETCH_ROWS = 1_000
+_DAY = 86_400.0
+# A row that is updated between two questions is no longer where it was.
+_MOST_LOOKS = 5
+
+
+class NewRows:
+    """The rows of ``query`` that are new: those whose ``column`` is greater than in every row delivered before.
+
+    ``connect`` returns a new DB-API connection.  A slice holds the rows with ``lower < column <= upper``, ordered by
+    ``column`` and ``key`` (a column or several, unique for equal values of ``column``).  The first slice begins after
+    ``initial``, or with the first row.
+
+    A row whose transaction commits late would be passed over: so one of these says how late that can be:
+
+    * ``lag``: seconds within which each transaction commits after the time that it wrote into ``column``; for times.
+    * ``lag_rows``: the newest rows of this number stay for the next run; for numbers, text and the like.
+    * ``commits_in_order=True``: the values of ``column`` become visible in their order, so nothing comes late.
+
+    ``clock`` is a SQL expression of the clock that wrote the column, if that is not the database's own (a time without
+    time zone is otherwise taken for UTC or the session's time, whichever is earlier).  ``paramstyle`` is as in DB-API,
+    for a driver that does not say it.
+
+    A row that changes while its slice is open belongs to a later slice: the last version of every row arrives, versions
+    in between may not.  Rows that are deleted are not noticed.
+    """
+
+    kind = "rows"
+
+    def __init__(  # noqa: PLR0913 - what a user can say of a query, everything by name
+        self,
+        connect: Callable[[], Any],
+        query: str,
+        *,
+        column: str,
+        key: str | Sequence[str] | None = None,
+        lag: float | None = None,
+        lag_rows: int | None = None,
+        commits_in_order: bool = False,
+        initial: Any = None,
+        clock: str | None = None,
+        paramstyle: str | None = None,
+    ) -> None:
+        if not callable(connect):
+            raise ConfigurationError(f"connect must be a function that returns a connection, not {connect!r}")
+        self._connect = connect
+        self._query = checked_query(query)
+        self._column = _checked_name("column", column)
+        keys = [key] if isinstance(key, str) else list(key or ())
+        self._key = [_checked_name("key", name) for name in keys]
+        self._lag = _checked_lag(lag)
+        self._lag_rows = _checked_lag_rows(lag_rows)
+        self._commits_in_order = commits_in_order
+        self._initial = None if initial is None else watermark.to_plain(initial, column)
+        self._clock = clock
+        self._paramstyle = paramstyle
+        if lag is None and lag_rows is None and not commits_in_order:
+            raise ConfigurationError(
+                f"rows that commit late would be lost: say for column {column!r} within how many seconds every "
+                "transaction commits (lag=300.0, for times), how many of the newest rows are to wait (lag_rows=1000), "
+                "or commits_in_order=True if none can be late"
+            )
+
+    def __repr__(self) -> str:
+        return f"NewRows(column={self._column!r})"
+
+    def identity(self) -> dict[str, Any]:
+        """See HandoffSource."""
+        tables = tables_in(self._query)
+        of = ", ".join(tables) if tables else hashlib.sha256(self._query.encode()).hexdigest()[:16]
+        return {"column": self._column, "key": self._key, "tables": of}
+
+    def prepare(self, context: Context) -> None:
+        """See HandoffSource."""
+
+    def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
+        """See HandoffSource."""
+        return replace(options, source_version=bounds.id)
+
+    # freezing
+
+    def plan(
+        self,
+        done: Position,
+        last: PastSlice | None,
+        context: Context,
+    ) -> tuple[Plan | None, dict[str, Any]]:
+        """See HandoffSource."""
+        start, end = done or self._initial, None
+        for _ in range(_MOST_LOOKS):
+            plan, notes, is_found = ask(self._connect, lambda connection: self._planned(connection, start, last))
+            if plan is None or is_found:
+                self._tell(notes)
+                return plan, notes
+            end = plan.end
+        raise _precision_error(self._column, end)
+
+    def _planned(
+        self, connection: Any, start: Position, last: PastSlice | None
+    ) -> tuple[Plan | None, dict[str, Any], bool]:
+        database = Database(connection, self._query, self._paramstyle)
+        database.begin()
+        lower = None if start is None else watermark.from_plain(start)
+        name, code = self._described(database)
+        column = database.column(name, code, lower=lower)
+        if column is None:
+            nothing = Column(sql=database.dialect.column(name), is_time=False)
+            return None, self._counted(database, nothing, None, [], last), True
+        self._check_column(column, lower)
+        after = _after(column, lower)
+        upper = self._newest(database, column, [*after, *self._bound(database, column)])
+        notes = self._counted(database, column, upper, after, last)
+        if upper is None:
+            return None, notes, True
+        end = watermark.to_plain(upper, self._column)
+        again = watermark.from_plain(end)
+        is_found = database.count([Condition(f"{column.sql} = {{}}", (again,))]) > 0
+        return Plan(end=end), notes, is_found
+
+    def _described(self, database: Database) -> tuple[str, Any]:
+        """The column as the database spells it, and the code of its type."""
+        columns = database.columns()
+        for what, wanted in (("column", self._column), *(("key", name) for name in self._key)):
+            if _spelled(wanted, columns) is None:
+                raise ConfigurationError(
+                    f"{what} {wanted!r} is not a column of the query; it has {', '.join(map(repr, columns))}"
+                )
+        name = _spelled(self._column, columns)
+        assert name is not None
+        return name, columns[name]
+
+    def _check_column(self, column: Column, lower: Any) -> None:
+        what = f"column {self._column!r}"
+        if not column.is_time and self._lag is not None:
+            raise ConfigurationError(
+                f"{what} holds no times, so lag={self._lag:g} seconds says nothing about it: give lag_rows, the number "
+                "of the newest rows that wait, or state commits_in_order=True"
+            )
+        if column.is_time and self._lag is None and not self._commits_in_order:
+            raise ConfigurationError(f"{what} holds times: give lag, in seconds, instead of lag_rows")
+        if column.is_date and (self._lag or 0.0) < _DAY and not self._commits_in_order:
+            raise ConfigurationError(
+                f"{what} holds dates, and rows of a day come all day: lag must be at least {_DAY:g} seconds"
+            )
+        if column.like is not None:
+            watermark.to_plain(column.like, self._column)
+        if lower is not None:
+            _check_comparable(what, column, lower)
+
+    def _bound(self, database: Database, column: Column) -> list[Condition]:
+        if not column.is_time:
+            return []
+        bound = database.now(column, self._clock) - dt.timedelta(seconds=self._lag or 0.0)
+        if column.is_date:
+            bound = bound.date()
+        return [Condition(f"{column.sql} <= {{}}", (bound,))]
+
+    def _newest(self, database: Database, column: Column, conditions: list[Condition]) -> Any:
+        if self._lag_rows:
+            return database.nth_newest(column.sql, conditions, self._lag_rows)
+        return database.newest(column.sql, conditions)
+
+    def _counted(
+        self, database: Database, column: Column, upper: Any, after: list[Condition], last: PastSlice | None
+    ) -> dict[str, Any]:
+        """Rows that are not delivered, by reason, and those of the last slice that came too late for it."""
+        sql = column.sql
+        notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
+        if column.infinities:
+            finite = database.count(list(column.infinities))
+            notes["not_finite_rows"] = database.count([Condition(f"{sql} IS NOT NULL")]) - finite
+        above = after if upper is None else _after(column, upper)
+        if above:
+            notes["waiting_rows"] = database.count(above)
+        if last is not None and last.end is not None:
+            lower = last.start or self._initial
+            former = _after(column, None if lower is None else watermark.from_plain(lower))
+            former.append(Condition(f"{sql} <= {{}}", (watermark.from_plain(last.end),)))
+            notes["late_rows"] = max(0, database.count(former) - last.counts.get("rows_read", 0))
+        return {name: count for name, count in notes.items() if count}
+
+    def _tell(self, notes: dict[str, Any]) -> None:
+        if notes.get("null_rows"):
+            _log.warning("%d rows have no value in column %r, and are not delivered", notes["null_rows"], self._column)
+        if notes.get("not_finite_rows"):
+            _log.warning(
+                "%d rows have NaN or an infinite value in column %r, and are not delivered",
+                notes["not_finite_rows"],
+                self._column,
+            )
+        if notes.get("late_rows"):
+            _log.warning(
+                "The last slice has %d rows more than were delivered: they were committed later than lag allows. "
+                "Deliver its range again (zerobus-ingest handoff run --from … --to …), and make lag longer",
+                notes["late_rows"],
+            )
+
+    # reading
+
+    @contextmanager
+    def open(
+        self,
+        bounds: Bounds,
+        options: IngestOptions,
+        context: Context,
+    ) -> Generator[Any]:
+        """See HandoffSource."""
+        with ExitStack() as opened:
+            yield IterableSource(lambda: self._rows(bounds, opened), options)
+
+    def _rows(self, bounds: Bounds, opened: ExitStack) -> Iterator[dict[str, Any]]:
+        start = bounds.start or self._initial
+        lower = None if start is None else watermark.from_plain(start)
+        upper = watermark.from_plain(bounds.end)
+
+        def execute(connection: Any) -> Any:
+            database = Database(connection, self._query, self._paramstyle)
+            name, code = self._described(database)
+            column = database.column(name, code, lower=lower) or Column(
+                sql=database.dialect.column(name), is_time=False
+            )
+            columns = database.columns()
+            order = [column.sql, *(database.dialect.column(_spelled(key, columns) or key) for key in self._key)]
+            range_ = [*_after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
+            return execute_on_server(connection, *database.dialect.statement("*", self._query, range_, order))
+
+        opened.close()  # a reading that is given up for this one
+        with translating_database_errors():
+            cursor = opened.enter_context(CursorThread(self._connect, execute, name="database of the handoff"))
+            names = [str(column[0]) for column in cursor.description]
+        while True:
+            with translating_database_errors():
+                rows = cursor.fetchmany(_FETCH_ROWS)
+            if not rows:
+                return
+            for row in rows:
+                yield dict(row) if isinstance(row, dict) else dict(zip(names, row, strict=True))
+
+    # afterwards
+
+    def settled(self, bounds: Bounds, context: Context) -> Position:
+        """See HandoffSource."""
+        return bounds.end
+
+    def after_finish(self, done: Position) -> Position | None:
+        """See HandoffSource."""
+        return None
+
+    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
+        """See HandoffSource."""
+
+    def forget(self, past: PastSlice, context: Context) -> None:
+        """See HandoffSource."""
+
+    def position_before(
+        self,
+        past: PastSlice,
+        later: tuple[PastSlice, ...],
+        done: Position,
+        context: Context,
+    ) -> Position:
+        """See HandoffSource."""
+        return past.start
+
+    def rewind_to(self, value: Any) -> Position:
+        """See HandoffSource."""
+        return None if value in (None, "start") else self.parsed(value)
+
+    def parsed(self, value: Any) -> Position:
+        """See HandoffSource."""
+        if isinstance(value, str):
+            value = watermark.parsed(value, self._like())
+        return None if value is None else watermark.to_plain(value, self._column)
+
+    def _like(self) -> Any:
+        def questions(connection: Any) -> Any:
+            database = Database(connection, self._query, self._paramstyle)
+            name, code = self._described(database)
+            column = database.column(name, code, lower=None)
+            if column is None or column.like is not None:
+                return None if column is None else column.like
+            zone = dt.UTC if column.is_aware else None
+            return dt.date(2026, 1, 1) if column.is_date else dt.datetime(2026, 1, 1, tzinfo=zone)
+
+        return ask(self._connect, questions)
+
+    def between(self, start: Position, end: Position, context: Context) -> Plan:
+        """See HandoffSource."""
+        if end is None:
+            raise ConfigurationError("an explicit slice needs an end")
+        return Plan(end=end)
+
+    def shown(self, position: Position, *, values: bool = True) -> Any:
+        """See HandoffSource."""
+        return watermark.shown(position or self._initial, values=values)
+
+
+def _after(column: Column, lower: Any) -> list[Condition]:
+    """What is greater than ``lower``; without it, everything but NULL and minus infinity.  Never infinity or NaN."""
+    if lower is not None:
+        first = Condition(f"{column.sql} > {{}}", (lower,))
+    else:
+        first = column.infinities[0] if column.infinities else Condition(f"{column.sql} IS NOT NULL")
+    return [first, column.infinities[1]] if column.infinities else [first]
+
+
+def _check_comparable(what: str, column: Column, lower: Any) -> None:
+    like = column.like
+    is_time = isinstance(lower, dt.date)
+    is_other = is_time != column.is_time or (not is_time and like is not None and _family(lower) != _family(like))
+    if is_other:
+        raise ConfigurationError(
+            f"{what} holds {'times' if column.is_time else _family(like)}, which cannot be compared with {lower!r}: "
+            "give initial as a value of the column's type"
+        )
+    if isinstance(lower, dt.datetime) and not column.is_date and (lower.tzinfo is not None) != column.is_aware:
+        has, give = ("a", "with one") if column.is_aware else ("no", "without one")
+        raise ConfigurationError(f"{what} holds times that have {has} time zone: give initial {give}, not {lower!r}")
+
+
+def _family(value: Any) -> str:
+    if isinstance(value, int | float | Decimal):
+        return "numbers"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "bytes"
+    return "text" if isinstance(value, str) else f"values of type {type(value).__name__}"
+
+
+def _precision_error(column: str, end: Position) -> WatermarkPrecisionError:
+    casts = {
+        "float": "DOUBLE PRECISION",
+        "decimal": "NUMERIC(38, 9)",
+        "datetime": "TIMESTAMP(6)",
+        "text": "VARCHAR, without padding",
+    }
+    cast = casts.get(end["type"], "a type that the driver returns exactly")
+    return WatermarkPrecisionError(
+        f"the database finds no row whose {column!r} equals {end['value']}, the greatest value that it returned: the "
+        f"driver has changed it. Give the query a column that keeps its values, such as CAST({column} AS {cast}) AS "
+        f"{column}_exact, and name that one"
+    )
+
+
+def _spelled(name: str, columns: dict[str, Any]) -> str | None:
+    """The column as the database spells it: exactly, or else the one that differs in case only."""
+    if name in columns:
+        return name
+    alike = [column for column in columns if column.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _checked_name(what: str, name: Any) -> str:
+    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
+        raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
+    return name
+
+
+def _checked_lag(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
+        raise ConfigurationError(f"lag must be a number of seconds from 0, not {value!r}")
+    return float(value)
+
+
+def _checked_lag_rows(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**7:
+        raise ConfigurationError(f"lag_rows must be a number of rows from 0, not {value!r}")
+    return value

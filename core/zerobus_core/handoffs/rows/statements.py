@@ -1,0 +1,150 @@
+"""SQL around a user's query, with bound values in the style of the driver.
+
+The query stays as it is: it becomes a derived table, on lines of its own, because its last line can end in a comment.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import ConfigurationError
+
+__all__ = ["Condition", "Dialect", "checked_query", "tables_in"]
+
+_BACKTICK = {"MySQLdb", "pymysql", "mysql", "mariadb", "aiomysql", "databricks", "pyhive"}
+_POSTGRES = {"psycopg", "psycopg2", "pg8000", "psycopg_c", "psycopg_binary"}
+_STYLES = {"qmark", "format", "pyformat", "numeric", "named"}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on a column: ``sql`` has one ``{}`` for each value."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What is peculiar to a driver: how values are bound, and how names are quoted."""
+
+    driver: str
+    paramstyle: str
+
+    @classmethod
+    def of(cls, connection: Any, paramstyle: str | None = None) -> Dialect:
+        """Look at the module of a DB-API connection, or at what a pool's proxy stands for."""
+        real = getattr(connection, "dbapi_connection", None) or connection
+        driver = (type(real).__module__ or "").partition(".")[0].lstrip("_")
+        style = paramstyle or getattr(sys.modules.get(driver), "paramstyle", None)
+        if style not in _STYLES:
+            raise ConfigurationError(
+                f"connect() returned a {type(connection).__module__}.{type(connection).__qualname__}, whose driver "
+                f"does not say how values are bound; give paramstyle, one of {', '.join(sorted(_STYLES))}"
+            )
+        return cls(driver=driver, paramstyle=style)
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether the database speaks PostgreSQL's SQL."""
+        return self.driver in _POSTGRES
+
+    @property
+    def is_mysql(self) -> bool:
+        """Whether the database is MySQL or MariaDB."""
+        return self.driver in {"MySQLdb", "pymysql", "mysql", "mariadb"}
+
+    def column(self, name: str) -> str:
+        """A column of the derived table, quoted."""
+        mark = "`" if self.driver in _BACKTICK else '"'
+        return f"q.{mark}{name.replace(mark, mark * 2)}{mark}"
+
+    def statement(
+        self, what: str, query: str, conditions: Sequence[Condition], order: Sequence[str] = ()
+    ) -> tuple[str, Any]:
+        """``SELECT what FROM (query) q WHERE …``, and the values to execute it with (None if there are none)."""
+        values: list[Any] = []
+        parts: list[str] = []
+        for condition in conditions:
+            marks = [self._mark(len(values) + number) for number in range(len(condition.values))]
+            values += condition.values
+            parts.append(condition.sql.format(*marks))
+        if values and self.paramstyle in {"format", "pyformat"}:
+            query = query.replace("%", "%%")
+        where = f" WHERE {' AND '.join(parts)}" if parts else ""
+        by = f" ORDER BY {', '.join(order)}" if order else ""
+        sql = f"SELECT {what} FROM (\n{query}\n) q{where}{by}"  # noqa: S608  # the user's own query; values are bound
+        if not values:
+            return sql, None
+        if self.paramstyle == "named":
+            return sql, {f"zerobus_{number}": value for number, value in enumerate(values)}
+        return sql, values
+
+    def _mark(self, number: int) -> str:
+        if self.paramstyle == "qmark":
+            return "?"
+        if self.paramstyle == "numeric":
+            return f":{number + 1}"
+        return f":zerobus_{number}" if self.paramstyle == "named" else "%s"
+
+
+def checked_query(query: Any) -> str:
+    """The query; raises ConfigurationError unless it can become a derived table."""
+    if not isinstance(query, str) or not query.strip():
+        raise ConfigurationError(f"query must be the text of one SELECT, not {type(query).__name__}")
+    tokens = _tokens(query)
+    words = [text.upper() for text, _ in tokens]
+    if not words or words[0] not in {"SELECT", "WITH", "(", "VALUES", "TABLE", "FROM"}:
+        raise ConfigurationError("query must be one SELECT statement: it is read as a derived table")
+    if ";" in words:
+        raise ConfigurationError("query holds a `;`: give one SELECT without it, because it is read as a derived table")
+    depth_0 = [text.upper() for text, depth in tokens if depth == 0]
+    if any(text.startswith("ORDER") and text.split() in (["ORDER"], ["ORDER", "BY"]) for text in depth_0):
+        raise ConfigurationError("query ends in ORDER BY: leave it out, because rows are ordered by column and key")
+    return query
+
+
+def _tokens(query: str) -> list[tuple[str, int]]:
+    """The tokens outside of comments and literals, each with the depth of parentheses around it."""
+    from sqlglot.errors import TokenError
+    from sqlglot.tokens import Tokenizer
+
+    try:
+        found = [(token.text, token.token_type.name) for token in Tokenizer().tokenize(query)]
+    except TokenError:
+        plain = re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", " ", query, flags=re.DOTALL)
+        found = [(text, "VAR") for text in re.findall(r"\w+|[();]", plain)]
+    depth, tokens = 0, list[tuple[str, int]]()
+    for text, kind in found:
+        if kind in {"STRING", "RAW_STRING", "HEREDOC_STRING", "NATIONAL_STRING", "IDENTIFIER"}:
+            continue
+        depth -= text == ")"
+        tokens.append((text, depth))
+        depth += text == "("
+    return tokens
+
+
+def tables_in(query: str) -> list[str] | None:
+    """The tables that a query names, sorted; None if it cannot be understood."""
+    import logging
+
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    logger = logging.getLogger("sqlglot")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        parsed = sqlglot.parse_one(query)
+    except SqlglotError:
+        return None
+    finally:
+        logger.setLevel(level)
+    own = {cte.alias.lower() for cte in parsed.find_all(exp.CTE)}
+    names = {".".join(part.name for part in table.parts).lower() for table in parsed.find_all(exp.Table) if table.parts}
+    return sorted(names - own) or None

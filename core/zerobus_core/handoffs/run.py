@@ -1,0 +1,47 @@
+"""``hand_over``: the one call that delivers what is new."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .handoff import Handoff
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..receipt import Progress, Receipt
+    from ..workspace import Workspace
+    from .busy import OnBusy
+    from .source import HandoffSource
+
+__all__ = ["hand_over"]
+
+
+def hand_over(  # noqa: PLR0913 - the one call that users make, with everything by name
+    workspace: Workspace,
+    table: str,
+    source: HandoffSource,
+    *,
+    state: Any,
+    name: str | None = None,
+    options: IngestOptions | None = None,
+    on_busy: OnBusy = "fail",
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Receipt:
+    """Deliver to ``table`` what is new in ``source`` since the last run with this ``state``.
+
+    ``source`` is NewFiles, NewRows or NewItems.  ``state`` is the path or URI of a small file that is kept between
+    runs, or a StateStore; ``name`` names the handoff (the name of the state's file if not given).  What an earlier run
+    left unfinished is delivered first.  While another run delivers, ``on_busy`` says what to do: ``fail`` raises
+    HandoffBusyError, ``skip`` returns a receipt of no rows, ``wait`` waits for it, at most ``options.timeout``.
+
+    Blocks until every row is durable and the state says so.  ``receipt.handoff`` says which slice was delivered, from
+    where to where, and whether more is waiting.  Raises a ZerobusIngestError otherwise; the next run then delivers the
+    rest of the same slice.  ``on_progress`` and ``stop`` are as for ``ingest``.
+    """
+    handoff = Handoff(
+        workspace, table, source, state=state, name=name, options=options, on_progress=on_progress, stop=stop
+    )
+    return handoff.run(on_busy=on_busy)

@@ -1,0 +1,365 @@
+"""The state of a handoff: what is delivered, which slice is open, and who holds it.  Pure: no clock, no storage.
+
+The law:
+
+1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
+   makes it smaller, and names what it took out.
+2. A slice begins where ``done`` ends.  So two slices never overlap, and nothing lies between them.
+3. At most one slice is open, and one owner holds it.  Another owner takes it over only if the holder's lease has
+   expired or its process has ended.
+4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
+   slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
+5. Finishing a slice twice changes nothing the second time.
+6. No two slices have the same id.
+7. A run that delivered a slice never gets another slice for it: the slice is in the history, or the run is refused.
+
+Positions (``done``, ``start``, ``end``) are JSON values that only the kind of source understands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from ..errors import ConfigurationError, SliceForgottenError
+
+__all__ = [
+    "LEASE_SECONDS",
+    "MAX_HISTORY",
+    "Lease",
+    "OpenSlice",
+    "Owner",
+    "PastSlice",
+    "Position",
+    "Redelivery",
+    "State",
+]
+
+Position: TypeAlias = Any
+"""A JSON value; None is "before everything"."""
+
+Outcome: TypeAlias = Literal["delivered", "skipped", "abandoned", "released", "rewound"]
+
+MAX_HISTORY = 20
+# Owners of slices that have left the history; 16 characters for each.
+MAX_FORMER = 1_000
+# Redeliveries that one slice remembers.
+MAX_REDELIVERIES = 20
+LEASE_SECONDS = 300.0
+# What ends a slice for good.
+_ENDED = {"delivered", "skipped"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who delivers: a run of a task, a run of a step, or a process.
+
+    ``key`` is the same in every attempt of a run.  ``chain`` changes when a person asks for the run again (a cleared
+    task); it is the same over automatic retries.  ``host``, ``pid`` and ``process_start`` say which process it is now.
+    """
+
+    key: str
+    chain: str = ""
+    host: str = ""
+    pid: int = 0
+    process_start: str = ""
+    attempt: str = ""
+    """Names this attempt among the attempts of one process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who holds the open slice, and since when (ISO 8601, UTC)."""
+
+    owner: Owner
+    taken_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSlice:
+    """The slice that is being delivered."""
+
+    id: str
+    start: Position
+    end: Position
+    facts: Mapping[str, Any]
+    opened_at: str
+    opened_by: str
+    chain: str
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redelivery:
+    """That a finished slice was sent again, because a person asked for it."""
+
+    chain: str
+    rows: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSlice:
+    """A slice that is done, or another event that moved ``done``."""
+
+    id: str
+    start: Position
+    end: Position
+    facts: Mapping[str, Any]
+    outcome: Outcome
+    opened_by: str
+    chain: str
+    finished_by: str
+    finished_at: str
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    redeliveries: tuple[Redelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """See the module's docstring.  Each method returns the state that follows; ``now`` is an aware time."""
+
+    name: str
+    table: str
+    kind: str
+    source: Mapping[str, Any]
+    """What identifies the source; holds no connection, no SQL text and no secret."""
+    revision: int = 0
+    opened: int = 0
+    """How many slices were ever opened."""
+    done: Position = None
+    open: OpenSlice | None = None
+    history: tuple[PastSlice, ...] = ()
+    former: tuple[str, ...] = ()
+    """Short hashes of the runs whose slices have left the history."""
+    written_at: str = ""
+
+    def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
+        """Raise ConfigurationError unless the state is of this handoff, table and source."""
+        for what, mine, given in (("handoff", self.name, name), ("table", self.table, table)):
+            if mine != given:
+                raise ConfigurationError(
+                    f"the state belongs to {what} {mine!r}, not {given!r}; each handoff needs a state of its own"
+                )
+        if self.kind != kind:
+            raise ConfigurationError(f"the state belongs to a source of {self.kind}, and this is a source of {kind}")
+        different = sorted(key for key in {*self.source, *source} if self.source.get(key) != source.get(key))
+        if different:
+            was = {key: self.source.get(key) for key in different}
+            now = {key: source.get(key) for key in different}
+            raise ConfigurationError(
+                f"the state belongs to another source of {kind}: {was}, not {now}; give this source a state of its own"
+            )
+
+    # who may deliver
+
+    def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
+        """The slice that this run opened, open or done; None if it opened none.
+
+        Raises SliceForgottenError if the run opened one that has left the history.
+        """
+        if self.open is not None and self.open.opened_by == owner.key:
+            return self.open
+        for past in reversed(self.history):
+            if past.opened_by == owner.key and past.outcome in _ENDED:
+                return past
+        if short_hash(owner.key) in self.former:
+            raise SliceForgottenError(
+                f"handoff {self.name!r}: the slice of {owner.key} is older than the last {MAX_HISTORY} slices, so its "
+                "bounds are not known any more; to send an old part again, name it with --from and --to "
+                "(zerobus-ingest handoff run), which leaves the state alone"
+            )
+        return None
+
+    def holder_in_the_way(
+        self, owner: Owner, *, now: datetime, renewed_at: datetime | None, is_alive: bool | None
+    ) -> Lease | None:
+        """The lease that keeps ``owner`` from the open slice; None if it may take it.
+
+        ``renewed_at`` is when the slice's checkpoint was saved last.  ``is_alive`` says whether the holder's process
+        still lives; None if that cannot be known from here.
+        """
+        assert self.open is not None
+        lease = self.open.lease
+        if lease.owner.key == owner.key or is_alive is False:
+            return None
+        last = max(filter(None, (_moment(lease.taken_at), renewed_at)))
+        return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None
+
+    # what follows
+
+    def freeze(self, slice_id: str, end: Position, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
+        """Open a slice from ``done`` to ``end``."""
+        self._expect(self.open is None, "freeze a slice while another one is open")
+        lease = Lease(owner=owner, taken_at=now.isoformat())
+        opened = OpenSlice(
+            id=slice_id,
+            start=self.done,
+            end=end,
+            facts=dict(facts),
+            opened_at=now.isoformat(),
+            opened_by=owner.key,
+            chain=owner.chain,
+            lease=lease,
+        )
+        return self._next(now, open=opened, opened=self.opened + 1)
+
+    def take_up(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
+        """Give the open slice to ``owner``."""
+        opened = self._open_one(slice_id)
+        return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
+
+    def let_go(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
+        """End the lease of ``owner``, who stops before the slice is done, so that nobody waits for it to expire."""
+        if self.open is None or self.open.id != slice_id or self.open.lease.owner != owner:
+            return self
+        ended = now - timedelta(seconds=2 * LEASE_SECONDS)
+        lease = Lease(owner=replace(owner, pid=0), taken_at=ended.isoformat())
+        return self._next(now, open=replace(self.open, lease=lease))
+
+    def finish(
+        self,
+        slice_id: str,
+        *,
+        done: Position,
+        counts: Mapping[str, int],
+        owner: Owner,
+        now: datetime,
+        facts: Mapping[str, Any] | None = None,
+    ) -> State:
+        """Move on, since every row of the slice is durable.
+
+        ``done`` is the end of the slice, in the form in which the next slice begins.
+        """
+        if any(past.id == slice_id and past.outcome in _ENDED for past in self.history):
+            return self  # another run that had taken it up was faster
+        opened = self._open_one(slice_id)
+        past = _past(opened, "delivered", owner=owner, now=now, counts=counts)
+        return self._settle(replace(past, facts={**past.facts, **(facts or {})}), now, done=done)
+
+    def skip(self, slice_id: str, *, done: Position, counts: Mapping[str, int], owner: Owner, now: datetime) -> State:
+        """Give the open slice up: a person decided that its missing rows are not to be delivered."""
+        opened = self._open_one(slice_id)
+        return self._settle(_past(opened, "skipped", owner=owner, now=now, counts=counts), now, done=done)
+
+    def release(
+        self,
+        *,
+        what: str,
+        done: Position,
+        facts: Mapping[str, Any] | None,
+        owner: Owner,
+        now: datetime,
+    ) -> State:
+        """Take ``what`` out of the open slice, which then has ``facts``; ``done`` has to know of it.
+
+        ``facts`` is None if the slice holds nothing like it, or none is open.
+        """
+        opened = self.open
+        position = opened.start if opened is not None else self.done
+        note = PastSlice(
+            id=f"{self.opened:06d}-release-{self.revision}",
+            start=position,
+            end=position,
+            facts={"released": what},
+            outcome="released",
+            opened_by="",
+            chain="",
+            finished_by=owner.key,
+            finished_at=now.isoformat(),
+        )
+        if opened is not None and facts is not None:
+            opened = replace(opened, facts=dict(facts))
+        if opened is not None:
+            opened = replace(opened, start=done)
+        return self._settle(note, now, done=done, open=opened)
+
+    def rewind(self, to: Position, *, owner: Owner, now: datetime) -> State:
+        """Make everything after ``to`` new again.  An open slice is given up."""
+        history, former = self.history, self.former
+        if self.open is not None:
+            abandoned = _past(self.open, "abandoned", owner=owner, now=now, counts={})
+            history, former = _remember(history, former, abandoned)
+        note = PastSlice(
+            id=f"{self.opened:06d}-rewind-{self.revision}",
+            start=self.done,
+            end=to,
+            facts={},
+            outcome="rewound",
+            opened_by="",
+            chain="",
+            finished_by=owner.key,
+            finished_at=now.isoformat(),
+        )
+        history, former = _remember(history, former, note)
+        return self._next(now, open=None, done=to, history=history, former=former)
+
+    def redelivered(self, slice_id: str, *, chain: str, rows: int, now: datetime) -> State:
+        """Note that a finished slice was sent again for ``chain``; ``done`` stays where it is."""
+        redelivery = Redelivery(chain=chain, rows=rows, at=now.isoformat())
+        history = tuple(
+            replace(past, redeliveries=(*past.redeliveries, redelivery)[-MAX_REDELIVERIES:])
+            if past.id == slice_id and chain not in {known.chain for known in past.redeliveries}
+            else past
+            for past in self.history
+        )
+        return self if history == self.history else self._next(now, history=history)
+
+    def moved(self, done: Position, *, now: datetime) -> State:
+        """The same position in another form: what is delivered stays the same."""
+        return self._next(now, done=done)
+
+    def _settle(self, past: PastSlice, now: datetime, *, done: Position, open: OpenSlice | None = None) -> State:
+        history, former = _remember(self.history, self.former, past)
+        return self._next(now, open=open, done=done, history=history, former=former)
+
+    def _next(self, now: datetime, **changes: Any) -> State:
+        return replace(self, revision=self.revision + 1, written_at=now.isoformat(), **changes)
+
+    def _open_one(self, slice_id: str) -> OpenSlice:
+        if self.open is None or self.open.id != slice_id:
+            opened = "none" if self.open is None else self.open.id
+            raise SliceForgottenError(
+                f"handoff {self.name!r}: slice {slice_id} is not the open slice any more (that is {opened}): it was "
+                "skipped, or the state was rewound"
+            )
+        return self.open
+
+    def _expect(self, is_so: bool, event: str) -> None:
+        if not is_so:
+            raise AssertionError(f"cannot {event}: {self!r}")
+
+
+def short_hash(text: str) -> str:
+    """Eight bytes of a hash, as 16 hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _past(opened: OpenSlice, outcome: Outcome, *, owner: Owner, now: datetime, counts: Mapping[str, int]) -> PastSlice:
+    return PastSlice(
+        id=opened.id,
+        start=opened.start,
+        end=opened.end,
+        facts=opened.facts,
+        outcome=outcome,
+        opened_by=opened.opened_by,
+        chain=opened.chain,
+        finished_by=owner.key,
+        finished_at=now.isoformat(),
+        counts=dict(counts),
+    )
+
+
+def _remember(
+    history: tuple[PastSlice, ...], former: tuple[str, ...], past: PastSlice
+) -> tuple[tuple[PastSlice, ...], tuple[str, ...]]:
+    longer = (*history, past)
+    gone = [one for one in longer[:-MAX_HISTORY] if one.opened_by and one.outcome in _ENDED]
+    return longer[-MAX_HISTORY:], (*former, *(short_hash(one.opened_by) for one in gone))[-MAX_FORMER:]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

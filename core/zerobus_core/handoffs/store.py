@@ -1,0 +1,257 @@
+"""Where the state of a handoff is kept, with the checkpoints and lists of its slices next to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ..checkpoint import FileCheckpointStore
+from ..errors import ConfigurationError
+from ..storage.atomic_file import KeptFile
+from ..storage.filesystem import filesystem_of, is_local, modified_at, translating_storage_errors
+from ..storage.uris import shown_uri
+from .document import MAX_BYTES
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointStore
+
+__all__ = ["FileStateStore", "SideFiles", "StateConflict", "StateStore", "state_store_of"]
+
+# Seconds after a write for which another run that wrote at the same moment may still be writing.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
+# A file that is written only to see by which clock the storage writes.
+_CLOCK = "clock"
+_PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+
+
+class StateConflict(Exception):  # noqa: N818 - no failure: whoever gets it reads the state again
+    """Another run has written the state since it was read."""
+
+
+class SideFiles(Protocol):
+    """Files that belong to a state and are too large for it."""
+
+    def read(self, name: str) -> bytes | None:
+        """What was written under ``name``, or None."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep a file, all or nothing."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+    def time_of(self, fs: Any) -> datetime | None:
+        """The time by the clock of a storage, if the files are kept on the same one."""
+
+
+@runtime_checkable
+class StateStore(Protocol):
+    """Keeps the state of one handoff.  Called from the thread that delivers.
+
+    A host that has a store of its own implements this protocol: the Dagster adapter keeps the state in the event log,
+    the Airflow adapter in the asset's state store.
+    """
+
+    @property
+    def shown(self) -> str:
+        """Where it is, for messages; without secrets."""
+        ...
+
+    @property
+    def side_files(self) -> SideFiles | None:
+        """Files next to the state; None if the store can keep none (then NewFiles refuses it)."""
+
+    def load(self) -> str | None:
+        """The text saved last, or None."""
+
+    def save(self, text: str, *, replaces: str | None) -> None:
+        """Keep ``text`` if what is kept is still ``replaces``; raises StateConflict otherwise."""
+
+    def has_traces(self) -> bool:
+        """Whether something of the handoff is kept besides the state: then a missing state is a lost one."""
+        ...
+
+    def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
+        """The store of the row-level checkpoint of a slice."""
+        ...
+
+    def forget(self, slice_id: str) -> None:
+        """Remove the checkpoint of a slice; may do nothing."""
+
+
+class FileStateStore:
+    """Keeps the state in one file, and everything else in the folder ``<uri>.d`` next to it.
+
+    A local file is replaced under a lock on its folder, so that of two runs one wins.  An object store has no such
+    lock: there a write is read back after a random pause, and the run whose text is no longer there has lost.  New
+    local files can be read by their owner only.  Raises TransportError if the storage fails and ConfigurationError if
+    it refuses.
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.uri = os.path.expanduser(os.fspath(uri))
+        if not self.uri or self.uri.endswith("/"):
+            raise ConfigurationError(f"state must name a file, not {shown_uri(self.uri)!r}")
+        self._file = KeptFile(self.uri, "state of the handoff", new_mode=_PRIVATE)
+        self._sleep = sleep
+        self._draw = draw
+        self._side = _SideFolder(self.uri)
+
+    def __repr__(self) -> str:
+        return f"FileStateStore({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """See StateStore."""
+        return shown_uri(self.uri)
+
+    @property
+    def side_files(self) -> SideFiles:
+        """See StateStore."""
+        return self._side
+
+    def load(self) -> str | None:
+        """See StateStore."""
+        data = self._file.read()
+        if data is None:
+            return None
+        if len(data) > MAX_BYTES:
+            raise ConfigurationError(f"the state at {self.shown} is over 64 MiB")
+        return data.decode(errors="replace")
+
+    def save(self, text: str, *, replaces: str | None) -> None:
+        """See StateStore."""
+        with self._locked() as is_exclusive:
+            if self.load() != replaces:
+                raise StateConflict(self.shown)
+            self._file.replace(text.encode())
+            if is_exclusive:
+                return
+        self._sleep(self._draw(_SHORTEST_PAUSE, _LONGEST_PAUSE))
+        if self.load() != text:
+            raise StateConflict(self.shown)
+
+    def has_traces(self) -> bool:
+        """See StateStore."""
+        return self._side.is_used()
+
+    def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
+        """See StateStore."""
+        return FileCheckpointStore(self._side.uri_of(f"{slice_id}.checkpoint.json"), epoch=epoch)
+
+    def forget(self, slice_id: str) -> None:
+        """See StateStore."""
+        self._side.delete(f"{slice_id}.checkpoint.json")
+
+    @contextmanager
+    def _locked(self) -> Generator[bool]:
+        """A lock on the local folder, where the system has one."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield False
+            return
+        if not self._file.is_local:
+            yield False
+            return
+        self._file.prepare()
+        _, path = filesystem_of(self.uri, f"cannot open {self.shown}")
+        folder = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield True
+        except OSError as error:
+            raise ConfigurationError(f"cannot lock the folder of {self.shown}: {error}") from error
+        finally:
+            os.close(folder)
+
+
+class _SideFolder:
+    """The folder next to a state file."""
+
+    def __init__(self, uri: str) -> None:
+        path, sign, query = uri.partition("?") if "://" in uri else (uri, "", "")
+        self._folder = f"{path}.d"
+        self._query = sign + query
+
+    def uri_of(self, name: str) -> str:
+        self._make_private()
+        return f"{self._folder}/{name}{self._query}"
+
+    def read(self, name: str) -> bytes | None:
+        return self._file(name).read()
+
+    def write(self, name: str, data: bytes) -> None:
+        if len(data) > MAX_BYTES:
+            raise ConfigurationError(
+                f"{name} at {shown_uri(self._folder)} would be over 64 MiB; bound the slice with max_files, or state "
+                "names_increase=True if names of files only increase"
+            )
+        self._make_private()
+        self._file(name).replace(data)
+
+    def delete(self, name: str) -> None:
+        fs, path = self._place(name)
+        with (
+            translating_storage_errors(f"cannot remove {name} at {shown_uri(self._folder)}"),
+            suppress(FileNotFoundError),
+        ):
+            fs.rm_file(path)
+
+    def time_of(self, fs: Any) -> datetime | None:
+        mine, path = self._place(_CLOCK)
+        if mine != fs:
+            return None
+        self.write(_CLOCK, b"")
+        fs.invalidate_cache()
+        try:
+            return modified_at(fs.info(path))
+        finally:
+            self.delete(_CLOCK)
+
+    def is_used(self) -> bool:
+        fs, path = self._place("x")
+        fs.invalidate_cache()
+        with translating_storage_errors(f"cannot read {shown_uri(self._folder)}"):
+            try:
+                return any(not str(name).endswith(f"/{_CLOCK}") for name in fs.ls(fs._parent(path), detail=False))
+            except FileNotFoundError:
+                return False
+
+    def _file(self, name: str) -> KeptFile:
+        return KeptFile(f"{self._folder}/{name}{self._query}", "side file of the handoff", new_mode=_PRIVATE)
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        return filesystem_of(f"{self._folder}/{name}{self._query}", f"cannot open {shown_uri(self._folder)}")
+
+    def _make_private(self) -> None:
+        fs, path = self._place("x")
+        if is_local(fs):
+            folder = Path(path).parent
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+
+
+def state_store_of(state: Any) -> StateStore:
+    """The store that a user gave: a store, or the path or URI of a file."""
+    if isinstance(state, str | os.PathLike):
+        return FileStateStore(state)
+    if isinstance(state, StateStore):
+        return state
+    raise ConfigurationError(
+        f"state is of type {type(state).__name__}; give the path or URI of a file that is kept between runs, or a "
+        "StateStore"
+    )
