@@ -1,4 +1,4 @@
-# make setup | demo | fast | test | services | matrix | check | bench | chaos N=1000
+# make setup | docs | dist | demo | fast | test | services | matrix | check | bench | chaos N=1000
 PYTHON ?= python3.11
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
 
-.PHONY: setup demo fast test services matrix check lint types strict-types imports format bench chaos constraints clean
+.PHONY: setup demo fast test services matrix check lint types strict-types imports docs dist format bench chaos constraints clean
 
 setup: .venv/.ready
 
@@ -57,6 +57,17 @@ strict-types:
 imports:
 	$(BIN)/lint-imports
 
+# The guide as a site in site/: strict, so that a lost link or page fails.
+docs: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+
+# The wheel and the source archive in dist/, checked.
+dist: setup
+	rm -rf dist
+	$(BIN)/uv build --quiet
+	$(BIN)/uv tool run --from twine twine check --strict dist/*
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -69,7 +80,7 @@ chaos: setup
 
 # Versions only: no index, no download address.
 constraints: setup
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --group docs --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf .venv .demo .matrix

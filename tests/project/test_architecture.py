@@ -1,0 +1,36 @@
+"""The public description of the rooms is held against the import contracts and the files."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+
+
+def layers_of(container: str) -> list[str]:
+    (contract,) = (one for one in CONTRACTS if one["type"] == "layers" and one.get("containers") == [container])
+    return [name for layer in contract["layers"] for name in re.split(r"[|:() ]+", layer) if name]
+
+
+def test_every_room_of_the_core_is_described_in_the_order_of_its_layer() -> None:
+    table = PAGE.partition("| Room |")[2].partition("\n\n")[0]
+    described = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    order = {name: at for at, name in enumerate(layers_of("zerobus_core"))}
+    assert set(described) == set(order)
+    assert len(described) == len(set(described))
+
+
+def test_the_files_that_the_page_names_exist() -> None:
+    named = re.findall(r"`((?:core|zerobus_\w+|docs|tests)/[\w/.]+)`", PAGE)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    named = re.findall(r"`((?:core|zerobus_\w+|docs|tests)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
