@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -66,6 +66,8 @@ class IngestOptions:
     on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    drop: Sequence[str] = ()
+    """Columns of the source that are not delivered."""
     format: CsvFormat | Mapping[str, Any] | None = None
     """How CSV files are read, where they are not RFC 4180; a mapping of its fields is taken, too."""
     source_version: str | None = None
@@ -89,6 +91,7 @@ class IngestOptions:
         self._check_text("dead_letter_uri")
         if not isinstance(self.parse_text, bool):
             raise self._refuse("parse_text", "True or False")
+        self._check_names("drop")
         if self.format is not None:
             object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
@@ -127,6 +130,13 @@ class IngestOptions:
         value = getattr(self, name)
         if value is not None and not isinstance(value, str):
             raise self._refuse(name, "text, or None")
+
+    def _check_names(self, name: str) -> None:
+        value = getattr(self, name)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if not is_list or not all(isinstance(each, str) for each in value):
+            raise self._refuse(name, "a list of names of columns")
+        object.__setattr__(self, name, tuple(value))
 
     def _check_bad_records(self) -> None:
         limit = self.max_bad_records

@@ -77,6 +77,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "Goes into that key; tells deliveries apart whose sources are equal and whose rows are all meant.",
     },
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
+    "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
     "source_version": {
         "metavar": "TEXT",
         "help": "Your name for the content of stdin, so that a retry with the same input can resume.",
@@ -92,7 +93,7 @@ def ingest_options(command: _Command) -> _Command:
             continue
         flag = "--" + field.name.replace("_", "-")
         known = dict(_FLAGS[field.name])
-        if "nargs" not in known and field.default is not None and not known.get("is_flag"):
+        if not known.keys() & {"nargs", "multiple", "is_flag"} and field.default is not None:
             known["help"] += f"  [default: {field.default}]"
         # None stands for "not given": what nobody gave is left to IngestOptions.
         command = click.option(flag, field.name, default=None, **known)(command)
@@ -103,7 +104,7 @@ def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
     """The options; takes the flags of ``ingest_options`` out of ``given``.  Raises ConfigurationError."""
     format = format_of_flags(given)
     flags = {field.name: given.pop(field.name) for field in fields(IngestOptions) if field.name != "format"}
-    chosen: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in flags.items() if value not in (None, ())}
     if "delivery_columns" in chosen:
         chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
     for name in ("timeout", "max_bad_records"):

@@ -1,6 +1,6 @@
 """Rows to wire payloads, for every record format, with errors that name row, field and reason."""
 
-from .records import dumped, is_record, members_of
+from .records import dumped, is_message, is_record, members_of, without_members
 from .select import encoder_for
 
-__all__ = ["dumped", "encoder_for", "is_record", "members_of"]
+__all__ = ["dumped", "encoder_for", "is_message", "is_record", "members_of", "without_members"]

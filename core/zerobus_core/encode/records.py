@@ -23,7 +23,7 @@ from typing import Any
 from ..process.signals import is_of_signal
 from .problems import UnfitError
 
-__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within"]
+__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "without_members"]
 
 Read = Callable[[Any], Any]
 """Returns the members of a record; anything but a mapping if it turns out to be none."""
@@ -83,6 +83,19 @@ def members_within(record: Any, names: Collection[str]) -> Mapping[str, Any] | N
             raise UnfitError(f"two fields are called {name}")
         renamed[name] = value
     return renamed
+
+
+def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+    """The members of a record without those of some names or aliases."""
+    if not isinstance(members, _Members):
+        return {name: value for name, value in members.items() if name not in names}
+    kept = _Members()
+    for name, value in members.items():
+        if name not in names and members.second_names.get(name) not in names:
+            kept[name] = value
+            if name in members.second_names:
+                kept.second_names[name] = members.second_names[name]
+    return kept
 
 
 def dumped(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..encode import is_record
 from ..errors import ConfigurationError
+from .columns import shaped
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
 from .frame_kinds import columnar_package
@@ -37,7 +38,7 @@ def source_of(records: Any, options: IngestOptions, schema: TableSchema | None =
     Of an iterable it takes the first item, to see what it yields, and goes on from there when it is read.  Raises
     ConfigurationError that says what to pass instead.  Without ``schema``, numbers of JSON are doubles.
     """
-    source = _source_of(records, options)
+    source = shaped(_source_of(records, options), options)
     if schema is not None:
         source.read_for(schema)
     return source
@@ -83,13 +84,16 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
     from .arrow.arrow import TableSource
     from .arrow.frames import frame_content
+    from .arrow.pandas_index import with_range_column
     from .rows.frame_rows import FrameRows, FrameSource
 
     if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
         raise ConfigurationError(f"records is a pyarrow {type(records).__name__}, one column; pass a Table")
     if isinstance(records, pa.RecordBatch):
-        return TableSource(pa.Table.from_batches([records]), options)
-    content = records if isinstance(records, pa.Table) else frame_content(records)
+        records = pa.Table.from_batches([records])
+    if isinstance(records, pa.Table):
+        return TableSource(with_range_column(records, tuple(options.drop)), options)
+    content = frame_content(records)
     if isinstance(content, FrameRows):
         return FrameSource(content, options)
     if content is not None:
@@ -99,7 +103,9 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
 def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
     from .arrow.arrow import BatchesSource, DatasetSource, is_whole, scan
+    from .arrow.pandas_index import refuse_range_column
 
+    refuse_range_column(_schema_of(records), tuple(options.drop), f"the {type(records).__name__}")
     if hasattr(records, "get_fragments"):
         if is_whole(records):
             return DatasetSource(records, options)
@@ -110,9 +116,16 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
     if hasattr(records, "__arrow_c_stream__"):
         # A reader goes on where it was left; other things that can be streamed start anew.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        begun = OneShotIterable(pa.RecordBatchReader.from_stream(records), given=given)
+        reader = pa.RecordBatchReader.from_stream(records)
+        refuse_range_column(reader.schema, tuple(options.drop), f"the {type(records).__name__}")
+        begun = OneShotIterable(reader, given=given)
         return BatchesSource(begun.take, options, on_durable=begun.forget)
     return None
+
+
+def _schema_of(records: Any) -> Any:
+    """The schema of a dataset or of a Scanner."""
+    return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 
 def _refuse_what_is_no_source(records: Any) -> None:
@@ -189,7 +202,7 @@ def _batches_source(
     if is_read_as_rows(first):
         return IterableSource(lambda: rows_of_frames(items()), options, on_durable=on_durable)
 
-    return BatchesSource(lambda: batches_of(items()), options, on_durable=on_durable)
+    return BatchesSource(lambda: batches_of(items(), options.drop), options, on_durable=on_durable)
 
 
 def _checked(rows: Iterator[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ the walk over single values, which either takes them after all or says why not.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,11 @@ class ColumnCasts:
         if name in self._filled:
             return f"column {name} is filled by the delivery itself (delivery_columns)"
         by_lower = {known.lower(): known for known in self._columns}
+        if re.fullmatch(r"__index_level_\d+__", name):
+            return (
+                f"the table has no column {name}, which is pandas' index without a name: leave it out with "
+                f"drop=[{name!r}] (--drop {name}), or write the frame with index=False"
+            )
         near = by_lower.get(name.lower()) or next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
         return f"the table has no column {name}" + (f" (did you mean {near}?)" if near else "")
 

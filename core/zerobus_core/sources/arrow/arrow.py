@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from ..rows.iterables import check_length, content_with_version, version_fingerp
 from ..source import Source
 from .fingerprint import content_fingerprint
 from .frames import frame_content
+from .pandas_index import with_range_column
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -101,21 +102,22 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
         yield from split(part, start)
 
 
-def batches_of(items: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """Copies of the record batches of batches, tables and frames; raises ConfigurationError for anything else.
 
     Who yields them may fill the same memory for the next one, while rows of this one are still to be sent again.
     """
     for item in items:
-        for batch in _batches_of(item):
+        for batch in _batches_of(item, tuple(dropped)):
             yield from (copy_batch(piece.rows) for piece in split(batch, 0))
 
 
-def _batches_of(item: Any) -> Iterator[pa.RecordBatch]:
-    if isinstance(item, pa.RecordBatch):
-        yield item
+def _batches_of(item: Any, dropped: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    if isinstance(item, pa.RecordBatch | pa.Table):
+        table = item if isinstance(item, pa.Table) else pa.Table.from_batches([item])
+        yield from with_range_column(table, dropped).to_batches()
         return
-    table = item if isinstance(item, pa.Table) else frame_content(item)
+    table = frame_content(item)
     if isinstance(table, FrameRows):
         raise ConfigurationError(
             "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "

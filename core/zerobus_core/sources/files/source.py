@@ -194,7 +194,7 @@ def files_source(
             f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
             "would be read as rows by the next try; name another place"
         )
-    return FileSource(found, reader or _reader(found, chosen), options)
+    return FileSource(found, reader or _reader(found, chosen, tuple(options.drop)), options)
 
 
 def source_of_files(files: Sequence[FoundFile], place: Location, options: IngestOptions) -> FileSource:
@@ -203,21 +203,18 @@ def source_of_files(files: Sequence[FoundFile], place: Location, options: Ingest
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)
     assert kind is not None
     found = FoundFiles(given=place.shown, format=kind, files=tuple(files), places=(place,))
-    return FileSource(found, _reader(found, chosen), options)
+    return FileSource(found, _reader(found, chosen, tuple(options.drop)), options)
 
 
-def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:
+def _reader(found: FoundFiles, chosen: CsvFormat | None, dropped: tuple[str, ...]) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
         require_pyarrow(f"{found.format} files")
     if found.format == "parquet":
         from .formats.parquet import DeadLetterFormat, ParquetFormat, holds_dead_letters
 
-        return (
-            DeadLetterFormat()
-            if _answer(found.files[0], lambda: holds_dead_letters(found.files[0]))
-            else ParquetFormat()
-        )
+        is_of_letters = _answer(found.files[0], lambda: holds_dead_letters(found.files[0]))
+        return DeadLetterFormat() if is_of_letters else ParquetFormat(dropped)
     if found.format == "csv":
         from .formats.csv import CsvReader
 
@@ -225,7 +222,7 @@ def _reader(found: FoundFiles, chosen: CsvFormat | None) -> FileFormat:
     if found.format == "ipc":
         from .formats.ipc import IpcFormat
 
-        return IpcFormat()
+        return IpcFormat(dropped)
     if found.format == "avro":
         from .formats.avro import AvroFormat
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ....errors import ConfigurationError
+from ...arrow.pandas_index import refuse_range_column
 from ...chunking import clip
 
 if TYPE_CHECKING:
@@ -23,10 +24,17 @@ _END_MARK = bytes(4)
 
 
 class IpcFormat:
-    """Reads record batch by record batch."""
+    """Reads record batch by record batch.
+
+    How many rows there are is known only at the end, so a range index of pandas that is in the metadata only cannot be
+    a column; it is refused unless its name is in ``dropped``.
+    """
 
     is_arrow = True
     is_text = False
+
+    def __init__(self, dropped: tuple[str, ...] = ()) -> None:
+        self._dropped = dropped
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -41,6 +49,8 @@ class IpcFormat:
         """Batches of which nothing is wanted are read, and passed over."""
         first = 0
         for batch in _batches(file):
+            if first == 0:
+                refuse_range_column(batch.schema, self._dropped, file.shown)
             yield from clip(batch, first, wanted)
             first += len(batch)
         return first

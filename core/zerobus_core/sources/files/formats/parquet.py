@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ....bad_rows import MARKER
+from ...arrow.pandas_index import range_column
 from ...chunking import clip
 from .json_values import JsonValues
 
@@ -23,10 +24,16 @@ __all__ = ["DeadLetterFormat", "ParquetFormat", "holds_dead_letters"]
 
 
 class ParquetFormat:
-    """Reads row group by row group, so that memory holds one at most."""
+    """Reads row group by row group, so that memory holds one at most.
+
+    A named range index of pandas, which is in the metadata only, is a column unless its name is in ``dropped``.
+    """
 
     is_arrow = True
     is_text = False
+
+    def __init__(self, dropped: tuple[str, ...] = ()) -> None:
+        self._dropped = dropped
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -43,6 +50,8 @@ class ParquetFormat:
         with ExitStack() as scope:
             parquet = _opened(scope, file, coerce_int96_timestamp_unit="us")
             moments = _Int96(scope, file, parquet.schema_arrow) if _has_int96(parquet) else None
+            index = range_column(parquet.schema_arrow, self._dropped)
+            total = parquet.metadata.num_rows
             first = 0
             for group in range(parquet.metadata.num_row_groups):
                 stop = first + parquet.metadata.row_group(group).num_rows
@@ -50,7 +59,8 @@ class ParquetFormat:
                     batches = parquet.iter_batches(batch_size=chunk_rows, row_groups=[group])
                     at = first
                     for batch in moments.exact(batches, group) if moments else batches:
-                        yield from clip(batch, at, wanted)
+                        indexed = batch if index is None else index.added_to(batch, at, total, file.shown)
+                        yield from clip(indexed, at, wanted)
                         at += len(batch)
                 first = stop
             return first
@@ -121,6 +131,7 @@ class DeadLetterFormat(ParquetFormat):
     is_text = True
 
     def __init__(self, values: JsonValues | None = None) -> None:
+        super().__init__()
         self._values = values or JsonValues()
 
     def for_table(self, schema: TableSchema) -> DeadLetterFormat:

@@ -1,0 +1,105 @@
+"""The index of a pandas frame that Arrow data keep in their metadata only: a RangeIndex with a name.
+
+pyarrow writes start, stop and step of such an index, and no column.  pandas makes a column of it again; whoever reads
+the columns alone finds none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ...errors import ConfigurationError
+
+__all__ = ["RangeColumn", "range_column", "refuse_range_column", "with_range_column"]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeColumn:
+    """A column of evenly spaced whole numbers that is in the metadata only."""
+
+    name: str
+    values: range
+
+    def added_to(self, batch: pa.RecordBatch, first: int, of: int, where: str) -> pa.RecordBatch:
+        """``batch``, whose first row is at position ``first`` of ``of`` rows, with the column.
+
+        Raises ConfigurationError if the metadata are of another number of rows, as after a filter, or if there is a
+        column of that name with other values.
+        """
+        if len(self.values) != of:
+            raise ConfigurationError(
+                f"{where} holds {of} rows, and its pandas metadata say that the index {self.name!r} has "
+                f"{len(self.values)} values, so which of them are these rows' is not known; {self._remedy}"
+            )
+        part = self.values[first : first + len(batch)]
+        column = pa.array(part, pa.int64())
+        if self.name in batch.schema.names:
+            if not column.equals(batch.column(self.name).cast(pa.int64(), safe=False)):
+                raise ConfigurationError(
+                    f"{where} has a column {self.name!r} and, in its pandas metadata, an index of that name with other "
+                    f"values; {self._remedy}"
+                )
+            return batch
+        return pa.RecordBatch.from_arrays([*batch.columns, column], schema=batch.schema.append(self.field))
+
+    @property
+    def field(self) -> pa.Field:
+        """The column's field."""
+        return pa.field(self.name, pa.int64())
+
+    @property
+    def _remedy(self) -> str:
+        return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
+
+    def refusal(self, where: str) -> ConfigurationError:
+        """For sources that do not say how many rows they have."""
+        return ConfigurationError(
+            f"{where} comes of a pandas frame whose index {self.name!r} is in the metadata only and not a column; "
+            f"{self._remedy}"
+        )
+
+
+def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColumn | None:
+    """The named range index of a schema's pandas metadata, unless its name is in ``dropped``."""
+    for index in _index_columns(schema):
+        if isinstance(index, dict) and index.get("kind") == "range" and index.get("name") is not None:
+            name = str(index["name"])
+            values = range(int(index["start"]), int(index["stop"]), int(index["step"]))
+            return None if name in dropped else RangeColumn(name, values)
+    return None
+
+
+def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
+    """A whole table with the index that its metadata have.  Raises ConfigurationError as ``RangeColumn`` does."""
+    found = range_column(table.schema, dropped)
+    if found is None:
+        return table
+    first = 0
+    batches = []
+    for batch in table.to_batches():
+        batches.append(found.added_to(batch, first, table.num_rows, "the Arrow table"))
+        first += len(batch)
+    schema = table.schema if found.name in table.schema.names else table.schema.append(found.field)
+    return pa.Table.from_batches(batches, schema)
+
+
+def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> None:
+    """Raise ConfigurationError for data that come batch by batch and have such an index."""
+    found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
+    if found is not None:
+        raise found.refusal(where)
+
+
+def _index_columns(schema: pa.Schema) -> list[Any]:
+    written = (schema.metadata or {}).get(b"pandas")
+    if written is None:
+        return []
+    try:
+        columns = json.loads(written)["index_columns"]
+    except (ValueError, KeyError, TypeError):
+        return []  # metadata of nobody that we know
+    return columns if isinstance(columns, list) else []

@@ -1,0 +1,84 @@
+"""A source of which not all columns are delivered, as the options say; for rows and Arrow data alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..batch import Chunk
+from ..encode import is_message, members_of, without_members
+from ..errors import ConfigurationError
+from .source import Source
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..ranges import RowRanges
+    from ..schema import TableSchema
+
+__all__ = ["ShapedSource", "shaped"]
+
+
+def shaped(source: Source, options: IngestOptions) -> Source:
+    """The source with the columns that ``options`` leave; itself if they say nothing of columns."""
+    return ShapedSource(source, options) if options.drop else source
+
+
+class ShapedSource(Source):
+    """The rows of another source with fewer columns, at the same positions."""
+
+    def __init__(self, source: Source, options: IngestOptions) -> None:
+        self._source = source
+        self._dropped = frozenset(options.drop)
+        self.is_arrow = source.is_arrow
+        self.is_text = source.is_text
+        self.is_in_memory = source.is_in_memory
+
+    def __repr__(self) -> str:
+        return f"ShapedSource({self._source!r}, drop={sorted(self._dropped)})"
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """Those of the other source, with other rows."""
+        for chunk in self._source.chunks(skip):
+            rows = chunk.rows
+            if isinstance(rows, list):
+                yield Chunk(chunk.first_row, [self._row(row) for row in rows])
+            else:
+                kept = [name for name in rows.schema.names if name not in self._dropped]
+                yield Chunk(chunk.first_row, rows.select(kept) if len(rows.schema) > len(kept) else rows)
+
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``."""
+        self._source.read_for(schema)
+
+    def would_hold(self, uri: str) -> bool:
+        """See ``Source``."""
+        return self._source.would_hold(uri)
+
+    def locate(self, row: int) -> str:
+        """See ``Source``."""
+        return self._source.locate(row)
+
+    def on_durable(self) -> None:
+        """See ``Source``."""
+        self._source.on_durable()
+
+    def _row(self, row: Any) -> Any:
+        if type(row) is dict:
+            return {name: value for name, value in row.items() if name not in self._dropped}
+        if is_message(type(row)):
+            raise ConfigurationError("options.drop takes no columns out of protobuf messages; clear the fields instead")
+        members = members_of(row)
+        # What is not a record is refused by the encoder, with its position.
+        return row if members is None else without_members(members, self._dropped)
+
+    def _find_fingerprint(self) -> str | None:
+        inner = self._source.fingerprint
+        if inner is None:
+            return None
+        shape = json.dumps([inner, {"drop": sorted(self._dropped)}])
+        return f"shaped:{hashlib.sha256(shape.encode()).hexdigest()[:32]}"
+
+    def _count_rows(self) -> int | None:
+        return self._source.total_rows
