@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any, ClassVar
 
 from .errors import ConfigurationError
@@ -37,23 +38,42 @@ class CsvFormat:
     """Whether blanks and tabs at the start of a cell do not count."""
     encoding: str = "utf-8"
     """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
+    names: tuple[str, ...] | None = None
+    """The names of the columns of a file without a header line."""
+    skip_lines: int = 0
+    """How many lines come before the header, or before the first row of a file without one."""
+    comment_char: str | None = None
+    """One ASCII character: lines that begin with it are not rows."""
     null_values: tuple[str, ...] = ()
     """Further words for NULL in all columns.  NA, N/A, NULL and null are NULL anyway in columns that are not text."""
+    true_values: tuple[str, ...] = ()
+    """Further words for true in BOOLEAN columns, where true and false in any case always count."""
+    false_values: tuple[str, ...] = ()
+    """Further words for false in BOOLEAN columns."""
+    decimal_char: str = "."
+    """What stands before the fraction of a number, ``.`` or ``,``."""
+    thousands_char: str | None = None
+    """What groups the digits before it by three, such as ``.``, ``,``, ``'`` or a blank; numbers may leave it out."""
+    date_format: str | None = None
+    """How DATE columns are written, as for ``datetime.strptime``: ``%d.%m.%Y``; None for ISO 8601."""
+    timestamp_format: str | None = None
+    """How TIMESTAMP and TIMESTAMP_NTZ columns are written: ``%d/%m/%Y %H:%M:%S``; None for ISO 8601."""
 
     def __post_init__(self) -> None:
-        for name in ("delimiter", "quote_char", "escape_char"):
+        for name in ("delimiter", "quote_char", "escape_char", "comment_char", "thousands_char"):
             self._check_sign(name)
-        if self.quote_char is None and self.escape_char is not None:
-            raise self._error("escape_char", "left out if quote_char is None, because it counts inside quotes only")
-        if self.escape_char is not None and self.escape_char == self.quote_char:
-            object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
-        signs = [sign for sign in (self.delimiter, self.quote_char, self.escape_char) if sign is not None]
-        if len(set(signs)) < len(signs):
-            raise self._error("delimiter", "another character than quote_char and escape_char")
+        self._check_signs()
         if not isinstance(self.skip_blanks, bool):
             raise self._error("skip_blanks", "True or False")
         self._check_encoding()
-        self._check_words("null_values")
+        for name in ("null_values", "true_values", "false_values"):
+            self._check_words(name)
+        self._check_names_and_words()
+        if isinstance(self.skip_lines, bool) or not isinstance(self.skip_lines, int) or self.skip_lines < 0:
+            raise self._error("skip_lines", "a whole number of lines")
+        self._check_numbers()
+        for name in ("date_format", "timestamp_format"):
+            self._check_time_format(name)
 
     def settings(self) -> dict[str, Any]:
         """What changes the content of a cell; older fields are always in it, so that old fingerprints stay."""
@@ -71,6 +91,45 @@ class CsvFormat:
         is_sign = isinstance(value, str) and len(value) == 1 and value.isascii() and value not in _LINE_ENDS
         if not is_sign or value == "\0":
             raise self._error(name, "one ASCII character that is not a line end, or None")
+
+    def _check_signs(self) -> None:
+        if self.quote_char is None and self.escape_char is not None:
+            raise self._error("escape_char", "left out if quote_char is None, because it counts inside quotes only")
+        if self.escape_char is not None and self.escape_char == self.quote_char:
+            object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
+        signs = [self.delimiter, self.quote_char, self.escape_char, self.comment_char]
+        given = [sign for sign in signs if sign is not None]
+        if len(set(given)) < len(given):
+            raise self._error("delimiter", "another character than quote_char, escape_char and comment_char")
+
+    def _check_names_and_words(self) -> None:
+        if self.names is not None:
+            self._check_words("names")
+            if not self.names or len(set(self.names)) < len(self.names):
+                raise self._error("names", "a list of different names, or None")
+        if both := set(self.true_values) & set(self.false_values):
+            raise self._error("false_values", f"other words than true_values ({', '.join(sorted(both))} is in both)")
+
+    def _check_numbers(self) -> None:
+        if self.decimal_char not in {".", ","}:
+            raise self._error("decimal_char", "'.' or ','")
+        mark = self.thousands_char
+        if mark is not None and (mark == self.decimal_char or mark.isalnum() or mark in "+-"):
+            raise self._error(
+                "thousands_char", "a character that is not decimal_char and not part of a number, or None"
+            )
+
+    def _check_time_format(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not isinstance(value, str) or "%" not in value:
+            raise self._error(name, "a format of datetime.strptime, such as '%d.%m.%Y', or None")
+        now = datetime(2001, 2, 3, 4, 5, 6)
+        try:
+            datetime.strptime(now.strftime(value), value)  # whether it is a format at all
+        except ValueError as error:
+            raise self._error(name, f"a format of datetime.strptime ({error})") from None
 
     def _check_encoding(self) -> None:
         try:

@@ -43,7 +43,20 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "skip_blanks": {"is_flag": True, "help": "Of CSV files: blanks at the start of a cell do not count."},
     "encoding": {"metavar": "NAME", "help": "Of CSV files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
+    "names": {"multiple": True, "metavar": "COLUMN", "help": "A column of CSV files without a header; one for each."},
+    "skip_lines": {"type": int, "help": "How many lines of CSV files come before the header.  [default: 0]"},
+    "comment_char": {"metavar": "CHARACTER", "help": "Lines of CSV files that begin with it are not rows."},
     "null_values": {"multiple": True, "metavar": "WORD", "help": "Of CSV files: a further word for NULL; repeatable."},
+    "true_values": {"multiple": True, "metavar": "WORD", "help": "Of CSV files: a word for true; repeatable."},
+    "false_values": {
+        "multiple": True,
+        "metavar": "WORD",
+        "help": "Of CSV files: a word for false; repeatable.",
+    },
+    "decimal_char": {"metavar": "CHARACTER", "help": "What stands before the fraction of a number.  [default: .]"},
+    "thousands_char": {"metavar": "CHARACTER", "help": "What groups the digits of numbers by three."},
+    "date_format": {"metavar": "FORMAT", "help": "How dates are written, as for strptime: %d.%m.%Y."},
+    "timestamp_format": {"metavar": "FORMAT", "help": "How timestamps are written, as for strptime."},
 }
 
 
@@ -64,7 +77,7 @@ def format_of_flags(given: dict[str, Any]) -> CsvFormat | None:
     name = given.pop("format")
     values = {name: given.pop(name) for name in _FLAGS}
     chosen: dict[str, Any] = {name: value for name, value in values.items() if value not in (None, (), False)}
-    for sign in ("delimiter", "quote_char", "escape_char"):
+    for sign in ("delimiter", "quote_char", "escape_char", "comment_char"):
         if sign in chosen:
             chosen[sign] = _sign(chosen[sign])
     if name is None and not chosen:

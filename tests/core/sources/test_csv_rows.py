@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from dataclasses import fields
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerobus_core import CsvFormat, IngestOptions, ingest
+from zerobus_core.cli.push import push
 from zerobus_core.errors import ConfigurationError, RecordError, ZerobusIngestError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
@@ -239,7 +244,7 @@ def test_a_format_is_for_files_without_a_telling_extension_too(tmp_path: Path) -
         ({"encoding": None}, r"CsvFormat\.encoding must be"),
         ({"null_values": "-"}, r"CsvFormat\.null_values must be a list"),
         ({"skip_blanks": "no"}, r"CsvFormat\.skip_blanks must be True or False"),
-        ({"escape": "\\"}, "CsvFormat has no field escape; its fields are delimiter, encoding"),
+        ({"escape": "\\"}, "CsvFormat has no field escape; its fields are comment_char, date_format"),
         ({"type": "xml"}, r"IngestOptions\.format must be"),
         ("csv", r"IngestOptions\.format must be"),
     ],
@@ -252,3 +257,134 @@ def test_a_wrong_format_is_refused_by_name(given: Any, message: str) -> None:
 def test_settings_that_nobody_changed_leave_the_fingerprint_of_older_versions(tmp_path: Path) -> None:
     assert CsvFormat().settings() == {"delimiter": None, "null_values": ()}
     assert CsvFormat(encoding="latin-1").settings().keys() == {"delimiter", "null_values", "encoding"}
+
+
+GERMAN = CsvFormat(
+    delimiter=";",
+    decimal_char=",",
+    thousands_char=".",
+    true_values=("ja",),
+    false_values=("nein",),
+    date_format="%d.%m.%Y",
+    timestamp_format="%d.%m.%Y %H:%M:%S",
+    null_values=("-",),
+    skip_lines=2,
+    comment_char="#",
+)
+TYPES = "id BIGINT, x DOUBLE, d DECIMAL(12,2), b BOOLEAN, day DATE, at TIMESTAMP_NTZ, s STRING"
+EXPORT = b"""Report of 24.12.2025
+a line with a "stray quote
+# and one with another "
+id;x;d;b;day;at;s
+1.234;1.234,5;-0,25;ja;24.12.2025;24.12.2025 13:45:01;1.5
+# a comment in "between
+2;-;NULL;nein;;;-
+3;,5;1.000.000;TRUE;1.1.2026;1.1.2026 0:00:00;#no comment
+"""
+
+
+def test_a_file_of_another_notation_lands_with_its_values(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} ({TYPES})")
+    (tmp_path / "x.csv").write_bytes(EXPORT)
+    ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=IngestOptions(format=GERMAN))
+    assert [tuple(row.values()) for row in zerobus.read(table_name).sort_by("id").to_pylist()] == [
+        (2, None, None, False, None, None, None),
+        (3, 0.5, Decimal("1000000.00"), True, date(2026, 1, 1), datetime(2026, 1, 1), "#no comment"),
+        (1234, 1234.5, Decimal("-0.25"), True, date(2025, 12, 24), datetime(2025, 12, 24, 13, 45, 1), "1.5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"1.5;;;;;;", "line 6 has in column id: '1.5', which is not a number with ',' before its fraction and '.'"),
+        (b"1;1.5;;;;;", "column x: '1.5', which is not a number"),
+        (b"1;1.2345,0;;;;;", "column x: '1.2345,0', which is not a number"),
+        (b"1;;1,5,0;;;;", "column d: '1,5,0', which is not a number"),
+        (b"1;;;;2025-12-24;;", "column day: '2025-12-24', which is not written as %d.%m.%Y"),
+        (b"1;;;;;24.12.2025;", "column at: '24.12.2025', which is not written as"),
+        (b"1;;;;24.13.2025;;", "column day: '24.13.2025', which is not written as"),
+        (b"1;\xe9;;;;;", "column x: a cell that is not in the file's encoding"),
+        (b"1;;;;;", "line 6 has 6 cells, and the header has 7"),
+    ],
+)
+def test_a_cell_of_another_notation_than_the_format_says_makes_a_bad_row(
+    row: bytes, reason: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} ({TYPES})")
+    lines = EXPORT.split(b"\n")
+    (tmp_path / "x.csv").write_bytes(b"\n".join([*lines[:5], row, *lines[5:]]))
+    options = IngestOptions(format=GERMAN)
+    with pytest.raises(RecordError, match=re.escape(reason)):
+        ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=options)
+    letters = IngestOptions(format=GERMAN, on_bad_record="dead_letter", dead_letter_uri=f"{tmp_path}/bad.jsonl")
+    receipt = ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=letters)
+    assert (receipt.rows_acked, receipt.rows_dead_lettered) == (3, 1)
+    (letter,) = map(json.loads, (tmp_path / "bad.jsonl").read_text().splitlines())
+    assert letter["row"] == 1
+
+
+def test_a_boolean_that_is_no_word_of_the_format_is_a_bad_row(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (b BOOLEAN)")
+    (tmp_path / "x.csv").write_bytes(b"b\nyes\nno\nmaybe\n")
+    given = CsvFormat(true_values=["yes"], false_values=["no"])  # type: ignore[arg-type]
+    with pytest.raises(RecordError, match="row 2, field b"):
+        ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=IngestOptions(format=given))
+
+
+def test_a_file_without_a_header_has_the_names_that_are_given(tmp_path: Path) -> None:
+    assert rows_of(tmp_path / "x.csv", b"1,a\n2,b\n", CsvFormat(names=("id", "n"))) == [
+        (0, ("1", "a")),
+        (1, ("2", "b")),
+    ]
+    assert rows_of(tmp_path / "x.csv", b"", CsvFormat(names=("id", "n"))) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"# only\n# comments\n", b"# only a comment", b"", b"a\n", b"skipped", b"x\ny\nz\n"]
+)
+def test_a_file_that_ends_before_its_rows_has_none(content: bytes, tmp_path: Path) -> None:
+    for lines in (2, 9):
+        assert rows_of(tmp_path / "x.csv", content, CsvFormat(comment_char="#", skip_lines=lines)) == []
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_a_header_that_is_one_name_with_another_delimiter_gets_the_hint(sign: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"is one name, .*say CsvFormat\(delimiter="):
+        rows_of(tmp_path / "x.csv", f"id{sign}n\n1{sign}a\n".encode())
+    with pytest.raises(ConfigurationError, match='delimiter=","'):
+        rows_of(tmp_path / "x.tsv", b"id,n\n1,a\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"decimal_char": ";"}, r"CsvFormat\.decimal_char must be '\.' or ','"),
+        ({"decimal_char": ",", "thousands_char": ","}, r"CsvFormat\.thousands_char must be"),
+        ({"thousands_char": "1"}, r"CsvFormat\.thousands_char must be"),
+        ({"date_format": "dd.mm.yyyy"}, r"CsvFormat\.date_format must be a format of datetime\.strptime"),
+        ({"timestamp_format": "%Q"}, r"CsvFormat\.timestamp_format must be"),
+        ({"names": []}, r"CsvFormat\.names must be"),
+        ({"names": ["a", "a"]}, r"CsvFormat\.names must be a list of different names"),
+        ({"skip_lines": -1}, r"CsvFormat\.skip_lines must be a whole number"),
+        ({"comment_char": ","}, None),
+        ({"comment_char": '"'}, r"another character than quote_char"),
+        ({"true_values": ["x"], "false_values": ["x"]}, r"CsvFormat\.false_values must be other words"),
+    ],
+)
+def test_a_wrong_notation_is_refused_by_name(given: Any, message: str | None) -> None:
+    if message is None:
+        assert CsvFormat(**given).comment_char == ","
+        return
+    with pytest.raises(ConfigurationError, match=message):
+        CsvFormat(**given)
+
+
+def test_the_command_line_has_a_flag_for_every_field_of_a_format() -> None:
+    names = {field.name for field in fields(CsvFormat)}
+    options = {option.name for option in push.params}
+    assert names <= options

@@ -5,9 +5,10 @@ Types are not guessed from the first rows: a guess that a later row breaks would
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -18,9 +19,11 @@ from ....file_formats import CsvFormat
 from ....options import MAX_RECORD_BYTES
 from ...chunking import clip
 from .csv_rows import BrokenRowError, CsvGrammar, count_lines
+from .csv_values import CellReader, cell_readers, read_cells
 from .encodings import utf8_blocks
 
 if TYPE_CHECKING:
+    from ....schema import TableSchema
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
 
@@ -28,6 +31,7 @@ __all__ = ["CsvReader"]
 
 _BLOCK_BYTES = 1024 * 1024
 # A row may be as long as a record, and has some quotes around.
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r(?!\Z))")
 _MAX_ROW_BYTES = MAX_RECORD_BYTES + 64 * 1024
 
 
@@ -37,8 +41,13 @@ class CsvReader:
     is_arrow = True
     is_text = True
 
-    def __init__(self, format: CsvFormat | None = None) -> None:
+    def __init__(self, format: CsvFormat | None = None, readers: dict[str, CellReader] | None = None) -> None:
         self._format = format or CsvFormat()
+        self._readers = readers or {}
+
+    def for_table(self, schema: TableSchema) -> CsvReader:
+        """The reader that knows which cells are numbers and times, for formats that say how those are written."""
+        return CsvReader(self._format, cell_readers(self._format, schema))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,20 +62,35 @@ class CsvReader:
         """Rows that are not wanted are split into cells, and dropped.  Ragged rows are UnreadableRows."""
         given = self._format
         delimiter = given.delimiter or ("\t" if file.suffix == ".tsv" else ",")
-        grammar = CsvGrammar(delimiter, given.quote_char, given.escape_char, skip_blanks=given.skip_blanks)
+        grammar = CsvGrammar(
+            delimiter, given.quote_char, given.escape_char, comment=given.comment_char, skip_blanks=given.skip_blanks
+        )
         with file.open() as opened:
             blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
             rows = _Rows(filter(None, utf8_blocks(blocks, given.encoding, file.shown)), grammar, file.shown)
-            names = rows.header()
+            rows.skip_lines(given.skip_lines)
+            names = list(given.names) if given.names is not None else rows.header()
             if not names:
                 return 0  # a file of no bytes, as writers of partitions leave them, or of white space
-            table = _CellTable(names, grammar, delimiter, given)
+            _check_delimiter(names, given, file.shown)
+            table = _CellTable(names, grammar, delimiter, given, self._readers)
             for block, line in rows.blocks():
                 pieces, count = table.pieces(block, line)
                 for start, piece in pieces:
                     yield from _wanted_pieces(piece, rows.done + start, wanted)
                 rows.done += count
             return rows.done
+
+
+def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
+    """Raise ConfigurationError for a header that is one name only because its delimiter is another one."""
+    if len(names) == 1 and given.delimiter is None:
+        for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
+            if sign in names[0]:
+                raise ConfigurationError(
+                    f'the header of {path} is one name, {names[0]!r}: say CsvFormat(delimiter="{shown}") if that '
+                    "is what separates its cells"
+                )
 
 
 def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int, Any]]:
@@ -97,6 +121,16 @@ class _Rows:
                 return self._names(row)
         return []
 
+    def skip_lines(self, count: int) -> None:
+        """Pass over lines, whatever they hold."""
+        for _ in range(count):
+            while (found := _LINE.match(self._rest)) is None:
+                if not self._more():
+                    self._rest = b""
+                    return
+            self._line += 1
+            self._take(found.end())
+
     def blocks(self) -> Iterator[tuple[bytes, int]]:
         """Whole rows, and the number of the first one's line, counted from 1."""
         while self._rest or self._more():
@@ -110,12 +144,14 @@ class _Rows:
 
     def _first_row(self) -> bytes | None:
         while self._rest or self._more():
-            row = next(self._grammar.rows(self._rest[: self._end_of_rows(is_header=True)]), None)
+            self._end_of_rows(is_header=True)
+            row, size = self._grammar.first_row(self._rest, is_last=self._is_last)
+            self._line += count_lines(self._take(size))
             if row is not None:
-                end = len(row) + (2 if self._rest[len(row) : len(row) + 2] == b"\r\n" else 1)
-                self._line += count_lines(self._take(end))
                 return row
             if not self._more():
+                if not self._rest:
+                    return None
                 raise ConfigurationError(f"a quote in the header of {self._name} is never closed")
         return None
 
@@ -173,8 +209,11 @@ class _Rows:
 class _CellTable:
     """Turns blocks of whole rows into record batches of text."""
 
-    def __init__(self, names: list[str], grammar: CsvGrammar, delimiter: str, given: CsvFormat) -> None:
+    def __init__(
+        self, names: list[str], grammar: CsvGrammar, delimiter: str, given: CsvFormat, readers: dict[str, CellReader]
+    ) -> None:
         self._names = names
+        self._readers = readers
         self._grammar = grammar
         self._has_one_column = len(names) == 1
         self._delimiter = delimiter
@@ -188,13 +227,17 @@ class _CellTable:
         )
 
     def pieces(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
-        """Batches and lists of UnreadableRows with their positions in the block; and how many rows those are."""
-        block = self._grammar.as_rfc_4180(block)
+        """Batches and lists of UnreadableRows with their positions in the block; and how many rows those are.
+
+        ``line`` is the number of the block's first line, counted from 1.
+        """
         ragged: list[Any] = []
-        batch = self._parsed(block, ragged.append)
+        batch = self._parsed(self._grammar.as_rfc_4180(block), ragged.append)
         if not ragged:
-            return [(0, batch)], len(batch)
-        return self._with_ragged(block, line)
+            batch, reasons = read_cells(batch, self._readers)
+            if not reasons:
+                return [(0, batch)], len(batch)
+        return self._with_bad_rows(block, line)
 
     def _parsed(self, block: bytes, on_ragged: Callable[[Any], object]) -> pa.RecordBatch:
         def skip(row: Any) -> str:
@@ -219,40 +262,43 @@ class _CellTable:
         )
         return table.combine_chunks().to_batches(max_chunksize=None)[0] if len(table) else self._parsed(b"", skip)
 
-    def _with_ragged(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
+    def _with_bad_rows(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
         good: list[bytes] = []
-        runs: list[_Run] = []
-        count = 0
-        for row in self._grammar.rows(block):
-            if row or self._has_one_column:
-                cells = len(self._grammar.cells(row))
-                if cells == len(self._names):
-                    if not runs or runs[-1].row is not None:
-                        runs.append(_Run(count, len(good), None))
-                    good.append(row + b"\n")
-                else:
-                    runs.append(_Run(count, len(good), self._ragged_row(row, cells, line)))
-                count += 1
-            line += count_lines(row) + 1
-        batch = self._parsed(b"".join(good), lambda _: None)
-        ends = [run.good for run in runs[1:]] + [len(good)]
-        pieces = [
-            (run.first, batch.slice(run.good, end - run.good) if run.row is None else [run.row])
-            for run, end in zip(runs, ends, strict=True)
-        ]
-        return pieces, count
-
-    def _ragged_row(self, row: bytes, cells: int, line: int) -> UnreadableRow:
-        return UnreadableRow(
-            row.decode(errors="backslashreplace"),
-            f"line {line} has {cells} cell{'' if cells == 1 else 's'}, and the header has {len(self._names)}",
-        )
+        places: list[int] = []  # of the good rows among all
+        bad: dict[int, UnreadableRow] = {}
+        rows: list[tuple[bytes, int]] = []
+        for row, lines_before in self._grammar.rows_and_lines(block):
+            plain = self._grammar.as_rfc_4180(row + b"\n")
+            if plain == b"\n" and not self._has_one_column:
+                continue
+            cells = len(self._grammar.cells(row))
+            if cells == len(self._names):
+                places.append(len(rows))
+                good.append(plain)
+            else:
+                reason = f"has {cells} cell{'' if cells == 1 else 's'}, and the header has {len(self._names)}"
+                bad[len(rows)] = _unreadable(row, line + lines_before, reason)
+            rows.append((row, line + lines_before))
+        batch, reasons = read_cells(self._parsed(b"".join(good), bool), self._readers)
+        for at, reason in reasons.items():
+            row, number = rows[places[at]]
+            bad[places[at]] = _unreadable(row, number, f"has in {reason}")
+        return list(_runs(batch, places, bad)), len(rows)
 
 
-class _Run(NamedTuple):
-    first: int
-    """The position of its first row in the block."""
-    good: int
-    """How many good rows come before."""
-    row: UnreadableRow | None
-    """None for a run of good rows."""
+def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
+    return UnreadableRow(row.decode(errors="backslashreplace"), f"line {line} {reason}")
+
+
+def _runs(
+    batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
+) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
+    """The runs of good rows of a batch and the bad rows between them, in order; ``places`` are of the batch's rows."""
+    pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
+    start = 0
+    for at in range(1, len(places) + 1):
+        if at == len(places) or places[at] != places[at - 1] + 1 or places[at] in bad or places[at - 1] in bad:
+            if places[start] not in bad:
+                pieces.append((places[start], batch.slice(start, at - start)))
+            start = at
+    return iter(sorted(pieces, key=lambda piece: piece[0]))

@@ -35,19 +35,27 @@ class CsvGrammar:
     """
 
     def __init__(
-        self, delimiter: str, quote: str | None = '"', escape: str | None = None, *, skip_blanks: bool = False
+        self,
+        delimiter: str,
+        quote: str | None = '"',
+        escape: str | None = None,
+        *,
+        comment: str | None = None,
+        skip_blanks: bool = False,
     ) -> None:
         self._delimiter, self.quote = delimiter.encode(), (quote or "").encode()
-        self._escape = (escape or "").encode()
+        self._escape, self._comment = (escape or "").encode(), (comment or "").encode()
         self._blanks = bytes(sign for sign in _BLANKS if sign not in self._delimiter)
         self._skip_blanks = skip_blanks
         cell, quoted, open_cell = self._patterns()
         d = re.escape(self._delimiter)
         row = rb"%s(?:%s%s)*+" % (cell, d, cell)
+        remark = rb"%s[^\r\n]*+" % re.escape(self._comment) if comment else rb"(?!)"
+        row = rb"(?:%s|%s)" % (remark, row)
         # A carriage return at the end of a block may be the first half of a line end.
         self._whole_rows = re.compile(rb"(?:%s(?:\r\n|\n|\r(?!\Z)))*+" % row)
         self._row = re.compile(rb"(%s)(?:\r\n|\n|\r)" % row)
-        self._row_begun = re.compile(rb"(?:%s%s)*+(?:%s|%s\r?+)\Z" % (cell, d, open_cell, cell))
+        self._row_begun = re.compile(rb"(?:%s\r?+\Z|(?:%s%s)*+(?:%s|%s\r?+)\Z)" % (remark, cell, d, open_cell, cell))
         self._cell = re.compile(rb"(%s)(?:%s|\Z)" % (cell, d))
         e, q = re.escape(self._escape), re.escape(self.quote)
         self._pair = re.compile(rb"%s(.)|%s%s" % (e, q, q), re.DOTALL)
@@ -91,8 +99,28 @@ class CsvGrammar:
         return end
 
     def rows(self, data: bytes) -> Iterator[bytes]:
-        """The rows of ``data``, which are whole, without their line ends."""
-        return (match[1] for match in self._row.finditer(data))
+        """The rows of ``data``, which are whole, without their line ends; comments are not rows."""
+        return (row for row, _ in self.rows_and_lines(data))
+
+    def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
+        """The first row that is not a comment, None if no whole one is there; and where the data after it begin."""
+        end = self.end_of_rows(data, is_last=is_last)
+        at = 0
+        while at < end and (match := self._row.match(data, at)):
+            row: bytes = match[1]
+            at = match.end()
+            if not self._comment or not row.startswith(self._comment):
+                return row, at
+        return None, at
+
+    def rows_and_lines(self, data: bytes) -> Iterator[tuple[bytes, int]]:
+        """The rows, each with how many lines come before it."""
+        lines = 0
+        for match in self._row.finditer(data):
+            row: bytes = match[1]
+            if not self._comment or not row.startswith(self._comment):
+                yield row, lines
+            lines += count_lines(match[0])
 
     def cells(self, row: bytes) -> list[Cell]:
         """The cells of a row without its line end."""
@@ -117,7 +145,9 @@ class CsvGrammar:
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
-        """The same whole rows without escape characters and without blanks that do not count."""
+        """The same whole rows without comments, escape characters and blanks that do not count."""
+        if self._comment and self._comment in data:
+            data = b"".join(row + b"\n" for row in self.rows(data))
         if self._skip_blanks and any(bytes([blank]) in data for blank in self._blanks):
             return b"".join(self._rewritten(row) + b"\n" for row in self.rows(data))
         if self._escape and self._escape in data:
