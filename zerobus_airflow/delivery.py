@@ -183,6 +183,9 @@ class ProgressLog:
         if now < self._next:
             return
         self._next = now + _PROGRESS_INTERVAL
+        if progress.is_connecting:
+            self._log.info("connecting%s", f"; trying again after: {progress.last_error}" * bool(progress.last_error))
+            return
         self._log.info(
             "%d%s rows durable (%.0f rows/s); %d in flight on %d streams, the oldest for %.1f s",
             progress.rows_acked + progress.rows_skipped,

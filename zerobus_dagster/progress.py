@@ -54,6 +54,10 @@ class ProgressLog:
         if progress.elapsed_s < self._next:
             return
         self._next = progress.elapsed_s + _PROGRESS_INTERVAL
+        if progress.is_connecting:
+            trouble = f"; trying again after: {progress.last_error}" * bool(progress.last_error)
+            tell_step(self.log, "%s: connecting%s", progress.table, trouble)
+            return
         tell_step(
             self.log,
             "%s: %d rows durable, %d in flight, %.0f rows/s",

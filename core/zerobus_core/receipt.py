@@ -114,3 +114,8 @@ class Progress:
     """Streams opened after another one died."""
     last_error: str | None = None
     """Why a stream was lost or not opened, as long as nothing was acknowledged since."""
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether no stream has been of use yet: none is open, and nothing was acknowledged."""
+        return self.streams == 0 and self.rows_acked == 0

@@ -77,6 +77,8 @@ def _durable(progress: Progress) -> int:
 def _rates(progress: Progress) -> str:
     dead = f", {progress.rows_dead_lettered:,} bad" if progress.rows_dead_lettered else ""
     trouble = f"; trying again after: {progress.last_error}" if progress.last_error else ""
+    if progress.is_connecting:
+        return f"connecting{trouble}"
     return (
         f"{progress.rows_per_s:,.0f} rows/s, {progress.unacked_rows:,} in flight on {progress.streams} "
         f"stream{'' if progress.streams == 1 else 's'}{dead}{trouble}"

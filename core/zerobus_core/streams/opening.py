@@ -59,6 +59,8 @@ class StreamOpener:
             return None
         self.held_until = None
         self.requests += 1
+        if self.requests == 1:
+            _log.info("connecting")
         lane.attempts += 1
         stream = Stream(self.requests, self._open_stream, self._on_event, clock=self._clock)
         lane.current = LiveStream(stream, lane, requested_at=now)

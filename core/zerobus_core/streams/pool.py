@@ -26,6 +26,7 @@ from .feeding import Feeder
 from .lane import Fail, GiveUp, Lane, LiveStream, Retry
 from .ledger import Ledger, LedgerError
 from .opening import StreamOpener
+from .sdk_errors import CHECK_ENDPOINT
 from .statistics import PoolStatistics
 from .stream import Acked, Closed, Died, Event, Listener, Opened, SdkStream, Stream
 
@@ -233,6 +234,8 @@ class StreamPool:
         live.is_open = True
         live.rotate_at = self._clock() + age
         self.ledger.open(live.stream.number)
+        if not self.statistics.most_open:
+            _log.info("connected after %.1f s", self._clock() - live.requested_at)
         self.statistics.opened(stream_id, after_loss=live.lane.is_replacing)
         live.lane.is_replacing = False
 
@@ -240,7 +243,8 @@ class StreamPool:
         options = self._options
         if not live.is_open:
             if now - live.requested_at > options.open_timeout + _OPEN_GRACE:
-                self._on_lost(live, IngestTimeoutError(f"no stream was opened within {options.open_timeout} s"))
+                late = f"no stream was opened within {options.open_timeout:g} s ({CHECK_ENDPOINT})"
+                self._on_lost(live, IngestTimeoutError(late))
         elif live.handed_at and now - live.progress_at > options.ack_timeout:
             self._on_lost(live, IngestTimeoutError(f"no acknowledgement within {options.ack_timeout} s"))
         elif live.lane.current is live and now >= live.rotate_at and self._opener.can_request_now(now):
@@ -276,7 +280,13 @@ class StreamPool:
             self._feeder.on_lost()
         lane = live.lane
         lane.is_replacing = True
-        _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
+        if self.statistics.most_open:
+            _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
+        else:
+            # Nothing else says so for as long as all attempts last, which can be more than a minute.
+            _log.warning(
+                "connecting: attempt %d of %d failed: %s", lane.attempts, lane.options.max_attempts, error.message
+            )
         if self.ledger.is_settled:
             return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
         if isinstance(error, RejectedRecordError) and suspects:

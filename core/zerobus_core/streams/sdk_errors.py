@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..masking import Mask
 
-__all__ = ["RULES", "Rule", "is_vague", "translate"]
+__all__ = ["CHECK_ENDPOINT", "RULES", "Rule", "is_vague", "translate"]
 
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY and SELECT on the table itself to the service principal"
 _CREDENTIALS = "check the client id and secret of the service principal"
@@ -56,6 +56,9 @@ def _status(name: str, description: str, error: type[ZerobusIngestError], advice
 
 
 _TOKEN = r"Specified UC token is in invalid format: "  # noqa: S105 - the SDK's wording, not a token
+
+_CONNECT = r"Failed to create stream: code: 'The service is currently unavailable', message: "
+CHECK_ENDPOINT = "check the endpoint (ZEROBUS_SERVER_ENDPOINT), DNS, and that a firewall lets this machine out to it"
 
 # On an open stream; the first form is that of records, the second that of Arrow streams.
 _INVALID = r"(?:Invalid argument: |Stream is closed: code: 'Client specified an invalid argument', message: \")"
@@ -103,6 +106,13 @@ RULES = (
         TransportError,
     ),
     _rule("INVALID_ARGUMENT on an open stream", _INVALID, RejectedRecordError),
+    _rule(
+        "open timed out",
+        "Failed to create stream: code: 'Deadline expired before operation could complete', "
+        'message: "Stream creation timed out"',
+        IngestTimeoutError,
+        CHECK_ENDPOINT,
+    ),
     # Status codes
     _status("UNAUTHENTICATED", "The request does not have valid authentication credentials", AuthenticationError),
     _status(
@@ -121,6 +131,16 @@ RULES = (
         "this endpoint does not take this record format",
     ),
     _status("OUT_OF_RANGE", "Operation was attempted past the valid range", RejectedRecordError),
+    # Nobody was reached
+    _rule(
+        "nobody at a local port",
+        _CONNECT + r'"tcp connect error".*?, (127\.[\d.]+|\[::1\]):\d+, .*Connection ?refused',
+        TransportError,
+        "nothing listens at the endpoint: the local server is probably not running, or was restarted on other ports",
+    ),
+    _rule(
+        "not connected", _CONNECT + r'"(tcp connect error|dns error|transport error)"', TransportError, CHECK_ENDPOINT
+    ),
     # Every other status, and every other failure of a connection, may pass
     _rule("connection", r"", TransportError),
 )

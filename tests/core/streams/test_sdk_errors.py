@@ -104,6 +104,16 @@ def nobody_at_home(server: LocalZerobus, table: str) -> str:
     return open_failure(workspace_at(server, endpoint="http://127.0.0.1:1"), table, SQL)
 
 
+def never_opened(server: LocalZerobus, table: str) -> str:
+    server.faults.add(action="hang_open", table=table, times=1)
+    return open_failure(server.workspace, table, SQL, IngestOptions(open_timeout=0.5))
+
+
+def unknown_host(server: LocalZerobus, table: str) -> str:
+    nowhere = "https://1.zerobus.nowhere-1.cloud.databricks.com"
+    return open_failure(workspace_at(server, endpoint=nowhere), table, SQL)
+
+
 def no_workspace(server: LocalZerobus, table: str) -> str:
     return open_failure(workspace_at(server, workspace_url="http://127.0.0.1:1"), table, SQL)
 
@@ -245,6 +255,7 @@ CASES: list[tuple[str, Provoke, type[ZerobusIngestError]]] = [
     ("INVALID_ARGUMENT on an open stream", refused_record("protobuf"), RejectedRecordError),
     ("INVALID_ARGUMENT on an open stream", refused_record("json"), RejectedRecordError),
     ("INVALID_ARGUMENT on an open stream", refused_record("arrow"), RejectedRecordError),
+    ("open timed out", never_opened, IngestTimeoutError),
     ("UNAUTHENTICATED", refused_with("UNAUTHENTICATED"), AuthenticationError),
     ("PERMISSION_DENIED", refused_with("PERMISSION_DENIED"), PermissionDeniedError),
     ("NOT_FOUND", refused_with("NOT_FOUND"), TableNotFoundError),
@@ -260,7 +271,8 @@ CASES: list[tuple[str, Provoke, type[ZerobusIngestError]]] = [
     ("connection", refused_with("DATA_LOSS"), TransportError),
     ("connection", refused_with("FAILED_PRECONDITION"), TransportError),
     ("connection", refused_with("ALREADY_EXISTS"), TransportError),
-    ("connection", nobody_at_home, TransportError),
+    ("nobody at a local port", nobody_at_home, TransportError),
+    ("not connected", unknown_host, TransportError),
 ]
 
 
