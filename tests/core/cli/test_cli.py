@@ -15,6 +15,7 @@ from zerobus_core.cli.frame import exit_code, framed
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
+    HandoffBusyError,
     IngestInterruptedError,
     IngestTimeoutError,
     PermissionDeniedError,
@@ -46,6 +47,7 @@ CODES = {
     TransportError: 75,
     IngestTimeoutError: 75,
     IngestInterruptedError: 75,
+    HandoffBusyError: 75,
 }
 
 
