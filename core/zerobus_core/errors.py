@@ -141,6 +141,25 @@ def naming_table(table: str) -> Generator[None]:
     except ZerobusIngestError as error:
         error.table = error.table or table
         raise
+    except RuntimeError as error:
+        if str(error) not in _AT_SHUTDOWN:
+            raise
+        raise ConfigurationError(
+            "this Python process is ending and starts no more threads; deliver before the main thread ends, not from "
+            "an atexit function",
+            table=table,
+        ) from error
+
+
+# What Python says when a thread is started, or a module of threads imported, after the main thread has ended.
+_AT_SHUTDOWN = frozenset(
+    {
+        "can't register atexit after shutdown",
+        "can't create new thread at interpreter shutdown",
+        "can't start new thread at interpreter shutdown",
+        "cannot schedule new futures after interpreter shutdown",
+    }
+)
 
 
 class ConfigurationError(ZerobusIngestError):

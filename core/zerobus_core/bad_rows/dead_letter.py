@@ -71,11 +71,11 @@ class DeadLetterFile:
         self._leave_out = frozenset(leave_out)
         self._locate = locate or "row {}".format
         self._now = now
+        self._pending: list[bytes] = []
+        self._rows = RowRanges()
         self._form = _form_of(uri)
         self._file = KeptFile(uri, "dead-letter file")
         self._file.prepare()
-        self._pending: list[bytes] = []
-        self._rows = RowRanges()
         # What the file held of this source, by rows; where it has no fingerprint, by rows and records.
         self._known_rows = RowRanges()
         self._known_records: set[bytes] = set()

@@ -1,12 +1,24 @@
-"""What must begin anew in the child of a fork, where no other thread lives on to release a lock or to take a job."""
+"""Forks: what must begin again in the child, where no other thread lives on to release a lock or to take a job.
+
+A fork waits for imports of other threads.  The child would inherit the lock of a module that is half imported, and
+wait for it for ever; the first delivery of a process imports much, and prefork servers fork while it runs.
+"""
 
 from __future__ import annotations
 
+import _imp
 import os
 import threading
+import time
 from collections.abc import Callable
+from importlib import _bootstrap
+from typing import Any
 
 __all__ = ["ForkSafeLock", "in_each_child"]
+
+# How long (seconds) a fork waits for imports; one of them may wait for the thread that forks.
+_LONGEST_WAIT = 10.0
+_LOOK_EVERY = 0.002
 
 
 def in_each_child(begin: Callable[[], object]) -> None:
@@ -30,3 +42,41 @@ class ForkSafeLock:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+class _ImportWait:
+    """Lets a fork wait until no other thread is importing, and keeps other threads from beginning to."""
+
+    def __init__(self) -> None:
+        self._has_lock = False
+
+    def before(self) -> None:
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while time.monotonic() < deadline:
+            # Without this lock no thread gets the lock of a module.
+            _imp.acquire_lock()
+            if not _is_importing_elsewhere():
+                self._has_lock = True
+                return
+            _imp.release_lock()
+            time.sleep(_LOOK_EVERY)
+
+    def after(self) -> None:
+        if self._has_lock:
+            self._has_lock = False
+            if _imp.lock_held():
+                _imp.release_lock()
+
+
+def _is_importing_elsewhere() -> bool:
+    # CPython's own table of the locks of modules; its locks tell their owner, by thread.
+    locks: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
+    owners = [getattr(reference(), "owner", None) for reference in list(locks.values())]
+    return any(owner not in {None, threading.get_ident()} for owner in owners)
+
+
+_import_wait = _ImportWait()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_import_wait.before, after_in_parent=_import_wait.after, after_in_child=_import_wait.after
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +77,70 @@ def test_a_child_delivers_whatever_lock_a_thread_of_the_parent_holds(server: Loc
     with held_elsewhere({"cached tables": fetch._lock, "shared SDKs": sdk._lock}[lock]):
         assert ends_well_in_a_child(delivers)
     assert delivers()
+
+
+def test_a_fork_waits_for_a_module_that_another_thread_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_module.py").write_text(
+        "import threading, time\nimport slow_events\nslow_events.began.set()\ntime.sleep(1.0)\nvalue = 1\n"
+    )
+    (tmp_path / "slow_events.py").write_text("import threading\nbegan = threading.Event()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    events = importlib.import_module("slow_events")
+    importing = threading.Thread(target=importlib.import_module, args=("slow_module",))
+    importing.start()
+    events.began.wait(60.0)
+    assert ends_well_in_a_child(lambda: bool(importlib.import_module("slow_module").value == 1))
+    importing.join()
+    # The parent goes on importing, too.
+    (tmp_path / "other_module.py").write_text("value = 2\n")
+    assert importlib.import_module("other_module").value == 2
+
+
+def environment(server: LocalZerobus) -> dict[str, str]:
+    described = server.describe()
+    return {
+        "ZEROBUS_SERVER_ENDPOINT": described["endpoint"],
+        "DATABRICKS_HOST": described["workspace_url"],
+        "DATABRICKS_CLIENT_ID": described["client_id"],
+        "DATABRICKS_CLIENT_SECRET": described["client_secret"],
+    }
+
+
+PREFORK = """
+import os, signal, sys, threading, time
+from zerobus_core import Workspace, ingest
+
+def deliver():
+    return ingest(Workspace.from_env(), "main.default.t", [{"id": 1}]).rows_acked == 1
+
+first = threading.Thread(target=deliver)
+first.start()
+children = []
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        is_well = False
+        try:
+            is_well = deliver()
+        finally:
+            os._exit(0 if is_well else 1)
+    children.append(child)
+    time.sleep(0.05)
+first.join()
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+def test_children_that_are_forked_during_the_first_delivery_of_a_process_deliver(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREFORK],
+        env=os.environ | environment(server),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(server.read("main.default.t")) == 9
