@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .errors import BadField
 
-__all__ = ["BadRow", "Batch", "Chunk", "Encoder", "RecordFormat"]
+__all__ = ["BadRow", "Batch", "Chunk", "ContentHook", "Encoder", "RecordFormat", "RowContent"]
 
 _FEW_ROWS = 100
 
@@ -86,6 +86,22 @@ class BadRow:
     fields: tuple[BadField, ...]
 
 
+class RowContent(Protocol):
+    """What some consecutive rows hold, as bytes for a digest, without the columns that the delivery fills itself."""
+
+    def tracks(self, start: int, stop: int) -> list[bytes]:
+        """The rows from index ``start`` to ``stop``, as a fixed number of byte strings, the tracks.
+
+        Equal rows have equal tracks, in every process; the tracks of rows that follow on each other are those of all of
+        them when joined one by one.
+        """
+        ...
+
+
+ContentHook: TypeAlias = Callable[[int, int, RowContent], None]
+"""Called with the first row, the number of rows and what they hold."""
+
+
 class Encoder(Protocol):
     """Turns chunks into batches that fit the service's limits; compiled once per table and record format."""
 
@@ -114,11 +130,18 @@ class Encoder(Protocol):
         """How many rows to encode next, at most; more may take long, or much memory."""
         ...
 
-    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+    def encode(
+        self,
+        chunk: Chunk,
+        *,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        on_content: ContentHook | None = None,
+    ) -> Iterator[Batch]:
         """Yield batches in row order, cut by rows and by bytes.
 
         A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
         ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
+        ``on_content`` is called for each batch before it is yielded, in row order.
         """
         ...
 

@@ -6,7 +6,8 @@ The first split says whose move it is::
     ├── your side: another try needs a change
     │   ├── ConfigurationError        an endpoint, an option, a credential that cannot be right
     │   ├── SchemaError               a table that Zerobus cannot take, or rows of another shape
-    │   └── RecordError               rows that do not fit the table; each bad field is named
+    │   ├── RecordError               rows that do not fit the table; each bad field is named
+    │   └── DeliverySupersededError   a newer attempt at the same delivery has taken over
     ├── the service's answer
     │   ├── AuthenticationError       the credentials are not accepted
     │   ├── PermissionDeniedError     accepted, but without the grants on this table
@@ -23,6 +24,7 @@ The first split says whose move it is::
     │   ├── WatermarkPrecisionError   a column whose values do not survive the driver
     │   ├── DeliveredFileChangedError a delivered file that has other content now
     │   └── FrozenFileError           a file of the open slice that is gone or has changed
+    ├── SourceChangedError            rows that are durable have changed in the source    (retryable)
     └── IngestInterruptedError        a stop that someone asked for                   (retryable)
 
 ``retryable`` is a property of the class: another try with the same input can succeed.  Adapters
@@ -42,6 +44,7 @@ __all__ = [
     "ConfigurationError",
     "Counts",
     "DeliveredFileChangedError",
+    "DeliverySupersededError",
     "ForeignError",
     "FrozenFileError",
     "HandoffBusyError",
@@ -53,6 +56,7 @@ __all__ = [
     "RejectedRecordError",
     "SchemaError",
     "SliceForgottenError",
+    "SourceChangedError",
     "TableNotFoundError",
     "ThrottledError",
     "TransportError",
@@ -185,6 +189,10 @@ class RecordError(ZerobusIngestError):
         self.fields = fields
 
 
+class DeliverySupersededError(ZerobusIngestError):
+    """A newer attempt with the same checkpoint has taken over; this one sends and writes nothing more."""
+
+
 class AuthenticationError(ZerobusIngestError):
     """The workspace does not accept the credentials."""
 
@@ -226,6 +234,15 @@ class TransportError(ZerobusIngestError):
 
 class IngestTimeoutError(ZerobusIngestError):
     """A deadline passed: opening a stream, ACK progress, or the delivery as a whole."""
+
+    retryable = True
+
+
+class SourceChangedError(ZerobusIngestError):
+    """The rows that an earlier attempt delivered are not those that the source has now; the next attempt starts over.
+
+    Its checkpoint calls no row durable any more, and still says how far rows may have been sent.
+    """
 
     retryable = True
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
-from .delivery import Delivery, Target, Watch, fetch_schema, source_in_time
+from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
 from .errors import ConfigurationError, naming_table
 from .options import IngestOptions
 from .ranges import RowRanges
@@ -99,7 +99,7 @@ class StreamManager:
         """
         schema = self._schema_inside()
         with self._work():
-            source = source_in_time(rows, self._options, schema, self._watch)
+            source = source_in_time(rows, self._options, schema, self._controls)
             delivery = self._delivery_for(source)
             delivery.send_all(self._numbered(source), are_in_memory=source.is_in_memory)
             source.on_durable()  # or the end of the block raises
@@ -120,9 +120,9 @@ class StreamManager:
         return self._delivery.progress() if self._delivery else None
 
     @cached_property
-    def _watch(self) -> Watch:
+    def _controls(self) -> Controls:
         """Made when the first rows come: the time of the delivery counts from there."""
-        return Watch(stop=self._stop, on_progress=self._on_progress)
+        return Controls(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:
         """The table's schema; refuses to work outside of the block, where there is no gate."""
@@ -189,11 +189,11 @@ class StreamManager:
     def _begin(self, options: IngestOptions, *, is_arrow: bool) -> Delivery:
         assert self._schema is not None
         self._delivery = Delivery(
-            Target.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
+            Destination.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
             options,
-            watch=self._watch,
+            controls=self._controls,
         )
-        self._scope.enter_context(self._delivery.gate())
+        self._scope.enter_context(self._delivery.running())
         return self._delivery
 
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import CheckpointKeeper, FileCheckpointStore
-from .delivery import Delivery, Target, Watch, fetch_schema, source_in_time
-from .errors import ConfigurationError, naming_table
+from .checkpoint import CheckpointKeeper, DigestForm, FileCheckpointStore, SourceFacts
+from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
+from .errors import ConfigurationError, SourceChangedError, naming_table
 from .options import IngestOptions
 from .sources import options_for
 from .storage.uris import shown_uri
@@ -35,37 +35,50 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     """Deliver all of ``records`` to ``table`` ("catalog.schema.table") and return once every row is durable.
 
     ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
-    the same one sends only what is missing, if table, schema, source and epoch are the same.  ``on_progress`` is
-    called in this thread, at most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise
-    IngestInterruptedError within a second, as does a signal whose handler raises.  In the main thread (not on Windows)
-    that and ``timeout`` also interrupt a source that waits for its rows; in other threads they take effect when it
-    gives the next one.
+    the same one sends only what is missing, if table, schema, source and epoch are the same and the rows that it skips
+    are those that were delivered.  If they have changed, a source that can be read again is sent from its first row;
+    any other raises SourceChangedError, and the next call starts over.  ``on_progress`` is called in this thread, at
+    most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise IngestInterruptedError within
+    a second, as does a signal whose handler raises.  In the main thread (not on Windows) that and ``timeout`` also
+    interrupt a source that waits for its rows; in other threads they take effect when it gives the next one.
 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
     and the counts; no return value but a receipt over all rows is possible.
     """
-    watch = Watch(stop=stop or threading.Event(), on_progress=on_progress)
+    controls = Controls(stop=stop or threading.Event(), on_progress=on_progress)
     options = options or IngestOptions()
     with naming_table(table):
-        schema = fetch_schema(workspace, table, options, stop=watch.stop, anew=checkpoint is not None)
-        source = source_in_time(records, options, schema, watch)
+        schema = fetch_schema(workspace, table, options, stop=controls.stop, refresh=checkpoint is not None)
+        source = source_in_time(records, options, schema, controls)
         options = options_for(source, options)
         _check_place(checkpoint, source, options)
         fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
-        delivery = Delivery(
-            Target.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint),
-            options,
-            keeper=CheckpointKeeper(checkpoint, schema, source_fingerprint=fingerprint),
-            watch=watch,
-            total_rows=source.total_rows,
-            locate=source.locate,
-        )
-        with delivery.gate():
-            delivery.poll()
-            delivery.send_all(source.chunks(delivery.skip), are_in_memory=source.is_in_memory)
-            receipt = delivery.finish()
+        destination = Destination.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint)
+        facts = _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form)
+        keeper = CheckpointKeeper(checkpoint, schema, facts)
+
+        def deliver() -> Receipt:
+            delivery = Delivery(destination, options, keeper=keeper, controls=controls, locate=source.locate)
+            with delivery.running():
+                delivery.poll()
+                delivery.send_all(source.chunks(delivery.skip), are_in_memory=source.is_in_memory)
+                return delivery.finish()
+
+        try:
+            receipt = deliver()
+        except SourceChangedError as error:
+            if not source.can_read_again:
+                raise
+            keeper.start_over(error.message)
+            receipt = deliver()
         source.on_durable()
         return receipt
+
+
+def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
+    """What decides about skipping; a digest costs time, and is needed only where the fingerprint proves nothing."""
+    is_known = fingerprint is None or source.is_content_known
+    return SourceFacts(fingerprint=fingerprint, form=None if is_known else form, total_rows=source.total_rows)
 
 
 def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:

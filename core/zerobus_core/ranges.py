@@ -55,6 +55,19 @@ class RowRanges:
             start = self._stops[index]
             index += 1
 
+    def rows_within(self, start: int, stop: int) -> int:
+        """How many positions of ``(start, stop)`` are in the set."""
+        if start >= stop or not self._starts:
+            return 0
+        low, high = bisect_right(self._stops, start), bisect_left(self._starts, stop)
+        spans = zip(self._starts[low:high], self._stops[low:high], strict=True)
+        return sum(min(stop, last) - max(start, first) for first, last in spans)
+
+    def holds(self, start: int, stop: int) -> bool:
+        """Whether all positions of ``(start, stop)`` are in the set."""
+        index = bisect_right(self._starts, start) - 1
+        return start >= stop or (index >= 0 and stop <= self._stops[index])
+
     def __contains__(self, position: object) -> bool:
         if not isinstance(position, int):
             return False

@@ -59,6 +59,8 @@ class Receipt:
     source_fingerprint: str | None
     resumed_from: str | None
     """When the checkpoint was written that this delivery resumed from (ISO 8601, UTC)."""
+    started_over: str | None = None
+    """Why this delivery sent every row although there was a checkpoint; None if it skipped rows, or there was none."""
     record_format: str
     record_format_reason: str
     """Why ``record_format="auto"`` took this format."""

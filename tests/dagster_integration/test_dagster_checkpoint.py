@@ -5,7 +5,7 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
-from zerobus_core.checkpoint import Checkpoint, CheckpointKeeper, CheckpointStore
+from zerobus_core.checkpoint import Checkpoint, CheckpointKeeper, CheckpointStore, RowsKept, SourceFacts
 from zerobus_core.errors import Counts
 from zerobus_core.ranges import RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
@@ -180,14 +180,16 @@ def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
     def flights(context: dg.AssetExecutionContext) -> None:
         clock = Clock()
         store = store_in(context, clock=clock)
-        keeper = CheckpointKeeper(store, schema, source_fingerprint="sha256:b", clock=clock)
+        keeper = CheckpointKeeper(store, schema, SourceFacts(fingerprint="sha256:b"), clock=clock)
+        reserved = 0
         for second in range(seconds + 1):
             clock.now = float(second)
-            durable = RowRanges([(0, second * 1_000)])
-            if second * 1_000 + 1_000 > keeper.reserved:
-                keeper.reserve(second * 1_000 + 1_000, durable, Counts())
-            if keeper.is_due(clock.now):
-                keeper.save(durable, Counts())
+            sent = second * 1_000 + 1_000
+            is_reserved = sent <= reserved
+            if not is_reserved:
+                reserved = sent + keeper.rows_to_reserve(1_000)
+            if not is_reserved or keeper.is_due(clock.now):
+                keeper.save(RowsKept(durable=RowRanges([(0, sent - 1_000)]), reached=reserved, counts=Counts()))
             kept.append((store.rows_durable, second * 1_000))
         found.append(store.load())
 

@@ -93,6 +93,11 @@ class DeadLetterFile:
         """How many rows of this delivery have a letter, written in this try or in an earlier one."""
         return self._rows.rows
 
+    @property
+    def rows_written(self) -> int:
+        """How many of them are in the file already."""
+        return self._rows.rows - len(self._pending)
+
     def add(self, bad: BadRow) -> None:
         """A row that did not fit the schema."""
         error = "; ".join(f"{field.path}: {field.reason}" for field in bad.fields) or "does not fit the table"

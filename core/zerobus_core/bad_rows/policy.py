@@ -56,6 +56,11 @@ class BadRowPolicy:
         return self._letters.rows if self._letters else 0
 
     @property
+    def rows_written(self) -> int:
+        """Rows whose letter is in the file."""
+        return self._letters.rows_written if self._letters else 0
+
+    @property
     def are_allowed(self) -> bool:
         """Whether a bad row becomes a dead letter instead of an error."""
         return self._letters is not None

@@ -1,17 +1,25 @@
-"""What the next try may skip: the form of it, where it is kept, and who keeps it up to date."""
+"""What the next attempt may skip: the form of it, where it is kept, and who keeps it up to date."""
 
-from .checkpoint import Checkpoint, InvalidCheckpointError, bounded
-from .keeper import CheckpointKeeper
-from .store import CheckpointStore, FileCheckpointStore, MemoryCheckpointStore, Resumption, resume
+from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, bounded
+from .digest import DigestForm, RowDigests, Segment
+from .keeper import CheckpointKeeper, RowsKept
+from .store import CheckpointStore, FileCheckpointStore, MemoryCheckpointStore, Resumption, SourceFacts, resume
 
 __all__ = [
+    "AttemptMark",
     "Checkpoint",
     "CheckpointKeeper",
     "CheckpointStore",
+    "DigestForm",
     "FileCheckpointStore",
     "InvalidCheckpointError",
     "MemoryCheckpointStore",
     "Resumption",
+    "RowDigests",
+    "RowsDigest",
+    "RowsKept",
+    "Segment",
+    "SourceFacts",
     "bounded",
     "resume",
 ]

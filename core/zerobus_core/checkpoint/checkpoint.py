@@ -1,51 +1,111 @@
-"""What the next try may skip: durable row ranges of one delivery, kept where that try finds them.
+"""What the next attempt may skip: durable row ranges of one delivery, kept where that attempt finds them.
 
 The law: a checkpoint never claims a row that was not acknowledged.  It is written after the ACK; where it has to be
-made smaller it forgets durable rows, which are then sent again; and whatever is truncated, of another version, or of
-another table, schema, source or epoch is refused with a reason instead of being repaired.
+made smaller it forgets durable rows, which are then sent again; and whatever is damaged, of another version, or of
+another table, schema, source or epoch is refused with a reason instead of being repaired.  What a refused checkpoint
+still says about rows that may have been sent is kept: see ``Remains``.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Counts
-from ..ranges import RowRanges
+from ..ranges import END, RowRanges
+from .digest import DigestForm, Segment
 
 if TYPE_CHECKING:
     from ..schema import TableSchema
 
-__all__ = ["MAX_RANGES", "Checkpoint", "InvalidCheckpointError", "bounded"]
+__all__ = [
+    "MAX_RANGES",
+    "AttemptMark",
+    "Checkpoint",
+    "InvalidCheckpointError",
+    "Remains",
+    "RowsDigest",
+    "bounded",
+    "why_other_table",
+]
 
-VERSION = 2
+VERSION = 3
 MAX_RANGES = 1_000
 _FORMAT = "zerobus-checkpoint"
+# Version 2 had neither digests, nor an attempt, nor a checksum.
+_ADDED_SINCE_2 = {"digest", "attempt", "checksum"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptMark:
+    """Which attempt wrote a checkpoint: the newest one has the highest ``number``, and ``token`` tells equals apart."""
+
+    number: int
+    token: str
+
+    def is_newer_than(self, other: AttemptMark) -> bool:
+        """Whether this attempt takes over from the other one."""
+        return (self.number, self.token) > (other.number, other.token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What can be read of a checkpoint that is refused: whose it was, and how far rows may have been sent."""
+
+    table: str
+    table_identity: str | None
+    epoch: str | None
+    reached: int
+    counts: Counts
+    attempt: AttemptMark | None
 
 
 class InvalidCheckpointError(ValueError):
-    """Text that is no checkpoint of this version; the message says what is wrong with it."""
+    """Text that is not a checkpoint of this version; the message says what is wrong with it.
+
+    ``remains`` is what can be read of it all the same, or None.
+    """
+
+    def __init__(self, message: str, *, remains: Remains | None = None) -> None:
+        super().__init__(message)
+        self.remains = remains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsDigest:
+    """What the durable rows held, where the source's fingerprint does not say it."""
+
+    form: DigestForm
+    segments: tuple[Segment, ...]
+    """Ascending and disjoint; together they are the durable rows."""
 
 
 def bounded(ranges: RowRanges, limit: int = MAX_RANGES) -> RowRanges:
     """At most ``limit`` ranges of ``ranges``: the longest ones, so that the fewest rows are sent again."""
     if len(ranges) <= limit:
         return ranges.copy()
-    return RowRanges(sorted(heapq.nlargest(limit, ranges, key=lambda span: span[1] - span[0])))
+    return RowRanges(_longest(list(ranges), limit))
+
+
+def _longest(spans: list[Any], limit: int) -> list[Any]:
+    return sorted(heapq.nlargest(limit, spans, key=lambda span: span[1] - span[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all tries so far.
+    """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all attempts so far.
 
     Rows below ``reached`` may have been given to the service: those that are not durable may be sent twice.
 
     ``table_identity`` is that of the schema: the same name may be of another table, in another workspace or since it
-    was replaced.  ``source_fingerprint`` is None where the source has none; such a checkpoint informs, but nothing
-    resumes from it.  ``written_at`` is ISO 8601 in UTC.
+    was replaced.  ``source_fingerprint`` is None where the source has none; nothing is skipped by such a checkpoint.
+    ``digest`` is needed to skip rows where the fingerprint does not say what they hold.  ``attempt`` wrote it; None in
+    one of version 2.  ``written_at`` is ISO 8601 in UTC.
     """
 
     table: str
@@ -54,64 +114,96 @@ class Checkpoint:
     source_fingerprint: str | None
     epoch: str | None
     durable: RowRanges
+    digest: RowsDigest | None = None
     reached: int = 0
     counts: Counts = field(default_factory=Counts)
+    attempt: AttemptMark | None = None
     written_at: str
     version: int = VERSION
 
     def to_json(self) -> str:
-        """One JSON object; a checkpoint of more than 1,000 ranges forgets the shortest."""
-        return json.dumps(
-            {
-                "format": _FORMAT,
-                "version": self.version,
-                "table": self.table,
-                "table_identity": self.table_identity,
-                "schema_fingerprint": self.schema_fingerprint,
-                "source_fingerprint": self.source_fingerprint,
-                "epoch": self.epoch,
-                "durable": [list(span) for span in bounded(self.durable)],
-                "reached": self.reached,
-                "counts": asdict(self.counts),
-                "written_at": self.written_at,
-            }
-        )
+        """One JSON object of the newest version; a checkpoint of more than 1,000 ranges forgets the shortest."""
+        plain = {
+            "format": _FORMAT,
+            "version": VERSION,
+            "table": self.table,
+            "table_identity": self.table_identity,
+            "schema_fingerprint": self.schema_fingerprint,
+            "source_fingerprint": self.source_fingerprint,
+            "epoch": self.epoch,
+            **_plain_rows(self.durable, self.digest),
+            "reached": self.reached,
+            "counts": asdict(self.counts),
+            "attempt": asdict(self.attempt) if self.attempt else None,
+            "written_at": self.written_at,
+        }
+        return json.dumps({**plain, "checksum": _checksum(plain)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Checkpoint:
-        """Read what ``to_json`` wrote, and nothing else: raises InvalidCheckpointError."""
+        """Read what ``to_json`` wrote, now or in version 2, and nothing else: raises InvalidCheckpointError."""
         plain = _object_of(text)
+        try:
+            return cls._read(plain)
+        except InvalidCheckpointError as error:
+            raise InvalidCheckpointError(str(error), remains=_remains(plain)) from None
+
+    @classmethod
+    def _read(cls, plain: dict[str, Any]) -> Checkpoint:
+        version = _check_form(plain)
+        spans = _spans(plain["durable"])
         return cls(
             table=_text(plain, "table"),
             table_identity=_text_or_none(plain, "table_identity"),
             schema_fingerprint=_text(plain, "schema_fingerprint"),
             source_fingerprint=_text_or_none(plain, "source_fingerprint"),
             epoch=_text_or_none(plain, "epoch"),
-            durable=_ranges(plain["durable"]),
+            durable=RowRanges(spans),
+            digest=_digest(plain.get("digest"), spans),
             reached=_reached(plain["reached"]),
             counts=_counts(plain["counts"]),
+            attempt=_attempt(plain.get("attempt")),
             written_at=_moment(_text(plain, "written_at")),
+            version=version,
         )
 
-    def why_other(self, schema: TableSchema, *, source_fingerprint: str | None, epoch: str | None) -> str | None:
-        """Why the checkpoint is not of a delivery of this source to this table; None if it is."""
-        if self.table != schema.table:
-            return f"the checkpoint is of table {self.table}, not {schema.table}"
-        if self.table_identity != schema.identity:
-            return (
-                f"the checkpoint is of another table of this name ({self.table_identity}, now {schema.identity}): "
-                "it was replaced, or is in another workspace"
-            )
-        if self.epoch != epoch:
-            return f"the checkpoint is of epoch {self.epoch!r}, and this is epoch {epoch!r}"
-        if source_fingerprint is None:
-            return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
-        if self.source_fingerprint != source_fingerprint:
-            return f"the source has changed: its fingerprint was {self.source_fingerprint}, now {source_fingerprint}"
-        return None
+
+def why_other_table(found: Checkpoint | Remains, schema: TableSchema, *, epoch: str | None) -> str | None:
+    """Why what was found says nothing of the rows in this table that this delivery is asked for; None if it does."""
+    if found.table != schema.table:
+        return f"the checkpoint is of table {found.table}"
+    if found.table_identity is None or found.table_identity != schema.identity:
+        return (
+            f"the checkpoint is of another table of this name ({found.table_identity}, now {schema.identity}): "
+            "it was replaced, or is in another workspace"
+        )
+    if found.epoch != epoch:
+        return f"the checkpoint is of epoch {found.epoch!r}, and this is epoch {epoch!r}"
+    return None
 
 
-_KEYS = {"format", *(f.name for f in fields(Checkpoint))}
+# Writing
+
+
+def _plain_rows(durable: RowRanges, digest: RowsDigest | None) -> dict[str, Any]:
+    if digest is None:
+        return {"durable": [list(span) for span in bounded(durable)], "digest": None}
+    segments: Iterable[Segment] = digest.segments
+    if len(digest.segments) > MAX_RANGES:
+        segments = _longest(list(digest.segments), MAX_RANGES)
+    return {
+        "durable": [[segment.start, segment.stop] for segment in segments],
+        "digest": {**asdict(digest.form), "of_ranges": [f"{segment.digest:016x}" for segment in segments]},
+    }
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    """Of the canonical JSON, so that a store may keep the object in its own form; finds damage, not malice."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+# Reading
 
 
 def _object_of(text: str | bytes) -> dict[str, Any]:
@@ -121,11 +213,38 @@ def _object_of(text: str | bytes) -> dict[str, Any]:
         raise InvalidCheckpointError(f"not whole JSON ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise InvalidCheckpointError("not a checkpoint of Zerobus")
-    if plain.get("version") != VERSION or isinstance(plain["version"], bool):
-        raise InvalidCheckpointError(f"of version {plain.get('version')!r}, and this release reads version {VERSION}")
-    if set(plain) != _KEYS:
-        raise InvalidCheckpointError(f"has other fields than version {VERSION}: {sorted(_KEYS ^ set(plain))}")
     return plain
+
+
+def _check_form(plain: dict[str, Any]) -> int:
+    version = plain.get("version")
+    if version not in (2, VERSION) or isinstance(version, bool):
+        raise InvalidCheckpointError(f"of version {version!r}, and this release reads versions 2 and {VERSION}")
+    wanted = {"format", *(f.name for f in fields(Checkpoint)), *_ADDED_SINCE_2}
+    if version == 2:  # noqa: PLR2004  # as it is written here
+        wanted -= _ADDED_SINCE_2
+    if set(plain) != wanted:
+        raise InvalidCheckpointError(f"has other fields than version {version}: {sorted(wanted ^ set(plain))}")
+    if version == VERSION and plain["checksum"] != _checksum({k: v for k, v in plain.items() if k != "checksum"}):
+        raise InvalidCheckpointError("damaged: its checksum does not match what it says")
+    return int(version)
+
+
+def _remains(plain: dict[str, Any]) -> Remains | None:
+    """As far as it can be read, whatever the version."""
+    counts = plain.get("counts")
+    known = {f.name for f in fields(Counts)}
+    try:
+        return Remains(
+            table=_text(plain, "table"),
+            table_identity=_text_or_none(plain, "table_identity"),
+            epoch=_text_or_none(plain, "epoch"),
+            reached=_reached(plain["reached"]),
+            counts=_counts({k: v for k, v in counts.items() if k in known} if isinstance(counts, dict) else counts),
+            attempt=_attempt(plain.get("attempt")),
+        )
+    except (InvalidCheckpointError, KeyError):
+        return None
 
 
 def _text(plain: dict[str, Any], key: str) -> str:
@@ -148,7 +267,7 @@ def _moment(text: str) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= END
 
 
 def _reached(plain: object) -> int:
@@ -165,17 +284,38 @@ def _counts(plain: object) -> Counts:
     return Counts(**plain)
 
 
-def _ranges(plain: object) -> RowRanges:
+def _spans(plain: object) -> list[tuple[int, int]]:
     if not isinstance(plain, list):
         raise InvalidCheckpointError("durable is not a list of row ranges")
-    ranges, end = RowRanges(), -1
+    spans: list[tuple[int, int]] = []
+    end = 0
     for span in plain:
         if not isinstance(span, list) or len(span) != 2 or not all(map(_is_count, span)):  # noqa: PLR2004  # a pair
-            raise InvalidCheckpointError(f"durable holds {span!r}, which is no row range")
+            raise InvalidCheckpointError(f"durable holds {span!r}, which is not a row range")
         start, stop = span
-        # Ranges that overlap or stand out of order were not written by us, and may claim rows twice.
-        if not end < start < stop:
-            raise InvalidCheckpointError(f"durable holds {span!r} after row {end}; ranges ascend and do not touch")
-        ranges.add(start, stop)
+        # Ranges that overlap or are out of order were not written by us, and may claim rows twice.
+        if not end <= start < stop:
+            raise InvalidCheckpointError(f"durable holds {span!r} after row {end}; ranges ascend and do not overlap")
+        spans.append((start, stop))
         end = stop
-    return ranges
+    return spans
+
+
+def _digest(plain: object, spans: list[tuple[int, int]]) -> RowsDigest | None:
+    if plain is None:
+        return None
+    try:
+        assert isinstance(plain, dict)
+        form = DigestForm(**{f.name: plain[f.name] for f in fields(DigestForm)})
+        segments = [Segment(*span, int(text, 16)) for span, text in zip(spans, plain["of_ranges"], strict=True)]
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise InvalidCheckpointError("its digest is not one of the durable rows") from error
+    return RowsDigest(form=form, segments=tuple(segments))
+
+
+def _attempt(plain: object) -> AttemptMark | None:
+    if plain is None:
+        return None
+    if isinstance(plain, dict) and set(plain) == {"number", "token"} and _is_count(plain["number"]):
+        return AttemptMark(number=plain["number"], token=_text(plain, "token"))
+    raise InvalidCheckpointError(f"attempt is {plain!r}, not a number and a token")

@@ -1,29 +1,42 @@
-"""Keeps the checkpoint of a running delivery: what to skip at its start, and what is durable from then on."""
+"""Keeps the checkpoint of a running delivery: when it is written, and by which of several attempts."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from ..errors import DeliverySupersededError
 from ..process.signals import is_of_signal
-from ..ranges import END
-from .checkpoint import Checkpoint
-from .store import CheckpointStore, Resumption, resume
+from ..ranges import RowRanges
+from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError
+from .store import CheckpointStore, Resumption, SourceFacts, resume
 
 if TYPE_CHECKING:
     from ..errors import Counts
-    from ..ranges import RowRanges
     from ..schema import TableSchema
+    from .checkpoint import RowsDigest
 
-__all__ = ["CheckpointKeeper"]
+__all__ = ["CheckpointKeeper", "RowsKept"]
 
 _log = logging.getLogger("zerobus_core")
 
-# How many rows a checkpoint admits ahead at first.
-_RESERVE_ROWS = 1_000
+# A reservation that lasted for so many pauses was too large.
+_LASTS_LONG = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsKept:
+    """What a checkpoint says of the rows; see ``Checkpoint``."""
+
+    durable: RowRanges = field(default_factory=RowRanges)
+    digest: RowsDigest | None = None
+    reached: int
+    counts: Counts
 
 
 class CheckpointKeeper:
@@ -36,85 +49,117 @@ class CheckpointKeeper:
         self,
         store: CheckpointStore | None,
         schema: TableSchema,
+        source: SourceFacts | None = None,
         *,
-        source_fingerprint: str | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.source_fingerprint = source_fingerprint
+        self.source = source or SourceFacts()
         self._store = store
         self._schema = schema
-        resumption = self._resume()
-        self.skip = resumption.skip
-        """The rows that are durable from an earlier try."""
-        self.resumed_from = resumption.resumed_from
-        self.repeat_until = resumption.checkpoint.reached if resumption.checkpoint else 0
-        """Rows below this position may have reached the service in an earlier try: sent now, they are sent again."""
-        self.resent_before = resumption.checkpoint.counts.rows_resent if resumption.checkpoint else 0
-        """Rows that earlier tries may have sent twice."""
-        self.in_doubt = sum(stop - start for start, stop in self.skip.without(0, self.repeat_until))
-        """Rows that an earlier try may have sent, and of which nothing is known."""
-        self.reserved = 0
-        """Rows below this position are known to the store as possibly sent."""
+        self.past = self._resume()
+        """What earlier attempts have left."""
+        number = self.past.attempt.number + 1 if self.past.attempt else 1
+        self.attempt = AttemptMark(number=number, token=uuid4().hex)
         self._clock = clock
         self._interval = self._pause = _interval_of(store)
         self._saved_at = clock()
-        self._window = _RESERVE_ROWS
+        self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
+        self._window = 0
         self._reserved_at: float | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
 
     def _resume(self) -> Resumption:
         if self._store is None:
             return Resumption()
-        resumption = resume(self._store, self._schema, source_fingerprint=self.source_fingerprint)
-        if resumption.reason:
-            _log.warning("%s: starting at the first row: %s", self._schema.table, resumption.reason)
-        elif resumption.checkpoint:
-            _log.info("%s: resuming, %d rows are durable from before", self._schema.table, resumption.skip.rows)
-        elif self.source_fingerprint is None:
+        past = resume(self._store, self._schema, self.source)
+        if past.reason:
+            _log.warning("%s: starting at the first row: %s", self._schema.table, past.reason)
+        elif past.resumed_from:
+            _log.info("%s: resuming, %d rows are durable from before", self._schema.table, past.skip.rows)
+        elif self.source.fingerprint is None:
             _log.info("%s: the source has no fingerprint, so a retry will start at row 0", self._schema.table)
-        return resumption
+        return past
+
+    def start_over(self, reason: str) -> None:
+        """Let this attempt begin at the first row again; what was saved last of rows that may have been sent stays."""
+        _log.warning("%s: starting at the first row: %s", self._schema.table, reason)
+        reached, counts = self._kept.reached, self._kept.counts
+        self.past = Resumption(reached=reached, counts=counts, reason=reason, attempt=self.attempt)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to save again; ``now`` is a reading of the clock."""
         return self._store is not None and now - self._saved_at >= self._pause
 
-    def reserve(self, stop_row: int, durable: RowRanges, counts: Counts) -> None:
-        """Keep, before it is true, that rows below ``stop_row`` may have reached the service.
+    def rows_to_reserve(self, rows: int) -> int:
+        """How many rows to reserve behind the next ``rows``.
 
-        Reserves ahead, twice as far whenever that did not last until the next save was due, so that this is written
-        about as often as ACKs are.
+        Twice as many whenever the last reservation did not last until the next save was due, so that reservations are
+        written about as often as ACKs are; half as many when it lasted far longer.
         """
-        if self._store is None or self.source_fingerprint is None:
-            self.reserved = END  # nothing will resume, so nothing has to be admitted
-            return
         now = self._clock()
-        if self._reserved_at is not None and now - self._reserved_at < self._pause:
-            self._window *= 2
+        if self._reserved_at is not None:
+            lasted = now - self._reserved_at
+            if lasted < self._pause:
+                self._window *= 2
+            elif lasted > _LASTS_LONG * self._pause:
+                self._window //= 2
         self._reserved_at = now
-        self.reserved = stop_row + self._window
-        self.save(durable, counts)
+        self._window = max(self._window, rows)
+        return self._window
 
-    def save(self, durable: RowRanges, counts: Counts, *, reached: int | None = None) -> None:
-        """Keep that ``durable`` rows were acknowledged in this try.
+    def check(self) -> int:
+        """Look whether this is the newest attempt; returns how far an older one says that it may have sent rows.
 
-        ``reached`` is the row after the last one that was given to a stream, where that is known for good: at the end.
-        A store that fails costs the next try some duplicates, never this one its success: it is logged.
+        Raises DeliverySupersededError if a newer attempt has written a checkpoint.
         """
+        found = self._found()
+        if found is None or found.attempt == self.attempt:
+            return 0
+        if found.attempt is not None and found.attempt.is_newer_than(self.attempt):
+            raise DeliverySupersededError(
+                "a newer attempt at this delivery has taken over its checkpoint; this one stops, and what it has sent "
+                "is in the account of the newer one. Nothing has to be done"
+            )
+        is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
+        return found.reached if is_of_these_rows else 0
+
+    def _found(self) -> Checkpoint | None:
+        if self._store is None:
+            return None
+        try:
+            return self._store.load()
+        except InvalidCheckpointError:
+            return None
+        except Exception as error:  # any store, any failure: see save
+            if is_of_signal(error):
+                raise
+            _warn_of(error)
+            return None
+
+    def save(self, kept: RowsKept) -> None:
+        """Replace the checkpoint.
+
+        A store that fails costs the next attempt some duplicates, never this one its success: it is logged.
+        """
+        self._kept = kept
         if self._store is None:
             return
         started = self._clock()
-        everything = self.skip.copy()
-        for start, stop in durable:
-            everything.add(start, stop)
-        reached = self.reserved if reached is None else reached
         checkpoint = Checkpoint(
             table=self._schema.table,
             table_identity=self._schema.identity,
             schema_fingerprint=self._schema.fingerprint,
-            source_fingerprint=self.source_fingerprint,
+            source_fingerprint=self.source.fingerprint,
             epoch=self._store.epoch,
-            durable=everything,
-            reached=0 if reached == END else max(reached, self.repeat_until),
-            counts=counts,
+            durable=kept.durable,
+            digest=kept.digest,
+            reached=kept.reached,
+            counts=kept.counts,
+            attempt=self.attempt,
             written_at=datetime.now(UTC).isoformat(),
         )
         try:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ..errors import ConfigurationError
-from ..ranges import RowRanges
+from ..errors import ConfigurationError, Counts
+from ..ranges import END, RowRanges
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
-from .checkpoint import Checkpoint, InvalidCheckpointError
+from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, why_other_table
 
 if TYPE_CHECKING:
     from ..schema import TableSchema
+    from .digest import DigestForm
 
-__all__ = ["CheckpointStore", "FileCheckpointStore", "MemoryCheckpointStore", "Resumption", "resume"]
+__all__ = [
+    "CheckpointStore",
+    "FileCheckpointStore",
+    "MemoryCheckpointStore",
+    "Resumption",
+    "SourceFacts",
+    "resume",
+]
 
 
 @runtime_checkable
@@ -24,6 +32,9 @@ class CheckpointStore(Protocol):
 
     Called from the thread that called ``ingest``.  ``epoch`` changes when a host clears the delivery, so that the
     next try starts from the first row.
+
+    Two attempts at one delivery may run at the same time, as an orchestrator's lost task and its retry do.  A ``load``
+    precedes each save: by it an attempt notices that a newer one has taken over.
 
     A store may say in ``save_interval`` how many seconds shall lie between two saves while a delivery runs; 1.0 where
     it does not.  It is asked after each save.  What was acknowledged since the last save is sent again after a crash.
@@ -41,44 +52,99 @@ class CheckpointStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
-    """What a delivery starts with: the checkpoint that it takes up, and the reason where it starts at the first row.
+class SourceFacts:
+    """What is known of a source before it is read."""
 
-    With both, the rows that were durable are sent again, and the checkpoint tells only which those may be.
+    fingerprint: str | None = None
+    form: DigestForm | None = None
+    """How its rows are digested; None where the fingerprint says what they hold, or where there is none."""
+    total_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What a delivery starts with: what earlier attempts have left.
+
+    With a ``reason`` every row is sent, and the rest says only which of them may have been sent before.
     """
 
-    checkpoint: Checkpoint | None = None
+    skip: RowRanges = field(default_factory=RowRanges)
+    """The rows that need not be sent."""
+    digest: RowsDigest | None = None
+    """What those rows held, if that is to be compared when they pass."""
+    reached: int = 0
+    """Rows below this position may have been sent."""
+    counts: Counts = field(default_factory=Counts)
+    resumed_from: str | None = None
+    """When the checkpoint was written that rows are skipped by."""
     reason: str | None = None
-
-    @property
-    def resumed_from(self) -> str | None:
-        """When the checkpoint was written that rows are skipped by."""
-        return self.checkpoint.written_at if self.checkpoint and not self.reason else None
-
-    @property
-    def skip(self) -> RowRanges:
-        """The rows that need not be sent; an own copy."""
-        return self.checkpoint.durable.copy() if self.checkpoint and not self.reason else RowRanges()
+    """Why the delivery starts at the first row although there is a checkpoint."""
+    attempt: AttemptMark | None = None
+    """Which attempt wrote the checkpoint."""
 
 
-def resume(store: CheckpointStore, schema: TableSchema, *, source_fingerprint: str | None) -> Resumption:
+def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
     """Load what ``store`` keeps, and decide whether this delivery may skip by it.
 
-    Both are None in the answer where nothing is kept.  Errors of the storage itself pass through.
+    Errors of the storage itself pass through.
     """
     try:
         checkpoint = store.load()
     except InvalidCheckpointError as error:
-        return Resumption(reason=f"the checkpoint is refused: {error}")
+        return _resume_from_remains(error, schema, epoch=store.epoch)
     if checkpoint is None:
         return Resumption()
-    if reason := checkpoint.why_other(schema, source_fingerprint=source_fingerprint, epoch=store.epoch):
-        return Resumption(reason=reason)
+    if reason := why_other_table(checkpoint, schema, epoch=store.epoch):
+        return Resumption(reason=reason, attempt=checkpoint.attempt)
+    reason = _why_not(checkpoint, schema, source)
+    return Resumption(
+        skip=RowRanges() if reason else checkpoint.durable.copy(),
+        digest=None if reason or source.form is None else checkpoint.digest,
+        reached=max(checkpoint.reached, *(stop for _, stop in checkpoint.durable), 0),
+        counts=checkpoint.counts,
+        resumed_from=None if reason else checkpoint.written_at,
+        reason=reason,
+        attempt=checkpoint.attempt,
+    )
+
+
+def _resume_from_remains(error: InvalidCheckpointError, schema: TableSchema, *, epoch: str | None) -> Resumption:
+    reason = f"the checkpoint is refused: {error}"
+    if (remains := error.remains) is None:
+        # There was an attempt, and nothing says how far it came.
+        return Resumption(reason=reason, reached=END)
+    if why_other_table(remains, schema, epoch=epoch):
+        return Resumption(reason=reason, attempt=remains.attempt)
+    return Resumption(reason=reason, reached=remains.reached, counts=remains.counts, attempt=remains.attempt)
+
+
+def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -> str | None:
+    """Why no row is skipped by a checkpoint of this table; None if rows are."""
+    if source.fingerprint is None:
+        return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
+    if checkpoint.source_fingerprint != source.fingerprint:
+        return f"the source has changed: its fingerprint was {checkpoint.source_fingerprint}, now {source.fingerprint}"
+    return _why_not_these_rows(checkpoint, schema, source)
+
+
+def _why_not_these_rows(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -> str | None:
     if checkpoint.schema_fingerprint != schema.fingerprint:
         was, now = checkpoint.schema_fingerprint, schema.fingerprint
-        changed = f"the table's schema has changed: its fingerprint was {was}, now {now}"
-        return Resumption(checkpoint=checkpoint, reason=changed)
-    return Resumption(checkpoint=checkpoint)
+        return f"the table's schema has changed: its fingerprint was {was}, now {now}"
+    last = max((stop for _, stop in checkpoint.durable), default=0)
+    if source.total_rows is not None and last > source.total_rows:
+        return (
+            f"the checkpoint is refused: it calls row {last - 1} durable, and the source has {source.total_rows} rows"
+        )
+    if not checkpoint.durable:
+        return "no row is durable in the checkpoint"
+    return None if source.form is None else _why_not_comparable(checkpoint, source.form)
+
+
+def _why_not_comparable(checkpoint: Checkpoint, form: DigestForm) -> str | None:
+    if checkpoint.digest is None:
+        return "the checkpoint does not say what its rows held, and neither does the fingerprint of the source"
+    return checkpoint.digest.form.why_other(form)
 
 
 class MemoryCheckpointStore:

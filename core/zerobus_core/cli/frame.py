@@ -32,6 +32,7 @@ import click
 from ..errors import (
     AuthenticationError,
     ConfigurationError,
+    DeliverySupersededError,
     PermissionDeniedError,
     RecordError,
     RejectedRecordError,
@@ -49,6 +50,7 @@ __all__ = ["connection_options", "environment_of", "exit_at_once", "exit_code", 
 UNFORESEEN = 1
 USAGE = 2
 DATA = 65
+SUPERSEDED = 69
 TRY_AGAIN = 75
 ACCESS = 77
 
@@ -60,6 +62,7 @@ _CODES: dict[type[ZerobusIngestError], int] = {
     AuthenticationError: ACCESS,
     PermissionDeniedError: ACCESS,
     TableNotFoundError: ACCESS,
+    DeliverySupersededError: SUPERSEDED,
 }
 
 # What is given by flag is the same as what is given by variable; the secret has no flag, since flags are seen by all.

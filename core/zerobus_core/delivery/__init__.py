@@ -1,6 +1,8 @@
 """One delivery from its first row to its receipt."""
 
-from .delivery import Delivery, Target, Watch, fetch_schema
+from .account import Account, DeliverySnapshot
+from .delivery import Delivery
+from .destination import Controls, Destination, fetch_schema
 from .reading import source_in_time
 
-__all__ = ["Delivery", "Target", "Watch", "fetch_schema", "source_in_time"]
+__all__ = ["Account", "Controls", "Delivery", "DeliverySnapshot", "Destination", "fetch_schema", "source_in_time"]

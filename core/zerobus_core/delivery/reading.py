@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import TableSchema
     from ..sources import Source
-    from .delivery import Watch
+    from .destination import Controls
 
 __all__ = ["source_in_time"]
 
 
-def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, watch: Watch) -> Source:
+def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, controls: Controls) -> Source:
     """The source that reads ``records``; the wait for the first row of an iterable is part of the delivery's time.
 
     Raises what ``source_of`` raises, and what a SourceGuard does.
     """
-    with SourceGuard(watch.deadline(options), stop=watch.stop) as guard:
+    with SourceGuard(controls.deadline(options), stop=controls.stop) as guard:
         return guard.call(lambda: source_of(records, options, schema))

@@ -29,22 +29,13 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, UpDownCounter
     from opentelemetry.trace import Span, Tracer
 
-    from ..errors import Counts
+    from ..streams import PoolStatistics
+    from .account import DeliverySnapshot
 
-__all__ = ["DeliveryTelemetry", "Figures"]
+__all__ = ["DeliveryTelemetry"]
 
 _log = logging.getLogger("zerobus_core")
 _SCOPE = "zerobus_core"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """A delivery at one moment."""
-
-    counts: Counts
-    bytes_sent: int
-    reconnects: int
-    open_streams: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +70,21 @@ def _instruments() -> _Instruments | None:
 class DeliveryTelemetry:
     """See the module's docstring.  A context manager around one delivery, used from the delivery's thread.
 
-    ``figures`` is asked where the delivery stands; ``started`` is a reading of ``time.monotonic``.  Raises nothing.
+    ``snapshot`` is called for where the rows are; ``started`` is a reading of ``time.monotonic``.  Raises nothing.
     """
 
-    def __init__(self, table: str, record_format: str, figures: Callable[[], Figures], *, started: float) -> None:
+    def __init__(
+        self,
+        table: str,
+        record_format: str,
+        snapshot: Callable[[], DeliverySnapshot],
+        statistics: PoolStatistics,
+        *,
+        started: float,
+    ) -> None:
         self._attributes = {"zerobus.table": table, "zerobus.record_format": record_format}
-        self._figures = figures
+        self._snapshot = snapshot
+        self._statistics = statistics
         self._started = started
         self._reported: dict[str, int] = {}
         self._open_streams = 0
@@ -125,7 +125,7 @@ class DeliveryTelemetry:
         from opentelemetry.trace import SpanKind
 
         # What earlier tries may have sent twice is in our account, and was counted when they did.
-        self._reported["rows_resent"] = self._figures().counts.rows_resent
+        self._reported["rows_resent"] = self._snapshot().counts.rows_resent
         # Not made the current span: a delivery by StreamManager begins and ends across the spans of its user.
         self._span = self._instruments.tracer.start_span(
             "zerobus.ingest",
@@ -141,13 +141,13 @@ class DeliveryTelemetry:
     def _move(self) -> None:
         if self._instruments is None:
             return
-        figures, instruments = self._figures(), self._instruments
-        self._count(instruments.rows_acked, "rows_acked", figures.counts.rows_acked)
-        self._count(instruments.rows_resent, "rows_resent", figures.counts.rows_resent)
-        self._count(instruments.bytes_sent, "bytes_sent", figures.bytes_sent)
-        self._count(instruments.reconnects, "reconnects", figures.reconnects)
-        instruments.open_streams.add(figures.open_streams - self._open_streams, self._attributes)
-        self._open_streams = figures.open_streams
+        now, statistics, instruments = self._snapshot(), self._statistics, self._instruments
+        self._count(instruments.rows_acked, "rows_acked", now.counts.rows_acked)
+        self._count(instruments.rows_resent, "rows_resent", now.counts.rows_resent)
+        self._count(instruments.bytes_sent, "bytes_sent", now.bytes_sent)
+        self._count(instruments.reconnects, "reconnects", statistics.reconnects)
+        instruments.open_streams.add(statistics.open_now - self._open_streams, self._attributes)
+        self._open_streams = statistics.open_now
 
     def _count(self, counter: Counter, name: str, value: int) -> None:
         # The books take back what turns out to have never left, which a counter cannot: it waits until they are ahead.
@@ -162,11 +162,11 @@ class DeliveryTelemetry:
             return
         from opentelemetry.trace import StatusCode
 
-        figures = self._figures()
-        for name, rows in asdict(figures.counts).items():
+        now = self._snapshot()
+        for name, rows in asdict(now.counts).items():
             self._span.set_attribute("zerobus.rows." + name.removeprefix("rows_"), rows)
-        self._span.set_attribute("zerobus.bytes_sent", figures.bytes_sent)
-        self._span.set_attribute("zerobus.reconnects", figures.reconnects)
+        self._span.set_attribute("zerobus.bytes_sent", now.bytes_sent)
+        self._span.set_attribute("zerobus.reconnects", self._statistics.reconnects)
         self._span.set_attribute("zerobus.outcome", _outcome(error))
         if error is not None:
             self._span.set_attribute("error.type", type(error).__name__)

@@ -3,4 +3,7 @@
 from .records import dumped, is_message, is_record, members_of, without_members
 from .select import encoder_for
 
-__all__ = ["dumped", "encoder_for", "is_message", "is_record", "members_of", "without_members"]
+__all__ = ["ENCODING_VERSION", "dumped", "encoder_for", "is_message", "is_record", "members_of", "without_members"]
+
+ENCODING_VERSION = 1
+"""Raised whenever a row can become other bytes than before: digests of encoded rows compare only within one version."""

@@ -109,7 +109,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
     if hasattr(records, "get_fragments"):
         if is_whole(records):
             return DatasetSource(records, options)
-        return BatchesSource(lambda: scan(records, options.batch_rows), options)
+        return BatchesSource(lambda: scan(records, options.batch_rows), options, can_read_again=True)
     if hasattr(records, "to_reader"):  # a Scanner of a dataset
         begun = OneShotIterable(records.to_reader())
         return BatchesSource(begun.take, options, on_durable=begun.forget)
@@ -154,11 +154,14 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     begun = OneShotIterable(records)
     first = begun.peek()
     if _is_columnar(first):
-        return _batches_source(first, begun.take, options, on_durable=begun.forget)
+        return _batches_source(
+            first, begun.take, options, can_read_again=begun.can_start_again, on_durable=begun.forget
+        )
     return IterableSource(
         lambda: _checked(begun.take()),
         options,
         is_made_anew=not isinstance(records, Collection),
+        can_read_again=begun.can_start_again,
         on_durable=begun.forget,
     )
 
@@ -175,7 +178,7 @@ def _is_sliceable(records: Sequence[Any]) -> bool:
 def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
     first = records[0] if len(records) else {}
     if _is_columnar(first):
-        return _batches_source(first, lambda: records, options)
+        return _batches_source(first, lambda: records, options, can_read_again=True)
     if isinstance(first, os.PathLike) or (isinstance(first, str) and looks_like_path(first)):
         return files_source([os.fspath(path) for path in records], options)
     _check_first(first)
@@ -191,6 +194,7 @@ def _batches_source(
     items: Callable[[], Iterable[Any]],
     options: IngestOptions,
     *,
+    can_read_again: bool,
     on_durable: Callable[[], None] | None = None,
 ) -> Source:
     """The first item decides whether all of them are read as Arrow data or as rows."""
@@ -200,9 +204,13 @@ def _batches_source(
     from .arrow.frames import is_read_as_rows, rows_of_frames
 
     if is_read_as_rows(first):
-        return IterableSource(lambda: rows_of_frames(items()), options, on_durable=on_durable)
+        return IterableSource(
+            lambda: rows_of_frames(items()), options, can_read_again=can_read_again, on_durable=on_durable
+        )
 
-    return BatchesSource(lambda: batches_of(items(), options.drop), options, on_durable=on_durable)
+    return BatchesSource(
+        lambda: batches_of(items(), options.drop), options, can_read_again=can_read_again, on_durable=on_durable
+    )
 
 
 def _checked(rows: Iterator[Any]) -> Iterator[Any]:

@@ -58,6 +58,19 @@ class Source(ABC):
     is_in_memory: bool = False
     """Whether all rows are there already, so that reading them waits for nothing."""
 
+    @property
+    def is_content_known(self) -> bool:
+        """Whether the fingerprint is one of the content (a hash of it, or the versions of files).
+
+        Then durable rows are skipped unread; otherwise they are read again and compared.
+        """
+        return False
+
+    @property
+    def can_read_again(self) -> bool:
+        """Whether ``chunks`` can be called once more, for the rows as they are then."""
+        return True
+
     @cached_property
     def fingerprint(self) -> str | None:
         """See ``SourceLike``; computed when it is first asked for, since that can cost a look at all rows."""
@@ -118,6 +131,16 @@ class _WrappedSource(Source):
         for name in ("read_for", "would_hold", "locate", "on_durable"):
             if callable(method := getattr(given, name, None)):
                 setattr(self, name, method)
+
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``; False if the given source does not say so."""
+        return bool(getattr(self._given, "is_content_known", False))
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``; True if the given source does not deny it."""
+        return bool(getattr(self._given, "can_read_again", True))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """The given source's own."""

@@ -9,8 +9,8 @@ The law, which holds between any two calls:
    back and never names an offset that was not handed over.
 4. When a stream dies, what it had in flight waits again, in front of everything else and in row order.  Nothing
    that is durable is ever handed over again.
-5. ``rows_resent`` counts rows handed over again after they may have reached the service: no more duplicates than
-   that can come from this delivery.
+5. ``rows_resent`` counts rows handed over again after they may have reached the service, in this attempt or, for
+   those of ``sent_before``, in an earlier one: no more duplicates than that can come from this attempt.
 
 Pure bookkeeping: it never sleeps, locks, logs, or looks at a clock or a socket.  An event that the law forbids
 raises LedgerError, which names the event and the state, and changes nothing.
@@ -58,9 +58,13 @@ class _OpenStream:
 class Ledger:
     """See the module's docstring.  Not safe for concurrent use: one thread keeps the books."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent_before: RowRanges | None = None) -> None:
+        self.sent_before = sent_before or RowRanges()
+        """Rows that earlier attempts may have sent; set before the first batch is added."""
         self.durable = RowRanges()
         self.rows_added = 0
+        self.added_until = 0
+        """The row after the last one that was added."""
         self.rows_acked = 0
         self.rows_refused = 0
         self.rows_resent = 0
@@ -74,6 +78,8 @@ class Ledger:
         self._bytes_waiting = 0
         self._rows_in_flight = 0
         self._bytes_in_flight = 0
+        self.rows_to_resend = 0
+        """Rows waiting that may have reached the service before."""
 
     def __repr__(self) -> str:
         streams = ", ".join(
@@ -123,9 +129,9 @@ class Ledger:
         return self._rows_in_flight > 0
 
     @property
-    def rows_to_resend(self) -> int:
-        """Rows waiting that may have reached the service before."""
-        return sum(entry.batch.rows for entry in self._waiting if entry.handed)
+    def rows_waiting(self) -> int:
+        """Rows that wait for a stream."""
+        return self._rows_waiting
 
     def in_flight_on(self, stream: int) -> tuple[int, int]:
         """Payload bytes and rows in flight on a stream."""
@@ -141,10 +147,11 @@ class Ledger:
 
     def add(self, batch: Batch) -> None:
         """A batch was read from the source."""
-        self._waiting.append(Entry(batch))
-        self._rows_waiting += batch.rows
-        self._bytes_waiting += batch.nbytes
+        entry = Entry(batch)
+        self._waiting.append(entry)
+        self._count_waiting(entry, 1)
         self.rows_added += batch.rows
+        self.added_until = batch.stop_row
 
     def open(self, stream: int) -> None:
         """A stream opened; its offsets start at 0."""
@@ -157,13 +164,10 @@ class Ledger:
         target = self._stream(stream, "hand")
         if not self._waiting:
             raise LedgerError(f"hand to stream {stream} with nothing waiting: {self!r}")
-        entry = self._waiting.popleft()
+        entry = self._drop_first_waiting()
         batch = entry.batch
-        if entry.handed:
-            self.rows_resent += batch.rows
+        self.rows_resent += self._rows_repeated(entry)
         entry.handed += 1
-        self._rows_waiting -= batch.rows
-        self._bytes_waiting -= batch.nbytes
         target.in_flight.append(entry)
         target.nbytes += batch.nbytes
         target.rows += batch.rows
@@ -218,6 +222,19 @@ class Ledger:
         self._wait_in_front(entries)
         return suspects
 
+    def admit(self, sent: RowRanges) -> None:
+        """Another attempt may have sent these rows, too; those that were handed over here count as sent again."""
+        handed = [entry for stream in self._open.values() for entry in stream.in_flight]
+        handed += [entry for entry in self._waiting if entry.handed]
+        for start, stop in sent:
+            for first, last in list(self.sent_before.without(start, stop)):
+                self.rows_resent += self.durable.rows_within(first, last)
+                self.rows_resent += sum(_overlap(entry.batch, first, last) for entry in handed)
+                self.rows_to_resend += sum(
+                    _overlap(entry.batch, first, last) for entry in self._waiting if not entry.handed
+                )
+                self.sent_before.add(first, last)
+
     def closed(self, stream: int) -> None:
         """A stream was closed with nothing in flight."""
         if self._stream(stream, "close").in_flight:
@@ -244,27 +261,40 @@ class Ledger:
     def _never_left(self, entry: Entry) -> None:
         entry.handed -= 1
         self.bytes_sent -= entry.batch.nbytes
+        self.rows_resent -= self._rows_repeated(entry)
+
+    def _rows_repeated(self, entry: Entry) -> int:
+        """Rows of an entry that have been sent before when it is handed over now."""
         if entry.handed:
-            self.rows_resent -= entry.batch.rows
+            return entry.batch.rows
+        return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)
 
     def _wait_in_front(self, entries: Iterable[Entry]) -> None:
         for entry in reversed(list(entries)):
             self._waiting.appendleft(entry)
-            self._rows_waiting += entry.batch.rows
-            self._bytes_waiting += entry.batch.nbytes
+            self._count_waiting(entry, 1)
+
+    def _count_waiting(self, entry: Entry, sign: int) -> None:
+        self._rows_waiting += sign * entry.batch.rows
+        self._bytes_waiting += sign * entry.batch.nbytes
+        self.rows_to_resend += sign * self._rows_repeated(entry)
 
     def _first_waiting(self, event: str) -> Entry:
         if not self._waiting:
             raise LedgerError(f"{event} with nothing waiting: {self!r}")
         return self._waiting[0]
 
-    def _drop_first_waiting(self) -> None:
-        batch = self._waiting.popleft().batch
-        self._rows_waiting -= batch.rows
-        self._bytes_waiting -= batch.nbytes
+    def _drop_first_waiting(self) -> Entry:
+        entry = self._waiting.popleft()
+        self._count_waiting(entry, -1)
+        return entry
 
     def _stream(self, stream: int, event: str) -> _OpenStream:
         try:
             return self._open[stream]
         except KeyError:
             raise LedgerError(f"{event} on stream {stream}, which is not open: {self!r}") from None
+
+
+def _overlap(batch: Batch, first: int, stop: int) -> int:
+    return max(0, min(batch.stop_row, stop) - max(batch.first_row, first))

@@ -14,15 +14,21 @@ from zerobus_core.checkpoint import (
     Checkpoint,
     CheckpointKeeper,
     CheckpointStore,
+    DigestForm,
     FileCheckpointStore,
     InvalidCheckpointError,
     MemoryCheckpointStore,
     Resumption,
+    RowsDigest,
+    RowsKept,
+    Segment,
+    SourceFacts,
     bounded,
     resume,
 )
+from zerobus_core.checkpoint.checkpoint import _checksum as checksum_of
 from zerobus_core.errors import ConfigurationError, Counts
-from zerobus_core.ranges import RowRanges
+from zerobus_core.ranges import END, RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, TableSchema
 
 pytestmark = pytest.mark.matrix
@@ -40,6 +46,8 @@ CHECKPOINT = Checkpoint(
     counts=Counts(rows_read=25, rows_acked=15),
     written_at="2026-01-01T00:00:00+00:00",
 )
+
+F1 = SourceFacts(fingerprint="f1")
 
 spans = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30)).map(lambda t: (t[0], t[0] + t[1])), max_size=40)
 
@@ -114,19 +122,18 @@ def test_a_truncated_checkpoint_is_refused(length: int) -> None:
         ({"source_fingerprint": 1}, "source_fingerprint is 1"),
         ({"extra": 1}, "other fields"),
         ({"durable": None}, "not a list"),
-        ({"durable": [[0, 5], [5, 6]]}, "do not touch"),
         ({"durable": [[3, 1]]}, "ascend"),
         ({"durable": [[0, 5], [2, 9]]}, "ascend"),
-        ({"durable": [[-1, 5]]}, "no row range"),
-        ({"durable": [[0, 5.0]]}, "no row range"),
-        ({"durable": [[0]]}, "no row range"),
-        ({"durable": [[False, 5]]}, "no row range"),
+        ({"durable": [[-1, 5]]}, "not a row range"),
+        ({"durable": [[0, 5.0]]}, "not a row range"),
+        ({"durable": [[0]]}, "not a row range"),
+        ({"durable": [[False, 5]]}, "not a row range"),
         ({"counts": {"rows_read": 1}}, "counts are"),
         ({"written_at": "yesterday"}, "not a time"),
     ],
 )
 def test_a_malformed_checkpoint_is_refused_with_a_reason(change: dict[str, Any], reason: str) -> None:
-    text = json.dumps(json.loads(CHECKPOINT.to_json()) | change)
+    text = resealed(json.loads(CHECKPOINT.to_json()) | change)
     with pytest.raises(InvalidCheckpointError, match=reason):
         Checkpoint.from_json(text)
 
@@ -150,11 +157,11 @@ def test_every_store_gives_back_what_was_saved_last(tmp_path: Path) -> None:
     for store in stores(tmp_path):
         assert isinstance(store, CheckpointStore)
         assert store.load() is None
-        assert resume(store, FLIGHTS, source_fingerprint="f1") == Resumption()
+        assert resume(store, FLIGHTS, F1) == Resumption()
         store.save(replace(CHECKPOINT, durable=RowRanges()))
         store.save(CHECKPOINT)
         assert store.load() == CHECKPOINT
-        assert resume(store, FLIGHTS, source_fingerprint="f1").skip == CHECKPOINT.durable
+        assert resume(store, FLIGHTS, F1).skip == CHECKPOINT.durable
 
 
 def test_a_file_store_leaves_nothing_but_its_file(tmp_path: Path) -> None:
@@ -187,32 +194,130 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(tmp_path: Path) -> Non
         ({"table": "main.default.other"}, "f1", "2026-01-01", "of table main.default.flights"),
         ({"identity": "another-id"}, "f1", "2026-01-01", "another table of this name"),
         ({"identity": None}, "f1", "2026-01-01", "another table of this name"),
-        ({}, "f2", "2026-01-01", "source has changed"),
-        ({}, None, "2026-01-01", "no fingerprint"),
         ({}, "f1", "2026-01-02", "of epoch"),
         ({}, "f1", None, "of epoch"),
     ],
 )
-def test_a_checkpoint_of_another_delivery_is_not_resumed(
+def test_a_checkpoint_of_other_rows_says_nothing_of_these(
     change: dict[str, Any], source: str | None, epoch: str | None, reason: str
 ) -> None:
     store = MemoryCheckpointStore(epoch)
-    store.save(CHECKPOINT)
-    resumption = resume(store, replace(FLIGHTS, **change), source_fingerprint=source)
-    assert resumption.checkpoint is None
-    assert not resumption.skip
-    assert resumption.reason is not None
-    assert reason in resumption.reason
+    store.save(replace(CHECKPOINT, reached=40))
+    past = resume(store, replace(FLIGHTS, **change), SourceFacts(fingerprint=source))
+    assert (past.skip, past.reached) == (RowRanges(), 0)
+    assert past.reason is not None
+    assert reason in past.reason
+
+
+DIGESTED = DigestForm(record_format="protobuf", encoding=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "reason"),
+    [
+        ({}, SourceFacts(fingerprint="f2"), "the source has changed"),
+        ({}, SourceFacts(), "no fingerprint"),
+        ({"columns": (Field("id", PrimitiveType(Kind.INT)),)}, F1, "schema has changed"),
+        ({}, replace(F1, total_rows=24), "calls row 24 durable, and the source has 24 rows"),
+        ({}, replace(F1, form=DIGESTED), "does not say what its rows held"),
+    ],
+)
+def test_every_refused_checkpoint_of_this_delivery_says_how_far_rows_may_have_been_sent(
+    change: dict[str, Any], source: SourceFacts, reason: str
+) -> None:
+    store = MemoryCheckpointStore("2026-01-01")
+    store.save(replace(CHECKPOINT, reached=40, counts=Counts(rows_resent=3)))
+    past = resume(store, replace(FLIGHTS, **change), source)
+    assert (past.skip, past.reached, past.counts.rows_resent) == (RowRanges(), 40, 3)
+    assert past.reason is not None
+    assert reason in past.reason
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        (replace(DIGESTED, record_format="json"), "digested as json records, and are protobuf records now"),
+        (replace(DIGESTED, encoding=0), "version 1 (encoding 0)"),
+        (replace(DIGESTED, version=0), "version 0 (encoding 1)"),
+    ],
+)
+def test_digests_of_another_form_are_not_compared(form: DigestForm, reason: str) -> None:
+    store = MemoryCheckpointStore("2026-01-01")
+    digest = RowsDigest(form=form, segments=(Segment(0, 10, 7), Segment(20, 25, 2**64 - 1)))
+    store.save(replace(CHECKPOINT, digest=digest))
+    past = resume(store, FLIGHTS, replace(F1, form=DIGESTED))
+    assert (past.skip, past.digest) == (RowRanges(), None)
+    assert past.reason is not None
+    assert reason in past.reason
+    assert resume(store, FLIGHTS, replace(F1, form=form)).digest == digest
+
+
+def resealed(plain: dict[str, Any]) -> str:
+    """A checkpoint with a checksum that fits, whatever it says."""
+    plain.pop("checksum", None)
+    return json.dumps({**plain, "checksum": checksum_of(plain)})
+
+
+def version_2() -> dict[str, Any]:
+    plain = json.loads(replace(CHECKPOINT, reached=40, counts=Counts(rows_resent=3)).to_json())
+    for name in ("digest", "attempt", "checksum"):
+        del plain[name]
+    return plain | {"version": 2}
+
+
+def test_a_checkpoint_of_version_2_is_skipped_by_if_the_fingerprint_is_of_the_content() -> None:
+    store = MemoryCheckpointStore("2026-01-01")
+    store.text = json.dumps(version_2())
+    assert resume(store, FLIGHTS, F1).skip == CHECKPOINT.durable
+    past = resume(store, FLIGHTS, replace(F1, form=DIGESTED))
+    assert (past.skip, past.reached, past.counts.rows_resent) == (RowRanges(), 40, 3)
+
+
+def test_a_checkpoint_of_a_newer_version_says_how_far_rows_may_have_been_sent() -> None:
+    store = MemoryCheckpointStore("2026-01-01")
+    newer = version_2() | {"version": 4, "unknown": True}
+    newer["counts"]["rows_more"] = 1
+    store.text = json.dumps(newer)
+    past = resume(store, FLIGHTS, F1)
+    assert (past.skip, past.reached, past.counts.rows_resent) == (RowRanges(), 40, 3)
+    assert past.reason is not None
+    assert "of version 4, and this release reads versions 2 and 3" in past.reason
+
+
+def test_any_damage_to_a_checkpoint_is_noticed_and_any_may_have_been_sent() -> None:
+    text = replace(CHECKPOINT, reached=40).to_json()
+    for at in range(len(text)):
+        for other in "07x":
+            store = MemoryCheckpointStore("2026-01-01")
+            store.text = text[:at] + other + text[at + 1 :]
+            if json_of(store.text) == json_of(text):
+                continue
+            past = resume(store, FLIGHTS, F1)
+            assert not past.skip, store.text
+            assert past.reason is not None
+
+
+def json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def test_what_cannot_be_read_at_all_may_have_been_any_row() -> None:
+    store = MemoryCheckpointStore()
+    store.text = CHECKPOINT.to_json()[:-30]
+    assert resume(store, FLIGHTS, F1).reached == END
 
 
 def test_of_a_table_whose_schema_changed_it_is_known_only_what_may_be_sent_twice() -> None:
     store = MemoryCheckpointStore("2026-01-01")
     store.save(replace(CHECKPOINT, reached=40, counts=Counts(rows_resent=3)))
     wider = replace(FLIGHTS, columns=(*FLIGHTS.columns, Field("late", PrimitiveType(Kind.DATE), position=1)))
-    keeper = CheckpointKeeper(store, wider, source_fingerprint="f1")
-    assert not keeper.skip
-    assert keeper.resumed_from is None
-    assert (keeper.resent_before, keeper.repeat_until, keeper.in_doubt) == (3, 40, 40)
+    keeper = CheckpointKeeper(store, wider, F1)
+    past = keeper.past
+    assert (past.skip, past.resumed_from) == (RowRanges(), None)
+    assert (past.counts.rows_resent, past.reached) == (3, 40)
 
 
 @pytest.mark.parametrize("epoch", [0, 1, "", b"x"])
@@ -224,8 +329,8 @@ def test_an_epoch_that_no_later_try_would_know_again_is_refused(tmp_path: Path, 
 def test_a_refused_file_is_a_reason_and_not_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
     path.write_text(CHECKPOINT.to_json()[:50])
-    resumption = resume(FileCheckpointStore(path, "2026-01-01"), FLIGHTS, source_fingerprint="f1")
-    assert resumption.checkpoint is None
+    resumption = resume(FileCheckpointStore(path, "2026-01-01"), FLIGHTS, F1)
+    assert not resumption.skip
     assert resumption.reason is not None
     assert "refused: not whole JSON" in resumption.reason
 
@@ -274,7 +379,7 @@ class SlowingStore(MemoryCheckpointStore):
 
 
 def keeper_of(store: CheckpointStore, clock: Clock) -> CheckpointKeeper:
-    return CheckpointKeeper(store, FLIGHTS, source_fingerprint="f1", clock=clock)
+    return CheckpointKeeper(store, FLIGHTS, F1, clock=clock)
 
 
 def test_a_store_is_asked_after_each_save_how_long_the_next_one_may_wait() -> None:
@@ -285,9 +390,9 @@ def test_a_store_is_asked_after_each_save_how_long_the_next_one_may_wait() -> No
         assert not keeper.is_due(saved_at + pause - 0.1)
         assert keeper.is_due(saved_at + pause)
         clock.now = saved_at + pause
-        keeper.save(RowRanges(), Counts())
+        keeper.save(RowsKept(reached=0, counts=Counts()))
     store.fails = True
-    keeper.save(RowRanges(), Counts())
+    keeper.save(RowsKept(reached=0, counts=Counts()))
     assert not keeper.is_due(clock.now + 7.9)
     assert keeper.is_due(clock.now + 8.0), "a store that fails is tried again as often as before"
 
@@ -296,15 +401,15 @@ def test_a_reservation_lasts_about_as_long_as_the_pause_between_two_saves() -> N
     clock, store = Clock(), MemoryCheckpointStore()
     store.save_interval = 10.0
     keeper = keeper_of(store, clock)
-    reservations, row = 0, 0
+    reservations, row, reserved = 0, 0, 0
     while clock.now < 1_000.0:
         row += 500
-        if row > keeper.reserved:
-            keeper.reserve(row, RowRanges(), Counts())
+        if row > reserved:
+            reserved = row + keeper.rows_to_reserve(500)
+            keeper.save(RowsKept(reached=reserved, counts=Counts()))
             reservations += 1
-            checkpoint = store.load()
-            assert checkpoint is not None
-            assert checkpoint.reached == keeper.reserved >= row
         clock.now += 0.1
     assert 1_000.0 / 20.0 <= reservations <= 1_000.0 / 10.0 + 10
-    assert keeper.reserved - row <= 2 * 5_000 * 20, "no further ahead than it has to be"
+    assert reserved - row <= 2 * 5_000 * 20, "no further ahead than it has to be"
+    clock.now += 1_000.0
+    assert keeper.rows_to_reserve(500) < reserved - row, "a slow source needs less"

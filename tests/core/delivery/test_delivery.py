@@ -29,7 +29,7 @@ from zerobus_core import (
 )
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
-from zerobus_core.delivery import Delivery, Target
+from zerobus_core.delivery import Delivery, Destination
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -725,9 +725,9 @@ class TestAsYouGo:
         self, server: LocalZerobus, table: str
     ) -> None:
         schema = TableSchema.fetch(server.workspace, table)
-        target = Target.of(server.workspace, schema, options(), is_arrow=False, version=None)
-        delivery = Delivery(target, options())
-        with contextlib.suppress(LookupError), delivery.gate():
+        destination = Destination.of(server.workspace, schema, options(), is_arrow=False, version=None)
+        delivery = Delivery(destination, options())
+        with contextlib.suppress(LookupError), delivery.running():
             delivery.send(Chunk(0, rows(1)))
             raise LookupError("the user's")
         for call in (lambda: delivery.send(Chunk(1, rows(1))), delivery.poll, delivery.flush, delivery.finish):

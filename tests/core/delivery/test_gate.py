@@ -43,6 +43,7 @@ class Source:
     total_rows: int | None = None
     fingerprint: str | None = "f1"
     is_arrow: bool = False
+    is_content_known: bool = True
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         yield from self.given(skip)

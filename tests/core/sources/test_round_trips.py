@@ -23,7 +23,7 @@ from pyarrow import feather
 
 from zerobus_core import IngestOptions, ingest
 from zerobus_core.checkpoint import MemoryCheckpointStore
-from zerobus_core.errors import ConfigurationError, RecordError, SchemaError
+from zerobus_core.errors import RecordError, SchemaError, SourceChangedError
 from zerobus_local import LocalZerobus
 
 COLUMNS = """(
@@ -252,12 +252,16 @@ def test_the_next_try_of_a_file_sends_what_is_missing_and_a_changed_file_everyth
     assert (receipt.rows_read, receipt.rows_skipped) == (202, 0)
 
 
-def test_a_generator_that_is_shorter_than_its_checkpoint_says_fails(zerobus: LocalZerobus, table_name: str) -> None:
+def test_a_generator_that_is_shorter_than_its_checkpoint_is_sent_again_by_the_next_attempt(
+    zerobus: LocalZerobus, table_name: str
+) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL)")
     store, options = MemoryCheckpointStore(), IngestOptions(source_version="v1", batch_rows=10)
     ingest(zerobus.workspace, table_name, ({"id": n} for n in range(50)), options=options, checkpoint=store)
-    with pytest.raises(ConfigurationError, match="ended after 20 rows, but the checkpoint says"):
+    with pytest.raises(SourceChangedError, match="rows 0 to 49 are durable"):
         ingest(zerobus.workspace, table_name, ({"id": n} for n in range(20)), options=options, checkpoint=store)
+    receipt = ingest(zerobus.workspace, table_name, ({"id": n} for n in range(20)), options=options, checkpoint=store)
+    assert (receipt.rows_acked, receipt.rows_skipped, receipt.rows_resent) == (20, 0, 20)
 
 
 def test_bad_rows_of_files_become_letters_that_land_when_they_are_mended(

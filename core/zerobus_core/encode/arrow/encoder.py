@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ...batch import BadRow, Batch, Chunk, RecordFormat
+from ...batch import BadRow, Batch, Chunk, ContentHook, RecordFormat
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, UnreadableRecord, record_error
 from ..records import is_message
 from ..rows.walk import ExactWalk
 from ..rules import ConversionRules
 from .columns import BadFields, ColumnCasts
+from .content import ColumnsContent
 from .pack import packer_for
 from .rebuild import retype_nested
 from .types import plain_type, working_type
@@ -84,7 +85,13 @@ class ArrowEncoder:
         """See ``zerobus_core.batch.Encoder``."""
         return self._packer.arrow_schema
 
-    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+    def encode(
+        self,
+        chunk: Chunk,
+        *,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        on_content: ContentHook | None = None,
+    ) -> Iterator[Batch]:
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
         columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
         batches: list[Batch] = []
@@ -96,7 +103,12 @@ class ArrowEncoder:
         if bad:
             self._hand_over(chunk, bad, on_bad_row)
         self.block_rows = self._next_block(chunk, batches, bad)
-        yield from batches
+        for batch in batches:
+            if on_content is not None:
+                start = batch.first_row - chunk.first_row
+                content = {name: array.slice(start, batch.rows) for name, array in columns.items()}
+                on_content(batch.first_row, batch.rows, ColumnsContent(content))
+            yield batch
 
     def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
         """Many rows where all of the last ones were cast as whole columns, few where they are large or did not fit."""

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...batch import BadRow, Batch, Chunk
+from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
 from ..batching import split_batches
+from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, UnfitError, record_error
 from ..records import is_message
 from ..rules import ConversionRules
@@ -52,6 +53,8 @@ class RowEncoder(ABC):
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
         self._ways: dict[bool, tuple[Callable[[list[Any]], list[Any]], ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
+        self._is_digested = False
+        """Whether equal rows must become equal records, whatever the order of the keys in their dicts."""
 
     @property
     def block_rows(self) -> int:
@@ -67,8 +70,19 @@ class RowEncoder(ABC):
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
         """The records of consecutive rows, given as wire values."""
 
-    def encode(self, chunk: Chunk, *, on_bad_row: Callable[[BadRow], None] | None = None) -> Iterator[Batch]:
+    def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
+        """The same records, of consecutive rows, as far as the rows themselves say what is in them."""
+        return records
+
+    def encode(
+        self,
+        chunk: Chunk,
+        *,
+        on_bad_row: Callable[[BadRow], None] | None = None,
+        on_content: ContentHook | None = None,
+    ) -> Iterator[Batch]:
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        self._is_digested = on_content is not None
         rows = chunk.rows
         if not isinstance(rows, list):
             raise TypeError(f"an encoder of rows got {type(rows).__name__}")
@@ -88,7 +102,13 @@ class RowEncoder(ABC):
         if unfit:
             raise record_error(self._table, unfit)
         for first_row, records in runs:
-            yield from split_batches(first_row, records, self._options, as_text=self._as_json)
+            for batch in split_batches(first_row, records, self._options, as_text=self._as_json):
+                if on_content is not None:
+                    start = batch.first_row - first_row
+                    part = records[start : start + batch.rows] if batch.rows < len(records) else records
+                    content = RecordsContent(self._without_filled(part, batch.first_row))
+                    on_content(batch.first_row, batch.rows, content)
+                yield batch
 
     def _encoded(self, rows: list[Any], first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
         """Records of consecutive rows, or what is wrong with one row; each with its first row's number."""

@@ -33,6 +33,7 @@ class Messages:
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
+        # Equal rows become equal bytes: a MAP is written in the order of its keys, the other fields in that of numbers.
         pool = descriptor_pool.DescriptorPool()
         pool.Add(file)
         name = file.message_type[0].name
@@ -44,7 +45,7 @@ class Messages:
     def serialized(self, rows: list[dict[str, Any]]) -> list[bytes]:
         """Each row's bytes.  Raises ValueError or TypeError for fields and values that are not the message's."""
         try:
-            return list(self._records.FromString(self._rows(rows=rows).SerializeToString()).rows)
+            return list(self._records.FromString(self._rows(rows=rows).SerializeToString(deterministic=True)).rows)
         except EncodeError as error:
             raise ValueError(str(error)) from error
 
@@ -75,6 +76,7 @@ class ProtobufEncoder(RowEncoder):
             filled = [column for column in schema.columns if column.name in self._reserved]
             self._part = Messages(file_descriptor(schema.table, self._fields))
             self._delivery = Messages(file_descriptor(schema.table, filled))
+            self._filled_bytes = len(self._filled_columns(0, 1)[0])
 
     @property
     def record_format(self) -> RecordFormat:
@@ -85,11 +87,23 @@ class ProtobufEncoder(RowEncoder):
         records = self._part.serialized(rows)
         if self._delivery is None:
             return records
-        keys = [
-            {self._id_column: self._delivery_id, self._row_column: row}
-            for row in range(first_row, first_row + len(rows))
+        filled = self._filled_columns(first_row, len(rows))
+        return [record + columns for record, columns in zip(records, filled, strict=True)]
+
+    def _filled_columns(self, first_row: int, rows: int) -> list[bytes]:
+        assert self._delivery is not None
+        return self._delivery.serialized(
+            [{self._id_column: self._delivery_id, self._row_column: row} for row in range(first_row, first_row + rows)]
+        )
+
+    def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
+        if self._delivery is None:
+            return records
+        # The number of the row takes seven bits a byte, and at least one.
+        least = self._filled_bytes - 1
+        return [
+            record[: -(least + max(1, (row.bit_length() + 6) // 7))] for row, record in enumerate(records, first_row)
         ]
-        return [record + key for record, key in zip(records, self._delivery.serialized(keys), strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64.

@@ -17,7 +17,8 @@ from ..records import dumped, members_of
 __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
 # Dataclasses are passed through, since orjson leaves out private and computed fields.
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+# Sorted, since an object has no order, and equal ones must become equal text.
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def json_text(value: Any) -> str:

@@ -40,6 +40,11 @@ class TableSource(Source):
         self._chunk_rows = options.batch_rows
         self._options = options
 
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        return self.fingerprint != version_fingerprint(self._options)
+
     def _find_fingerprint(self) -> str | None:
         """Hash of schema, length and content, with ``source_version``."""
         return content_with_version(content_fingerprint(self._table), self._options)
@@ -71,9 +76,11 @@ class BatchesSource(Source):
         start: Callable[[], Iterable[pa.RecordBatch]],
         options: IngestOptions,
         *,
+        can_read_again: bool = False,
         on_durable: Callable[[], None] | None = None,
     ) -> None:
-        """``on_durable`` is called when all of its rows are durable."""
+        """``can_read_again``: whether ``start`` may be called again; ``on_durable``: called when all is durable."""
+        self._can_read_again = can_read_again
         self._start = start
         self._on_durable = on_durable
         self._chunk_rows = options.batch_rows
@@ -83,6 +90,11 @@ class BatchesSource(Source):
         """See ``Source``."""
         if self._on_durable is not None:
             self._on_durable()
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``."""
+        return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``; the others are made, too, and let go."""
@@ -152,6 +164,11 @@ class DatasetSource(Source):
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments())
         self._options = options
+
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
         """Hash of schema, files, their parts and how they are read, or of ``source_version``."""

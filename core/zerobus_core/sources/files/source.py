@@ -49,6 +49,11 @@ class FileSource(Source):
         self.is_text = reader.is_text
         self.fingerprint = found.fingerprint(reader.settings)
 
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``: by the versions of the files."""
+        return True
+
     def __repr__(self) -> str:
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 

@@ -72,6 +72,11 @@ class SequenceSource(Source):
         self._chunk_rows = options.batch_rows
         self._options = options
 
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        return self.fingerprint != version_fingerprint(self._options)
+
     def _find_fingerprint(self) -> str | None:
         """Hash of the content of a list or tuple, with ``source_version``; of others the version alone."""
         content = rows_fingerprint(self._rows) if isinstance(self._rows, list | tuple) else None
@@ -115,6 +120,11 @@ class OneShotIterable:
                 )
         for one in (iterator, given):
             self._remember(one)
+
+    @property
+    def can_start_again(self) -> bool:
+        """Whether ``take`` may be called a second time."""
+        return not isinstance(self._records, Iterator)
 
     def peek(self) -> Any:
         """The first item, or None; it stays the first to be taken."""
@@ -176,13 +186,16 @@ class IterableSource(Source):
         options: IngestOptions,
         *,
         is_made_anew: bool = True,
+        can_read_again: bool = False,
         on_durable: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``is_made_anew`` is for rows that are made one after the other, and not held by a container.
 
-        ``on_durable`` is called when all of its rows are durable.
+        ``can_read_again`` says that ``start`` may be called more than once.  ``on_durable`` is called when all of its
+        rows are durable.
         """
+        self._can_read_again = can_read_again
         self._start = start
         self._on_durable = on_durable
         self._is_made_anew = is_made_anew
@@ -194,6 +207,11 @@ class IterableSource(Source):
         """See ``Source``."""
         if self._on_durable is not None:
             self._on_durable()
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``."""
+        return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""

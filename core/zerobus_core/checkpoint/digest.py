@@ -1,0 +1,138 @@
+"""Digests of rows: whether the rows that an attempt skips are those that an earlier attempt delivered.
+
+The rows are hashed as they are read, in blocks of 1,024 absolute positions, and the digest of a range is the sum of the
+digests of its blocks:
+
+1. Equal rows give an equal digest, however they are cut into chunks, batches and streams, in every process.
+2. The digests of neighbouring ranges add up to the digest of their union, in any order.
+3. A range starts at a block boundary: the rows of a block that it enters in the middle are left out of it.  It may
+   end anywhere that a batch ended.
+4. A digest is one number of 64 bits, whatever the number of rows.
+
+It finds changes, not forgeries: the hash (XXH3) is fast and not cryptographic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+if TYPE_CHECKING:
+    from ..batch import RowContent
+    from ..ranges import RowRanges
+
+__all__ = ["BLOCK_ROWS", "DIGEST_VERSION", "DigestForm", "RowDigests", "Segment"]
+
+BLOCK_ROWS = 1_024
+DIGEST_VERSION = 1
+"""Raised whenever equal content gets another digest."""
+_MASK = 2**64 - 1
+
+
+class Segment(NamedTuple):
+    """A range of durable rows, ``start <= row < stop``, and the digest of what they hold."""
+
+    start: int
+    stop: int
+    digest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestForm:
+    """What digests must have in common to be compared."""
+
+    record_format: str
+    encoding: int
+    """``zerobus_core.encode.ENCODING_VERSION``: how values become bytes."""
+    version: int = DIGEST_VERSION
+
+    def why_other(self, now: DigestForm) -> str | None:
+        """Why digests of this form say nothing about digests of the form ``now``; None if they can be compared."""
+        if self == now:
+            return None
+        if self.record_format != now.record_format:
+            return f"its rows were digested as {self.record_format} records, and are {now.record_format} records now"
+        return (
+            f"its rows were digested by version {self.version} (encoding {self.encoding}), and this release has "
+            f"version {now.version} (encoding {now.encoding})"
+        )
+
+
+class RowDigests:
+    """The digests of the rows read so far, which are added in order.  Pure bookkeeping; not safe for concurrent use.
+
+    Memory: one number for each batch and block that is not inside of a durable range; see ``prune``.
+    """
+
+    def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
+        self._block_rows = block_rows
+        self._position = 0  # after the last row that was added
+        self._total = 0  # the sum over all blocks before the one of this position
+        self._hashes: list[xxh3_64] | None = []  # of this block; None if a row of it was left out
+        self._sums: dict[int, int] = {0: 0}  # by position: the sum over all rows before it
+
+    def add(self, first_row: int, rows: int, content: RowContent) -> None:
+        """Take the next rows; a range can end after the last of them.  Positions may be left out before them."""
+        if first_row != self._position:
+            self._leave_out(first_row)
+        start = 0
+        while start < rows:
+            stop = min(rows, start + self._block_rows - self._position % self._block_rows)
+            self._update(content.tracks(start, stop))
+            self._position += stop - start
+            if self._position % self._block_rows == 0:
+                self._total = self._sum_here()
+                self._sums[self._position] = self._total
+                self._hashes = []
+            start = stop
+        if self._hashes:
+            self._sums[self._position] = self._sum_here()
+
+    def segment(self, start: int, stop: int) -> Segment | None:
+        """The digest of as many of the rows from ``start`` to ``stop`` as have one; None if none of them have."""
+        start = -(-start // self._block_rows) * self._block_rows
+        if stop not in self._sums:
+            stop -= stop % self._block_rows
+        if start >= stop or start not in self._sums or stop not in self._sums:
+            return None
+        return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
+
+    def prune(self, durable: RowRanges) -> None:
+        """Forget what only ranges could need that begin or end inside of one of ``durable``, which only grow."""
+        self._sums = {
+            position: total
+            for position, total in self._sums.items()
+            if position == self._position
+            or position not in durable
+            or position - 1 not in durable
+            # The first block boundary of a range is where it starts for us.
+            or not durable.holds(position - self._block_rows, position)
+        }
+
+    def _leave_out(self, first_row: int) -> None:
+        if first_row < self._position:
+            raise ValueError(f"row {first_row} comes after row {self._position - 1}")
+        is_new_block = first_row // self._block_rows > self._position // self._block_rows
+        self._position = first_row
+        self._hashes = None
+        if is_new_block and first_row % self._block_rows == 0:
+            self._hashes = []
+            self._sums[first_row] = self._total
+
+    def _update(self, tracks: list[bytes]) -> None:
+        if self._hashes is None:
+            return
+        if not self._hashes:
+            self._hashes = [xxh3_64() for _ in tracks]
+        for track, data in zip(self._hashes, tracks, strict=True):
+            track.update(data)
+
+    def _sum_here(self) -> int:
+        """The sum over all rows before this position; a block with a row left out adds nothing."""
+        if not self._hashes:
+            return self._total
+        whole = b"".join([track.digest() for track in self._hashes])
+        block, rows = divmod(self._position - 1, self._block_rows)
+        return (self._total + xxh3_64_intdigest(whole + b"%d:%d" % (block, rows + 1))) & _MASK

@@ -1,0 +1,61 @@
+"""When a delivery's account goes into its checkpoint: before what it admits can happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import DeliverySupersededError
+
+if TYPE_CHECKING:
+    from ..batch import Batch
+    from ..checkpoint import CheckpointKeeper
+    from .account import Account
+
+__all__ = ["Checkpointing"]
+
+
+class Checkpointing:
+    """Writes what the account says, as often as the keeper wants it and the account's law needs it.
+
+    Each method but ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
+    """
+
+    def __init__(self, account: Account, keeper: CheckpointKeeper) -> None:
+        self._account = account
+        self._keeper = keeper
+        self._resent_kept = 0  # what the store knows of rows that may be sent twice
+        if not keeper.is_active:
+            account.reserve()
+
+    def take_over(self) -> None:
+        """Let an older attempt that still runs find that there is a newer one."""
+        if self._keeper.past.attempt is not None:
+            self.save()
+
+    def reserve(self, batch: Batch) -> None:
+        """Return when the store knows that the rows of ``batch`` may have been sent."""
+        if not self._account.is_reserved(batch.stop_row):
+            self._account.reserve(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
+            self.save()
+
+    def tick(self, now: float) -> None:
+        """Save what is due; ``now`` is a reading of the keeper's clock."""
+        is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
+        if is_repeat or self._keeper.is_due(now):
+            self.save()
+
+    def save(self) -> None:
+        """Save while the delivery runs."""
+        self._account.admit(self._keeper.check())
+        kept = self._account.kept()
+        self._resent_kept = kept.counts.rows_resent
+        self._keeper.save(kept)
+
+    def save_last(self, *, has_source_changed: bool = False) -> None:
+        """Save when nothing more will be sent; where a newer attempt has taken over, its checkpoint stays."""
+        try:
+            self._account.admit(self._keeper.check())
+        except DeliverySupersededError:
+            return
+        account = self._account
+        self._keeper.save(account.kept_without_durable() if has_source_changed else account.kept(is_end=True))

@@ -1,0 +1,87 @@
+"""Where a delivery goes, and how its owner follows and stops it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..checkpoint import DigestForm
+from ..dedup import delivery_id
+from ..encode import ENCODING_VERSION, encoder_for
+from ..schema import TableSchema
+from ..workspace import ClientCredentials
+
+if TYPE_CHECKING:
+    from ..batch import Encoder
+    from ..options import IngestOptions
+    from ..receipt import Progress
+    from ..workspace import Workspace
+
+__all__ = ["Controls", "Destination", "fetch_schema"]
+
+# Seconds for Unity Catalog to describe the table.
+_FETCH_TIMEOUT = 30.0
+# Seconds for which a process that delivers often goes by the same answer.
+_SCHEMA_AGE = 10.0
+
+
+def fetch_schema(
+    workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, refresh: bool = False
+) -> TableSchema:
+    """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set.
+
+    Set ``refresh`` to bypass the cache: a checkpoint is matched against this schema, so it must be current.
+    """
+    longest = _FETCH_TIMEOUT if options.timeout is None else min(_FETCH_TIMEOUT, options.timeout)
+    oldest = 0.0 if refresh else _SCHEMA_AGE
+    return TableSchema.fetch(workspace, table, timeout=longest, max_age=oldest, stop=stop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """The table, and the form in which rows go there."""
+
+    workspace: Workspace
+    schema: TableSchema
+    encoder: Encoder
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, schema: TableSchema, options: IngestOptions, *, is_arrow: bool, version: str | None
+    ) -> Destination:
+        """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
+        name = options.delivery_name
+        identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
+        encoder = encoder_for(
+            schema,
+            options,
+            is_arrow=is_arrow,
+            delivery_id=identity,
+            arrow_streams=isinstance(workspace.credentials, ClientCredentials),
+        )
+        return cls(workspace=workspace, schema=schema, encoder=encoder)
+
+    @property
+    def digest_form(self) -> DigestForm:
+        """How the rows are digested, where they are."""
+        return DigestForm(record_format=self.encoder.record_format, encoding=ENCODING_VERSION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """How the owner of a delivery follows and stops it."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    on_progress: Callable[[Progress], None] | None = None
+    started: float = field(default_factory=time.monotonic)
+    """A reading of ``time.monotonic``, from which ``IngestOptions.timeout`` counts."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The same moment by the clock on the wall."""
+
+    def deadline(self, options: IngestOptions) -> float:
+        """When the delivery must have ended, as a reading of ``time.monotonic``; infinite without a timeout."""
+        return float("inf") if options.timeout is None else self.started + options.timeout

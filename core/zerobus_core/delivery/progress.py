@@ -1,0 +1,106 @@
+"""What is said of a delivery while it runs and at its end: views of one snapshot."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..process.signals import is_of_signal
+from ..receipt import Progress, Receipt, notes_on
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointKeeper
+    from ..streams import StreamPool
+    from .account import DeliverySnapshot
+    from .destination import Controls, Destination
+
+__all__ = ["Reports"]
+
+_log = logging.getLogger("zerobus_core")
+_PROGRESS_EVERY = 0.5
+
+
+class Reports:
+    """Progress and receipt of one delivery, made from snapshots of it and from what its streams measured."""
+
+    def __init__(
+        self, destination: Destination, controls: Controls, pool: StreamPool, snapshot: Callable[[], DeliverySnapshot]
+    ) -> None:
+        self._destination = destination
+        self._controls = controls
+        self._pool = pool
+        self._snapshot = snapshot
+        self._reported_at = controls.started
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to report again; ``now`` is a reading of ``time.monotonic``."""
+        if now - self._reported_at < _PROGRESS_EVERY:
+            return False
+        self._reported_at = now
+        return True
+
+    def report(self) -> None:
+        """Call ``on_progress``."""
+        if self._controls.on_progress is None:
+            return
+        try:
+            self._controls.on_progress(self.progress())
+        except Exception as error:  # the hook is the user's, and no row may be lost to it
+            if is_of_signal(error):
+                raise
+            _log.exception("on_progress failed; the delivery goes on")
+
+    def progress(self) -> Progress:
+        """The delivery at this moment."""
+        now, statistics = self._snapshot(), self._pool.statistics
+        duration = time.monotonic() - self._controls.started
+        counts = asdict(now.counts)
+        del counts["rows_resent"]
+        return Progress(
+            table=self._destination.schema.table,
+            **counts,
+            total_rows=now.total_rows,
+            unacked_rows=now.rows_waiting + now.rows_in_flight,
+            unacked_bytes=now.unacked_bytes,
+            streams=statistics.open_now,
+            rows_per_s=_rate(now, duration),
+            oldest_unacked_s=self._pool.oldest_unacked_s(),
+            elapsed_s=duration,
+            reconnects=statistics.reconnects,
+            last_error=self._pool.last_error(),
+        )
+
+    def receipt(self, keeper: CheckpointKeeper) -> Receipt:
+        """The account of a delivery all of whose rows are durable."""
+        now, statistics = self._snapshot(), self._pool.statistics
+        duration = time.monotonic() - self._controls.started
+        encoder = self._destination.encoder
+        return Receipt(
+            table=self._destination.schema.table,
+            **asdict(now.counts),
+            bytes_sent=now.bytes_sent,
+            batches=now.batches_acked,
+            streams=statistics.most_open,
+            stream_ids=tuple(statistics.stream_ids),
+            reconnects=statistics.reconnects,
+            ack_latency_s=statistics.ack_latencies.summary(),
+            duration_s=duration,
+            rows_per_s=_rate(now, duration),
+            started_at=self._controls.started_at.isoformat(),
+            finished_at=datetime.now(UTC).isoformat(),
+            schema_fingerprint=self._destination.schema.fingerprint,
+            source_fingerprint=keeper.source.fingerprint,
+            resumed_from=keeper.past.resumed_from,
+            started_over=keeper.past.reason,
+            record_format=encoder.record_format,
+            record_format_reason=encoder.record_format_reason,
+            notes=notes_on(now.counts),
+        )
+
+
+def _rate(now: DeliverySnapshot, duration: float) -> float:
+    return now.counts.rows_acked / duration if duration > 0 else 0.0

@@ -1,0 +1,81 @@
+"""What Arrow columns hold, as bytes that do not depend on how the rows are cut into batches; for digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .rebuild import entries_of
+
+__all__ = ["ColumnsContent"]
+
+
+class ColumnsContent:
+    """The content of some rows, given as one array for each column; see ``zerobus_core.batch.RowContent``."""
+
+    def __init__(self, columns: Mapping[str, pa.Array]) -> None:
+        self._columns = columns
+
+    def tracks(self, start: int, stop: int) -> list[bytes]:
+        """The rows from index ``start`` to ``stop``: a track for each buffer of each column."""
+        return [track for array in self._columns.values() for track in _tracks(array.slice(start, stop - start))]
+
+
+def _tracks(array: pa.Array) -> Iterator[bytes]:
+    """Validity first; then values, of which those below a null are left out, since they are arbitrary."""
+    yield _values(array.is_valid().cast(pa.uint8()))
+    kind = array.type
+    if pa.types.is_struct(kind):
+        for member in array.flatten():
+            yield from _tracks(member)
+    elif pa.types.is_map(kind):
+        yield from _map_tracks(array)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield _lengths(array)
+        yield from _tracks(array.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        yield from _text_tracks(array.drop_null(), pa.int32())
+    elif pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        yield from _text_tracks(array.drop_null(), pa.int64())
+    else:
+        yield _values(array.drop_null())
+
+
+def _map_tracks(array: pa.Array) -> Iterator[bytes]:
+    """Entries sorted by key, since a map has no order."""
+    lists = entries_of(array)
+    yield _lengths(lists)
+    entries = lists.flatten()
+    keys = entries.field(0)
+    sortable = keys.cast(pa.uint8()) if pa.types.is_boolean(keys.type) else keys
+    rows = pa.table({"row": pc.list_parent_indices(lists), "key": sortable})
+    order = pc.sort_indices(rows, sort_keys=[("row", "ascending"), ("key", "ascending")])
+    yield from _tracks(keys.take(order))
+    yield from _tracks(entries.field(1).take(order))
+
+
+def _lengths(lists: pa.Array) -> bytes:
+    return _values(pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64()))
+
+
+def _text_tracks(array: pa.Array, offset_type: pa.DataType) -> Iterator[bytes]:
+    yield _values(pc.binary_length(array).cast(pa.int64()))
+    _, offsets, data = array.buffers()
+    if not len(array) or data is None:
+        yield b""
+        return
+    bounds = pa.Array.from_buffers(offset_type, array.offset + len(array) + 1, [None, offsets])
+    yield bytes(memoryview(data)[bounds[array.offset].as_py() : bounds[array.offset + len(array)].as_py()])
+
+
+def _values(array: pa.Array) -> bytes:
+    """The bytes of values of a fixed width, none of which is null."""
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    buffers = array.buffers()
+    if not len(array) or len(buffers) < 2 or buffers[1] is None:  # noqa: PLR2004  # the type Null has no values
+        return b""
+    width = array.type.bit_width // 8
+    return bytes(memoryview(buffers[1])[array.offset * width : (array.offset + len(array)) * width])
