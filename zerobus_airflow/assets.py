@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import Asset
-
 from zerobus_core import ConfigurationError
+
+from .compat import Asset
 
 __all__ = ["table_asset", "table_asset_uri", "table_page_url"]
 
@@ -42,5 +42,6 @@ def _host(workspace_url: str) -> str:
 def _name_parts(table: str) -> list[str]:
     parts = [part.strip("`") for part in table.split(".")]
     if len(parts) != _NAME_PARTS or not all(parts) or "{" in table:
-        raise ConfigurationError(f"table {table!r} must be catalog.schema.table, without Jinja")
+        jinja = ", without Jinja, which assets never render" if "{" in table else ""
+        raise ConfigurationError(f"table {table!r} must be catalog.schema.table, three parts{jinja}")
     return parts

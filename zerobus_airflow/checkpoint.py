@@ -1,33 +1,38 @@
-"""Keeps a delivery's checkpoint where Airflow's next try of the same task instance finds it.
+"""Keeps a delivery's checkpoint where the next attempt of the same task instance finds it.
 
-Airflow 3.3 gives each task instance a state of its own that survives automatic retries (``task_state_store``).  XCom
-does not: a try starts by deleting its own.  In 3.3 that state survives clearing as well, and resuming after someone
-cleared a task would skip rows that were asked for again; so a checkpoint is bound to an epoch that clearing changes.
+Airflow 3.3 and newer give each task instance a state of its own that survives automatic retries (``task_state_store``).
+XCom does not: an attempt starts by deleting its own.  Before 3.3 the checkpoint is a file under ``checkpoint_uri``.  In
+3.3 the state survives clearing as well, and so does a file.  Resuming after someone cleared a task would skip rows that
+were asked for again, so a checkpoint is bound to an epoch that clearing changes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-from uuid import uuid4
 
-from airflow.sdk.exceptions import AirflowRuntimeError
+from zerobus_core import Checkpoint, FileCheckpointStore, TransportError
 
-from zerobus_core import Checkpoint, TransportError
+from .compat import AirflowRuntimeError, conf
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from zerobus_core import CheckpointStore
+
+    from .compat import Context
 
 __all__ = ["Resume", "TaskStateCheckpointStore", "checkpoint_store", "delivery_name"]
 
 Resume: TypeAlias = Literal["retry", "always", "never"]
 
-# A renamed key, or another meaning under the same one, would break tries that are under way during an upgrade.
+# A renamed key, or another meaning under the same one, would break attempts that run during an upgrade.
 _KEY = "zerobus/checkpoint"
 # Longer than any chain of retries; the rows of the state go with their Dag run anyway.
 _RETENTION = timedelta(days=365)
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]")
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ class TaskStateCheckpointStore:
     """A CheckpointStore in the state of one task instance.
 
     Each call is a request to Airflow's supervisor, a few milliseconds long, and belongs in the main thread.
-    Raises TransportError when Airflow's API does not answer as it should.
+    Raises TransportError if Airflow's API does not answer as it should.
     """
 
     def __init__(self, store: TaskStateStore, epoch: str) -> None:
@@ -55,7 +60,7 @@ class TaskStateCheckpointStore:
 
     @property
     def epoch(self) -> str:
-        """Which chain of tries this is."""
+        """Which chain of attempts this is."""
         return self._epoch
 
     def load(self) -> Checkpoint | None:
@@ -63,7 +68,7 @@ class TaskStateCheckpointStore:
         try:
             value = self._store.get(_KEY)
         except AirflowRuntimeError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable_error("read", error) from error
         # As JSON, and not as its text, the checkpoint can be read on the task's page.
         return None if value is None else Checkpoint.from_json(json.dumps(value))
 
@@ -72,38 +77,62 @@ class TaskStateCheckpointStore:
         try:
             self._store.set(_KEY, json.loads(checkpoint.to_json()), retention=_RETENTION)
         except AirflowRuntimeError as error:
-            raise _unavailable("write", error) from error
+            raise _unavailable_error("write", error) from error
 
 
-def checkpoint_store(context: Context, resume: Resume) -> TaskStateCheckpointStore | None:
-    """The store of the running task instance, or None, with a line in the log, before Airflow 3.3."""
-    store = context.get("task_state_store")
-    if store is None:
-        _log.info("Airflow keeps no task state before 3.3: every try of this task sends all rows")
+def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str | None = None) -> CheckpointStore | None:
+    """The store of the running task instance, or None, with a line in the log, if there is no place for one.
+
+    ``uri`` is a directory, and goes before the task's state; before Airflow 3.3, which keeps no such state, the
+    directory in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``) serves as well.
+    """
+    if resume == "never":
         return None
-    return TaskStateCheckpointStore(store, _epoch(context, resume))
+    epoch = _epoch(context, resume)
+    state = context.get("task_state_store")
+    root = uri or (None if state is not None else conf.get("zerobus", "checkpoint_uri", fallback=None))
+    if root:
+        return FileCheckpointStore(_file_of(context, root, table), epoch)
+    if state is None:
+        _log.info(
+            "Airflow keeps no task state before 3.3, and no checkpoint_uri is set: every attempt of this task sends "
+            "all rows"
+        )
+        return None
+    return TaskStateCheckpointStore(state, epoch)
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """What goes into the key of ``delivery_columns``: one name for the tries of a task instance until it is cleared.
+    """What goes into the key of ``delivery_columns``: one name for the attempts of a task until it is cleared.
 
-    With ``resume="always"`` for those after it was cleared, too, since they go on with the same delivery.
+    With ``resume="always"`` the name stays the same after clearing, since the same delivery goes on.
     """
     ti = context["ti"]
-    chain = _epoch(context, "always" if resume == "always" else "retry")
+    chain = _epoch(context, resume)
     return json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index, chain])
 
 
 def _epoch(context: Context, resume: Resume) -> str:
     if resume == "always":
         return "always"
-    if resume == "never":
-        return f"never-{uuid4()}"
     # max_tries is constant over automatic retries and changes when the task is cleared; clear_number counts the
     # clearings in the run, and is the only one to change when a running task is cleared.
     clear_number = getattr(context["dag_run"], "clear_number", None)
     return f"tries-{context['ti'].max_tries}-clears-{clear_number}"
 
 
-def _unavailable(verb: str, error: AirflowRuntimeError) -> TransportError:
+def _file_of(context: Context, root: str, table: str) -> str:
+    ti = context["ti"]
+    index = "" if ti.map_index is None or ti.map_index < 0 else f".{ti.map_index}"
+    names = [ti.dag_id, ti.run_id, f"{ti.task_id}{index}", f"{table}.json"]
+    return "/".join([root.rstrip("/"), *map(_file_name, names)])
+
+
+def _file_name(name: str) -> str:
+    safe = _UNSAFE.sub("_", name)
+    # The ids of runs hold colons and plus signs, which some storages refuse; two ids must not become one name.
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _unavailable_error(verb: str, error: Exception) -> TransportError:
     return TransportError(f"cannot {verb} the checkpoint in Airflow's task state store: {error}")

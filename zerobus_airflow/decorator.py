@@ -5,20 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    DecoratedOperator,
-    TaskDecorator,
-    context_merge,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from zerobus_core import ConfigurationError
 
+from .compat import Asset, DecoratedOperator, context_merge, determine_kwargs, task_decorator_factory
 from .delivery import ZerobusDeliveryOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from .compat import Context, TaskDecorator
 
 __all__ = ["zerobus_ingest_task"]
 
@@ -38,17 +34,34 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
             raise TypeError(f"{python_callable.__name__}: @task.zerobus_ingest takes a plain function or generator")
         super().__init__(python_callable=python_callable, **kwargs)
 
-    def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Deliver; see ZerobusDeliveryOperator.
+
+        Not Airflow's own ``execute`` of decorated tasks: in 3.0 that asks the operator for a method that it has not,
+        after the delivery.
+        """
+        self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
+        return ZerobusDeliveryOperator.execute(self, context)
+
+    def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         return nullcontext(self.python_callable(*self.op_args, **kwargs))
 
 
-def zerobus_ingest_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+def zerobus_ingest_task(
+    python_callable: Callable[..., Any] | None = None, *, multiple_outputs: bool | None = None, **kwargs: Any
+) -> TaskDecorator:
     """``@task.zerobus_ingest(table="catalog.schema.table")`` around a function that returns or yields records.
 
-    Takes the parameters of ``ZerobusIngestOperator`` but ``records`` and ``source``; the task returns the receipt.
+    Takes the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``; the task
+    returns the receipt.
     """
+    if multiple_outputs:
+        raise ConfigurationError(
+            "@task.zerobus_ingest returns one receipt, so multiple_outputs=True has nothing to split; take a field of "
+            'it from the output instead: rows()["rows_acked"]'
+        )
     return task_decorator_factory(
         python_callable=python_callable,
         # The receipt is one value, whatever the function's own annotation says.

@@ -1,46 +1,62 @@
 """What all Zerobus operators share: one delivery by the core, told in Airflow's terms.
 
-Two habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
-``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does where
-the source waits.  And a task retries on every exception but ``AirflowFailException``: so errors that another try
-cannot mend are raised as one.
+Three habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
+``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does while
+the source waits.  A task retries on every exception but ``AirflowFailException``: so errors that another attempt cannot
+fix are raised as one.  And the alarm of ``execution_timeout`` rings once, wherever the program is (see ``alarm``).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from airflow.providers.common.compat.sdk import (
+from zerobus_core import (
+    IngestInterruptedError,
+    IngestOptions,
+    Receipt,
+    ZerobusIngestError,
+)
+from zerobus_core.hosting import StopRequest
+
+from .alarm import TALK_TO_SUPERVISOR, ExecutionTimeout
+from .assets import table_asset_uri, table_page_url
+from .checkpoint import Resume, checkpoint_store, delivery_name
+from .compat import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseOperator,
-    XComArg,
+    report_output,
 )
-
-from zerobus_core import ConfigurationError, IngestOptions, Progress, Receipt, ZerobusIngestError
-from zerobus_core.hosting import StopRequest
-
-from .assets import table_asset_uri, table_page_url
-from .checkpoint import Resume, checkpoint_store, delivery_name
 from .hook import ZerobusHook
-from .links import CatalogExplorerLink
+from .links import CatalogExplorerLink, DeadLettersLink, dead_letters_page, keep_links
+from .observe import LogGroup, Observer, without_failing
+from .parameters import (
+    as_mapping,
+    check_outlets,
+    is_known,
+    known_options,
+    one_of,
+    resume_of,
+    templated_options,
+    templated_table,
+)
 from .rows import without_late_skip
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from zerobus_core import Workspace
 
-__all__ = ["TALK_TO_SUPERVISOR", "OnEmpty", "ProgressLog", "ZerobusDeliveryOperator"]
+    from .compat import Context, XComArg
+
+__all__ = ["OnEmpty", "RowsProcessor", "ZerobusDeliveryOperator"]
 
 OnEmpty: TypeAlias = Literal["success", "skip", "fail"]
-
-_PROGRESS_INTERVAL = 10.0
-# Its answers bear no number: one that is not waited for would be taken for that of the next request.
-TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
+RowsProcessor: TypeAlias = Callable[..., Any]
 
 
 class ZerobusDeliveryOperator(BaseOperator):
@@ -49,17 +65,22 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param table: ``catalog.schema.table``. (templated)
     :param options: IngestOptions, or a mapping of its fields, or the output of a task that gives one. (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
-    :param endpoint: Zerobus endpoint, where the connection does not hold it. (templated)
-    :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``. Where it is
+    :param endpoint: Zerobus endpoint, if the connection does not hold it. (templated)
+    :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``. If it is
         stated, it also says what a glob or directory without files means, which is a mistake otherwise.
-    :param durable: keep a checkpoint in the task's state (Airflow 3.3 and later), written after each ACK.
-    :param resume: which tries may skip the rows that it holds: ``retry``, automatic retries only; ``always``, also
-        after someone cleared the task; ``never``.
+    :param resume: which attempts may skip the rows that are durable already: ``retry``, automatic retries only;
+        ``always``, also after someone cleared the task; ``never``.
+    :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
+        the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
+        configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
+    :param retry_permanent_errors: retry what another attempt cannot fix by itself, such as missing grants: for tables
+        and grants that are made at the same time as the task runs. A ``retry_policy`` of the task is asked first.
+    :param durable: the old name of a part of ``resume``; goes away in 0.4.
     """
 
-    template_fields: Sequence[str] = ("table", "options", "zerobus_conn_id", "endpoint")
+    template_fields: Sequence[str] = ("table", "options", "zerobus_conn_id", "endpoint", "checkpoint_uri")
     template_fields_renderers = {"options": "json"}  # noqa: RUF012 - Airflow's own attribute, read-only by custom
-    operator_extra_links = (CatalogExplorerLink(),)
+    operator_extra_links = (CatalogExplorerLink(), DeadLettersLink())
     ui_color = "#ffe3dc"
 
     def __init__(  # noqa: PLR0913 - an operator's parameters are what a Dag author writes
@@ -70,23 +91,36 @@ class ZerobusDeliveryOperator(BaseOperator):
         zerobus_conn_id: str = ZerobusHook.default_conn_name,
         endpoint: str | None = None,
         on_empty: OnEmpty | None = None,
-        durable: bool = True,
-        resume: Resume = "retry",
+        resume: Resume | None = None,
+        checkpoint_uri: str | None = None,
+        retry_permanent_errors: bool = False,
+        durable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.table = table
-        self.options = _templated(options)
+        self.table = templated_table(table)
+        self.options = templated_options(options)
         self.zerobus_conn_id = zerobus_conn_id
         self.endpoint = endpoint
-        self.on_empty = None if on_empty is None else _one_of("on_empty", on_empty, "success", "skip", "fail")
-        self.durable = durable
-        self.resume = _one_of("resume", resume, "retry", "always", "never")
+        self.on_empty = None if on_empty is None else one_of("on_empty", on_empty, "success", "skip", "fail")
+        self.resume = resume_of(resume, durable)
+        self.checkpoint_uri = checkpoint_uri
+        self.retry_permanent_errors = retry_permanent_errors
+        if is_known(self.table):
+            check_outlets(self.outlets, self.table)
         self.table_page = ""
+        self.dead_letters = ""
+        self.receipt: Receipt | None = None
         self._asset_uri = ""
+        self.workspace: Workspace | None = None
         self._is_killed = False
         # Made when it is needed: Airflow copies the tasks of a Dag deeply, and locks cannot be copied.
         self._stop: StopRequest | None = None
+
+    @cached_property
+    def hook(self) -> ZerobusHook:
+        """The hook of the task's connection; no connection is read before it is used."""
+        return ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
 
     def on_kill(self) -> None:
         """Ask the delivery to stop; ``execute`` then raises, with what is acknowledged in the checkpoint."""
@@ -96,28 +130,31 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records; return the receipt as a plain dict, only when every row is durable."""
-        self.log.info("::group::Deliver to %s", self.table)
-        # Airflow's own alarm for execution_timeout comes first; the deadline is for rows that suppress what it raises.
+        # Airflow's own alarm comes first; the deadline is for rows that suppress what it raises.
         limit = self.execution_timeout
-        self._stop = StopRequest(
+        stop = self._stop = StopRequest(
             deadline=None if limit is None else time.monotonic() + limit.total_seconds(),
             protected_modules=[TALK_TO_SUPERVISOR],
         )
         if self._is_killed:
-            self._stop.set()
+            stop.set()
+        timeout = ExecutionTimeout(stop)
         try:
-            hook = self._checked_hook()
-            with self._stop, self._opened_records(context) as records:
-                receipt = self._ingest(context, hook, records)
+            with timeout, LogGroup(self.log, f"Deliver to {self.table}"):
+                receipt = self._deliver(context, stop)
+                timeout.end()
+        except IngestInterruptedError as error:
+            # The source caught the time-out, and the delivery was stopped for it.
+            if timeout.has_passed and not self._is_killed:
+                raise AirflowTaskTimeout(f"execution_timeout of {self.execution_timeout}: {error}") from error
+            raise
         except ZerobusIngestError as error:
-            if error.retryable:
+            if error.retryable or self._is_to_be_retried(error, context):
                 raise
             raise AirflowFailException(str(error)) from error
-        finally:
-            self.log.info("::endgroup::")
         return self._result(context, receipt)
 
-    def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
+    def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         """What to send, for as long as it is being sent."""
         raise NotImplementedError
 
@@ -125,27 +162,61 @@ class ZerobusDeliveryOperator(BaseOperator):
         """What the operator itself knows of the records' identity, for users who state no ``source_version``."""
         return None
 
-    def _checked_hook(self) -> ZerobusHook:
-        # A mistake in the connection or in the table's name comes out before anything is read from the source.
-        hook = ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
-        workspace_url = hook.get_workspace().workspace_url
-        self.table_page = table_page_url(workspace_url, self.table)
-        self._asset_uri = table_asset_uri(workspace_url, self.table)
-        return hook
+    def _deliver(self, context: Context, stop: StopRequest) -> Receipt:
+        # A mistake in the connection, a name or an option comes out before anything is read from the source.
+        workspace = self._checked_workspace()
+        options = self._ingest_options(context)
+        observer = Observer(context, self.table, self.log)
+        self.log.info("Connecting to %s", workspace.endpoint)
+        try:
+            with stop, self._open_records(context) as records:
+                observer.on_start(workspace.endpoint)
+                receipt = self.hook.deliver(
+                    workspace,
+                    self.table,
+                    without_late_skip(records),
+                    options=options,
+                    checkpoint=checkpoint_store(context, self.resume, table=self.table, uri=self.checkpoint_uri),
+                    on_progress=observer.on_progress,
+                    stop=stop,
+                )
+        except ZerobusIngestError as error:
+            self._set_dead_letters(options, error.counts.rows_dead_lettered)
+            if not stop.is_set():  # Airflow is about to end the process
+                observer.on_failure(error)
+            raise
+        self.receipt = receipt
+        self._set_dead_letters(options, receipt.rows_dead_lettered)
+        observer.on_success(receipt)
+        return receipt
 
-    def _ingest(self, context: Context, hook: ZerobusHook, records: Any) -> Receipt:
+    def _checked_workspace(self) -> Workspace:
+        workspace = self.workspace = self.hook.get_workspace()
+        self.table_page = table_page_url(workspace.workspace_url, self.table)
+        self._asset_uri = table_asset_uri(workspace.workspace_url, self.table)
+        check_outlets(self.outlets, self.table, self._asset_uri)
+        return workspace
+
+    def _ingest_options(self, context: Context) -> IngestOptions:
         known = {
             "source_version": self._source_version(context),
             "delivery_name": delivery_name(context, self.resume),
         }
-        return hook.ingest(
-            self.table,
-            without_late_skip(records),
-            options=IngestOptions.from_mapping(known | _as_mapping(self.options)),
-            checkpoint=checkpoint_store(context, self.resume) if self.durable else None,
-            on_progress=ProgressLog(self.log),
-            stop=self._stop,
-        )
+        return IngestOptions.from_mapping(known | as_mapping(known_options(self.options)))
+
+    def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
+        """Whether a permanent error is to be raised as one that Airflow retries, or asks its policy about."""
+        policy = getattr(self, "retry_policy", None)
+        if policy is not None:
+            ti = context["ti"]
+            decision = policy.evaluate(error, ti.try_number, ti.max_tries, context)
+            if decision.action.value != "default":
+                return True  # Airflow asks the policy again, and does as it says
+        return self.retry_permanent_errors
+
+    def _set_dead_letters(self, options: IngestOptions, count: int) -> None:
+        if count and options.dead_letter_uri and self.workspace is not None:
+            self.dead_letters = dead_letters_page(options.dead_letter_uri, self.workspace.workspace_url)
 
     def _result(self, context: Context, receipt: Receipt) -> dict[str, Any]:
         result = receipt.as_dict()
@@ -161,72 +232,22 @@ class ZerobusDeliveryOperator(BaseOperator):
             receipt.rows_per_s,
         )
         if receipt.rows_read == 0 and self.on_empty in {"skip", "fail"}:
+            self.receipt = None  # nothing was delivered, and lineage says nothing
             message = f"{receipt.table}: there were no rows to deliver"
             raise AirflowSkipException(message) if self.on_empty == "skip" else AirflowException(message)
+        without_failing(lambda: report_output(self.hook, self._asset_uri), "Reporting lineage")
         for outlet in self.outlets:
             if getattr(outlet, "uri", None) == self._asset_uri:
                 context["outlet_events"][outlet].extra = {"zerobus": result}
+        without_failing(lambda: keep_links(context, self), "Keeping the links of the task's page")
         return result
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """The delivered table with its columns, rows and bytes, and what was read; None if nothing was delivered."""
+        from .lineage import delivery_lineage
 
-class ProgressLog:
-    """One line of progress every ten seconds, from the progress objects that come twice a second."""
+        return delivery_lineage(self)
 
-    def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log = log
-        self._clock = clock
-        self._next = clock() + _PROGRESS_INTERVAL
-
-    def __call__(self, progress: Progress) -> None:
-        """Log the line, if it is time for one."""
-        now = self._clock()
-        if now < self._next:
-            return
-        self._next = now + _PROGRESS_INTERVAL
-        if progress.is_connecting:
-            self._log.info("connecting%s", f"; trying again after: {progress.last_error}" * bool(progress.last_error))
-            return
-        self._log.info(
-            "%d%s rows durable (%.0f rows/s); %d in flight on %d streams, the oldest for %.1f s",
-            progress.rows_acked + progress.rows_skipped,
-            "" if progress.total_rows is None else f" of {progress.total_rows}",
-            progress.rows_per_s,
-            progress.unacked_rows,
-            progress.streams,
-            progress.oldest_unacked_s,
-        )
-
-
-def _as_mapping(options: Any) -> dict[str, Any]:
-    """The options as a dict, which Airflow can render; a ConfigurationError for what is none."""
-    if isinstance(options, IngestOptions):
-        defaults = IngestOptions()
-        return {
-            field.name: value
-            for field in dataclasses.fields(options)
-            if (value := getattr(options, field.name)) != getattr(defaults, field.name)
-        }
-    if not isinstance(options, Mapping | None):
-        raise ConfigurationError(f"options is of type {type(options).__name__}; give IngestOptions or a dict of them")
-    return dict(options or {})
-
-
-def _templated(options: Any) -> Any:
-    """What an operator keeps of ``options``; refused at parse time as far as they are known then."""
-    if isinstance(options, XComArg) or _is_template(options):
-        return options
-    given = _as_mapping(options)
-    is_known = not any(map(_is_template, given.values())) and not any(True for _ in XComArg.iter_xcom_references(given))
-    if is_known:
-        IngestOptions.from_mapping(given)
-    return given
-
-
-def _is_template(value: Any) -> bool:
-    return isinstance(value, str) and "{" in value
-
-
-def _one_of(name: str, value: Any, *choices: str) -> Any:
-    if value not in choices:
-        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-    return value
+    def lineage_inputs(self) -> list[Any]:
+        """For OpenLineage: the data sets that the rows came from, as far as they are known."""
+        return []

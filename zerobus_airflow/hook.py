@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from airflow.providers.common.compat.sdk import BaseHook, get_hook_lineage_collector, mask_secret
 
 import zerobus_core
 from zerobus_core import (
@@ -23,13 +22,25 @@ from zerobus_core import (
 )
 
 from .assets import table_asset_uri
+from .checkpoint import checkpoint_store
+from .compat import (
+    AirflowNotFoundException,
+    AirflowRuntimeError,
+    BaseHook,
+    get_current_context,
+    mask_secret,
+    report_output,
+)
+from .observe import without_failing
+from .parameters import known_options
+from .provider_info import connection_type
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
+    from zerobus_core import CheckpointStore, TableSchema
 
-    from zerobus_core import CheckpointStore
+    from .compat import Connection
 
-__all__ = ["ZerobusHook"]
+__all__ = ["ZerobusHook", "find_connection"]
 
 _CONNECTION_TYPES = ("zerobus", "databricks")
 
@@ -52,12 +63,122 @@ class ZerobusHook(BaseHook):
         self.zerobus_conn_id = zerobus_conn_id
         self.endpoint = endpoint
 
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Labels of the connection form before Airflow 3.2, which reads them from the provider's metadata."""
+        behaviour = connection_type()["ui-field-behaviour"]
+        return {name.replace("-", "_"): value for name, value in behaviour.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The form's own fields before Airflow 3.2; asked for by the web server only."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+
+        return {
+            name: StringField(
+                lazy_gettext(field["label"]), widget=BS3TextFieldWidget(), description=field["description"]
+            )
+            for name, field in connection_type()["conn-fields"].items()
+        }
+
     def get_workspace(self) -> Workspace:
         """The workspace and credentials of the connection; nothing is sent to Databricks.
 
         Raises ConfigurationError naming the connection, the field, and what belongs in it.
         """
-        connection = self.get_connection(self.zerobus_conn_id)
+        return self._workspace_of(
+            find_connection(self.zerobus_conn_id, "zerobus_conn_id"), f"connection {self.zerobus_conn_id!r}: "
+        )
+
+    def get_conn(self) -> Workspace:
+        """The same as ``get_workspace``, under Airflow's name."""
+        return self.get_workspace()
+
+    def get_schema(self, table: str, *, timeout: float = 30.0) -> TableSchema:
+        """The columns of ``catalog.schema.table`` as Unity Catalog has them; see ``TableSchema.fetch``.
+
+        Blocks for at most ``timeout`` seconds.  Raises the errors of ``TableSchema.fetch``.
+        """
+        return zerobus_core.TableSchema.fetch(self.get_workspace(), table, timeout=timeout)
+
+    def ingest(  # noqa: PLR0913 - the core's call, with everything by name
+        self,
+        table: str,
+        records: Any,
+        *,
+        options: IngestOptions | Mapping[str, Any] | None = None,
+        checkpoint: CheckpointStore | str | os.PathLike[str] | None = None,
+        checkpoint_uri: str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Receipt:
+        """Deliver every record to ``table``, or raise; see ``zerobus_core.ingest``.
+
+        ``options`` may be a mapping of IngestOptions' fields, and ``checkpoint`` a path.  ``checkpoint_uri`` is a
+        directory for a checkpoint of the running task instance, as the operators have it; a task that delivers to one
+        table twice needs a directory for each delivery.
+
+        Reports the table to Airflow's hook lineage, which OpenLineage reads if its provider is installed.
+        """
+        workspace = self.get_workspace()
+        if checkpoint is not None and checkpoint_uri is not None:
+            raise ConfigurationError("give checkpoint or checkpoint_uri, not both")
+        if checkpoint_uri is not None:
+            checkpoint = checkpoint_store(get_current_context(), "retry", table=table, uri=checkpoint_uri)
+        elif isinstance(checkpoint, str | os.PathLike):
+            checkpoint = zerobus_core.FileCheckpointStore(checkpoint)
+        receipt = self.deliver(
+            workspace,
+            table,
+            records,
+            options=known_options(options),
+            checkpoint=checkpoint,
+            on_progress=on_progress,
+            stop=stop,
+        )
+        uri = table_asset_uri(workspace.workspace_url, table)
+        without_failing(lambda: report_output(self, uri), "Reporting lineage")
+        return receipt
+
+    def deliver(  # noqa: PLR0913 - as above
+        self,
+        workspace: Workspace,
+        table: str,
+        records: Any,
+        *,
+        options: IngestOptions,
+        checkpoint: CheckpointStore | None,
+        on_progress: Callable[[Progress], None] | None,
+        stop: threading.Event | None,
+    ) -> Receipt:
+        """What ``ingest`` and the operators share: the core's call, with the workspace in hand."""
+        # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
+        return zerobus_core.ingest(
+            workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Reach both hosts and sign in, as ``zerobus-ingest doctor`` does: writing nothing and showing no secret.
+
+        Takes half a minute at most.  Behind a proxy it says what it could not try.
+        """
+        from zerobus_core.hosting import diagnose
+
+        try:
+            # Airflow tests what is in the form under an id of its own, which would only puzzle.
+            workspace = self._workspace_of(find_connection(self.zerobus_conn_id, "zerobus_conn_id"), "")
+        except ConfigurationError as error:
+            return False, error.message
+        found: list[str] = []
+        for step in diagnose(workspace=workspace):
+            found.append(f"{step.name}: {step.detail}")
+            if step.status == "failed":
+                return False, found[-1]
+        return True, "; ".join(found)
+
+    def _workspace_of(self, connection: Connection, prefix: str) -> Workspace:
         try:
             fields = _Fields(connection)
             return Workspace(
@@ -67,53 +188,23 @@ class ZerobusHook(BaseHook):
             )
         except ConfigurationError as error:
             raise ConfigurationError(
-                f"connection {self.zerobus_conn_id!r}: {error.message} (in the connection, workspace_url is Host, "
+                f"{prefix}{error.message} (in the connection, workspace_url is Host, "
                 "client_id is Login, client_secret is Password, and endpoint is the extra field 'endpoint')"
             ) from error
 
-    def get_conn(self) -> Workspace:
-        """The same as ``get_workspace``, under Airflow's name."""
-        return self.get_workspace()
 
-    def ingest(
-        self,
-        table: str,
-        records: Any,
-        *,
-        options: IngestOptions | None = None,
-        checkpoint: CheckpointStore | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
-        stop: threading.Event | None = None,
-    ) -> Receipt:
-        """Deliver every record to ``table``, or raise; see ``zerobus_core.ingest``.
-
-        Reports the table to Airflow's hook lineage, which OpenLineage reads where its provider is installed.
-        """
-        workspace = self.get_workspace()
-        # Before the delivery: after the last ACK nothing may fail the task any more.
-        get_hook_lineage_collector().add_output_asset(context=self, uri=table_asset_uri(workspace.workspace_url, table))
-        # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
-        return zerobus_core.ingest(
-            workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
-        )
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Reach both hosts and sign in, as ``zerobus-ingest doctor`` does: writing nothing and telling no secret.
-
-        Takes half a minute at most.  Behind a proxy it says what it could not try.
-        """
-        from zerobus_core.hosting import diagnose
-
-        try:
-            workspace = self.get_workspace()
-        except ConfigurationError as error:
-            return False, error.message
-        found: list[str] = []
-        for step in diagnose(workspace=workspace):
-            found.append(f"{step.name}: {step.detail}")
-            if step.status == "failed":
-                return False, found[-1]
-        return True, "; ".join(found)
+def find_connection(conn_id: str, parameter: str) -> Connection:
+    """The connection, or a ConfigurationError that names it and the operator's parameter."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except (AirflowNotFoundException, AirflowRuntimeError) as error:
+        # Before 3.1 the supervisor's answer is passed on as it is.
+        if not isinstance(error, AirflowNotFoundException) and "CONNECTION_NOT_FOUND" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"there is no connection {conn_id!r}; add it under Admin > Connections, in your secrets backend or as an "
+            f"environment variable, or name another one as {parameter}"
+        ) from error
 
 
 class _Fields:

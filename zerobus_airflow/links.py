@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink
+from .compat import BaseOperatorLink, keep_link, kept_link
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+    from .compat import BaseOperator, Context, TaskInstanceKey
 
-__all__ = ["CatalogExplorerLink"]
+__all__ = ["CatalogExplorerLink", "DeadLettersLink", "dead_letters_page", "keep_links"]
 
 
 class CatalogExplorerLink(BaseOperatorLink):
@@ -20,6 +21,40 @@ class CatalogExplorerLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The page of the delivered table; empty until the task knows its workspace.
 
-        Airflow asks the very operator that ran, in the worker, and keeps the answer.
+        Airflow 3 asks the operator that ran, in the worker, and keeps the answer; Airflow 2 asks in the web server.
         """
-        return getattr(operator, "table_page", "")
+        return getattr(operator, "table_page", "") or kept_link(self, ti_key)
+
+
+class DeadLettersLink(BaseOperatorLink):
+    """Opens the dead-letter file where its storage has a page for it."""
+
+    name = "Dead letters"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """The page of the file; empty unless the task wrote one, and for storages without a page."""
+        return getattr(operator, "dead_letters", "") or kept_link(self, ti_key)
+
+
+def keep_links(context: Context, operator: Any) -> None:
+    """Keep the links for the web server of Airflow 2; Airflow 3 does so by itself."""
+    for link, url in ((CatalogExplorerLink(), operator.table_page), (DeadLettersLink(), operator.dead_letters)):
+        if url:
+            keep_link(context, link, url)
+
+
+def dead_letters_page(uri: str, workspace_url: str) -> str:
+    """The page of a dead-letter file in the console of its storage; empty if there is none."""
+    scheme, sign, rest = uri.partition("://")
+    if scheme in {"http", "https"}:
+        return uri.partition("?")[0]
+    path = rest if sign else uri
+    bucket, _, key = path.partition("/")
+    if sign and scheme in {"s3", "s3a"}:
+        return f"https://s3.console.aws.amazon.com/s3/object/{quote(bucket)}?prefix={quote(key)}"
+    if sign and scheme in {"gs", "gcs"}:
+        return f"https://console.cloud.google.com/storage/browser/_details/{quote(bucket)}/{quote(key)}"
+    volume = path.removeprefix("/") if path.startswith(("/Volumes/", "Volumes/")) else ""
+    if volume and scheme in {"dbfs", uri}:
+        return f"{workspace_url.rstrip('/')}/explore/data/volumes/{quote(volume.removeprefix('Volumes/'))}"
+    return ""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath, determine_kwargs
-
 from zerobus_core import ConfigurationError
+from zerobus_core.hosting import holds_no_files
 
-from .delivery import ZerobusDeliveryOperator
-from .rows import Rows, protected, rendered
+from .compat import context_merge, determine_kwargs
+from .delivery import RowsProcessor, ZerobusDeliveryOperator
+from .parameters import check_source
+from .rows import Rows, protected, readable, rendered, resolve
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
     from jinja2 import Environment
+
+    from .compat import Context
 
 __all__ = ["ZerobusIngestOperator"]
 
@@ -28,14 +30,30 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
 
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
         upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
-    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob. (templated)
+    :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
+        them, or an ``ObjectStoragePath``, which is read through its own connection. (templated)
     :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
         on the worker only.
+    :param op_args: positional arguments of ``records_callable``. (templated)
+    :param op_kwargs: keyword arguments of ``records_callable``. (templated)
+    :param rows_processor: a function that gets the rows and the context variables as keyword arguments, as that of
+        ``SQLInsertRowsOperator``, and returns or yields the rows to send. Not with ``source``.
 
     For the other parameters see ZerobusDeliveryOperator.
     """
 
-    template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "records", "source")
+    template_fields: Sequence[str] = (
+        *ZerobusDeliveryOperator.template_fields,
+        "records",
+        "source",
+        "op_args",
+        "op_kwargs",
+    )
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own attribute, read-only by custom
+        **ZerobusDeliveryOperator.template_fields_renderers,
+        "op_args": "py",
+        "op_kwargs": "py",
+    }
 
     def __init__(
         self,
@@ -43,6 +61,9 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         records: Any = None,
         source: Any = None,
         records_callable: Callable[..., Any] | None = None,
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        rows_processor: RowsProcessor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,43 +73,67 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             raise ConfigurationError(
                 f"task {self.task_id!r}: give exactly one of {', '.join(given)}, not {' and '.join(names) or 'none'}"
             )
+        self._given = names[0]
         if callable(records) or isinstance(records, Iterator):
             raise ConfigurationError(
                 f"task {self.task_id!r}: records is a {type(records).__name__}, which a Dag cannot hold; give the "
                 "function that makes the rows as records_callable, so that it is called on the worker"
             )
+        if (op_args or op_kwargs) and records_callable is None:
+            raise ConfigurationError(f"task {self.task_id!r}: op_args and op_kwargs are those of records_callable")
+        if rows_processor is not None and source is not None:
+            raise ConfigurationError(
+                f"task {self.task_id!r}: rows_processor takes the rows of records or records_callable; rows of files "
+                "do not pass through Python"
+            )
+        check_source(source)
         self.records = protected(records)
         self.source = source
         self.records_callable = records_callable
+        self.op_args = list(op_args or ())
+        self.op_kwargs = dict(op_kwargs or {})
+        self.rows_processor = rows_processor
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> None:
         # The method that Airflow calls for tasks that are mapped, too; what it leaves is kept and shown.
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        # Airflow 2 leaves the reference to a task's output in place if that output is empty.
+        self.records, self.source = (resolve(value, context) for value in (self.records, self.source))
         if not isinstance(self.records, Rows | str | None):
             self.records = Rows(self.records)
 
-    def _opened_records(self, context: Context) -> AbstractContextManager[Any]:
+    def _open_records(self, context: Context) -> AbstractContextManager[Any]:
+        if self._given == "source":
+            return nullcontext(self._files())
         if self.records_callable is not None:
-            kwargs = determine_kwargs(self.records_callable, (), context)
-            return nullcontext(self.records_callable(**kwargs))
+            records = self._call(self.records_callable, context)
+        else:
+            records = rendered(self.records)
+        if self.rows_processor is not None:
+            records = self.rows_processor(records, **context)
+        return nullcontext(records)
+
+    def _call(self, function: Callable[..., Any], context: Context) -> Any:
+        context_merge(context, self.op_kwargs)
+        return function(*self.op_args, **determine_kwargs(function, self.op_args, context))
+
+    def _files(self) -> Any:
         if self.source is None:
-            return nullcontext(rendered(self.records))
-        from zerobus_core.hosting import holds_no_files
-
-        source = _as_uri(self.source)
+            raise ConfigurationError(
+                "source is None: the task that it comes from returned nothing; let it return a path or URI of files, "
+                "or an empty list if there are none"
+            )
+        if isinstance(self.source, list | tuple) and not self.source:
+            self.log.info("source is an empty list: there are no files to deliver")
+            return []
+        source = readable(self.source)
         is_empty = self.on_empty is not None and isinstance(source, str) and holds_no_files(source)
-        return nullcontext([] if is_empty else source)
+        return [] if is_empty else source
 
+    def lineage_inputs(self) -> list[Any]:
+        """See ZerobusDeliveryOperator."""
+        from .lineage import file_datasets
 
-def _as_uri(source: Any) -> Any:
-    if not isinstance(source, ObjectStoragePath):
-        return source
-    if source.conn_id:
-        raise ConfigurationError(
-            f"source {source} asks for the Airflow connection {source.conn_id!r}, and files are opened with what the "
-            "worker itself may read. Give the URI without it, or let a function under @task.zerobus_ingest return "
-            "pyarrow.dataset.dataset(path.path, filesystem=path.fs)"
-        )
-    return str(source)
+        return file_datasets(self.source) if self._given == "source" else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-__all__ = ["get_provider_info"]
+__all__ = ["connection_type", "get_provider_info"]
 
 _DISTRIBUTION = "zerobus-orchestration"
 
@@ -31,13 +31,31 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["zerobus_airflow.operator", "zerobus_airflow.sql"],
             }
         ],
-        "connection-types": [_connection_type()],
-        "extra-links": ["zerobus_airflow.links.CatalogExplorerLink"],
+        "connection-types": [connection_type()],
+        "extra-links": ["zerobus_airflow.links.CatalogExplorerLink", "zerobus_airflow.links.DeadLettersLink"],
         "task-decorators": [{"name": "zerobus_ingest", "class-name": "zerobus_airflow.decorator.zerobus_ingest_task"}],
+        "config": {"zerobus": _config_section()},
     }
 
 
-def _connection_type() -> dict[str, Any]:
+def _config_section() -> dict[str, Any]:
+    return {
+        "description": "Deliveries to Databricks Delta tables through Zerobus Ingest.",
+        "options": {
+            "checkpoint_uri": {
+                "description": "Directory for the checkpoints of tasks: a path that all workers see, or an fsspec URI. "
+                "For Airflow before 3.3, which keeps no state of a task; without it every attempt sends all rows.",
+                "version_added": "0.2.0",
+                "type": "string",
+                "example": "s3://bucket/zerobus-checkpoints",
+                "default": None,
+            }
+        },
+    }
+
+
+def connection_type() -> dict[str, Any]:
+    """The connection form; the hook gives Airflow before 3.2 the same one."""
     return {
         "connection-type": "zerobus",
         "hook-class-name": "zerobus_airflow.hook.ZerobusHook",

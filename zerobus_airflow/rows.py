@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
-
-from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg, literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError
+from zerobus_core.hosting import UriWithFilesystem
 
-__all__ = ["Rows", "protected", "rendered", "without_late_skip"]
+from .compat import AirflowSkipException, ObjectStoragePath, XComArg, conn_id_of, literal
+from .parameters import is_known
+
+if TYPE_CHECKING:
+    from .compat import Context
+
+__all__ = ["Rows", "cursor_rows", "protected", "readable", "rendered", "resolve", "without_late_skip"]
+
+_FETCH_ROWS = 1_000
 
 
 class Rows:
@@ -28,6 +35,12 @@ class Rows:
 
 def protected(records: Any) -> Any:
     """What an operator keeps of ``records``, so that Airflow resolves outputs and templates, and leaves data alone."""
+    if isinstance(records, Mapping):
+        raise ConfigurationError("records is a dict, which is one record; give a list of them: [record]")
+    if isinstance(records, bytes) or (isinstance(records, str) and is_known(records)):
+        raise ConfigurationError(
+            f"records is the text {records!r}, and neither rows nor a template of them; a path or URI belongs in source"
+        )
     # A task's output has to be seen by Airflow, and a text may be a template; all else is data.
     if records is None or isinstance(records, XComArg | str):
         return records
@@ -45,7 +58,7 @@ def rendered(records: Any) -> Any:
         return records.rows
     if isinstance(records, str):
         raise ConfigurationError(
-            "records was rendered to a text: a template gives text unless the Dag sets "
+            "records was rendered to text: a template gives text unless the Dag sets "
             "render_template_as_native_obj=True. Give the other task's output (`task.output`, or what calling a "
             "@task function returns) as records; a path or URI belongs in source"
         )
@@ -73,3 +86,27 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
             f"the rows ended with AirflowSkipException after {count} of them, but a task that delivered rows is not "
             "skipped; raise it before the first row, or end the rows with return"
         ) from error
+
+
+def resolve(value: Any, context: Context) -> Any:
+    """The output of a task whose reference was left in place; anything else as it is."""
+    return value.resolve(context) if isinstance(value, XComArg) else value
+
+
+def readable(source: Any) -> Any:
+    """The source as the core reads it; an ObjectStoragePath of a connection brings its own file system."""
+    if isinstance(source, list | tuple):
+        return [readable(item) for item in source]
+    if not isinstance(source, ObjectStoragePath):
+        return source
+    if not conn_id_of(source):
+        return str(source)
+    return UriWithFilesystem(f"{source.protocol}://{source.path}", source.fs, source.path)
+
+
+def cursor_rows(cursor: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a cursor as dicts, fetched a part at a time."""
+    names = [column[0] for column in cursor.description]
+    while rows := cursor.fetchmany(_FETCH_ROWS):
+        for row in rows:
+            yield dict(zip(names, row, strict=True))

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from .sources.rows.cursor import sql_fingerprint
     from .sources.rows.cursor_thread import CursorThread
     from .sources.rows.drivers import execute_on_server
+    from .storage.filesystem import UriWithFilesystem
+    from .storage.uris import shown_uri
 
 __all__ = [
     "CursorThread",
     "InvalidCheckpointError",
     "LoopBridge",
     "StopRequest",
+    "UriWithFilesystem",
     "check_table_name",
     "diagnose",
     "execute_on_server",
     "holds_no_files",
     "is_of_signal",
     "run_in_thread",
+    "shown_uri",
     "sql_fingerprint",
 ]
 
@@ -41,12 +45,14 @@ _HOMES = {
     "InvalidCheckpointError": "checkpoint",
     "LoopBridge": "aio",
     "StopRequest": "process.interruption",
+    "UriWithFilesystem": "storage.filesystem",
     "check_table_name": "schema.table",
     "diagnose": "doctor",
     "execute_on_server": "sources.rows.drivers",
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
     "run_in_thread": "aio",
+    "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",
 }
 

@@ -13,17 +13,15 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
-from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import BundleDagBag
-from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import clear_task_instances
-from airflow.models.xcom import XComModel
-from airflow.sdk.definitions.dag import _run_task
 from airflow.utils.session import create_session
 from sqlalchemy import select
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import airflow_versions as versions  # this process runs a file, not a module of the tests
 
 
 def main(answers):
@@ -49,9 +47,8 @@ def printing_to(path):
 
 
 def dags():
-    """Every Dag of the bundle, by id; an error where one of its files cannot be read."""
-    (bundle,) = DagBundlesManager().get_all_dag_bundles()
-    bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+    """Every Dag of the folder, by id; an error if one of its files cannot be read."""
+    bag = versions.dag_bag(os.environ["DAGS_OF_TESTS"])
     if bag.import_errors:
         raise RuntimeError(bag.import_errors)
     return bag.dags
@@ -64,13 +61,14 @@ def run(dag_id, conf):
 
 def rerun(dag_id, run_id, task_id):
     """Clear one task of a finished run, as a person does in the UI, and run it again."""
+    dag = dags()[dag_id]
     with create_session() as session:
         instance = the_run(session, dag_id, run_id).get_task_instance(task_id, session=session)
-        clear_task_instances([instance], session)
+        clear_task_instances([instance], session, **({"dag": dag} if versions.AIRFLOW < (3, 0) else {}))
         session.commit()
         instance.try_number += 1
         session.commit()
-        _run_task(ti=instance, task=dags()[dag_id].task_dict[task_id])
+        versions.run_task(instance, dag.task_dict[task_id], session)
     return account_of(dag_id, run_id)
 
 
@@ -97,32 +95,31 @@ def account_of(dag_id, run_id):
             }
             for ti in dag_run.get_task_instances(session=session)
         }
-        for xcom in rows(XComModel):
-            tasks[xcom.task_id, xcom.map_index]["xcom"][xcom.key] = XComModel.deserialize_value(xcom)
+        for xcom in rows(versions.xcom_model()):
+            tasks[xcom.task_id, xcom.map_index]["xcom"][xcom.key] = versions.xcom_value(xcom)
         for fields in rows(RenderedTaskInstanceFields):
             tasks[fields.task_id, fields.map_index]["fields"] = fields.rendered_fields
-        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id))
         return {
             "dag_id": dag_id,
             "run_id": run_id,
             "state": dag_run.state,
-            "asset_events": [{"uri": event.asset.uri, "extra": event.extra} for event in events],
+            "asset_events": versions.asset_events(session, run_id),
             "tasks": {
                 task_id if index < 0 else f"{task_id}[{index}]": told for (task_id, index), told in tasks.items()
             },
         }
 
 
-def connection_forms():
+def connection_form(connection_type):
     """What the UI's connection form is drawn from."""
-    return [json.loads(form.model_dump_json()) for form in HookMetaService.hook_meta_data()]
+    return versions.connection_form(connection_type)
 
 
 def dag_ids():
     return sorted(dags())
 
 
-REQUESTS = {"run": run, "rerun": rerun, "connection_forms": connection_forms, "dag_ids": dag_ids}
+REQUESTS = {"run": run, "rerun": rerun, "connection_form": connection_form, "dag_ids": dag_ids}
 
 
 if __name__ == "__main__":

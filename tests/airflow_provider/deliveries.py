@@ -7,14 +7,16 @@ import signal
 import threading
 import time
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow.dataset
-from airflow.sdk import DAG, ObjectStoragePath, task
-from airflow.sdk.exceptions import AirflowSkipException
+from fsspec.implementations.memory import MemoryFileSystem
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_airflow.compat import DAG, IS_AIRFLOW_3, AirflowSkipException, ObjectStoragePath, task
 
+attach = import_module("airflow.sdk.io" if IS_AIRFLOW_3 else "airflow.io.store").attach
 TABLE = "{{ dag_run.conf['table'] }}"
 
 
@@ -170,7 +172,13 @@ with push_dag("object_storage"):
 
     dataset()
     ZerobusIngestOperator(task_id="path", table=TABLE, source=ObjectStoragePath("{{ dag_run.conf['source'] }}"))
-    ZerobusIngestOperator(task_id="connection", table=TABLE, source=ObjectStoragePath("s3://bucket/a", conn_id="aws"))
+    # A bucket in memory, which only the connection's own file system can read.
+    bucket = MemoryFileSystem()
+    bucket.pipe("/bucket/rows.jsonl", b'{"id": 100, "note": "of the connection"}\n')
+    attach("s3", conn_id="aws", fs=bucket)
+    ZerobusIngestOperator(
+        task_id="connection", table=TABLE, source=ObjectStoragePath("s3://bucket/rows.jsonl", conn_id="aws")
+    )
 
 
 with push_dag("callable"):
@@ -267,7 +275,7 @@ for policy in ("retry", "always", "never"):
         breaks_once.override(task_id="push", resume=policy)()
 
 with push_dag("not_durable", retries=1):
-    breaks_once.override(task_id="push", durable=False)()
+    breaks_once.override(task_id="push", resume="never", checkpoint_uri="/unused")()
 
 
 def endless_rows(after, act):
@@ -400,3 +408,82 @@ with push_dag("asset"):
             )
         ],
     )
+
+
+with push_dag("kept_in_files", retries=1):
+    breaks_once.override(task_id="push", checkpoint_uri="{{ dag_run.conf['checkpoints'] }}")()
+
+
+with push_dag("kept_by_configuration", retries=1):
+    breaks_once.override(task_id="push")()
+
+
+with push_dag("sources_of_a_task"):
+
+    @task
+    def places(dag_run=None):
+        return dag_run.conf["places"]
+
+    @task
+    def nothing():
+        return None
+
+    some = places()
+    ZerobusIngestOperator(task_id="files", table=TABLE, source=some)
+    ZerobusIngestOperator(task_id="skipped", table=TABLE, source=some, on_empty="skip")
+    ZerobusIngestOperator(task_id="nothing_given", table=TABLE, source=nothing())
+    ZerobusIngestOperator(task_id="no_rows", table=TABLE, records=some)
+
+
+def three_rows(start, dag_run, *, note):
+    return [{"id": n, "note": f"{note} {dag_run.conf['word']}"} for n in range(start, start + 3)]
+
+
+def only_even(rows, **context):
+    """As SQLInsertRowsOperator has it: the rows, and the context as keyword arguments."""
+    assert context["ti"].task_id
+    return (row for row in rows if row["id"] % 2 == 0)
+
+
+with push_dag("arguments"):
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records_callable=three_rows,
+        op_args=[10],
+        op_kwargs={"note": "{{ dag_run.conf['word'] }}"},
+    )
+    ZerobusIngestOperator(task_id="processed", table=TABLE, records=rows_from(0, 5), rows_processor=only_even)
+
+
+with push_dag("query_processed"):
+    SqlToZerobusOperator(
+        task_id="push",
+        table=TABLE,
+        sql="SELECT id, note FROM rows ORDER BY id",
+        sql_conn_id="rows_db",
+        rows_processor=only_even,
+    )
+
+
+with push_dag("other_outlet"):
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=rows_from(0, 1),
+        outlets=[table_asset("https://dbc-1.cloud.databricks.com", "main.default.another")],
+    )
+
+
+with push_dag("made_meanwhile", retries=2):
+
+    @task
+    def give_name(dag_run=None):
+        return dag_run.conf["table"]
+
+    ZerobusIngestOperator(task_id="patient", table=give_name(), records=rows_from(0, 2), retry_permanent_errors=True)
+
+
+with push_dag("no_connection", retries=1):
+    ZerobusIngestOperator(task_id="push", table=TABLE, records=rows_from(0, 1), zerobus_conn_id="nowhere")
+    SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1 AS id", sql_conn_id="nowhere")

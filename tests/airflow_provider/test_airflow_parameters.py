@@ -6,10 +6,10 @@ import copy
 from importlib import import_module
 
 import pytest
-from airflow.sdk import DAG, XComArg, task
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
-from zerobus_airflow.delivery import TALK_TO_SUPERVISOR
+from zerobus_airflow.alarm import TALK_TO_SUPERVISOR
+from zerobus_airflow.compat import DAG, XComArg, task
 from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 
@@ -27,6 +27,7 @@ def push(**parameters):
     return ZerobusIngestOperator(task_id="push", table=TABLE, **parameters)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("given", [{}, {"records": ROWS, "source": "/data/*.parquet"}], ids=["none", "two"])
 def test_records_come_from_exactly_one_place(given):
     with pytest.raises(ConfigurationError, match="exactly one of records, source, records_callable"):
@@ -80,6 +81,7 @@ def test_a_choice_that_does_not_exist_is_refused_with_the_ones_that_do(name):
         push(records=ROWS, **{name: "sometimes"})
 
 
+@pytest.mark.matrix
 def test_a_task_whose_output_is_given_becomes_upstream():
     @task
     def make():
@@ -109,6 +111,7 @@ def test_no_hook_is_made_and_no_connection_read_while_a_dag_is_parsed():
     SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1", sql_conn_id="nowhere")
 
 
+@pytest.mark.matrix
 def test_airflow_may_copy_a_dag_deeply(dag):
     operator = push(records=ROWS)
     operator.on_kill()
@@ -124,6 +127,7 @@ def test_the_decorator_refuses_async_functions():
         make()
 
 
+@pytest.mark.matrix
 def test_the_asset_of_a_table_is_named_by_its_uri_in_lower_case():
     asset = table_asset("https://DBC-1.cloud.databricks.com/", "Main.default.Flights")
     assert asset.uri == asset.name == "databricks://dbc-1.cloud.databricks.com/main/default/flights"

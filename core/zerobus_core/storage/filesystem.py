@@ -13,6 +13,7 @@ from ..process.signals import is_of_signal
 from .uris import without_secrets
 
 __all__ = [
+    "UriWithFilesystem",
     "changed_file_error",
     "filesystem_of",
     "is_local",
@@ -34,6 +35,22 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 _LONGEST_CHAIN = 100
 
 
+class UriWithFilesystem(str):
+    """A URI that is opened by a file system that a host has at hand, and not by what the process itself may read."""
+
+    fs: Any
+    path: str
+
+    __slots__ = ("fs", "path")
+
+    def __new__(cls, uri: str, fs: Any, path: str) -> UriWithFilesystem:
+        """``fs`` is an fsspec file system that knows the credentials, and ``path`` the place as it names it."""
+        self = super().__new__(cls, uri)
+        self.fs = fs
+        self.path = path
+        return self
+
+
 def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
     """The file system of a path or fsspec URI, and the path as that names it.
 
@@ -41,6 +58,8 @@ def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
 
     Of some kinds (FTP, SFTP) this opens a connection.
     """
+    if isinstance(uri, UriWithFilesystem):
+        return uri.fs, uri.path
     from fsspec.core import url_to_fs
 
     with translating_storage_errors(failure):

@@ -1,0 +1,89 @@
+"""What airflow_host asks an Airflow for, in the words of the version that is installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+
+
+def dag_bag(folder):
+    """The Dags of a folder, as Airflow parses them."""
+    if AIRFLOW >= (3, 2):
+        from airflow.dag_processing.dagbag import BundleDagBag
+
+        return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="tests")
+    from airflow.models.dagbag import DagBag
+
+    return (
+        DagBag(dag_folder=folder, include_examples=False, read_dags_from_db=False)
+        if AIRFLOW < (3, 0)
+        else DagBag(dag_folder=folder, include_examples=False)
+    )
+
+
+def run_task(instance, task, session):
+    """Run a cleared task instance again, in this process."""
+    if AIRFLOW < (3, 0):
+        from airflow.models.dag import _run_task
+
+        instance.task = task
+        _run_task(ti=instance, session=session)
+    elif AIRFLOW < (3, 1):
+        from airflow.sdk.definitions.dag import _run_task
+
+        instance.task = task
+        _run_task(ti=instance)
+    else:
+        from airflow.sdk.definitions.dag import _run_task
+
+        _run_task(ti=instance, task=task)
+
+
+def xcom_model():
+    """The table of XCom values."""
+    models = import_module("airflow.models.xcom")
+    return models.XComModel if AIRFLOW >= (3, 0) else models.XCom
+
+
+def asset_events(session, run_id):
+    """URI and extra of every event that a run caused."""
+    from sqlalchemy import select
+
+    if AIRFLOW < (3, 0):
+        from airflow.models.dataset import DatasetEvent, DatasetModel
+
+        events = session.scalars(select(DatasetEvent).where(DatasetEvent.source_run_id == run_id))
+        return [{"uri": session.get(DatasetModel, event.dataset_id).uri, "extra": event.extra} for event in events]
+    from airflow.models.asset import AssetEvent
+
+    events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run_id))
+    return [{"uri": event.asset.uri, "extra": event.extra} for event in events]
+
+
+def xcom_value(xcom):
+    """What was pushed; before Airflow 3 a loaded row holds the value itself."""
+    return xcom.value if AIRFLOW < (3, 0) else type(xcom).deserialize_value(xcom)
+
+
+def connection_form(connection_type):
+    """Titles of the standard fields, which of them are hidden, and the names of the others."""
+    if AIRFLOW < (3, 0):
+        from airflow.providers_manager import ProvidersManager
+
+        manager = ProvidersManager()
+        behaviour = manager.field_behaviours[connection_type]
+        prefix = f"extra__{connection_type}__"
+        names = [key.removeprefix(prefix) for key in manager.connection_form_widgets if key.startswith(prefix)]
+        return {"titles": behaviour["relabeling"], "hidden": behaviour["hidden_fields"], "extra_fields": names}
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == connection_type]
+    plain = form.model_dump()
+    fields = {name: field for name, field in plain["standard_fields"].items() if field}
+    return {
+        "titles": {name: field["title"] for name, field in fields.items() if field.get("title")},
+        "hidden": [name for name, field in fields.items() if field.get("hidden")],
+        "extra_fields": list(plain["extra_fields"]),
+    }

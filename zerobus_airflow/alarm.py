@@ -1,0 +1,69 @@
+"""Airflow's ``execution_timeout`` as a delivery needs it.
+
+Airflow sets an alarm (SIGALRM) whose handler raises wherever the program is, and it does so once.  Two things go wrong
+with that.  A request to Airflow's supervisor that is broken off leaves its answer behind, which the next request takes
+for its own.  And a source that catches the error goes on, or ends as if it had no more rows.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zerobus_core.hosting import StopRequest
+
+__all__ = ["TALK_TO_SUPERVISOR", "ExecutionTimeout"]
+
+# Its answers bear no number: one that is not waited for would be taken for that of the next request.
+TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
+# Seconds after which an alarm that came during a request is tried again.
+_AGAIN = 0.05
+
+
+class ExecutionTimeout:
+    """A ``with`` block in which Airflow's alarm waits for a request that it comes into, and is not forgotten.
+
+    Does nothing if no alarm is set, outside of the main thread and on Windows.
+    """
+
+    def __init__(self, stop: StopRequest) -> None:
+        """``stop`` is set when the time is up, so that the delivery ends even if its source caught the error."""
+        self.has_passed = False
+        self._stop = stop
+        self._handler: Any = None
+
+    def __enter__(self) -> ExecutionTimeout:
+        if hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGALRM)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGALRM, self._on_alarm)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handler is not None and signal.getsignal(signal.SIGALRM) == self._on_alarm:
+            signal.signal(signal.SIGALRM, self._handler)
+
+    def end(self) -> None:
+        """Switch the alarm off: every row is durable, and nothing may fail the task any more."""
+        if self._handler is not None and signal.getsignal(signal.SIGALRM) == self._on_alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        if _is_in_request(frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            return
+        self.has_passed = True
+        self._stop.set()
+        self._handler(number, frame)
+
+
+def _is_in_request(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") == TALK_TO_SUPERVISOR:
+            return True
+        frame = frame.f_back
+    return False

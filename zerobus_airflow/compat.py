@@ -1,0 +1,169 @@
+"""Airflow 2.11 to 3.x under one set of names: the only module here that knows in which version a thing is where.
+
+Written out instead of taken from ``airflow.providers.common.compat.sdk``, since the constraints files of the Airflow
+versions that are supported pin editions of that provider that lack most of these names.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import (
+        DAG,
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        Asset,
+        BaseHook,
+        BaseOperator,
+        BaseOperatorLink,
+        Connection,
+        Context,
+        DecoratedOperator,
+        ObjectStoragePath,
+        Stats,
+        TaskDecorator,
+        TaskInstanceKey,
+        XComArg,
+        conf,
+        context_merge,
+        determine_kwargs,
+        get_current_context,
+        get_hook_lineage_collector,
+        literal,
+        mask_secret,
+        task,
+        task_decorator_factory,
+    )
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+__all__ = [
+    "DAG",
+    "IS_AIRFLOW_3",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowRuntimeError",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
+    "Asset",
+    "BaseHook",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "Connection",
+    "Context",
+    "DecoratedOperator",
+    "ObjectStoragePath",
+    "Stats",
+    "TaskDecorator",
+    "TaskInstanceKey",
+    "XComArg",
+    "conf",
+    "conn_id_of",
+    "context_merge",
+    "determine_kwargs",
+    "get_current_context",
+    "get_hook_lineage_collector",
+    "keep_link",
+    "kept_link",
+    "literal",
+    "mask_secret",
+    "report_output",
+    "task",
+    "task_decorator_factory",
+]
+
+IS_AIRFLOW_3 = find_spec("airflow.sdk") is not None
+
+# Where each name is, the newest version of Airflow first: there it warns of nothing.
+_EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
+_SDK_DECORATOR = "airflow.sdk.bases.decorator"
+_HOMES: dict[str, tuple[str, ...]] = {
+    "AirflowException": _EXCEPTIONS,
+    "AirflowFailException": _EXCEPTIONS,
+    "AirflowNotFoundException": _EXCEPTIONS,
+    # Nothing raises it before 3.0, but ``except`` needs a class.
+    "AirflowRuntimeError": ("airflow.sdk.exceptions", "airflow.exceptions:AirflowException"),
+    "AirflowSkipException": _EXCEPTIONS,
+    "AirflowTaskTimeout": _EXCEPTIONS,
+    "Asset": ("airflow.sdk", "airflow.datasets:Dataset"),
+    "BaseHook": ("airflow.sdk", "airflow.hooks.base"),
+    "BaseOperator": ("airflow.sdk", "airflow.models.baseoperator"),
+    "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),
+    "Connection": ("airflow.sdk", "airflow.models.connection"),
+    "Context": ("airflow.sdk", "airflow.utils.context"),
+    "DAG": ("airflow.sdk", "airflow.models.dag"),
+    "DecoratedOperator": (_SDK_DECORATOR, "airflow.decorators.base"),
+    "ObjectStoragePath": ("airflow.sdk", "airflow.io.path"),
+    "Stats": ("airflow.sdk.observability.stats", "airflow.stats"),
+    "TaskDecorator": (_SDK_DECORATOR, "airflow.decorators.base"),
+    "TaskInstanceKey": ("airflow.sdk.types", "airflow.models.taskinstancekey"),
+    "XComArg": ("airflow.sdk", "airflow.models.xcom_arg"),
+    "conf": ("airflow.sdk.configuration", "airflow.configuration"),
+    "context_merge": ("airflow.sdk.definitions.context", "airflow.utils.context"),
+    "determine_kwargs": (_SDK_DECORATOR, "airflow.utils.operator_helpers"),
+    "get_current_context": ("airflow.sdk", "airflow.operators.python"),
+    "get_hook_lineage_collector": ("airflow.sdk.lineage", "airflow.lineage.hook"),
+    "literal": ("airflow.sdk.definitions.template", "airflow.utils.template"),
+    "mask_secret": (
+        "airflow.sdk.log",
+        "airflow.sdk.execution_time.secrets_masker",
+        "airflow.utils.log.secrets_masker",
+    ),
+    "task": ("airflow.sdk", "airflow.decorators"),
+    "task_decorator_factory": (_SDK_DECORATOR, "airflow.decorators.base"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _find(name)
+
+
+def _find(name: str) -> Any:
+    for home in _HOMES[name]:
+        module, _, other_name = home.partition(":")
+        try:
+            value = getattr(import_module(module), other_name or name)
+        except (AttributeError, ModuleNotFoundError):
+            continue
+        globals()[name] = value
+        return value
+    raise ImportError(f"this version of Airflow has no {name}; zerobus_airflow supports Airflow 2.11 and newer")
+
+
+def report_output(hook: BaseHook, uri: str) -> None:
+    """Tell Airflow's hook lineage, which OpenLineage reads, that ``hook`` wrote to the asset at ``uri``."""
+    collector = _find("get_hook_lineage_collector")()
+    # Assets were called data sets before Airflow 3.
+    add = getattr(collector, "add_output_asset", None) or collector.add_output_dataset
+    add(context=hook, uri=uri)
+
+
+def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
+    """Keep a link for the web server of Airflow 2, which asks it there; Airflow 3 asks in the worker, and keeps it."""
+    if not IS_AIRFLOW_3:
+        context["ti"].xcom_push(key=_link_key(link), value=url)
+
+
+def kept_link(link: BaseOperatorLink, ti_key: TaskInstanceKey) -> str:
+    """What ``keep_link`` kept, or an empty text."""
+    if IS_AIRFLOW_3:
+        return ""
+    return import_module("airflow.models.xcom").XCom.get_value(key=_link_key(link), ti_key=ti_key) or ""
+
+
+def _link_key(link: BaseOperatorLink) -> str:
+    return f"_link_{type(link).__name__}"  # as Airflow 3 names them
+
+
+def conn_id_of(path: ObjectStoragePath) -> str | None:
+    """The connection that a path is read through."""
+    options: dict[str, Any] = getattr(path, "storage_options", {})
+    return getattr(path, "conn_id", None) or options.get("conn_id")

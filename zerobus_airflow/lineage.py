@@ -1,0 +1,104 @@
+"""What OpenLineage is told of a delivery, if its provider is installed: the table, its columns, rows and inputs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import zerobus_core
+from zerobus_core.hosting import is_of_signal, shown_uri
+
+from .compat import ObjectStoragePath
+
+if TYPE_CHECKING:
+    from zerobus_core import Receipt, Workspace
+
+    from .delivery import ZerobusDeliveryOperator
+
+__all__ = ["delivery_lineage", "file_datasets", "query_datasets"]
+
+# Seconds.  The answer of the delivery itself is mostly still known.
+_SCHEMA_TIMEOUT = 10.0
+_SCHEMA_AGE = 3_600.0
+
+_log = logging.getLogger(__name__)
+
+
+def delivery_lineage(operator: ZerobusDeliveryOperator) -> Any:
+    """An ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.  Raises nothing."""
+    receipt, workspace = operator.receipt, operator.workspace
+    if receipt is None or workspace is None:
+        return None
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+    except ImportError:
+        return None
+    try:
+        inputs = operator.lineage_inputs()
+    except Exception as error:  # what a parser of SQL or a storage raises must not hide the output
+        if is_of_signal(error):
+            raise
+        _log.info("OpenLineage: the inputs are not known: %s: %s", type(error).__name__, error)
+        inputs = []
+    return OperatorLineage(inputs=inputs, outputs=[_table_dataset(receipt, workspace)])
+
+
+def file_datasets(source: Any) -> list[Any]:
+    """A data set for each path, URI, glob or ``ObjectStoragePath``."""
+    sources = source if isinstance(source, list | tuple) else [source]
+    return [_file_dataset(item) for item in sources]
+
+
+def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
+    """The tables that a query reads, as OpenLineage's parser finds them; none if the database has no name for them."""
+    from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
+
+    # Without a connection of its own: the columns of the sources are not worth a query.
+    lineage = get_openlineage_facets_with_sql(hook=hook, sql=sql, conn_id=conn_id, database=None)
+    return list(lineage.inputs) if lineage is not None else []
+
+
+def _table_dataset(receipt: Receipt, workspace: Workspace) -> Any:
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+
+    assert Dataset is not None  # the same module defines both, or neither
+    host = urlsplit(workspace.workspace_url).netloc
+    statistics = OutputStatisticsOutputDatasetFacet(rowCount=receipt.rows_acked, size=receipt.bytes_sent)
+    return OutputDataset(
+        namespace=f"databricks://{host}",
+        name=receipt.table,
+        facets=_schema_facets(workspace, receipt.table),
+        outputFacets={"outputStatistics": statistics},
+    )
+
+
+def _schema_facets(workspace: Workspace, table: str) -> dict[str, Any]:
+    from airflow.providers.common.compat.openlineage.facet import SchemaDatasetFacet, SchemaDatasetFacetFields
+
+    try:
+        schema = zerobus_core.TableSchema.fetch(workspace, table, timeout=_SCHEMA_TIMEOUT, max_age=_SCHEMA_AGE)
+    except Exception as error:  # of the workspace, or of the way to it; the rest is worth telling without it
+        if is_of_signal(error):
+            raise
+        _log.info("OpenLineage: the columns of %s are not known: %s", table, error)
+        return {}
+    columns = [
+        SchemaDatasetFacetFields(name=column.name, type=str(column.type), description=column.comment)
+        for column in schema.columns
+    ]
+    return {"schema": SchemaDatasetFacet(fields=columns)}
+
+
+def _file_dataset(source: Any) -> Any:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    uri = f"{source.protocol}://{source.path}" if isinstance(source, ObjectStoragePath) else str(source)
+    parts = urlsplit(shown_uri(uri))
+    if not parts.scheme or parts.scheme in {"file", "local"}:
+        return Dataset(namespace="file", name=parts.path or uri)
+    return Dataset(namespace=f"{parts.scheme}://{parts.netloc}", name=parts.path.lstrip("/") or "/")

@@ -1,0 +1,177 @@
+"""What is seen of a delivery while it runs, and after: lines in the log, the task's state, counters.
+
+Everything here informs, and so nothing here may fail a task.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from zerobus_core.hosting import is_of_signal
+
+from .compat import Stats
+
+if TYPE_CHECKING:
+    from zerobus_core import Progress, Receipt, ZerobusIngestError
+
+    from .compat import Context
+
+__all__ = ["LogGroup", "Observer", "ProgressLog", "without_failing"]
+
+_PROGRESS_INTERVAL = 10.0
+# Each time costs a request to Airflow's API, some milliseconds.
+_STATE_INTERVAL = 5.0
+_STATE_KEY = "zerobus/delivery"
+_RETENTION = timedelta(days=365)
+_COUNTERS = ("rows_acked", "rows_skipped", "rows_dead_lettered")
+
+_log = logging.getLogger(__name__)
+
+
+def without_failing(act: Callable[[], object], what: str) -> None:
+    """Do it, and log why if that fails; what a signal's handler raises goes on as it is."""
+    try:
+        act()
+    except Exception as error:  # informing may fail in any way, and the rows are durable all the same
+        if is_of_signal(error):
+            raise
+        _log.warning("%s failed; the delivery is not affected: %s: %s", what, type(error).__name__, error)
+
+
+class LogGroup:
+    """Lines that Airflow folds up.  A warning of the core ends the group, so that it is seen without unfolding."""
+
+    def __init__(self, log: Any, title: str) -> None:
+        self._log = log
+        self._title = title
+        self._is_open = False
+
+    def __enter__(self) -> LogGroup:
+        self._log.info("::group::%s", self._title)
+        self._is_open = True
+        logging.getLogger("zerobus_core").addFilter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("zerobus_core").removeFilter(self)
+        self.close()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by logging for each record of the core, which all pass."""
+        if record.levelno >= logging.WARNING:
+            self.close()
+        return True
+
+    def close(self) -> None:
+        """End the group, if it is not ended."""
+        if self._is_open:
+            self._is_open = False
+            self._log.info("::endgroup::")
+
+
+class ProgressLog:
+    """One line of progress every ten seconds, from the progress objects that come twice a second."""
+
+    def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._next = clock() + _PROGRESS_INTERVAL
+
+    def __call__(self, progress: Progress) -> None:
+        """Log the line, if it is time for one."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + _PROGRESS_INTERVAL
+        if progress.is_connecting:
+            why = f"; trying again after: {progress.last_error}" if progress.last_error else ""
+            self._log.info("connecting%s", why)
+            return
+        self._log.info(
+            "%d%s rows durable (%.0f rows/s); %d in flight on %d streams, the oldest for %.1f s",
+            progress.rows_acked + progress.rows_skipped,
+            "" if progress.total_rows is None else f" of {progress.total_rows}",
+            progress.rows_per_s,
+            progress.unacked_rows,
+            progress.streams,
+            progress.oldest_unacked_s,
+        )
+
+
+class Observer:
+    """Tells the log, the task's state (Airflow 3.3 and newer) and ``Stats`` how a delivery goes."""
+
+    def __init__(self, context: Context, table: str, log: Any) -> None:
+        self._state = context.get("task_state_store")
+        self._table = table
+        self._progress_log = ProgressLog(log)
+        self._state_at = float("-inf")
+        self._counted = dict.fromkeys(_COUNTERS, 0)
+
+    def on_start(self, endpoint: str) -> None:
+        """The delivery begins: no stream is open yet."""
+        self._keep({"state": "connecting", "table": self._table, "endpoint": endpoint}, is_due=True)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Called by the core, twice a second at most."""
+        self._progress_log(progress)
+        counts = {name: getattr(progress, name, 0) for name in _COUNTERS}
+        self._count(counts)
+        state = "connecting" if progress.is_connecting else "running"
+        shown = {
+            "rows_read": progress.rows_read,
+            **counts,
+            "total_rows": progress.total_rows,
+            "rows_per_s": round(progress.rows_per_s, 1),
+            "streams": progress.streams,
+            "reconnects": progress.reconnects,
+            "elapsed_s": round(progress.elapsed_s, 1),
+        }
+        self._keep({"state": state, "table": self._table, **shown})
+
+    def on_success(self, receipt: Receipt) -> None:
+        """Every row is durable."""
+        self._count({name: getattr(receipt, name) for name in _COUNTERS})
+        # Over all attempts, so it is counted once, at the end.
+        self._incr("zerobus.rows_resent", receipt.rows_resent)
+        self._end("success", receipt.duration_s)
+        self._keep({"state": "success", "receipt": receipt.as_dict()}, is_due=True)
+
+    def on_failure(self, error: ZerobusIngestError) -> None:
+        """The delivery ended in an error; its message is left out, since it can show values of a row."""
+        counts = {name: getattr(error.counts, name) for name in ("rows_read", *_COUNTERS)}
+        self._count(counts)
+        self._end("failure", None)
+        self._keep({"state": "failed", "table": self._table, "error": type(error).__name__, **counts}, is_due=True)
+
+    def _keep(self, value: dict[str, Any], *, is_due: bool = False) -> None:
+        now = time.monotonic()
+        state = self._state
+        if state is None or not (is_due or now - self._state_at >= _STATE_INTERVAL):
+            return
+        self._state_at = now
+        without_failing(
+            lambda: state.set(_STATE_KEY, value, retention=_RETENTION), "Keeping the progress in the task's state"
+        )
+
+    def _count(self, counts: dict[str, int]) -> None:
+        for name in _COUNTERS:
+            more = counts[name] - self._counted[name]
+            self._counted[name] = max(counts[name], self._counted[name])
+            self._incr(f"zerobus.{name}", more)
+
+    def _end(self, outcome: str, seconds: float | None) -> None:
+        self._incr(f"zerobus.deliveries.{outcome}", 1)
+        if seconds is not None:
+            duration = timedelta(seconds=seconds)
+            without_failing(
+                lambda: Stats.timing("zerobus.delivery_duration", duration, tags={"table": self._table}), "Stats.timing"
+            )
+
+    def _incr(self, name: str, count: int) -> None:
+        if count > 0:
+            without_failing(lambda: Stats.incr(name, count, tags={"table": self._table}), "Stats.incr")

@@ -1,0 +1,147 @@
+"""What a Dag author may write: checked while the Dag is parsed, as far as it is known then."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from zerobus_core import ConfigurationError, IngestOptions
+
+from .compat import XComArg
+
+if TYPE_CHECKING:
+    from .checkpoint import Resume
+
+__all__ = [
+    "as_mapping",
+    "check_outlets",
+    "check_source",
+    "is_known",
+    "known_options",
+    "one_of",
+    "resume_of",
+    "templated_options",
+    "templated_table",
+]
+
+_NAME_PARTS = 3
+_ASSET_SCHEME = "databricks://"
+_DEFAULT_OPTIONS = IngestOptions()
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value is what it will be on the worker: neither a template nor the output of a task."""
+    if isinstance(value, XComArg):
+        return False
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, Mapping):
+        return all(map(is_known, value.keys())) and all(map(is_known, value.values()))
+    return all(map(is_known, value)) if isinstance(value, list | tuple | set) else True
+
+
+def one_of(name: str, value: Any, *choices: str) -> Any:
+    """The value, if it is one of the choices; otherwise a ConfigurationError that names them."""
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return value
+
+
+def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
+    """Which attempts may skip rows; ``durable`` is the older name of a part of it."""
+    if durable is not None:
+        warnings.warn(
+            "durable is deprecated and goes away in 0.4: leave it out, or say resume='never' instead of durable=False",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+        resume = resume or ("retry" if durable else "never")
+        if not durable:
+            return "never"
+    return one_of("resume", resume or "retry", "retry", "always", "never")  # type: ignore[no-any-return]
+
+
+def templated_table(table: Any) -> Any:
+    """The name of the table, refused if it is known and has not three parts."""
+    if isinstance(table, str) and is_known(table):
+        parts = [part.strip("`") for part in table.split(".")]
+        if len(parts) != _NAME_PARTS or not all(parts):
+            raise ConfigurationError(f"table {table!r} must be catalog.schema.table, three parts")
+    elif not isinstance(table, str | XComArg):
+        raise ConfigurationError(f"table is of type {type(table).__name__}; give catalog.schema.table as text")
+    return table
+
+
+def as_mapping(options: Any) -> dict[str, Any]:
+    """The options as a dict, which Airflow can render; a ConfigurationError for anything else."""
+    if isinstance(options, IngestOptions):
+        return {
+            field.name: value
+            for field in dataclasses.fields(options)
+            if (value := getattr(options, field.name)) != getattr(_DEFAULT_OPTIONS, field.name)
+        }
+    if not isinstance(options, Mapping | None):
+        raise ConfigurationError(f"options is of type {type(options).__name__}; give IngestOptions or a dict of them")
+    return dict(options or {})
+
+
+def templated_options(options: Any) -> Any:
+    """What an operator keeps of ``options``: their names and constants are checked now, templates when rendered."""
+    if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
+        return options
+    given = as_mapping(options)
+    if is_known(given):
+        IngestOptions.from_mapping(given)
+    else:
+        known = {name: value for name, value in given.items() if is_known(value)}
+        IngestOptions.from_mapping(known | _stand_ins(given.keys() - known.keys()))
+    return given
+
+
+def _stand_ins(names: Iterable[str]) -> dict[str, Any]:
+    """For options that are not known yet: their default, or what lets the known ones pass that depend on them."""
+    values: dict[str, Any] = {"dead_letter_uri": "later.jsonl", "on_bad_record": "dead_letter"}
+    return {name: values.get(name, getattr(_DEFAULT_OPTIONS, name, None)) for name in names}
+
+
+def known_options(options: Any) -> IngestOptions:
+    """The rendered options, as an object; a ConfigurationError names what cannot be right."""
+    if isinstance(options, str):
+        raise ConfigurationError(
+            "options was rendered to text: a template gives text unless the Dag sets "
+            "render_template_as_native_obj=True; give a dict whose values are templates instead"
+        )
+    return IngestOptions.from_mapping(as_mapping(options))
+
+
+def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) -> None:
+    """Refuse an outlet for a table that is not the delivered one: its event would claim rows that never came.
+
+    While a Dag is parsed the workspace is not known, and ``uri`` is None: only the name of the table is compared.
+    """
+    for outlet in outlets:
+        other = getattr(outlet, "uri", None)
+        if not isinstance(other, str) or not other.startswith(_ASSET_SCHEME):
+            continue
+        name = ".".join(other.removeprefix(_ASSET_SCHEME).split("/")[1:])
+        is_other = other != uri if uri else name != table.replace("`", "").lower()
+        if is_other and name.count(".") == _NAME_PARTS - 1:
+            raise ConfigurationError(
+                f"the outlet {other} is not the table that this task delivers to ({uri or table}); "
+                "its event would announce rows that never arrived there"
+            )
+
+
+def check_source(source: Any) -> None:
+    """Refuse a source that names nothing, or that is no path."""
+    if isinstance(source, str | os.PathLike):
+        if not str(source).strip():
+            raise ConfigurationError("source is empty; give a path or URI of files")
+    elif isinstance(source, list | tuple):
+        if not source:
+            raise ConfigurationError("source is an empty list; give a path or URI of files, or several")
+        for item in source:
+            check_source(item)
