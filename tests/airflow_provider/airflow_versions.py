@@ -8,6 +8,16 @@ from importlib.metadata import version
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
+if AIRFLOW < (3, 0):
+    # SQLAlchemy wants to know all tables, which Airflow's own commands import.
+    import_module("airflow.models").import_all_models()
+    exceptions = import_module("airflow.exceptions")
+    Ended = (exceptions.AirflowTaskTerminated, exceptions.AirflowTaskTimeout)
+else:
+    Ended = ()
+"""What a task raises that was ended from outside, if it goes through whoever runs the task in this process."""
+
+
 def dag_bag(folder):
     """The Dags of a folder, as Airflow parses them."""
     if AIRFLOW >= (3, 2):

@@ -37,6 +37,10 @@ def table(target):
     return target.new_table()
 
 
+# The signal itself, before Airflow 3.
+INTERRUPTED = {"IngestInterruptedError", "AirflowTaskTerminated"}
+
+
 def rows_from(start, count):
     return [{"id": n, "note": f"row {n}"} for n in range(start, start + count)]
 
@@ -298,7 +302,6 @@ def test_a_file_that_is_missing_is_a_mistake_whatever_no_rows_mean(run, table, t
     assert f"there is no file {tmp_path}/a.parquet" in account["log"]
 
 
-@pytest.mark.matrix
 def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, target):
     target.server.create_table("CREATE TABLE main.default.asset_rows (id BIGINT, note STRING)")
     account = run("asset", "main.default.asset_rows")
@@ -361,7 +364,7 @@ def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, target, 
 def test_a_task_that_is_told_to_stop_while_it_sends_ends_failed(run, target, table):
     account = run("killed", table)
     assert seconds_to_fail(account) < AT_ONCE
-    assert "IngestInterruptedError" in account["log"]
+    assert INTERRUPTED & set(re.findall(r"\w+", account["log"]))
 
 
 def test_a_task_that_is_told_to_stop_while_its_rows_are_made_sends_none_and_ends_failed(run, target, table):
@@ -378,8 +381,7 @@ def test_a_task_that_is_told_to_stop_while_it_waits_ends_failed_within_a_second(
     finally:
         target.server.faults.remove(fault)
     assert seconds_to_fail(account) < AT_ONCE
-    print(account["log"])
-    assert "IngestInterruptedError" in account["log"]
+    assert INTERRUPTED & set(re.findall(r"\w+", account["log"]))
 
 
 # A signal takes effect within a second, and then the checkpoint is written; the rest is for a busy machine. What the
@@ -447,12 +449,12 @@ def empty_database(target, tmp_path):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(
-    ("dag_id", "told"), [("query_killed", "IngestInterruptedError"), ("query_too_slow", "AirflowTaskTimeout")]
+    ("dag_id", "told"), [("query_killed", INTERRUPTED), ("query_too_slow", {"AirflowTaskTimeout"})]
 )
 def test_a_task_that_is_stopped_while_its_statement_runs_fails_at_once(airflow, table, empty_database, dag_id, told):
     account = airflow.run(dag_id, environ=empty_database, table=table)
     assert seconds_to_fail(account) < AT_ONCE
-    assert told in account["log"]
+    assert told & set(re.findall(r"\w+", account["log"]))
 
 
 @pytest.mark.matrix
@@ -466,13 +468,14 @@ def test_an_execution_timeout_takes_effect_while_the_delivery_waits(run, target,
     assert "AirflowTaskTimeout" in account["log"]
 
 
+@pytest.mark.matrix
 def test_an_execution_timeout_that_the_rows_suppress_fails_the_task(run, target, table):
     account = run("suppressed_timeout", table)
     assert account["tasks"]["push"]["state"] == "failed"
-    print(account["log"])
     assert "IngestInterruptedError" in account["log"]
 
 
+@pytest.mark.matrix
 def test_a_task_that_skips_after_its_first_row_fails_with_its_counts(run, table):
     account = run("skipping", table)
     assert account["tasks"]["early"]["state"] == "skipped"
