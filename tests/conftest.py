@@ -18,7 +18,7 @@ from hypothesis import Phase, settings
 
 from zerobus_local import LocalZerobus
 
-pytest_plugins = ["tests.fast", "tests.selection", "tests.services.fixtures"]
+pytest_plugins = ["pytester", "tests.fast", "tests.selection", "tests.services.fixtures"]
 
 # The SDK's own log goes to stdout, in colour, at the level found when it is imported.
 os.environ.setdefault("RUST_LOG", "off")

@@ -1,17 +1,51 @@
-"""What a run leaves out, said at its end; and ``--no-skips``, with which a test that is skipped fails."""
+"""Which tests run, in which order and process.
+
+A run says at its end what it left out. With ``--no-skips`` a test that is skipped fails. With parallel processes the
+longest tests start first, and the tests that share an expensive fixture run in one process.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+
+# Session fixtures that take many seconds to make: each is made in one process only (--dist loadgroup).
+EXPENSIVE = frozenset({"airflow"})
 
 _services_left_out = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test or module is a failure")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Parallel processes order sets alike, or else they may not collect the same tests in the same order."""
+    if hasattr(config, "workerinput"):
+        # The processes that tests start have seeds of their own, as a user's have.
+        os.environ.pop("PYTHONHASHSEED", None)
+    elif config.getoption("numprocesses", None):
+        os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
+
+
+def pytest_report_header() -> str | None:
+    seed = os.environ.get("PYTHONHASHSEED")
+    return seed and f"PYTHONHASHSEED={seed}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        for name in EXPENSIVE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+    # What starts last is what everybody waits for.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
