@@ -6,6 +6,8 @@ The form: 8 bytes that name it, the entries, and 8 bytes of a hash over all of t
 from __future__ import annotations
 
 import hashlib
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
@@ -27,10 +29,10 @@ class InvalidLedgerError(ValueError):
 
 def entry_of(path: str, version: str) -> bytes:
     """The 16 bytes of a file; ``version`` also says its size."""
-    return (
-        _blake2b(path.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
-        + _blake2b(version.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
-    )
+    try:
+        return _blake2b(path.encode(), digest_size=8).digest() + _blake2b(version.encode(), digest_size=8).digest()
+    except UnicodeEncodeError:  # a name that is not UTF-8, as local file systems allow
+        return entry_of(path.encode("utf-8", "surrogatepass").hex(), version.encode("utf-8", "surrogatepass").hex())
 
 
 class Ledger:
@@ -69,8 +71,8 @@ class Ledger:
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()
-        # Most files of a folder are known: their whole entry lies in a part of a few kilobytes.
-        bucket = entry[0] << 4 | entry[1] >> 4
+        # Most files of a folder are known: their whole entry lies in a part of some hundred bytes.
+        bucket = entry[0] << 8 | entry[1]
         start, stop = starts[bucket], starts[bucket + 1]
         at = self._entries.find(entry, start, stop)
         while at >= 0:
@@ -118,9 +120,13 @@ class Ledger:
         )
 
     def _index(self) -> list[int]:
-        """Where the entries begin whose first 12 bits are each number."""
-        firsts = ((bucket << 4).to_bytes(2, "big") for bucket in range(0x1000))
-        return [*map(self._place_of, firsts), len(self._entries)]
+        """Where the entries begin whose first two bytes are each number."""
+        firsts = bytearray(2 * len(self))
+        little = sys.byteorder == "little"
+        firsts[little::2] = self._entries[0::ENTRY_BYTES]
+        firsts[not little :: 2] = self._entries[1::ENTRY_BYTES]
+        numbers = array("H", bytes(firsts))
+        return [*(ENTRY_BYTES * bisect_left(numbers, bucket) for bucket in range(0x1_0000)), len(self._entries)]
 
 
 def _checksum(body: bytes) -> bytes:

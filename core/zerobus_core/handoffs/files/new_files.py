@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError, DeliveredFileChangedError, FrozenFileError, HandoffStateError
 from ...file_formats import format_of
-from ...sources.files.finding.found import found_file, known_format, version_of
+from ...sources.files.finding.found import found_file, known_format, version_of, versions_in
 from ...sources.files.finding.listing import Location
 from ...sources.files.source import source_of_files
 from ...storage.filesystem import filesystem_of, is_local, modified_at, translating_storage_errors
@@ -153,27 +153,25 @@ class NewFiles:
         """The files that are new, and those that were delivered with other content."""
         known = self._known(done, context)
         start = len(place.root) + 1
-        fs, local = place.fs, is_local(place.fs)
+        version_in = versions_in(place.fs)
         new: list[_Candidate] = []
         changed: list[_Candidate] = []
-        for info in place.each():
-            path = str(info["name"])[start:]
-            size = int(info.get("size") or 0)
-            listed = version_of(fs, info)
-            if listed is None:
+        for info in place.each():  # perhaps a million times
+            name = str(info["name"])
+            path, version = name[start:], version_in(info)
+            if version is None:
                 raise ConfigurationError(
-                    f"{shown_uri(str(info['name']))}: its storage says neither a version nor a time of it, so whether "
-                    "it is new cannot be known"
+                    f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new "
+                    "cannot be known"
                 )
-            version = listed if local else f"{size}:{listed}"
             what = known(path, version)
             if what != "delivered":
-                candidate = _Candidate(path=path, info=info, size=size, listed=version)
+                candidate = _Candidate(path=path, info=info, size=int(info.get("size") or 0), listed=version)
                 (new if what == "new" else changed).append(candidate)
         return new, changed
 
     def _known(self, done: Mapping[str, Any], context: Context) -> Callable[[str, str], Known]:
-        released = {bytes.fromhex(entry) for entry in done["released"]}
+        released = frozenset(bytes.fromhex(entry) for entry in done["released"])
         floor = done["floor"]
         if self._names_increase:
 
@@ -182,11 +180,13 @@ class NewFiles:
                 return "delivered" if is_old or entry_of(path, version) in released else "new"
 
             return by_name
-        ledger = _read_ledger(done, context)
+        knows = _read_ledger(done, context).knows
+        if not released:
+            return lambda path, version: knows(entry_of(path, version))
 
         def by_ledger(path: str, version: str) -> Known:
             entry = entry_of(path, version)
-            return "delivered" if entry in released else ledger.knows(entry)
+            return "delivered" if entry in released else knows(entry)
 
         return by_ledger
 
@@ -324,7 +324,7 @@ class NewFiles:
         infos = [info for info in place.each() if start < str(info["name"])[first:] <= end]
         candidates: list[_Candidate] = []
         for info in sorted(infos, key=lambda info: str(info["name"])):
-            size, listed = int(info.get("size") or 0), version_of(place.fs, info) or ""
+            size, listed = int(info.get("size") or 0), versions_in(place.fs)(info) or ""
             candidates.append(_Candidate(path=str(info["name"])[first:], info=info, size=size, listed=listed))
         frozen = self._confirmed(place, candidates, context)
         if not frozen:
@@ -343,8 +343,7 @@ class NewFiles:
         entries = [one.entry for one in frozen if one.path == path]
         info = next(iter(_asked(place, [path])))
         if info is not None and not entries:
-            listed = version_of(place.fs, info) or ""
-            entries = [entry_of(path, listed if is_local(place.fs) else f"{info.get('size') or 0}:{listed}")]
+            entries = [entry_of(path, versions_in(place.fs)(info) or "")]
         if not entries:
             raise ConfigurationError(f"{file!r} is neither in the open slice nor in {place.shown}")
         released = [*done["released"], *(entry.hex() for entry in entries)][-_MAX_RELEASED:]

@@ -30,6 +30,7 @@ __all__ = [
     "local_version",
     "looks_like_path",
     "version_of",
+    "versions_in",
 ]
 
 # By the last extension of a file's name, after that of its compression.
@@ -213,6 +214,20 @@ def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
     """What changes with the content of a file, out of a listing; of a local file, not with its links and modes."""
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
+
+
+def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
+    """A function that returns size and version of a file out of a listing of ``fs``, as one text; made for many."""
+    if is_local(fs) or getattr(fs, "of", None) is not None:
+        return lambda info: version_of(fs, info)
+
+    def version_in(info: Mapping[str, Any]) -> str | None:
+        for key in _VERSIONS:
+            if version := info.get(key):
+                return f"{info.get('size') or 0}:{version}"
+        return None
+
+    return version_in
 
 
 def known_format(path: str) -> str | None:
