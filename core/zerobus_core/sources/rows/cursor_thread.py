@@ -125,11 +125,14 @@ class CursorThread:
         self.description = self._cursor.description
 
     def _close(self) -> None:
-        try:
-            if self._connection is not None:
-                self._connection.close()
-        except Exception:  # noqa: BLE001  # every driver has its own errors, and after the last ACK nothing may fail the task
-            _log.warning("The connection %s was not closed in order", self._name, exc_info=True)
+        # The cursor first: psycopg warns of server-side cursors that are left open.
+        for owner in (self._cursor, self._connection):
+            close = getattr(owner, "close", None)
+            try:
+                if close is not None:
+                    close()
+            except Exception:  # noqa: BLE001  # every driver has its own errors, and after the last ACK nothing may fail the task
+                _log.warning("The connection %s was not closed in order", self._name, exc_info=True)
 
     def _cancel(self) -> None:
         """Ask the database to stop: the one thing that drivers allow from another thread, if they have it."""

@@ -1,0 +1,54 @@
+"""One run of a handoff, in a child process that may be killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RUST_LOG", "off")
+
+import psycopg
+
+import zerobus_core.push
+import zerobus_core.sources.files.formats.json_lines
+from zerobus_core import Handoff, IngestOptions, NewFiles, NewRows, Workspace, ZerobusIngestError
+from zerobus_core.handoffs import Owner
+
+# What is in flight when the process dies may be there twice: little in flight, little to repeat.
+OPTIONS = IngestOptions(batch_rows=20, max_unacked_bytes=10_000)
+
+
+def source_of(job: dict[str, Any]) -> NewFiles | NewRows:
+    if job["kind"] == "files":
+        return NewFiles(job["glob"], on_changed="deliver", max_files=job["max_files"])
+    return NewRows(
+        lambda: psycopg.connect(job["dsn"]), "SELECT * FROM orders", column="updated_at", key="id", lag=job["lag"]
+    )
+
+
+def deliver(job: dict[str, Any], result: str) -> None:
+    """Run once and write the receipt, or the error, to ``result``.  A file that was rewritten is left out."""
+    owner = Owner(key=job["owner"], chain=job["chain"])
+    handoff = Handoff(
+        Workspace.from_env(job["workspace"]), job["table"], source_of(job), state=job["state"], options=OPTIONS,
+        owner=owner,
+    )  # fmt: skip
+    answer: dict[str, Any]
+    try:
+        answer = handoff.run(on_busy=job["on_busy"]).as_dict()
+    except ZerobusIngestError as error:
+        answer = {"error": type(error).__name__, "text": str(error), "released": []}
+        if answer["error"] == "FrozenFileError":
+            for name in re.findall(r"part=\d+/\d+\.jsonl", str(error)):
+                handoff.release(name)
+                answer["released"].append(name)
+    hidden = Path(f"{result}.new")
+    hidden.write_text(json.dumps(answer))
+    hidden.replace(result)
+
+
+_ = (time, zerobus_core.push)
