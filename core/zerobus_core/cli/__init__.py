@@ -13,6 +13,7 @@ import click
 from .dedup import dedup_sql
 from .doctor import doctor
 from .frame import exit_at_once
+from .handoff import handoff
 from .push import push
 from .schema import schema
 
@@ -29,7 +30,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, schema, push, dedup_sql):
+for _command in (doctor, schema, push, handoff, dedup_sql):
     main.add_command(_command)
 
 

@@ -215,6 +215,18 @@ def test_the_state_holds_no_sql_and_show_masks_text(orders: Orders) -> None:
     assert orders.handoff().show(values=True)["done"] == "2026-01-01"
 
 
+def test_a_retry_whose_rows_have_changed_misses_no_row(orders: Orders) -> None:
+    """A row of the open slice is updated, and belongs to a later slice then."""
+    orders.insert(*((number, "2026-01-01") for number in range(50)))
+    handoff = orders.handoff(Owner(key="r"))
+    handoff.freeze()
+    handoff.deliver()
+    orders.execute("UPDATE orders SET at = '2026-01-02' WHERE id < 10")
+    orders.handoff(Owner(key="r")).run()
+    orders.run()
+    assert set(orders.ids()) == set(range(50))
+
+
 def test_sqlite_text_with_percent_signs_and_a_comment_at_the_end(orders: Orders) -> None:
     orders.insert((1, "a%"), (2, "b"), (3, "c%"))
     assert (

@@ -236,7 +236,7 @@ class NewRows:
     ) -> Generator[Any]:
         """See HandoffSource."""
         with ExitStack() as opened:
-            yield IterableSource(lambda: self._rows(bounds, opened), options)
+            yield IterableSource(lambda: self._rows(bounds, opened), options, can_read_again=True)
 
     def _rows(self, bounds: Bounds, opened: ExitStack) -> Iterator[dict[str, Any]]:
         start = bounds.start or self._initial

@@ -1,0 +1,180 @@
+"""``zerobus-ingest handoff``: deliver what is new, look at the state, and do what only a person may do to it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigurationError
+from .frame import connection_options, framed, workspace_of
+from .interruption import Interruption
+from .options import ingest_options, ingest_options_of
+from .progress import shown_progress
+
+if TYPE_CHECKING:
+    from ..handoffs import Handoff
+
+__all__ = ["handoff"]
+
+_log = logging.getLogger("zerobus_core")
+_Command = Callable[..., None]
+
+_SOURCE_HELP = """SOURCE is a directory or glob of files (local or any fsspec URI), or package.module:name of a
+NewFiles, NewRows or NewItems, or of a function that returns one."""
+
+
+@click.group()
+def handoff() -> None:
+    """Deliver what is new since the last run, and keep the state of that."""
+
+
+def _handoff_options(command: _Command) -> _Command:
+    for option in reversed(
+        [
+            click.argument("source"),
+            click.option("--table", required=True, metavar="NAME", help="catalog.schema.table"),
+            click.option("--state", required=True, metavar="URI", help="File that keeps the state between runs."),
+            click.option("--name", metavar="TEXT", help="Name of the handoff  [default: the name of the state's file]"),
+            click.option("--names-increase", is_flag=True, help="Each new file has a name after all earlier ones."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+_FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increase")
+
+
+@handoff.command("run")
+@_handoff_options
+@click.option("--settle", type=float, metavar="SECONDS", help="How long a file must have been left alone.")
+@click.option("--max-files", type=int, help="Most files in one slice.")
+@click.option("--max-bytes", type=int, help="Most bytes of files in one slice.")
+@click.option("--on-changed", type=click.Choice(["fail", "deliver", "ignore"]), help="Delivered files that changed.")
+@click.option(
+    "--on-busy", type=click.Choice(["fail", "skip", "wait"]), default="fail", help="While another run delivers."
+)
+@click.option("--from", "start", metavar="POSITION", help="Deliver an explicit slice; the state stays as it is.")
+@click.option("--to", "end", metavar="POSITION", help="The end of the explicit slice, included.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@connection_options
+@ingest_options
+@framed
+def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: Any) -> None:
+    """Deliver what is new in SOURCE, and print the receipt as JSON.
+
+    What an earlier run left unfinished is delivered first.  With --from and --to, the rows (or files, by name) after
+    the one and up to the other are delivered again, and the state stays as it is.
+    """
+    options = ingest_options_of(given)
+    if start is not None and end is None:
+        raise ConfigurationError("--from needs --to, the end of the explicit slice")
+    interruption = Interruption()
+    with interruption.catching_signals(), shown_progress(quiet=quiet) as show:
+        one = _handoff_of(given, options=options, on_progress=show, stop=interruption)
+        receipt = one.run(on_busy=on_busy) if end is None else one.deliver_between(start, end)
+    try:
+        click.echo(json.dumps(receipt.as_dict(), indent=2))
+    except OSError as error:
+        # Every row is durable: that nobody reads the receipt makes it no failure.
+        _log.warning("the receipt cannot be written to stdout: %s", error)
+
+
+@handoff.command("show")
+@_handoff_options
+@click.option("--values", is_flag=True, help="Show text in watermarks, which is masked otherwise.")
+@connection_options
+@framed
+def show(values: bool, **given: Any) -> None:
+    """Print the state as JSON: what is delivered, what is open and by whom, and the last slices."""
+    click.echo(json.dumps(_handoff_of(given).show(values=values), indent=2))
+
+
+@handoff.command("rewind")
+@_handoff_options
+@click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connection_options
+@framed
+def rewind(to: str, yes: bool, **given: Any) -> None:
+    """Make everything after a position new again; of a slice, the slice itself too.
+
+    The next run sends those rows once more.  Zerobus does not take the old ones out of the table.
+    """
+    one = _handoff_of(given)
+    _confirm(f"Rewind {one.name} to {to}? What was delivered after it is sent again.", yes=yes)
+    one.rewind(to)
+    click.echo(json.dumps(one.show(), indent=2))
+
+
+@handoff.command("release")
+@_handoff_options
+@click.option("--file", "file", required=True, metavar="PATH", help="The file, relative to the source's directory.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connection_options
+@framed
+def release(file: str, yes: bool, **given: Any) -> None:
+    """Leave out one file in its present version: a damaged one, or a delivered one that has changed."""
+    one = _handoff_of(given)
+    _confirm(f"Leave {file} out of {one.name}? Its rows in this version are not delivered.", yes=yes)
+    one.release(file)
+    click.echo(json.dumps(one.show(), indent=2))
+
+
+@handoff.command("skip")
+@_handoff_options
+@click.argument("slice_id", metavar="SLICE")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connection_options
+@framed
+def skip(slice_id: str, yes: bool, **given: Any) -> None:
+    """Give up the open SLICE: its missing rows are not delivered.  It stays in the history."""
+    one = _handoff_of(given)
+    _confirm(f"Skip slice {slice_id} of {one.name}? Its missing rows are not delivered.", yes=yes)
+    one.skip(slice_id)
+    click.echo(json.dumps(one.show(), indent=2))
+
+
+for _command in handoff.commands.values():
+    _command.help = f"{_command.help}\n\n{_SOURCE_HELP}"
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if not yes and not click.confirm(question, err=True):
+        raise ConfigurationError("not confirmed, nothing was changed")
+
+
+def _handoff_of(given: dict[str, Any], **more: Any) -> Handoff:
+    from ..handoffs import Handoff
+
+    table, state, name = given.pop("table"), given.pop("state"), given.pop("name")
+    source = _source_of(given.pop("source"), {option: given.pop(option, None) for option in _FILE_OPTIONS})
+    return Handoff(workspace_of(given), table, source, state=state, name=name, **more)
+
+
+def _source_of(text: str, options: dict[str, Any]) -> Any:
+    from ..handoffs import NewFiles
+
+    module, sign, name = text.partition(":")
+    stated = {option: value for option, value in options.items() if value not in (None, False)}
+    if not sign or not all(map(str.isidentifier, [*module.split("."), *name.split(".")])):
+        return NewFiles(text, **stated)
+    if stated:
+        flags = ", ".join("--" + option.replace("_", "-") for option in stated)
+        raise ConfigurationError(f"{flags} are for a directory or glob of files; {text} states its own options")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{text!r} names nothing: {error}; write package.module:name") from error
+    return found() if callable(found) else found
