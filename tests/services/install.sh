@@ -19,19 +19,22 @@ if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi
 
-if [ "$(id -u)" -ne 0 ]; then
-  echo "These packages are missing, and installing them needs root. As root, run:" >&2
-  echo "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
-  exit 1
-fi
 if ! command -v apt-get > /dev/null; then
   echo "There is no apt-get here. Install what corresponds to the Debian packages ${missing[*]}." >&2
   exit 1
 fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! sudo --non-interactive true 2> /dev/null; then
+    echo "These packages are missing, and installing them needs root. As root, run:" >&2
+    echo "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo --non-interactive)
+fi
 
 echo "installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
 # With this runlevel the packages do not start their servers; the tests start servers of their own.
-export RUNLEVEL=1
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+settings=(DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
+"${as_root[@]}" env "${settings[@]}" apt-get update -qq
+"${as_root[@]}" env "${settings[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
