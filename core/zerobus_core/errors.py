@@ -105,7 +105,8 @@ class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
     ``table`` is the full name of the table, or None where the error came before a table was named.
-    ``counts`` tells where the rows stood when the error was raised.  Only the message may be a required argument of a
+    ``counts`` tells where the rows stood when the error was raised, and ``next_attempt`` what another attempt will do
+    about those that are durable; it is empty if nothing is.  Only the message may be a required argument of a
     subclass: unpickling calls the class with it alone, and then restores the attributes.
     """
 
@@ -116,20 +117,25 @@ class ZerobusIngestError(Exception):
         self.message = message
         self.table = table
         self.counts = counts or Counts()
+        self.next_attempt = ""
 
     def __str__(self) -> str:
         text = f"{self.table}: {self.message}" if self.table else self.message
+        if self.next_attempt:
+            text = f"{text}; {self.next_attempt}"
         if self.counts == Counts():
             return text
+        dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""
         return (
             f"{text} [{self.counts.rows_read} rows read, {self.counts.rows_acked} acknowledged, "
-            f"{self.counts.rows_skipped} durable before, {self.counts.rows_not_durable} not durable]"
+            f"{self.counts.rows_skipped} durable before, {dead}{self.counts.rows_not_durable} not durable]"
         )
 
-    def with_facts(self, *, table: str | None, counts: Counts) -> ZerobusIngestError:
-        """The same error, told with the table and the counts that its raiser did not know."""
+    def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
+        """The same error, with the table, the counts and the outlook that its raiser did not know."""
         self.table = self.table or table
         self.counts = counts
+        self.next_attempt = next_attempt
         return self
 
 

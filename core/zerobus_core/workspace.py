@@ -78,6 +78,7 @@ class Workspace:
     credentials: ClientCredentials | FederatedCredentials
 
     def __post_init__(self) -> None:
+        _refuse_if_swapped(self.endpoint, self.workspace_url)
         object.__setattr__(self, "endpoint", _checked_endpoint(self.endpoint))
         object.__setattr__(self, "workspace_url", _checked_workspace_url(self.workspace_url))
         if not isinstance(self.credentials, ClientCredentials | FederatedCredentials):
@@ -122,11 +123,13 @@ def _checked_endpoint(text: object) -> str:
     if _is_local(url) or (url.scheme == "https" and _ENDPOINT_HOST.fullmatch(url.hostname or "")):
         return f"{url.scheme}://{url.netloc}"
     hint = ""
-    if url.scheme == "http":
+    if _is_loopback(url):
+        hint = f"; on loopback zerobus-local speaks plain http: write http://{url.netloc}"
+    elif url.scheme == "http":
         hint = "; plain http is for loopback only"
     elif ".zerobus." not in f".{url.hostname}":
         hint = "; this looks like a workspace URL, the Zerobus endpoint is another host"
-    raise ConfigurationError(f"endpoint {_shown(url)!r} is no Zerobus endpoint{hint}. Expected {_ENDPOINT_FORMS}")
+    raise ConfigurationError(f"endpoint {_shown(url)!r} is not a Zerobus endpoint{hint}. Expected {_ENDPOINT_FORMS}")
 
 
 def _checked_workspace_url(text: object) -> str:
@@ -138,7 +141,18 @@ def _checked_workspace_url(text: object) -> str:
         )
     if _is_local(url) or (url.scheme == "https" and "." in host):
         return f"{url.scheme}://{url.netloc}"
-    raise ConfigurationError(f"workspace_url {_shown(url)!r} is no workspace URL. Expected {_WORKSPACE_FORMS}")
+    hint = f"; on loopback zerobus-local speaks plain http: write http://{url.netloc}" if _is_loopback(url) else ""
+    raise ConfigurationError(f"workspace_url {_shown(url)!r} is not a workspace URL{hint}. Expected {_WORKSPACE_FORMS}")
+
+
+def _refuse_if_swapped(endpoint: object, workspace_url: object) -> None:
+    if not isinstance(endpoint, str) or not isinstance(workspace_url, str):
+        return
+    if ".zerobus." in workspace_url and ".zerobus." not in endpoint and "databricks" in endpoint:
+        raise ConfigurationError(
+            "endpoint and workspace_url are swapped: the one with .zerobus. in its host is the endpoint "
+            "(ZEROBUS_SERVER_ENDPOINT), the other one is the workspace URL (DATABRICKS_HOST)"
+        )
 
 
 def _split(name: str, text: object, forms: str) -> SplitResult:
@@ -156,7 +170,10 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise ConfigurationError(f"{name} {_quoted(text)} is no URL. Expected {forms}")
     if url.path.strip("/") or url.query or url.fragment:
-        raise ConfigurationError(f"{name} {_shown(url)!r} must end after the host. Expected {forms}")
+        raise ConfigurationError(
+            f"{name} {_shown(url)!r} must end after the host; if it was copied from a browser, give "
+            f"{url.scheme}://{url.netloc} only. Expected {forms}"
+        )
     return url
 
 
@@ -171,7 +188,11 @@ def _shown(url: SplitResult) -> str:
 
 
 def _is_local(url: SplitResult) -> bool:
-    if url.scheme != "http" or url.hostname is None:
+    return url.scheme == "http" and _is_loopback(url)
+
+
+def _is_loopback(url: SplitResult) -> bool:
+    if url.hostname is None:
         return False
     if url.hostname == "localhost":
         return True

@@ -76,7 +76,9 @@ def test_all_names_of_the_tree_are_exported() -> None:
 
 def test_an_error_tells_table_message_and_where_the_rows_stand() -> None:
     error = ZerobusIngestError("broken", table="main.default.t", counts=COUNTS)
-    assert str(error) == ("main.default.t: broken [10 rows read, 4 acknowledged, 1 durable before, 3 not durable]")
+    assert str(error) == (
+        "main.default.t: broken [10 rows read, 4 acknowledged, 1 durable before, 2 dead-lettered, 3 not durable]"
+    )
     assert str(ZerobusIngestError("broken")) == "broken"
 
 

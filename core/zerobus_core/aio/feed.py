@@ -104,7 +104,7 @@ class Feed:
 
 
 def _interrupted_error() -> IngestInterruptedError:
-    return IngestInterruptedError("what was acknowledged is durable, try again for the rest")
+    return IngestInterruptedError("stopped on request")
 
 
 def _size(item: Any) -> int:

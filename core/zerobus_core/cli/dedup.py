@@ -10,23 +10,31 @@ __all__ = ["dedup_sql"]
 
 
 @click.command("dedup-sql")
-@click.argument("table")
-@click.argument("more_keys", nargs=-1, metavar="")
-@click.option("--key", "keys", multiple=True, required=True, metavar="COLUMN...", help="One or more columns.")
+@click.argument("names", nargs=-1, metavar="TABLE")
+@click.option("-t", "--table", metavar="NAME", help="catalog.schema.table, instead of TABLE.")
+@click.option(
+    "--key", "keys", multiple=True, required=True, metavar="COLUMN...", help="One or more columns: a,b or a b."
+)
 @click.option("--view", metavar="NAME", help="The view's name; TABLE with _dedup at its end if not given.")
 @click.option("--into", metavar="NAME", help="Print a MERGE into this clean table instead of a view.")
 @framed
 def dedup_sql(
-    table: str, keys: tuple[str, ...], more_keys: tuple[str, ...], view: str | None, into: str | None
+    names: tuple[str, ...], table: str | None, keys: tuple[str, ...], view: str | None, into: str | None
 ) -> None:
     """Print Databricks SQL that shows one row of TABLE for each key.
 
     Delivery is at least once: a row whose acknowledgement was lost is sent again.
     """
     from ..dedup import dedup_view_sql, merge_sql
+    from ..schema.table import check_table_name
 
     if view is not None and into is not None:
         raise click.UsageError("--view names a view and --into a table for MERGE; give one of them")
-    key = (*keys, *more_keys)
-    sql = merge_sql(table, into, key) if into is not None else dedup_view_sql(table, key, view=view)
+    if table is None and not names:
+        raise click.UsageError("name a table, as TABLE or with -t: catalog.schema.table")
+    # What follows the table are columns: "--key a b" gives the option one of them, and "b" to the arguments.
+    source, more_keys = (names[0], names[1:]) if table is None else (table, names)
+    source = check_table_name(source)
+    key = tuple(column.strip() for text in (*keys, *more_keys) for column in text.split(",") if column.strip())
+    sql = merge_sql(source, into, key) if into is not None else dedup_view_sql(source, key, view=view)
     click.echo(sql + ";")

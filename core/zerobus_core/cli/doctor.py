@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .frame import connection_options, environment_of, exit_code, framed
+from .frame import connection_options, environment_of, exit_code, framed, table_of, table_option
 
 if TYPE_CHECKING:
     from ..doctor import Step
@@ -24,17 +24,18 @@ _MARKS = {
 
 
 @click.command()
-@click.option("--table", metavar="NAME", help="Also look at this table (catalog.schema.table) and open a stream to it.")
+@table_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the steps.")
 @connection_options
 @framed
-def doctor(table: str | None, as_json: bool, **given: Any) -> None:
-    """Check what a delivery needs: environment, network, sign-in, and with --table its schema, grants and a stream.
+def doctor(as_json: bool, **given: Any) -> None:
+    """Check what a delivery needs: environment, network, sign-in, and of TABLE its schema, grants and a stream.
 
     No row is written and no secret is shown.  The exit code is that of the first step that failed.
     """
     from ..doctor import diagnose
 
+    table = table_of(given)
     steps: list[Step] = []
     for step in diagnose(table, environ=environment_of(given)):
         steps.append(step)

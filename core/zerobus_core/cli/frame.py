@@ -10,6 +10,7 @@ Exit codes, after the BSD sysexits where those have one:
 75    try again: throttled, connection lost, deadline passed (every error class that is retryable)
 77    access: credentials, grants, or no such table
 130   stopped by Ctrl-C (SIGINT)
+141   the reader of the output has gone (as after SIGPIPE)
 143   stopped by SIGTERM
 ====  ==========================================================================================================
 """
@@ -45,7 +46,19 @@ from ..workspace import Workspace
 from .format_options import remedies_as_flags
 from .interruption import StoppedBySignal
 
-__all__ = ["connection_options", "environment_of", "exit_at_once", "exit_code", "framed", "workspace_of"]
+__all__ = [
+    "connection_options",
+    "environment_of",
+    "exit_at_once",
+    "exit_code",
+    "framed",
+    "needed_table_of",
+    "table_of",
+    "table_option",
+    "workspace_of",
+]
+
+_SIGPIPE = 13
 
 UNFORESEEN = 1
 USAGE = 2
@@ -90,6 +103,28 @@ def connection_options(command: _Command) -> _Command:
     return command
 
 
+def table_option(command: _Command) -> _Command:
+    """``-t``/``--table`` beside the argument TABLE: a name is found wherever a person puts it; see ``table_of``."""
+    command = click.option("-t", "--table", "named_table", metavar="NAME", help="catalog.schema.table")(command)
+    return click.argument("table", required=False)(command)
+
+
+def table_of(given: dict[str, Any]) -> str | None:
+    """The one table that was named, or None; takes both ways of naming it out of ``given``."""
+    table, named = given.pop("table"), given.pop("named_table")
+    if table is not None and named is not None and table != named:
+        raise click.UsageError(f"two tables are named, {table} and {named}: give one")
+    return named if table is None else str(table)
+
+
+def needed_table_of(given: dict[str, Any]) -> str:
+    """As ``table_of``, for commands that need a table."""
+    table = table_of(given)
+    if table is None:
+        raise click.UsageError("name a table, as TABLE or with -t: catalog.schema.table")
+    return table
+
+
 def environment_of(given: dict[str, Any]) -> dict[str, str]:
     """The environment variables, with those replaced that were given as flags, which are taken out of ``given``."""
     flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
@@ -111,6 +146,7 @@ def framed(command: _Command) -> _Command:
         _send_logs_to_stderr(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
         try:
             command(*args, **kwargs)
+            _flush()  # here, and not when the process ends: a pipe that broke is an error by then
         except ZerobusIngestError as error:
             _end(remedies_as_flags(str(error)), exit_code(error), debug=debug)
         except StoppedBySignal as stopped:
@@ -120,11 +156,18 @@ def framed(command: _Command) -> _Command:
             _end("stopped by SIGINT", 128 + signal.SIGINT, debug=debug)
         except (click.ClickException, click.exceptions.Exit):
             raise
+        except BrokenPipeError:
+            sys.exit(128 + _SIGPIPE)  # who read the output has gone, as head does; nothing is wrong
         except Exception as error:  # noqa: BLE001 - the edge of the program: a user gets a line, not a traceback
             text = f"{type(error).__name__}: {error} (an error that no rule foresees; --debug shows where)"
-            _end(text, UNFORESEEN, debug=debug)
+            _end("; ".join([text, *getattr(error, "__notes__", ())]), UNFORESEEN, debug=debug)
 
     return run
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is None where it was closed
+        sys.stdout.flush()
 
 
 def _end(text: str, code: int, *, debug: bool) -> None:

@@ -61,7 +61,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": click.Choice(["fail", "dead_letter"]),
         "help": "What to do with rows that do not fit or that the service refuses.",
     },
-    "dead_letter_uri": {"metavar": "URI", "help": "File for bad rows, .jsonl or .parquet; with dead_letter."},
+    "dead_letter_uri": {
+        "metavar": "URI",
+        "help": "File for bad rows, .jsonl or .parquet; they are set aside there, and the rest is delivered.",
+    },
     "max_bad_records": {
         "type": _count_share_or_none,
         "metavar": "NUMBER",
@@ -107,6 +110,8 @@ def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
     chosen: dict[str, Any] = {name: value for name, value in flags.items() if value not in (None, ())}
     if "delivery_columns" in chosen:
         chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
+    if "dead_letter_uri" in chosen:
+        chosen.setdefault("on_bad_record", "dead_letter")  # a file for bad rows says what to do with them
     for name in ("timeout", "max_bad_records"):
         if chosen.get(name) == _NO_LIMIT:
             chosen[name] = None

@@ -45,25 +45,29 @@ def _lines() -> Callable[[Progress], None]:
 @contextmanager
 def _bar() -> Generator[Callable[[Progress], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
+    # In a narrow terminal the name, and then what happens, are cut short; the bar and the count never are.
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rates]}"),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True, min_width=1)),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[rates]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("", total=None, rates="")
+    with Bars(*columns, console=Console(stderr=True), expand=True) as bars:
+        task = bars.add_task("", total=None, rates="", count="")
 
         def show(progress: Progress) -> None:
+            of_all = "" if progress.total_rows is None else f"/{progress.total_rows:,}"
             bars.update(
                 task,
                 description=progress.table,
                 total=progress.total_rows,
                 completed=_durable(progress),
+                count=f"{_durable(progress):,}{of_all}",
                 rates=_rates(progress),
             )
 

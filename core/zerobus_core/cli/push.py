@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,40 +26,79 @@ __all__ = ["push"]
 
 _log = logging.getLogger("zerobus_core")
 
+_FILE_ENDINGS = {
+    "arrow", "avro", "bz2", "csv", "feather", "gz", "ipc", "json", "jsonl", "ndjson", "parquet", "tsv", "txt", "xz",
+    "zst",
+}  # fmt: skip
+
 
 @click.command()
-@click.argument("source")
-@click.option("--table", required=True, metavar="NAME", help="catalog.schema.table")
-@click.option("--checkpoint", metavar="URI", help="File that keeps what is durable; the next try with it resumes.")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.option("-t", "--table", metavar="NAME", help="catalog.schema.table")
+@click.option("--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes.")
 @click.option("--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, on a terminal, too.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
 @connection_options
 @ingest_options
 @framed
-def push(source: str, table: str, checkpoint: str | None, epoch: str | None, quiet: bool, **given: Any) -> None:
-    """Push SOURCE into a table and print the receipt as JSON.
+def push(
+    sources: tuple[str, ...],
+    table: str | None,
+    checkpoint: str | None,
+    epoch: str | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Push each SOURCE into a table, one after the other, and print the receipt: as JSON, unless it is a terminal.
 
     SOURCE is a path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or glob of them, a
     dead-letter file, or - for JSON Lines on standard input.
 
     The exit code is 0 only if every row is durable (or in the dead-letter file that you asked for).
     """
+    sources, table = _named(sources, table)
     options = ingest_options_of(given)
     if epoch is not None and checkpoint is None:
         raise ConfigurationError("--epoch is the epoch of a checkpoint; give --checkpoint with it")
-    if options.format is not None and source == "-":
+    if options.format is not None and "-" in sources:
         raise ConfigurationError("standard input is JSON Lines; give --format and its options with files only")
-    receipt = _push(workspace_of(given), source, table, options, _store(checkpoint, epoch), quiet=quiet)
+    receipt = _push(workspace_of(given), sources, table, options, _store(checkpoint, epoch), quiet=quiet)
     try:
-        click.echo(json.dumps(receipt.as_dict(), indent=2))
+        is_for_a_person = not as_json and sys.stdout is not None and sys.stdout.isatty()
+        click.echo(_shown(receipt) if is_for_a_person else json.dumps(receipt.as_dict(), indent=2))
     except OSError as error:
         # Every row is durable: that nobody reads the receipt makes it no failure.
         _log.warning("the receipt cannot be written to stdout: %s", error)
 
 
+def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...], str]:
+    """The sources and the table; that can be the last argument, if it cannot be a file."""
+    if table is None and len(sources) > 1 and _is_table_name(sources[-1]):
+        sources, table = sources[:-1], sources[-1]
+    if table is None:
+        raise click.UsageError("name the table with -t: zerobus-ingest push SOURCE... -t catalog.schema.table")
+    if not sources:
+        raise click.UsageError("name what is to be pushed: zerobus-ingest push SOURCE... -t catalog.schema.table")
+    if "-" in sources and len(sources) > 1:
+        raise click.UsageError("- is standard input, and is pushed alone")
+    return sources, table
+
+
+def _is_table_name(text: str) -> bool:
+    from ..schema.table import check_table_name
+
+    try:
+        check_table_name(text)
+    except ConfigurationError:
+        return False
+    return not Path(text).exists() and text.rpartition(".")[2].lower() not in _FILE_ENDINGS
+
+
 def _push(
     workspace: Workspace,
-    source: str,
+    sources: tuple[str, ...],
     table: str,
     options: IngestOptions,
     store: CheckpointStore | None,
@@ -70,11 +111,26 @@ def _push(
         from ..push import ingest
         from .stdin import JsonLinesPipe
 
-        records: Any = JsonLinesPipe(options) if source == "-" else source
+        records: Any = sources[0] if len(sources) == 1 else list(sources)
+        if records == "-":
+            records = JsonLinesPipe(options)
         with shown_progress(quiet=quiet) as show:
             return ingest(
                 workspace, table, records, options=options, checkpoint=store, on_progress=show, stop=interruption
             )
+
+
+def _shown(receipt: Receipt) -> str:
+    """The receipt for a person: what is in the table now, and what else is worth knowing."""
+    lines = [
+        f"{receipt.table}: {receipt.rows_acked + receipt.rows_skipped:,} of {receipt.rows_read:,} rows are durable, "
+        f"{receipt.rows_acked:,} of them sent in {receipt.duration_s:,.1f} s ({receipt.rows_per_s:,.0f} rows/s)"
+    ]
+    if receipt.rows_dead_lettered:
+        lines.append(f"{receipt.rows_dead_lettered:,} bad rows are in the dead-letter file")
+    if receipt.rows_resent:
+        lines.append(f"at most {receipt.rows_resent:,} rows may be in the table twice")
+    return "\n".join([*lines, *receipt.notes])
 
 
 def _store(uri: str | None, epoch: str | None) -> CheckpointStore | None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from .frame import connection_options, framed, workspace_of
+from .frame import connection_options, framed, needed_table_of, table_option, workspace_of
 
 __all__ = ["schema"]
 
 
 @click.command()
-@click.argument("table")
+@table_option
 @click.option(
     "--format",
     "form",
@@ -23,10 +23,11 @@ __all__ = ["schema"]
 )
 @connection_options
 @framed
-def schema(table: str, form: str, **given: Any) -> None:
+def schema(form: str, **given: Any) -> None:
     """Print the schema of TABLE (catalog.schema.table)."""
     from ..schema import TableSchema
 
+    table = needed_table_of(given)
     found = TableSchema.fetch(workspace_of(given), table)
     if form == "arrow":
         text = found.arrow_schema().to_string()

@@ -30,6 +30,7 @@ from ..streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rat
 from .account import Account, DeliverySnapshot
 from .checkpointing import Checkpointing
 from .destination import Controls, Destination
+from .outlook import next_attempt, note_for
 from .progress import Reports
 from .telemetry import DeliveryTelemetry
 
@@ -116,12 +117,17 @@ class Delivery:
             finally:  # a second signal may end the wait
                 self._save_final_state(has_changed=isinstance(error, SourceChangedError))
             table, counts = self._destination.schema.table, self.snapshot().counts
-            raise error.with_facts(table=table, counts=counts) from error.__cause__
+            following = next_attempt(counts, self._keeper) if error.retryable else ""
+            raise error.with_facts(table=table, counts=counts, next_attempt=following) from error.__cause__
         except BaseException as error:
             # Raised by the user's source or by a signal handler.  For a signal, keep the ACKs we have, leave at once.
             is_stop = not isinstance(error, Exception) or is_of_signal(error)
-            self._pool.abandon(grace=0.0 if is_stop else FAILURE_GRACE)
-            self._save_final_state()
+            try:
+                self._pool.abandon(grace=0.0 if is_stop else FAILURE_GRACE)
+                self._save_final_state()
+            finally:
+                counts = self.snapshot().counts
+                error.add_note(note_for(self._destination.schema.table, counts, next_attempt(counts, self._keeper)))
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
@@ -199,8 +205,8 @@ class Delivery:
         self._checkpointing.save_last()
         self._reports.report()
         self._pool.close()
-        for note in receipt.notes:
-            _log.warning("%s: %s", receipt.table, note)
+        for text in receipt.notes:
+            _log.warning("%s: %s", receipt.table, text)
         return receipt
 
     def _on_unfit(self, bad: BadRow) -> None:

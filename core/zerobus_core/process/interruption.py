@@ -76,7 +76,7 @@ class StopRequest(threading.Event):
 
     def raise_error(self) -> None:
         """Raise IngestInterruptedError."""
-        raise IngestInterruptedError("what was acknowledged is durable, try again for the rest")
+        raise IngestInterruptedError("stopped on request")
 
     def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
         if self._is_seen or not self._is_open:  # the alarm is being put back

@@ -209,13 +209,12 @@ class StreamPool:
 
     def _check_stop(self, now: float) -> None:
         if self._hooks.stop.is_set():
-            raise IngestInterruptedError("stopped on request; what was acknowledged is durable, try again for the rest")
+            raise IngestInterruptedError("stopped on request")
         if now >= self._hooks.deadline:
             error = self.last_error()
             reason = f" (the last error: {error})" if error else ""
             raise IngestTimeoutError(
-                f"not finished within {self._options.timeout} s{reason}; raise IngestOptions.timeout, "
-                "or try again for the rest"
+                f"not finished within {self._options.timeout} s{reason}; raise IngestOptions.timeout, or try again"
             )
 
     # Opening and losing streams

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.core.conftest import CommandLine
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_core.checkpoint import Checkpoint
 from zerobus_core.cli import main
@@ -199,3 +200,62 @@ def wait_until(is_so: Callable[[], Any]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_several_sources_are_pushed_one_after_the_other(
+    server: LocalZerobus, table: str, command_line: CommandLine, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jsonl").write_text(f'{{"id": {number}}}\n')
+    files = [str(tmp_path / f"{number}.jsonl") for number in (2, 0, 1)]
+    done = command_line(server.workspace, "push", *files, "-t", table)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows_acked"] == 3
+    assert sorted(ids(server)) == [0, 1, 2]
+
+
+def test_the_table_can_come_last(server: LocalZerobus, table: str, command_line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
+    done = command_line(server.workspace, "push", str(tmp_path / "a.jsonl"), table, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["table"] == table
+
+
+def test_a_dead_letter_file_says_what_to_do_with_bad_rows(
+    server: LocalZerobus, table: str, command_line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n{"id": "x"}\n')
+    letters = tmp_path / "bad.jsonl"
+    done = command_line(
+        server.workspace, "push", str(tmp_path / "a.jsonl"), "-t", table, "--dead-letter-uri", str(letters)
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows_dead_lettered"] == 1
+
+
+def test_a_quiet_push_still_says_that_it_cannot_connect(
+    server: LocalZerobus, command_line: CommandLine, tmp_path: Path
+) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    server.faults.add(action="hang_open")
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
+    done = command_line(
+        server.workspace, "push", str(tmp_path / "a.jsonl"), "-t", "main.default.t", "-q",
+        "--open-timeout", "0.5", "--max-attempts", "2",
+    )  # fmt: skip
+    assert done.returncode == 75
+    first, *_, last = done.stderr.splitlines()
+    assert "connecting: attempt 1 of 2 failed" in first
+    assert "check the endpoint (ZEROBUS_SERVER_ENDPOINT)" in last
+
+
+def test_output_whose_reader_has_gone_ends_without_a_traceback(
+    server: LocalZerobus, table: str, started_command: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    running = started_command(server.workspace, "schema", table, stdout=writing)
+    os.close(writing)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 141
+    assert errors == b""

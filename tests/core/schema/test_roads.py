@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,10 @@ def test_a_proxy_that_is_not_there_is_named(road: Road, monkeypatch: pytest.Monk
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with workspace_that() as (workspace, _), pytest.raises(TransportError, match="check http_proxy and no_proxy"):
         road(workspace)
+
+
+def test_https_to_a_local_server_is_refused_with_the_right_form() -> None:
+    with workspace_that() as (workspace, _):
+        wrong = replace(workspace, workspace_url=workspace.workspace_url.replace("http://", "https://"))
+        with pytest.raises(ConfigurationError, match=f"write {workspace.workspace_url}"):
+            ROADS["our own"](wrong)

@@ -90,11 +90,8 @@ def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngest
         "workspace_url (DATABRICKS_HOST)" if proxy is None else f"{url.scheme}_proxy and no_proxy in the environment"
     )
     what = f"{type(error).__name__}: {error}"
-    if type(error).__name__ == "SSLCertVerificationError":  # ssl is imported for https only
-        return ConfigurationError(
-            f"the certificate of {host} is not trusted: set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to the bundle of "
-            f"certificates that your network uses ({what})"
-        )
+    if type(error).__name__ in {"SSLError", "SSLCertVerificationError"}:  # ssl is imported for https only
+        return _tls_error(host, url.netloc, what)
     if isinstance(error, socket.gaierror):
         return TransportError(f"the name {host} is not known: check {check} and DNS ({what})")
     if url.scheme == "http" and proxy is None and isinstance(error, ConnectionRefusedError):
@@ -107,6 +104,19 @@ def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngest
     if isinstance(error, OSError) or type(error).__module__.startswith("http."):
         return TransportError(f"{host} cannot be reached: check {check} and the network ({what})")
     return None
+
+
+def _tls_error(host: str, netloc: str, what: str) -> ZerobusIngestError:
+    if "CERTIFICATE_VERIFY_FAILED" in what:
+        return ConfigurationError(
+            f"the certificate of {host} is not trusted: set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to the bundle of "
+            f"certificates that your network uses ({what})"
+        )
+    if host == "localhost" or host.startswith("127."):
+        return ConfigurationError(
+            f"{host} does not speak https: zerobus-local speaks plain http, write http://{netloc} ({what})"
+        )
+    return TransportError(f"no TLS connection to {host} came about: check the network and its proxies ({what})")
 
 
 def _proxy_of(url: SplitResult) -> SplitResult | None:

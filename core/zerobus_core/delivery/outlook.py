@@ -1,0 +1,37 @@
+"""What another attempt will do after one that failed, and what a foreign exception says of the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointKeeper
+    from ..errors import Counts
+
+__all__ = ["next_attempt", "note_for"]
+
+
+def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
+    """One clause; empty if nothing is durable yet, so that every attempt sends everything."""
+    durable = counts.rows_acked + counts.rows_skipped
+    if not durable:
+        return ""
+    if keeper.is_active and keeper.source.fingerprint is not None:
+        return "another attempt with the same checkpoint sends only what is not durable"
+    again = (
+        f"another attempt sends every row again, also the {durable:,} that {'is' if durable == 1 else 'are'} durable"
+    )
+    if keeper.is_active:
+        return f"{again}: the source has no fingerprint, set source_version to a name for its content"
+    return f"{again}: no checkpoint was given"
+
+
+def note_for(table: str, counts: Counts, following: str) -> str:
+    """One line for an exception that does not carry the counts itself."""
+    durable = counts.rows_acked + counts.rows_skipped
+    dead = f", {counts.rows_dead_lettered:,} are in the dead-letter file" if counts.rows_dead_lettered else ""
+    after = f"; {following}" if following else ""
+    return (
+        f"{table}: of the {counts.rows_read:,} rows read {durable:,} are durable{dead} and "
+        f"{counts.rows_not_durable:,} are not{after}"
+    )

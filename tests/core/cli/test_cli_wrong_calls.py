@@ -1,0 +1,100 @@
+"""Wrong calls of the command line: each ends in one sentence that says what to do, and in the right exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from zerobus_core.cli import main
+
+GOOD = {
+    "ZEROBUS_SERVER_ENDPOINT": "https://1.zerobus.us-east-1.cloud.databricks.com",
+    "DATABRICKS_HOST": "https://dbc-1.cloud.databricks.com",
+    "DATABRICKS_CLIENT_ID": "me",
+    "DATABRICKS_CLIENT_SECRET": "hidden-hidden-hidden",
+}
+SWAPPED = {
+    "ZEROBUS_SERVER_ENDPOINT": GOOD["DATABRICKS_HOST"],
+    "DATABRICKS_HOST": GOOD["ZEROBUS_SERVER_ENDPOINT"],
+}
+LOCAL = {"ZEROBUS_SERVER_ENDPOINT": "http://127.0.0.1:9", "DATABRICKS_HOST": "http://127.0.0.1:9"}
+PUSH = ("push", "rows.csv", "-t", "main.default.t")
+
+# arguments, variables -> a part of the last line on stderr, and the exit code
+GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
+    "no source": (
+        ("push", "-t", "main.default.t"),
+        {},
+        "Error: name what is to be pushed: zerobus-ingest push SOURCE...",
+        2,
+    ),
+    "no table": (("push", "rows.csv"), {}, "Error: name the table with -t: zerobus-ingest push SOURCE... -t", 2),
+    "no table for schema": (("schema",), {}, "Error: name a table, as TABLE or with -t: catalog.schema.table", 2),
+    "no table for dedup-sql": (("dedup-sql", "--key", "a"), {}, "Error: name a table, as TABLE or with -t", 2),
+    "two tables": (("schema", "a.b.c", "-t", "a.b.d"), {}, "Error: two tables are named, a.b.c and a.b.d: give one", 2),
+    "a table of two parts": (("schema", "default.t"), {}, "expected catalog.schema.table of ASCII letters", 2),
+    "a key without a full table": (("dedup-sql", "t", "--key", "a"), {}, "expected catalog.schema.table", 2),
+    "standard input and a file": (
+        ("push", "-", "a.csv", "-t", "a.b.c"),
+        {},
+        "Error: - is standard input, and is pushed alone",
+        2,
+    ),
+    "no secret": (PUSH, {"DATABRICKS_CLIENT_SECRET": None}, "set DATABRICKS_CLIENT_SECRET in the environment", 2),
+    "swapped": (PUSH, SWAPPED, "endpoint and workspace_url are swapped", 2),
+    "a workspace twice": (
+        PUSH,
+        {"ZEROBUS_SERVER_ENDPOINT": GOOD["DATABRICKS_HOST"]},
+        "this looks like a workspace URL",
+        2,
+    ),
+    "copied from a browser": (
+        PUSH,
+        {"DATABRICKS_HOST": "https://dbc-1.cloud.databricks.com/sql/editor?o=123"},
+        "if it was copied from a browser, give https://dbc-1.cloud.databricks.com only",
+        2,
+    ),
+    "an endpoint copied from a browser": (
+        PUSH,
+        {"ZEROBUS_SERVER_ENDPOINT": GOOD["ZEROBUS_SERVER_ENDPOINT"] + "/?o=1"},
+        "if it was copied from a browser, give https://1.zerobus.us-east-1.cloud.databricks.com only",
+        2,
+    ),
+    "https on loopback": (
+        PUSH,
+        {"ZEROBUS_SERVER_ENDPOINT": "https://127.0.0.1:4000"},
+        "on loopback zerobus-local speaks plain http: write http://127.0.0.1:4000",
+        2,
+    ),
+    "https on localhost": (
+        PUSH,
+        {"DATABRICKS_HOST": "https://localhost:4000"},
+        "on loopback zerobus-local speaks plain http: write http://localhost:4000",
+        2,
+    ),
+    "http elsewhere": (PUSH, {"ZEROBUS_SERVER_ENDPOINT": "http://example.com"}, "plain http is for loopback only", 2),
+    "no local server": (
+        PUSH,
+        LOCAL,
+        "nothing listens at http://127.0.0.1:9: the local server is probably not running",
+        75,
+    ),
+    "no local server, quiet": ((*PUSH, "-q"), LOCAL, "the local server is probably not running, or was restarted", 75),
+    "an epoch without a checkpoint": ((*PUSH, "--epoch", "2"), {}, "give --checkpoint with it", 2),
+    "an unknown flag": ((*PUSH, "--sreams", "2"), {}, "No such option", 2),
+    "streams": ((*PUSH, "--streams", "0"), {}, "--streams must be a whole number from 1 to 64, not 0", 2),
+}
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_a_wrong_call_ends_in_one_sentence(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, variables, message, code = GOLDEN[case]
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, arguments, env=GOOD | variables)
+    assert (done.exit_code, done.stdout) == (code, "")
+    last = done.stderr.strip().splitlines()[-1]
+    assert message in last
+    assert "Traceback" not in done.stderr
+    assert GOOD["DATABRICKS_CLIENT_SECRET"] not in done.stderr
