@@ -31,6 +31,14 @@ def ledger(name: str, *changes: tuple[str, str]) -> Mutant:
     return Mutant(name=name, file="streams/ledger.py", changes=changes, tests="tests/core/streams/test_ledger.py")
 
 
+def account(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file="delivery/account.py", changes=changes, tests="tests/core/delivery/test_account.py")
+
+
+def digest(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file="checkpoint/digest.py", changes=changes, tests="tests/core/checkpoint/test_digest.py")
+
+
 def window(name: str, *changes: tuple[str, str]) -> Mutant:
     tests = "tests/core/streams/test_refusal_window.py"
     return Mutant(name=name, file="streams/refusal_window.py", changes=changes, tests=tests)
@@ -41,6 +49,81 @@ def pool(name: str, *changes: tuple[str, str]) -> Mutant:
 
 
 MUTANTS = [
+    account(
+        "rows of an earlier attempt were not sent",
+        ("ledger.sent_before = RowRanges(self.past.skip.without(0, self.past.reached))", "pass"),
+    ),
+    account(
+        "rows that are skipped count as sent before",
+        ("self.past.skip.without(0, self.past.reached)", "[(0, self.past.reached)]"),
+    ),
+    account(
+        "what earlier attempts admitted is forgotten",
+        ("self.past.counts.rows_resent + self._ledger.rows_resent", "self._ledger.rows_resent"),
+    ),
+    account(
+        "repetitions in this attempt are not admitted",
+        ("self.past.counts.rows_resent + self._ledger.rows_resent", "self.past.counts.rows_resent"),
+    ),
+    account(
+        "what waits to be sent again is not admitted ahead",
+        ("self.rows_resent + ledger.rows_to_resend + may_follow", "self.rows_resent + may_follow"),
+    ),
+    account(
+        "reserved rows are not admitted ahead",
+        ("self.rows_resent + ledger.rows_to_resend + may_follow", "self.rows_resent + ledger.rows_to_resend"),
+    ),
+    account(
+        "a checkpoint reaches as far as rows were sent, not as reserved",
+        ("if is_end or self._reserved == END else self._reserved", ""),
+    ),
+    account("a checkpoint forgets how far earlier attempts came", ("max(reached, self._reached_before)", "reached")),
+    account(
+        "counts are not those of the next save",
+        (
+            "counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)",
+            "counts = self.counts",
+        ),
+    ),
+    account(
+        "a checkpoint forgets what was durable before",
+        ("durable = (self._shown if self.past.digest else self.past.skip).copy()", "durable = RowRanges()"),
+    ),
+    account("rows count as shown before they passed", ("stop_row < self._unshown[-1].stop", "False")),
+    account(
+        "rows that were not compared yet are forgotten", ("sorted([*digested, *self._unshown])", "sorted(digested)")
+    ),
+    account("unfit rows are not read", ("+ self.past.skip.rows + self._rows_unfit,", "+ self.past.skip.rows,")),
+    account(
+        "dead letters stay refused", ("+ ledger.rows_refused - self._rows_dead_lettered,", "+ ledger.rows_refused,")
+    ),
+    account("any position is reserved", ("return stop_row <= self._reserved", "return True")),
+    account(
+        "an older attempt's rows are not admitted",
+        ("self._ledger.admit(RowRanges(self.past.skip.without(self._reached_before, reached)))", "pass"),
+    ),
+    account(
+        "skipped rows are sent", ("return min(stop, following.stop), True", "return min(stop, following.stop), False")
+    ),
+    account("rows may be left out", ("if wanted != [(first, stop)]:", "if False:")),
+    account(
+        "any rows are those that were delivered",
+        ("if self._digests.segment(segment.start, segment.stop) != segment:", "if False:"),
+    ),
+    account(
+        "a source may end before the rows that are durable",
+        ("        if self._unshown:\n            raise _source_changed_error(self._unshown[-1])\n", ""),
+    ),
+    digest("a block's position has no part in it", ('b"%d:%d" % (block, rows + 1)', 'b"%d" % (rows + 1)')),
+    digest(
+        "a row that was left out is not missed",
+        ("        self._hashes = None\n        if is_new_block", "        if is_new_block"),
+    ),
+    digest(
+        "the digest of a range is that of all rows before its end",
+        ("self._sums[stop] - self._sums[start]", "self._sums[stop]"),
+    ),
+    digest("a range starts within a block", ("start = -(-start // self._block_rows) * self._block_rows", "pass")),
     ledger(
         "offsets go on counting on the next stream",
         (

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from .checkpoint import checkpoint
 from .dedup import dedup_sql
 from .doctor import doctor
 from .frame import exit_at_once
@@ -30,7 +31,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, schema, push, handoff, dedup_sql):
+for _command in (doctor, schema, push, handoff, dedup_sql, checkpoint):
     main.add_command(_command)
 
 

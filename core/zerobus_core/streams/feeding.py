@@ -1,8 +1,8 @@
 """Which batch goes to which open stream next, and when none can go.
 
-Three bounds hold back a batch: the bytes that are unacknowledged on all streams, each stream's share of them (so that
-a stream that stalls does not use up the whole bound), and, after the service refused a batch, the window of the search
-for the refused row.
+Three bounds hold back a batch: the bytes in flight on all streams, which may be few at first and more if that is too
+few, each stream's share of them (so that a stream that stalls does not use up the whole bound), and, after the service
+refused a batch, the window of the search for the refused row.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .flight_window import FlightWindow
 from .refusal_window import RefusalWindow
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Feeder:
     def __init__(self, ledger: Ledger, *, max_unacked_bytes: int, shares: int) -> None:
         """``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
         self._ledger = ledger
-        self._max_unacked_bytes = max_unacked_bytes
+        self._flight = FlightWindow(most=max_unacked_bytes, streams=shares)
         self._shares = shares
         self._window = RefusalWindow()
 
@@ -40,6 +41,8 @@ class Feeder:
         while (entry := self._ledger.waiting) is not None:
             live = self._roomiest(streams, entry)
             if live is None:
+                if streams:
+                    self._flight.on_held_back()
                 return
             if not self._window.take(entry.batch.rows, is_settled=not self._ledger.has_in_flight):
                 return
@@ -49,8 +52,13 @@ class Feeder:
             live.handed_at.append(now)
             live.stream.send(offset, batch)
 
+    def on_acked(self, batches: Iterable[Batch]) -> None:
+        """Batches were acknowledged."""
+        self._flight.on_acked(sum(_load(batch.nbytes, batch.rows) for batch in batches))
+
     def on_lost(self) -> None:
         """A stream died with batches in flight."""
+        self._flight.on_lost()
         self._window.lost()
 
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
@@ -83,7 +91,7 @@ class Feeder:
         return self._fits(on_stream, entry, share=self._shares) and self._fits(in_flight, entry, share=1)
 
     def _fits(self, load: int, entry: Entry, *, share: int) -> bool:
-        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._max_unacked_bytes // share
+        return load + _load(entry.batch.nbytes, entry.batch.rows) <= self._flight.limit // share
 
 
 def _load(nbytes: int, rows: int) -> int:

@@ -69,8 +69,6 @@ class Ledger:
         self.rows_refused = 0
         self.rows_resent = 0
         self.bytes_sent = 0
-        self.reached_row = 0
-        """The row after the last one that was ever handed to a stream."""
         self.batches_acked = 0
         self._waiting: deque[Entry] = deque()
         self._open: dict[int, _OpenStream] = {}
@@ -102,6 +100,14 @@ class Ledger:
     def is_settled(self) -> bool:
         """Whether every batch is durable or refused."""
         return not self._rows_waiting and not self._rows_in_flight
+
+    @property
+    def reached_row(self) -> int:
+        """The row after the last one that may have reached the service and was not refused."""
+        stops = [stop for _, stop in self.durable]
+        stops += [entry.batch.stop_row for stream in self._open.values() for entry in stream.in_flight]
+        stops += [entry.batch.stop_row for entry in self._waiting if entry.handed]
+        return max(stops, default=0)
 
     @property
     def unacked_rows(self) -> int:
@@ -173,7 +179,6 @@ class Ledger:
         target.rows += batch.rows
         self._rows_in_flight += batch.rows
         self._bytes_in_flight += batch.nbytes
-        self.reached_row = max(self.reached_row, batch.stop_row)
         self.bytes_sent += batch.nbytes
         target.next_offset += 1
         return target.next_offset - 1, batch

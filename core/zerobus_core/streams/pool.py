@@ -137,7 +137,11 @@ class StreamPool:
             while self.ledger.has_in_flight and self._clock() < end:
                 self._take_events(_SLICE / 2, only_acks=True)
         finally:  # a second signal may end the wait
-            for stream in (*self._live, *self._closing):
+            for live in self._live.values():
+                reached = live.stream.kill()
+                if live.is_open:  # what never left is not in doubt
+                    self.ledger.died(live.stream.number, reached)
+            for stream in self._closing:
                 stream.kill()
             self._live.clear()
             self._closing.clear()
@@ -322,6 +326,7 @@ class StreamPool:
             if not only_acks:
                 self._on_lost(live, TransportError(f"the service broke the protocol: {error}"))
             return
+        self._feeder.on_acked(batches)
         for _ in batches:
             self.statistics.ack_latencies.add(event.at - live.handed_at.popleft())
         live.progress_at = self._clock()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from zerobus_core import IngestOptions, Workspace
+from zerobus_core import Checkpoint, FileCheckpointStore, IngestOptions, Workspace
 from zerobus_core.cli import main
 from zerobus_core.cli.frame import exit_code, framed
 from zerobus_core.errors import (
@@ -29,6 +30,7 @@ from zerobus_core.errors import (
     TransportError,
     ZerobusIngestError,
 )
+from zerobus_core.ranges import RowRanges
 from zerobus_local import LocalZerobus
 
 NOWHERE = {
@@ -198,3 +200,35 @@ def test_an_error_that_no_rule_foresees_tells_no_secret_of_a_uri() -> None:
     done = CliRunner().invoke(command)
     assert done.exit_code == 1
     assert done.stderr.startswith("zerobus-ingest: LookupError: cannot get https://host/x.csv?… (an error")
+
+
+def test_checkpoint_show_says_what_is_durable(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    FileCheckpointStore(path).save(
+        Checkpoint(
+            table="main.default.flights",
+            table_identity="id-of-flights",
+            schema_fingerprint="s",
+            source_fingerprint="files:1:abc",
+            epoch=None,
+            durable=RowRanges([(0, 10), (20, 25)]),
+            reached=30,
+            written_at="2026-01-01T00:00:00+00:00",
+        )
+    )
+    shown = invoke("checkpoint", "show", str(path))
+    assert shown.exit_code == 0
+    for text in ("main.default.flights", "files:1:abc", "15 rows: 0 to 9, 20 to 24", "2026-01-01", "rows before 30"):
+        assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "there is no checkpoint at"), ("{", "is refused: not whole JSON")]
+)
+def test_checkpoint_show_says_why_it_shows_nothing(tmp_path: Path, content: str | None, reason: str) -> None:
+    path = tmp_path / "checkpoint.json"
+    if content is not None:
+        path.write_text(content)
+    shown = invoke("checkpoint", "show", str(path))
+    assert shown.exit_code == 2
+    assert reason in shown.stderr

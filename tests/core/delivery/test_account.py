@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -12,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zerobus_core.batch import Batch, Chunk
 from zerobus_core.checkpoint import DigestForm, Resumption, RowsKept
 from zerobus_core.delivery import Account
+from zerobus_core.errors import ConfigurationError, SourceChangedError
+from zerobus_core.ranges import RowRanges
 from zerobus_core.streams import Ledger
 
 FORM = DigestForm(record_format="protobuf", encoding=1)
@@ -262,3 +265,67 @@ AccountMachine.TestCase.settings = settings(max_examples=150, stateful_step_coun
 DigestingMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestAccountLaw = AccountMachine.TestCase
 TestAccountLawWithDigests = DigestingMachine.TestCase
+
+
+def account_of(
+    *, past: Resumption | None = None, form: DigestForm | None = None, total_rows: int | None = None
+) -> Account:
+    return Account(Ledger(), past, form=form, total_rows=total_rows)
+
+
+def read(account: Account, first: int, stop: int, version: int = 0) -> None:
+    for part, is_skipped in account.parts(Chunk(first, list(range(first, stop)))):
+        account.on_content(part.first_row, len(part.rows), Rows(part.first_row, len(part.rows), version))
+        if is_skipped:
+            account.check_skipped(part.stop_row)
+
+
+def delivered(rows: int) -> RowsKept:
+    """What a checkpoint says after all of some rows were acknowledged."""
+    ledger = Ledger()
+    account = Account(ledger, form=FORM)
+    read(account, 0, rows)
+    ledger.open(0)
+    ledger.add(Batch(0, rows, rows, [b"x"] * rows))
+    ledger.hand(0)
+    ledger.acked(0, 0)
+    return account.kept(is_end=True)
+
+
+def test_rows_that_changed_are_noticed_when_the_last_of_them_has_passed() -> None:
+    account = account_of(past=past_of(delivered(3_000)), form=FORM)
+    read(account, 0, 2_999, version=1)
+    with pytest.raises(SourceChangedError, match="rows 0 to 2999 are durable"):
+        read(account, 2_999, 3_100, version=1)
+    kept = account.kept_without_durable()
+    assert (kept.durable, kept.reached) == (RowRanges(), 3_000)
+
+
+def test_a_source_that_ends_before_the_rows_that_are_durable_has_changed() -> None:
+    account = account_of(past=past_of(delivered(3_000)), form=FORM)
+    read(account, 0, 2_000)
+    with pytest.raises(SourceChangedError):
+        account.check_end()
+
+
+def test_an_attempt_that_has_not_compared_all_rows_keeps_what_the_one_before_has_shown() -> None:
+    before = delivered(3_000)
+    account = account_of(past=past_of(before), form=FORM)
+    read(account, 0, 1_500)
+    kept = account.kept()
+    assert (kept.durable, kept.digest) == (before.durable, before.digest)
+
+
+@pytest.mark.parametrize("span", [(5, 9), (0, 0 + 4)])
+def test_rows_that_come_out_of_order_or_twice_are_refused(span: tuple[int, int]) -> None:
+    account = account_of(form=FORM)
+    read(account, 0, 4)
+    with pytest.raises(ConfigurationError, match="where row 4 was to come"):
+        read(account, *span)
+
+
+def test_a_source_that_ends_before_its_last_row_is_refused() -> None:
+    account = account_of(form=FORM, total_rows=5)
+    read(account, 0, 4)
+    with pytest.raises(ConfigurationError, match="had 5 rows when the delivery began, and ended before row 4"):
+        account.check_end()

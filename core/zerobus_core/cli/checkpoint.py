@@ -1,0 +1,50 @@
+"""``zerobus-ingest checkpoint show``: what a checkpoint says."""
+
+from __future__ import annotations
+
+import click
+
+from .frame import framed
+
+__all__ = ["checkpoint"]
+
+_MOST_SHOWN = 20
+
+
+@click.group()
+def checkpoint() -> None:
+    """Look at what a delivery has kept for its next attempt."""
+
+
+@checkpoint.command()
+@click.argument("uri")
+@framed
+def show(uri: str) -> None:
+    """Print which rows are durable by the checkpoint at URI, for which table and source, and when it was written."""
+    from ..checkpoint import FileCheckpointStore, InvalidCheckpointError
+    from ..errors import ConfigurationError
+    from ..ranges import END
+    from ..storage.uris import shown_uri
+
+    try:
+        found = FileCheckpointStore(uri).load()
+    except InvalidCheckpointError as error:
+        raise ConfigurationError(f"the checkpoint at {shown_uri(uri)} is refused: {error}") from error
+    if found is None:
+        raise ConfigurationError(f"there is no checkpoint at {shown_uri(uri)}")
+    spans = list(found.durable)
+    more = f", and {len(spans) - _MOST_SHOWN} more ranges" if len(spans) > _MOST_SHOWN else ""
+    rows = ", ".join(f"{start} to {stop - 1}" for start, stop in spans[:_MOST_SHOWN]) + more
+    compared = "by the source's fingerprint" if found.digest is None else "by a digest of the rows"
+    lines = {
+        "table": f"{found.table} (id {found.table_identity})",
+        "source": found.source_fingerprint or "without a fingerprint, so no row is skipped",
+        "epoch": found.epoch or "none",
+        "written": f"{found.written_at}, by attempt {found.attempt.number if found.attempt else 'of version 2'}",
+        "durable": f"{found.durable.rows} rows" + (f": {rows}" if rows else ""),
+        "shown to be the same": compared,
+        "may have been sent": "any row" if found.reached == END else f"rows before {found.reached}",
+        "rows resent so far": str(found.counts.rows_resent),
+    }
+    for name, text in lines.items():
+        click.echo(f"{name + ':':<22}{text}")
