@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from datetime import timedelta
@@ -276,6 +277,41 @@ for policy in ("retry", "always", "never"):
 
 with push_dag("not_durable", retries=1):
     breaks_once.override(task_id="push", resume="never", checkpoint_uri="/unused")()
+
+
+class QueryOfAShrinkingTable(SqlToZerobusOperator):
+    """Before its second try, someone deletes the rows with the lowest ids."""
+
+    def execute(self, context):
+        if context["ti"].try_number == 2:
+            with sqlite3.connect(context["dag_run"].conf["database"]) as connection:
+                connection.execute("DELETE FROM rows WHERE id < 10")
+        return super().execute(context)
+
+
+with push_dag("deleted_ids", retries=2):
+    QueryOfAShrinkingTable(
+        task_id="push",
+        table=TABLE,
+        sql="SELECT id, note FROM rows ORDER BY id",
+        ordered_by="id",
+        sql_conn_id="rows_db",
+        options={"batch_rows": 500, "max_unacked_bytes": 1, "max_attempts": 1},
+    )
+
+
+with push_dag("shifted_generator", retries=2):
+
+    @task.zerobus_ingest(table=TABLE, options={"source_version": "1", "batch_rows": 500, "max_unacked_bytes": 1})
+    def push(ti=None):
+        """9,000 rows, which begin with another one from the second try on; the first try ends after 5,000."""
+        first = 0 if ti.try_number == 1 else 10
+        for row in rows_from(first, 9_000 - first):
+            if row["id"] == 5_000 and ti.try_number == 1:
+                raise OSError("the source broke")
+            yield row
+
+    push()
 
 
 def endless_rows(after, act):

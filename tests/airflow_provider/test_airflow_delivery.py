@@ -333,6 +333,41 @@ def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_
     assert target.rows(table) == rows_from(0, 500)
 
 
+def test_rows_that_were_deleted_between_two_tries_leave_no_gap_in_the_table(airflow, target, table, tmp_path):
+    """The ten rows that moved to the front of the result were taken for rows that are durable."""
+    database = tmp_path / "rows.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE rows (id INTEGER, note TEXT)")
+        connection.executemany(
+            "INSERT INTO rows VALUES (?, ?)", [(row["id"], row["note"]) for row in rows_from(0, 9_000)]
+        )
+    connection.close()
+    environ = {**target.environ, "AIRFLOW_CONN_ROWS_DB": json.dumps({"conn_type": "sqlite", "host": str(database)})}
+    fault = target.server.faults.add(action="cut", at="before_commit", table=table, message=11, times=1)
+    try:
+        account = airflow.run("deleted_ids", environ=environ, table=table, database=str(database))
+    finally:
+        target.server.faults.remove(fault)
+    assert_sent_as_it_is_now(account, target, table)
+
+
+def test_a_generator_that_yields_other_rows_at_the_second_try_leaves_no_gap_in_the_table(run, target, table):
+    assert_sent_as_it_is_now(run("shifted_generator", table), target, table)
+
+
+def assert_sent_as_it_is_now(account, target, table):
+    """The second try notices, and the third one sends all that the source has."""
+    assert account["state"] == "success", account["log"]
+    assert account["tasks"]["push"]["tries"] == 3
+    assert "are durable from an earlier attempt, and the source has other rows there now" in account["log"]
+    receipt = receipt_of(account)
+    assert (receipt["rows_skipped"], receipt["rows_acked"]) == (0, 8_990)
+    assert receipt["started_over"] == "no row is durable in the checkpoint"
+    ids = [row["id"] for row in target.rows(table)]
+    assert set(range(10, 9_000)) <= set(ids)
+    assert len(ids) - len(set(ids)) <= receipt["rows_resent"]
+
+
 @pytest.mark.parametrize("dag_id", ["resume_never", "not_durable"])
 def test_a_task_that_must_not_resume_sends_all_rows_again(run, target, table, dag_id):
     account = run(dag_id, table)

@@ -164,6 +164,15 @@ class Account:
         """The store knows from now on, or nobody will ask, that rows before ``stop_row`` may have been sent."""
         self._reserved = max(self._reserved, stop_row)
 
+    def withdraw_reservation(self) -> None:
+        """No row that was not handed over yet may be sent without another reservation."""
+        self._reserved = 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether rows wait for a stream."""
+        return self._ledger.rows_waiting > 0
+
     def admit(self, reached: int) -> None:
         """An older attempt, which is still running, may have sent rows before ``reached``."""
         if reached > self._reached_before:

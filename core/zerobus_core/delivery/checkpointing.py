@@ -41,8 +41,15 @@ class Checkpointing:
     def tick(self, now: float) -> None:
         """Save what is due; ``now`` is a reading of the keeper's clock."""
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
-        if is_repeat or self._keeper.is_due(now):
+        if not is_repeat and not self._keeper.is_due(now):
+            return
+        try:
             self.save()
+        except DeliverySupersededError:
+            if self._account.is_sending:
+                raise
+            # With all of its rows durable this attempt succeeds too; it sends no more of them.
+            self._account.withdraw_reservation()
 
     def save(self) -> None:
         """Save while the delivery runs."""

@@ -42,7 +42,6 @@ class Service:
     """A model of the table: how often each row of each version is in it, if all that may have arrived has arrived."""
 
     arrived: Counter[int] = field(default_factory=Counter)
-    handed: int = 0
 
     @property
     def duplicates(self) -> int:
@@ -72,6 +71,8 @@ class AccountMachine(RuleBasedStateMachine):
         self.bad: set[int] = set()
         self.refused: set[int] = set()
         self.written: set[int] = set()
+        self.left: Counter[int] = Counter()  # how often this attempt handed a row over, as far as it may have arrived
+        self.sent_before = RowRanges(self.account.past.skip.without(0, self.account.past.reached))
         self.skipped = {row for start, stop in self.account.past.skip for row in range(start, stop)}
         self.save()
 
@@ -133,7 +134,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.flying[stream].append(batch)
         self.offset[stream] += 1
         self.service.arrived.update(range(batch.first_row, batch.stop_row))
-        self.service.handed += batch.rows
+        self.left.update(range(batch.first_row, batch.stop_row))
 
     @precondition(lambda self: any(self.flying.values()))
     @rule(data=st.data())
@@ -155,7 +156,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.ledger.died(stream, self.offset[stream] - len(flying) + left)
         for batch in flying[left:]:
             self.service.arrived.subtract(range(batch.first_row, batch.stop_row))
-            self.service.handed -= batch.rows
+            self.left.subtract(range(batch.first_row, batch.stop_row))
         self.service.arrived += Counter()
 
     @precondition(lambda self: self.ledger.waiting and self.ledger.waiting.handed)
@@ -211,6 +212,7 @@ class AccountMachine(RuleBasedStateMachine):
         reached = self.saved.reached
         self.zombies[-1] += [row for row in range(reached, reached + more) if row not in self.skipped]
         self.account.admit(reached + more)
+        self.sent_before = RowRanges(self.account.past.skip.without(0, max(reached, self.account.past.reached) + more))
         self.save()
 
     # the law
@@ -239,6 +241,19 @@ class AccountMachine(RuleBasedStateMachine):
     def duplicates_are_admitted(self) -> None:
         assert self.account.rows_resent >= self.service.duplicates
         assert self.account.rows_resent_ahead >= self.account.rows_resent
+
+    @invariant()
+    def nothing_is_admitted_that_cannot_have_been_sent_twice(self) -> None:
+        before = {row for start, stop in self.sent_before if stop < 10**6 for row in range(start, stop)}
+        flying = {r for batches in self.flying.values() for b in batches for r in range(b.first_row, b.stop_row)}
+        waiting = set(range(self.next_row)) - self.skipped - self.bad - self.refused - self.durable - flying
+        again = sum(max(0, times - (row not in before)) for row, times in self.left.items() if times)
+        now = self.account.past.counts.rows_resent + again
+        assert self.account.rows_resent == now
+        ahead = [row for row in before if self.ledger.added_until <= row < self.reserved]
+        assert self.account.rows_resent_ahead == now + len(ahead) + sum(
+            self.left[row] > 0 or row in before for row in waiting
+        )
 
     @invariant()
     def what_is_saved_is_never_less_than_what_may_have_been_sent(self) -> None:

@@ -1,0 +1,149 @@
+"""Two attempts at one delivery at once: the newer one takes over, and admits what the older one may have sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from zerobus_core import IngestOptions, Receipt, ingest
+from zerobus_core.batch import Chunk
+from zerobus_core.checkpoint import AttemptMark, Checkpoint, MemoryCheckpointStore
+from zerobus_core.errors import DeliverySupersededError
+from zerobus_core.ranges import RowRanges
+from zerobus_local import LocalZerobus
+
+TABLE = "main.default.t"
+ROWS = 3_000
+OPTIONS = IngestOptions(source_version="1", batch_rows=50)
+
+
+@pytest.fixture
+def table(server: LocalZerobus) -> str:
+    server.create_table(f"CREATE TABLE {TABLE} (id BIGINT NOT NULL)")
+    return TABLE
+
+
+class Interrupted:
+    """Rows of an attempt in the middle of which another one runs from beginning to end."""
+
+    def __init__(self, at: int, other: Any, rows: int = ROWS) -> None:
+        self._at, self._other, self._rows = at, other, rows
+        self.receipt: Receipt | None = None
+
+    def rows(self) -> Iterator[dict[str, int]]:
+        for number in range(self._rows):
+            if number == self._at:
+                self.receipt = self._other()
+            yield {"id": number}
+
+
+def attempt(server: LocalZerobus, store: Any, rows: Iterator[dict[str, int]]) -> Receipt:
+    return ingest(server.workspace, TABLE, rows, options=OPTIONS, checkpoint=store)
+
+
+def generated(rows: int = ROWS) -> Iterator[dict[str, int]]:
+    return ({"id": number} for number in range(rows))
+
+
+@pytest.mark.parametrize("at", [60, 1_000])
+def test_an_older_attempt_stops_when_a_newer_one_has_run(server: LocalZerobus, table: str, at: int) -> None:
+    store = MemoryCheckpointStore()
+    older = Interrupted(at, lambda: attempt(server, store, generated()))
+    with pytest.raises(DeliverySupersededError, match="a newer attempt at this delivery has taken over") as error:
+        attempt(server, store, older.rows())
+    assert not error.value.retryable
+    receipt = older.receipt
+    assert receipt is not None
+    ids = server.read(table)["id"].to_pylist()
+    assert set(ids) == set(range(ROWS))
+    assert len(ids) - len(set(ids)) <= receipt.rows_resent
+
+
+class Pages:
+    """A source that waits at its end until all of its rows are durable, and then lets a newer attempt run."""
+
+    fingerprint, is_arrow, total_rows, is_content_known = "pages", False, None, True
+
+    def __init__(self, store: MemoryCheckpointStore, newer: Any = None) -> None:
+        self._store, self._newer = store, newer
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        for start, stop in skip.without(0, ROWS):
+            yield Chunk(start, [{"id": number} for number in range(start, stop)])
+        if self._newer is not None:
+            while (kept := self._store.load()) is None or kept.durable.rows < ROWS:
+                yield Chunk(ROWS, [])
+            self._newer()
+
+
+def test_an_older_attempt_all_of_whose_rows_are_durable_is_green_as_well(server: LocalZerobus, table: str) -> None:
+    store = MemoryCheckpointStore()
+    newer: list[tuple[Receipt, str | None]] = []
+
+    def runs() -> None:
+        receipt = ingest(server.workspace, table, Pages(store), options=OPTIONS, checkpoint=store)
+        newer.append((receipt, store.text))
+
+    receipt = ingest(server.workspace, table, Pages(store, runs), options=OPTIONS, checkpoint=store)
+    ((other, text),) = newer
+    assert (receipt.rows_acked, other.rows_skipped, store.text) == (ROWS, ROWS, text)
+
+
+def test_an_attempt_that_was_superseded_writes_nothing_more(server: LocalZerobus, table: str) -> None:
+    store = MemoryCheckpointStore()
+    newer: list[str | None] = []
+
+    def takes_over() -> Receipt:
+        receipt = attempt(server, store, generated())
+        newer.append(store.text)
+        return receipt
+
+    with pytest.raises(DeliverySupersededError):
+        attempt(server, store, Interrupted(500, takes_over).rows())
+    assert newer == [store.text]
+
+
+def test_the_newer_attempt_marks_the_checkpoint_before_its_first_row(server: LocalZerobus, table: str) -> None:
+    store = MemoryCheckpointStore()
+    attempt(server, store, generated(100))
+    marks: list[AttemptMark | None] = []
+
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"id": 0}  # the one that shows what kind of source it is
+        found = store.load()
+        marks.append(found and found.attempt)
+        yield from ({"id": number} for number in range(1, 100))
+
+    attempt(server, store, rows())
+    assert [mark and mark.number for mark in marks] == [2]
+
+
+def test_a_checkpoint_that_an_older_attempt_wrote_in_between_is_replaced_and_admitted(
+    server: LocalZerobus, table: str
+) -> None:
+    """No store compares and swaps: it read the mark just before the newer attempt wrote its own."""
+
+    class Store(MemoryCheckpointStore):
+        older: Checkpoint | None = None
+
+        def save(self, checkpoint: Checkpoint) -> None:
+            super().save(checkpoint)
+            if self.older is not None and checkpoint.attempt is not None and checkpoint.attempt.number == 2:
+                older, self.older = self.older, None
+                super().save(older)
+
+    store = Store()
+    with pytest.raises(OSError, match="broken off"):
+        attempt(server, store, broken_off(500))
+    late = store.load()
+    assert late is not None
+    store.older = Checkpoint(**{**{name: getattr(late, name) for name in Checkpoint.__slots__}, "reached": 2_000})
+    receipt = attempt(server, store, generated())
+    assert (receipt.rows_skipped, receipt.rows_resent) == (500, 1_500)
+
+
+def broken_off(at: int) -> Iterator[dict[str, int]]:
+    yield from generated(at)
+    raise OSError("broken off")
