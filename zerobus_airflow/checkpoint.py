@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .compat import Context
 
-__all__ = ["Resume", "TaskStateCheckpointStore", "checkpoint_store", "delivery_name"]
+__all__ = ["Resume", "TaskStateCheckpointStore", "attempts_chain", "checkpoint_store", "delivery_name"]
 
 Resume: TypeAlias = Literal["retry", "always", "never"]
 
@@ -110,6 +110,11 @@ def delivery_name(context: Context, resume: Resume) -> str:
     ti = context["ti"]
     chain = _epoch(context, resume)
     return json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index, chain])
+
+
+def attempts_chain(context: Context) -> str:
+    """What all automatic retries of a task have in common, until someone clears it."""
+    return _epoch(context, "retry")
 
 
 def _epoch(context: Context, resume: Resume) -> str:

@@ -33,6 +33,7 @@ from .compat import (
     BaseOperator,
     report_output,
 )
+from .handoff import hand_over, is_handoff_source
 from .hook import ZerobusHook
 from .links import CatalogExplorerLink, DeadLettersLink, dead_letters_page, keep_links
 from .observe import LogGroup, Observer, without_failing
@@ -75,10 +76,23 @@ class ZerobusDeliveryOperator(BaseOperator):
         configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
     :param retry_permanent_errors: retry what another attempt cannot fix by itself, such as missing grants: for tables
         and grants that are made at the same time as the task runs. A ``retry_policy`` of the task is asked first.
+    :param state_uri: of a handoff (a source that knows what is new): the path or URI of the file that keeps its state
+        between runs. Without it the state is in that of the table's asset, if that is an outlet (Airflow 3.3 and
+        newer). (templated)
+    :param handoff_name: name of the handoff; Dag and task if not given. (templated)
+    :param on_busy: what a handoff does while another run delivers: ``fail`` (and retry), ``skip`` or ``wait``.
     :param durable: the old name of a part of ``resume``; goes away in 0.4.
     """
 
-    template_fields: Sequence[str] = ("table", "options", "zerobus_conn_id", "endpoint", "checkpoint_uri")
+    template_fields: Sequence[str] = (
+        "table",
+        "options",
+        "zerobus_conn_id",
+        "endpoint",
+        "checkpoint_uri",
+        "state_uri",
+        "handoff_name",
+    )
     template_fields_renderers = {"options": "json"}  # noqa: RUF012 - Airflow's own attribute, read-only by custom
     operator_extra_links = (CatalogExplorerLink(), DeadLettersLink())
     ui_color = "#ffe3dc"
@@ -94,6 +108,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         resume: Resume | None = None,
         checkpoint_uri: str | None = None,
         retry_permanent_errors: bool = False,
+        state_uri: str | None = None,
+        handoff_name: str | None = None,
+        on_busy: Literal["fail", "skip", "wait"] = "fail",
         durable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -106,6 +123,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         self.resume = resume_of(resume, durable)
         self.checkpoint_uri = checkpoint_uri
         self.retry_permanent_errors = retry_permanent_errors
+        self.state_uri = state_uri
+        self.handoff_name = handoff_name
+        self.on_busy = one_of("on_busy", on_busy, "fail", "skip", "wait")
         if is_known(self.table):
             check_outlets(self.outlets, self.table)
         self.table_page = ""
@@ -171,15 +191,18 @@ class ZerobusDeliveryOperator(BaseOperator):
         try:
             with stop, self._open_records(context) as records:
                 observer.on_start(workspace.endpoint)
-                receipt = self.hook.deliver(
-                    workspace,
-                    self.table,
-                    without_late_skip(records),
-                    options=options,
-                    checkpoint=checkpoint_store(context, self.resume, table=self.table, uri=self.checkpoint_uri),
-                    on_progress=observer.on_progress,
-                    stop=stop,
-                )
+                if is_handoff_source(records):
+                    receipt = self._hand_over(context, records, observer, stop)
+                else:
+                    receipt = self.hook.deliver(
+                        workspace,
+                        self.table,
+                        without_late_skip(records),
+                        options=options,
+                        checkpoint=checkpoint_store(context, self.resume, table=self.table, uri=self.checkpoint_uri),
+                        on_progress=observer.on_progress,
+                        stop=stop,
+                    )
         except ZerobusIngestError as error:
             self._set_dead_letters(options, error.counts.rows_dead_lettered)
             if not stop.is_set():  # Airflow is about to end the process
@@ -189,6 +212,15 @@ class ZerobusDeliveryOperator(BaseOperator):
         self._set_dead_letters(options, receipt.rows_dead_lettered)
         observer.on_success(receipt)
         return receipt
+
+    def _hand_over(self, context: Context, source: Any, observer: Observer, stop: StopRequest) -> Receipt:
+        options = IngestOptions.from_mapping(as_mapping(known_options(self.options)))
+        return hand_over(self, context, source, options=options, on_progress=observer.on_progress, stop=stop)
+
+    @property
+    def asset_uri(self) -> str:
+        """The URI of the table's asset; known once the task runs."""
+        return self._asset_uri
 
     def _checked_workspace(self) -> Workspace:
         workspace = self.workspace = self.hook.get_workspace()

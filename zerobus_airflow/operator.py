@@ -11,6 +11,7 @@ from zerobus_core.hosting import holds_no_files
 
 from .compat import context_merge, determine_kwargs
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
+from .handoff import check_handoff, is_handoff_source
 from .parameters import check_source
 from .rows import Rows, protected, readable, rendered, resolve
 
@@ -31,7 +32,9 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
         upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
-        them, or an ``ObjectStoragePath``, which is read through its own connection. (templated)
+        them, or an ``ObjectStoragePath``, which is read through its own connection; or a source that knows what is new
+        in it: ``NewFiles``, ``NewRows`` or ``NewItems``, of which each run delivers what came since the last one.
+        (templated)
     :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
         on the worker only.
     :param op_args: positional arguments of ``records_callable``. (templated)
@@ -86,7 +89,10 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
                 f"task {self.task_id!r}: rows_processor takes the rows of records or records_callable; rows of files "
                 "do not pass through Python"
             )
-        check_source(source)
+        if is_handoff_source(source):
+            check_handoff(self)
+        else:
+            check_source(source)
         self.records = protected(records)
         self.source = source
         self.records_callable = records_callable
@@ -136,4 +142,6 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         """See ZerobusDeliveryOperator."""
         from .lineage import file_datasets
 
+        if is_handoff_source(self.source):
+            return []
         return file_datasets(self.source) if self._given == "source" else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,13 @@ from zerobus_core.hosting import CursorThread, execute_on_server, sql_fingerprin
 
 from .compat import XComArg
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
+from .handoff import check_handoff
 from .hook import find_connection
 from .rows import cursor_rows
 
 if TYPE_CHECKING:
+    from zerobus_core import NewRows
+
     from .compat import Context
 
 __all__ = ["SqlToZerobusOperator"]
@@ -36,10 +39,24 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         arguments, as that of ``SQLInsertRowsOperator``, and returns or yields the rows to send. Such rows are no longer
         known by the statement: to resume, say ``source_version`` in ``options``.
 
+    :param incremental: the column that says what is new: each run delivers the rows whose value is greater than in
+        every row delivered before (see ``zerobus_core.NewRows``). ``sql`` then has no ``ORDER BY``.
+    :param key: with ``incremental``: the column, or columns, that order rows of the same value.
+    :param lag: with ``incremental``: seconds within which every transaction commits after its value in the column.
+    :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows wait.
+    :param commits_in_order: instead of either: that rows become visible in the order of the column.
+    :param initial: with ``incremental``: the value after which the first run begins. (templated)
+
     For the other parameters see ZerobusDeliveryOperator.
     """
 
-    template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "sql", "sql_conn_id", "parameters")
+    template_fields: Sequence[str] = (
+        *ZerobusDeliveryOperator.template_fields,
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "initial",
+    )
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own attribute, read-only by custom
         **ZerobusDeliveryOperator.template_fields_renderers,
         "sql": "sql",
@@ -47,7 +64,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     }
     template_ext: Sequence[str] = (".sql",)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an operator's parameters are what a Dag author writes
         self,
         *,
         sql: str,
@@ -56,6 +73,12 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         ordered_by: str | Sequence[str] | None = None,
         sql_hook_params: Mapping[str, Any] | None = None,
         rows_processor: RowsProcessor | None = None,
+        incremental: str | None = None,
+        key: str | Sequence[str] | None = None,
+        lag: float | None = None,
+        lag_rows: int | None = None,
+        commits_in_order: bool = False,
+        initial: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,13 +93,54 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self.ordered_by = ordered_by
         self.sql_hook_params = sql_hook_params
         self.rows_processor = rows_processor
+        self.incremental = incremental
+        self.key = key
+        self.lag = lag
+        self.lag_rows = lag_rows
+        self.commits_in_order = commits_in_order
+        self.initial = initial
+        self._check_incremental()
+
+    def _check_incremental(self) -> None:
+        """Refuse, when the Dag is parsed, what does not belong together."""
+        if self.incremental is None:
+            given = [name for name in ("key", "lag", "lag_rows", "initial") if getattr(self, name) is not None]
+            if given or self.commits_in_order:
+                raise ConfigurationError(
+                    f"task {self.task_id!r}: {', '.join(given) or 'commits_in_order'} belongs to incremental, the "
+                    "column that says which rows are new"
+                )
+            return
+        check_handoff(self)
+        others = {"ordered_by": self.ordered_by, "parameters": self.parameters, "rows_processor": self.rows_processor}
+        if given := [name for name, value in others.items() if value is not None]:
+            raise ConfigurationError(
+                f"task {self.task_id!r}: {', '.join(given)} cannot be used with incremental, which orders and bounds "
+                "the rows itself"
+            )
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         hook = self._database_hook()
+        if self.incremental is not None:
+            return nullcontext(self._new_rows(hook, self.incremental))
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
         execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters)
         cursor = CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
         return cursor if self.rows_processor is None else self._processed(cursor, context)
+
+    def _new_rows(self, hook: Any, column: str) -> NewRows:
+        from zerobus_core import NewRows
+
+        return NewRows(
+            hook.get_conn,
+            self.sql,
+            column=column,
+            key=self.key,
+            lag=self.lag,
+            lag_rows=self.lag_rows,
+            commits_in_order=self.commits_in_order,
+            initial=self.initial,
+        )
 
     @contextmanager
     def _processed(self, cursor: CursorThread, context: Context) -> Generator[Any]:
@@ -95,7 +159,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         return hook
 
     def _source_version(self, context: Context) -> str | None:
-        if self.rows_processor is not None:
+        if self.rows_processor is not None or self.incremental is not None:
             return None
         return sql_fingerprint(self.sql, self.parameters, order_by=self.ordered_by, database=self.sql_conn_id)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .aio import LoopBridge, run_in_thread
     from .checkpoint import InvalidCheckpointError
     from .doctor import diagnose
+    from .handoffs import Owner, StateConflict
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
     from .schema.table import check_table_name
@@ -27,6 +28,8 @@ __all__ = [
     "CursorThread",
     "InvalidCheckpointError",
     "LoopBridge",
+    "Owner",
+    "StateConflict",
     "StopRequest",
     "UriWithFilesystem",
     "check_table_name",
@@ -44,6 +47,8 @@ _HOMES = {
     "CursorThread": "sources.rows.cursor_thread",
     "InvalidCheckpointError": "checkpoint",
     "LoopBridge": "aio",
+    "Owner": "handoffs",
+    "StateConflict": "handoffs",
     "StopRequest": "process.interruption",
     "UriWithFilesystem": "storage.filesystem",
     "check_table_name": "schema.table",

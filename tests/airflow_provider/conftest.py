@@ -159,7 +159,8 @@ def target(zerobus):
 def dag_folder(tmp_path_factory):
     """The Dags of the tests, the examples, and the code blocks of the guide, as files in one folder."""
     folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(HERE / "deliveries.py", folder)
+    for name in ("deliveries.py", "handoff_dags.py"):
+        shutil.copy(HERE / name, folder)
     if AIRFLOW < (3, 0):
         return folder  # the others are written for Airflow 3
     for file in (ROOT / "example_dags").glob("airflow_*.py"):

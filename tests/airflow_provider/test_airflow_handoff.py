@@ -1,0 +1,135 @@
+"""Handoffs in a real Airflow: scheduled runs, a run that is killed and retried, and a run that is cleared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.airflow_provider.conftest import AIRFLOW
+from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator
+from zerobus_core import ConfigurationError, NewFiles, NewRows
+
+
+def receipt_of(account):
+    assert account["tasks"]["push"]["state"] == "success", account["log"]
+    return account["tasks"]["push"]["xcom"]["return_value"]
+
+
+@pytest.fixture
+def environ(target, tmp_path):
+    orders = {"conn_type": "sqlite", "host": str(tmp_path / "orders.db")}
+    return {**target.environ, "HANDOFF_FOLDER": str(tmp_path), "AIRFLOW_CONN_ORDERS": json.dumps(orders)}
+
+
+@pytest.fixture
+def run(airflow, target, tmp_path, environ):
+    table = target.new_table()
+
+    def one(dag_id, **conf):
+        return airflow.run(dag_id, environ=environ, table=table, state=str(tmp_path / "state.json"), **conf)
+
+    one.table = table
+    return one
+
+
+def ids(target, table):
+    return [row["id"] for row in target.rows(table)]
+
+
+def write(folder: Path, name: str, *numbers: int) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(f'{{"id": {number}}}\n' for number in numbers))
+
+
+@pytest.mark.matrix
+def test_three_runs_deliver_new_files_once_and_a_cleared_one_again(airflow, run, target, tmp_path, environ):
+    landing = tmp_path / "landing"
+    accounts = []
+    for number in range(3):
+        write(landing, f"{number}.jsonl", number, number + 10)
+        accounts.append(run("new_files"))
+        receipt = receipt_of(accounts[-1])
+        assert (receipt["rows_acked"], receipt["handoff"]["files"]) == (2, 1)
+        assert receipt["handoff"]["name"] == "new_files.push"
+    assert ids(target, run.table) == [0, 1, 2, 10, 11, 12]
+    assert run("new_files")["tasks"]["push"]["state"] == "skipped"
+    again = receipt_of(airflow.clear(accounts[1], "push", environ=environ))
+    assert (again["rows_acked"], again["rows_redelivered"]) == (2, 2)
+    assert again["handoff"]["slice"] == receipt_of(accounts[1])["handoff"]["slice"]
+    assert ids(target, run.table) == [0, 1, 1, 2, 10, 11, 11, 12]
+    write(landing, "3.jsonl", 3)
+    assert receipt_of(run("new_files"))["rows_acked"] == 1, "a cleared run moves nothing"
+
+
+def test_a_run_that_is_killed_is_retried_with_the_rest_of_its_slice(run, target, tmp_path, environ):
+    for newest, trap in ((3_000, False), (9_000, True), (9_500, False)):
+        (tmp_path / "newest").write_text(str(newest))
+        if trap:
+            (tmp_path / "trap").touch()
+        account = run("new_items")
+        if account["tasks"]["push"]["state"] == "failed":  # Airflow gave the killed task no second attempt
+            account = run("new_items")
+        receipt = receipt_of(account)
+        assert receipt["handoff"]["to"] == newest
+        assert not (tmp_path / "trap").exists()
+    stored = ids(target, run.table)
+    assert sorted(set(stored)) == list(range(9_500))
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="assets have no state before Airflow 3.3")
+def test_new_rows_keep_their_state_in_the_asset(airflow, target, tmp_path, environ):
+    target.server.create_table("CREATE TABLE main.default.handoff_orders (id BIGINT, note STRING)")
+    connection = sqlite3.connect(tmp_path / "orders.db")
+    connection.execute("CREATE TABLE orders (id INTEGER, note TEXT)")
+    accounts = []
+    for number in range(3):
+        connection.executemany("INSERT INTO orders VALUES (?, 'x')", [(number * 10 + each,) for each in range(5)])
+        connection.commit()
+        accounts.append(airflow.run("new_rows", environ=environ))
+        assert receipt_of(accounts[-1])["rows_acked"] == 5
+    connection.close()
+    again = receipt_of(airflow.clear(accounts[0], "push", environ=environ))
+    assert (again["rows_acked"], again["rows_redelivered"], again["handoff"]["to"]) == (5, 5, 4)
+    stored = ids(target, "main.default.handoff_orders")
+    assert sorted(set(stored)) == [number * 10 + each for number in range(3) for each in range(5)]
+    assert len(stored) == 20
+    assert receipt_of(airflow.run("new_rows", environ=environ))["rows_read"] == 0
+
+
+def test_a_handoff_without_a_place_for_its_state_says_where_to_put_it(run):
+    account = run("new_rows_without_a_place")
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "give state_uri" in account["log"]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: ZerobusIngestOperator(task_id="x", table="a.b.c", source=NewFiles("/x/*.csv"), resume="never"),
+            "never",
+        ),
+        (
+            lambda: SqlToZerobusOperator(
+                task_id="x", table="a.b.c", sql="SELECT 1", sql_conn_id="y", incremental="a", ordered_by="a"
+            ),
+            "ordered_by cannot be used",
+        ),
+        (
+            lambda: SqlToZerobusOperator(task_id="x", table="a.b.c", sql="SELECT 1", sql_conn_id="y", lag=3.0),
+            "lag belongs to incremental",
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_when_the_dag_is_parsed(build, words):
+    with pytest.raises(ConfigurationError, match=words):
+        build()
+
+
+def test_a_new_rows_source_can_be_given_to_the_plain_operator():
+    source = NewRows(lambda: None, "SELECT 1 AS a", column="a", lag_rows=0)
+    operator = ZerobusIngestOperator(task_id="x", table="a.b.c", source=source, state_uri="/x.json")
+    assert operator.source is source

@@ -1,0 +1,192 @@
+"""Handoffs in Airflow: who delivers, and where the state is kept.
+
+Airflow 3.3 and newer give each asset a state of its own, shared by all Dags.  It has no compare-and-swap: a state is
+written, and read back after a random pause, so that of two runs at once one finds out.  A state that is too large for
+it, and any state before 3.3, is a file at ``state_uri``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from zerobus_core import Checkpoint, ConfigurationError, TransportError
+
+from .checkpoint import attempts_chain
+from .compat import AirflowRuntimeError
+
+if TYPE_CHECKING:
+    from zerobus_core import CheckpointStore, IngestOptions, Progress, Receipt
+    from zerobus_core.hosting import StopRequest
+
+    from .compat import Context
+    from .delivery import ZerobusDeliveryOperator
+
+__all__ = ["AssetStateStore", "check_handoff", "hand_over", "is_handoff_source"]
+
+# Airflow's documented limit is 64 KB, and its own envelope takes some of it.
+_MOST_BYTES = 60_000
+_RETENTION = timedelta(days=3_650)
+_KEY = "zerobus/handoff/"
+# Seconds after a write for which another run that wrote at the same moment may still be writing.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
+
+
+def is_handoff_source(source: Any) -> bool:
+    """Whether a source knows what is new in it: NewFiles, NewRows, NewItems."""
+    return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
+
+
+def check_handoff(operator: ZerobusDeliveryOperator) -> None:
+    """Refuse, when the Dag is parsed, what a handoff cannot do."""
+    if operator.resume == "never":
+        raise ConfigurationError(
+            f"task {operator.task_id!r}: resume='never' is not possible in a handoff, whose attempts deliver the rest "
+            "of the same slice; leave it out"
+        )
+    if operator.checkpoint_uri is not None:
+        raise ConfigurationError(f"task {operator.task_id!r}: a handoff keeps its checkpoints with its state_uri")
+
+
+class AssetStateStore:
+    """A ``StateStore`` in the state of an asset.  Each call is a request to Airflow's supervisor."""
+
+    side_files = None
+
+    def __init__(
+        self,
+        store: Any,
+        name: str,
+        *,
+        asset: str,
+        sleep: Callable[[float], None] = time.sleep,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._store = store
+        self._key = _KEY + json.dumps(name)[1:-1]  # ASCII
+        self._sleep = sleep
+        self._draw = draw
+        self.shown = f"the state of asset {asset}, key {self._key}"
+
+    def load(self) -> str | None:
+        """See StateStore."""
+        value = self._get(self._key)
+        return None if value is None else json.dumps(value)
+
+    def save(self, text: str, *, replaces: str | None) -> None:
+        """See StateStore."""
+        from zerobus_core.hosting import StateConflict
+
+        if len(text) > _MOST_BYTES:
+            raise ConfigurationError(
+                f"the state has {len(text)} bytes, and Airflow keeps at most {_MOST_BYTES} for an asset: give state_uri"
+            )
+        if self._get(self._key) != (None if replaces is None else json.loads(replaces)):
+            raise StateConflict(self.shown)
+        value = json.loads(text)
+        self._set(f"{self._key}/begun", True)
+        self._set(self._key, value)
+        self._sleep(self._draw(_SHORTEST_PAUSE, _LONGEST_PAUSE))
+        if self._get(self._key) != value:
+            raise StateConflict(self.shown)
+
+    def has_traces(self) -> bool:
+        """See StateStore."""
+        return self._get(f"{self._key}/begun") is not None
+
+    def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
+        """See StateStore."""
+        return _SliceCheckpoint(self, f"{self._key}/{slice_id}", epoch)
+
+    def forget(self, slice_id: str) -> None:
+        """See StateStore."""
+        with _translating("write"):
+            self._store.delete(f"{self._key}/{slice_id}")
+
+    def _get(self, key: str) -> Any:
+        with _translating("read"):
+            return self._store.get(key)
+
+    def _set(self, key: str, value: Any) -> None:
+        with _translating("write"):
+            self._store.set(key, value)
+
+
+class _SliceCheckpoint:
+    """The checkpoint of a slice, next to the state, so that any later run can take it up."""
+
+    def __init__(self, kept: AssetStateStore, key: str, epoch: str) -> None:
+        self._kept = kept
+        self._key = key
+        self.epoch = epoch
+
+    def load(self) -> Checkpoint | None:
+        value = self._kept._get(self._key)
+        return None if value is None else Checkpoint.from_json(json.dumps(value))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self._kept._set(self._key, json.loads(checkpoint.to_json()))
+
+
+class _translating:  # noqa: N801 - a context manager
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, AirflowRuntimeError):
+            raise TransportError(f"cannot {self._verb} the handoff in Airflow's asset state: {error}") from error
+
+
+def hand_over(
+    operator: ZerobusDeliveryOperator,
+    context: Context,
+    source: Any,
+    *,
+    options: IngestOptions,
+    on_progress: Callable[[Progress], None],
+    stop: StopRequest,
+) -> Receipt:
+    """Deliver what is new in ``source``, as the run of this task instance.
+
+    A retry delivers the slice that the first attempt froze.  A cleared task sends it again, which the receipt counts
+    in ``rows_redelivered``.
+    """
+    # What only a delivery needs is not imported by every process that parses a Dag.
+    from zerobus_core import Handoff
+    from zerobus_core.hosting import Owner
+
+    ti = context["ti"]
+    index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
+    name = operator.handoff_name or f"{ti.dag_id}.{ti.task_id}{index}"
+    owner = Owner(key=json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index]), chain=attempts_chain(context))
+    assert operator.workspace is not None
+    handoff = Handoff(
+        operator.workspace,
+        operator.table,
+        source,
+        state=operator.state_uri or _asset_store(operator, context, name),
+        name=name,
+        options=options,
+        owner=owner,
+        on_progress=on_progress,
+        stop=stop,
+    )
+    return handoff.run(on_busy=operator.on_busy)
+
+
+def _asset_store(operator: ZerobusDeliveryOperator, context: Context, name: str) -> AssetStateStore:
+    stores = context.get("asset_state_store")
+    asset = next((outlet for outlet in operator.outlets if getattr(outlet, "uri", None) == operator.asset_uri), None)
+    if stores is None or asset is None:
+        raise ConfigurationError(
+            "a handoff needs a place for its state: give state_uri, the path or URI of a file; or, with Airflow 3.3 "
+            "and newer, name the table's asset as an outlet (outlets=[table_asset(workspace_url, table)])"
+        )
+    return AssetStateStore(stores[asset], name, asset=str(asset.uri))
