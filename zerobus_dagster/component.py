@@ -1,20 +1,20 @@
 """The YAML component: files, or what a function returns, as an asset that is a Delta table."""
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
-import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
 from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel, Field, model_validator
 
-from zerobus_core.hosting import check_table_name
-
 from .checks import build_zerobus_delivery_check
+from .component_source import ZerobusSql, ZerobusTable
+from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials
 from .metadata import table_metadata
 from .options import ingest_options
@@ -22,16 +22,22 @@ from .resource import ZerobusResource
 
 __all__ = ["ZerobusIngestComponent"]
 
-_PARTITION = "{partition_key}"
-
 
 class ZerobusConnection(dg.Model, dg.Resolvable):
     """The names of the environment variables that hold the connection; never their values."""
 
-    endpoint_env: str = "ZEROBUS_SERVER_ENDPOINT"
-    workspace_url_env: str = "DATABRICKS_HOST"
-    client_id_env: str = "DATABRICKS_CLIENT_ID"
-    client_secret_env: str = "DATABRICKS_CLIENT_SECRET"  # noqa: S105  # the name of a variable
+    endpoint_env: str = Field(
+        default="ZEROBUS_SERVER_ENDPOINT", description="The variable that holds the Zerobus endpoint."
+    )
+    workspace_url_env: str = Field(
+        default="DATABRICKS_HOST", description="The variable that holds the URL of the workspace."
+    )
+    client_id_env: str = Field(
+        default="DATABRICKS_CLIENT_ID", description="The variable that holds the service principal's client id."
+    )
+    client_secret_env: str = Field(
+        default="DATABRICKS_CLIENT_SECRET", description="The variable that holds the service principal's secret."
+    )
 
     def resource(self) -> ZerobusResource:
         """A resource that reads the variables when a run starts, not when definitions are loaded."""
@@ -47,15 +53,20 @@ class ZerobusConnection(dg.Model, dg.Resolvable):
 class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
     """Bounds of the check that follows each delivery."""
 
-    min_rows: int | None = None
-    max_rows: int | None = None
-    max_dead_lettered: int = 0
+    name: str = Field(default="zerobus_delivery", description="The name of the check.")
+    description: str | None = Field(default=None, description="What the check looks at, for people.")
+    blocking: bool = Field(
+        default=False, description="Whether assets downstream wait for the check, and are left out if it fails."
+    )
+    min_rows: int | None = Field(default=None, description="Fewest rows that are to be read.")
+    max_rows: int | None = Field(default=None, description="Most rows that are to be read.")
+    max_dead_lettered: int = Field(default=0, description="Most rows that may go to the dead-letter file.")
 
 
 class ZerobusRetries(dg.Model, dg.Resolvable):
     """How often Dagster tries again after an error that another try can mend; only missing rows are sent then."""
 
-    max_retries: int = Field(default=2, ge=0)
+    max_retries: int = Field(default=2, ge=0, description="Retries of a step, after its first attempt.")
     delay: float = Field(default=30.0, ge=0, description="Seconds before the first retry; it doubles each time.")
 
 
@@ -92,7 +103,9 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     The asset is materialized when every row is durable, and not before.
     """
 
-    table: str = Field(description="The full name of the table.", examples=["main.default.flights"])
+    table: str | None = Field(
+        default=None, description="The full name of the table.", examples=["main.default.flights"]
+    )
     source: str | None = Field(
         default=None,
         description=(
@@ -106,9 +119,19 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         description="Instead of source: a function that takes the context and returns records.",
         examples=["my_project.api.fetch_orders"],
     )
+    sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
     asset: dg.ResolvedAssetSpec | None = Field(
         default=None, description="The asset; without it, an asset with the table's name as its key."
     )
+    tables: list[ZerobusTable] = Field(
+        default=[], description="Several tables, instead of table, source, records, sql and asset."
+    )
+    translation: (
+        Annotated[
+            TranslationFn[ZerobusTable], TranslationFnResolver[ZerobusTable](lambda table: {"table": table.table})
+        ]
+        | None
+    ) = Field(default=None, description="Attributes of each asset; {{ table }} is the name of its table.")
     resource: str = Field(default="zerobus", description="The key of the ZerobusResource to push with.")
     connection: ZerobusConnection | None = Field(
         default=None, description="Instead of resource: the environment variables that hold the connection."
@@ -116,15 +139,40 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     options: dict[str, Any] = Field(
         default={}, description="Options of the delivery, by the names of IngestOptions.", examples=[{"streams": 4}]
     )
-    retries: ZerobusRetries | None = None
-    delivery_check: ZerobusDeliveryCheck | None = None
+    resume: bool | None = Field(
+        default=None, description="Whether a retry sends only the missing rows; the resource's setting if left out."
+    )
+    on_rematerialize: Literal["append", "refuse"] | None = Field(
+        default=None,
+        description="What to do if the asset or partition was delivered before; the resource's setting if left out.",
+    )
+    retries: ZerobusRetries | None = Field(default=None, description="Retries of the step; none if left out.")
+    delivery_check: ZerobusDeliveryCheck | None = Field(
+        default=None, description="A check of each delivery; none if left out."
+    )
     op: OpSpec | None = Field(default=None, description="Name, tags, pool and backfill policy of the step.")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if bool(self.source) == bool(self.records):
-            raise ValueError("give either source (files to push) or records (a function that returns them)")
+    def _one_way(self) -> Self:
+        own = (self.table, self.source, self.records, self.sql, self.asset)
+        if self.tables and any(own):
+            raise ValueError("give either tables, or table with its source, records or sql")
+        if not self.tables:
+            if self.table is None:
+                raise ValueError("give a table, or tables")
+            self._all_tables()
+        if len(self.tables) > 1 and self.op is not None and self.op.name is not None:
+            raise ValueError("op.name is the name of one step, and each of the tables has a step of its own")
         return self
+
+    def _all_tables(self) -> list[ZerobusTable]:
+        if self.tables:
+            return self.tables
+        return [
+            ZerobusTable(
+                table=str(self.table), source=self.source, records=self.records, sql=self.sql, asset=self.asset
+            )
+        ]
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -135,31 +183,46 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         produces: dict[str, Any] = {"produces": ["asset", "asset_check"]} if "produces" in known else {}
         return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
-    def get_asset_spec(self) -> dg.AssetSpec:
-        """The asset that stands for the table; override it to derive keys or metadata in another way."""
-        spec = self.asset or dg.AssetSpec(key=self.table.split("."))
-        return spec.merge_attributes(metadata=table_metadata(self.table), kinds={"databricks", "zerobus"})
+    def get_asset_spec(self, table: ZerobusTable | None = None) -> dg.AssetSpec:
+        """The asset that stands for a table; override it to derive keys or metadata in another way.
+
+        ``table`` is given for each of ``tables``, and left out for the component's own.
+        """
+        table = table or self._all_tables()[0]
+        spec = table.asset or dg.AssetSpec(key=table.table.split("."))
+        spec = spec.merge_attributes(metadata=table_metadata(table.table), kinds={"databricks", "zerobus"})
+        return spec if self.translation is None else self.translation(spec, table)
 
     def execute(
         self, context: dg.AssetExecutionContext, zerobus: ZerobusResource, records: Any
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Push ``records``; override it to change them on their way or to add to the result."""
-        yield zerobus.ingest(context, self.table, records, options=self.options)
+        table = self._table_of(context.asset_key)
+        launch = ZerobusIngestConfig(**(context.op_execution_context.op_config or {}))
+        config = ZerobusIngestConfig(
+            options={**self.options, **table.options_in(context), **launch.options},
+            resume=self.resume if launch.resume is None else launch.resume,
+            on_rematerialize=launch.on_rematerialize or self.on_rematerialize,
+        )
+        yield zerobus.ingest(context, table.table, records, options=config)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """One asset, and its check if there is to be one."""
-        # What is wrong shows when definitions are loaded, not when a run fails.
-        check_table_name(self.table)
+        """An asset for each table, and its check if there is to be one."""
+        folder = context.path if context.path.is_dir() else context.path.parent
         ingest_options(self.options)
-        spec, op = self.get_asset_spec(), self.op or OpSpec()
-        if _PARTITION in (self.source or "") and spec.partitions_def is None:
-            raise ValueError(f"source {self.source!r} has a {_PARTITION}, and the asset has no partitions_def")
-        read = self._reader(context.path if context.path.is_dir() else context.path.parent)
-        key = f"zerobus_{spec.key.to_python_identifier()}" if self.connection else self.resource
+        parts = [self._definitions(table, folder) for table in self._all_tables()]
+        return dg.Definitions.merge(*parts)
+
+    def _definitions(self, table: ZerobusTable, folder: Path) -> dg.Definitions:
+        spec, op = self._spec(table), self.op or OpSpec()
+        table.check(spec)
+        read = table.reader(folder)
+        name = spec.key.to_python_identifier()
+        key = f"zerobus_{name}" if self.connection else self.resource
 
         @dg.multi_asset(
             specs=[spec],
-            name=op.name or spec.key.to_python_identifier(),
+            name=op.name or name,
             description=op.description,
             op_tags=op.tags,
             pool=op.pool,
@@ -167,17 +230,19 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
             retry_policy=self._retry_policy(),
             required_resource_keys={key},
         )
-        def push(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        def push(context: dg.AssetExecutionContext, config: ZerobusIngestConfig) -> Iterator[dg.MaterializeResult[Any]]:
+            # Dagster keeps it for execute, which people override.
             yield from self.execute(context, getattr(context.resources, key), read(context))
 
-        own = {key: self.connection.resource()} if self.connection else {}
-        return dg.Definitions(assets=[push], asset_checks=self._checks(spec.key), resources=own)
+        own = self.connection.resource() if self.connection else None
+        resources = {} if own is None else {key: own, f"{key}_credentials": own.credentials}
+        return dg.Definitions(assets=[push], asset_checks=self._checks(spec.key), resources=resources)
 
-    def _reader(self, folder: Path) -> Callable[[dg.AssetExecutionContext], Any]:
-        if self.records is not None:
-            return _function(self.records)
-        source = str(self.source)
-        return _files(source if "://" in source else str(folder / source))
+    def _spec(self, table: ZerobusTable) -> dg.AssetSpec:
+        return self.get_asset_spec(table) if self.tables else self.get_asset_spec()
+
+    def _table_of(self, key: dg.AssetKey) -> ZerobusTable:
+        return next(table for table in self._all_tables() if self._spec(table).key == key)
 
     def _retry_policy(self) -> dg.RetryPolicy | None:
         if self.retries is None:
@@ -190,25 +255,3 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         if self.delivery_check is None:
             return []
         return [build_zerobus_delivery_check(key, **self.delivery_check.model_dump())]
-
-
-def _files(pattern: str) -> Callable[[dg.AssetExecutionContext], str | dict[str, str]]:
-    def files(context: dg.AssetExecutionContext) -> str | dict[str, str]:
-        if _PARTITION not in pattern:
-            return pattern
-        if context.has_partition_key:
-            return pattern.replace(_PARTITION, context.partition_key)
-        return {key: pattern.replace(_PARTITION, key) for key in context.partition_keys}
-
-    return files
-
-
-def _function(path: str) -> Callable[[dg.AssetExecutionContext], Any]:
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"records names no function: {path!r} ({error}); write package.module.function") from error
-    if not callable(found):
-        raise TypeError(f"records names {type(found).__name__} {path!r}, which is no function")
-    return cast("Callable[[dg.AssetExecutionContext], Any]", found)

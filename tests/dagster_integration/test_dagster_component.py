@@ -1,7 +1,9 @@
 """ZerobusIngestComponent: from YAML to rows in the table."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -145,6 +147,8 @@ def test_the_source_names_the_partition_of_the_run(
         ({"source": "a.csv", "client_secret": "literal"}, "client_secret"),
         ({"source": "a.csv", "options": {"stream": 4}}, "no such ingest option: stream"),
         ({"source": ""}, "give either source"),
+        ({"source": "a.csv", "tables": [{"table": "main.default.t", "source": "a.csv"}]}, "give either tables"),
+        ({"sql": {"query": "SELECT :partition_key"}}, "no partitions_def"),
         ({"source": "a.csv", "table": "default.t"}, "no full table name; expected catalog.schema.table"),
         ({"source": "a.csv", "retries": {"max_retries": -1}}, "greater than or equal to 0"),
         ({"source": "a.csv", "delivery_check": {"min_rows": 2, "max_rows": 1}}, "min_rows 2 is more than max_rows 1"),
@@ -160,6 +164,79 @@ def test_mistakes_in_the_yaml_are_told_when_definitions_are_loaded(
         chain.append(str(error))
         error = error.__cause__ or error.__context__  # type: ignore[assignment]  # the chain ends in None
     assert text in "\n".join(chain)
+
+
+def database(folder: Path) -> str:
+    """The URL of a database with 100 flights, 50 of each of two days."""
+    path = folder / "flights.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE flights (id INTEGER, carrier TEXT, delay REAL, day TEXT)")
+        rows = [(row["id"], row["carrier"], row["delay"], f"2026-01-0{1 + row['id'] % 2}") for row in ROWS]
+        connection.executemany("INSERT INTO flights VALUES (?, ?, ?, ?)", rows)
+    return f"sqlite:///{path}"
+
+
+def test_the_rows_of_a_query_are_pushed_and_resumed_if_it_says_their_order(
+    server: LocalZerobus,
+    table: str,
+    zerobus: ZerobusResource,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLIGHTS_DB", database(tmp_path))
+    attributes = {
+        "table": table,
+        "sql": {
+            "query": "SELECT id, carrier, delay FROM flights WHERE day = :partition_key ORDER BY id",
+            "url_env": "FLIGHTS_DB",
+            "order_by": "id",
+        },
+        "asset": {
+            "key": "flights",
+            "partitions_def": {"type": "static", "partition_keys": ["2026-01-01", "2026-01-02"]},
+        },
+    }
+    with loaded(attributes) as definitions:
+        result = run(with_resource(definitions, zerobus), instance, partition_key="2026-01-02")
+    (event,) = result.asset_materializations_for_node("flights")
+    assert event.metadata["dagster-zerobus/receipt"].value["source_fingerprint"]
+    assert sorted(server.read(table)["id"].to_pylist()) == [row["id"] for row in ROWS if row["id"] % 2]
+
+
+def test_several_tables_of_one_component_have_keys_by_its_translation(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    other = f"{table}_other"
+    server.create_table(f"CREATE TABLE {other} (id BIGINT, carrier STRING, delay DOUBLE)")
+    attributes = {
+        "tables": [
+            {"table": table, "source": "a.parquet"},
+            {"table": other, "records": f"{fetch_flights.__module__}.fetch_flights", "options": {"streams": 2}},
+        ],
+        "translation": {"key": "air/{{ table.split('.')[-1] }}", "group_name": "air"},
+        "on_rematerialize": "refuse",
+        "delivery_check": {"min_rows": 1, "name": "not_empty"},
+    }
+    with loaded(attributes, {"a.parquet": ROWS[:40]}) as definitions:
+        everything = with_resource(definitions, zerobus)
+        first, second = run(everything, instance), run(everything, instance)
+    keys = {event.asset_key for event in first.get_asset_materialization_events()}
+    assert keys == {dg.AssetKey(["air", name.rpartition(".")[2]]) for name in (table, other)}
+    assert {check.check_name for check in first.get_asset_check_evaluations()} == {"not_empty"}
+    assert not second.success
+    assert (server.read(table).num_rows, server.read(other).num_rows) == (40, 100)
+
+
+def test_a_launch_changes_the_options_of_a_component(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    attributes = {"table": table, "records": f"{fetch_flights.__module__}.fetch_flights", "asset": {"key": "flights"}}
+    with loaded(attributes) as definitions:
+        launch = {"ops": {"flights": {"config": {"options": {"record_format": "json"}}}}}
+        result = run(with_resource(definitions, zerobus), instance, run_config=launch)
+    (event,) = result.asset_materializations_for_node("flights")
+    assert event.metadata["dagster-zerobus/receipt"].value["record_format"] == "json"
 
 
 def test_the_scaffolded_yaml_loads_and_holds_names_of_variables_only() -> None:

@@ -1,0 +1,145 @@
+"""Where a component's rows come from: files, a query, or a Python function."""
+
+# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self, cast
+
+import dagster as dg
+from pydantic import Field, model_validator
+
+from zerobus_core import ConfigurationError
+from zerobus_core.hosting import check_table_name, sql_fingerprint
+
+from .options import ingest_options
+
+__all__ = ["ZerobusSql", "ZerobusTable"]
+
+PARTITION = "{partition_key}"
+
+Read = Callable[[dg.AssetExecutionContext], Any]
+
+
+class ZerobusSql(dg.Model, dg.Resolvable):
+    """A query whose rows are pushed, of any database that SQLAlchemy reads."""
+
+    query: str = Field(
+        description="The statement; :partition_key is the partition of the run.",
+        examples=["SELECT * FROM orders WHERE day = :partition_key ORDER BY id"],
+    )
+    url_env: str = Field(
+        default="DATABASE_URL", description="The environment variable that holds the SQLAlchemy URL of the database."
+    )
+    order_by: str | list[str] | None = Field(
+        default=None,
+        description=(
+            "The columns that the query sorts by, if they give each row its place: a retry sends only the missing rows "
+            "then. Without them it sends all rows again."
+        ),
+    )
+
+    def version(self, partition: str | None) -> str | None:
+        """What makes the rows the same in every attempt: see ``IngestOptions.source_version``."""
+        return sql_fingerprint(self.query, {"partition_key": partition}, order_by=self.order_by, database=self.url_env)
+
+    def rows(self, partition: str | None) -> Iterator[Any]:
+        """Run the query and yield its rows, as the database gives them."""
+        from sqlalchemy import create_engine, text
+
+        url = os.environ.get(self.url_env)
+        if not url:
+            raise ConfigurationError(f"the environment variable {self.url_env} has no SQLAlchemy URL of a database")
+        engine = create_engine(url)
+        try:
+            with engine.connect().execution_options(stream_results=True) as connection:
+                statement = text(self.query)
+                known = {"partition_key": partition} if "partition_key" in statement._bindparams else {}
+                yield from connection.execute(statement, known).mappings()
+        finally:
+            engine.dispose()
+
+
+class ZerobusTable(dg.Model, dg.Resolvable):
+    """A table, and where its rows come from: one of source, records and sql."""
+
+    table: str = Field(description="The full name of the table.", examples=["main.default.flights"])
+    source: str | None = Field(
+        default=None,
+        description=(
+            "Files to push: a path (relative to this component's folder), a glob, a directory or an fsspec URI; "
+            "{partition_key} stands for the partition of the run."
+        ),
+        examples=["data/flights-*.parquet", "s3://lake/flights/{partition_key}.parquet"],
+    )
+    records: str | None = Field(
+        default=None,
+        description="Instead of source: a function that takes the context and returns records.",
+        examples=["my_project.api.fetch_orders"],
+    )
+    sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
+    asset: dg.ResolvedAssetSpec | None = Field(
+        default=None, description="The asset; without it, an asset with the table's name as its key."
+    )
+    options: dict[str, Any] = Field(
+        default={}, description="Options of the delivery, by the names of IngestOptions.", examples=[{"streams": 4}]
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(map(bool, (self.source, self.records, self.sql))) != 1:
+            raise ValueError(
+                "give either source (files to push), records (a function that returns them) or sql (a query)"
+            )
+        return self
+
+    def check(self, spec: dg.AssetSpec) -> None:
+        """Raise what is wrong with it when definitions are loaded, and not when a run fails."""
+        check_table_name(self.table)
+        ingest_options(self.options)
+        if spec.partitions_def is not None:
+            return
+        if PARTITION in (self.source or ""):
+            raise ValueError(f"source {self.source!r} has a {PARTITION}, and the asset has no partitions_def")
+        if self.sql is not None and ":partition_key" in self.sql.query:
+            raise ValueError("the query has a :partition_key, and the asset has no partitions_def")
+
+    def reader(self, folder: Path) -> Read:
+        """A function from the step's context to its records; paths are relative to ``folder``."""
+        if self.records is not None:
+            return _function(self.records)
+        if self.sql is not None:
+            return lambda context: _by_partition(context, self.sql.rows)  # type: ignore[union-attr]  # it is not None
+        source = str(self.source)
+        pattern = source if "://" in source else str(folder / source)
+        if PARTITION not in pattern:
+            return lambda _: pattern
+        return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
+
+    def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
+        """The options of a run; those of a query tell its rows from those of another partition."""
+        if self.sql is None or "source_version" in self.options:
+            return self.options
+        keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]
+        version = self.sql.version(f"{keys[0]}...{keys[-1]}" if keys[0] is not None else None)
+        return self.options if version is None else {**self.options, "source_version": version}
+
+
+def _by_partition(context: dg.AssetExecutionContext, read: Callable[[str | None], Any]) -> Any:
+    if context.has_partition_key:
+        return read(context.partition_key)
+    if context.has_partition_key_range:
+        return {key: read(key) for key in context.partition_keys}
+    return read(None)
+
+
+def _function(path: str) -> Read:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"records names no function: {path!r} ({error}); write package.module.function") from error
+    if not callable(found):
+        raise TypeError(f"records names {type(found).__name__} {path!r}, which is no function")
+    return cast("Read", found)
