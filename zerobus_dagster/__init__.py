@@ -8,8 +8,10 @@ from .checks import build_zerobus_delivery_check
 from .component import ZerobusIngestComponent
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials
+from .definitions import check_definitions
 from .io_manager import ZerobusIOManager
 from .resource import ZerobusResource
+from .row_count import delta_row_count, warehouse_row_count
 
 __all__ = [
     "ZerobusCredentials",
@@ -18,6 +20,9 @@ __all__ = [
     "ZerobusIngestConfig",
     "ZerobusResource",
     "build_zerobus_delivery_check",
+    "check_definitions",
+    "delta_row_count",
+    "warehouse_row_count",
 ]
 
 # Dagster shows the libraries of a code location; a foreign one has a version of its own.

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import EventLogRecord
 
 from .metadata import NAMESPACE, receipts_in
+from .row_count import RowCount
 from .step import AssetKeyLike
 
 __all__ = ["build_zerobus_delivery_check"]
@@ -24,27 +25,39 @@ Receipts = Sequence[Mapping[str, Any]]
 _DESCRIPTION = "All rows that the last deliveries read are accounted for, and their number is within the bounds."
 
 
-def build_zerobus_delivery_check(
+def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by name
     asset: AssetKeyLike | dg.AssetsDefinition | dg.AssetSpec,
     *,
+    name: str = "zerobus_delivery",
+    description: str | None = None,
+    blocking: bool = False,
     min_rows: int | None = None,
     max_rows: int | None = None,
     max_dead_lettered: int = 0,
+    row_count: RowCount | None = None,
+    is_only_writer: bool = False,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetChecksDefinition:
-    """Build a check named ``zerobus_delivery`` of what the run delivered to ``asset``, else of its last delivery.
+    """Build a check of what the run delivered to ``asset``, else of its last delivery.
 
     It passes if every row that was read is accounted for, no more than ``max_dead_lettered`` rows went to the
     dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read.  The bounds are those of each partition, or
-    of an asset without any; where a step delivered several times, its deliveries count together.  The check reports and
-    gates nothing: a delivery that is not complete has failed its step before, and left no materialization to check.
+    of an asset without any; if a step delivered several times, its deliveries count together.
+
+    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) has the table's own number of rows compared: the
+    table must hold at least the rows that were delivered.  With ``is_only_writer``, for a table that only this delivery
+    fills, it must hold no others, apart from ``rows_resent``.
+
+    An asset may have several checks, with a ``name`` each.  With ``blocking``, assets downstream are not materialized
+    in the same run after a check that fails with severity ERROR.  A delivery that is not complete needs no check: it
+    has failed its step, and left no materialization.
 
     Raises ValueError for bounds that nothing is within.
     """
     bounds = _Bounds(min_rows=min_rows, max_rows=max_rows, max_dead_lettered=max_dead_lettered)
     key = asset.key if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else dg.AssetKey.from_coercible(asset)
 
-    @dg.asset_check(asset=key, name="zerobus_delivery", description=_DESCRIPTION)
+    @dg.asset_check(asset=key, name=name, description=description or _DESCRIPTION, blocking=blocking)
     def zerobus_delivery(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         by_partition = _receipts(context.instance, context.run.run_id, key)
         if not by_partition:
@@ -62,17 +75,30 @@ def build_zerobus_delivery_check(
         )
         deliveries = list({str(one): one for receipts in by_partition.values() for one in receipts}.values())
         totals = _figures(deliveries)
+        counted = {} if row_count is None else {"rows_in_table": row_count()}
+        found = [*problems, *(_count_problem(rows, totals, is_only_writer) for rows in counted.values())]
+        problem = _listed([one for one in found if one])
         return dg.AssetCheckResult(
-            passed=not problems,
+            passed=not problem,
             severity=severity,
-            description=_listed(list(problems)) or _praise(totals),
+            description=problem or _praise(totals),
             metadata={
-                **{f"{NAMESPACE}/{name}": rows for name, rows in totals.items()},
+                **{f"{NAMESPACE}/{figure}": rows for figure, rows in {**totals, **counted}.items()},
                 f"{NAMESPACE}/deliveries": len(deliveries),
             },
         )
 
     return zerobus_delivery
+
+
+def _count_problem(rows: int, figures: Mapping[str, int], is_only_writer: bool) -> str:
+    delivered = figures["rows_acked"] + figures["rows_skipped"]
+    most = delivered + figures["rows_resent"]
+    if rows < delivered:
+        return f"the table holds {rows} rows, fewer than the {delivered} that are durable"
+    if is_only_writer and rows > most:
+        return f"the table holds {rows} rows, more than the {most} that were delivered, with those that came twice"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
@@ -23,7 +23,16 @@ from zerobus_core.hosting import is_of_signal
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .file_checkpoint import StepFileStore
 from .history import OnRematerialize, refuse_rematerialization
-from .metadata import Metadata, column_metadata, error_metadata, range_metadata, receipt_metadata, table_metadata
+from .metadata import (
+    Metadata,
+    column_metadata,
+    error_metadata,
+    explorer_metadata,
+    partition_metadata,
+    range_metadata,
+    receipt_metadata,
+    table_metadata,
+)
 from .progress import LoopLog, ProgressLog, core_logs_in, tell_step
 
 if TYPE_CHECKING:
@@ -68,14 +77,24 @@ class DagsterDelivery:
         if self.on_rematerialize == "refuse":
             self._on_host(refuse_rematerialization, self.step, self.table)
         stop = None if self.loop is None else self.loop.stop
-        columns = column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop))
+        columns = {
+            **column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop)),
+            **explorer_metadata(self.workspace.workspace_url, self.table),
+        }
         if not (self.step.partitions and isinstance(records, Mapping)):
             receipts = self._push(records, self.name)
-            return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts)}
+            whole = self._whole_partition(receipts) if len(self.step.partitions) == 1 else {}
+            return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts), **whole}
         self._check_partitions(records)
         for partition in self.step.partitions:
-            self._push(records[partition], f"{self.name}, partition {partition}", partition)
+            receipts = self._push(records[partition], f"{self.name}, partition {partition}", partition)
+            if whole := self._whole_partition(receipts):
+                self._on_host(self.step.add_metadata, partition, whole)
         return {**columns, **table_metadata(self.table)}
+
+    def _whole_partition(self, receipts: Sequence[Receipt]) -> Metadata:
+        # Only then no other run has rows of the partition in the table.
+        return partition_metadata(receipts) if self.on_rematerialize == "refuse" else {}
 
     def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
         """The receipts of the asset or partition so far, this delivery's last."""

@@ -1,7 +1,8 @@
 """The IO manager: what an asset returns is pushed to a Delta table, before Dagster calls it materialized."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from pydantic import Field, field_validator
@@ -9,12 +10,14 @@ from pydantic import Field, field_validator
 from zerobus_core import ConfigurationError
 
 from .delivery import DagsterDelivery, routed_errors
+from .delta_input import load_table
 from .options import checked_options, ingest_options
+from .partition_rows import is_frame, split_frame
 from .resource import ZerobusResource
 from .step import Step
 from .table_name import from_asset_key, from_metadata, full_name, plain
 
-__all__ = ["ZerobusIOManager"]
+__all__ = ["ZerobusIOManager", "not_append"]
 
 
 class ZerobusIOManager(dg.ConfigurableIOManager):
@@ -51,11 +54,23 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         description="Options of every delivery, by the names of IngestOptions; they win over the resource's.",
     )
 
+    delta_uri: str | None = Field(
+        default=None,
+        description=(
+            "Where inputs are loaded from: the URI of the Delta tables, with {catalog}, {schema} and {table} for the "
+            "parts of the name.  Without it, the manager loads no inputs."
+        ),
+        examples=["s3://lake/{schema}/{table}"],
+    )
+    storage_options: dict[str, str] = Field(
+        default={}, description="Options of deltalake for delta_uri, such as the region of a bucket."
+    )
+
     @field_validator("write_mode")
     @classmethod
     def _only_append(cls, value: str) -> str:
         if value != "append":
-            raise ValueError(_not_append(value))
+            raise ValueError(not_append(value))
         return value
 
     @field_validator("options")
@@ -84,33 +99,65 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 on_rematerialize=self.zerobus.on_rematerialize,
                 checkpoint_uri=self.zerobus.checkpoint_uri,
             )
-            metadata = delivery.run(obj)
+            metadata = delivery.run(self._records(context, obj))
         # What the user's output already has stays: adding a key twice is an error, and the rows are durable by now.
         context.add_output_metadata({k: v for k, v in metadata.items() if k not in (context.output_metadata or {})})
 
-    def load_input(self, context: dg.InputContext) -> NoReturn:
-        """Refuse: Zerobus only writes."""
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the table of an upstream asset at ``delta_uri``: Arrow, pandas or polars, as the input is annotated.
+
+        Of a partitioned asset with ``partition_expr`` in its metadata, only the rows of the run's partitions.
+        """
+        upstream = context.upstream_output
         key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
-        raise NotImplementedError(
-            f"ZerobusIOManager only writes, it cannot load {key}: name the upstream asset in deps=[...] and read the "
-            "table in the asset's body, or give AssetIn(input_manager_key=...) an IO manager that reads Databricks"
-        )
+        if self.delta_uri is None or upstream is None or not context.has_asset_key:
+            raise NotImplementedError(
+                f"ZerobusIOManager only writes, it cannot load {key}, unless delta_uri says where the tables are. "
+                "Set delta_uri, or name the upstream asset in deps=[...] and read the table in the asset's body, or "
+                "give AssetIn(input_manager_key=...) an IO manager that reads Databricks"
+            )
+        # Dagster does not say here what metadata the output had.
+        metadata = upstream.definition_metadata or {}
+        table = self.table_of(None, metadata, context.asset_key.path, output=f"the input {key!r}")
+        return load_table(context, table, self.delta_uri, self.storage_options, plain(metadata.get("partition_expr")))
+
+    def _records(self, context: dg.OutputContext, obj: Any) -> Any:
+        """The rows as the delivery takes them: a frame over several partitions apart, if it is said by which column."""
+        expression = _metadata(context, "partition_expr", None)
+        if expression is None or not context.has_asset_partitions or not is_frame(obj):
+            return obj
+        keys = list(context.asset_partition_keys)
+        return split_frame(obj, expression, context.asset_partitions_def, keys) if len(keys) > 1 else obj
 
     def _table(self, context: dg.OutputContext) -> str:
         write_mode = _metadata(context, "write_mode", self.write_mode)
         if write_mode != "append":
-            raise ConfigurationError(_not_append(write_mode))
+            raise ConfigurationError(not_append(write_mode))
         path = context.asset_key.path if context.has_asset_key else ()
+        return self.table_of(
+            context.output_metadata, context.definition_metadata, path, output=f"the output {_name(context)!r}"
+        )
+
+    def table_of(
+        self,
+        output_metadata: Mapping[str, Any] | None,
+        definition_metadata: Mapping[str, Any] | None,
+        path: Sequence[str],
+        *,
+        output: str,
+    ) -> str:
+        """The full name of the table of an output; raises ConfigurationError if it is named in part, or twice."""
         levels = (
-            from_metadata(context.output_metadata),
-            from_metadata(context.definition_metadata),
+            from_metadata(output_metadata),
+            from_metadata(definition_metadata),
             {"schema": self.schema_, "catalog": self.catalog},
             from_asset_key(path),
         )
-        return full_name(levels, output=f"the output {_name(context)!r}")
+        return full_name(levels, output=output)
 
 
-def _not_append(write_mode: object) -> str:
+def not_append(write_mode: object) -> str:
+    """What is wrong with a write mode, and what to do instead."""
     return (
         f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
         "To replace rows, push to a staging table and MERGE from it"

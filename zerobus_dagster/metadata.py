@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
@@ -18,6 +19,8 @@ __all__ = [
     "Metadata",
     "column_metadata",
     "error_metadata",
+    "explorer_metadata",
+    "partition_metadata",
     "range_metadata",
     "receipt_metadata",
     "receipts_in",
@@ -30,7 +33,21 @@ NAMESPACE = "dagster-zerobus"
 
 Metadata: TypeAlias = dict[str, int | float | str | dg.TableSchema | dg.MetadataValue]
 
-_RECEIPT_KEYS = (
+# One by one, because Dagster plots numbers over time.
+_PLOTTED = (
+    "rows_read",
+    "rows_acked",
+    "rows_skipped",
+    "rows_dead_lettered",
+    "rows_resent",
+    "bytes_sent",
+    "reconnects",
+)
+_RECEIPT = f"{NAMESPACE}/receipt"
+_RECEIPTS = f"{NAMESPACE}/receipts"
+_DELIVERIES = f"{NAMESPACE}/deliveries"
+_TABLE_COLUMNS = (
+    "table",
     "rows_read",
     "rows_acked",
     "rows_skipped",
@@ -41,21 +58,12 @@ _RECEIPT_KEYS = (
     "reconnects",
     "duration_s",
     "rows_per_s",
+    "ack_p50_s",
+    "ack_p95_s",
     "record_format",
+    "started_at",
     "resumed_from",
 )
-_SUMS = (
-    "rows_read",
-    "rows_acked",
-    "rows_skipped",
-    "rows_dead_lettered",
-    "rows_resent",
-    "bytes_sent",
-    "reconnects",
-    "duration_s",
-)
-_RECEIPT = f"{NAMESPACE}/receipt"
-_RECEIPTS = f"{NAMESPACE}/receipts"
 # A failure lists no more bad fields than a person reads.
 _MOST_BAD_FIELDS = 50
 
@@ -96,21 +104,67 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
     """The figures of the last receipt one by one, so that Dagster plots them over time, and the whole of it as JSON.
 
     ``receipts`` are those of one asset in one try of a step, in order: the figures are summed up over those that went
-    to the same table as the last, and where there are several, all of them are there as JSON.
+    to the same table as the last, and a table has a line for each receipt.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
-    plain = {**last, **{key: sum(one[key] for one in same) for key in _SUMS}}
-    plain["streams"] = max(one["streams"] for one in same)
-    if len(same) > 1:
-        plain["rows_per_s"] = plain["rows_acked"] / plain["duration_s"] if plain["duration_s"] > 0 else 0.0
-    figures = {f"{NAMESPACE}/{key}": plain[key] for key in _RECEIPT_KEYS if plain[key] is not None}
+    duration = sum(one["duration_s"] for one in same)
+    acked = sum(one["rows_acked"] for one in same)
+    figures: Metadata = {f"{NAMESPACE}/{key}": sum(one[key] for one in same) for key in _PLOTTED}
+    figures |= {
+        f"{NAMESPACE}/duration_s": round(duration, 3),
+        f"{NAMESPACE}/rows_per_s": round(acked / duration, 1) if duration > 0 else 0.0,
+        f"{NAMESPACE}/ack_p50_s": round(max(one["ack_latency_s"]["p50"] for one in same), 4),
+        f"{NAMESPACE}/ack_p95_s": round(max(one["ack_latency_s"]["p95"] for one in same), 4),
+        f"{NAMESPACE}/finished_at": _timestamp(last["finished_at"]),
+    }
+    if last["resumed_from"] is not None:
+        figures[f"{NAMESPACE}/resumed_from"] = _timestamp(last["resumed_from"])
     return {
         **table_metadata(last["table"]),
         **figures,
+        _DELIVERIES: _table(receipts),
         _RECEIPT: dg.MetadataValue.json(last),
         **receipts_metadata(receipts),
     }
+
+
+def explorer_metadata(workspace_url: str, table: str) -> Metadata:
+    """A link to the table in Catalog Explorer."""
+    path = "/".join(table.split("."))
+    return {f"{NAMESPACE}/catalog_explorer": dg.MetadataValue.url(f"{workspace_url.rstrip('/')}/explore/data/{path}")}
+
+
+def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
+    """The rows of a partition that was delivered once and by this step only; nothing if rows may be there twice."""
+    if len({receipt.table for receipt in receipts}) > 1 or any(receipt.rows_resent for receipt in receipts):
+        return {}
+    return {"dagster/partition_row_count": sum(receipt.rows_acked + receipt.rows_skipped for receipt in receipts)}
+
+
+def _timestamp(text: str) -> dg.MetadataValue:
+    try:
+        return dg.MetadataValue.timestamp(datetime.fromisoformat(text).astimezone(UTC))
+    except ValueError:  # of a checkpoint that somebody has written by hand; the rows are durable
+        return dg.MetadataValue.text(text)
+
+
+def _table(receipts: Sequence[Receipt]) -> dg.MetadataValue:
+    """A line for each receipt, instead of a key for each figure."""
+    records = []
+    for receipt in receipts:
+        plain = receipt.as_dict()
+        plain |= {"ack_p50_s": plain["ack_latency_s"]["p50"], "ack_p95_s": plain["ack_latency_s"]["p95"]}
+        cells = {name: _cell(plain[name]) for name in _TABLE_COLUMNS}
+        records.append(dg.TableRecord(data=cells))
+    columns = [dg.TableColumn(name=name) for name in _TABLE_COLUMNS]
+    return dg.MetadataValue.table(records=records, schema=dg.TableSchema(columns))
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def receipts_metadata(receipts: Sequence[Receipt]) -> Metadata:

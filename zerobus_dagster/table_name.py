@@ -19,9 +19,15 @@ _PARTS = ("catalog", "schema", "table")
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
     """The parts that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` name.
 
-    A dotted ``table`` names more than one; ``schema`` and ``catalog`` win over what is before its dots.
+    A dotted ``table`` names more than one; ``schema`` and ``catalog`` win over what is before its dots.  Raises
+    ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
+    table, shown = (str(named.get(key) or "") for key in ("table", "dagster/table_name"))
+    if table and shown and f".{shown}".endswith(f".{table}") is False:
+        raise ConfigurationError(
+            f"table is {table!r} and dagster/table_name is {shown!r} in the same metadata: name one table"
+        )
     parts = _split(str(named.get("table") or named.get("dagster/table_name") or ""))
     parts.update({part: str(named[part]) for part in ("schema", "catalog") if named.get(part)})
     return parts

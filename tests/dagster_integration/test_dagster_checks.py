@@ -5,8 +5,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from deltalake import DeltaTable
 
-from zerobus_dagster import ZerobusResource, build_zerobus_delivery_check
+from zerobus_core import ingest
+from zerobus_dagster import ZerobusResource, build_zerobus_delivery_check, delta_row_count
 from zerobus_local import LocalZerobus
 
 ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
@@ -206,3 +208,57 @@ def test_more_partitions_than_dagster_tells_of_at_once_are_all_counted(
     evaluation = check_of(flights, [strict], zerobus, instance=instance, selection=dg.AssetSelection.checks(strict))
     assert "partition 2022-09-27: 100 rows were read, more than 99" in (evaluation.description or "")
     assert (evaluation.description or "").endswith("; and 981 more")
+
+
+def test_an_asset_may_have_several_checks_with_names_and_one_that_blocks(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    made = []
+
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, [{"id": 1}])
+
+    @dg.asset(deps=[flights])
+    def report() -> None:
+        made.append(True)
+
+    small = build_zerobus_delivery_check(flights, name="not_too_many", description="At most ten rows.", max_rows=10)
+    large = build_zerobus_delivery_check(flights, name="enough_rows", min_rows=2, blocking=True)
+    result = dg.materialize([flights, report, small, large], resources={"zerobus": zerobus}, raise_on_error=False)
+    outcome = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert outcome == {"not_too_many": True, "enough_rows": False}
+    assert {spec.description for spec in small.check_specs} == {"At most ten rows."}
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    ("others", "is_only_writer", "problem"),
+    [
+        (0, False, ""),
+        (0, True, ""),
+        (5, False, ""),
+        (5, True, "the table holds 105 rows, more than the 100 that were delivered"),
+        (-5, False, "the table holds 95 rows, fewer than the 100 that are durable"),
+    ],
+)
+def test_the_delivery_is_compared_with_the_rows_of_the_table_itself(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, others: int, is_only_writer: bool, problem: str
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, [{"id": n} for n in range(100)])
+        if others > 0:
+            ingest(server.workspace, table, [{"id": n} for n in range(others)])
+        if others < 0:
+            DeltaTable(server.catalog.table(table).path).delete(f"id < {-others}")
+        return result
+
+    check = build_zerobus_delivery_check(
+        flights, row_count=delta_row_count(str(server.catalog.table(table).path)), is_only_writer=is_only_writer
+    )
+    result = dg.materialize([flights, check], resources={"zerobus": zerobus}, raise_on_error=False)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert evaluation.passed == (not problem)
+    assert problem in (evaluation.description or "")
+    assert evaluation.metadata["dagster-zerobus/rows_in_table"].value == 100 + others

@@ -1,6 +1,7 @@
 """ZerobusIOManager in real runs against the local service: kinds of values, tables, and what it refuses."""
 
 import collections.abc
+import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from zerobus_dagster import ZerobusIOManager, ZerobusResource
+from zerobus_core import ConfigurationError
+from zerobus_dagster import ZerobusIOManager, ZerobusResource, check_definitions
 from zerobus_local import LocalZerobus
 
 ROWS: list[dict[str, Any]] = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
@@ -149,7 +151,7 @@ def test_no_rows_are_a_success_without_any_stream(
     assert result.success
     (materialization,) = result.asset_materializations_for_node("flights")
     assert materialization.metadata["dagster-zerobus/rows_read"].value == 0
-    assert materialization.metadata["dagster-zerobus/streams"].value == 0
+    assert materialization.metadata["dagster-zerobus/receipt"].value["streams"] == 0
     assert ids(server, table) == []
 
 
@@ -172,7 +174,7 @@ def test_loading_an_input_is_refused_with_the_alternative(table: str, zerobus: Z
     @dg.asset
     def report(flights: Any) -> None: ...
 
-    with pytest.raises(NotImplementedError, match="cannot load flights: name the upstream asset in deps"):
+    with pytest.raises(NotImplementedError, match="it cannot load flights, unless delta_uri says"):
         dg.materialize([flights, report], resources={"io_manager": ZerobusIOManager(zerobus=zerobus)})
 
 
@@ -211,7 +213,7 @@ def test_options_of_the_asset_win_over_the_managers_and_those_over_the_resources
 
     result = run(flights, ZerobusIOManager(zerobus=zerobus, options={"record_format": "protobuf", "batch_rows": 10}))
     (materialization,) = result.asset_materializations_for_node("flights")
-    assert materialization.metadata["dagster-zerobus/record_format"].value == "json"
+    assert materialization.metadata["dagster-zerobus/receipt"].value["record_format"] == "json"
     assert materialization.metadata["dagster-zerobus/receipt"].value["batches"] == 10
 
 
@@ -237,3 +239,136 @@ def test_a_retry_of_the_step_sends_only_what_is_missing(
     assert 0 < receipt["rows_skipped"] < 100
     assert receipt["rows_skipped"] + receipt["rows_acked"] == 100
     assert ids(server, table) == list(range(100))
+
+
+@pytest.mark.parametrize("kind", [pa.Table, pd.DataFrame, pl.DataFrame, Any])
+def test_an_input_is_read_from_the_delta_table_as_it_is_annotated(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, kind: Any
+) -> None:
+    loaded = []
+
+    @dg.asset(metadata={"table": table}, io_manager_key="zerobus_io")
+    def flights() -> list[dict[str, Any]]:
+        return ROWS
+
+    def report(flights):
+        loaded.append(flights)
+
+    report.__annotations__["flights"] = kind
+    manager = ZerobusIOManager(zerobus=zerobus, delta_uri=folder_of(server, table))
+    assert dg.materialize([flights, dg.asset(report)], resources={"zerobus_io": manager}).success
+    (rows,) = loaded
+    assert isinstance(rows, pa.Table if kind is Any else kind)
+    frame = rows if isinstance(rows, pa.Table) else pa.table(pl.DataFrame(rows).to_arrow())
+    assert sorted(frame["id"].to_pylist()) == [row["id"] for row in ROWS]
+
+
+def folder_of(server: LocalZerobus, table: str) -> str:
+    """Where the tables are, for any of them."""
+    path = str(server.catalog.table(table).path)
+    return path.replace(table.rpartition(".")[2], "{table}")
+
+
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pydict])
+@pytest.mark.parametrize("partitions", [DAYS, dg.StaticPartitionsDefinition(["2026-01-01", "2026-01-02"])])
+def test_a_frame_over_several_partitions_is_split_by_the_column_that_partition_expr_names(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, make: Any, partitions: dg.PartitionsDefinition
+) -> None:
+    name = f"{table}_by_day"
+    server.create_table(f"CREATE TABLE {name} (id BIGINT, day DATE)")
+    loaded = []
+    metadata = {"table": name, "partition_expr": "day"}
+
+    @dg.asset(
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        metadata=metadata,
+        io_manager_key="zerobus_io",
+    )
+    def flights() -> Any:
+        first, second = dt.date(2026, 1, 1), dt.date(2026, 1, 2)
+        return make({"id": [1, 2, 3], "day": [first, second, second]})
+
+    @dg.asset(partitions_def=partitions)
+    def report(flights: pa.Table) -> None:
+        loaded.extend(flights["id"].to_pylist())
+
+    manager = ZerobusIOManager(zerobus=zerobus, delta_uri=folder_of(server, name))
+    resources = {"zerobus_io": manager}
+    tags = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-02"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([flights], resources=resources, tags=tags, instance=instance)
+        acked = {
+            event.partition: event.metadata["dagster-zerobus/rows_acked"].value
+            for event in result.asset_materializations_for_node("flights")
+        }
+        assert acked == {"2026-01-01": 1, "2026-01-02": 2}
+        one = dg.materialize(
+            [flights, report], selection=[report], resources=resources, partition_key="2026-01-02", instance=instance
+        )
+    assert one.success
+    assert sorted(loaded) == [2, 3]
+
+
+def test_rows_of_a_frame_that_are_of_no_partition_are_refused_before_anything_is_sent(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource
+) -> None:
+    @dg.asset(
+        partitions_def=dg.StaticPartitionsDefinition(["UA", "AA"]),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        metadata={"table": table, "partition_expr": "carrier"},
+        io_manager_key="zerobus_io",
+    )
+    def flights() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1, 2, 3], "carrier": ["UA", "DL", None]})
+
+    tags = {"dagster/asset_partition_range_start": "UA", "dagster/asset_partition_range_end": "AA"}
+    resources = {"zerobus_io": ZerobusIOManager(zerobus=zerobus)}
+    result = dg.materialize([flights], resources=resources, tags=tags, raise_on_error=False)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert "2 rows of the frame are of none of the run's partitions" in str(failed.step_failure_data.user_failure_data)
+    assert server.read(table).num_rows == 0
+
+
+def asset_with(metadata: dict[str, Any], **options: Any) -> dg.AssetsDefinition:
+    def flights() -> list[dict[str, Any]]:
+        return ROWS
+
+    return dg.asset(flights, metadata=metadata, io_manager_key="zerobus_io", **options)
+
+
+@dg.asset(io_manager_key="zerobus_io", metadata={"table": "main.default.flights"})
+def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("asset", "problem"),
+    [
+        (asset_with({"table": "main.default.flights", "write_mode": "overwrite"}), "write_mode must be"),
+        (asset_with({"table": "main.default.flights", "ingest_options": {"stream": 4}}), "no such ingest option"),
+        (asset_with({"table": "main.default.flights", "partition_expr": "day"}), "has a partition_expr and no"),
+        (asset_with({"table": "main.default.flights", "dagster/table_name": "main.default.other"}), "name one table"),
+        (asset_with({}), "no catalog and no schema"),
+        (nothing, "annotated to return None"),
+    ],
+)
+def test_mistakes_of_assets_are_refused_when_definitions_are_loaded(
+    zerobus: ZerobusResource, asset: dg.AssetsDefinition, problem: str
+) -> None:
+    definitions = dg.Definitions(assets=[asset], resources={"zerobus_io": ZerobusIOManager(zerobus=zerobus)})
+    with pytest.raises(ConfigurationError, match=problem):
+        check_definitions(definitions)
+
+
+def test_definitions_without_mistakes_are_returned_as_they_are(zerobus: ZerobusResource) -> None:
+    asset = asset_with({"table": "flights", "schema": "default", "dagster/table_name": "main.default.flights"})
+    definitions = dg.Definitions(
+        assets=[asset, dg.AssetSpec("other")],
+        resources={"zerobus_io": ZerobusIOManager(zerobus=zerobus, catalog="main")},
+    )
+    assert check_definitions(definitions) is definitions
+    dg.Definitions.validate_loadable(definitions)

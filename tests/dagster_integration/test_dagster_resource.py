@@ -576,7 +576,7 @@ def test_ingest_options_replace_those_of_the_resource(table: str, zerobus: Zerob
 
     result = run(flights, zerobus)
     (materialization,) = result.asset_materializations_for_node("flights")
-    assert materialization.metadata["dagster-zerobus/record_format"].value == "json"
+    assert materialization.metadata["dagster-zerobus/receipt"].value["record_format"] == "json"
 
 
 def test_a_wrong_secret_fails_without_retries_and_shows_up_nowhere(

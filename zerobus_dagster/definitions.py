@@ -1,0 +1,63 @@
+"""Mistakes in the metadata of assets, found when definitions are loaded and not when a run fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from zerobus_core import ConfigurationError
+
+from .io_manager import ZerobusIOManager, not_append
+from .options import checked_options
+from .table_name import plain
+
+__all__ = ["check_definitions"]
+
+
+def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
+    """Return the definitions, if nothing is wrong with the assets whose IO manager is a ZerobusIOManager.
+
+    Wrap ``Definitions`` in it, so that loading them, as ``dg check defs`` does, refuses: an output that is annotated
+    None, for which Dagster would never call the IO manager; a table that is not named in full, or named twice; a
+    ``write_mode`` other than append; wrong ``ingest_options``; a ``partition_expr`` of an asset without partitions.
+    Raises ConfigurationError that names each asset and what is wrong with it.
+    """
+    managers = {
+        key: resource
+        for key, resource in (definitions.resources or {}).items()
+        if isinstance(resource, ZerobusIOManager)
+    }
+    problems = [
+        f"asset {key.to_user_string()}: {problem}"
+        for assets in definitions.assets or ()
+        if isinstance(assets, dg.AssetsDefinition)
+        for key, output in _outputs(assets)
+        if output.io_manager_key in managers
+        for problem in _problems(managers[output.io_manager_key], assets.specs_by_key[key], output)
+    ]
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return definitions
+
+
+def _outputs(assets: dg.AssetsDefinition) -> Iterator[tuple[dg.AssetKey, dg.OutputDefinition]]:
+    for name, key in assets.keys_by_output_name.items():
+        if assets.is_executable:
+            yield key, assets.node_def.output_dict[name]
+
+
+def _problems(manager: ZerobusIOManager, spec: dg.AssetSpec, output: dg.OutputDefinition) -> Iterator[str]:
+    metadata = {key: plain(value) for key, value in spec.metadata.items()}
+    if output.dagster_type.is_nothing:
+        yield "it is annotated to return None, and Dagster calls no IO manager for that; annotate what it returns"
+    try:
+        manager.table_of({}, metadata, spec.key.path, output=f"the output {output.name!r}")
+        checked_options(dict(metadata.get("ingest_options") or {}))
+    except ConfigurationError as error:
+        yield str(error)
+    write_mode = metadata.get("write_mode", "append")
+    if write_mode != "append":
+        yield not_append(write_mode)
+    if metadata.get("partition_expr") is not None and spec.partitions_def is None:
+        yield "it has a partition_expr and no partitions_def, so it would be ignored"
