@@ -56,6 +56,22 @@ def test_three_months_of_flights_are_one_run_with_the_figures_of_each_month(serv
     assert server.read("main.default.flights_by_month").num_rows == 27_004 + 24_951 + 28_834
 
 
+def test_the_pages_of_an_api_are_delivered_by_an_async_asset(server: LocalZerobus) -> None:
+    example = runpy.run_path(str(EXAMPLES / "dagster_async.py"))
+    server.create_table(example["CREATE_TABLE"])
+    assert run(example).success
+    assert sorted(server.read("main.default.readings")["id"].to_pylist()) == list(range(1_000))
+
+
+# Dagster's client of pipes uses what Dagster has deprecated, and what is in preview.
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_line_delivers_in_a_process_of_its_own(server: LocalZerobus) -> None:
+    example = runpy.run_path(str(EXAMPLES / "dagster_pipes.py"))
+    server.create_table(example["CREATE_TABLE"])
+    assert run(example).success
+    assert server.read("main.default.airlines").num_rows == 16
+
+
 def blocks(language: str) -> list[str]:
     """The code blocks of the guide, in order."""
     guide = (EXAMPLES.parent / "docs" / "dagster.md").read_text()
@@ -63,8 +79,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_of_the_guide_runs_and_fills_its_tables(server: LocalZerobus) -> None:
-    for table in ("orders", "daily_orders", "hourly_orders"):
-        server.create_table(f"CREATE TABLE main.default.{table} (id BIGINT, amount DOUBLE)")
+    for table in ("orders", "daily_orders", "hourly_orders", "returns", "readings", "clicks"):
+        server.create_table(f"CREATE OR REPLACE TABLE main.default.{table} (id BIGINT, amount DOUBLE)")
     namespace: dict[str, Any] = {}
     results, managers = [], {}
     for block in blocks("python"):
@@ -85,6 +101,10 @@ def test_the_python_of_the_guide_runs_and_fills_its_tables(server: LocalZerobus)
     assert isinstance(namespace["check"], dg.AssetChecksDefinition)
     assert server.read("main.default.orders").num_rows == 1_000
     assert server.read("main.default.daily_orders").num_rows == 2
+    more = [namespace[name] for name in ("returns", "readings", "clicks")]
+    assert dg.materialize(more, resources=managers).success
+    counts = [server.read(f"main.default.{name}").num_rows for name in ("returns", "readings", "clicks")]
+    assert counts == [1, 100, 10]
 
 
 def test_the_yaml_of_the_guide_is_what_the_component_takes() -> None:
