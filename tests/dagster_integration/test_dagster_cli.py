@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+from zerobus_core import ClientCredentials
+from zerobus_local import LocalZerobus
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.matrix]
 
 PROJECT = """
 [project]
@@ -42,7 +45,7 @@ attributes:
 """
 
 
-def run(*command: str, folder: Path) -> str:
+def run(*command: str, folder: Path, **variables: str) -> str:
     """The standard output of a command that has to succeed."""
     binaries = Path(sys.executable).parent
     environment = {
@@ -52,6 +55,7 @@ def run(*command: str, folder: Path) -> str:
         "PYTHONPATH": str(folder / "src"),
         "DAGSTER_HOME": str(folder),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
+        **variables,
     }
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -60,18 +64,60 @@ def run(*command: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_a_project_with_the_component_loads_without_any_secret_in_the_environment(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project as create-dagster makes it, without any component."""
     package = tmp_path / "src" / "flights_project"
-    (package / "defs" / "flights").mkdir(parents=True)
+    (package / "defs").mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     (package / "__init__.py").touch()
     (package / "definitions.py").write_text(DEFINITIONS)
     (package / "defs" / "__init__.py").touch()
-    (package / "defs" / "flights" / "defs.yaml").write_text(COMPONENT)
-    listed = json.loads(run("dg", "list", "defs", "--json", folder=tmp_path))
-    assert [asset["asset_key"] for asset in listed["assets"]] == ["main/default/flights"]
-    assert [check["key"] for check in listed["asset_checks"]] == ["main/default/flights:zerobus_delivery"]
+    return tmp_path
+
+
+def test_a_project_that_does_not_use_the_package_has_a_working_dg(project: Path) -> None:
+    """Every command of dg loads the components of all installed packages."""
+    asset = "import dagster as dg\n\n\n@dg.asset\ndef numbers() -> int:\n    return 1\n"
+    (project / "src" / "flights_project" / "defs" / "numbers.py").write_text(asset)
+    assert "ZerobusIngestComponent" in run("dg", "list", "components", folder=project)
+    run("dg", "check", "defs", folder=project)
+    run("dg", "launch", "--assets", "numbers", folder=project)
+
+
+def test_a_project_with_the_component_loads_without_any_secret_in_the_environment(project: Path) -> None:
+    component = "zerobus_dagster.ZerobusIngestComponent"
+    scaffold = ["--table", "main.default.airports", "--source", "data/*.csv"]
+    run("dg", "scaffold", "defs", component, "airports", *scaffold, folder=project)
+    flights = project / "src" / "flights_project" / "defs" / "flights"
+    flights.mkdir()
+    (flights / "defs.yaml").write_text(COMPONENT)
+    run("dg", "check", "yaml", folder=project)
+    run("dg", "check", "defs", folder=project)
+    listed = json.loads(run("dg", "list", "defs", "--json", folder=project))
+    if isinstance(listed, dict):  # older versions list everything in one list
+        keys = {asset.get("asset_key", asset.get("key")) for asset in listed["assets"]}
+        assert keys == {"main/default/flights", "main/default/airports"}
+    assert "main/default/flights:zerobus_delivery" in json.dumps(listed)
+
+
+def test_dg_launch_delivers_the_files_of_a_component(project: Path, server: LocalZerobus, table: str) -> None:
+    flights = project / "src" / "flights_project" / "defs" / "flights"
+    (flights / "data").mkdir(parents=True)
+    (flights / "data" / "flights.csv").write_text("id,carrier,delay\n1,UA,0.5\n2,AA,1.5\n")
+    yaml = COMPONENT.replace("main.default.flights", table).replace("*.parquet", "*.csv")
+    (flights / "defs.yaml").write_text(yaml)
+    credentials = server.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    connection = {
+        "ZEROBUS_SERVER_ENDPOINT": server.workspace.endpoint,
+        "DATABRICKS_HOST": server.workspace.workspace_url,
+        "DATABRICKS_CLIENT_ID": credentials.client_id,
+        "DATABRICKS_CLIENT_SECRET": credentials.client_secret,
+    }
+    run("dg", "launch", "--assets", f'key:"{table.replace(".", "/")}"', folder=project, **connection)
+    assert sorted(server.read(table)["id"].to_pylist()) == [1, 2]
 
 
 def test_importing_the_package_brings_no_sdk_and_no_frames(tmp_path: Path) -> None:

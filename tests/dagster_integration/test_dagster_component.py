@@ -18,6 +18,7 @@ from zerobus_local import LocalZerobus
 
 # Dagster reads YAML through a function that pydantic deprecates, and marks its links to YAML lines as beta.
 pytestmark = [
+    pytest.mark.matrix,
     pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated:DeprecationWarning:dagster"),
     pytest.mark.filterwarnings(
         "ignore:Class `(LocalFileCodeReference|CodeReferencesMetadataValue)` is currently in beta"

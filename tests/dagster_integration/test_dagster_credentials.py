@@ -14,6 +14,8 @@ from zerobus_core import ClientCredentials, ConfigurationError
 from zerobus_dagster import ZerobusCredentials, ZerobusIngestConfig, ZerobusResource
 from zerobus_local import LocalZerobus
 
+pytestmark = pytest.mark.matrix
+
 ROWS = [{"id": n, "carrier": "UA", "delay": n / 2} for n in range(100)]
 
 

@@ -28,6 +28,7 @@ class Cell:
     requirements: tuple[str, ...] = ()
     resolution: str = "highest"
     exclude_newer: str = ""
+    exclude_newer_package: tuple[str, ...] = ()
     like: str = ""
 
     @property

@@ -201,6 +201,7 @@ def _compile(
     command += [arg for limit in limits for arg in ("--constraint", limit)]
     if cell.exclude_newer:
         command += ["--exclude-newer", cell.exclude_newer]
+    command += [arg for pin in cell.exclude_newer_package for arg in ("--exclude-newer-package", pin)]
     subprocess.run([str(part) for part in command], input="\n".join(requirements), text=True, cwd=ROOT, check=True)
 
 
