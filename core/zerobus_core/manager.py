@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from .batch import Chunk
 from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
+from .delivery.arguments import hook_argument, options_argument, table_argument, workspace_argument
 from .errors import ConfigurationError, naming_table
-from .options import IngestOptions
 from .ranges import RowRanges
 from .sources import options_for
 
 if TYPE_CHECKING:
+    from .options import IngestOptions
     from .receipt import Progress, Receipt
     from .schema import TableSchema
     from .sources import Source
@@ -46,13 +47,13 @@ class StreamManager:
         workspace: Workspace,
         table: str,
         *,
-        options: IngestOptions | None = None,
+        options: IngestOptions | Mapping[str, Any] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self._workspace = workspace
-        self._table = table
-        self._options = options or IngestOptions()
-        self._on_progress = on_progress
+        self._workspace = workspace_argument(workspace)
+        self._table = table_argument(table)
+        self._options = options_argument(options)
+        self._on_progress = hook_argument("on_progress", on_progress)
         self._stop = threading.Event()
         self._scope = ExitStack()
         self._schema: TableSchema | None = None

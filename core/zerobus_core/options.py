@@ -100,8 +100,10 @@ class IngestOptions:
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
         """The options of a configuration file or a form; an option that does not exist is a ConfigurationError, too."""
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f"options must be a mapping of option names, not {type(options).__name__}")
         known = {field.name for field in fields(cls)}
-        if unknown := sorted(options.keys() - known):
+        if unknown := sorted(map(str, options.keys() - known)):
             raise ConfigurationError(
                 f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper, DigestForm, FileCheckpointStore, SourceFacts
 from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
+from .delivery.arguments import (
+    checkpoint_argument,
+    hook_argument,
+    options_argument,
+    stop_argument,
+    table_argument,
+    workspace_argument,
+)
 from .errors import ConfigurationError, SourceChangedError, naming_table
-from .options import IngestOptions
 from .sources import options_for
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointStore
+    from .options import IngestOptions
     from .receipt import Progress, Receipt
     from .sources import Source
     from .workspace import Workspace
@@ -27,14 +36,15 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     table: str,
     records: Any,
     *,
-    options: IngestOptions | None = None,
-    checkpoint: CheckpointStore | None = None,
+    options: IngestOptions | Mapping[str, Any] | None = None,
+    checkpoint: CheckpointStore | str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` ("catalog.schema.table") and return once every row is durable.
 
-    ``records`` is anything that docs/sources.md lists.  ``checkpoint`` is bound to this one delivery; a later call with
+    ``records`` is anything that docs/sources.md lists.  ``options`` may be a mapping of the fields of IngestOptions,
+    ``checkpoint`` the path or URI of a file.  The checkpoint is bound to this one delivery; a later call with
     the same one sends only what is missing, if table, schema, source and epoch are the same and the rows that it skips
     are those that were delivered.  If they have changed, a source that can be read again is sent from its first row;
     any other raises SourceChangedError, and the next call starts over.  ``on_progress`` is called in this thread, at
@@ -45,9 +55,10 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
     and the counts; no return value but a receipt over all rows is possible.
     """
-    controls = Controls(stop=stop or threading.Event(), on_progress=on_progress)
-    options = options or IngestOptions()
+    workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
+    controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
     with naming_table(table):
+        checkpoint = checkpoint_argument(checkpoint)
         schema = fetch_schema(workspace, table, options, stop=controls.stop, refresh=checkpoint is not None)
         source = source_in_time(records, options, schema, controls)
         options = options_for(source, options)

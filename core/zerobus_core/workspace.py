@@ -93,6 +93,8 @@ class Workspace:
         Raises ConfigurationError that names every variable that is missing.
         """
         env = os.environ if environ is None else environ
+        if not isinstance(env, Mapping):
+            raise ConfigurationError(f"environ must be a mapping of names to text, not {type(env).__name__}")
         names = (
             "ZEROBUS_SERVER_ENDPOINT",
             "DATABRICKS_HOST",

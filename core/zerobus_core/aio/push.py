@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..delivery.arguments import stop_argument
 from ..push import ingest
 from .bridge import LoopBridge, run_in_thread
 
@@ -23,8 +25,8 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
     table: str,
     records: Any,
     *,
-    options: IngestOptions | None = None,
-    checkpoint: CheckpointStore | None = None,
+    options: IngestOptions | Mapping[str, Any] | None = None,
+    checkpoint: CheckpointStore | str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], Any] | None = None,
     stop: threading.Event | None = None,
 ) -> Receipt:
@@ -38,6 +40,8 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
     Cancelling it stops the delivery: within a second no row is sent any more, what was acknowledged is in the
     checkpoint, and CancelledError is raised.  Raises what ``ingest`` raises.
     """
+
+    stop = None if stop is None else stop_argument(stop)
 
     def push(bridge: LoopBridge) -> Receipt:
         return ingest(

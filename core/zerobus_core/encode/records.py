@@ -3,7 +3,7 @@
 A class is recognised by what its library documents of it, so that no library is imported here.  The first kind that
 fits decides:
 
-1. a mapping: itself
+1. a mapping: itself; protobuf's ``Struct``: its fields
 2. a pydantic model or dataclass: what ``model_dump(mode="python")`` gives
 3. an object of SQLAlchemy's ORM: its mapped columns, and not its relationships
 4. a dataclass, an attrs class, a msgspec Struct: its fields
@@ -22,6 +22,7 @@ from typing import Any
 
 from ..process.signals import is_of_signal
 from .problems import UnfitError
+from .well_known import well_known_reader
 
 __all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "without_members"]
 
@@ -99,9 +100,9 @@ def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mappi
 
 
 def dumped(value: Any) -> Any:
-    """What a pydantic model gives for itself, which need not be a mapping; any other value as it is."""
+    """What a pydantic model or one of protobuf's well-known messages stands for; any other value as it is."""
     kind: Any = type(value)
-    read = _model_reader(kind)
+    read = _stand_in_reader(kind)
     return value if read is None or isinstance(value, type) else _read(read, value)
 
 
@@ -124,13 +125,17 @@ def _read(read: Read, record: Any) -> Any:
 @lru_cache(_KNOWN_CLASSES)
 def _reader(kind: Any) -> Read | None:
     """How to read records of a class, or None if it is not a class of records."""
-    return _model_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
+    return _stand_in_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
 
 
-# Pydantic
+# Values that stand for others
 
 
 @lru_cache(_KNOWN_CLASSES)
+def _stand_in_reader(kind: Any) -> Read | None:
+    return _model_reader(kind) or well_known_reader(kind)
+
+
 def _model_reader(kind: Any) -> Read | None:
     serializer = _serializer(kind)
     if serializer is None:
@@ -246,7 +251,7 @@ def _message_reader(kind: type) -> Read | None:
 
     def read(record: Any) -> dict[str, Any]:
         return {
-            field.name: getattr(record, field.name)
+            field.name: dumped(getattr(record, field.name))
             for field in message.DESCRIPTOR.fields
             if not field.has_presence or message.HasField(record, field.name)
         }

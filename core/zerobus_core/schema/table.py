@@ -114,6 +114,8 @@ class TableSchema:
 
         Raises SchemaError for other text, and for a table that Zerobus would not take.
         """
+        if not isinstance(statement, str):
+            raise SchemaError(f"the SQL must be text, not {type(statement).__name__}")
         try:
             table, parsers = parse_create_table(statement)
         except ValueError as error:

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from .columns import shaped
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
-from .frame_kinds import columnar_package
+from .frame_kinds import columnar_package, is_instance
 from .optional_imports import require_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
@@ -93,12 +93,24 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
         records = pa.Table.from_batches([records])
     if isinstance(records, pa.Table):
         return TableSource(with_range_column(records, tuple(options.drop)), options)
+    if is_instance(records, "polars", "LazyFrame") and hasattr(records, "collect_batches"):
+        return _lazy_source(records, options)
     content = frame_content(records)
     if isinstance(content, FrameRows):
         return FrameSource(content, options)
     if content is not None:
         return TableSource(content, options)
     return _streamed_source(records, options, pa)
+
+
+def _lazy_source(frame: Any, options: IngestOptions) -> Source:
+    """A LazyFrame, computed in batches; each reading computes it again."""
+    from .arrow.arrow import BatchesSource, batches_of
+
+    def batches() -> Iterator[Any]:
+        return batches_of(frame.collect_batches(chunk_size=options.batch_rows, maintain_order=True))
+
+    return BatchesSource(batches, options)
 
 
 def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
@@ -129,8 +141,12 @@ def _schema_of(records: Any) -> Any:
 
 
 def _refuse_what_is_no_source(records: Any) -> None:
+    if isinstance(records, type):
+        raise ConfigurationError(f"records is the class {records.__qualname__}; pass a list of its objects")
     if isinstance(records, Mapping):
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
+    if inspect.isfunction(records) or inspect.ismethod(records):
+        raise ConfigurationError(f"records is the function {records.__qualname__}; pass what it returns: call it")
     if inspect.iscoroutine(records):
         raise ConfigurationError("records is a coroutine; pass what it returns: await it first")
     if hasattr(records, "__aiter__"):
@@ -151,7 +167,9 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
         return _sequence_source(records, options)
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
         raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
-    begun = OneShotIterable(records)
+    # SQLAlchemy's results make an iterator whenever they are asked for one, and all of them read the same rows.
+    is_result = hasattr(type(records), "fetchmany")
+    begun = OneShotIterable(records, given=records if is_result else None)
     first = begun.peek()
     if _is_columnar(first):
         return _batches_source(
@@ -221,11 +239,40 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_first(record: Any) -> None:
-    if not is_record(record):
+    if is_record(record):
+        _refuse_wrapped_object(record)
+        return
+    if isinstance(record, list | tuple | Iterator) and _holds_records(record):
         raise ConfigurationError(
-            f"the first record is {_describe(record)}; a record is a dict (or dataclass, pydantic model, protobuf "
-            "message) with one value for each column"
+            f"the first record is a {type(record).__name__} of records; pass the rows of all pages in one: "
+            "(row for page in records for row in page), or send each page by StreamManager.send"
         )
+    if isinstance(record, list | tuple):
+        raise ConfigurationError(
+            f"the first record is a {type(record).__name__} of values without names; pass the cursor itself, rows with "
+            "names (as of row_factory or .mappings()), or (dict(zip(names, row)) for row in records)"
+        )
+    raise _no_record_error(record)
+
+
+def _holds_records(page: Any) -> bool:
+    return isinstance(page, Iterator) or not page or is_record(page[0])
+
+
+def _refuse_wrapped_object(record: Any) -> None:
+    """Each row of ``session.execute(select(Order))`` has one column, called Order, that holds the object."""
+    if hasattr(type(record), "_fields") and len(record) == 1 and hasattr(type(record[0]), "__mapper__"):
+        raise ConfigurationError(
+            f"each record is a row with one {type(record[0]).__name__} in it; pass result.scalars(), which gives the "
+            "objects themselves"
+        )
+
+
+def _no_record_error(record: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"the first record is {_describe(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
+        "with one value for each column"
+    )
 
 
 def _describe(value: Any) -> str:

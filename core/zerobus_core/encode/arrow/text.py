@@ -24,6 +24,7 @@ _NULLS = pa.array(NULL_WORDS, pa.large_string())
 # What fits 256 bits beside 38 digits after the point, with an exponent for short numbers only.  Arrow multiplies before
 # it looks whether there is room, and wraps around in silence.
 _ROOMY = r"[+-]?([0-9]{0,38}(\.[0-9]{0,38})?|[0-9]{0,18}(\.[0-9]{0,18})?[eE][+-]?(1?[0-9]|20))"
+_MIDNIGHT = r"[Tt ]00:00(:00([.,]0{1,9})?)?$"
 _ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
@@ -52,7 +53,7 @@ def _parser(kind: DataType) -> ArrayCast | None:
         Kind.FLOAT: _floats,
         Kind.DOUBLE: _doubles,
         Kind.BOOLEAN: _booleans,
-        Kind.DATE: lambda text: from_days_checked(text.cast(pa.date32())),
+        Kind.DATE: lambda text: from_days_checked(_days(text)),
         Kind.TIMESTAMP: _timestamps,
         Kind.TIMESTAMP_NTZ: lambda text: microseconds_as(
             Kind.TIMESTAMP_NTZ, text.cast(pa.timestamp("us")).cast(pa.int64())
@@ -97,6 +98,10 @@ def _timestamps(text: pa.Array) -> pa.Array:
     zoned = pc.if_else(has_zone, text, nothing).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     naive = pc.if_else(has_zone, nothing, text).cast(pa.timestamp("us")).cast(pa.int64())
     return microseconds_as(Kind.TIMESTAMP, pc.coalesce(zoned, naive))
+
+
+def _days(text: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(text, _MIDNIGHT, "").cast(pa.date32())
 
 
 def _check_all(text: pa.Array, pattern: str) -> None:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from ..problems import UnfitError
 from ..records import dumped, members_of
+from .missing import is_null
+from .moments import plain_datetime
 
 __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
 # Dataclasses are passed through, since orjson leaves out private and computed fields.
 # Sorted, since an object has no order, and equal ones must become equal text.
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+_INT64, _UINT64 = -(2**63), 2**64 - 1
+_MICROSECOND_DIGITS = 6
+_TIME = re.compile(rb'"[0-9-]+T[0-9]{2}:[0-9]{2}:[0-9]{2}')
 
 
 def json_text(value: Any) -> str:
     """The value as JSON text; a ``str`` is a string value, an ``orjson.Fragment`` the text of any."""
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
-    except (TypeError, ValueError) as error:  # orjson's own errors are both
-        if isinstance(error.__cause__, UnfitError):  # what a record inside could not be read for
-            raise error.__cause__ from None
-        raise UnfitError(f"cannot be written as JSON: {error}") from None
+        if "numpy" in sys.modules and _TIME.search(text):
+            text = _exact_text(value)  # orjson cuts nanoseconds off
+    except (TypeError, ValueError):  # orjson's own errors are both
+        text = _exact_text(value)
     # orjson writes NaN as null and says nothing.
     if b"null" in text and not _is_finite(value):
         raise UnfitError("JSON has no NaN or infinity")
@@ -37,9 +45,9 @@ def json_text(value: Any) -> str:
 
 
 def checked_text(value: Any) -> str:
-    """The text of a value that is JSON already."""
+    """The text of a value that is JSON already if it is text."""
     if not isinstance(value, str):
-        raise UnfitError("not JSON text")
+        return json_text(value)
     _check(value)
     return value
 
@@ -65,9 +73,67 @@ def _check(text: str | bytes) -> None:
         raise UnfitError(f"not JSON text: {error}") from None
 
 
+def _exact_text(value: Any) -> bytes:
+    """Slower: with whole numbers of any size and with NumPy's times."""
+    try:
+        return orjson.dumps(_exact(value), default=_default, option=_OPTIONS)
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error.__cause__, UnfitError):  # what a record inside could not be read for
+            raise error.__cause__ from None
+        raise UnfitError(f"cannot be written as JSON: {error}") from None
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if _INT64 <= value <= _UINT64 else orjson.Fragment(str(int(value)))
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    if type(value) in {list, tuple}:
+        return list(map(_exact, value))
+    return _exact_object(value)
+
+
+def _exact_object(value: Any) -> Any:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray) and value.dtype.kind in "MO":
+        return [_exact(item) for item in value]
+    if numpy is not None and isinstance(value, numpy.datetime64):
+        return _numpy_time(value)
+    plain = _plain(value)
+    return value if plain is value else _exact(plain)
+
+
+def _numpy_time(value: Any) -> str | None:
+    if is_null(value, nan_is_null=False):
+        return None
+    text = str(value)
+    whole, point, fraction = text.partition(".")
+    fraction = fraction.rstrip("0")
+    return whole + point + fraction.ljust(_MICROSECOND_DIGITS, "0") if fraction else whole
+
+
+def _moment_text(value: date | time) -> str:
+    """ISO 8601 text of what orjson does not write: subclasses, and other time zones than the usual ones."""
+    if isinstance(value, datetime):
+        return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
+    if isinstance(value, date):
+        return date(value.year, value.month, value.day).isoformat()
+    return value.isoformat()
+
+
 def _default(value: Any) -> Any:
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise UnfitError("JSON has no NaN or infinity")
         return orjson.Fragment(format(value, "f"))
+    if is_null(value, nan_is_null=False):
+        return None
+    if isinstance(value, date | time):
+        return _moment_text(value)
+    if isinstance(value, UUID):
+        return str(value)
     plain = _plain(value)
     if plain is not value:
         return plain

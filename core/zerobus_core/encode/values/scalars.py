@@ -18,9 +18,11 @@ from uuid import UUID
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..problems import UnfitError
-from ..records import dumped
+from ..records import dumped, is_record
 from . import text
 from .json_text import checked_text, json_text
+from .missing import is_null
+from .moments import plain_datetime
 
 if TYPE_CHECKING:
     from ..rules import ConversionRules
@@ -47,20 +49,6 @@ MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.ma
 INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
 # The largest double that still rounds to a finite float32.
 FLOAT32_LIMIT = 3.4028235677973366e38
-
-
-def is_null(value: Any, *, nan_is_null: bool) -> bool:
-    """Whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN where the type has none."""
-    if value is None:
-        return True
-    if isinstance(value, float):
-        return nan_is_null and value != value  # noqa: PLR0124  # NaN alone differs from itself
-    kind = type(value)
-    if kind.__name__ in {"NaTType", "NAType"}:
-        return kind.__module__.startswith("pandas.")
-    if kind.__name__ == "datetime64":
-        return bool(value != value)  # noqa: PLR0124
-    return False
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
@@ -188,8 +176,7 @@ def _string(kind: StringType) -> Scalar:
         if isinstance(value, UUID):
             value = str(value)
         if not isinstance(value, str):
-            hint = ": decode them" if isinstance(value, bytes | bytearray | memoryview) else ": pass str(value)"
-            raise UnfitError(f"not text{hint}")
+            raise UnfitError(f"not text: {_text_hint(value)}")
         # The characters themselves, whatever a subclass makes of them when it is printed.
         characters = str.__str__(value)
         try:
@@ -201,6 +188,14 @@ def _string(kind: StringType) -> Scalar:
         return characters
 
     return convert
+
+
+def _text_hint(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "decode them"
+    if isinstance(value, list | tuple | dict) or is_record(value):
+        return "pass json.dumps(value)"
+    return "pass str(value)"
 
 
 def _binary(value: Any) -> bytes:
@@ -276,7 +271,7 @@ def _moment(value: Any, parse_text: bool) -> datetime | int:
     if isinstance(value, datetime):
         if _nanoseconds(value):
             raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
-        return _plain_datetime(value)
+        return plain_datetime(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not _is_in_range(value):
             raise UnfitError(
@@ -284,24 +279,6 @@ def _moment(value: Any, parse_text: bool) -> datetime | int:
             )
         return int(value)
     raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
-
-
-def _plain_datetime(value: datetime) -> datetime:
-    # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
-    # Airflow's dates are, only from its own.
-    if type(value) is datetime:
-        return value
-    return datetime(
-        value.year,
-        value.month,
-        value.day,
-        value.hour,
-        value.minute,
-        value.second,
-        value.microsecond,
-        tzinfo=value.tzinfo,
-        fold=value.fold,
-    )
 
 
 def _nanoseconds(value: datetime) -> int:

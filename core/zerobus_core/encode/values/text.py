@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType
@@ -97,11 +97,15 @@ def boolean(text: str) -> bool:
 
 
 def day(text: str) -> date:
-    """A date without a time."""
+    """A date, also with the time of midnight after it, as databases and spreadsheets write dates."""
+    text = str.strip(text)
     try:
-        return date.fromisoformat(str.strip(text))
+        return date.fromisoformat(text)
     except ValueError:
-        raise UnfitError("the text is not ISO 8601") from None
+        at = moment(text)
+    if at.tzinfo is not None or at.time() != time.min:
+        raise UnfitError("the text has a time of day or a time zone, and a DATE has neither")
+    return at.date()
 
 
 def moment(text: str) -> datetime:

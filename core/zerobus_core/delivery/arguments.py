@@ -1,0 +1,99 @@
+"""The arguments of the public calls: what a person guesses first works, and what cannot work names the right form."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import FileCheckpointStore
+from ..errors import ConfigurationError
+from ..options import IngestOptions
+from ..schema.table import check_table_name
+from ..workspace import Workspace
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointStore
+
+__all__ = [
+    "checkpoint_argument",
+    "hook_argument",
+    "options_argument",
+    "stop_argument",
+    "table_argument",
+    "workspace_argument",
+]
+
+
+def workspace_argument(value: Any) -> Workspace:
+    """A Workspace, or what has one, such as a LocalZerobus."""
+    if isinstance(value, Workspace):
+        return value
+    inner = None if isinstance(value, type) else getattr(value, "workspace", None)
+    if isinstance(inner, Workspace):
+        return inner
+    raise ConfigurationError(
+        f"workspace must be a Workspace, not {_kind(value)}; pass Workspace.from_env(), or "
+        "Workspace(endpoint=…, workspace_url=…, credentials=…)"
+    )
+
+
+def table_argument(value: Any) -> str:
+    """The full name of a table."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f'table must be a name such as "main.default.flights", not {_kind(value)}')
+    return check_table_name(value)
+
+
+def options_argument(value: Any) -> IngestOptions:
+    """IngestOptions, or a mapping of its fields; None for the defaults."""
+    if value is None or isinstance(value, IngestOptions):
+        return value or IngestOptions()
+    if isinstance(value, Mapping):
+        return IngestOptions.from_mapping(value)
+    raise ConfigurationError(
+        f'options must be IngestOptions or a mapping of its fields, such as {{"streams": 2}}, not {_kind(value)}'
+    )
+
+
+def checkpoint_argument(value: Any) -> CheckpointStore | None:
+    """A checkpoint store, or the path or URI of a file for one; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        return FileCheckpointStore(value)
+    is_store = not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in ("load", "save"))
+    if is_store and hasattr(value, "epoch"):
+        store: CheckpointStore = value
+        return store
+    raise ConfigurationError(
+        f"checkpoint must be a path, a URI or a checkpoint store (epoch, load, save), not {_kind(value)}"
+    )
+
+
+def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
+    """A function, or None."""
+    if value is None or callable(value):
+        hook: Callable[..., Any] | None = value
+        return hook
+    raise ConfigurationError(f"{name} must be a function of one argument, not {_kind(value)}")
+
+
+def stop_argument(value: Any) -> threading.Event:
+    """The event that stops the delivery; one that nobody sets for None."""
+    if value is None:
+        return threading.Event()
+    is_event = not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in ("is_set", "wait"))
+    if is_event and type(value).__module__.partition(".")[0] != "asyncio":
+        event: threading.Event = value
+        return event
+    raise ConfigurationError(f"stop must be a threading.Event, not {_kind(value)}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")

@@ -1,0 +1,21 @@
+"""Which values stand for NULL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["is_null"]
+
+
+def is_null(value: Any, *, nan_is_null: bool) -> bool:
+    """Whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN where the type has none."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return nan_is_null and value != value  # noqa: PLR0124  # NaN alone differs from itself
+    kind = type(value)
+    if kind.__name__ in {"NaTType", "NAType"}:
+        return kind.__module__.startswith("pandas.")
+    if kind.__name__ == "datetime64":
+        return bool(value != value)  # noqa: PLR0124
+    return False

@@ -1,0 +1,26 @@
+"""Datetimes of subclasses as plain ones."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+__all__ = ["plain_datetime"]
+
+
+def plain_datetime(value: datetime) -> datetime:
+    """The same moment as a datetime; what a subclass counts beyond microseconds is left out."""
+    # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
+    # Airflow's dates are, only from its own.
+    if type(value) is datetime:
+        return value
+    return datetime(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        tzinfo=value.tzinfo,
+        fold=value.fold,
+    )

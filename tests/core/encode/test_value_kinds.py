@@ -1,0 +1,150 @@
+"""One table of what each column takes: the same in a column, a STRUCT, an ARRAY, a MAP and inside of a VARIANT."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pendulum
+import pyarrow as pa
+import pytest
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2, wrappers_pb2
+
+from zerobus_core import IngestOptions, TableSchema
+from zerobus_core.batch import Chunk
+from zerobus_core.encode import encoder_for
+from zerobus_core.errors import RecordError
+
+FORMATS = ["protobuf", "json"]
+
+
+class Own(dt.datetime):
+    pass
+
+
+class OwnDay(dt.date):
+    pass
+
+
+class OwnId(uuid.UUID):
+    pass
+
+
+def decoded(columns: str, rows: Any, record_format: Any = "protobuf", **options: Any) -> list[Any]:
+    schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({columns})")
+    is_arrow = isinstance(rows, pa.RecordBatch)
+    encoder = encoder_for(schema, IngestOptions(record_format=record_format, **options), is_arrow=is_arrow)
+    return [encoder.decode(batch, index) for batch in encoder.encode(Chunk(0, rows)) for index in range(batch.rows)]
+
+
+def refusal(columns: str, rows: Any, **options: Any) -> str:
+    with pytest.raises(RecordError) as caught:
+        decoded(columns, rows, **options)
+    return str(caught.value)
+
+
+VARIANTS: list[tuple[Any, str]] = [
+    (dt.datetime(2024, 1, 1), '"2024-01-01T00:00:00"'),
+    (Own(2024, 1, 1, microsecond=5), '"2024-01-01T00:00:00.000005"'),
+    (pd.Timestamp("2024-01-01", tz="UTC"), '"2024-01-01T00:00:00+00:00"'),
+    (pd.Timestamp("2024-01-01T00:00:00.000000001"), '"2024-01-01T00:00:00.000000001"'),
+    (pendulum.datetime(2024, 1, 1), '"2024-01-01T00:00:00+00:00"'),
+    (pendulum.date(2024, 1, 1), '"2024-01-01"'),
+    (OwnDay(2024, 1, 1), '"2024-01-01"'),
+    (pd.NaT, "null"),
+    (pd.NA, "null"),
+    (np.datetime64("NaT"), "null"),
+    (np.datetime64("2024-01-01T00:00:00.000000001", "ns"), '"2024-01-01T00:00:00.000000001"'),
+    (np.datetime64("2024-01-01T00:00:00", "ns"), '"2024-01-01T00:00:00"'),
+    (np.array(["2024-01-01T00:00:00.5"], "M8[ns]"), '["2024-01-01T00:00:00.500000"]'),
+    (OwnId(int=1), '"00000000-0000-0000-0000-000000000001"'),
+    (2**70, "1180591620717411303424"),
+    (-(2**70), "-1180591620717411303424"),
+    (Decimal("1E-30"), "0.000000000000000000000000000001"),
+    (timestamp_pb2.Timestamp(seconds=1, nanos=5000), '"1970-01-01T00:00:01.000005+00:00"'),
+    (wrappers_pb2.StringValue(value="x"), '"x"'),
+    (struct_pb2.ListValue(values=[struct_pb2.Value(null_value=0), struct_pb2.Value(bool_value=True)]), "[null,true]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "text"), VARIANTS, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_a_variant_takes_what_its_columns_take(value: Any, text: str, record_format: str) -> None:
+    (row,) = decoded("v VARIANT", [{"v": {"a": value, "b": [value]}}], record_format)
+    assert row["v"] == f'{{"a":{text},"b":[{text}]}}'
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("NaN"), float("inf"), {1}, object(), dt.timedelta(1), np.timedelta64(1, "s")]
+)
+def test_a_variant_refuses_what_has_no_json_form(value: Any) -> None:
+    assert "JSON" in refusal("v VARIANT", [{"v": [value]}])
+
+
+def test_arrow_times_inside_of_a_variant_keep_their_digits() -> None:
+    for nanoseconds, text in ((0, '"2024-01-01T00:00:00"'), (1, '"2024-01-01T00:00:00.000000001"')):
+        array = pa.array([{"a": 1704067200000000000 + nanoseconds}], pa.struct([("a", pa.timestamp("ns"))]))
+        (row,) = decoded("v VARIANT", pa.record_batch({"v": array}), "json")
+        assert row["v"] == f'{{"a":{text}}}'
+
+
+MIDNIGHT = ["2024-01-01 00:00:00", "2024-01-01T00:00", "2024-01-01 00:00:00.0000000", " 2024-01-01T00:00:00.000 "]
+
+
+@pytest.mark.parametrize("text", MIDNIGHT)
+def test_a_date_takes_text_of_midnight_in_rows_and_in_arrow(text: str) -> None:
+    for rows in ([{"d": text}], pa.record_batch({"d": [text]})):
+        assert decoded("d DATE", rows, "json", parse_text=True) == [{"d": 19723}]
+    assert decoded("a ARRAY<DATE>", [{"a": [text]}], parse_text=True) == [{"a": [19723]}]
+
+
+@pytest.mark.parametrize("text", ["2024-01-01 05:00:00", "2024-01-01T00:00:00Z", "2024-01-01 00:00:00+01:00"])
+def test_a_date_refuses_a_time_of_day_for_what_it_is(text: str) -> None:
+    for rows in ([{"d": text}], pa.record_batch({"d": [text]})):
+        assert "time of day or a time zone" in refusal("d DATE", rows, parse_text=True)
+
+
+WELL_KNOWN: list[tuple[str, Any, Any]] = [
+    ("TIMESTAMP", timestamp_pb2.Timestamp(seconds=5, nanos=1000), 5_000_001),
+    ("BIGINT", wrappers_pb2.Int64Value(value=5), 5),
+    ("BOOLEAN", wrappers_pb2.BoolValue(value=True), True),
+    ("DOUBLE", wrappers_pb2.DoubleValue(value=0.5), 0.5),
+    ("STRING", wrappers_pb2.StringValue(value="x"), "x"),
+    ("STRING", struct_pb2.Value(string_value="x"), "x"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "right"), WELL_KNOWN)
+def test_protobufs_well_known_messages_stand_for_their_values_everywhere(kind: str, value: Any, right: Any) -> None:
+    row = {"c": value, "s": {"c": value}, "a": [value], "m": {"k": value}}
+    columns = f"c {kind}, s STRUCT<c: {kind}>, a ARRAY<{kind}>, m MAP<STRING, {kind}>"
+    assert decoded(columns, [row]) == [{"c": right, "s": {"c": right}, "a": [right], "m": {"k": right}}]
+
+
+def test_a_struct_of_protobuf_fills_a_struct_a_map_and_a_variant() -> None:
+    value = struct_pb2.Struct()
+    value.update({"a": 1, "b": 2})
+    row = {"s": value, "m": value, "v": value}
+    (out,) = decoded("s STRUCT<a: BIGINT, b: BIGINT>, m MAP<STRING, DOUBLE>, v VARIANT", [row])
+    assert (out["s"], out["m"]) == ({"a": 1, "b": 2}, {"a": 1.0, "b": 2.0})
+    assert json.loads(out["v"]) == {"a": 1, "b": 2}
+
+
+def test_well_known_messages_that_no_column_can_hold_exactly_are_refused() -> None:
+    assert "has nanoseconds" in refusal("t TIMESTAMP", [{"t": timestamp_pb2.Timestamp(nanos=1)}])
+    assert "field d" in refusal("d BIGINT", [{"d": duration_pb2.Duration(seconds=1)}])
+    assert "cannot be read" in refusal("t TIMESTAMP", [{"t": timestamp_pb2.Timestamp(seconds=2**60)}])
+
+
+@pytest.mark.parametrize("value", [{"a": True}, ["a"], ("a",), struct_pb2.Struct()])
+def test_the_hint_for_objects_in_a_text_column_writes_json(value: Any) -> None:
+    for columns, row in (("c STRING", {"c": value}), ("s STRUCT<c: STRING>", {"s": {"c": value}})):
+        message = refusal(columns, [row])
+        assert "pass json.dumps(value)" in message
+        assert "str(value)" not in message
+    assert "pass str(value)" in refusal("c STRING", [{"c": dt.time(1, 2)}])

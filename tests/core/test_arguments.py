@@ -1,0 +1,142 @@
+"""The public calls with every wrong argument: an error of ours that names the right form, and nothing from inside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zerobus_core
+from zerobus_core import (
+    ClientCredentials,
+    ConfigurationError,
+    FederatedCredentials,
+    FileCheckpointStore,
+    IngestOptions,
+    StreamManager,
+    TableSchema,
+    Workspace,
+    ZerobusIngestError,
+    aingest,
+    ingest,
+)
+from zerobus_local import LocalZerobus
+
+
+class Hollow:
+    """An object without anything."""
+
+
+WRONG: dict[str, Any] = {
+    "None": None, "a number": 5, "a float": 0.5, "True": True, "text": "x", "empty text": "", "bytes": b"x",
+    "a list": ["x"], "a dict": {"x": 1}, "a dict of numbers": {1: 2}, "a set": {1}, "an object": Hollow(),
+    "a class": Hollow, "a function": Hollow.__init__, "a tuple": (1, 2), "a generator": (n for n in ()),
+}  # fmt: skip
+
+
+@pytest.fixture
+def table(zerobus: LocalZerobus, table_name: str) -> str:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    return table_name
+
+
+def awaited(*arguments: Any, **named: Any) -> Any:
+    return asyncio.run(aingest(*arguments, **named))
+
+
+def managed(workspace: Any, table: Any, records: Any, **named: Any) -> Any:
+    with StreamManager(workspace, table, **named) as streams:
+        streams.send(records)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (call, name)
+        for call in (ingest, awaited, managed)
+        for name in ("workspace", "table", "records", "options", "checkpoint", "on_progress", "stop")
+        if call is not managed or name not in {"checkpoint", "stop"}
+    ],
+)
+def test_a_wrong_argument_of_a_delivery_is_an_error_of_ours(  # noqa: PLR0917 - fixtures
+    zerobus: LocalZerobus, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    call: Callable[..., Any], name: str, wrong: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)  # a text is the path of a checkpoint
+    given = {"workspace": zerobus.workspace, "table": table, "records": [{"id": 1}]} | {name: WRONG[wrong]}
+    with contextlib.suppress(ZerobusIngestError):
+        call(given.pop("workspace"), given.pop("table"), given.pop("records"), **given)
+
+
+ALONE: dict[str, Callable[[Any], Any]] = {
+    "endpoint": lambda value: Workspace(endpoint=value, workspace_url="w", credentials=None),  # type: ignore[arg-type]
+    "workspace_url": lambda value: Workspace(
+        endpoint="http://127.0.0.1:1",
+        workspace_url=value,
+        credentials=ClientCredentials(client_id="a", client_secret="b"),
+    ),
+    "credentials": lambda value: Workspace(
+        endpoint="http://127.0.0.1:1", workspace_url="http://127.0.0.1:1", credentials=value
+    ),
+    "client_id": lambda value: ClientCredentials(client_id=value, client_secret="b"),
+    "client_secret": lambda value: ClientCredentials(client_id="a", client_secret=value),
+    "token_supplier": lambda value: FederatedCredentials(token_supplier=value),
+    "environ": lambda value: Workspace.from_env(value if value is not None else {}),
+    "from_mapping": IngestOptions.from_mapping,
+    "from_sql": TableSchema.from_sql,
+    "FileCheckpointStore": FileCheckpointStore,
+} | {
+    f"IngestOptions.{name}": lambda value, name=name: IngestOptions(**{name: value})  # type: ignore[misc]
+    for name in IngestOptions.__dataclass_fields__
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", ALONE)
+def test_a_wrong_value_of_a_public_class_is_an_error_of_ours(name: str, wrong: str) -> None:
+    with contextlib.suppress(ZerobusIngestError):
+        ALONE[name](WRONG[wrong])
+
+
+def test_what_a_person_guesses_first_works(zerobus: LocalZerobus, table: str, tmp_path: Path) -> None:
+    receipt = ingest(zerobus, table, [{"id": 1}], options={"streams": 2}, checkpoint=tmp_path / "x.ck")  # type: ignore[arg-type]
+    assert receipt.rows_acked == 1
+    assert ingest(zerobus, table, [{"id": 1}], checkpoint=str(tmp_path / "x.ck")).rows_skipped == 1  # type: ignore[arg-type]
+    with StreamManager(zerobus, table, options={"streams": 2}) as streams:  # type: ignore[arg-type]
+        streams.send([{"id": 2}])
+    assert streams.receipt.rows_acked == 1
+
+
+GOLDEN: list[tuple[dict[str, Any], str]] = [
+    ({"workspace": "https://dbc-1"}, "workspace must be a Workspace, not str; pass Workspace.from_env()"),
+    ({"workspace": LocalZerobus}, "workspace must be a Workspace, not the class LocalZerobus"),
+    ({"table": None}, 'table must be a name such as "main.default.flights", not None'),
+    ({"options": "streams=2"}, "options must be IngestOptions or a mapping of its fields"),
+    ({"options": {"stream": 2}}, "no such ingest option: stream"),
+    ({"options": {"streams": "2"}}, "IngestOptions.streams must be a whole number from 1 to 64, not '2'"),
+    ({"checkpoint": 5}, "checkpoint must be a path, a URI or a checkpoint store (epoch, load, save), not int"),
+    ({"on_progress": "x"}, "on_progress must be a function of one argument, not str"),
+    ({"stop": asyncio.Event()}, "stop must be a threading.Event, not asyncio.locks.Event"),
+    ({"stop": threading.Event}, "stop must be a threading.Event, not the class Event"),
+    ({"records": {"id": 1}}, "records is a dict, which is one record; pass a list of them: [record]"),
+    ({"records": None}, "records is None (did the function that makes it return nothing?)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "told"), GOLDEN)
+def test_wrong_calls_have_these_messages(zerobus: LocalZerobus, table: str, wrong: dict[str, Any], told: str) -> None:
+    given: dict[str, Any] = {"workspace": zerobus.workspace, "table": table, "records": [{"id": 1}]} | wrong
+    with pytest.raises(ConfigurationError) as refused:
+        ingest(given.pop("workspace"), given.pop("table"), given.pop("records"), **given)
+    assert told in str(refused.value)
+
+
+def test_every_public_name_has_a_help_text() -> None:
+    for name in zerobus_core.__all__:
+        assert (getattr(zerobus_core, name).__doc__ or "").strip(), name
