@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..checkpoint import FileCheckpointStore
 from ..errors import ConfigurationError
@@ -63,10 +63,8 @@ def checkpoint_argument(value: Any) -> CheckpointStore | None:
         return None
     if isinstance(value, str | os.PathLike):
         return FileCheckpointStore(value)
-    is_store = not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in ("load", "save"))
-    if is_store and hasattr(value, "epoch"):
-        store: CheckpointStore = value
-        return store
+    if _has_methods(value, "load", "save") and hasattr(value, "epoch"):
+        return cast("CheckpointStore", value)
     raise ConfigurationError(
         f"checkpoint must be a path, a URI or a checkpoint store (epoch, load, save), not {_kind(value)}"
     )
@@ -84,11 +82,13 @@ def stop_argument(value: Any) -> threading.Event:
     """The event that stops the delivery; one that nobody sets for None."""
     if value is None:
         return threading.Event()
-    is_event = not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in ("is_set", "wait"))
-    if is_event and type(value).__module__.partition(".")[0] != "asyncio":
-        event: threading.Event = value
-        return event
+    if _has_methods(value, "is_set", "wait") and type(value).__module__.partition(".")[0] != "asyncio":
+        return cast("threading.Event", value)
     raise ConfigurationError(f"stop must be a threading.Event, not {_kind(value)}")
+
+
+def _has_methods(value: Any, *names: str) -> bool:
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in names)
 
 
 def _kind(value: Any) -> str:
