@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -52,10 +53,24 @@ def _plain_errors(command: _Command) -> _Command:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (LocalZerobusError, OSError) as error:
+            sys.stdout.flush()  # here, and not when the process ends: a pipe that broke is an error by then
+        except BrokenPipeError:
+            _leave_quietly()
+        except ModuleNotFoundError as error:
+            needed = "pip install 'zerobus-orchestration[local]'"
+            raise click.ClickException(f"zerobus-local needs {error.name}, which is not installed: {needed}") from error
+        except OSError as error:
+            raise click.ClickException(error.strerror or str(error)) from error
+        except LocalZerobusError as error:
             raise click.ClickException(str(error)) from error
 
     return run
+
+
+def _leave_quietly() -> NoReturn:
+    """Who read the output has gone, as ``head`` does; nothing is wrong, and the rest has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,7 +141,10 @@ def create_table(data: Path, sql: str) -> None:
 @click.argument("script")
 @_plain_errors
 def run_sql(data: Path, script: str) -> None:
-    """Carry out Databricks SQL: CREATE, ALTER, DROP, GRANT, REVOKE, SELECT.  "-" reads it from stdin."""
+    """Carry out Databricks SQL on the local tables; "-" reads it from stdin.
+
+    SELECT, SHOW TABLES, DESCRIBE, INSERT INTO and DELETE FROM; CREATE, ALTER, DROP, COMMENT, GRANT and REVOKE.
+    """
     _run_sql(data, sys.stdin.read() if script == "-" else script)
 
 

@@ -32,18 +32,23 @@ from ..sql.statements import (
     CreateCatalog,
     CreateSchema,
     CreateTable,
+    Delete,
+    Describe,
     DropCatalog,
     DropCheck,
     DropColumns,
     DropSchema,
     DropTable,
     GrantChange,
+    Insert,
     Query,
+    ShowTables,
     Statement,
 )
 from . import delta_tables
 from .alterations import AlterTable, planned
 from .atomic_file import write_atomically
+from .changes import delete_rows, describe, insert_rows, list_tables
 from .grants import without_securable
 from .principals import Principals
 from .query import run_query
@@ -151,7 +156,7 @@ class Catalog:
         self.execute(text)
         return self.table(str(name))
 
-    def _carry_out(self, statement: Statement, owner: str) -> Result:  # noqa: PLR0911  # one line per statement
+    def _carry_out(self, statement: Statement, owner: str) -> Result:  # noqa: C901, PLR0911  # one line per statement
         match statement:
             case CreateCatalog():
                 return self._create_catalog(statement, owner)
@@ -174,6 +179,27 @@ class Catalog:
                 tables = [self.table(str(name)) for name in statement.tables]
                 rows = run_query(statement.sql, tables)
                 return Result(message=f"{rows.num_rows} rows", rows=rows)
+            case ShowTables() | Describe() | Insert() | Delete():
+                return self._look_or_change(statement)
+
+    def _look_or_change(self, statement: ShowTables | Describe | Insert | Delete) -> Result:
+        if isinstance(statement, ShowTables):
+            if statement.schema is not None and statement.schema not in self._state.schemas:
+                raise NotFound(f"schema {statement.schema} does not exist")
+            rows = list_tables(self.tables(), statement.schema)
+            return Result(message=f"{rows.num_rows} tables", rows=rows)
+        table = self.table(str(statement.name))
+        if isinstance(statement, Describe):
+            rows = describe(table)
+            return Result(message=f"{rows.num_rows} columns", rows=rows)
+        if isinstance(statement, Insert):
+            rows = run_query(statement.rows.sql, [self.table(str(name)) for name in statement.rows.tables])
+            with self.commit_lock(table.table_id):
+                number = insert_rows(table, statement.columns, rows)
+            return Result(message=f"inserted {number} rows into {table.name}")
+        with self._alone(table):
+            number = delete_rows(table, statement.condition)
+        return Result(message=f"deleted {number} rows from {table.name}")
 
     def _save(self, state: State) -> None:
         self._write(state)

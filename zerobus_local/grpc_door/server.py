@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -121,6 +122,7 @@ class GrpcServer:
 
 
 def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
+    _refuse_busy_port(host, port)
     try:
         if credentials is None:
             return int(server.add_insecure_port(f"{host}:{port}"))
@@ -128,3 +130,13 @@ def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
     except RuntimeError as error:
         what = "" if credentials is None else "; or the certificate and the key are none, or no pair"
         raise OSError(f"cannot listen on {host}:{port}: {error}{what}") from error
+
+
+def _refuse_busy_port(host: str, port: int) -> None:
+    """gRPC logs several lines about a port that is in use, and names no reason in its error."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error

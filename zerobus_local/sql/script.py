@@ -22,10 +22,13 @@ from .statements import (
     Comment,
     CreateSchema,
     CreateTable,
+    Delete,
+    Describe,
     DropCheck,
     DropColumns,
     DropSchema,
     DropTable,
+    Insert,
     Query,
     Statement,
 )
@@ -38,7 +41,8 @@ _MOST_CHARACTERS = 1_000_000
 _MOST_STATEMENTS = 1_000
 _KNOWN = (
     "CREATE CATALOG | SCHEMA | TABLE, ALTER TABLE … ADD COLUMN | DROP COLUMN | ADD CONSTRAINT … CHECK | "
-    "DROP CONSTRAINT, COMMENT ON TABLE, DROP TABLE | SCHEMA | CATALOG, GRANT, REVOKE, SELECT"
+    "DROP CONSTRAINT, COMMENT ON TABLE, DROP TABLE | SCHEMA | CATALOG, GRANT, REVOKE, SELECT, INSERT INTO, "
+    "DELETE FROM, SHOW TABLES, DESCRIBE"
 )
 
 
@@ -237,6 +241,33 @@ def _query(expression: exp.Expression) -> Statement | None:
     return Query(sql=expression.sql(dialect="postgres"), tables=tuple(tables))
 
 
+def _describe(expression: exp.Expression) -> Statement | None:
+    return Describe(name=table_name(expression.this)) if isinstance(expression, exp.Describe) else None
+
+
+def _insert(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Insert) or expression.args.get("overwrite"):
+        return None
+    target, rows = expression.this, expression.expression
+    columns: tuple[str, ...] = ()
+    if isinstance(target, exp.Schema):
+        columns = tuple(column.name for column in target.expressions)
+        target = target.this
+    if isinstance(rows, exp.Values):
+        query: Statement | None = Query(sql=rows.sql(dialect="postgres"), tables=())
+    else:
+        query = _query(rows)
+    return Insert(name=table_name(target), columns=columns, rows=query) if isinstance(query, Query) else None
+
+
+def _delete(expression: exp.Expression) -> Statement | None:
+    if not isinstance(expression, exp.Delete) or expression.args.get("using"):
+        return None
+    where = expression.args.get("where")
+    condition = where.this.sql(dialect="postgres") if where is not None else None
+    return Delete(name=table_name(expression.this), condition=condition)
+
+
 _PARSERS: dict[str, Callable[[exp.Expression], Statement | None]] = {
     "CREATE": _create,
     "ALTER": _alter,
@@ -244,6 +275,10 @@ _PARSERS: dict[str, Callable[[exp.Expression], Statement | None]] = {
     "COMMENT": _comment,
     "SELECT": _query,
     "WITH": _query,
+    "DESCRIBE": _describe,
+    "DESC": _describe,
+    "INSERT": _insert,
+    "DELETE": _delete,
 }
 
 

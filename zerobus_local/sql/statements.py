@@ -16,13 +16,17 @@ __all__ = [
     "CreateCatalog",
     "CreateSchema",
     "CreateTable",
+    "Delete",
+    "Describe",
     "DropCatalog",
     "DropCheck",
     "DropColumns",
     "DropSchema",
     "DropTable",
     "GrantChange",
+    "Insert",
     "Query",
+    "ShowTables",
     "Statement",
 ]
 
@@ -150,6 +154,37 @@ class Query:
     tables: tuple[TableName, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowTables:
+    """SHOW TABLES [IN catalog.schema]."""
+
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """DESCRIBE [TABLE] name."""
+
+    name: TableName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insert:
+    """INSERT INTO name [(columns)] VALUES … or SELECT …; no columns means all of them."""
+
+    name: TableName
+    columns: tuple[str, ...]
+    rows: Query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """DELETE FROM name [WHERE condition]; the condition is for the query engine."""
+
+    name: TableName
+    condition: str | None
+
+
 Statement: TypeAlias = (
     CreateCatalog
     | CreateSchema
@@ -164,4 +199,8 @@ Statement: TypeAlias = (
     | DropCatalog
     | GrantChange
     | Query
+    | ShowTables
+    | Describe
+    | Insert
+    | Delete
 )

@@ -1,14 +1,14 @@
-"""The statements that sqlglot hands back unread: catalogs, GRANT and REVOKE, from their words."""
+"""The statements that sqlglot hands back unread: catalogs, SHOW TABLES, GRANT and REVOKE, from their words."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
-from sqlglot import Token, TokenType
+from sqlglot import Token, TokenType, tokenize
 
 from ..errors import InvalidRequest
 from ..model.names import TableName, checked_name
-from .statements import CreateCatalog, DropCatalog, GrantChange, Statement
+from .statements import CreateCatalog, DropCatalog, GrantChange, ShowTables, Statement
 
 __all__ = ["PRIVILEGES", "parse_words"]
 
@@ -27,8 +27,8 @@ _PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
 
 
 def parse_words(tokens: list[Token]) -> Statement | None:
-    """Read CREATE CATALOG, DROP CATALOG, GRANT and REVOKE; None if it is another statement."""
-    words = _Words(tokens)
+    """Read CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT and REVOKE; None if it is another statement."""
+    words = _Words(_unfolded(tokens))
     if words.take("CREATE", "CATALOG"):
         if_not_exists = words.take("IF", "NOT", "EXISTS")
         name = checked_name("catalog", words.name()).lower()
@@ -42,11 +42,31 @@ def parse_words(tokens: list[Token]) -> Statement | None:
         words.take("RESTRICT")
         words.end()
         return DropCatalog(name=name, if_exists=if_exists, cascade=cascade)
+    if words.take("SHOW", "TABLES"):
+        return _show_tables(words)
     if words.take("GRANT"):
         return _grant(words, revoke=False)
     if words.take("REVOKE"):
         return _grant(words, revoke=True)
     return None
+
+
+def _unfolded(tokens: list[Token]) -> list[Token]:
+    """SHOW comes with all that follows it as one text."""
+    if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
+        return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
+    return tokens
+
+
+def _show_tables(words: _Words) -> ShowTables:
+    if not (words.take("IN") or words.take("FROM")):
+        words.end()
+        return ShowTables()
+    parts = [words.name()]
+    while words.take("."):
+        parts.append(words.name())
+    words.end()
+    return ShowTables(schema=_full_name("SCHEMA", parts))
 
 
 def _grant(words: _Words, *, revoke: bool) -> GrantChange:
