@@ -18,6 +18,7 @@ __all__ = [
     "UnreadableRow",
     "record_error",
     "short_repr",
+    "shown_name",
 ]
 
 # Enough to see a pattern, few enough to read.
@@ -85,6 +86,11 @@ class RowProblems:
     def add_failure(self, record: Any, error: Exception) -> None:
         """Note that the row failed as a whole, with a foreign error."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
+
+
+def shown_name(name: object) -> str:
+    """A column's name for a message; quoted if it has a blank, a byte order mark or the like that nobody would see."""
+    return name if isinstance(name, str) and name.isascii() and name.isidentifier() else repr(name)
 
 
 def short_repr(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import BadField, SchemaError
-from ..problems import MAX_BAD_FIELDS, RowProblems, UnfitError
+from ..problems import MAX_BAD_FIELDS, RowProblems, UnfitError, shown_name
 from ..rows.walk import ExactWalk
 from .cast import UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
@@ -91,7 +91,9 @@ class ColumnCasts:
 
     def _check(self, schema: pa.Schema) -> None:
         names: Sequence[str] = schema.names
-        problems = [f"column {name} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)]
+        problems = [
+            f"column {shown_name(name)} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)
+        ]
         problems += [self._unknown(name) for name in names if name not in self._columns]
         problems += [
             f"column {name} is missing, and the table has it NOT NULL"
@@ -125,7 +127,7 @@ class ColumnCasts:
                 f"drop=[{name!r}] (--drop {name}), or write the frame with index=False"
             )
         near = by_lower.get(name.lower()) or next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
-        return f"the table has no column {name}" + (f" (did you mean {near}?)" if near else "")
+        return f"the table has no column {shown_name(name)}" + (f" (did you mean {near}?)" if near else "")
 
 
 class _ColumnCast:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
-from ..problems import MISSING, WHOLE_ROW, RowProblems, UnfitError, UnreadableRecord
+from ..problems import MISSING, WHOLE_ROW, RowProblems, UnfitError, UnreadableRecord, shown_name
 from ..records import dumped, members_within
 from ..values.scalars import null_test, scalar_converter
 
@@ -162,7 +162,7 @@ class ExactWalk:
             for name in record:
                 if name not in names:
                     expected, reason = self._unknown(name, names, "column" if not path else "field")
-                    problems.add(f"{prefix}{name}", record[name], expected, reason)
+                    problems.add(f"{prefix}{shown_name(name)}", record[name], expected, reason)
             return out
 
         return convert
