@@ -68,6 +68,8 @@ class IngestOptions:
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     drop: Sequence[str] = ()
     """Columns of the source that are not delivered."""
+    rename: Mapping[str, str] | None = field(default=None, hash=False)
+    """``{name in the source: name of the column}``."""
     format: CsvFormat | Mapping[str, Any] | None = None
     """How CSV files are read, where they are not RFC 4180; a mapping of its fields is taken, too."""
     source_version: str | None = None
@@ -92,6 +94,7 @@ class IngestOptions:
         if not isinstance(self.parse_text, bool):
             raise self._refuse("parse_text", "True or False")
         self._check_names("drop")
+        self._check_rename()
         if self.format is not None:
             object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
@@ -132,6 +135,18 @@ class IngestOptions:
         value = getattr(self, name)
         if value is not None and not isinstance(value, str):
             raise self._refuse(name, "text, or None")
+
+    def _check_rename(self) -> None:
+        names = self.rename
+        if names is None:
+            return
+        if not isinstance(names, Mapping) or not all(isinstance(name, str) for pair in names.items() for name in pair):
+            raise self._refuse("rename", "{name in the source: name of the column}")
+        if len(set(names.values())) < len(names):
+            raise self._refuse("rename", "a mapping to different names")
+        if both := sorted(set(names) & set(self.drop)):
+            raise self._refuse("rename", f"without {', '.join(both)}, which drop leaves out,")
+        object.__setattr__(self, "rename", dict(names))
 
     def _check_names(self, name: str) -> None:
         value = getattr(self, name)

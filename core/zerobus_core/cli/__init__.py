@@ -11,6 +11,7 @@ import sys
 import click
 
 from .checkpoint import checkpoint
+from .create_table import create_table
 from .dedup import dedup_sql
 from .doctor import doctor
 from .frame import exit_at_once
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, schema, push, handoff, dedup_sql, checkpoint):
+for _command in (doctor, schema, create_table, push, handoff, dedup_sql, checkpoint):
     main.add_command(_command)
 
 

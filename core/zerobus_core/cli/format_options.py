@@ -60,10 +60,15 @@ _FLAGS: dict[str, dict[str, Any]] = {
 }
 
 
-def format_flags(command: _Command) -> _Command:
-    """``--format`` and a flag for each field of a format; hand their values to ``format_of_flags``."""
+def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
+    """``--format`` and a flag for each field of a format; hand their values to ``format_of_flags``.
+
+    Without ``--format`` for a command to which it means something else (``is_named=False``).
+    """
     for name in reversed(_FLAGS):
         command = click.option("--" + name.replace("_", "-"), name, default=None, **_FLAGS[name])(command)
+    if not is_named:
+        return command
     return click.option(
         "--format",
         "format",
@@ -74,7 +79,7 @@ def format_flags(command: _Command) -> _Command:
 
 def format_of_flags(given: dict[str, Any]) -> CsvFormat | None:
     """The format; takes the flags of ``format_flags`` out of ``given``.  Raises ConfigurationError."""
-    name = given.pop("format")
+    name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}
     chosen: dict[str, Any] = {name: value for name, value in values.items() if value not in (None, (), False)}
     for sign in ("delimiter", "quote_char", "escape_char", "comment_char"):

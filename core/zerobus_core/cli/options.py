@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from typing import Any
 
@@ -11,10 +11,17 @@ import click
 from ..options import IngestOptions
 from .format_options import format_flags, format_of_flags
 
-__all__ = ["ingest_options", "ingest_options_of"]
+__all__ = [
+    "ingest_options",
+    "ingest_options_of",
+    "options_without_format",
+    "source_options",
+    "source_options_of",
+]
 
 _Command = Callable[..., None]
 _NO_LIMIT = "none"
+_OF_SOURCES = ("drop", "rename", "format")
 
 
 def _seconds_or_none(text: str) -> float | str:
@@ -81,6 +88,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
+    "rename": {
+        "multiple": True,
+        "metavar": "OLD=NEW",
+        "help": "Another name for a column of the source; repeatable.",
+    },
     "source_version": {
         "metavar": "TEXT",
         "help": "Your name for the content of stdin, so that a retry with the same input can resume.",
@@ -90,9 +102,23 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 def ingest_options(command: _Command) -> _Command:
     """A flag for each field; hand their values to ``ingest_options_of``."""
-    for field in reversed(fields(IngestOptions)):
+    return _with_flags(command, [field.name for field in fields(IngestOptions)])
+
+
+def source_options(command: _Command) -> _Command:
+    """A flag for each field that says how a source is read; hand their values to ``source_options_of``."""
+    return _with_flags(command, _OF_SOURCES)
+
+
+def options_without_format(command: _Command) -> _Command:
+    """``source_options`` for a command whose ``--format`` is another one."""
+    return _with_flags(command, _OF_SOURCES, has_format=False)
+
+
+def _with_flags(command: _Command, names: Collection[str], *, has_format: bool = True) -> _Command:
+    for field in reversed([field for field in fields(IngestOptions) if field.name in names]):
         if field.name == "format":
-            command = format_flags(command)
+            command = format_flags(command, is_named=has_format)
             continue
         flag = "--" + field.name.replace("_", "-")
         known = dict(_FLAGS[field.name])
@@ -105,13 +131,27 @@ def ingest_options(command: _Command) -> _Command:
 
 def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
     """The options; takes the flags of ``ingest_options`` out of ``given``.  Raises ConfigurationError."""
+    return _options_of(given, [field.name for field in fields(IngestOptions)])
+
+
+def source_options_of(given: dict[str, Any]) -> IngestOptions:
+    """The options; takes the flags of ``source_options`` out of ``given``.  Raises ConfigurationError."""
+    return _options_of(given, _OF_SOURCES)
+
+
+def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
     format = format_of_flags(given)
-    flags = {field.name: given.pop(field.name) for field in fields(IngestOptions) if field.name != "format"}
+    flags = {name: given.pop(name) for name in names if name != "format"}
     chosen: dict[str, Any] = {name: value for name, value in flags.items() if value not in (None, ())}
     if "delivery_columns" in chosen:
         chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
     if "dead_letter_uri" in chosen:
         chosen.setdefault("on_bad_record", "dead_letter")  # a file for bad rows says what to do with them
+    if "rename" in chosen:
+        pairs = [text.rpartition("=") for text in chosen["rename"]]
+        if not all(old and new for old, _, new in pairs):
+            raise click.BadParameter("--rename takes OLD=NEW, the name in the source and that of the column")
+        chosen["rename"] = {old: new for old, _, new in pairs}
     for name in ("timeout", "max_bad_records"):
         if chosen.get(name) == _NO_LIMIT:
             chosen[name] = None

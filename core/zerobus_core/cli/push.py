@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, TableNotFoundError
 from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
 from .options import ingest_options, ingest_options_of
@@ -115,9 +116,13 @@ def _push(
         if records == "-":
             records = JsonLinesPipe(options)
         with shown_progress(quiet=quiet) as show:
-            return ingest(
-                workspace, table, records, options=options, checkpoint=store, on_progress=show, stop=interruption
-            )
+            try:
+                return ingest(
+                    workspace, table, records, options=options, checkpoint=store, on_progress=show, stop=interruption
+                )
+            except TableNotFoundError as error:
+                error.message += f"; to make it: zerobus-ingest create-table {shlex.quote(sources[0])} --table {table}"
+                raise
 
 
 def _shown(receipt: Receipt) -> str:

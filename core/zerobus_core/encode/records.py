@@ -24,7 +24,7 @@ from ..process.signals import is_of_signal
 from .problems import UnfitError
 from .well_known import well_known_reader
 
-__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "without_members"]
+__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "renamed_members", "without_members"]
 
 Read = Callable[[Any], Any]
 """Returns the members of a record; anything but a mapping if it turns out to be none."""
@@ -84,6 +84,24 @@ def members_within(record: Any, names: Collection[str]) -> Mapping[str, Any] | N
             raise UnfitError(f"two fields are called {name}")
         renamed[name] = value
     return renamed
+
+
+def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    """The members of a record under other names; a member with a second name goes by either.
+
+    Raises UnfitError if two members get one name.
+    """
+    seconds = members.second_names if isinstance(members, _Members) else {}
+    renamed = _Members()
+    for name, value in members.items():
+        second = seconds.get(name)
+        new = names.get(name) or (names.get(second) if second is not None else None)
+        if new is None and second is not None:
+            renamed.second_names[name] = second
+        if (new or name) in renamed:
+            raise UnfitError(f"two values are called {new or name}, one of them by rename")
+        renamed[new or name] = value
+    return renamed if renamed.second_names else dict(renamed)
 
 
 def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError, SchemaError
 from .catalog_json import table_info
 from .format_limits import arrow_limits, protobuf_limits
+from .inference import column_name_error, columns_of_records, columns_of_text
 from .parse import UnsupportedTypeError, parse_create_table, parse_type_json, parse_type_text
 from .sql_text import create_table_sql
 from .types import ArrayType, DataType, Field, MapType, StructType
@@ -33,6 +34,10 @@ _TABLE_NAME = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_]+")
 # ASCII letters, digits and underscore (docs); a leading digit is refused by the SDK's conversion (schema.rs).
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TABLE_TYPES = ("MANAGED", "STREAMING_TABLE")
+
+
+def _same(column: Field) -> Field:
+    return column
 
 
 def check_table_name(table: object) -> str:
@@ -121,6 +126,49 @@ class TableSchema:
         except ValueError as error:
             raise SchemaError(f"the SQL cannot be read: {error}") from error
         return cls._checked(check_table_name(table), parsers, [])
+
+    @classmethod
+    def from_arrow(cls, schema: pa.Schema, table: str, *, not_null: bool = False) -> TableSchema:
+        """The table for Arrow data of ``schema``: for each of its types the one that takes all of its values.
+
+        With ``not_null``, columns are NOT NULL whose field says so.  Raises SchemaError that names each column whose
+        type or name no table takes.
+        """
+        from .arrow_inference import columns_of_arrow
+
+        return cls.from_columns(columns_of_arrow(schema, not_null=not_null), table)
+
+    @classmethod
+    def from_records(
+        cls, sample: Iterable[Any], table: str, *, not_null: bool = False, is_text: bool = False
+    ) -> TableSchema:
+        """The table for rows like those of ``sample``, which is read to its end: dicts, dataclasses, models, …
+
+        What the sample did not settle is in the comments of the columns.  With ``not_null``, columns without a null
+        in the sample are NOT NULL.  ``is_text`` says that all values are text, as in CSV files, so that their types are
+        those that the texts can be read as.  Raises SchemaError for what is not a record, and for names or values that
+        no column takes.
+        """
+        from ..encode.records import members_of
+
+        records = []
+        for at, record in enumerate(sample):
+            members = members_of(record)
+            if members is None:
+                raise SchemaError(f"row {at} of the sample is a {type(record).__name__}, not a record", table=table)
+            records.append(members)
+        columns = (columns_of_text if is_text else columns_of_records)(records, not_null=not_null)
+        return cls.from_columns(columns, table)
+
+    @classmethod
+    def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
+        """The table of these columns.  Raises SchemaError for names that the service does not take, or too many."""
+        check_table_name(table)
+        if not columns:
+            raise SchemaError("there are no columns: the source has no rows, or rows without values", table=table)
+        if (error := column_name_error(column.name for column in columns)) is not None:
+            raise SchemaError(error.message, table=table)
+        return cls._checked(table, [(column.name, partial(_same, column)) for column in columns], [])
 
     @classmethod
     def _checked(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..batch import Chunk
-from ..encode import is_message, members_of, without_members
+from ..encode import is_message, members_of, renamed_members, without_members
+from ..encode.problems import UnfitError, UnreadableRow, short_repr
 from ..errors import ConfigurationError
 from .source import Source
 
@@ -22,21 +23,22 @@ __all__ = ["ShapedSource", "shaped"]
 
 def shaped(source: Source, options: IngestOptions) -> Source:
     """The source with the columns that ``options`` leave; itself if they say nothing of columns."""
-    return ShapedSource(source, options) if options.drop else source
+    return ShapedSource(source, options) if options.drop or options.rename else source
 
 
 class ShapedSource(Source):
-    """The rows of another source with fewer columns, at the same positions."""
+    """The rows of another source with fewer columns, or columns of other names, at the same positions."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         self._source = source
         self._dropped = frozenset(options.drop)
+        self._names = dict(options.rename or {})
         self.is_arrow = source.is_arrow
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
 
     def __repr__(self) -> str:
-        return f"ShapedSource({self._source!r}, drop={sorted(self._dropped)})"
+        return f"ShapedSource({self._source!r}, drop={sorted(self._dropped)}, rename={self._names})"
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Those of the other source, with other rows."""
@@ -45,8 +47,7 @@ class ShapedSource(Source):
             if isinstance(rows, list):
                 yield Chunk(chunk.first_row, [self._row(row) for row in rows])
             else:
-                kept = [name for name in rows.schema.names if name not in self._dropped]
-                yield Chunk(chunk.first_row, rows.select(kept) if len(rows.schema) > len(kept) else rows)
+                yield Chunk(chunk.first_row, self._batch(rows))
 
     def read_for(self, schema: TableSchema) -> None:
         """See ``Source``."""
@@ -64,20 +65,30 @@ class ShapedSource(Source):
         """See ``Source``."""
         self._source.on_durable()
 
+    def _batch(self, rows: Any) -> Any:
+        kept = [name for name in rows.schema.names if name not in self._dropped]
+        if len(kept) < len(rows.schema):
+            rows = rows.select(kept)
+        names = [self._names.get(name, name) for name in kept]
+        return rows.rename_columns(names) if names != kept else rows
+
     def _row(self, row: Any) -> Any:
-        if type(row) is dict:
-            return {name: value for name, value in row.items() if name not in self._dropped}
         if is_message(type(row)):
-            raise ConfigurationError("options.drop takes no columns out of protobuf messages; clear the fields instead")
-        members = members_of(row)
-        # What is not a record is refused by the encoder, with its position.
-        return row if members is None else without_members(members, self._dropped)
+            raise ConfigurationError("options.drop and rename are not for protobuf messages; yield dicts instead")
+        try:
+            members = row if type(row) is dict else members_of(row)
+            if members is None:
+                return row  # the encoder refuses it, with its position
+            kept = without_members(members, self._dropped)
+            return renamed_members(kept, self._names) if self._names else kept
+        except UnfitError as error:
+            return UnreadableRow(short_repr(row), str(error))
 
     def _find_fingerprint(self) -> str | None:
         inner = self._source.fingerprint
         if inner is None:
             return None
-        shape = json.dumps([inner, {"drop": sorted(self._dropped)}])
+        shape = json.dumps([inner, {"drop": sorted(self._dropped), "rename": sorted(self._names.items())}])
         return f"shaped:{hashlib.sha256(shape.encode()).hexdigest()[:32]}"
 
     def _count_rows(self) -> int | None:

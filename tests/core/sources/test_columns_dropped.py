@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import Int32Value
 
 from zerobus_core import FileCheckpointStore, IngestOptions, ingest
-from zerobus_core.errors import ConfigurationError
+from zerobus_core.errors import ConfigurationError, RecordError, SchemaError
 from zerobus_core.sources import source_of
 from zerobus_local import LocalZerobus
 
@@ -63,7 +63,7 @@ def test_what_is_left_out_is_part_of_the_fingerprint(zerobus: LocalZerobus, tabl
 
 def test_protobuf_messages_are_refused_with_the_way_out(zerobus: LocalZerobus, table_name: str) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (value INT)")
-    with pytest.raises(ConfigurationError, match="clear the fields instead"):
+    with pytest.raises(ConfigurationError, match="yield dicts instead"):
         ingest(zerobus.workspace, table_name, [Int32Value(value=1)], options=IngestOptions(drop=["x"]))
 
 
@@ -71,3 +71,42 @@ def test_protobuf_messages_are_refused_with_the_way_out(zerobus: LocalZerobus, t
 def test_anything_but_a_list_of_names_is_refused(given: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"IngestOptions\.drop must be a list of names"):
         IngestOptions(drop=given)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"Id": 1, "The name": "x"}, {"Id": 2, "The name": None}],
+        pa.table({"Id": [1, 2], "The name": ["x", None]}),
+        [pa.table({"Id": [1], "The name": ["x"]}), pa.table({"Id": [2], "The name": pa.array([None], pa.string())})],
+    ],
+    ids=["dicts", "table", "tables"],
+)
+def test_columns_get_other_names(records: Any, zerobus: LocalZerobus, table_name: str) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id INT, name STRING)")
+    options = IngestOptions(rename={"Id": "id", "The name": "name"})
+    ingest(zerobus.workspace, table_name, records, options=options)
+    assert zerobus.read(table_name).to_pylist() == [{"id": 1, "name": "x"}, {"id": 2, "name": None}]
+
+
+def test_two_columns_that_get_one_name_are_refused(zerobus: LocalZerobus, table_name: str) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id INT)")
+    options = IngestOptions(rename={"Id": "id"})
+    with pytest.raises(RecordError, match="two values are called id, one of them by rename"):
+        ingest(zerobus.workspace, table_name, [{"Id": 1, "id": 2}], options=options)
+    with pytest.raises(SchemaError, match="column id appears twice"):
+        ingest(zerobus.workspace, table_name, pa.table({"Id": [1], "id": [2]}), options=options)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rename": ["a"]}, "IngestOptions.rename must be"),
+        ({"rename": {"a": 1}}, "IngestOptions.rename must be"),
+        ({"rename": {"a": "x", "b": "x"}}, "a mapping to different names"),
+        ({"rename": {"a": "x"}, "drop": ["a"]}, "without a, which drop leaves out"),
+    ],
+)
+def test_a_wrong_renaming_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        IngestOptions(**given)

@@ -92,7 +92,7 @@ class ColumnCasts:
     def _check(self, schema: pa.Schema) -> None:
         names: Sequence[str] = schema.names
         problems = [
-            f"column {shown_name(name)} stands twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)
+            f"column {shown_name(name)} appears twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)
         ]
         problems += [self._unknown(name) for name in names if name not in self._columns]
         problems += [

@@ -25,7 +25,7 @@ from ...workspace import ClientCredentials, Workspace, mask_of
 from . import client
 from .connection import UnsupportedProxyError
 
-__all__ = ["ask", "fetch_table_info", "forget_table_info"]
+__all__ = ["ask", "fetch_table_info", "forget_table_info", "send"]
 
 _MAX_CACHED = 256
 _ATTEMPTS = 4
@@ -80,6 +80,17 @@ def ask(
     Raises our errors.
     """
     return _asked(workspace, _sdk_road, path, query or {}, table=None, timeout=timeout, stop=None)
+
+
+def send(
+    workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
+) -> Mapping[str, Any]:
+    """The JSON answer to a request with a JSON body, as ``ask`` gives that to a GET."""
+
+    def look(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+        return _sdk_road(workspace, path, query, timeout, method=method, body=body)
+
+    return _asked(workspace, look, path, {}, table=None, timeout=timeout, stop=None)
 
 
 def _identity(workspace: Workspace) -> object:
@@ -138,13 +149,21 @@ def _own_road(workspace: Workspace, path: str, query: Mapping[str, str], timeout
         return _sdk_road(workspace, path, query, timeout)
 
 
-def _sdk_road(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
+def _sdk_road(
+    workspace: Workspace,
+    path: str,
+    query: Mapping[str, str],
+    timeout: float,
+    *,
+    method: str = "GET",
+    body: Mapping[str, Any] | None = None,
+) -> Mapping[str, Any]:
     with suppress(UnsupportedProxyError):
         # databricks-sdk takes half a minute to find out that nobody is there, and then says "Invalid URL 'None'".
         client.reach(workspace.workspace_url, timeout=timeout).close()
     from . import sdk_client
 
-    return sdk_client.get_json(workspace, path, query, timeout)
+    return sdk_client.json_answer(workspace, method, path, query, body, timeout)
 
 
 def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ from ...workspace import ClientCredentials, FederatedCredentials, Workspace
 from .answers import CREDENTIALS, GRANTS, token_of
 from .connection import Answer
 
-__all__ = ["TRANSLATION", "SdkError", "get_json", "translated"]
+__all__ = ["TRANSLATION", "SdkError", "json_answer", "translated"]
 
 # One table for every foreign error, most special first; the text says what to do.
 TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
@@ -86,12 +86,23 @@ for _name in (
     logging.getLogger(_name).addFilter(_quiet)
 
 
-def get_json(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
-    """The JSON answer to a GET; raises SdkError."""
+def json_answer(
+    workspace: Workspace,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    body: Mapping[str, Any] | None,
+    timeout: float,
+) -> Mapping[str, Any]:
+    """The JSON answer to a request; raises SdkError."""
     here = threading.get_ident()
     _quiet.threads.add(here)
     try:
-        return _object(ApiClient(_config(workspace, timeout)).do("GET", path, query=dict(query)))
+        return _object(
+            ApiClient(_config(workspace, timeout)).do(
+                method, path, query=dict(query), body=None if body is None else dict(body)
+            )
+        )
     except Exception as error:
         raise SdkError from error
     finally:

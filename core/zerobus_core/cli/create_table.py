@@ -1,0 +1,95 @@
+"""``zerobus-ingest create-table``: the table for a source, printed or made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigurationError
+from ..schema.types import Field, Kind, PrimitiveType, StringType
+from .frame import connection_options, framed, workspace_of
+from .options import source_options, source_options_of
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..schema import TableSchema
+    from ..sources.inference import SampledTable
+
+__all__ = ["SAMPLE_ROWS", "create_table", "differences", "sample_of"]
+
+SAMPLE_ROWS = 10_000
+
+
+@click.command("create-table")
+@click.argument("source")
+@click.option("-t", "--table", required=True, metavar="NAME", help="catalog.schema.table")
+@click.option(
+    "--sample", "rows", type=click.IntRange(min=1), default=SAMPLE_ROWS, show_default=True,
+    help="How many rows at the start of SOURCE the types are inferred from.",
+)  # fmt: skip
+@click.option("--all", "is_all", is_flag=True, help="Infer the types from all rows.")
+@click.option("--not-null", is_flag=True, help="Make columns NOT NULL that have no null in the sample.")
+@click.option(
+    "--delivery-columns", nargs=2, metavar="DELIVERY_ID ROW_NUMBER", help="Add two columns for push --delivery-columns."
+)
+@click.option("--execute", is_flag=True, help="Make the table, by the local server or a SQL warehouse.")
+@click.option("--warehouse", metavar="ID", help="The SQL warehouse for --execute; the local server needs none.")
+@connection_options
+@source_options
+@framed
+def create_table(source: str, table: str, *, execute: bool, warehouse: str | None, **given: Any) -> None:
+    """Print the CREATE TABLE for SOURCE: a path or URI of files, a directory or a glob.
+
+    The types are those of Parquet and Arrow files, and are inferred from a sample for others. A comment on a column
+    says what the sample did not settle.
+    """
+    options = source_options_of(given)
+    rows, is_all, not_null = given.pop("rows"), given.pop("is_all"), given.pop("not_null")
+    added: tuple[str, str] | None = given.pop("delivery_columns")
+    sampled = sample_of(source, table, options, rows=None if is_all else rows, not_null=not_null)
+    schema = sampled.schema if added is None else _with_delivery_columns(sampled.schema, added)
+    statement = schema.to_sql()
+    how_many = f"all {sampled.rows:,}" if sampled.is_all else f"the first {sampled.rows:,}"
+    click.echo(f"-- inferred from {how_many} rows of {source}")
+    click.echo(statement.rstrip("\n"))
+    if execute:
+        from ..schema.unity_catalog.statements import execute_statement
+
+        execute_statement(workspace_of(given), statement, warehouse=warehouse)
+        click.echo(f"created {table}", err=True)
+
+
+def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | None, not_null: bool) -> SampledTable:
+    """The table of a source's rows.  Raises ConfigurationError for standard input, which cannot be read twice."""
+    if source == "-":
+        raise ConfigurationError("standard input can be read only once; write it to a file, and name that")
+    from ..sources import source_of
+    from ..sources.inference import sampled_table
+
+    return sampled_table(source_of(source, options), table, rows=rows, not_null=not_null)
+
+
+def differences(table: TableSchema, source: TableSchema) -> list[str]:
+    """How the columns of a source differ from a table's, a line each; none if rows of the source fit the table."""
+    columns = {column.name: column for column in table.columns}
+    given = {column.name: column for column in source.columns}
+    lines = [f"+ {name} {column.type}: in the source only" for name, column in given.items() if name not in columns]
+    for name, column in columns.items():
+        if name not in given:
+            lines.append(f"- {column}: in the table only" + ("" if column.nullable else ", and NOT NULL"))
+        elif given[name].type != column.type:
+            note = f" ({given[name].comment})" if given[name].comment else ""
+            lines.append(f"~ {name}: {column.type} in the table, {given[name].type} in the source{note}")
+    return lines
+
+
+def _with_delivery_columns(schema: TableSchema, names: tuple[str, str]) -> TableSchema:
+    from ..schema import TableSchema
+
+    start = len(schema.columns)
+    added = (
+        Field(names[0], StringType(), position=start),
+        Field(names[1], PrimitiveType(Kind.BIGINT), position=start + 1),
+    )
+    return TableSchema.from_columns((*schema.columns, *added), schema.table)

@@ -1,0 +1,289 @@
+"""A table for data that have none yet: columns of the types that hold every value of a sample.
+
+What a sample does not settle is in the column's comment: nothing but nulls, whole numbers among fractions, values of
+several kinds, text that looks like dates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from ..errors import SchemaError
+from .types import ArrayType, DataType, DecimalType, Field, Kind, PrimitiveType, StringType, StructType
+
+__all__ = ["column_name_error", "columns_of_records", "columns_of_text"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_DIGITS = 38
+_INT64 = range(-(2**63), 2**63)
+_NULL_WORDS = frozenset({"", "NA", "N/A", "NULL", "null"})
+_BOOLEAN, _BIGINT, _DOUBLE = (PrimitiveType(kind) for kind in (Kind.BOOLEAN, Kind.BIGINT, Kind.DOUBLE))
+_DATE, _TIMESTAMP, _NTZ = (PrimitiveType(kind) for kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ))
+_BINARY, _VARIANT, _STRING = PrimitiveType(Kind.BINARY), PrimitiveType(Kind.VARIANT), StringType()
+
+ALL_NULL = "all values of the sample are NULL"
+MIXED_NUMBERS = "whole numbers and fractions in the sample"
+SEVERAL_KINDS = "values of several kinds in the sample"
+LIKE_DATES = "text that looks like dates or times"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the values at one place are."""
+
+    kinds: set[str] = field(default_factory=set)
+    has_null: bool = False
+    whole_digits: int = 0
+    """Most digits before the point of any number that is not a double."""
+    scale: int = 0
+    is_beyond_64_bits: bool = False
+    members: dict[str, _Seen] = field(default_factory=dict)
+    count: int = 0
+    """How many values were looked at, so that a member that some objects lack is known to be nullable."""
+    element: _Seen | None = None
+    is_like: set[str] = field(default_factory=set)
+    """What the texts look like, ``text`` for one that looks like nothing."""
+
+    def add(self, value: Any) -> None:  # noqa: C901, PLR0912  # one case for each kind of value
+        self.count += 1
+        value = _unwrapped(value)
+        if value is None:
+            self.has_null = True
+        elif isinstance(value, bool):
+            self.kinds.add("boolean")
+        elif isinstance(value, int):
+            self.kinds.add("whole")
+            self.is_beyond_64_bits |= value not in _INT64
+            self.whole_digits = max(self.whole_digits, len(str(abs(value))))
+        elif isinstance(value, float):
+            self.kinds.add("double")
+        elif isinstance(value, Decimal):
+            self._add_decimal(value)
+        elif isinstance(value, str | UUID):
+            self.kinds.add("text")
+            self.is_like.add(_look(str(value)))
+        elif isinstance(value, bytes | bytearray | memoryview):
+            self.kinds.add("binary")
+        elif isinstance(value, datetime):
+            self.kinds.add("naive time" if value.tzinfo is None else "instant")
+        elif isinstance(value, date):
+            self.kinds.add("date")
+        elif isinstance(value, Mapping):
+            self._add_object(value)
+        elif isinstance(value, list | tuple):
+            self.kinds.add("list")
+            self.element = self.element or _Seen()
+            for item in value:
+                self.element.add(item)
+        else:
+            self.kinds.add(f"type {type(value).__name__}")
+
+    def _add_decimal(self, value: Decimal) -> None:
+        if not value.is_finite():
+            self.kinds.add("double")
+            return
+        self.kinds.add("decimal")
+        _, digits, exponent = value.as_tuple()
+        assert isinstance(exponent, int)
+        self.scale = max(self.scale, -exponent)
+        self.whole_digits = max(self.whole_digits, len(digits) + exponent)
+
+    def _add_object(self, value: Mapping[Any, Any]) -> None:
+        self.kinds.add("object")
+        for name, item in value.items():
+            self.members.setdefault(str(name), _Seen()).add(item)
+
+    def type(self) -> tuple[DataType, str | None]:
+        """The type that takes all of the values, and what is not certain of it."""
+        kinds = self.kinds
+        if not kinds:
+            return _STRING, ALL_NULL
+        if len(kinds) == 1:
+            return self._type_of(next(iter(kinds)))
+        if kinds <= {"whole", "double"}:
+            return (_DOUBLE, MIXED_NUMBERS) if not self.is_beyond_64_bits else (_VARIANT, SEVERAL_KINDS)
+        if kinds == {"whole", "decimal"}:
+            return self._decimal()
+        if kinds == {"date", "naive time"}:
+            return _NTZ, "dates and times in the sample"
+        return _VARIANT, SEVERAL_KINDS
+
+    def _type_of(self, kind: str) -> tuple[DataType, str | None]:
+        if kind == "whole":
+            return (_BIGINT, None) if not self.is_beyond_64_bits else self._decimal()
+        if kind == "decimal":
+            return self._decimal()
+        if kind == "text":
+            is_like_times = self.is_like <= _TIMES.keys()
+            return _STRING, LIKE_DATES if is_like_times else None
+        if kind == "object":
+            return self._struct()
+        if kind == "list":
+            return self._array()
+        known = _TYPES.get(kind)
+        if known is None:
+            raise SchemaError(f"values of {kind} have no column type; convert them first")
+        return known, None
+
+    def _decimal(self) -> tuple[DataType, str | None]:
+        precision = max(1, self.whole_digits) + self.scale
+        if precision > _MAX_DIGITS:
+            return _STRING, f"numbers of more than {_MAX_DIGITS} digits, which must be delivered as text"
+        return DecimalType(max(precision, self.scale), self.scale), "as many digits as the sample has"
+
+    def _struct(self) -> tuple[DataType, str | None]:
+        if not self.members or not all(_NAME.fullmatch(name) for name in self.members):
+            return _VARIANT, None if self.members else "objects without members in the sample"
+        lowered = {name.lower() for name in self.members}
+        typed = [(name, *seen.type()) for name, seen in self.members.items()]
+        is_uncertain = any(note in {ALL_NULL, SEVERAL_KINDS} for _, _, note in typed)
+        if is_uncertain or len(lowered) < len(self.members):
+            return _VARIANT, "objects whose members are not all certain"
+        return StructType(tuple(Field(name, kind, position=at) for at, (name, kind, _) in enumerate(typed))), None
+
+    def _array(self) -> tuple[DataType, str | None]:
+        element, note = self.element.type() if self.element is not None else (_STRING, ALL_NULL)
+        if note == ALL_NULL:
+            return ArrayType(_STRING), "lists without values in the sample"
+        if note == SEVERAL_KINDS or (self.element is not None and self.element.has_null):
+            return _VARIANT, note  # protobuf records carry no nulls inside of arrays
+        return ArrayType(element), note
+
+
+_TYPES: dict[str, DataType] = {
+    "boolean": _BOOLEAN,
+    "double": _DOUBLE,
+    "binary": _BINARY,
+    "instant": _TIMESTAMP,
+    "naive time": _NTZ,
+    "date": _DATE,
+}
+
+
+def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
+    """The columns of a sample of rows, in the order in which they come up.
+
+    A comment says what the sample did not settle.  With ``not_null``, columns without a null in the sample are NOT
+    NULL.
+    """
+    table = _Seen()
+    for record in records:
+        table.add(record)
+    columns = []
+    for name, seen in table.members.items():
+        kind, comment = seen.type()
+        is_full = not seen.has_null and seen.kinds and seen.count == table.count
+        columns.append(Field(name, kind, nullable=not (not_null and is_full), comment=comment))
+    return tuple(replace(column, position=at) for at, column in enumerate(columns))
+
+
+def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
+    """The columns of a sample of rows whose values are all text, such as those of CSV files.
+
+    A type is taken if it takes each of the texts as they are written: numbers with leading zeros stay text.
+    """
+    looks: dict[str, set[str]] = {}
+    nulls: set[str] = set()
+    words: dict[str, set[str]] = {}
+    for record in records:
+        for name, text in record.items():
+            seen = looks.setdefault(name, set())
+            if text is None:
+                nulls.add(name)
+            elif text.strip() in _NULL_WORDS:
+                words.setdefault(name, set()).add(text)
+            else:
+                seen.add(_look(text))
+    columns = []
+    for at, (name, seen) in enumerate(looks.items()):
+        kind, comment = _type_of_looks(seen)
+        has_null = name in nulls or (name in words and kind != _STRING)
+        if name in words and seen and kind != _STRING:
+            comment = "; ".join(filter(None, [comment, f"{', '.join(sorted(map(repr, words[name])))} is NULL here"]))
+        columns.append(Field(name, kind, nullable=not (not_null and not has_null), position=at, comment=comment))
+    return tuple(columns)
+
+
+def column_name_error(names: Iterable[str]) -> SchemaError | None:
+    """What to say of names that the service does not take; None if it takes them all."""
+    odd = [name for name in names if not _NAME.fullmatch(name)]
+    if not odd:
+        return None
+    flags = " ".join(f"--rename '{name}={_plain_name(name)}'" for name in odd[:5])
+    return SchemaError(
+        f"the service takes column names of ASCII letters, digits and _ only: {', '.join(map(repr, odd))}; rename them "
+        f"({flags})"
+    )
+
+
+def _plain_name(name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()
+    return plain if _NAME.fullmatch(plain) else f"_{plain}"
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return _unwrapped(value.value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist() if type(value).__name__ != "datetime64" else value.astype("datetime64[us]").item()
+    is_missing = type(value).__name__ in {"NaTType", "NAType"} or (isinstance(value, float) and value != value)  # noqa: PLR0124
+    return None if is_missing else value
+
+
+def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
+    """What a text looks like, written as a number, boolean, date or time is written back: ``007`` is none of them."""
+    text = text.strip()
+    if _WHOLE.fullmatch(text):
+        return "whole" if int(text) in _INT64 else "long" if len(text.lstrip("-")) <= _MAX_DIGITS else "text"
+    if _FRACTION.fullmatch(text):
+        return "fraction"
+    if text.lower() in {"true", "false"}:
+        return "boolean"
+    if not _TIME.fullmatch(text):
+        return "text"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return "text"
+    if len(text) == _DATE_CHARS:
+        return "date"
+    return "naive time" if moment.tzinfo is None else "instant"
+
+
+def _type_of_looks(seen: set[str]) -> tuple[DataType, str | None]:  # noqa: PLR0911  # one for each mixture
+    if not seen:
+        return _STRING, ALL_NULL
+    if len(seen) == 1 and (kind := _LOOKS.get(next(iter(seen)))) is not None:
+        return kind, LIKE_DATES if kind in _TIMES.values() else None
+    if seen == {"whole", "fraction"}:
+        return _DOUBLE, MIXED_NUMBERS
+    if seen == {"whole", "long"}:
+        return _LOOKS["long"], "more than 64 bits in the sample"
+    if seen == {"naive time", "instant"}:
+        return _TIMESTAMP, "times with and without a zone, the latter taken as UTC"
+    if seen == {"date", "naive time"}:
+        return _NTZ, "dates and times in the sample"
+    return _STRING, None
+
+
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_FRACTION = re.compile(r"-?(?:(?:0|[1-9][0-9]*)\.[0-9]*|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?[eE][+-]?[0-9]{1,3}|\.[0-9]+)")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_DATE_CHARS = len("2026-01-01")
+_TIMES: dict[str, DataType] = {"date": _DATE, "naive time": _NTZ, "instant": _TIMESTAMP}
+_LOOKS: dict[str, DataType] = {
+    "whole": _BIGINT,
+    "long": DecimalType(_MAX_DIGITS, 0),
+    "fraction": _DOUBLE,
+    "boolean": _BOOLEAN,
+    **_TIMES,
+}

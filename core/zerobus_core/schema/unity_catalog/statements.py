@@ -1,0 +1,58 @@
+"""SQL through the Statement Execution API, which a SQL warehouse and the local server carry out.
+
+https://docs.databricks.com/api/workspace/statementexecution/executestatement
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError, IngestTimeoutError, ZerobusIngestError
+from .fetch import send
+
+if TYPE_CHECKING:
+    from ...workspace import Workspace
+
+__all__ = ["execute_statement"]
+
+_PATH = "/api/2.0/sql/statements"
+# Any will do for the local server.
+_LOCAL_WAREHOUSE = "local"
+_PAUSE = 1.0
+# Of one question, in seconds: the warehouse may take half a minute to answer, and has to start before.
+_TIMEOUT = 60.0
+
+
+def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
+    """Carry out one statement in a SQL warehouse, or on the local server, for which ``warehouse`` is None.
+
+    Blocks until it is done, for at most about ``timeout`` seconds.  Raises ConfigurationError if there is no warehouse,
+    ZerobusIngestError with the warehouse's words if it refuses, IngestTimeoutError, and the answers of the workspace as
+    ``TableSchema.fetch`` does.
+    """
+    if warehouse is None and not workspace.workspace_url.startswith("http://"):
+        raise ConfigurationError(
+            "SQL needs a SQL warehouse: give its id (--warehouse), which SQL Warehouses > Connection details shows"
+        )
+    body = {"warehouse_id": warehouse or _LOCAL_WAREHOUSE, "statement": statement, "wait_timeout": "30s"}
+    answer = send(workspace, "POST", _PATH, body, timeout=_TIMEOUT)
+    end = time.monotonic() + timeout
+    while (state := _state(answer)) in {"PENDING", "RUNNING"}:
+        if time.monotonic() > end:
+            raise IngestTimeoutError(f"the SQL warehouse did not carry out the statement in {timeout:.0f} s")
+        time.sleep(_PAUSE)
+        answer = send(workspace, "GET", f"{_PATH}/{answer.get('statement_id')}", None, timeout=_TIMEOUT)
+    if state != "SUCCEEDED":
+        raise ZerobusIngestError(f"the SQL warehouse refuses the statement ({state}): {_message(answer)}")
+
+
+def _state(answer: Any) -> str:
+    status = answer.get("status")
+    return str(status.get("state")) if isinstance(status, dict) else "without a state"
+
+
+def _message(answer: Any) -> str:
+    status = answer.get("status")
+    error = status.get("error") if isinstance(status, dict) else None
+    return str(error.get("message")) if isinstance(error, dict) else "no reason given"

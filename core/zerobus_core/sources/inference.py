@@ -1,0 +1,92 @@
+"""The table that a source needs, from a sample of its rows or from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..encode import is_record
+from ..errors import SchemaError
+from ..ranges import RowRanges
+from ..schema import TableSchema
+
+if TYPE_CHECKING:
+    from .source import Source
+
+__all__ = ["SampledTable", "sampled_table"]
+
+
+class SampledTable:
+    """A table, and how many rows of a source it comes of."""
+
+    def __init__(self, schema: TableSchema, rows: int, *, is_all: bool) -> None:
+        self.schema = schema
+        self.rows = rows
+        self.is_all = is_all
+        """Whether the source has no more rows."""
+
+
+def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
+    """The table for the first ``rows`` rows of ``source``, or for all of them if that is None.
+
+    Rows that cannot be read are passed over.  Reads the source, and so blocks as long as that does.  Raises what that
+    raises, and SchemaError for names or values that no table takes.
+    """
+    read = _Sample(source, rows)
+    if source.is_arrow and not source.is_text:
+        schema = TableSchema.from_arrow(read.arrow_schema(), table, not_null=not_null)
+    else:
+        schema = TableSchema.from_records(read.records(), table, not_null=not_null, is_text=source.is_arrow)
+    return SampledTable(schema, read.count, is_all=read.is_all)
+
+
+class _Sample:
+    def __init__(self, source: Source, rows: int | None) -> None:
+        self._source = source
+        self._limit = rows
+        self.count = 0
+        self.is_all = True
+
+    def _parts(self) -> Iterator[Any]:
+        """The rows of the source's chunks, up to the limit."""
+        for chunk in self._source.chunks(RowRanges()):
+            left = len(chunk.rows) if self._limit is None else self._limit - self.count
+            if len(chunk.rows) > left:
+                self.is_all = False
+            part = chunk.rows[:left]
+            self.count += len(part)
+            yield part
+            if self._limit is not None and self.count >= self._limit:
+                # Whether there is more is not worth a look.
+                self.is_all = self.is_all and self._source.total_rows == self.count
+                return
+
+    def records(self) -> Iterator[Any]:
+        for part in self._parts():
+            try:
+                rows = part if isinstance(part, list) else part.to_pylist()
+            except UnicodeDecodeError as error:
+                raise SchemaError(
+                    f"the sample has text that is not in the encoding in which the file is read ({error.reason}): say "
+                    'which one it is, e.g. CsvFormat(encoding="latin-1")'
+                ) from error
+            for row in rows:
+                if is_record(row):
+                    yield row if isinstance(part, list) else {name: _text(value) for name, value in row.items()}
+
+    def arrow_schema(self) -> Any:
+        import pyarrow as pa
+
+        schemas = [part.schema.remove_metadata() for part in islice(self._parts(), None) if not isinstance(part, list)]
+        if not schemas:
+            raise SchemaError("the source has no rows, and so says nothing of its columns")
+        try:
+            return pa.unify_schemas(schemas, promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise SchemaError(f"the source has batches of several shapes: {error}") from error
+
+
+def _text(value: Any) -> str | None:
+    """A value among text, such as that of a partition, as text."""
+    return value if value is None or isinstance(value, str) else str(value)

