@@ -29,7 +29,7 @@ from .errors import (
     WatermarkPrecisionError,
     ZerobusIngestError,
 )
-from .file_formats import CsvFormat
+from .file_formats import CsvFormat, JsonFormat
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -62,6 +62,7 @@ __all__ = [
     "IngestInterruptedError",
     "IngestOptions",
     "IngestTimeoutError",
+    "JsonFormat",
     "NewFiles",
     "NewItems",
     "NewRows",

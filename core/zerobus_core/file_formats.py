@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from .errors import ConfigurationError
 
-__all__ = ["CsvFormat", "format_of"]
+__all__ = ["CsvFormat", "JsonFormat", "format_of"]
 
 # Their bytes have a meaning of their own in every CSV file.
 _LINE_ENDS = "\r\n"
@@ -65,7 +65,7 @@ class CsvFormat:
         self._check_signs()
         if not isinstance(self.skip_blanks, bool):
             raise self._error("skip_blanks", "True or False")
-        self._check_encoding()
+        _check_encoding(self)
         for name in ("null_values", "true_values", "false_values"):
             self._check_words(name)
         self._check_names_and_words()
@@ -131,14 +131,6 @@ class CsvFormat:
         except ValueError as error:
             raise self._error(name, f"a format of datetime.strptime ({error})") from None
 
-    def _check_encoding(self) -> None:
-        try:
-            codec = codecs.lookup(self.encoding)
-        except (LookupError, TypeError):
-            raise self._error("encoding", "the name of a codec of Python, such as utf-8, latin-1 or cp1252") from None
-        if not getattr(codec, "_is_text_encoding", True):
-            raise self._error("encoding", "a text encoding")
-
     def _check_words(self, name: str) -> None:
         value = getattr(self, name)
         is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes)
@@ -147,22 +139,59 @@ class CsvFormat:
         object.__setattr__(self, name, tuple(value))
 
 
-def format_of(value: Any) -> CsvFormat:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonFormat:
+    """How JSON files are read: one object per line, an array of objects, or objects that span several lines.
+
+    Which of them a file is, its first bytes say.  Raises ConfigurationError for an encoding that Python does not know.
+    """
+
+    name: ClassVar[str] = "jsonl"
+
+    encoding: str = "utf-8"
+    """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
+
+    def __post_init__(self) -> None:
+        _check_encoding(self)
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the content of a value; nothing by default, so that old fingerprints stay."""
+        return {} if self.encoding == "utf-8" else {"encoding": self.encoding}
+
+
+def _check_encoding(format: CsvFormat | JsonFormat) -> None:
+    what = f"{type(format).__name__}.encoding must be"
+    try:
+        codec = codecs.lookup(format.encoding)
+    except (LookupError, TypeError):
+        raise ConfigurationError(
+            f"{what} the name of a codec of Python, such as utf-8, latin-1 or cp1252, not {format.encoding!r}"
+        ) from None
+    if not getattr(codec, "_is_text_encoding", True):
+        raise ConfigurationError(f"{what} a text encoding, not {format.encoding!r}")
+
+
+_TYPES: dict[str, type[CsvFormat] | type[JsonFormat]] = {"csv": CsvFormat, "json": JsonFormat}
+
+
+def format_of(value: Any) -> CsvFormat | JsonFormat:
     """The format of an option: a format, or a mapping of its fields and its ``type``, as configuration files have it.
 
     Raises ConfigurationError for anything else.
     """
-    if isinstance(value, CsvFormat):
+    if isinstance(value, CsvFormat | JsonFormat):
         return value
     if isinstance(value, Mapping):
         given = dict(value)
-        if given.pop("type", "csv") == "csv":
-            known = {field.name for field in fields(CsvFormat)}
+        kind = _TYPES.get(given.pop("type", "csv"))
+        if kind is not None:
+            known = {field.name for field in fields(kind)}
             if unknown := sorted(map(str, given.keys() - known)):
                 raise ConfigurationError(
-                    f"CsvFormat has no field {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
+                    f"{kind.__name__} has no field {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
                 )
-            return CsvFormat(**given)
+            return kind(**given)
     raise ConfigurationError(
-        f'IngestOptions.format must be a CsvFormat or a mapping of its fields ({{"type": "csv", …}}), not {value!r}'
+        "IngestOptions.format must be a CsvFormat, a JsonFormat or a mapping of its fields "
+        f'({{"type": "csv", …}}), not {value!r}'
     )

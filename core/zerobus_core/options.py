@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import ConfigurationError
-from .file_formats import CsvFormat, format_of
+from .file_formats import CsvFormat, JsonFormat, format_of
 from .storage.uris import without_secrets
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
@@ -70,8 +70,8 @@ class IngestOptions:
     """Columns of the source that are not delivered."""
     rename: Mapping[str, str] | None = field(default=None, hash=False)
     """``{name in the source: name of the column}``."""
-    format: CsvFormat | Mapping[str, Any] | None = None
-    """How CSV files are read, where they are not RFC 4180; a mapping of its fields is taken, too."""
+    format: CsvFormat | JsonFormat | Mapping[str, Any] | None = None
+    """How CSV or JSON files are read; a mapping of the fields is taken, too."""
     source_version: str | None = None
     """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
 

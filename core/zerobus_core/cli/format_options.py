@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from ..errors import ConfigurationError
-from ..file_formats import CsvFormat
+from ..file_formats import CsvFormat, JsonFormat
 
 __all__ = ["format_flags", "format_of_flags", "remedies_as_flags"]
 
 _Command = Callable[..., None]
 _NONE = "none"
-_FORMATS = {CsvFormat.name: CsvFormat}
+_FORMATS: dict[str, type[CsvFormat] | type[JsonFormat]] = {"csv": CsvFormat, "json": JsonFormat}
 # What a shell makes hard to type.
 _SIGNS = {"tab": "\t", r"\t": "\t", _NONE: None}
 
@@ -42,7 +42,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": r"Of CSV files: what stands before a quote inside quotes, e.g. '\', if that quote is not doubled.",
     },
     "skip_blanks": {"is_flag": True, "help": "Of CSV files: blanks at the start of a cell do not count."},
-    "encoding": {"metavar": "NAME", "help": "Of CSV files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
+    "encoding": {"metavar": "NAME", "help": "Of CSV and JSON files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
     "names": {"multiple": True, "metavar": "COLUMN", "help": "A column of CSV files without a header; one for each."},
     "skip_lines": {"type": int, "help": "How many lines of CSV files come before the header.  [default: 0]"},
     "comment_char": {"metavar": "CHARACTER", "help": "Lines of CSV files that begin with it are not rows."},
@@ -77,7 +77,7 @@ def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
     )(command)
 
 
-def format_of_flags(given: dict[str, Any]) -> CsvFormat | None:
+def format_of_flags(given: dict[str, Any]) -> CsvFormat | JsonFormat | None:
     """The format; takes the flags of ``format_flags`` out of ``given``.  Raises ConfigurationError."""
     name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}
@@ -87,17 +87,17 @@ def format_of_flags(given: dict[str, Any]) -> CsvFormat | None:
             chosen[sign] = _sign(chosen[sign])
     if name is None and not chosen:
         return None
-    kind = _FORMATS[name or CsvFormat.name]
+    kind = _FORMATS[name or "csv"]
     known = {field.name for field in fields(kind)}
     if unknown := sorted(chosen.keys() - known):
         flags = ", ".join("--" + each.replace("_", "-") for each in unknown)
-        raise ConfigurationError(f"{flags} is not an option of --format {kind.name}")
+        raise ConfigurationError(f"{flags} is not an option of --format {name}")
     return kind(**chosen)
 
 
 def remedies_as_flags(text: str) -> str:
     """``CsvFormat(quote_char=None)`` in a message is ``--quote-char none`` on the command line."""
-    text = re.sub(r"\b(?:IngestOptions|CsvFormat)\.(\w+)", lambda match: _flag(match[1]), text)
+    text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
     return re.sub(r'CsvFormat\((\w+)=("(?:[^"\\]|\\.)*"|\w+)\)', _remedy, text)
 
 

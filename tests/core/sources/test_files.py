@@ -249,7 +249,7 @@ def test_a_broken_line_takes_its_place_as_a_row_that_no_table_takes(tmp_path: Pa
         ("x.csv", b"a,a\n1,2\n", "columns twice: 'a'"),
         ("x.csv", b"a\xff\n1\n", "encoding"),
         ("x.csv.gz", b"a\n1\n", "cannot read"),
-        ("x.json", b'[{"a": 1}]', "is a JSON array"),
+        ("x.json", b'[{"a": 1}', "JSON array in .* is never closed"),
         ("x.parquet", b"PAR1", "cannot read"),
         ("x.arrow", b"ARROW1\0\0", "cannot read"),
         ("x.avro", b"Obj", "cannot read"),

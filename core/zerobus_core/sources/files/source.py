@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError, ZerobusIngestError
-from ...file_formats import format_of
+from ...file_formats import CsvFormat, JsonFormat, format_of
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
@@ -20,7 +20,6 @@ from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
 
 if TYPE_CHECKING:
-    from ...file_formats import CsvFormat
     from ...options import IngestOptions
     from ...ranges import RowRanges
     from ...schema import TableSchema
@@ -211,7 +210,7 @@ def source_of_files(files: Sequence[FoundFile], place: Location, options: Ingest
     return FileSource(found, _reader(found, chosen, tuple(options.drop)), options)
 
 
-def _reader(found: FoundFiles, chosen: CsvFormat | None, dropped: tuple[str, ...]) -> FileFormat:
+def _reader(found: FoundFiles, chosen: CsvFormat | JsonFormat | None, dropped: tuple[str, ...]) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
         require_pyarrow(f"{found.format} files")
@@ -223,7 +222,7 @@ def _reader(found: FoundFiles, chosen: CsvFormat | None, dropped: tuple[str, ...
     if found.format == "csv":
         from .formats.csv import CsvReader
 
-        return CsvReader(chosen)
+        return CsvReader(chosen if isinstance(chosen, CsvFormat) else None)
     if found.format == "ipc":
         from .formats.ipc import IpcFormat
 
@@ -234,4 +233,4 @@ def _reader(found: FoundFiles, chosen: CsvFormat | None, dropped: tuple[str, ...
         return AvroFormat()
     from .formats.json_lines import JsonLinesFormat
 
-    return JsonLinesFormat()
+    return JsonLinesFormat(chosen if isinstance(chosen, JsonFormat) else None)

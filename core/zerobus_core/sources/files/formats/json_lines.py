@@ -1,16 +1,20 @@
-"""JSON Lines files: one JSON object per line."""
+"""JSON files: one object per line, an array of objects, or objects that are written over several lines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigurationError
+from ....file_formats import JsonFormat
 from ....options import MAX_RECORD_BYTES
 from ....ranges import END
 from ...chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
+from .encodings import utf8_blocks
+from .json_texts import json_texts, layout_of
 from .json_values import JsonValues
 
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
 
-__all__ = ["ANY_VALUES", "MAX_LINE_BYTES", "JsonLinesFormat", "line_pieces"]
+__all__ = ["ANY_VALUES", "MAX_LINE_BYTES", "JsonLinesFormat", "line_pieces", "text_pieces"]
 
 ANY_VALUES = JsonValues()
 # What is sent as one byte may take six in JSON (\\u0000), and there is white space.
@@ -30,22 +34,26 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JsonLinesFormat:
-    """UTF-8, lines ended by LF or CRLF; blank lines are no rows."""
+    """Lines ended by LF or CRLF, of which blank ones are not rows; arrays, and objects over several lines.
+
+    The first bytes say which it is: ``[`` begins an array, and a line that is ``{`` alone an object over several lines.
+    """
 
     is_arrow = False
     is_text = True
 
-    def __init__(self, values: JsonValues = ANY_VALUES) -> None:
+    def __init__(self, format: JsonFormat | None = None, values: JsonValues = ANY_VALUES) -> None:
+        self._format = format or JsonFormat()
         self._values = values
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
         """The format with numbers as exact as the table's columns can tell."""
-        return JsonLinesFormat(JsonValues(schema.columns))
+        return JsonLinesFormat(self._format, JsonValues(schema.columns))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """There are none."""
-        return {}
+        """See ``JsonFormat``."""
+        return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
         """Not known without reading."""
@@ -54,8 +62,24 @@ class JsonLinesFormat:
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
         """Lines that are not wanted are counted and not parsed."""
         with file.open() as opened:
-            blocks = iter(partial(opened.read, _BLOCK_BYTES), b"")
-            return (yield from line_pieces(blocks, wanted(0, END), chunk_rows, file.shown, self._values))
+            blocks = utf8_blocks(iter(partial(opened.read, _BLOCK_BYTES), b""), self._format.encoding, file.shown)
+            return (yield from text_pieces(_texts(blocks, file.shown), wanted(0, END), chunk_rows, self._values))
+
+
+def _texts(blocks: Iterator[bytes], name: str) -> Iterator[bytes | None]:
+    """The texts of rows, whichever way the file is laid out."""
+    start = b""
+    layout = None
+    for block in blocks:
+        start += block
+        layout = layout_of(start)
+        if layout is not None or len(start) > MAX_LINE_BYTES:
+            break
+    whole = chain([start], blocks)
+    if layout in {"array", "values"}:
+        yield from json_texts(whole, name, is_array=layout == "array", max_bytes=MAX_LINE_BYTES)
+    else:
+        yield from _lines(whole, name)
 
 
 def line_pieces(
@@ -70,18 +94,34 @@ def line_pieces(
     An empty block says that nothing came for a while.  Rows wait ``MAX_WAIT`` for their piece to fill.  ``name`` is
     where the lines come from, for errors; a line of more than ``MAX_LINE_BYTES`` is a ConfigurationError.
     """
+    return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
+
+
+def _without_array(lines: Iterator[bytes | None], name: str) -> Iterator[bytes | None]:
+    """The lines; a ConfigurationError if they are an array."""
+    is_first = True
+    for line in lines:
+        if is_first and line and not line.isspace():
+            if line.lstrip()[:1] == b"[":
+                raise ConfigurationError(f"{name} is a JSON array; {_ARRAY}")
+            is_first = False
+        yield line
+
+
+def text_pieces(
+    texts: Iterable[bytes | None], runs: Iterator[tuple[int, int]], chunk_rows: int, values: JsonValues = ANY_VALUES
+) -> Pieces:
+    """The rows of JSON texts, as ``line_pieces`` gives those of lines; None says that nothing came for a while."""
     start, stop = next(runs, _NO_RUN)
     row = size = 0
     rows: list[Any] = []
     pulse = Heartbeat()
     deadline = 0.0
-    for line in _lines(blocks, name):
+    for line in texts:
         is_due = False
         if line is None:
             is_due = time.monotonic() >= deadline if rows else pulse.is_due()
         elif line and not line.isspace():
-            if row == 0 and line.lstrip()[:1] == b"[":
-                raise ConfigurationError(f"{name} is a JSON array; {_ARRAY}")
             if row == stop:
                 start, stop = next(runs, _NO_RUN)
             if row >= start:

@@ -1,0 +1,145 @@
+"""The values of a JSON file that is not one value per line: an array, or values that are written over several lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from ....errors import ConfigurationError
+
+__all__ = ["Layout", "json_texts", "layout_of"]
+
+Layout = str
+"""``lines``: one value per line; ``array``: one array of values; ``values``: one value after the other."""
+
+# Text inside of quotes is passed over; a quote alone is one whose text goes on in the next block.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+
+
+def layout_of(start: bytes) -> Layout | None:
+    """What the first bytes of a file say; None if they are too few."""
+    text = start.lstrip()
+    if text.startswith(b"["):
+        return "array"
+    line, end, _ = text.partition(b"\n")
+    if not end and len(line.strip()) <= 1:
+        return None
+    return "values" if line.strip() == b"{" else "lines"
+
+
+def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
+    """The text of each value, and None after those of each block.
+
+    ``name`` is the file's, for errors: what is between values or after the array, an array that is not closed, and a
+    value of more than ``max_bytes`` are ConfigurationErrors.
+    """
+    texts = _Texts(name, is_array=is_array)
+    for block in blocks:
+        yield from texts.add(block)
+        if texts.held > max_bytes:
+            raise ConfigurationError(
+                f"value {texts.count} of {name} is longer than {max_bytes} bytes, and no record can be; is a bracket "
+                "or a quote in it never closed?"
+            )
+        yield None
+    texts.end()
+
+
+class _Texts:
+    """Splits text that comes in blocks."""
+
+    def __init__(self, name: str, *, is_array: bool) -> None:
+        self._name = name
+        self._is_array = is_array
+        self._data = b""
+        self._at = 0
+        """Where the next token is looked for."""
+        self._start = 0
+        """Where the value that is not complete begins."""
+        self._depth = 0
+        self._is_open = not is_array
+        """Whether values are to come: the array has begun, and is not closed."""
+        self._is_after_comma = False
+        self.count = 0
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept of a value that is not complete."""
+        return len(self._data) - self._start
+
+    def add(self, block: bytes) -> Iterator[bytes]:
+        """The values that end in the block."""
+        self._data = self._data[self._start :] + block
+        self._at -= self._start
+        self._start = 0
+        while (match := _TOKEN.search(self._data, self._at)) is not None:
+            if match[0] == b'"':
+                self._at = match.start()
+                return
+            text = self._taken(match)
+            self._at = match.end()
+            if text is not None:
+                self.count += 1
+                yield text
+        self._at = len(self._data)
+
+    def end(self) -> None:
+        """Raise ConfigurationError if something is missing at the end, or too much."""
+        rest = self._data[self._start :].strip()
+        if self._is_array and self._is_open:
+            raise ConfigurationError(
+                f"the JSON array in {self._name} is never closed: the file was cut off after {self.count} values"
+            )
+        if rest:
+            shown = rest[:20].decode(errors="backslashreplace")
+            what = "text after its JSON array" if self._is_array else f"a value that is not complete after {self.count}"
+            raise ConfigurationError(f"{self._name} has {what}: {shown!r}")
+
+    def _taken(self, match: re.Match[bytes]) -> bytes | None:
+        """The value that a token ends."""
+        sign = match[0]
+        if sign in b"[{":
+            self._opened(match)
+            return None
+        if sign in b"]}":
+            return self._closed(match)
+        if sign == b"," and self._is_array and self._depth == 1:
+            return self._cut(match, is_after_comma=True)
+        return None
+
+    def _opened(self, match: re.Match[bytes]) -> None:
+        if self._depth == 0:
+            if self._is_array and self._is_open is False and self.count == 0 and self._start == 0:
+                self._is_open = True
+                self._start = match.end()
+            elif self._is_array or self._data[self._start : match.start()].strip():
+                raise self._between_error(match)
+        self._depth += 1
+
+    def _closed(self, match: re.Match[bytes]) -> bytes | None:
+        self._depth -= 1
+        if self._depth < 0:
+            raise self._between_error(match)
+        if self._depth > 0:
+            return None
+        if not self._is_array:
+            text = self._data[self._start : match.end()]
+            self._start = match.end()
+            return text
+        self._is_open = False
+        if not self._is_after_comma and not self._data[self._start : match.start()].strip():
+            self._start = match.end()
+            return None  # an array without values
+        return self._cut(match, is_after_comma=False)
+
+    def _cut(self, match: re.Match[bytes], *, is_after_comma: bool) -> bytes:
+        text = self._data[self._start : match.start()]
+        if not text.strip():
+            raise ConfigurationError(f"the JSON array in {self._name} has no value after value {self.count - 1}")
+        self._start = match.end()
+        self._is_after_comma = is_after_comma
+        return text
+
+    def _between_error(self, match: re.Match[bytes]) -> ConfigurationError:
+        shown = self._data[self._start : match.end()][:20].decode(errors="backslashreplace")
+        return ConfigurationError(f"{self._name} has text after value {self.count - 1} that is not JSON: {shown!r}")
