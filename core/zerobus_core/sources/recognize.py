@@ -115,6 +115,7 @@ def _lazy_source(frame: Any, options: IngestOptions) -> Source:
 
 def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
     from .arrow.arrow import BatchesSource, DatasetSource, is_whole, scan
+    from .arrow.duckdb_json import reader_with_json
     from .arrow.pandas_index import refuse_range_column
 
     refuse_range_column(_schema_of(records), tuple(options.drop), f"the {type(records).__name__}")
@@ -128,7 +129,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
     if hasattr(records, "__arrow_c_stream__"):
         # A reader goes on where it was left; other things that can be streamed start anew.
         given = records if isinstance(records, pa.RecordBatchReader) else None
-        reader = pa.RecordBatchReader.from_stream(records)
+        reader = reader_with_json(records, pa.RecordBatchReader.from_stream(records))
         refuse_range_column(reader.schema, tuple(options.drop), f"the {type(records).__name__}")
         begun = OneShotIterable(reader, given=given)
         return BatchesSource(begun.take, options, on_durable=begun.forget)

@@ -157,6 +157,19 @@ def test_json_of_parquet_files_and_of_pandas_is_json(zerobus: LocalZerobus, tabl
     assert values(delivered(zerobus, table_name, "v VARIANT", iter([frame, frame]))) == [{"a": 1}, None] * 2
 
 
+def test_json_of_a_duckdb_relation_is_json(zerobus: LocalZerobus, table_name: str) -> None:
+    query = """
+        SELECT '{"a": 1}'::JSON AS v, ['[1]'::JSON, NULL] AS l, {'x': '2'::JSON, 'y': 't'} AS s,
+            MAP {'k': '{"b": 2}'::JSON} AS m, '{"a": 1}' AS t
+    """
+    columns = "v VARIANT, l ARRAY<VARIANT>, s STRUCT<x: VARIANT, y: STRING>, m MAP<STRING, VARIANT>, t VARIANT"
+    (row,) = delivered(zerobus, table_name, columns, duckdb.sql(query))
+    assert {name: loaded(row[name]) for name in "vlsm"} == {
+        "v": {"a": 1}, "l": [[1], None], "s": {"x": 2, "y": "t"}, "m": {"k": {"b": 2}},
+    }  # fmt: skip
+    assert json.loads(row["t"]) == '{"a": 1}'  # text is a string
+
+
 def test_json_whose_type_is_in_the_metadata_only_is_json(zerobus: LocalZerobus, table_name: str) -> None:
     field = pa.field("v", pa.string(), metadata={"ARROW:extension:name": "arrow.json"})
     table = pa.table({"v": ["[1]", None]}, schema=pa.schema([field]))
