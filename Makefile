@@ -27,9 +27,9 @@ demo: setup
 fast: setup
 	$(BIN)/python -m pytest --fast -n 2 $(ARGS)
 
-# Three processes for two cores, since tests wait, too. ARGS="tests/core -k name" runs some of them.
+# Four processes for two cores, since half of the tests' time is waiting. ARGS="tests/core -k name" runs some of them.
 test: setup
-	$(BIN)/python -m pytest -m "not service" -n 3 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m "not service" -n 4 --dist loadgroup $(ARGS)
 
 # The tests that need PostgreSQL, Redis, MariaDB or Chromium; a test that is skipped fails here.
 services: setup

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ _services_left_out = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test or module is a failure")
+    parser.addoption("--matrix", action="store_true", help="look only into modules that have the marker matrix")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str | None:
     seed = os.environ.get("PYTHONHASHSEED")
     return seed and f"PYTHONHASHSEED={seed}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The other modules may import what an old environment does not have, and take their time."""
+    if not config.getoption("matrix") or not collection_path.match("test_*.py"):
+        return None
+    return True if "mark.matrix" not in collection_path.read_text() else None
 
 
 @pytest.hookimpl(tryfirst=True)

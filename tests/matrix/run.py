@@ -116,7 +116,7 @@ class Runner:
         _run([*install, "--prerelease", "allow", *requirements], log)
 
     def _test(self, cell: Cell, python: Path, log: Path) -> str:
-        chosen = ["-m", "not service", "-n", "3"] if self._full else ["-m", "matrix and not service"]
+        chosen = ["-m", "not service", "-n", "3"] if self._full else ["--matrix", "-m", "matrix and not service"]
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *cell.args, *cell.tests]
         code = _call(command, log, cwd=self._files, timeout=FULL_TIMEOUT if self._full else CELL_TIMEOUT)
         last = next(iter(reversed(log.read_text().strip().splitlines())), "")
