@@ -101,7 +101,7 @@ def test_json_inside_of_other_types_becomes_a_variant_inside_of_the_column(
 
 
 @pytest.mark.parametrize("record_format", FORMATS)
-@pytest.mark.parametrize("kind", sorted(MEANT.keys() - {"map"}))
+@pytest.mark.parametrize("kind", sorted(MEANT))
 def test_json_inside_of_other_types_is_a_value_in_a_variant(
     kind: str, record_format: str, zerobus: LocalZerobus, table_name: str
 ) -> None:
@@ -168,6 +168,19 @@ def test_json_of_a_duckdb_relation_is_json(zerobus: LocalZerobus, table_name: st
         "v": {"a": 1}, "l": [[1], None], "s": {"x": 2, "y": "t"}, "m": {"k": {"b": 2}},
     }  # fmt: skip
     assert json.loads(row["t"]) == '{"a": 1}'  # text is a string
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_maps_are_objects_in_a_variant(record_format: Any, zerobus: LocalZerobus, table_name: str) -> None:
+    maps = pa.array([[("x", [("y", 1)])], None, []], pa.map_(pa.string(), pa.map_(pa.string(), pa.int64())))
+    table = pa.table({"v": maps, "l": pa.ListArray.from_arrays([0, 1, 2, 3], maps)})
+    seen = delivered(zerobus, table_name, "v VARIANT, l VARIANT", table, record_format=record_format)
+    assert values(seen) == [{"x": {"y": 1}}, None, {}]
+    assert json.loads(seen[0]["l"]) == [{"x": {"y": 1}}]
+    for pairs, key in (([("x", 1), ("x", 2)], pa.string()), ([(1, 1)], pa.int64())):
+        wrong = pa.table({"v": pa.array([pairs], pa.map_(key, pa.int64()))})
+        with pytest.raises(RecordError, match="row 0, field v"):
+            delivered(zerobus, table_name, "v VARIANT", wrong, record_format=record_format)
 
 
 def test_json_whose_type_is_in_the_metadata_only_is_json(zerobus: LocalZerobus, table_name: str) -> None:

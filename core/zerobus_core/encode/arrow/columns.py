@@ -81,7 +81,7 @@ class ColumnCasts:
                 value = python_value(array, index)
                 convert = None if column is None else json_converter(source, column.field.type, parsed_json)
                 record[source.name] = value if convert is None else convert(value)
-            except (ValueError, OverflowError):  # a time or text that Python has no value for
+            except (ValueError, OverflowError, UnfitError):  # Python has no value for it, or it cannot be JSON
                 record[source.name] = shown_value(array[index])
         return record
 

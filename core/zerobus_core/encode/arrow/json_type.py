@@ -1,4 +1,4 @@
-"""Arrow data that is JSON by its type (``arrow.json``): its value for a VARIANT, its text for everything else."""
+"""Arrow data for a VARIANT: JSON text that is JSON by its type (``arrow.json``) as its value, and maps as objects."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Applies ``leaf`` to the JSON texts in Python's value of a field that go into a VARIANT; None if there are none.
+    """Makes what goes into a VARIANT of Python's value of a field: ``leaf`` of JSON texts, objects of maps; None if the
+    value is that already.
 
     ``kind`` is the type of the table's column.  JSON that goes into another type stays text.
     """
@@ -125,6 +126,16 @@ def _items(convert: Convert | None) -> Convert | None:
 
 
 def _map(source: pa.DataType, kind: DataType, leaf: Convert) -> Convert | None:
-    item_type = _VARIANT if kind == _VARIANT else kind.value if isinstance(kind, MapType) else None
-    convert = None if item_type is None else json_converter(source.item_field, item_type, leaf)
+    if kind == _VARIANT:
+        # pyarrow gives pairs, which would become an array of arrays.
+        inner = json_converter(source.item_field, _VARIANT, leaf)
+        return lambda value: None if value is None else _object_of_pairs(value, inner)
+    convert = json_converter(source.item_field, kind.value, leaf) if isinstance(kind, MapType) else None
     return None if convert is None else lambda value: value and [(key, convert(item)) for key, item in value]
+
+
+def _object_of_pairs(pairs: list[tuple[Any, Any]], convert: Convert | None) -> dict[Any, Any]:
+    members = {key: item if convert is None else convert(item) for key, item in pairs}
+    if len(members) < len(pairs):
+        raise UnfitError("a map has one key twice")
+    return members
