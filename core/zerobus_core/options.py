@@ -64,6 +64,9 @@ class IngestOptions:
     delivery_name: str | None = None
     """Tells deliveries whose sources are equal, or have one ``source_version``, apart in ``delivery_columns``; the same
     on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
+    epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
+    """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
+    look like seconds or milliseconds are refused."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     drop: Sequence[str] = ()
@@ -91,6 +94,7 @@ class IngestOptions:
         self._check_text("delivery_name")
         self._check_text("source_version")
         self._check_text("dead_letter_uri")
+        self._check_choice("epoch_unit", None, "s", "ms", "us", "ns")
         if not isinstance(self.parse_text, bool):
             raise self._refuse("parse_text", "True or False")
         self._check_names("drop")
@@ -116,7 +120,7 @@ class IngestOptions:
         shown = without_secrets(repr(getattr(self, name)))
         return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {shown}")
 
-    def _check_choice(self, name: str, *choices: str) -> None:
+    def _check_choice(self, name: str, *choices: str | None) -> None:
         if getattr(self, name) not in choices:
             raise self._refuse(name, f"one of {', '.join(map(repr, choices))}")
 

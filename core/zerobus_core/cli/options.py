@@ -86,6 +86,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "TEXT",
         "help": "Goes into that key; tells deliveries apart whose sources are equal and whose rows are all meant.",
     },
+    "epoch_unit": {
+        "type": click.Choice(["s", "ms", "us", "ns"]),
+        "help": "What whole numbers in TIMESTAMP columns count since 1970; microseconds, unless that is in doubt.",
+    },
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
     "rename": {

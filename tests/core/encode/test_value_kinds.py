@@ -148,3 +148,46 @@ def test_the_hint_for_objects_in_a_text_column_writes_json(value: Any) -> None:
         assert "pass json.dumps(value)" in message
         assert "str(value)" not in message
     assert "pass str(value)" in refusal("c STRING", [{"c": dt.time(1, 2)}])
+
+
+SECONDS, MILLISECONDS, MICROSECONDS = 1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000
+MOMENT_KINDS = ["TIMESTAMP", "TIMESTAMP_NTZ"]
+
+
+@pytest.mark.parametrize("kind", MOMENT_KINDS)
+@pytest.mark.parametrize(("number", "unit"), [(SECONDS, "s"), (MILLISECONDS, "ms"), (10**8, "s"), (10**13 - 1, "ms")])
+def test_numbers_that_look_like_another_unit_are_refused_by_a_name(kind: str, number: int, unit: str) -> None:
+    for rows in ([{"t": number}], pa.record_batch({"t": [number]})):
+        message = refusal(f"t {kind}", rows)
+        assert "when read as microseconds since 1970" in message
+        assert f'set epoch_unit="{unit}"' in message
+    assert "epoch_unit" in refusal(f"a ARRAY<{kind}>", [{"a": [0, number]}])
+
+
+@pytest.mark.parametrize("kind", MOMENT_KINDS)
+@pytest.mark.parametrize(
+    ("number", "unit", "right"),
+    [
+        (SECONDS, "s", MICROSECONDS), (MILLISECONDS, "ms", MICROSECONDS), (SECONDS, "us", SECONDS),
+        (MICROSECONDS, None, MICROSECONDS), (MICROSECONDS * 1000, "ns", MICROSECONDS), (99_999_999, None, 99_999_999),
+        (10**13, None, 10**13), (0, "s", 0), (5, "ms", 5_000), (-5, "s", -5_000_000),
+    ],
+)  # fmt: skip
+def test_numbers_count_the_unit_that_is_named(kind: str, number: int, unit: str | None, right: int) -> None:
+    for rows in ([{"t": number, "a": [number]}], pa.record_batch({"t": [number], "a": [[number]]})):
+        (row,) = decoded(f"t {kind}, a ARRAY<{kind}>", rows, "json", epoch_unit=unit)
+        assert (int(row["t"]), [int(each) for each in row["a"]]) == (right, [right])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_unit_says_nothing_about_datetimes(unit: str) -> None:
+    at = dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)
+    for rows in ([{"t": at}], [{"t": np.datetime64("2023-11-14T22:13:20")}], pa.record_batch({"t": [at]})):
+        (row,) = decoded("t TIMESTAMP", rows, "json", epoch_unit=unit)
+        assert int(row["t"]) == MICROSECONDS
+
+
+def test_numbers_beyond_the_years_of_a_timestamp_are_refused_in_every_unit() -> None:
+    for unit, number in (("s", 10**12), ("ms", 10**15), ("us", 10**18), ("ns", 5)):
+        for rows in ([{"t": number}], pa.record_batch({"t": [number]})):
+            assert "row 0, field t" in refusal("t TIMESTAMP", rows, epoch_unit=unit)

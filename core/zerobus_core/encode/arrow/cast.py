@@ -25,7 +25,7 @@ from ...schema.types import (
     StructType,
 )
 from .rebuild import bitmap_of, entries_of, nulls, offsets_of
-from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, string_cast
+from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, epoch_cast, string_cast
 from .text import text_cast
 from .types import working_type
 
@@ -72,6 +72,8 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
     if isinstance(kind, DecimalType):
         return decimal_cast(source, kind)
     assert isinstance(kind, PrimitiveType)
+    if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ} and pa.types.is_integer(source):
+        return epoch_cast(kind.kind, None if rules.wire_text else rules.epoch_unit)
     return SCALAR_CASTS[kind.kind](source) if kind.kind is not Kind.VARIANT else None
 
 

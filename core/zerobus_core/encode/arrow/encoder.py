@@ -58,6 +58,7 @@ class ArrowEncoder:
         filled = frozenset(names.values())
         rules = ConversionRules(
             parse_text=options.parse_text,
+            epoch_unit=options.epoch_unit,
             inner_nulls=record_format != "protobuf",
             check_variant=check_variant if record_format == "arrow" else None,
         )

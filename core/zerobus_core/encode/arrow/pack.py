@@ -135,7 +135,7 @@ def _wired(value: Any, kind: DataType) -> Any:
             return _wired_members(value, kind.fields)
         return decoded_variant(value["metadata"], value["value"])
     if isinstance(value, date | bytes):
-        return scalar_converter(kind, ConversionRules(as_json=True))(value)
+        return scalar_converter(kind, ConversionRules(as_json=True, epoch_unit="us"))(value)
     return value
 
 

@@ -10,9 +10,18 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from ...schema.types import DecimalType, Kind, StringType
+from ..values.epochs import DOUBTFUL, FACTORS
 from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE
 
-__all__ = ["SCALAR_CASTS", "UnfitArrayError", "as_decimal_text", "check_range", "decimal_cast", "string_cast"]
+__all__ = [
+    "SCALAR_CASTS",
+    "UnfitArrayError",
+    "as_decimal_text",
+    "check_range",
+    "decimal_cast",
+    "epoch_cast",
+    "string_cast",
+]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _MAX_DIGITS = 38
@@ -144,8 +153,6 @@ def from_days_checked(days: pa.Array) -> pa.Array:
 
 def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
     def cast_from(source: pa.DataType) -> ArrayCast | None:
-        if types.is_integer(source):
-            return lambda array: microseconds_as(kind, array.cast(pa.int64()))
         if not types.is_timestamp(source) or (kind is Kind.TIMESTAMP_NTZ and source.tz is not None):
             return None
         # Same time zone, so that only the unit is cast; an instant is UTC whatever its zone, and naive is UTC.
@@ -153,6 +160,23 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
         return lambda array: microseconds_as(kind, array.cast(unit).cast(pa.int64()))
 
     return cast_from
+
+
+def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
+    """From whole numbers that count the unit since 1970; see ``values.epochs``."""
+    if unit == "ns":
+        return None
+
+    def convert(array: pa.Array) -> pa.Array:
+        numbers = array.cast(pa.int64())
+        if unit is not None:
+            return microseconds_as(kind, pc.multiply_checked(numbers, FACTORS[unit]))
+        low, high = DOUBTFUL
+        if pc.any(pc.and_(pc.greater_equal(numbers, low), pc.less(numbers, high))).as_py():
+            raise UnfitArrayError
+        return microseconds_as(kind, numbers)
+
+    return convert
 
 
 def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:

@@ -160,6 +160,7 @@ class RowEncoder(ABC):
             rules = ConversionRules(
                 as_json=self._as_json,
                 parse_text=self._options.parse_text,
+                epoch_unit=self._options.epoch_unit,
                 wire_text=wire_text,
                 inner_nulls=self._as_json,
             )

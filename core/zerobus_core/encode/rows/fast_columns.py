@@ -14,7 +14,7 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from ...schema.types import ArrayType, DataType, DecimalType, Field, MapType, StructType
+from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from ..records import members_within
 from ..values.scalars import null_test, scalar_converter
 from .fast_scalars import NULL, FastPath, fast_path
@@ -97,9 +97,15 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
         return _array(kind, nullable, rules), None
     if isinstance(kind, MapType):
         return _map(kind, nullable, rules), None
-    quick = fast_path(kind, as_json=rules.as_json)
+    quick = None if _is_counted(kind, rules) else fast_path(kind, as_json=rules.as_json)
     plain = quick.plain if quick is not None else None
     return _scalar(kind, nullable, rules, quick), plain | NULL if plain is not None and nullable else plain
+
+
+def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
+    """Whether whole numbers of the type count something else than microseconds."""
+    is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
+    return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
 
 def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastPath | None) -> Convert:

@@ -19,6 +19,7 @@ from operator import itemgetter, sub
 from typing import Any
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
+from ..values.epochs import DOUBTFUL
 from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
 
 __all__ = ["NULL", "FastPath", "fast_path"]
@@ -145,7 +146,10 @@ def _wall_clock_times(values: Column) -> Column | None:
 
 
 def _microseconds(values: Column) -> Column | None:
-    return values if _INT.issuperset(map(type, values)) and _within(values, *MICROSECOND_RANGE) else None
+    """Whole numbers that count microseconds beyond doubt."""
+    if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
+        return None
+    return values if not values or min(values) >= DOUBTFUL[1] or max(values) < DOUBTFUL[0] else None
 
 
 def _since(epoch: datetime, values: Column) -> Column:

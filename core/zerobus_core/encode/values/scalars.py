@@ -20,6 +20,7 @@ from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringTy
 from ..problems import UnfitError
 from ..records import dumped, is_record
 from . import text
+from .epochs import microseconds_of
 from .json_text import checked_text, json_text
 from .missing import is_null
 from .moments import plain_datetime
@@ -84,7 +85,7 @@ def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
     if kind.kind in _WITHOUT_OPTIONS:
         return _WITHOUT_OPTIONS[kind.kind][wire_text if kind.kind is Kind.VARIANT else as_json]
     if kind.kind in _PARSING:
-        return _PARSING[kind.kind](parse_text)
+        return _PARSING[kind.kind](rules)
     return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=as_json)
 
 
@@ -236,9 +237,9 @@ def _date(parse_text: bool) -> Scalar:
     return convert
 
 
-def _timestamp(parse_text: bool) -> Scalar:
+def _timestamp(read: Callable[[Any], datetime | int]) -> Scalar:
     def convert(value: Any) -> int:
-        moment = _moment(unwrapped(value), parse_text)
+        moment = read(unwrapped(value))
         if isinstance(moment, int):
             return moment
         if moment.utcoffset() is None:
@@ -251,9 +252,9 @@ def _timestamp(parse_text: bool) -> Scalar:
     return convert
 
 
-def _timestamp_ntz(parse_text: bool) -> Scalar:
+def _timestamp_ntz(read: Callable[[Any], datetime | int]) -> Scalar:
     def convert(value: Any) -> int:
-        moment = _moment(unwrapped(value), parse_text)
+        moment = read(unwrapped(value))
         if isinstance(moment, int):
             return moment
         if moment.utcoffset() is not None:
@@ -263,22 +264,30 @@ def _timestamp_ntz(parse_text: bool) -> Scalar:
     return convert
 
 
-def _moment(value: Any, parse_text: bool) -> datetime | int:
-    """A datetime, or microseconds since the epoch that are in range."""
-    value = _from_numpy_time(value, "us")
-    if isinstance(value, str):
-        value = text.moment(_parsable(value, "a datetime", parse_text))
-    if isinstance(value, datetime):
-        if _nanoseconds(value):
-            raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
-        return plain_datetime(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not _is_in_range(value):
-            raise UnfitError(
-                "outside of the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?"
-            )
-        return int(value)
-    raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
+def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
+    """Reads a value as a datetime, or as microseconds since the epoch that are in range."""
+    parse_text, epoch_unit = rules.parse_text, "us" if rules.wire_text else rules.epoch_unit
+
+    def read(value: Any) -> datetime | int:
+        if type(value).__name__ == "datetime64":
+            return _in_range(_from_numpy_time(value, "us"))
+        if isinstance(value, str):
+            value = text.moment(_parsable(value, "a datetime", parse_text))
+        if isinstance(value, datetime):
+            if _nanoseconds(value):
+                raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
+            return plain_datetime(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return _in_range(microseconds_of(int(value), epoch_unit))
+        raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
+
+    return read
+
+
+def _in_range(microseconds: int) -> int:
+    if not _is_in_range(microseconds):
+        raise UnfitError("outside of the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?")
+    return microseconds
 
 
 def _nanoseconds(value: datetime) -> int:
@@ -348,9 +357,9 @@ _WITHOUT_OPTIONS: dict[Kind, tuple[Scalar, Scalar]] = {
     Kind.VARIANT: (json_text, checked_text),
     Kind.BINARY: (_binary, _base64),
 }
-_PARSING: dict[Kind, Callable[[bool], Scalar]] = {
-    Kind.BOOLEAN: _boolean,
-    Kind.DATE: _date,
-    Kind.TIMESTAMP: _timestamp,
-    Kind.TIMESTAMP_NTZ: _timestamp_ntz,
+_PARSING: dict[Kind, Callable[[ConversionRules], Scalar]] = {
+    Kind.BOOLEAN: lambda rules: _boolean(rules.parse_text),
+    Kind.DATE: lambda rules: _date(rules.parse_text),
+    Kind.TIMESTAMP: lambda rules: _timestamp(_moment(rules)),
+    Kind.TIMESTAMP_NTZ: lambda rules: _timestamp_ntz(_moment(rules)),
 }

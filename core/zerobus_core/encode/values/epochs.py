@@ -1,0 +1,40 @@
+"""Whole numbers for times: what they count since 1970, and when that cannot be what was meant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ..problems import UnfitError
+
+__all__ = ["DOUBTFUL", "FACTORS", "microseconds_of"]
+
+# Microseconds in one of the unit.
+FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+# From there up to here, microseconds are the first four months of 1970, and seconds or milliseconds are times of today.
+DOUBTFUL = (10**8, 10**13)
+_NANOSECONDS = 1_000
+_LATEST_SECONDS = 10**11  # the year 5138
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds_of(number: int, unit: str | None) -> int:
+    """Microseconds since 1970.  Without a unit the number counts them; raises UnfitError if that is in doubt."""
+    if unit is None:
+        if DOUBTFUL[0] <= number < DOUBTFUL[1]:
+            raise UnfitError(_doubt(number))
+        return number
+    if unit == "ns":
+        if number % _NANOSECONDS:
+            raise UnfitError("has nanoseconds, and the column counts microseconds")
+        return number // _NANOSECONDS
+    return number * FACTORS[unit]
+
+
+def _doubt(number: int) -> str:
+    unit, name = ("s", "seconds") if number < _LATEST_SECONDS else ("ms", "milliseconds")
+    meant = _EPOCH + timedelta(microseconds=number * FACTORS[unit])
+    read = _EPOCH + timedelta(microseconds=number)
+    return (
+        f"is {read:%Y-%m-%d} when read as microseconds since 1970; if it counts {name} ({meant:%Y-%m-%d}), set "
+        f'epoch_unit="{unit}", and if it is right, epoch_unit="us"'
+    )
