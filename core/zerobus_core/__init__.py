@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
     from .handoffs import Handoff, NewFiles, NewItems, NewRows, hand_over
     from .manager import StreamManager
+    from .merging import merge_receipts
     from .push import ingest
     from .schema import TableSchema
+    from .sources.shards import split_source
 
 __all__ = [
     "AuthenticationError",
@@ -85,6 +87,8 @@ __all__ = [
     "aingest",
     "hand_over",
     "ingest",
+    "merge_receipts",
+    "split_source",
 ]
 
 # Orchestrators import this package in every process that parses a DAG; what only a delivery needs comes with it.
@@ -101,6 +105,8 @@ _LAZY = {
     "aingest": "aio",
     "hand_over": "handoffs",
     "ingest": "push",
+    "merge_receipts": "merging",
+    "split_source": "sources.shards",
 }
 
 

@@ -71,6 +71,10 @@ class Receipt:
     """Rows of a handoff's slice that were durable already and were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
     """What a handoff delivered, as JSON types: name, slice, from, to, remaining; None for other deliveries."""
+    shards: int = 1
+    """How many deliveries this receipt accounts for; more than one after ``merge_receipts``."""
+    slowest_shard_s: float | None = None
+    """Duration of the slowest of several shards, in seconds."""
 
     def as_dict(self) -> dict[str, Any]:
         """The receipt as JSON types only: str, int, float, bool, None, list, dict."""

@@ -18,6 +18,7 @@ from .frame_kinds import columnar_package, is_instance
 from .optional_imports import require_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
+from .shards import is_shard, shard_source
 from .source import Source, is_source_like, source_from
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
-    source = _data_source(records, options)
+    source = shard_source(records, options) if is_shard(records) else _data_source(records, options)
     if options.format is not None and not isinstance(source, FileSource):
         raise ConfigurationError(f"options.format says how files are read, and records is {_describe(records)}")
     return source

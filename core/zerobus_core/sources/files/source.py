@@ -18,6 +18,7 @@ from ..rows.iterables import check_length
 from ..source import Source
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
+from .part import read_part
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .finding.listing import Location
     from .formats.file_format import FileFormat, Wanted
 
-__all__ = ["FileSource", "files_source", "source_of_files"]
+__all__ = ["FileSource", "files_source", "source_of_files", "source_of_found"]
 
 # Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
 _MAX_ASKED = 100
@@ -80,6 +81,8 @@ class FileSource(Source):
         return self._found.would_hold(uri)
 
     def _count(self, file: FoundFile) -> int | None:
+        if file.part is not None:
+            return file.part[1] - file.part[0]
         if file.path not in self._counts:
             self._counts[file.path] = _answer(file, lambda: self._reader.count(file))
         return self._counts[file.path]
@@ -101,7 +104,9 @@ class FileSource(Source):
         index = bisect_right(self._starts, row) - 1
         if index < 0:
             return f"row {row}"
-        return f"{self._found.files[index].shown}, row {row - self._starts[index]}"
+        file = self._found.files[index]
+        first = file.part[0] if file.part else 0
+        return f"{file.shown}, row {row - self._starts[index] + first}"
 
     def _file_chunks(self, file: FoundFile, base: int, skip: RowRanges) -> Generator[Chunk, None, int]:
         def wanted(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -124,7 +129,7 @@ class FileSource(Source):
         return rows
 
     def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
-        pieces = self._reader.read(file, wanted, self._chunk_rows)
+        pieces = read_part(self._reader, file, wanted, self._chunk_rows)
         read = 0
         try:
             while True:
@@ -192,6 +197,15 @@ def files_source(
         raise ConfigurationError(
             f"{found.given} holds {found.format} files, and options.format is for {chosen.name} files; leave it out"
         )
+    return source_of_found(found, options, chosen=chosen, reader=reader)
+
+
+def source_of_found(
+    found: FoundFiles, options: IngestOptions, *, chosen: CsvFormat | None = None, reader: FileFormat | None = None
+) -> FileSource:
+    """The source that reads the files of ``found``; ``chosen`` is the format of ``options``."""
+    if chosen is None and options.format is not None:
+        chosen = format_of(options.format)
     letters = options.dead_letter_uri
     if letters is not None and found.would_hold(letters):
         raise ConfigurationError(

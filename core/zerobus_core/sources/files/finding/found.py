@@ -58,6 +58,8 @@ class FoundFile:
     size: int
     version: str | None
     """ETag, or times and more of a local file; None where the storage tells nothing of the kind."""
+    part: tuple[int, int] | None = None
+    """The rows that are meant, as positions in the file; None for all of them."""
     partitions: tuple[tuple[str, str | None], ...] = ()
     """Names and values of ``name=value`` directories between the directory that was given and the file."""
 
@@ -122,7 +124,7 @@ class FoundFiles:
         """Identifies paths, sizes and versions of all files, and how they are read; None if one has no version."""
         if any(file.version is None for file in self.files):
             return None
-        facts = [self.format, reading, [(file.path, file.size, file.version) for file in self.files]]
+        facts = [self.format, reading, [_facts_of(file) for file in self.files]]
         digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
         return f"files:{len(self.files)}:{digest[:32]}"
 
@@ -137,6 +139,11 @@ class FoundFiles:
                 and os.path.exists(path)
                 and any(file.is_local and os.path.samefile(file.path, path) for file in self.files)
             )
+
+
+def _facts_of(file: FoundFile) -> tuple[Any, ...]:
+    facts = file.path, file.size, file.version
+    return facts if file.part is None else (*facts, file.part)
 
 
 def looks_like_path(text: str) -> bool:

@@ -1,0 +1,104 @@
+"""One receipt for the shards of a source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from .errors import ConfigurationError
+from .receipt import AckLatency, Receipt
+
+__all__ = ["merge_receipts"]
+
+_SUMS = (
+    "rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent", "rows_redelivered", "bytes_sent",
+    "batches", "streams", "reconnects",
+)  # fmt: skip
+
+
+def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
+    """One receipt for all ``receipts``, which are Receipts or what ``Receipt.as_dict`` returned.
+
+    Rows, bytes and batches are sums, so that the law holds for all shards together.  ``rows_resent`` is the sum of what
+    each shard admits.  ``duration_s`` reaches from the first start to the last end, ``ack_latency_s`` has the mean of
+    the medians, weighted by batches, and the worst shard's p95 and maximum.  ``shards`` says how many there were, and
+    ``slowest_shard_s`` how long the slowest one took.  Raises ConfigurationError if there is none, or if they are of
+    several tables.
+    """
+    every = [_receipt(one) for one in receipts]
+    if not every:
+        raise ConfigurationError("receipts is empty: there is nothing to merge")
+    tables = sorted({one.table for one in every})
+    if len(tables) > 1:
+        raise ConfigurationError(f"receipts are of several tables ({', '.join(tables)}); merge those of one delivery")
+    sums: dict[str, Any] = {name: sum(getattr(one, name) for one in every) for name in _SUMS}
+    started, finished = min(one.started_at for one in every), max(one.finished_at for one in every)
+    duration = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+    return Receipt(
+        table=tables[0],
+        **sums,
+        stream_ids=tuple(name for one in every for name in one.stream_ids),
+        ack_latency_s=_latency(every),
+        duration_s=duration,
+        rows_per_s=sums["rows_acked"] / duration if duration > 0 else 0.0,
+        started_at=started,
+        finished_at=finished,
+        schema_fingerprint=_joined(one.schema_fingerprint for one in every),
+        source_fingerprint=_fingerprint(every),
+        resumed_from=min((one.resumed_from for one in every if one.resumed_from), default=None),
+        started_over=_first(one.started_over for one in every),
+        record_format=_joined(one.record_format for one in every),
+        record_format_reason=_joined(one.record_format_reason for one in every),
+        notes=tuple(dict.fromkeys(note for one in every for note in one.notes)),
+        shards=sum(one.shards for one in every),
+        slowest_shard_s=max(one.slowest_shard_s or one.duration_s for one in every),
+    )
+
+
+_FIELDS = {field.name for field in fields(Receipt)}
+
+
+def _receipt(given: Any) -> Receipt:
+    if isinstance(given, Receipt):
+        return given
+    if not isinstance(given, Mapping) or not {"table", "rows_read", "rows_acked"} <= set(given):
+        raise ConfigurationError(f"receipts holds a {type(given).__name__}, not a receipt")
+    plain = {name: value for name, value in given.items() if name in _FIELDS}  # a later release can have more
+    plain["stream_ids"] = tuple(plain.get("stream_ids") or ())
+    plain["notes"] = tuple(plain.get("notes") or ())
+    latency = plain.get("ack_latency_s") or {}
+    plain["ack_latency_s"] = latency if isinstance(latency, AckLatency) else AckLatency(**latency)
+    try:
+        return Receipt(**plain)
+    except TypeError as error:
+        raise ConfigurationError(f"receipts holds an incomplete receipt: {error}") from error
+
+
+def _latency(every: list[Receipt]) -> AckLatency:
+    batches = sum(one.batches for one in every)
+    if not batches:
+        return AckLatency()
+    return AckLatency(
+        p50=sum(one.ack_latency_s.p50 * one.batches for one in every) / batches,
+        p95=max(one.ack_latency_s.p95 for one in every),
+        max=max(one.ack_latency_s.max for one in every),
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason), None)
+
+
+def _fingerprint(every: list[Receipt]) -> str | None:
+    """Identifies all shards together; None if one has no fingerprint."""
+    parts = [one.source_fingerprint for one in every]
+    if None in parts:
+        return None
+    return "merged:" + hashlib.sha256("\n".join(sorted(map(str, parts))).encode()).hexdigest()[:32]

@@ -1,0 +1,49 @@
+"""A part of a file's rows, read as if it were a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .finding.found import FoundFile
+    from .formats.file_format import FileFormat, Pieces, Wanted
+
+__all__ = ["read_part"]
+
+
+def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
+    """The wanted rows of ``file.part``, with positions that count from its first row; all of the file without a part.
+
+    Raises ConfigurationError if the file has fewer rows than the part says.
+    """
+    if file.part is None:
+        return (yield from reader.read(file, wanted, chunk_rows))
+    first, stop = file.part
+
+    def wanted_in_file(start: int, end: int) -> Iterator[tuple[int, int]]:
+        inside = max(start, first), min(end, stop)
+        if inside[0] < inside[1]:
+            for a, b in wanted(inside[0] - first, inside[1] - first):
+                yield a + first, b + first
+
+    pieces = reader.read(file, wanted_in_file, chunk_rows)
+    try:
+        while True:
+            try:
+                start, rows = next(pieces)
+            except StopIteration as end:
+                if int(end.value) < stop:
+                    raise ConfigurationError(
+                        f"{file.shown} has {end.value} rows, and the shard is of rows {first} to {stop}; split the "
+                        "source again"
+                    ) from None
+                return stop - first
+            if len(rows):
+                yield start - first, rows
+            else:  # it passes over rows that are not wanted
+                yield min(max(start, first), stop) - first, rows
+    finally:
+        pieces.close()

@@ -1,0 +1,71 @@
+"""Files as units of work: each is one, but for large Parquet files, which are cut between their row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..optional_imports import require_pyarrow
+from .balance import balanced
+
+if TYPE_CHECKING:
+    from ..files.finding.found import FoundFile, FoundFiles
+
+__all__ = ["file_shards"]
+
+# A file is cut if it is more than this share of a shard, into units of about half of that: enough to balance, and
+# few enough that little is opened twice.
+_CUT_ABOVE = 0.25
+
+
+def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, ...], int]]:
+    """The files of ``found`` in at most ``shards`` groups of about equal bytes, each with its bytes.
+
+    Blocks for the footers of large files.
+    """
+    target = sum(file.size for file in found.files) / shards
+    units = [unit for file in found.files for unit in _units(file, found.format, target * _CUT_ABOVE)]
+    groups = balanced([size for _, size in units], shards)
+    return [
+        (_joined([units[index][0] for index in group]), sum(units[index][1] for index in group)) for group in groups
+    ]
+
+
+def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFile, int]]:
+    if format != "parquet" or file.size <= limit:
+        yield file, file.size
+        return
+    require_pyarrow("parquet files")
+    import pyarrow.parquet as pq
+
+    with file.open() as opened, pq.ParquetFile(opened) as parquet:
+        footer = parquet.metadata
+        row_groups = map(footer.row_group, range(footer.num_row_groups))
+        groups = [(group.num_rows, group.total_byte_size) for group in row_groups]
+    if len(groups) < 2:  # noqa: PLR2004 - nothing to cut between
+        yield file, file.size
+        return
+    scale = file.size / max(1, sum(size for _, size in groups))  # row groups tell their sizes before compression
+    first = stop = 0
+    held = 0.0
+    for rows, size in groups:
+        stop += rows
+        held += size * scale
+        if held >= limit / 2:
+            yield replace(file, part=(first, stop)), int(held)
+            first, held = stop, 0.0
+    if first < stop:
+        yield replace(file, part=(first, stop)), int(held)
+
+
+def _joined(files: list[FoundFile]) -> tuple[FoundFile, ...]:
+    """Neighbouring parts of one file as one part."""
+    joined: list[FoundFile] = []
+    for file in files:
+        last = joined[-1] if joined else None
+        if last is not None and last.path == file.path and last.part and file.part and last.part[1] == file.part[0]:
+            joined[-1] = replace(last, part=(last.part[0], file.part[1]))
+        else:
+            joined.append(file)
+    return tuple(joined)
