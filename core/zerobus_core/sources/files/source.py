@@ -201,7 +201,11 @@ def files_source(
 
 
 def source_of_found(
-    found: FoundFiles, options: IngestOptions, *, chosen: CsvFormat | None = None, reader: FileFormat | None = None
+    found: FoundFiles,
+    options: IngestOptions,
+    *,
+    chosen: CsvFormat | JsonFormat | None = None,
+    reader: FileFormat | None = None,
 ) -> FileSource:
     """The source that reads the files of ``found``; ``chosen`` is the format of ``options``."""
     if chosen is None and options.format is not None:
