@@ -16,7 +16,7 @@ fits decides:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -238,7 +238,8 @@ def _dataclass_reader(kind: type) -> Read | None:
 
 def _attrs_reader(kind: type) -> Read | None:
     fields = getattr(kind, "__attrs_attrs__", None)
-    return None if fields is None else _fields_reader(field.name for field in fields)
+    # A sequence with attrs' help, such as Airflow's of the results of mapped tasks, holds rows and is not one.
+    return None if fields is None or issubclass(kind, Sequence) else _fields_reader(field.name for field in fields)
 
 
 def _struct_reader(kind: type) -> Read | None:
