@@ -13,6 +13,7 @@ from dagster.components.utils.translation import TranslationFn, TranslationFnRes
 from pydantic import BaseModel, Field, model_validator
 
 from .checks import build_zerobus_delivery_check
+from .component_handoff import ZerobusHandoff
 from .component_source import ZerobusSql, ZerobusTable
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials
@@ -120,6 +121,9 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
         examples=["my_project.api.fetch_orders"],
     )
     sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
+    handoff: ZerobusHandoff | None = Field(
+        default=None, description="Deliver only what is new since the last run, and keep the state of that."
+    )
     asset: dg.ResolvedAssetSpec | None = Field(
         default=None, description="The asset; without it, an asset with the table's name as its key."
     )
@@ -154,9 +158,9 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        own = (self.table, self.source, self.records, self.sql, self.asset)
+        own = (self.table, self.source, self.records, self.sql, self.asset, self.handoff)
         if self.tables and any(own):
-            raise ValueError("give either tables, or table with its source, records or sql")
+            raise ValueError("give either tables, or table with its source, records, sql or handoff")
         if not self.tables:
             if self.table is None:
                 raise ValueError("give a table, or tables")
@@ -170,7 +174,12 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
             return self.tables
         return [
             ZerobusTable(
-                table=str(self.table), source=self.source, records=self.records, sql=self.sql, asset=self.asset
+                table=str(self.table),
+                source=self.source,
+                records=self.records,
+                sql=self.sql,
+                asset=self.asset,
+                handoff=self.handoff,
             )
         ]
 
@@ -204,7 +213,19 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
             resume=self.resume if launch.resume is None else launch.resume,
             on_rematerialize=launch.on_rematerialize or self.on_rematerialize,
         )
-        yield zerobus.ingest(context, table.table, records, options=config)
+        if table.handoff is None:
+            yield zerobus.ingest(context, table.table, records, options=config)
+            return
+        handoff = table.handoff
+        yield zerobus.hand_over(
+            context,
+            table.table,
+            records,
+            name=handoff.name,
+            state_uri=handoff.state_uri,
+            on_busy=handoff.on_busy,
+            options=config,
+        )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """An asset for each table, and its check if there is to be one."""
@@ -216,6 +237,8 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     def _definitions(self, table: ZerobusTable, folder: Path) -> dg.Definitions:
         spec, op = self._spec(table), self.op or OpSpec()
         table.check(spec)
+        if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume is False):
+            raise ValueError("handoff goes neither with on_rematerialize: refuse nor with resume: false; leave it out")
         read = table.reader(folder)
         name = spec.key.to_python_identifier()
         key = f"zerobus_{name}" if self.connection else self.resource

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from zerobus_core import ConfigurationError
 from zerobus_core.hosting import check_table_name, sql_fingerprint
 
+from .component_handoff import ZerobusHandoff
 from .options import ingest_options
 
 __all__ = ["ZerobusSql", "ZerobusTable"]
@@ -85,6 +86,9 @@ class ZerobusTable(dg.Model, dg.Resolvable):
     options: dict[str, Any] = Field(
         default={}, description="Options of the delivery, by the names of IngestOptions.", examples=[{"streams": 4}]
     )
+    handoff: ZerobusHandoff | None = Field(
+        default=None, description="Deliver only what is new since the last run, and keep the state of that."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -98,6 +102,9 @@ class ZerobusTable(dg.Model, dg.Resolvable):
         """Raise what is wrong with it when definitions are loaded, and not when a run fails."""
         check_table_name(self.table)
         ingest_options(self.options)
+        if self.handoff is not None:
+            is_partitioned = spec.partitions_def is not None
+            self.handoff.check(is_files=bool(self.source), is_sql=self.sql is not None, is_partitioned=is_partitioned)
         if spec.partitions_def is not None:
             return
         if PARTITION in (self.source or ""):
@@ -109,17 +116,23 @@ class ZerobusTable(dg.Model, dg.Resolvable):
         """A function from the step's context to its records; paths are relative to ``folder``."""
         if self.records is not None:
             return _function(self.records)
+        if self.sql is not None and self.handoff is not None:
+            rows = self.handoff.new_rows(self.sql.query, self.sql.url_env)
+            return lambda _: rows
         if self.sql is not None:
             return lambda context: _by_partition(context, self.sql.rows)  # type: ignore[union-attr]  # it is not None
         source = str(self.source)
         pattern = source if "://" in source else str(folder / source)
+        if self.handoff is not None:
+            files = self.handoff.new_files(pattern)
+            return lambda _: files
         if PARTITION not in pattern:
             return lambda _: pattern
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
     def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
         """The options of a run; those of a query tell its rows from those of another partition."""
-        if self.sql is None or "source_version" in self.options:
+        if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]
         version = self.sql.version(f"{keys[0]}...{keys[-1]}" if keys[0] is not None else None)

@@ -6,17 +6,18 @@ import warnings
 from collections.abc import AsyncIterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import dagster as dg
 from pydantic import Field, field_validator
 
-from zerobus_core import IngestOptions, StreamManager, Workspace
+from zerobus_core import ConfigurationError, IngestOptions, StreamManager, Workspace
 from zerobus_core.hosting import LoopBridge, run_in_thread
 
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
 from .delivery import DagsterDelivery, routed_errors
+from .handoff import handoff_metadata, handoff_of
 from .history import OnRematerialize
 from .metadata import Metadata, receipt_metadata
 from .op_result import OpResult
@@ -26,6 +27,7 @@ from .step import AssetKeyLike, Step, StepContext
 
 __all__ = ["ZerobusResource"]
 
+OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
 Options: TypeAlias = IngestOptions | ZerobusIngestConfig | Mapping[str, Any] | None
 
 
@@ -179,6 +181,55 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             is_async = all(isinstance(part, AsyncIterable) for part in parts)
             metadata = await run_in_thread(run, daemon=not is_async)
         return _result(delivery.step, metadata)
+
+    def hand_over(  # noqa: PLR0913 - everything but the source by name, as in the core
+        self,
+        context: StepContext,
+        table: str,
+        source: Any,
+        *,
+        name: str | None = None,
+        state_uri: str | None = None,
+        on_busy: OnBusy = "fail",
+        options: Options = None,
+        asset_key: AssetKeyLike | None = None,
+    ) -> dg.MaterializeResult[Any]:
+        """Deliver to ``table`` what is new in ``source`` since the last run; see ``zerobus_core.hand_over``.
+
+        ``source`` is NewFiles, NewRows or NewItems.  The state is in the asset's own events, or at ``state_uri``, the
+        path or URI of a file, which NewFiles requires.  ``name`` is the asset's key if not given.  A retry of the step,
+        or a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
+
+        Raises ConfigurationError in a partitioned asset, and with ``resume=False`` or ``on_rematerialize="refuse"``.
+        """
+        with routed_errors():
+            self._check_handoff(table)
+            step = Step.of(context, _asset_key(asset_key))
+            with core_logs_in(step.log):
+                handoff = handoff_of(
+                    step,
+                    self.workspace(),
+                    table,
+                    source,
+                    options=self._options(options),
+                    name=name,
+                    state_uri=state_uri,
+                    on_progress=ProgressLog(step.log),
+                )
+                receipt = handoff.run(on_busy=on_busy)
+        receipts = step.deliveries.add(step.asset_key, None, receipt, step.add_metadata)
+        return _result(step, {**receipt_metadata(receipts), **handoff_metadata(receipt)})
+
+    def _check_handoff(self, table: str) -> None:
+        wrong = "resume=False" if not self.resume else None
+        if self.on_rematerialize == "refuse":
+            wrong = 'on_rematerialize="refuse"'
+        if wrong:
+            raise ConfigurationError(
+                f"{wrong} is not possible in a handoff: every run delivers other rows, and every attempt of a run the "
+                "rest of the same slice; leave it out",
+                table=table,
+            )
 
     @contextmanager
     def stream_manager(

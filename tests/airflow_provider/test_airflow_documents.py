@@ -53,3 +53,22 @@ def test_the_example_of_a_query_runs(airflow, target, tmp_path):
     account = airflow.run("airflow_sql", environ={**target.environ, "AIRFLOW_CONN_PLANT": plant}, since=10)
     assert account["state"] == "success", account["log"]
     assert target.rows(TABLE) == READINGS[10:]
+
+
+def test_the_example_of_a_handoff_delivers_each_file_and_row_once(airflow, target, tmp_path):
+    for table in ("main.default.new_readings", "main.default.new_orders"):
+        target.server.create_table(f"CREATE TABLE {table} (id BIGINT, note STRING)")
+    (tmp_path / "landing").mkdir()
+    connection = sqlite3.connect(tmp_path / "shop.db")
+    connection.execute("CREATE TABLE orders (id INTEGER, note TEXT)")
+    shop = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "shop.db")})
+    environ = {**target.environ, "HANDOFF_FOLDER": str(tmp_path), "AIRFLOW_CONN_SHOP": shop}
+    for number in range(2):
+        (tmp_path / "landing" / f"{number}.jsonl").write_text(f'{{"id": {number}}}\n')
+        with connection:
+            connection.execute("INSERT INTO orders VALUES (?, 'x')", [number])
+        account = airflow.run("airflow_handoff", environ=environ)
+        assert account["state"] == "success", account["log"]
+    connection.close()
+    assert [row["id"] for row in target.rows("main.default.new_readings")] == [0, 1]
+    assert [row["id"] for row in target.rows("main.default.new_orders")] == [0, 1]

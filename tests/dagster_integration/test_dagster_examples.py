@@ -72,6 +72,19 @@ def test_the_command_line_delivers_in_a_process_of_its_own(server: LocalZerobus)
     assert server.read("main.default.airlines").num_rows == 16
 
 
+def test_the_handoff_delivers_each_file_once(
+    server: LocalZerobus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANDOFF_FOLDER", str(tmp_path))
+    (tmp_path / "landing").mkdir()
+    example = runpy.run_path(str(EXAMPLES / "dagster_handoff.py"))
+    server.create_table(f"CREATE TABLE {example['TABLE']} (sensor BIGINT)")
+    for number in range(2):
+        (tmp_path / "landing" / f"{number}.jsonl").write_text(f'{{"sensor": {number}}}\n')
+        assert run(example).success
+    assert sorted(server.read(example["TABLE"]).column("sensor").to_pylist()) == [0, 1]
+
+
 def blocks(language: str) -> list[str]:
     """The code blocks of the guide, in order."""
     guide = (EXAMPLES.parent / "docs" / "dagster.md").read_text()

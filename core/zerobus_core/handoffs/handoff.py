@@ -294,6 +294,18 @@ class Handoff:
             if is_last:
                 return combined(receipts, {})
 
+    def look(self) -> dict[str, Any]:
+        """Whether there is something to deliver now, as JSON types; freezes and writes nothing."""
+        with naming_table(self._table):
+            _, state = self._load()
+            start, notes = self._source.shown(state.done), dict[str, Any]()
+            if state.open is not None:
+                end, is_new = self._source.shown(state.open.end), True
+            else:
+                plan, notes = self._source.plan(state.done, _last_delivered(state), self._context())
+                end, is_new = (None, False) if plan is None else (self._source.shown(plan.end), True)
+            return {"name": self.name, "revision": state.revision, "is_new": is_new, "from": start, "to": end, **notes}
+
     # what people do
 
     def show(self, *, values: bool = False) -> dict[str, Any]:

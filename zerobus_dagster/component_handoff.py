@@ -1,0 +1,82 @@
+"""The component's ``handoff:`` block: each run delivers only what is new."""
+
+# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+import os
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from zerobus_core import ConfigurationError
+
+__all__ = ["ZerobusHandoff"]
+
+
+class ZerobusHandoff(dg.Model, dg.Resolvable):
+    """Deliver only what is new since the last run: new files of source, new rows of sql, or what records returns."""
+
+    state_uri: str | None = Field(
+        default=None,
+        description="Path or URI of the file that keeps the state; files need it.  Else the asset's own events.",
+        examples=["s3://ops/orders.handoff.json"],
+    )
+    name: str | None = Field(default=None, description="The handoff's name; the asset's key if left out.")
+    on_busy: Literal["fail", "skip", "wait"] = Field(default="fail", description="What to do if another run delivers.")
+    settle: float = Field(default=0.0, ge=0, description="Files: seconds that one must have been left alone.")
+    max_files: int | None = Field(default=None, ge=1, description="Files: most of them in one run.")
+    max_bytes: int | None = Field(default=None, ge=1, description="Files: most bytes in one run.")
+    on_changed: Literal["fail", "deliver", "ignore"] = Field(
+        default="fail", description="Files: what to do about a delivered one that has other content now."
+    )
+    names_increase: bool = Field(default=False, description="Files: whether new names come after all earlier ones.")
+    column: str | None = Field(default=None, description="A query: the column that says which rows are new.")
+    key: str | list[str] | None = Field(default=None, description="A query: what orders rows of the same value.")
+    lag: float | None = Field(default=None, ge=0, description="A query: seconds within which transactions commit.")
+    lag_rows: int | None = Field(default=None, ge=0, description="A query: how many of the newest rows wait.")
+    commits_in_order: bool = Field(default=False, description="A query: rows become visible in order of the column.")
+
+    def check(self, *, is_files: bool, is_sql: bool, is_partitioned: bool) -> None:
+        """Raise ValueError for what cannot be, when definitions are loaded."""
+        if is_partitioned:
+            raise ValueError("handoff is not for partitioned assets: there the partition is the slice; leave one out")
+        if is_files and self.state_uri is None:
+            raise ValueError("handoff of files needs state_uri, the path or URI of the file that keeps its state")
+        if is_sql and self.column is None:
+            raise ValueError("handoff of a query needs column, which says which rows are new")
+
+    def new_files(self, path: str) -> Any:
+        """The new files of a directory or glob."""
+        from zerobus_core import NewFiles
+
+        return NewFiles(
+            path,
+            settle=self.settle,
+            max_files=self.max_files,
+            max_bytes=self.max_bytes,
+            on_changed=self.on_changed,
+            names_increase=self.names_increase,
+        )
+
+    def new_rows(self, query: str, url_env: str) -> Any:
+        """The new rows of a query, of the database whose SQLAlchemy URL is in the environment."""
+        from zerobus_core import NewRows
+
+        def connect() -> Any:
+            from sqlalchemy import create_engine
+
+            url = os.environ.get(url_env)
+            if not url:
+                raise ConfigurationError(f"the environment variable {url_env} has no SQLAlchemy URL of a database")
+            pooled: Any = create_engine(url).raw_connection()
+            pooled.detach()
+            return pooled.dbapi_connection
+
+        return NewRows(
+            connect,
+            query,
+            column=str(self.column),
+            key=self.key,
+            lag=self.lag,
+            lag_rows=self.lag_rows,
+            commits_in_order=self.commits_in_order,
+        )

@@ -1,0 +1,249 @@
+"""Handoffs in Dagster: the state in the asset's own events, and a sensor that requests a run when something is new.
+
+The state is an observation of the asset.  Of two runs that write it at the same moment, the one whose event comes first
+in the log has won.  Wiping the asset removes the state: the next run begins anew, as after a rewind to the start.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from zerobus_core import Checkpoint, ConfigurationError
+
+from .checkpoint import observations_of, tries_of
+from .metadata import NAMESPACE, table_in, table_metadata
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, EventLogRecord
+
+    from zerobus_core import CheckpointStore, Handoff, IngestOptions, Receipt, Workspace
+
+    from .resource import ZerobusResource
+    from .step import AssetKeyLike, Step
+
+__all__ = ["EventStateStore", "build_zerobus_handoff_sensor", "handoff_metadata", "handoff_of"]
+
+_STATE = f"{NAMESPACE}/handoff_state"
+_NAME = f"{NAMESPACE}/handoff"
+_REVISION = f"{NAMESPACE}/handoff_revision"
+_SLICE = f"{NAMESPACE}/handoff_slice"
+_CHECKPOINT = f"{NAMESPACE}/handoff_checkpoint"
+# Events that are looked through for the state; each save of a slice's checkpoint is one.
+_MOST_LOOKED_AT = 2_000
+# States of which the newest is among those that are found first.
+_MOST_STATES = 20
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
+# Seconds: a lease lasts 300, and each save of the checkpoint renews it.
+_SAVE_INTERVAL = 10.0
+
+
+@dataclass(kw_only=True)
+class EventStateStore:
+    """A ``StateStore`` in the observations of an asset.  Without ``log_event`` it reads only."""
+
+    instance: DagsterInstance
+    asset_key: dg.AssetKey
+    table: str
+    name: str
+    log_event: Callable[[dg.AssetObservation], None] | None = None
+
+    side_files = None
+
+    @property
+    def shown(self) -> str:
+        """See StateStore."""
+        return f"the events of asset {self.asset_key.to_user_string()}"
+
+    def load(self) -> str | None:
+        """See StateStore."""
+        return self._current()[1]
+
+    def save(self, text: str, *, replaces: str | None) -> None:
+        """See StateStore."""
+        from zerobus_core.hosting import StateConflict
+
+        revision, current = self._current()
+        if current != replaces:
+            raise StateConflict(self.shown)
+        self._observe("state of the handoff", {_STATE: text, _REVISION: revision + 1})
+        time.sleep(random.uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311 - two runs at once are to differ
+        if self._current()[1] != text:
+            raise StateConflict(self.shown)
+
+    def has_traces(self) -> bool:
+        """See StateStore."""
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=self.asset_key), limit=20
+        ).records
+        events = [record.asset_materialization for record in records]
+        return any(
+            event is not None and _NAME in event.metadata and table_in(event.metadata) == self.table for event in events
+        )
+
+    def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
+        """See StateStore."""
+        return _SliceCheckpoint(store=self, slice_id=slice_id, epoch=epoch)
+
+    def forget(self, slice_id: str) -> None:
+        """See StateStore; events stay."""
+
+    def checkpoint_text(self, slice_id: str) -> str | None:
+        """The checkpoint of a slice that was saved last."""
+        for record in self._records():
+            metadata = _metadata_of(record)
+            if _CHECKPOINT in metadata and metadata[_SLICE].value == slice_id:
+                return str(metadata[_CHECKPOINT].value)
+        return None
+
+    def _observe(self, description: str, metadata: dict[str, Any]) -> None:
+        assert self.log_event is not None, "a sensor does not write"
+        self.log_event(
+            dg.AssetObservation(
+                asset_key=self.asset_key,
+                description=description,
+                metadata={**table_metadata(self.table), _NAME: self.name, **metadata},
+            )
+        )
+
+    def _current(self) -> tuple[int, str | None]:
+        """The newest state: of those with the highest revision, the one that was written first."""
+        found: list[tuple[int, int, str]] = []
+        for record in self._records():
+            metadata = _metadata_of(record)
+            if _STATE in metadata:
+                found.append((int(metadata[_REVISION].value), -record.storage_id, str(metadata[_STATE].value)))
+                if len(found) >= _MOST_STATES:
+                    break
+        return (max(found)[0], max(found)[2]) if found else (0, None)
+
+    def _records(self) -> Iterator[EventLogRecord]:
+        records = observations_of(self.instance, dg.AssetRecordsFilter(asset_key=self.asset_key))
+        for _, record in zip(range(_MOST_LOOKED_AT), records, strict=False):
+            metadata = _metadata_of(record)
+            if _NAME in metadata and metadata[_NAME].value == self.name:
+                yield record
+
+
+def _metadata_of(record: EventLogRecord) -> Any:
+    observation = record.asset_observation
+    return {} if observation is None else observation.metadata
+
+
+@dataclass(kw_only=True)
+class _SliceCheckpoint:
+    """The checkpoint of a slice, which any later run can take up."""
+
+    store: EventStateStore
+    slice_id: str
+    epoch: str
+    save_interval: float = _SAVE_INTERVAL
+
+    def load(self) -> Checkpoint | None:
+        text = self.store.checkpoint_text(self.slice_id)
+        return None if text is None else Checkpoint.from_json(text)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.store._observe(
+            f"{checkpoint.durable.rows} rows of slice {self.slice_id} durable so far",
+            {_SLICE: self.slice_id, _CHECKPOINT: checkpoint.to_json()},
+        )
+
+
+def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
+    step: Step,
+    workspace: Workspace,
+    table: str,
+    source: Any,
+    *,
+    options: IngestOptions,
+    name: str | None,
+    state_uri: str | None,
+    on_progress: Any,
+) -> Handoff:
+    """The handoff of a step: the same slice in every attempt of it, and in re-executions from failure.
+
+    Raises ConfigurationError in a partitioned asset, whose partitions are the slices.
+    """
+    # What only a delivery needs is not imported by every process that loads definitions.
+    from zerobus_core import Handoff
+    from zerobus_core.hosting import Owner
+
+    if step.partitions:
+        raise ConfigurationError(
+            "hand_over is not for partitioned assets: there the partition is the slice, and ingest delivers it",
+            table=table,
+        )
+    attempt = step.attempt
+    key = step.asset_key or dg.AssetKey(table.split("."))
+    chosen = name or key.to_user_string()
+    state: Any = state_uri
+    if state is None:
+        if attempt is None:
+            raise ConfigurationError("hand_over was called outside of a run: give state_uri", table=table)
+        state = EventStateStore(
+            instance=attempt.instance, asset_key=key, table=table, name=chosen, log_event=step.log_event
+        )
+    owner = None
+    if attempt is not None:
+        root = tries_of(attempt.run, attempt.instance)[-1].run_id
+        owner = Owner(key=f"{root}/{attempt.step_key}")
+    return Handoff(
+        workspace, table, source, state=state, name=chosen, options=options, owner=owner, on_progress=on_progress
+    )
+
+
+def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
+    """From where to where, and how far the source is ahead."""
+    facts = receipt.handoff or {}
+    plain: dict[str, Any] = {_NAME: facts.get("name", ""), f"{NAMESPACE}/handoff_facts": dg.MetadataValue.json(facts)}
+    for name in ("from", "to", "remaining"):
+        value = facts.get(name)
+        plain[f"{NAMESPACE}/handoff_{name}"] = value if isinstance(value, bool | int) else str(value)
+    plain[f"{NAMESPACE}/handoff_rows_ahead"] = int(facts.get("waiting_rows", 0))
+    return plain
+
+
+def build_zerobus_handoff_sensor(  # noqa: PLR0913 - what a sensor needs to look at a handoff
+    asset: AssetKeyLike | dg.AssetsDefinition,
+    *,
+    table: str,
+    source: Callable[[], Any],
+    handoff: str | None = None,
+    state_uri: str | None = None,
+    resource_key: str = "zerobus",
+    minimum_interval_seconds: int | None = None,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+) -> dg.SensorDefinition:
+    """Build a sensor that requests a run of ``asset`` when ``source()`` has something new for ``table``.
+
+    It only reads: the run itself freezes the slice.  ``handoff`` and ``state_uri`` are those of the asset's
+    ``hand_over``.  The run key is the state's revision and where the new slice would end, so that one run is requested
+    for the same news.
+    """
+    key = asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
+
+    @dg.sensor(
+        name=f"{key.to_python_identifier()}_handoff_sensor",
+        asset_selection=dg.AssetSelection.assets(key),
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        required_resource_keys={resource_key},
+    )
+    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from zerobus_core import Handoff
+
+        resource: ZerobusResource = getattr(context.resources, resource_key)
+        name = handoff or key.to_user_string()
+        state: Any = state_uri or EventStateStore(instance=context.instance, asset_key=key, table=table, name=name)
+        seen = Handoff(resource.workspace(), table, source(), state=state, name=name).look()
+        if not seen["is_new"]:
+            return dg.SkipReason(f"nothing is new since {seen['from']}")
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"{seen['revision']}-{seen['to']}")])
+
+    return look
