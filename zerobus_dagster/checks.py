@@ -3,11 +3,13 @@
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import dagster as dg
 from dagster import EventLogRecord
+
+from zerobus_core import Counts
 
 from .metadata import NAMESPACE, receipts_in
 from .row_count import RowCount
@@ -15,7 +17,7 @@ from .step import AssetKeyLike
 
 __all__ = ["build_zerobus_delivery_check"]
 
-_FIGURES = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent")
+_FIGURES = tuple(field.name for field in fields(Counts))
 # Dagster's storages refuse to return more records at once.
 _PAGE = 1_000
 # A description lists no more problems than a person reads.

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
+
+from zerobus_core import Counts
 
 if TYPE_CHECKING:
     from zerobus_core import Receipt, TableSchema, ZerobusIngestError
@@ -34,12 +37,9 @@ NAMESPACE = "dagster-zerobus"
 Metadata: TypeAlias = dict[str, int | float | str | dg.TableSchema | dg.MetadataValue]
 
 # One by one, because Dagster plots numbers over time.
+_ROWS = tuple(field.name for field in dataclasses.fields(Counts))
 _PLOTTED = (
-    "rows_read",
-    "rows_acked",
-    "rows_skipped",
-    "rows_dead_lettered",
-    "rows_resent",
+    *_ROWS,
     "bytes_sent",
     "reconnects",
 )
@@ -48,11 +48,7 @@ _RECEIPTS = f"{NAMESPACE}/receipts"
 _DELIVERIES = f"{NAMESPACE}/deliveries"
 _TABLE_COLUMNS = (
     "table",
-    "rows_read",
-    "rows_acked",
-    "rows_skipped",
-    "rows_dead_lettered",
-    "rows_resent",
+    *_ROWS,
     "bytes_sent",
     "streams",
     "reconnects",
@@ -120,6 +116,8 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
     }
     if last["resumed_from"] is not None:
         figures[f"{NAMESPACE}/resumed_from"] = _timestamp(last["resumed_from"])
+    if last["started_over"] is not None:
+        figures[f"{NAMESPACE}/started_over"] = last["started_over"]
     return {
         **table_metadata(last["table"]),
         **figures,

@@ -156,9 +156,10 @@ def _judge(server: LocalZerobusProcess, table: str, outcome: Outcome, ids: list[
     if doubled > receipt.rows_resent:
         outcome.problems.append(f"{doubled} duplicates, {receipt.rows_resent} admitted")
     if outcome.change == "none":
-        if outcome.noticed or receipt.started_over:
+        if outcome.noticed or (receipt.started_over and outcome.durable):
             outcome.problems.append(f"started over for nothing: {receipt.started_over}")
-        if not outcome.durable - BLOCK * outcome.ranges < receipt.rows_skipped <= outcome.durable:
+        lost = outcome.durable - receipt.rows_skipped
+        if not 0 <= lost < max(1, BLOCK * outcome.ranges):
             outcome.problems.append(f"skipped {receipt.rows_skipped} of {outcome.durable} durable rows")
 
 

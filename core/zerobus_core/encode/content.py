@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-
 __all__ = ["RecordsContent"]
+
+# Says where a record ends.  A digest finds accidents: no record has these bytes in it by chance.
+_END = bytes.fromhex("9d1f7ac35e6b20f48e")
 
 
 class RecordsContent:
@@ -16,6 +17,5 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """The records from index ``start`` to ``stop``, and their lengths, which tell where each of them ends."""
-        part = self._records[start:stop]
-        return [b"".join(part), array("I", map(len, part)).tobytes()]
+        """The records from index ``start`` to ``stop``, one after the other."""
+        return [_END.join([*self._records[start:stop], b""])]

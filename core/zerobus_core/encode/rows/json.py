@@ -25,8 +25,10 @@ class JsonEncoder(RowEncoder):
 
     def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, delivery_id: str | None) -> None:
         super().__init__(schema, options, reason=reason, as_json=True, delivery_id=delivery_id)
-        # Whether a null is written depends on the rows beside it; where equal rows must become equal text, none is.
-        self._without_nulls = _without_nulls_of(StructType(self._fields))
+        # Equal rows must become equal text where they are digested: with every column, in the table's order.
+        self._names = tuple(field.name for field in self._fields)
+        self._is_flat = not any(isinstance(field.type, StructType | ArrayType | MapType) for field in self._fields)
+        self._ordered = _ordered_of(StructType(self._fields))
         self._filled = b""  # the members that the delivery fills, up to the number of the row
         if self._reserved:
             self._filled = orjson.dumps({self._id_column: delivery_id, self._row_column: 0})[1:-2]
@@ -37,11 +39,9 @@ class JsonEncoder(RowEncoder):
         return "json"
 
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        if self._is_digested:
-            rows = list(map(self._without_nulls, rows))
-            records = [orjson.dumps(row, option=orjson.OPT_SORT_KEYS) for row in rows]
-        else:
-            records = list(map(orjson.dumps, rows))
+        if self._is_digested and not (self._is_flat and all(map(self._names.__eq__, map(tuple, rows)))):
+            rows = list(map(self._ordered, rows))
+        records = list(map(orjson.dumps, rows))
         if not self._filled:
             return records
         return [
@@ -62,14 +62,15 @@ class JsonEncoder(RowEncoder):
         return decoded
 
 
-def _without_nulls_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function that leaves out the members that are null, of a row and of the structs in it."""
+def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function that gives a row, and the structs in it, every member in order, and sorts maps by their keys."""
+    names = [field.name for field in kind.fields]
     inner = {field.name: convert for field in kind.fields if (convert := _inside_of(field.type)) is not None}
 
     def convert_struct(row: dict[str, Any]) -> dict[str, Any]:
-        out = {name: value for name, value in row.items() if value is not None}
+        out = {name: row.get(name) for name in names}
         for name, convert in inner.items():
-            if name in out:
+            if out[name] is not None:
                 out[name] = convert(out[name])
         return out
 
@@ -77,11 +78,12 @@ def _without_nulls_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, 
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """The same for a value of a column; None if no struct can be in it."""
+    """The same for a value of a column; None if there is nothing to order in it."""
     if isinstance(kind, StructType):
-        return _without_nulls_of(kind)
+        return _ordered_of(kind)
     if isinstance(kind, ArrayType) and (of_element := _inside_of(kind.element)) is not None:
         return lambda values: [None if value is None else of_element(value) for value in values]
-    if isinstance(kind, MapType) and (of_value := _inside_of(kind.value)) is not None:
-        return lambda pairs: {key: None if value is None else of_value(value) for key, value in pairs.items()}
+    if isinstance(kind, MapType):
+        of_value = _inside_of(kind.value) or (lambda value: value)
+        return lambda pairs: {key: None if value is None else of_value(value) for key, value in sorted(pairs.items())}
     return None
