@@ -67,6 +67,10 @@ class IngestOptions:
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
     """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
     look like seconds or milliseconds are refused."""
+    parse_json: bool = False
+    """Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns; without it, text in a VARIANT is a string value."""
+    write_json: bool = False
+    """Take dicts, lists and records for text columns, as JSON text."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     drop: Sequence[str] = ()
@@ -95,8 +99,9 @@ class IngestOptions:
         self._check_text("source_version")
         self._check_text("dead_letter_uri")
         self._check_choice("epoch_unit", None, "s", "ms", "us", "ns")
-        if not isinstance(self.parse_text, bool):
-            raise self._refuse("parse_text", "True or False")
+        for name in ("parse_text", "parse_json", "write_json"):
+            if not isinstance(getattr(self, name), bool):
+                raise self._refuse(name, "True or False")
         self._check_names("drop")
         self._check_rename()
         if self.format is not None:

@@ -90,6 +90,8 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": click.Choice(["s", "ms", "us", "ns"]),
         "help": "What whole numbers in TIMESTAMP columns count since 1970; microseconds, unless that is in doubt.",
     },
+    "parse_json": {"is_flag": True, "help": "Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns."},
+    "write_json": {"is_flag": True, "help": "Take objects and lists for text columns, as JSON text."},
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
     "rename": {

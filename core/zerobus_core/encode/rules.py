@@ -20,6 +20,10 @@ class ConversionRules:
     """Refuse what JSON has no form for, and write BINARY as base64 and map keys as text."""
     parse_text: bool = False
     """Take ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
+    parse_json: bool = False
+    """Take JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
+    write_json: bool = False
+    """Take dicts, lists and records for text, as in ``IngestOptions``."""
     epoch_unit: str | None = None
     """What whole numbers for times count since 1970, as in ``IngestOptions``."""
     wire_text: bool = False

@@ -145,7 +145,7 @@ def test_well_known_messages_that_no_column_can_hold_exactly_are_refused() -> No
 def test_the_hint_for_objects_in_a_text_column_writes_json(value: Any) -> None:
     for columns, row in (("c STRING", {"c": value}), ("s STRUCT<c: STRING>", {"s": {"c": value}})):
         message = refusal(columns, [row])
-        assert "pass json.dumps(value)" in message
+        assert "pass json.dumps(value), or set write_json=True" in message
         assert "str(value)" not in message
     assert "pass str(value)" in refusal("c STRING", [{"c": dt.time(1, 2)}])
 
@@ -191,3 +191,53 @@ def test_numbers_beyond_the_years_of_a_timestamp_are_refused_in_every_unit() -> 
     for unit, number in (("s", 10**12), ("ms", 10**15), ("us", 10**18), ("ns", 5)):
         for rows in ([{"t": number}], pa.record_batch({"t": [number]})):
             assert "row 0, field t" in refusal("t TIMESTAMP", rows, epoch_unit=unit)
+
+
+JSON_COLUMNS = (
+    "v VARIANT, a ARRAY<DOUBLE>, m MAP<STRING, DECIMAL(9,3)>, s STRUCT<d: DATE, n: BIGINT, x: STRUCT<y: STRING>>"
+)
+JSON_TEXT = {
+    "v": '{"a": 1.50, "b": 12345678901234567890123}',
+    "a": "[0.1, 2, 1e3]",
+    "m": '{"k": 19.990}',
+    "s": '{"d": "2024-01-01", "n": 9007199254740993, "x": {"y": "z"}}',
+}
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+@pytest.mark.parametrize("as_arrow", [False, True])
+def test_json_text_is_parsed_if_that_is_asked_for(record_format: str, as_arrow: bool) -> None:
+    rows: Any = pa.RecordBatch.from_pylist([JSON_TEXT]) if as_arrow else [JSON_TEXT]
+    (row,) = decoded(JSON_COLUMNS, rows, record_format, parse_json=True, parse_text=True)
+    assert json.loads(row["v"], parse_float=Decimal) == {"a": Decimal("1.50"), "b": 12345678901234567890123}
+    assert row["a"] == [0.1, 2.0, 1000.0]
+    assert Decimal(row["m"]["k"]) == Decimal("19.990")
+    assert row["s"] == {"d": 19723, "n": 9007199254740993, "x": {"y": "z"}}
+
+
+@pytest.mark.parametrize("text", ["[1", "[NaN]", '[{"a": 1, "a": 2}]', "nonsense", "[" * 100_000])
+def test_text_that_is_not_json_or_can_be_read_in_two_ways_is_refused(text: str) -> None:
+    for columns in ("c ARRAY<VARIANT>", "c ARRAY<STRUCT<a: BIGINT>>"):
+        assert "row 0, field c" in refusal(columns, [{"c": text}], record_format="json", parse_json=True)
+
+
+def test_json_text_is_a_string_value_or_refused_unless_it_is_asked_for() -> None:
+    (row,) = decoded("v VARIANT", [{"v": "[1]"}])
+    assert json.loads(row["v"]) == "[1]"
+    assert "field a" in refusal("a ARRAY<BIGINT>", [{"a": "[1]"}])
+    assert decoded("a ARRAY<BIGINT>", [{"a": "null"}], "json", parse_json=True)[0].get("a") is None
+
+
+@pytest.mark.parametrize("record_format", FORMATS)
+def test_objects_are_written_into_text_columns_if_that_is_asked_for(record_format: str) -> None:
+    row = {"c": {"b": True, "a": [1, Decimal("1.50")]}, "s": {"c": ["x"]}}
+    for rows in ([row], pa.RecordBatch.from_pylist([row])):
+        (out,) = decoded("c STRING, s STRUCT<c: STRING>", rows, record_format, write_json=True)
+        assert json.loads(out["c"], parse_float=Decimal) == {"a": [1, Decimal("1.50")], "b": True} or as_decimals(out)
+        assert json.loads(out["s"]["c"]) == ["x"]
+    assert decoded("c STRING", [{"c": "text"}], record_format, write_json=True) == [{"c": "text"}]
+
+
+def as_decimals(out: Any) -> bool:
+    """Arrow has one type for the elements of a list, here DECIMAL."""
+    return bool(json.loads(out["c"], parse_float=Decimal)["a"] == [Decimal(1), Decimal("1.50")])

@@ -58,6 +58,8 @@ class ArrowEncoder:
         filled = frozenset(names.values())
         rules = ConversionRules(
             parse_text=options.parse_text,
+            parse_json=options.parse_json,
+            write_json=options.write_json,
             epoch_unit=options.epoch_unit,
             inner_nulls=record_format != "protobuf",
             check_variant=check_variant if record_format == "arrow" else None,

@@ -160,6 +160,8 @@ class RowEncoder(ABC):
             rules = ConversionRules(
                 as_json=self._as_json,
                 parse_text=self._options.parse_text,
+                parse_json=self._options.parse_json,
+                write_json=self._options.write_json,
                 epoch_unit=self._options.epoch_unit,
                 wire_text=wire_text,
                 inner_nulls=self._as_json,

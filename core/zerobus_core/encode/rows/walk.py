@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from ..problems import MISSING, WHOLE_ROW, RowProblems, UnfitError, UnreadableRecord, shown_name
 from ..records import dumped, members_within
+from ..values.json_input import parsed_json
 from ..values.scalars import null_test, scalar_converter
 
 if TYPE_CHECKING:
@@ -44,12 +45,29 @@ class ExactWalk:
 
     def _converter(self, kind: DataType) -> Convert:
         if isinstance(kind, StructType):
-            return self._struct(kind)
+            return self._from_json(self._struct(kind), kind)
         if isinstance(kind, ArrayType):
-            return self._array(kind)
+            return self._from_json(self._array(kind), kind)
         if isinstance(kind, MapType):
-            return self._map(kind)
+            return self._from_json(self._map(kind), kind)
         return self._scalar(kind)
+
+    def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
+        """The converter, which takes JSON text too if that was asked for."""
+        if not self._rules.parse_json:
+            return convert_value
+
+        def convert(value: Any, path: str, problems: RowProblems) -> Any:
+            if not isinstance(value, str):
+                return convert_value(value, path, problems)
+            try:
+                parsed = parsed_json(value)
+            except UnfitError as unfit:
+                problems.add(path, value, str(kind), str(unfit))
+                return None
+            return None if parsed is None else convert_value(parsed, path, problems)
+
+        return convert
 
     def _scalar(self, kind: DataType) -> Convert:
         convert_value = scalar_converter(kind, self._rules)

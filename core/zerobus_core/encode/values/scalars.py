@@ -21,6 +21,7 @@ from ..problems import UnfitError
 from ..records import dumped, is_record
 from . import text
 from .epochs import microseconds_of
+from .json_input import JsonNumber
 from .json_text import checked_text, json_text
 from .missing import is_null
 from .moments import plain_datetime
@@ -75,7 +76,7 @@ def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
     """The converter of a scalar type."""
     parse_text, wire_text, as_json = rules.parse_text, rules.wire_text, rules.as_json
     if isinstance(kind, StringType):
-        return _string(kind)
+        return _string(kind, write_json=rules.write_json)
     if isinstance(kind, DecimalType):
         return _decimal(kind, parse_text=parse_text or wire_text)
     if not isinstance(kind, PrimitiveType):
@@ -83,7 +84,7 @@ def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
     if kind.kind in INTEGER_BITS:
         return _integer(INTEGER_BITS[kind.kind], parse_text=parse_text)
     if kind.kind in _WITHOUT_OPTIONS:
-        return _WITHOUT_OPTIONS[kind.kind][wire_text if kind.kind is Kind.VARIANT else as_json]
+        return _WITHOUT_OPTIONS[kind.kind][wire_text or rules.parse_json if kind.kind is Kind.VARIANT else as_json]
     if kind.kind in _PARSING:
         return _PARSING[kind.kind](rules)
     return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=as_json)
@@ -152,6 +153,8 @@ def _real(value: Any, *, parse_text: bool) -> float:
         return number
     if isinstance(value, str):
         return text.real_number(_parsable(value, "a number", parse_text))
+    if isinstance(value, JsonNumber):
+        return text.real_number(str(value))
     if isinstance(value, Decimal):
         raise UnfitError("a Decimal is not rounded here: pass float(value)")
     raise UnfitError("not a number")
@@ -169,13 +172,15 @@ def _boolean(parse_text: bool) -> Scalar:
     return convert
 
 
-def _string(kind: StringType) -> Scalar:
+def _string(kind: StringType, *, write_json: bool) -> Scalar:
     length = kind.length
 
     def convert(value: Any) -> str:
         value = unwrapped(value)
         if isinstance(value, UUID):
             value = str(value)
+        if write_json and _is_json_like(value):
+            value = json_text(value)
         if not isinstance(value, str):
             raise UnfitError(f"not text: {_text_hint(value)}")
         # The characters themselves, whatever a subclass makes of them when it is printed.
@@ -194,9 +199,11 @@ def _string(kind: StringType) -> Scalar:
 def _text_hint(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return "decode them"
-    if isinstance(value, list | tuple | dict) or is_record(value):
-        return "pass json.dumps(value)"
-    return "pass str(value)"
+    return "pass json.dumps(value), or set write_json=True" if _is_json_like(value) else "pass str(value)"
+
+
+def _is_json_like(value: Any) -> bool:
+    return isinstance(value, list | tuple | dict) or is_record(value)
 
 
 def _binary(value: Any) -> bytes:
