@@ -48,7 +48,84 @@ def pool(name: str, *changes: tuple[str, str]) -> Mutant:
     return Mutant(name=name, file="streams/pool.py", changes=changes, tests="tests/core/streams/test_poison.py")
 
 
+def handoff(name: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(
+        name=name, file="handoffs/state.py", changes=changes, tests="tests/core/handoffs/test_handoff_state.py"
+    )
+
+
+def files(name: str, *changes: tuple[str, str]) -> Mutant:
+    tests = "tests/core/handoffs/test_ledger_of_files.py"
+    return Mutant(name=name, file="handoffs/files/ledger.py", changes=changes, tests=tests)
+
+
 MUTANTS = [
+    handoff(
+        "a finished slice does not move the state on",
+        ("facts={**past.facts, **(facts or {})}), now, done=done)", "facts=past.facts), now, done=self.done)"),
+    ),
+    handoff(
+        "a slice begins at the beginning",
+        ("            start=self.done,\n            end=end,", "            start=None,\n            end=end,"),
+    ),
+    handoff("a second slice is opened", ("self._expect(self.open is None,", "self._expect(True,")),
+    handoff(
+        "any slice can be finished",
+        (
+            "if self.open is None or self.open.id != slice_id:\n            opened",
+            "if self.open is None:\n            opened",
+        ),
+    ),
+    handoff(
+        "a slice is finished twice",
+        ("if any(past.id == slice_id and past.outcome in _ENDED for past in self.history):", "if False:"),
+    ),
+    handoff(
+        "a slice that was given up counts as finished",
+        ("past.id == slice_id and past.outcome in _ENDED", "past.id == slice_id"),
+    ),
+    handoff("an ended process keeps its slice", (" or is_alive is False:", ":")),
+    handoff(
+        "a lease never ends",
+        ("return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None", "return lease"),
+    ),
+    handoff(
+        "a lease is worth nothing",
+        ("return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None", "return None"),
+    ),
+    handoff(
+        "a saved checkpoint does not renew the lease",
+        ("filter(None, (_moment(lease.taken_at), renewed_at))", "[_moment(lease.taken_at)]"),
+    ),
+    handoff("a retry waits for its own lease", ("lease.owner.key == owner.key or ", "")),
+    handoff("a run ends the lease of another one", (" or self.open.lease.owner != owner:", ":")),
+    handoff("a skipped slice comes again", ("counts=counts), now, done=done)", "counts=counts), now, done=self.done)")),
+    handoff(
+        "a rewind leaves the slice open",
+        ("return self._next(now, open=None, done=to,", "return self._next(now, done=to,"),
+    ),
+    handoff("the history has no end", ("return longer[-MAX_HISTORY:],", "return longer,")),
+    handoff("runs of old slices are new ones", ("if short_hash(owner.key) in self.former:", "if False:")),
+    handoff(
+        "a redelivery moves the state",
+        ("else self._next(now, history=history)", "else self._next(now, history=history, done=None)"),
+    ),
+    handoff("a redelivery is noted twice", (" and chain not in {known.chain for known in past.redeliveries}", "")),
+    handoff("a run gets the slice of another one", ("past.opened_by == owner.key and past.outcome", "past.outcome")),
+    handoff("a released file stays in the slice", ("opened = replace(opened, facts=dict(facts))", "pass")),
+    files("a changed file is a delivered one", ('return "changed"', 'return "delivered"')),
+    files("a new version does not replace the old one", ("copied = at + ENTRY_BYTES if mine", "copied = at if mine")),
+    files(
+        "entries are found inside of others",
+        (
+            '            if not at % ENTRY_BYTES:\n                return "delivered"',
+            '            if True:\n                return "delivered"',
+        ),
+    ),
+    files("damage is not noticed", ("or _checksum(body) != data[-_HASH_BYTES:]", "")),
+    files(
+        "a removed file stays", ("pieces.append(mine[copied:at])\n                copied = at + ENTRY_BYTES", "pass")
+    ),
     account(
         "rows of an earlier attempt were not sent",
         ("ledger.sent_before = RowRanges(self.past.skip.without(0, self.past.reached))", "pass"),
