@@ -41,8 +41,8 @@ _CLOCK_SKEW = 3_600.0
 # Seconds until the first save, so that a short delivery leaves something; until the next ones; and at most, until 2 %
 # of the time is more.  Each save is an event that stays, and Dagster's plots and pages show about 100 of an asset.
 _FIRST_INTERVAL = 2.0
-_INTERVAL = 25.0
-_LONG_INTERVAL = 60.0
+_INTERVAL = 28.0
+_LONG_INTERVAL = 120.0
 _SHARE_AT_RISK = 0.125
 _LONG_SHARE_AT_RISK = 0.02
 

@@ -167,7 +167,7 @@ def test_an_op_observes_the_table_itself(instance: dg.DagsterInstance) -> None:
     assert instance.fetch_observations(dg.AssetKey(TABLE.split(".")), limit=1).records
 
 
-@pytest.mark.parametrize(("seconds", "observations"), [(600, 32), (7_200, 170)])
+@pytest.mark.parametrize(("seconds", "observations"), [(600, 19), (7_200, 90)])
 def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
     instance: dg.DagsterInstance, seconds: int, observations: int
 ) -> None:
@@ -186,9 +186,8 @@ def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
             clock.now = float(second)
             sent = second * 1_000 + 1_000
             is_reserved = sent <= reserved
-            if not is_reserved:
-                reserved = sent + keeper.rows_to_reserve(1_000)
             if not is_reserved or keeper.is_due(clock.now):
+                reserved = max(reserved, sent + keeper.rows_to_reserve(1_000))
                 keeper.save(RowsKept(durable=RowRanges([(0, sent - 1_000)]), reached=reserved, counts=Counts()))
             kept.append((store.rows_durable, second * 1_000))
         found.append(store.load())
@@ -197,8 +196,9 @@ def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
     (checkpoint,) = found
     assert checkpoint.reached >= seconds * 1_000, "how far rows may have gone is written before they go"
     assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=1_000).records) <= observations
-    assert all(saved >= 0.88 * durable for saved, durable in kept[200:])
-    assert all(saved >= 0.975 * durable for saved, durable in kept[4_000:])
+    assert all(saved >= 0.87 * durable for saved, durable in kept[200:])
+    assert kept[300][0] >= 0.9 * kept[300][1]
+    assert all(saved >= 0.96 * durable for saved, durable in kept[4_000:])
 
 
 def test_a_checkpoint_that_says_nothing_new_is_not_written_again(instance: dg.DagsterInstance) -> None:

@@ -27,6 +27,9 @@ _log = logging.getLogger("zerobus_core")
 
 # A reservation that lasted for so many pauses was too large.
 _LASTS_LONG = 4.0
+# A reservation is made for so many pauses, and grows at most so many times at once.
+_SPARE = 1.5
+_MOST_GROWTH = 64.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +100,16 @@ class CheckpointKeeper:
     def rows_to_reserve(self, rows: int) -> int:
         """How many rows to reserve behind the next ``rows``.
 
-        Twice as many whenever the last reservation did not last until the next save was due, so that reservations are
-        written about as often as ACKs are; half as many when it lasted far longer.
+        More if the last reservation did not last until the next save was due: as many as would have lasted for one and
+        a half pauses, and at least twice as many, so that reservations are written about as often as ACKs are. Half as
+        many if it lasted far longer.
         """
         now = self._clock()
         if self._reserved_at is not None:
             lasted = now - self._reserved_at
             if lasted < self._pause:
-                self._window *= 2
+                wanted = _SPARE * self._pause / max(lasted, 0.001)
+                self._window = int(self._window * min(max(wanted, 2.0), _MOST_GROWTH))
             elif lasted > _LASTS_LONG * self._pause:
                 self._window //= 2
         self._reserved_at = now

@@ -24,6 +24,7 @@ class Checkpointing:
         self._account = account
         self._keeper = keeper
         self._resent_kept = 0  # what the store knows of rows that may be sent twice
+        self._last_batch: tuple[int, int] | None = None  # the end of the last one, and its rows
         if not keeper.is_active:
             account.reserve()
 
@@ -34,15 +35,19 @@ class Checkpointing:
 
     def reserve(self, batch: Batch) -> None:
         """Return when the store knows that the rows of ``batch`` may have been sent."""
+        self._last_batch = (batch.stop_row, batch.rows)
         if not self._account.is_reserved(batch.stop_row):
             self._account.reserve(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
             self.save()
 
     def tick(self, now: float) -> None:
         """Save what is due; ``now`` is a reading of the keeper's clock."""
+        is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
-        if not is_repeat and not self._keeper.is_due(now):
+        if not is_repeat and not is_due:
             return
+        if is_due:
+            self._extend_reservation()
         try:
             self.save()
         except DeliverySupersededError:
@@ -50,6 +55,14 @@ class Checkpointing:
                 raise
             # With all of its rows durable this attempt succeeds too; it sends no more of them.
             self._account.withdraw_reservation()
+
+    def _extend_reservation(self) -> None:
+        """Reserve with the ACKs, and not in a save of its own a little later."""
+        if self._last_batch is None:
+            return
+        stop_row, rows = self._last_batch
+        if self._account.is_reserved(stop_row):  # it was not withdrawn
+            self._account.reserve(stop_row + self._keeper.rows_to_reserve(rows))
 
     def save(self) -> None:
         """Save while the delivery runs."""
