@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError
+from zerobus_core.hosting import async_records
 
 from .compat import Asset, DecoratedOperator, context_merge, determine_kwargs, task_decorator_factory
 from .delivery import ZerobusDeliveryOperator
@@ -30,8 +32,6 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
     }
 
     def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
-        if inspect.iscoroutinefunction(python_callable) or inspect.isasyncgenfunction(python_callable):
-            raise TypeError(f"{python_callable.__name__}: @task.zerobus_ingest takes a plain function or generator")
         super().__init__(python_callable=python_callable, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -46,13 +46,18 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        return nullcontext(self.python_callable(*self.op_args, **kwargs))
+        call = partial(self.python_callable, *self.op_args, **kwargs)
+        if inspect.iscoroutinefunction(self.python_callable) or inspect.isasyncgenfunction(self.python_callable):
+            return async_records(call)
+        return nullcontext(call())
 
 
 def zerobus_ingest_task(
     python_callable: Callable[..., Any] | None = None, *, multiple_outputs: bool | None = None, **kwargs: Any
 ) -> TaskDecorator:
     """``@task.zerobus_ingest(table="catalog.schema.table")`` around a function that returns or yields records.
+
+    The function may be ``async def``, also with ``yield``: it runs on an event loop in a thread of its own.
 
     Takes the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``; the task
     returns the receipt.

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aio import LoopBridge, run_in_thread
+    from .aio import LoopBridge, async_records, run_in_thread
     from .checkpoint import InvalidCheckpointError
     from .doctor import diagnose
     from .handoffs import Owner, StateConflict
@@ -32,6 +32,7 @@ __all__ = [
     "StateConflict",
     "StopRequest",
     "UriWithFilesystem",
+    "async_records",
     "check_table_name",
     "diagnose",
     "execute_on_server",
@@ -51,6 +52,7 @@ _HOMES = {
     "StateConflict": "handoffs",
     "StopRequest": "process.interruption",
     "UriWithFilesystem": "storage.filesystem",
+    "async_records": "aio",
     "check_table_name": "schema.table",
     "diagnose": "doctor",
     "execute_on_server": "sources.rows.drivers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -45,6 +46,38 @@ with push_dag("generator"):
             yield {**row, "note": dag_run.conf["note"]}
 
     push(1_000)
+
+
+with push_dag("async_generator"):
+
+    @task.zerobus_ingest(table=TABLE)
+    async def push(count, dag_run=None):
+        for row in rows_from(0, count):
+            yield {**row, "note": dag_run.conf["note"]}
+            await asyncio.sleep(0)
+
+    push(1_000)
+
+
+with push_dag("async_function"):
+
+    @task.zerobus_ingest(table=TABLE)
+    async def push():
+        await asyncio.sleep(0)
+        return rows_from(0, 10)
+
+    push()
+
+
+with push_dag("async_timeout"):
+
+    @task.zerobus_ingest(table=TABLE, execution_timeout=timedelta(seconds=20), options={"batch_rows": 10})
+    async def push():
+        for row in rows_from(0, 100):
+            yield row
+        await asyncio.Event().wait()
+
+    push()
 
 
 with push_dag("suppressed_timeout"):

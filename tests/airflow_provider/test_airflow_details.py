@@ -34,6 +34,25 @@ def receipt_of(account, task_id="push"):
     return account["tasks"][task_id]["xcom"]["return_value"]
 
 
+def test_a_decorated_async_generator_is_delivered(run, target, table):
+    account = run("async_generator", table, note="hello")
+    assert account["state"] == "success", account["log"]
+    assert receipt_of(account)["rows_acked"] == 1_000
+    assert target.rows(table) == [{"id": n, "note": "hello"} for n in range(1_000)]
+
+
+def test_what_a_decorated_async_function_returns_is_delivered(run, target, table):
+    account = run("async_function", table)
+    assert account["state"] == "success", account["log"]
+    assert [row["id"] for row in target.rows(table)] == list(range(10))
+
+
+def test_a_timeout_ends_an_async_source_that_waits(run, table):
+    account = run("async_timeout", table)
+    assert states_of(account) == {"push": "failed"}
+    assert "Timeout" in account["log"]
+
+
 @pytest.mark.matrix
 def test_a_checkpoint_in_a_file_lets_the_next_attempt_send_the_missing_rows(run, target, table, tmp_path):
     account = run("kept_in_files", table, checkpoints=f"file://{tmp_path}/kept")

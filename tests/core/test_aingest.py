@@ -12,6 +12,7 @@ import pytest
 
 from zerobus_core import Checkpoint, FileCheckpointStore, IngestOptions, Progress, Receipt, aingest, ingest
 from zerobus_core.errors import ConfigurationError, IngestInterruptedError, RecordError
+from zerobus_core.hosting import async_records
 from zerobus_local import LocalZerobus
 
 OPTIONS = IngestOptions(batch_rows=50, backoff=0.05, max_attempts=2, source_version="1")
@@ -299,3 +300,44 @@ def test_the_stop_event_of_the_caller_ends_it(server: LocalZerobus, table: str) 
 def test_ingest_names_aingest_for_an_async_iterable(server: LocalZerobus, table: str) -> None:
     with pytest.raises(ConfigurationError, match="await aingest"):
         ingest(server.workspace, table, Source(1)())
+
+
+def test_async_rows_are_delivered_by_synchronous_code_and_their_source_is_closed(
+    server: LocalZerobus, table: str
+) -> None:
+    source = Source(500)
+    with async_records(source) as rows:
+        receipt = ingest(server.workspace, table, rows, options=OPTIONS)
+    assert receipt.rows_acked == 500
+    assert source.is_closed
+    assert threading.get_ident() not in source.threads
+
+
+def test_an_async_source_that_waits_is_closed_when_the_delivery_fails(server: LocalZerobus, table: str) -> None:
+    is_closed = threading.Event()
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        try:
+            for n in range(100):
+                yield {"id": "not a number" if n == 70 else n, "text": None}
+            await asyncio.Event().wait()
+        finally:
+            is_closed.set()
+
+    with pytest.raises(RecordError, match="row 70"), async_records(rows) as given:
+        ingest(server.workspace, table, given, options=OPTIONS)
+    assert is_closed.wait(10)
+
+
+def test_what_an_async_function_returns_or_raises_comes_out() -> None:
+    async def returned() -> list[int]:
+        await asyncio.sleep(0)
+        return [1, 2]
+
+    async def broken() -> list[int]:
+        raise ValueError("the page has no rows")
+
+    with async_records(returned) as records:
+        assert records == [1, 2]
+    with pytest.raises(ValueError, match="the page has no rows"), async_records(broken):
+        pass

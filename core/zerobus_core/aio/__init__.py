@@ -2,5 +2,6 @@
 
 from .bridge import LoopBridge, run_in_thread
 from .push import aingest
+from .side_loop import async_records
 
-__all__ = ["LoopBridge", "aingest", "run_in_thread"]
+__all__ = ["LoopBridge", "aingest", "async_records", "run_in_thread"]

@@ -1,0 +1,81 @@
+"""Rows of async code for synchronous deliveries: an event loop in a thread of its own, which reads ahead a little."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from .feed import Feed
+
+__all__ = ["async_records"]
+
+_Result = TypeVar("_Result")
+
+# Seconds for which the end waits until the async code has been cancelled.
+_STOP_GRACE = 1.0
+_LOOK_EVERY = 0.1
+
+
+@contextmanager
+def async_records(function: Callable[[], Any]) -> Iterator[Any]:
+    """The records of an async function or async generator, as ``ingest`` takes them, for the length of the block.
+
+    What ``function`` returns is awaited on an event loop in a thread of its own, with the context variables of the
+    caller.  An async iterable is read there, a bounded number of rows ahead.  Waiting for it can be interrupted by
+    signals.  At the end of the block what still runs is cancelled.
+    """
+    loop = asyncio.new_event_loop()
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(_run, loop), name="zerobus-async-source", daemon=True
+    )
+    thread.start()
+    try:
+        records = function()
+        if inspect.isawaitable(records):
+            records = _result_of(_awaited(records), loop)
+        yield _rows(records, loop, stop) if isinstance(records, AsyncIterable) else records
+    finally:
+        stop.set()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_STOP_GRACE)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _result_of(coroutine: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:
+    """Wait in slices, so that handlers of signals run."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    while not future.done():
+        try:
+            return future.result(_LOOK_EVERY)
+        except TimeoutError:
+            if future.done():
+                break
+    return future.result()
+
+
+def _rows(source: AsyncIterable[Any], loop: asyncio.AbstractEventLoop, stop: threading.Event) -> Iterator[Any]:
+    feed = Feed(source, loop, stop)
+    asyncio.run_coroutine_threadsafe(feed.fill(), loop)
+    yield from feed.items()
