@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ _LOOK_EVERY = 0.1
 
 
 @contextmanager
-def async_records(function: Callable[[], Any]) -> Iterator[Any]:
+def async_records(function: Callable[[], Any]) -> Generator[Any]:
     """The records of an async function or async generator, as ``ingest`` takes them, for the length of the block.
 
     What ``function`` returns is awaited on an event loop in a thread of its own, with the context variables of the
