@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError
@@ -89,8 +89,12 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def resolve(value: Any, context: Context) -> Any:
-    """The output of a task whose reference was left in place; anything else as it is."""
-    return value.resolve(context) if isinstance(value, XComArg) else value
+    """The output of a task, also if its reference was left in place, and of a mapped one as a list."""
+    if isinstance(value, XComArg):
+        value = value.resolve(context)
+    # Airflow's lazy sequences ask for each item by itself, and for a slice at once.
+    is_lazy = type(value).__module__.startswith("airflow.") and isinstance(value, Sequence)
+    return list(value[:]) if is_lazy else value
 
 
 def readable(source: Any) -> Any:

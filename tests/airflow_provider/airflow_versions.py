@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 
@@ -16,6 +17,11 @@ if AIRFLOW < (3, 0):
 else:
     Ended = ()
 """What a task raises that was ended from outside, if it goes through whoever runs the task in this process."""
+
+if (3, 0) <= AIRFLOW < (3, 2):
+    # These versions build the API anew for each task that runs in this process, for seconds.
+    supervisor = import_module("airflow.sdk.execution_time.supervisor")
+    supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
 
 def dag_bag(folder):

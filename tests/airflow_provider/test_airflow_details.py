@@ -67,7 +67,7 @@ def test_a_checkpoint_in_a_file_lets_the_next_attempt_send_the_missing_rows(run,
     assert file.name == f"{table}.json"
 
 
-@pytest.mark.matrix
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_a_cleared_task_with_its_checkpoint_in_a_file_sends_all_rows_again(airflow, run, target, table, tmp_path):
     account = run("kept_in_files", table, checkpoints=str(tmp_path))
     again = airflow.clear(account, "push", environ=target.environ)
