@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from .decorator import zerobus_ingest_task
     from .hook import ZerobusHook
     from .operator import ZerobusIngestOperator
+    from .replay import DeadLetterReplayOperator
     from .sql import SqlToZerobusOperator
 
 __all__ = [
+    "DeadLetterReplayOperator",
     "SqlToZerobusOperator",
     "ZerobusHook",
     "ZerobusIngestOperator",
@@ -23,6 +25,7 @@ __all__ = [
 # Airflow imports this package to read the provider's metadata, in every one of its processes and before it is
 # itself fully imported; so the modules that import Airflow load when a name is first asked for.
 _HOMES = {
+    "DeadLetterReplayOperator": "replay",
     "SqlToZerobusOperator": "sql",
     "ZerobusHook": "hook",
     "ZerobusIngestOperator": "operator",

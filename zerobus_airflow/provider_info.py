@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Databricks Zerobus",
-                "python-modules": ["zerobus_airflow.operator", "zerobus_airflow.sql"],
+                "python-modules": ["zerobus_airflow.operator", "zerobus_airflow.replay", "zerobus_airflow.sql"],
             }
         ],
         "connection-types": [connection_type()],

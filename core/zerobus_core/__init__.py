@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .manager import StreamManager
     from .merging import merge_receipts
     from .push import ingest
+    from .replay import replay
     from .schema import TableSchema
     from .sources.shards import split_source
 
@@ -88,6 +89,7 @@ __all__ = [
     "hand_over",
     "ingest",
     "merge_receipts",
+    "replay",
     "split_source",
 ]
 
@@ -106,6 +108,7 @@ _LAZY = {
     "hand_over": "handoffs",
     "ingest": "push",
     "merge_receipts": "merging",
+    "replay": "replay",
     "split_source": "sources.shards",
 }
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .aio import LoopBridge, async_records, run_in_thread
+    from .bad_rows import letter_rows
     from .checkpoint import InvalidCheckpointError
     from .doctor import diagnose
     from .handoffs import Owner, StateConflict
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
+    from .replay import replay_options
     from .schema.table import check_table_name
     from .sources.files.finding.found import holds_no_files
     from .sources.rows.cursor import sql_fingerprint
@@ -38,6 +40,8 @@ __all__ = [
     "execute_on_server",
     "holds_no_files",
     "is_of_signal",
+    "letter_rows",
+    "replay_options",
     "run_in_thread",
     "shown_uri",
     "sql_fingerprint",
@@ -58,6 +62,8 @@ _HOMES = {
     "execute_on_server": "sources.rows.drivers",
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
+    "letter_rows": "bad_rows",
+    "replay_options": "replay",
     "run_in_thread": "aio",
     "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",

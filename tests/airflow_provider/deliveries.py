@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.dataset
 from fsspec.implementations.memory import MemoryFileSystem
 
-from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_airflow import DeadLetterReplayOperator, SqlToZerobusOperator, ZerobusIngestOperator, table_asset
 from zerobus_airflow.compat import DAG, IS_AIRFLOW_3, AirflowSkipException, ObjectStoragePath, task
 
 attach = import_module("airflow.sdk.io" if IS_AIRFLOW_3 else "airflow.io.store").attach
@@ -556,3 +556,14 @@ with push_dag("made_meanwhile", retries=2):
 with push_dag("no_connection", retries=1):
     ZerobusIngestOperator(task_id="push", table=TABLE, records=rows_from(0, 1), zerobus_conn_id="nowhere")
     SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1 AS id", sql_conn_id="nowhere")
+
+
+with push_dag("dead_letters"):
+    LETTERS = "{{ dag_run.conf['letters'] }}"
+    letters_of = ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=[{"id": 1, "note": "good"}, {"id": "two", "note": "bad"}, {"id": 3, "note": None}],
+        options={"on_bad_record": "dead_letter", "dead_letter_uri": LETTERS},
+    )
+    letters_of >> DeadLetterReplayOperator(task_id="replay", table=TABLE, dead_letter_uri=LETTERS)

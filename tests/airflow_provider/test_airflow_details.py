@@ -171,3 +171,16 @@ def test_warnings_and_the_receipt_stand_outside_of_the_folded_lines(airflow, run
         before, found, _ = log.partition(wanted)
         assert found, log
         assert "::endgroup::" in before.rpartition("::group::Deliver to")[2]
+
+
+@pytest.mark.matrix
+def test_dead_letters_are_replayed_once_they_can_be_delivered(airflow, run, target, table, tmp_path):
+    letters = tmp_path / "letters.jsonl"
+    account = run("dead_letters", table, letters=str(letters))
+    assert states_of(account) == {"push": "success", "replay": "failed"}, account["log"]
+    assert "field id" in account["log"]
+    assert receipt_of(account)["rows_dead_lettered"] == 1
+    letters.write_text(letters.read_text().replace('"id": "two"', '"id": 2'))
+    again = run("dead_letters", table, letters=str(letters))
+    assert receipt_of(again, "replay")["rows_acked"] == 1, again["log"]
+    assert {"id": 2, "note": "bad"} in target.rows(table)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..batch import BadRow
     from ..schema import TableSchema
 
-__all__ = ["MARKER", "DeadLetterFile"]
+__all__ = ["MARKER", "DeadLetterFile", "letters_in"]
 
 MARKER = "zerobus_dead_letter"
 """The key by which a letter is recognised; its value is the version of the form."""
@@ -171,14 +171,21 @@ class DeadLetterFile:
         return self._form == "jsonl" and self._file.is_local
 
     def _letters_of(self, data: bytes) -> Iterator[dict[str, Any]]:
-        try:
-            yield from _read_lines(data) if self._form == "jsonl" else _read_parquet(data)
-        except Exception as error:  # pyarrow raises OSError and others for what is no Parquet file
-            if is_of_signal(error):
-                raise
-            raise ConfigurationError(
-                f"dead_letter_uri {shown_uri(self.uri)} holds something else than dead letters; name another file"
-            ) from error
+        return letters_in(self.uri, data)
+
+
+def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
+    """The letters that the bytes of the file at ``uri`` hold; raises ConfigurationError if they are something else."""
+    try:
+        yield from _read_lines(data) if _form_of(uri) == "jsonl" else _read_parquet(data)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # pyarrow raises OSError and others for what is no Parquet file
+        if is_of_signal(error):
+            raise
+        raise ConfigurationError(
+            f"dead_letter_uri {shown_uri(uri)} holds something else than dead letters; name another file"
+        ) from error
 
 
 def _digest(letter: dict[str, Any]) -> bytes:

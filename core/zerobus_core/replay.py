@@ -1,0 +1,63 @@
+"""Dead letters again: the rows of a dead-letter file, sent to their table once the cause is fixed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .bad_rows import letter_rows, tables_of_letters
+from .errors import ConfigurationError
+from .options import IngestOptions
+from .push import ingest
+from .storage.uris import shown_uri
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from .checkpoint import CheckpointStore
+    from .receipt import Progress, Receipt
+    from .workspace import Workspace
+
+__all__ = ["replay", "replay_options"]
+
+
+def replay(  # noqa: PLR0913 - as ingest, with everything by name
+    workspace: Workspace,
+    dead_letter_uri: str,
+    *,
+    table: str | None = None,
+    options: IngestOptions | None = None,
+    checkpoint: CheckpointStore | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Receipt:
+    """Send the rows of the dead letters at ``dead_letter_uri``, as they are in the file now, and return the receipt.
+
+    Only letters of ``table`` are sent; without it the file must hold letters of one table.  The file is left as it is:
+    calling this again sends the rows again, unless ``checkpoint`` is the same.  Rows that still do not fit fail the
+    call, or go to another dead-letter file if ``options`` names one.  The whole file is held in memory.
+
+    Raises ConfigurationError if the file is missing or holds something else, and all that ``ingest`` raises.
+    """
+    options = replay_options(options or IngestOptions(), dead_letter_uri)
+    if table is None:
+        tables = tables_of_letters(dead_letter_uri)
+        if len(tables) != 1:
+            raise ConfigurationError(
+                f"{shown_uri(dead_letter_uri)} holds dead letters of {len(tables)} tables ({', '.join(tables)}); "
+                "name the one to replay as table"
+            )
+        table = tables[0]
+    rows = letter_rows(dead_letter_uri, table)
+    return ingest(workspace, table, rows, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop)
+
+
+def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
+    """The options with what dead letters need: their dates, times and decimals are text."""
+    if options.dead_letter_uri is not None and options.dead_letter_uri == dead_letter_uri:
+        raise ConfigurationError(
+            f"the dead letters at {shown_uri(dead_letter_uri)} are what is replayed; name another file for rows that "
+            "still do not fit"
+        )
+    return replace(options, parse_text=True)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+import zerobus_core
+from zerobus_core import ConfigurationError, IngestOptions, RecordError
+
+
+@pytest.fixture
+def letters(zerobus, table_name, tmp_path):
+    """A table with one row, and a dead-letter file with one row that does not fit it."""
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, day DATE)")
+    uri = str(tmp_path / "letters.jsonl")
+    zerobus_core.ingest(
+        zerobus.workspace,
+        table_name,
+        [{"id": 1, "day": None}, {"id": "x", "day": "2026-11-29"}],
+        options=IngestOptions(on_bad_record="dead_letter", dead_letter_uri=uri, parse_text=True),
+    )
+    return tmp_path / "letters.jsonl"
+
+
+def test_corrected_letters_are_sent_to_the_table_that_they_name(zerobus, table_name, letters):
+    letters.write_text(letters.read_text().replace('"id": "x"', '"id": 2'))
+    receipt = zerobus_core.replay(zerobus.workspace, str(letters))
+    assert (receipt.table, receipt.rows_acked) == (table_name, 1)
+    assert sorted(row["id"] for row in zerobus.read(table_name).to_pylist()) == [1, 2]
+
+
+def test_a_letter_that_still_does_not_fit_fails_the_replay(zerobus, letters):
+    with pytest.raises(RecordError, match="row 0, field id"):
+        zerobus_core.replay(zerobus.workspace, str(letters))
+
+
+def test_only_the_letters_of_one_table_are_sent(zerobus, table_name, letters):
+    other = letters.read_text().replace(table_name, "main.default.elsewhere")
+    letters.write_text(letters.read_text().replace('"id": "x"', '"id": 2') + other)
+    with pytest.raises(ConfigurationError, match=f"2 tables .main.default.elsewhere, {table_name}"):
+        zerobus_core.replay(zerobus.workspace, str(letters))
+    assert zerobus_core.replay(zerobus.workspace, str(letters), table=table_name).rows_acked == 1
+
+
+def test_a_file_that_is_missing_or_holds_something_else_is_refused(zerobus, tmp_path):
+    with pytest.raises(ConfigurationError, match="there is no dead-letter file"):
+        zerobus_core.replay(zerobus.workspace, str(tmp_path / "none.jsonl"))
+    (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(ConfigurationError, match="something else than dead letters"):
+        zerobus_core.replay(zerobus.workspace, str(tmp_path / "rows.jsonl"))
+
+
+def test_letters_are_not_written_to_the_file_that_is_replayed(zerobus, letters):
+    options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(letters))
+    with pytest.raises(ConfigurationError, match="name another file"):
+        zerobus_core.replay(zerobus.workspace, str(letters), options=options)

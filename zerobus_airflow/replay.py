@@ -1,0 +1,52 @@
+"""Dead letters again, as a task: once the cause is fixed, their rows go to the table after all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from zerobus_core import ConfigurationError
+from zerobus_core.hosting import letter_rows, replay_options
+
+from .delivery import ZerobusDeliveryOperator
+
+if TYPE_CHECKING:
+    from zerobus_core import IngestOptions
+
+    from .compat import Context
+
+__all__ = ["DeadLetterReplayOperator"]
+
+
+class DeadLetterReplayOperator(ZerobusDeliveryOperator):
+    """Send the rows of a dead-letter file to their table; the task succeeds only when every one is durable.
+
+    The file is read when the task runs, so that letters which were corrected by hand are sent as they are then.  It is
+    left as it is: another run sends its rows again.  Rows that still do not fit fail the task, or go to another
+    dead-letter file if ``options`` names one.
+
+    :param dead_letter_uri: the file that another delivery named as ``dead_letter_uri``. (templated)
+
+    Only letters of ``table`` are sent.  For the other parameters see ZerobusDeliveryOperator.
+    """
+
+    template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "dead_letter_uri")
+
+    def __init__(self, *, dead_letter_uri: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not dead_letter_uri:
+            raise ConfigurationError(f"task {self.task_id!r}: dead_letter_uri is empty; give the path or URI of a file")
+        self.dead_letter_uri = dead_letter_uri
+
+    def _ingest_options(self, context: Context) -> IngestOptions:
+        return replay_options(super()._ingest_options(context), self.dead_letter_uri)
+
+    def _open_records(self, context: Context) -> AbstractContextManager[Any]:
+        return nullcontext(letter_rows(self.dead_letter_uri, self.table))
+
+    def lineage_inputs(self) -> list[Any]:
+        """See ZerobusDeliveryOperator."""
+        from .lineage import file_datasets
+
+        return file_datasets(self.dead_letter_uri)
