@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .operator import ZerobusIngestOperator
     from .replay import DeadLetterReplayOperator
     from .sql import SqlToZerobusOperator
+    from .task_types import task
 
 __all__ = [
     "DeadLetterReplayOperator",
@@ -19,6 +20,7 @@ __all__ = [
     "ZerobusHook",
     "ZerobusIngestOperator",
     "table_asset",
+    "task",
     "zerobus_ingest_task",
 ]
 
@@ -30,6 +32,7 @@ _HOMES = {
     "ZerobusHook": "hook",
     "ZerobusIngestOperator": "operator",
     "table_asset": "assets",
+    "task": "compat",  # Airflow's own, whose types know our decorator here
     "zerobus_ingest_task": "decorator",
 }
 

@@ -45,16 +45,15 @@ def keep_links(context: Context, operator: Any) -> None:
 
 def dead_letters_page(uri: str, workspace_url: str) -> str:
     """The page of a dead-letter file in the console of its storage; empty if there is none."""
-    scheme, sign, rest = uri.partition("://")
+    volume = uri.removeprefix("dbfs:").removeprefix("//").removeprefix("/")
+    if volume.startswith("Volumes/"):
+        return f"{workspace_url.rstrip('/')}/explore/data/volumes/{quote(volume.removeprefix('Volumes/'))}"
+    scheme, _, path = uri.partition("://")
+    bucket, _, key = path.partition("/")
     if scheme in {"http", "https"}:
         return uri.partition("?")[0]
-    path = rest if sign else uri
-    bucket, _, key = path.partition("/")
-    if sign and scheme in {"s3", "s3a"}:
+    if scheme in {"s3", "s3a"}:
         return f"https://s3.console.aws.amazon.com/s3/object/{quote(bucket)}?prefix={quote(key)}"
-    if sign and scheme in {"gs", "gcs"}:
+    if scheme in {"gs", "gcs"}:
         return f"https://console.cloud.google.com/storage/browser/_details/{quote(bucket)}/{quote(key)}"
-    volume = path.removeprefix("/") if path.startswith(("/Volumes/", "Volumes/")) else ""
-    if volume and scheme in {"dbfs", uri}:
-        return f"{workspace_url.rstrip('/')}/explore/data/volumes/{quote(volume.removeprefix('Volumes/'))}"
     return ""

@@ -53,7 +53,9 @@ def protected(records: Any) -> Any:
 
 
 def rendered(records: Any) -> Any:
-    """The records, after Airflow has rendered what ``protected`` returned."""
+    """The records, after Airflow rendered what ``protected`` returned, or before if ``execute`` is called alone."""
+    if isinstance(records, type(literal(None))):
+        records = records.value
     if isinstance(records, Rows):
         return records.rows
     if isinstance(records, str):

@@ -72,3 +72,23 @@ def test_the_example_of_a_handoff_delivers_each_file_and_row_once(airflow, targe
     connection.close()
     assert [row["id"] for row in target.rows("main.default.new_readings")] == [0, 1]
     assert [row["id"] for row in target.rows("main.default.new_orders")] == [0, 1]
+
+
+@pytest.mark.usefixtures("empty_table")
+def test_the_example_of_a_delivery_behind_tasks_runs(airflow, target, tmp_path):
+    account = airflow.run("airflow_behind_a_task", environ=target.environ, folder=str(tmp_path))
+    assert account["state"] == "success", account["log"]
+    assert [row["sensor"] for row in target.rows(TABLE)] == list(range(1, 1_000))
+
+
+@pytest.mark.usefixtures("empty_table")
+def test_the_examples_of_dead_letters_run_one_after_the_other(airflow, target, tmp_path):
+    (tmp_path / "a.csv").write_text("sensor,celsius\n1,20.5\n2,20.75\nthree,21.0\n")
+    letters = tmp_path / "bad.jsonl"
+    places = {"files": str(tmp_path / "*.csv"), "letters": str(letters)}
+    account = airflow.run("airflow_dead_letters", environ=target.environ, **places)
+    assert account["state"] == "success", account["log"]
+    letters.write_text(letters.read_text().replace('"three"', '"3"'))
+    account = airflow.run("airflow_dead_letters_replayed", environ=target.environ, **places)
+    assert account["state"] == "success", account["log"]
+    assert [row["sensor"] for row in target.rows(TABLE)] == [1, 2, 3]
