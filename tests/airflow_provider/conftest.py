@@ -21,7 +21,7 @@ ROOT = HERE.parents[1]
 # In this process Airflow is a library: no database, no logging set-up, nobody's configuration. The Dags run in a child
 # process. It is imported here, before a test module asks for it, and the other tests' children do not see how.
 with pytest.MonkeyPatch.context() as environ, tempfile.TemporaryDirectory() as home:
-    if AIRFLOW >= (3, 1):  # older ones cannot mask secrets then
+    if AIRFLOW >= (3, 2):  # older ones cannot mask secrets then
         environ.setenv("_AIRFLOW__AS_LIBRARY", "1")
     environ.setenv("AIRFLOW_HOME", home)
     import_module("zerobus_airflow.compat").conf.get("core", "dags_folder")
