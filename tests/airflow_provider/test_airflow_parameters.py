@@ -24,7 +24,7 @@ def dag():
 
 
 def push(**parameters):
-    return ZerobusIngestOperator(task_id="push", table=TABLE, **parameters)
+    return ZerobusIngestOperator(**{"task_id": "push", "table": TABLE} | parameters)
 
 
 @pytest.mark.matrix
@@ -118,13 +118,42 @@ def test_airflow_may_copy_a_dag_deeply(dag):
     assert copy.deepcopy(dag).get_task("push").records.value.rows == ROWS
 
 
-def test_the_decorator_refuses_async_functions():
-    @task.zerobus_ingest(table=TABLE)
-    async def make():
-        yield {}
+def test_multiple_outputs_of_the_decorator_are_refused_with_the_way_out():
+    with pytest.raises(ConfigurationError, match="multiple_outputs=True has nothing to split"):
+        task.zerobus_ingest(table=TABLE, multiple_outputs=True)
 
-    with pytest.raises(TypeError, match="plain function or generator"):
-        make()
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"records": "rows.csv"}, "records is the text 'rows.csv'"),
+        ({"records": {"id": 1}}, "records is a dict, which is one record"),
+        ({"source": ""}, "source is empty"),
+        ({"source": []}, "source is an empty list"),
+        ({"records": ROWS, "op_args": [1]}, "op_args and op_kwargs are those of records_callable"),
+        ({"source": "/data/a.csv", "rows_processor": list}, "rows_processor takes the rows of records"),
+        ({"records": ROWS, "table": "default.flights"}, "must be catalog.schema.table, three parts"),
+        ({"records": ROWS, "options": {"streams": 0, "source_version": "{{ ds }}"}}, r"IngestOptions\.streams"),
+        ({"records": ROWS, "options": {"stream": "{{ params.n }}"}}, "no such ingest option: stream"),
+        ({"records": ROWS, "outlets": [table_asset("https://dbc-1", "main.default.other")]}, "is not the table that"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_right_is_refused_while_the_dag_is_parsed(given, told):
+    with pytest.raises(ConfigurationError, match=told):
+        push(**given)
+
+
+def test_several_statements_are_refused_while_the_dag_is_parsed():
+    with pytest.raises(ConfigurationError, match="give one SELECT as text"):
+        SqlToZerobusOperator(task_id="query", table=TABLE, sql=["SET x = 1", "SELECT 1"], sql_conn_id="db")
+
+
+def test_durable_is_the_old_name_of_a_part_of_resume():
+    with pytest.deprecated_call(match="resume='never'"):
+        assert push(records=ROWS, durable=False).resume == "never"
+    with pytest.deprecated_call():
+        assert push(task_id="other", records=ROWS, durable=True, resume="always").resume == "always"
 
 
 @pytest.mark.matrix
