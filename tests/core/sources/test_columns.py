@@ -162,7 +162,6 @@ def test_missing_values_of_pandas_are_null_and_named_indexes_are_columns() -> No
     [
         (pd.Series([1]), "pandas Series; pass series.to_frame"),
         (pl.Series([1]), "polars Series; pass series.to_frame"),
-        (pl.LazyFrame({"a": [1]}), "LazyFrame; pass frame.collect"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "columns of the same name"),
         (pa.array([1]), "Int64Array, one column; pass a Table"),
     ],

@@ -117,7 +117,7 @@ class Point:
         (Point(1), r"one Point; pass a list"),
         ({1, 2}, "set, whose order"),
         (["a", "b"], "first record is the text 'a'"),
-        ([[1, 2]], "first record is of type builtins.list"),
+        ([[1, 2]], "the first record is a list of values without names"),
         (b"abc", "type builtins.bytes"),
     ],
 )
