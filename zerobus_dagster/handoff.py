@@ -34,10 +34,6 @@ _NAME = f"{NAMESPACE}/handoff"
 _REVISION = f"{NAMESPACE}/handoff_revision"
 _SLICE = f"{NAMESPACE}/handoff_slice"
 _CHECKPOINT = f"{NAMESPACE}/handoff_checkpoint"
-# Events that are looked through for the state; each save of a slice's checkpoint is one.
-_MOST_LOOKED_AT = 2_000
-# States of which the newest is among those that are found first.
-_MOST_STATES = 20
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
 # Seconds: a lease lasts 300, and each save of the checkpoint renews it.
 _SAVE_INTERVAL = 10.0
@@ -116,15 +112,16 @@ class EventStateStore:
         found: list[tuple[int, int, str]] = []
         for record in self._records():
             metadata = _metadata_of(record)
-            if _STATE in metadata:
-                found.append((int(metadata[_REVISION].value), -record.storage_id, str(metadata[_STATE].value)))
-                if len(found) >= _MOST_STATES:
-                    break
+            if _STATE not in metadata:
+                continue
+            revision = int(metadata[_REVISION].value)
+            if found and revision < max(found)[0] - 1:
+                break  # older events hold older states
+            found.append((revision, -record.storage_id, str(metadata[_STATE].value)))
         return (max(found)[0], max(found)[2]) if found else (0, None)
 
     def _records(self) -> Iterator[EventLogRecord]:
-        records = observations_of(self.instance, dg.AssetRecordsFilter(asset_key=self.asset_key))
-        for _, record in zip(range(_MOST_LOOKED_AT), records, strict=False):
+        for record in observations_of(self.instance, dg.AssetRecordsFilter(asset_key=self.asset_key)):
             metadata = _metadata_of(record)
             if _NAME in metadata and metadata[_NAME].value == self.name:
                 yield record

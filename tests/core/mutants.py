@@ -78,7 +78,7 @@ MUTANTS = [
     ),
     handoff(
         "a slice is finished twice",
-        ("if any(past.id == slice_id and past.outcome in _ENDED for past in self.history):", "if False:"),
+        ("if self.has_ended(slice_id):", "if False:"),
     ),
     handoff(
         "a slice that was given up counts as finished",

@@ -27,9 +27,9 @@ from ..process.signals import is_of_signal
 from ..push import ingest
 from .document import from_json, to_json
 from .owner import activate, deactivate, is_alive, process_owner, with_process
-from .source import Bounds, Context, HandoffSource
+from .source import Bounds, Context, HandoffSource, Plan
 from .state import Lease, OpenSlice, Owner, PastSlice, Position, State, short_hash
-from .store import FileStateStore, StateConflict, StateStore, state_store_of
+from .store import EXPLICIT, FileStateStore, SideFiles, StateConflict, StateStore, state_store_of
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointStore
@@ -136,23 +136,38 @@ class Handoff:
     def _open(self, text: str | None, state: State) -> OpenSlice | None:
         text, state = self._settle_done(text, state)
         context = self._context()
-        plan, notes = self._source.plan(state.done, _last_delivered(state), context)
+        plan, notes = self._planned(text, state)
         self._notes = notes
         if plan is None:
             return None
         slice_id = f"{state.opened + 1:06d}-{uuid4().hex[:8]}"
         if plan.files is not None:
-            assert context.side_files is not None
-            context.side_files.write(f"{slice_id}.files.json", plan.files)
+            text, state = self._begun(text, state)
+            _side_files(context).write(f"{slice_id}.files.json", plan.files)
         frozen = state.freeze(slice_id, plan.end, plan.facts, owner=self._owner, now=self._now())
         try:
             self._save(frozen, replaces=text)
         except StateConflict:
-            if plan.files is not None and context.side_files is not None:
-                context.side_files.delete(f"{slice_id}.files.json")
+            if plan.files is not None:
+                _side_files(context).delete(f"{slice_id}.files.json")
             raise
         self._notes = {**notes, "remaining": plan.remaining}
         return frozen.open
+
+    def _planned(self, text: str | None, state: State) -> tuple[Plan | None, dict[str, Any]]:
+        try:
+            return self._source.plan(state.done, _last_delivered(state), self._context())
+        except HandoffStateError:
+            if self._store.load() != text:  # another run has moved on, and removed what this state names
+                raise StateConflict(self._store.shown) from None
+            raise
+
+    def _begun(self, text: str | None, state: State) -> tuple[str | None, State]:
+        """Write the first state before anything lies next to it: without a state, that would look like a lost one."""
+        if text is not None:
+            return text, state
+        begun = state.moved(state.done, now=self._now())
+        return self._save(begun, replaces=None), begun
 
     def _settle_done(self, text: str | None, state: State) -> tuple[str | None, State]:
         """Repeat what may not have happened after the last slice was finished."""
@@ -236,9 +251,7 @@ class Handoff:
             return replace(receipt, handoff=facts)
 
     def _finish_slice(self, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-        context = self._context()
-        bounds = _bounds(opened)
-        done = self._source.settled(bounds, context)
+        done = self._settled(opened)
         counts = {name: int(getattr(receipt, name)) for name in _COUNTS}
         before, state = self._update(
             lambda state: state.finish(opened.id, done=done, counts=counts, owner=self._owner, now=self._now())
@@ -250,6 +263,15 @@ class Handoff:
         if past is None:
             raise SliceForgottenError(f"slice {opened.id} has left the history while it was delivered")
         return past
+
+    def _settled(self, opened: OpenSlice) -> Position:
+        try:
+            return self._source.settled(_bounds(opened), self._context())
+        except HandoffStateError:
+            _, state = self._load()
+            if state.has_ended(opened.id):  # by another run, which has removed what the slice began with
+                return None
+            raise
 
     def _after_finish(self, state: State) -> None:
         """The rows are durable and the state says so: nothing may fail the run any more."""
@@ -401,7 +423,7 @@ class Handoff:
             source = self._source
             first, last = source.parsed(start), source.parsed(end)
             plan = source.between(first, last, context)
-            slice_id = f"explicit-{short_hash(json.dumps([first, last]))}"
+            slice_id = f"{EXPLICIT}{short_hash(json.dumps([first, last]))}"
             if plan.files is not None and context.side_files is not None:
                 context.side_files.write(f"{slice_id}.files.json", plan.files)
             bounds = Bounds(id=slice_id, start=first, end=last, facts=plan.facts)
@@ -576,6 +598,11 @@ class Handoff:
     def _public(facts: Mapping[str, Any]) -> dict[str, Any]:
         """The facts for people; those whose names begin with ``_`` are the source's own."""
         return {name: value for name, value in facts.items() if not name.startswith("_")}
+
+
+def _side_files(context: Context) -> SideFiles:
+    assert context.side_files is not None  # a source of files has looked
+    return context.side_files
 
 
 def _bounds(one: OpenSlice | PastSlice) -> Bounds:

@@ -35,8 +35,8 @@ def is_alive(owner: Owner) -> bool | None:
     """Whether the owner's attempt still runs; None if that cannot be known, since it is on another machine."""
     if not owner.pid:
         return False  # it has let go
-    if owner.host != socket.gethostname():
-        return None
+    if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
+        return None  # two containers can have one name, and neither knows the processes of the other
     if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):
         with _lock:
             return owner.attempt in _active
@@ -71,12 +71,17 @@ def _start_of(pid: int) -> str | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name in parentheses can hold spaces
     if fields[0] == "Z":
-        return "ended"  # a zombie, which its parent has not yet waited for
-    return f"{_boot_id()}:{fields[19]}"
+        return f"{_machine()}:ended"  # a zombie, which its parent has not yet waited for
+    return f"{_machine()}:{fields[19]}"
 
 
-def _boot_id() -> str:
+def _machine() -> str:
+    """What tells a machine since its start, and the processes that are seen from here, apart from others."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
+
+
+def _machine_of(process_start: str) -> str:
+    return process_start.rpartition(":")[0]

@@ -189,6 +189,10 @@ class State:
         last = max(filter(None, (_moment(lease.taken_at), renewed_at)))
         return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None
 
+    def has_ended(self, slice_id: str) -> bool:
+        """Whether the slice is in the history as delivered or skipped."""
+        return any(past.id == slice_id and past.outcome in _ENDED for past in self.history)
+
     # what follows
 
     def freeze(self, slice_id: str, end: Position, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
@@ -234,7 +238,7 @@ class State:
 
         ``done`` is the end of the slice, in the form in which the next slice begins.
         """
-        if any(past.id == slice_id and past.outcome in _ENDED for past in self.history):
+        if self.has_ended(slice_id):
             return self  # another run that had taken it up was faster
         opened = self._open_one(slice_id)
         past = _past(opened, "delivered", owner=owner, now=now, counts=counts)

@@ -27,6 +27,8 @@ __all__ = ["FileStateStore", "SideFiles", "StateConflict", "StateStore", "state_
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 # A file that is written only to see by which clock the storage writes.
 _CLOCK = "clock"
+# What begins so belongs to a slice that leaves the state alone.
+EXPLICIT = "explicit-"
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 
@@ -227,7 +229,8 @@ class _SideFolder:
         fs.invalidate_cache()
         with translating_storage_errors(f"cannot read {shown_uri(self._folder)}"):
             try:
-                return any(not str(name).endswith(f"/{_CLOCK}") for name in fs.ls(fs._parent(path), detail=False))
+                names = [str(name).rpartition("/")[2] for name in fs.ls(fs._parent(path), detail=False)]
+                return any(name != _CLOCK and not name.startswith(EXPLICIT) for name in names)
             except FileNotFoundError:
                 return False
 

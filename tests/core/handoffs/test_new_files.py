@@ -485,3 +485,49 @@ def test_a_memory_file_system_needs_no_lock(zerobus: LocalZerobus, table_name: s
     source = NewFiles(f"memory:/{folder}/in/*.jsonl")
     with pytest.raises(HandoffStateError, match="lost"):
         hand_over(zerobus.workspace, table_name, source, state=f"memory:/{folder}/state.json")
+
+
+def test_a_crash_before_the_first_slice_is_in_the_state_loses_nothing(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies next to the state then must not look like a state that was lost."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    landing.write("a.parquet", 1)
+    handoff = landing.handoff()
+    with monkeypatch.context() as patch:
+        patch.setattr("zerobus_core.handoffs.state.State.freeze", killed)
+        with pytest.raises(Killed):
+            handoff.freeze()
+    assert landing.run().rows_acked == 1
+    assert landing.ids() == [1]
+
+
+def test_an_explicit_slice_that_broke_off_does_not_look_like_a_lost_state(landing: Landing) -> None:
+    landing.write("a.parquet", 1)
+    (landing.landing / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(ConfigurationError):
+        landing.handoff().deliver_between("a", "z")
+    (landing.landing / "b.parquet").unlink()
+    assert landing.run().rows_acked == 1
+
+
+def test_a_run_whose_slice_another_run_has_finished_is_done(landing: Landing) -> None:
+    landing.write("a.parquet", 1)
+    landing.run()
+    landing.write("b.parquet", 2)
+    owner = Owner(key="dag/run1/task")
+    first, second = landing.handoff(owner), landing.handoff(owner)
+    first.freeze()
+    first.deliver()
+    second.freeze()
+    second.deliver()
+    assert second.finish().rows_read == 1
+    assert first.finish().rows_read == 1
+    assert landing.ids() == [1, 2]
+    assert landing.run().rows_read == 0
