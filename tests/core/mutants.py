@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     account(
         "a checkpoint reaches as far as rows were sent, not as reserved",
-        ("if is_end or self._reserved == END else self._reserved", ""),
+        ("if is_end or self._announced == END else self._announced", ""),
     ),
     account("a checkpoint forgets how far earlier attempts came", ("max(reached, self._reached_before)", "reached")),
     account(

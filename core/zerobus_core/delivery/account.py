@@ -74,7 +74,8 @@ class Account:
         self._unshown = list(reversed(self.past.digest.segments)) if self.past.digest else []
         self._shown = RowRanges()
         self._next_row = 0  # the first row that the source has not given, nor left out
-        self._reserved = 0
+        self._announced = 0  # what the store was told
+        self._reserved = 0  # as far as that was found in the store again
         self._rows_unfit = 0
         self._rows_dead_lettered = 0
 
@@ -160,9 +161,22 @@ class Account:
         """Whether the rows before ``stop_row`` may be handed over."""
         return stop_row <= self._reserved
 
+    def announce(self, stop_row: int) -> None:
+        """The next checkpoint says that rows before ``stop_row`` may have been sent; they may not be yet."""
+        self._announced = max(self._announced, stop_row)
+
+    def is_announced(self, stop_row: int) -> bool:
+        """Whether the checkpoint says that the rows before ``stop_row`` may have been sent."""
+        return stop_row <= self._announced
+
+    def confirm(self) -> None:
+        """What was announced was found in the store: no newer attempt has replaced it."""
+        self._reserved = self._announced
+
     def reserve(self, stop_row: int = END) -> None:
-        """The store knows from now on, or nobody will ask, that rows before ``stop_row`` may have been sent."""
-        self._reserved = max(self._reserved, stop_row)
+        """Rows before ``stop_row`` may be sent, and the next checkpoint says so, or nobody will ask."""
+        self.announce(stop_row)
+        self.confirm()
 
     def withdraw_reservation(self) -> None:
         """No row that was not handed over yet may be sent without another reservation."""
@@ -188,14 +202,14 @@ class Account:
     def rows_resent_ahead(self) -> int:
         """What ``rows_resent`` can become before the next save: an attempt that is killed cannot correct it."""
         ledger = self._ledger
-        may_follow = ledger.sent_before.rows_within(ledger.added_until, self._reserved) if self._reserved < END else 0
+        may_follow = ledger.sent_before.rows_within(ledger.added_until, self._announced) if self._announced < END else 0
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
         """What the checkpoint says of the rows; ``is_end`` when nothing more will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
-        reached = self._ledger.reached_row if is_end or self._reserved == END else self._reserved
+        reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:

@@ -34,11 +34,20 @@ class Checkpointing:
             self.save()
 
     def reserve(self, batch: Batch) -> None:
-        """Return when the store knows that the rows of ``batch`` may have been sent."""
+        """Return when the store knows that the rows of ``batch`` may have been sent.
+
+        A reservation is used when it is found in the store after it was written: a newer attempt that read the
+        checkpoint before and replaced it after knows nothing of it.
+        """
+        account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
-        if not self._account.is_reserved(batch.stop_row):
-            self._account.reserve(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
+        if account.is_reserved(batch.stop_row):
+            return
+        if not account.is_announced(batch.stop_row):
+            account.announce(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
             self.save()
+        account.admit(self._keeper.check())
+        account.confirm()
 
     def tick(self, now: float) -> None:
         """Save what is due; ``now`` is a reading of the keeper's clock."""
@@ -62,7 +71,7 @@ class Checkpointing:
             return
         stop_row, rows = self._last_batch
         if self._account.is_reserved(stop_row):  # it was not withdrawn
-            self._account.reserve(stop_row + self._keeper.rows_to_reserve(rows))
+            self._account.announce(stop_row + self._keeper.rows_to_reserve(rows))
 
     def save(self) -> None:
         """Save while the delivery runs."""
