@@ -18,11 +18,15 @@ from zerobus_core import (
     FederatedCredentials,
     FileCheckpointStore,
     IngestOptions,
+    NewFiles,
+    NewItems,
+    NewRows,
     StreamManager,
     TableSchema,
     Workspace,
     ZerobusIngestError,
     aingest,
+    hand_over,
     ingest,
 )
 from zerobus_local import LocalZerobus
@@ -74,6 +78,18 @@ def test_a_wrong_argument_of_a_delivery_is_an_error_of_ours(  # noqa: PLR0917 - 
         call(given.pop("workspace"), given.pop("table"), given.pop("records"), **given)
 
 
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    "name", ["workspace", "table", "source", "state", "name", "options", "on_busy", "on_progress", "stop"]
+)
+def test_a_wrong_argument_of_a_handoff_is_an_error_of_ours(
+    zerobus: LocalZerobus, table: str, tmp_path: Path, name: str, wrong: str
+) -> None:
+    given = {"workspace": zerobus.workspace, "table": table, "source": NewFiles(str(tmp_path / "*.jsonl"))}
+    with contextlib.suppress(ZerobusIngestError), contextlib.chdir(tmp_path):
+        hand_over(**{**given, "state": tmp_path / "state.json", name: WRONG[wrong]})  # type: ignore[arg-type]
+
+
 ALONE: dict[str, Callable[[Any], Any]] = {
     "endpoint": lambda value: Workspace(endpoint=value, workspace_url="w", credentials=None),  # type: ignore[arg-type]
     "workspace_url": lambda value: Workspace(
@@ -90,6 +106,9 @@ ALONE: dict[str, Callable[[Any], Any]] = {
     "environ": lambda value: Workspace.from_env(value if value is not None else {}),
     "from_mapping": IngestOptions.from_mapping,
     "from_sql": TableSchema.from_sql,
+    "NewFiles": NewFiles,
+    "NewItems": NewItems,
+    "NewRows": lambda value: NewRows(value, value, column=value, key=value, lag=value),
     "FileCheckpointStore": FileCheckpointStore,
 } | {
     f"IngestOptions.{name}": lambda value, name=name: IngestOptions(**{name: value})  # type: ignore[misc]

@@ -24,7 +24,7 @@ def frozen(handoff: Handoff, on_busy: str, *, stop: threading.Event | None, time
 
     Waiting ends with HandoffBusyError after ``timeout`` seconds, and with IngestInterruptedError when ``stop`` is set.
     """
-    if on_busy not in {"fail", "skip", "wait"}:
+    if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     while True:

@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..checkpoint import InvalidCheckpointError
+from ..delivery.arguments import (
+    hook_argument,
+    options_argument,
+    stop_argument,
+    table_argument,
+    workspace_argument,
+)
 from ..errors import (
     ConfigurationError,
     HandoffBusyError,
@@ -22,7 +29,6 @@ from ..errors import (
     ZerobusIngestError,
     naming_table,
 )
-from ..options import IngestOptions
 from ..process.signals import is_of_signal
 from ..push import ingest
 from .document import from_json, to_json
@@ -33,6 +39,7 @@ from .store import EXPLICIT, FileStateStore, SideFiles, StateConflict, StateStor
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointStore
+    from ..options import IngestOptions
     from ..receipt import Progress, Receipt
     from ..workspace import Workspace
 
@@ -65,21 +72,21 @@ class Handoff:
         *,
         state: Any,
         name: str | None = None,
-        options: IngestOptions | None = None,
+        options: IngestOptions | Mapping[str, Any] | None = None,
         owner: Owner | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._workspace = workspace
-        self._table = table
+        self._workspace = workspace_argument(workspace)
+        self._table = table_argument(table)
         self._source = _checked_source(source)
         self._store = state_store_of(state)
         self._given_name = name
         self._options = _checked_options(options)
         self._owner = process_owner() if owner is None else with_process(owner)
-        self._on_progress = on_progress
-        self._stop = stop
+        self._on_progress = hook_argument("on_progress", on_progress)
+        self._stop = None if stop is None else stop_argument(stop)
         self._clock = clock
         self._slice: OpenSlice | None = None
         self._past: PastSlice | None = None
@@ -625,14 +632,12 @@ def _checked_source(source: Any) -> HandoffSource:
 
 
 def _checked_options(options: Any) -> IngestOptions:
-    if isinstance(options, Mapping):
-        options = IngestOptions.from_mapping(options)
-    options = options or IngestOptions()
-    if options.delivery_name is not None or options.source_version is not None:
+    checked = options_argument(options)
+    if checked.delivery_name is not None or checked.source_version is not None:
         raise ConfigurationError(
             "a handoff names its deliveries itself (delivery_name, source_version): leave both options out"
         )
-    return options  # type: ignore[no-any-return]
+    return checked
 
 
 def _checked_name(name: Any, store: StateStore) -> str:

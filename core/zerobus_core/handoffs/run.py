@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .handoff import Handoff
@@ -25,7 +25,7 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
     *,
     state: Any,
     name: str | None = None,
-    options: IngestOptions | None = None,
+    options: IngestOptions | Mapping[str, Any] | None = None,
     on_busy: OnBusy = "fail",
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,

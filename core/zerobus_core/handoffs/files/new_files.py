@@ -72,11 +72,13 @@ class NewFiles:
         on_changed: OnChanged = "fail",
         names_increase: bool = False,
     ) -> None:
+        if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+            raise ConfigurationError(f"path must be a path, a glob or a URI, not {type(path).__name__}")
         self._path = os.path.expanduser(os.fspath(path))
         self._settle = _checked_seconds(settle)
         self._max_files = _checked_bound("max_files", max_files)
         self._max_bytes = _checked_bound("max_bytes", max_bytes)
-        if on_changed not in {"fail", "deliver", "ignore"}:
+        if on_changed not in ("fail", "deliver", "ignore"):
             raise ConfigurationError(f"on_changed must be 'fail', 'deliver' or 'ignore', not {on_changed!r}")
         self._on_changed = on_changed
         self._names_increase = bool(names_increase)
