@@ -17,6 +17,7 @@ from .delivery.arguments import (
     table_argument,
     workspace_argument,
 )
+from .delivery.outlook import noting_that_nothing_was_sent
 from .errors import ConfigurationError, SourceChangedError, naming_table
 from .sources import options_for
 from .storage.uris import shown_uri
@@ -58,15 +59,16 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
     workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
     controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
     with naming_table(table):
-        checkpoint = checkpoint_argument(checkpoint)
-        schema = fetch_schema(workspace, table, options, stop=controls.stop, refresh=checkpoint is not None)
-        source = source_in_time(records, options, schema, controls)
-        options = options_for(source, options)
-        _check_place(checkpoint, source, options)
-        fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
-        destination = Destination.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint)
-        facts = _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form)
-        keeper = CheckpointKeeper(checkpoint, schema, facts)
+        with noting_that_nothing_was_sent(table):
+            checkpoint = checkpoint_argument(checkpoint)
+            schema = fetch_schema(workspace, table, options, stop=controls.stop, refresh=checkpoint is not None)
+            source = source_in_time(records, options, schema, controls)
+            options = options_for(source, options)
+            _check_place(checkpoint, source, options)
+            fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
+            destination = Destination.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint)
+            facts = _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form)
+            keeper = CheckpointKeeper(checkpoint, schema, facts)
 
         def deliver() -> Receipt:
             delivery = Delivery(destination, options, keeper=keeper, controls=controls, locate=source.locate)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from ..errors import ZerobusIngestError
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointKeeper
     from ..errors import Counts
 
-__all__ = ["next_attempt", "note_for"]
+__all__ = ["next_attempt", "note_for", "noting_that_nothing_was_sent"]
 
 
 def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
@@ -35,3 +39,15 @@ def note_for(table: str, counts: Counts, following: str) -> str:
         f"{table}: of the {counts.rows_read:,} rows read {durable:,} are durable{dead} and "
         f"{counts.rows_not_durable:,} are not{after}"
     )
+
+
+@contextmanager
+def noting_that_nothing_was_sent(table: str) -> Generator[None]:
+    """Say so in what is raised inside, before there is a delivery, such as by a source that gives its first row."""
+    try:
+        yield
+    except ZerobusIngestError:
+        raise
+    except BaseException as error:
+        error.add_note(f"{table}: no row was sent")
+        raise

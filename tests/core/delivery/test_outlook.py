@@ -98,6 +98,16 @@ def test_a_foreign_exception_gets_one_line_about_its_rows(server: LocalZerobus, 
         assert durable == 10
 
 
+def test_a_source_that_fails_at_its_first_row_says_that_no_row_was_sent(server: LocalZerobus) -> None:
+    def rows() -> Iterator[dict[str, int]]:
+        yield from [{"id": 1}][:0]
+        raise ValueError("of the source")
+
+    with pytest.raises(ValueError, match="of the source") as caught:
+        ingest(server.workspace, TABLE, rows(), options=SMALL)
+    assert caught.value.__notes__ == [f"{TABLE}: no row was sent"]
+
+
 def test_an_exception_in_the_block_of_a_stream_manager_gets_the_line_too(server: LocalZerobus) -> None:
     def deliver() -> None:
         with StreamManager(server.workspace, TABLE) as streams:
