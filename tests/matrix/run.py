@@ -11,11 +11,13 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ UV = Path(sys.executable).with_name("uv")
 COPIED = ["tests", "docs", "example_dags", "benchmarks", "README.md", "CHANGELOG.md", "pyproject.toml", "Makefile"]
 CELL_TIMEOUT = 900.0
 FULL_TIMEOUT = 3600.0
+
+# The groups of processes of the commands that run.
+_running: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +142,30 @@ def _call(command: list[object], log: Path, *, cwd: Path, timeout: float) -> int
     with log.open("a") as output:
         output.write(f"$ {' '.join(map(str, command))}\n")
         output.flush()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        _running.add(process.pid)
         try:
-            return subprocess.run(
-                [str(part) for part in command],
-                cwd=cwd,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=timeout,
-                check=False,
-            ).returncode
+            return process.wait(timeout)
         except subprocess.TimeoutExpired:
             output.write(f"not finished in {timeout:.0f} s\n")
-            return -1
+            _kill(process.pid)
+            return process.wait()
+        finally:
+            _running.discard(process.pid)
+
+
+def _kill(group: int) -> None:
+    """End a command with all processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _digest(cell: Cell, base: str) -> str:
@@ -242,11 +257,19 @@ def main() -> int:
         for cell in chosen:
             lock(cell)
         return 0
+    # Whoever ends this process, by a signal or at the keyboard, ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="zerobus-matrix-") as name:
         folder = Path(name)
         runner = Runner(folder, build_wheel(folder), full=arguments.full)
         with ThreadPoolExecutor(1 if arguments.full else arguments.jobs) as pool:
-            results = list(pool.map(runner.run, chosen))
+            try:
+                results = list(pool.map(runner.run, chosen))
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for group in tuple(_running):
+                    _kill(group)
+                raise
     return report(results)
 
 
