@@ -27,6 +27,9 @@ _log = logging.getLogger("zerobus_core")
 
 # A reservation that lasted for so many pauses was too large.
 _LASTS_LONG = 4.0
+# How many times as long as a save another attempt's look and save may take, and seconds at most.
+_SETTLES_AFTER = 3.0
+_MOST_SETTLING = 0.25
 # A reservation is made for so many pauses, and grows at most so many times at once.
 _SPARE = 1.5
 _MOST_GROWTH = 64.0
@@ -66,6 +69,7 @@ class CheckpointKeeper:
         self._clock = clock
         self._interval = self._pause = _interval_of(store)
         self._saved_at = clock()
+        self._save_took = 0.0
         self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
         self._window = 0
         self._reserved_at: float | None = None
@@ -115,6 +119,15 @@ class CheckpointKeeper:
         self._reserved_at = now
         self._window = max(self._window, rows)
         return self._window
+
+    def wait_until_settled(self) -> None:
+        """Block, for milliseconds with a file, until a newer attempt that did not see the last save has replaced it.
+
+        That attempt reads the checkpoint and then replaces it, which takes about as long as our own save.
+        """
+        left = self._saved_at + _SETTLES_AFTER * self._save_took - self._clock()
+        if left > 0.0:
+            time.sleep(min(left, _MOST_SETTLING))
 
     def check(self) -> int:
         """Look whether this is the newest attempt; returns how far an older one says that it may have sent rows.
@@ -175,8 +188,9 @@ class CheckpointKeeper:
                 raise
             _warn_of(error)
         self._saved_at = self._clock()
+        self._save_took = self._saved_at - started
         # Saving may take a fifth of the time, whatever the store promised.
-        self._pause = max(self._interval, 4.0 * (self._saved_at - started))
+        self._pause = max(self._interval, 4.0 * self._save_took)
 
 
 def _warn_of(failure: Exception) -> None:

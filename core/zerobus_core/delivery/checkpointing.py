@@ -46,6 +46,7 @@ class Checkpointing:
         if not account.is_announced(batch.stop_row):
             account.announce(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
             self.save()
+        self._keeper.wait_until_settled()
         account.admit(self._keeper.check())
         account.confirm()
 
