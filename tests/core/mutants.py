@@ -210,7 +210,10 @@ MUTANTS = [
         ("target.next_offset += 1", "target.next_offset += 1\n        self._last = target.next_offset"),
     ),
     ledger("rows are counted as batches", ("self.rows_acked += batch.rows", "self.rows_acked += len([batch])")),
-    ledger("resent rows are counted as batches", ("self.rows_resent += batch.rows", "self.rows_resent += 1")),
+    ledger(
+        "resent rows are counted as batches",
+        ("self.rows_resent += self._rows_repeated(entry)", "self.rows_resent += bool(self._rows_repeated(entry))"),
+    ),
     ledger("an ACK beyond what was sent is taken", ("if offset >= source.next_offset:", "if False:")),
     ledger(
         "an ACK of a stream that is not open is taken",
