@@ -15,11 +15,12 @@ import pytest
 from zerobus_core import IngestOptions
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+OPTIONS = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
 BLOCKS = re.findall(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', README, re.MULTILINE | re.DOTALL)
 # Blocks that do not run here, and why.
 NOT_RUN = {
     ("bash", "install"): "the tests run on this checkout, which make setup has installed in the same way",
-    ("mermaid", ""): "a drawing",
+    ("text", ""): "a drawing",
 }
 
 
@@ -77,12 +78,13 @@ def test_the_tour_of_the_readme_runs_to_its_end(tmp_path: Path, environ: dict[st
     assert "1000 rows read, 1000 acknowledged\n1000 rows in the Delta table" in told
     assert "main.default.orders  2000 rows" in told  # after Airflow and Dagster
     assert "'rows_acked': 1000, 'rows_skipped': 0" in told
+    assert "1 new rows, from 1 files" in told
     heads = [json.loads(line) for line in told.splitlines() if line.startswith('{"id"')]
     assert len(heads) == 3
     assert all(row["total"] == row["id"] * 1.5 for row in heads)
 
 
 def test_the_table_of_options_has_all_options_with_their_defaults() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", README.partition("## Options")[2], re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", OPTIONS, re.MULTILINE))
     defaults = {field.name: field.default for field in dataclasses.fields(IngestOptions)}
     assert {name: eval(text) for name, text in rows.items()} == defaults
