@@ -182,6 +182,9 @@ def test_every_flag_and_command_that_the_page_names_is_there() -> None:
     text = (DOCS / "cli.md").read_text()
     runner = CliRunner()
     commands = {name: runner.invoke(main, [name, "--help"]).stdout for name in main.commands}
+    for name, group in main.commands.items():
+        for inner in getattr(group, "commands", ()):
+            commands[name] += runner.invoke(main, [name, inner, "--help"]).stdout
     assert set(re.findall(r"zerobus-ingest ([a-z][\w-]*)", text)) == set(commands)
     flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
     assert {flag for flag in flags if not any(flag in help_text for help_text in commands.values())} == set()
