@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
-    from .state import PastSlice, Position
+    from .state import OpenSlice, PastSlice, Position
     from .store import SideFiles
 
-__all__ = ["Bounds", "Context", "HandoffSource", "Plan"]
+__all__ = ["Bounds", "Context", "HandoffSource", "Plan", "bounds_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,11 @@ class Bounds:
     start: Position
     end: Position
     facts: Mapping[str, Any]
+
+
+def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
+    """A slice of the state as its source sees it."""
+    return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zerobus_core import ConfigurationError, Handoff, IngestOptions, NewFiles, Receipt, hand_over
+from zerobus_core import ConfigurationError, Handoff, IngestOptions, NewFiles, Receipt, TransportError, hand_over
 from zerobus_core.errors import (
     DeliveredFileChangedError,
     FrozenFileError,
@@ -21,7 +21,9 @@ from zerobus_core.errors import (
     HandoffStateError,
     SliceForgottenError,
 )
-from zerobus_core.handoffs import FileStateStore, Owner
+from zerobus_core.handoffs import FileStateStore, Owner, StateConflict
+from zerobus_core.handoffs.freezing import open_slice
+from zerobus_core.ranges import RowRanges
 from zerobus_local import LocalZerobus
 
 
@@ -441,12 +443,10 @@ def test_two_runs_at_once_deliver_a_slice_once(landing: Landing) -> None:
     """The second one read the state before the first one froze its slice."""
     landing.write("a.parquet", 1)
     first, second = landing.handoff(), landing.handoff()
-    text, state = second._load()
+    text, state = second._kept.load()
     assert first.freeze() is not None
-    from zerobus_core.handoffs.store import StateConflict
-
     with pytest.raises(StateConflict):
-        second._open(text, state)
+        open_slice(second._kept, text, state)
     with pytest.raises(HandoffBusyError):
         second.freeze()
     first.deliver()
@@ -531,3 +531,18 @@ def test_a_run_whose_slice_another_run_has_finished_is_done(landing: Landing) ->
     assert first.finish().rows_read == 1
     assert landing.ids() == [1, 2]
     assert landing.run().rows_read == 0
+
+
+def test_no_row_is_sent_of_a_file_that_was_replaced_before_it_was_opened(landing: Landing) -> None:
+    """They would be sent once more with the next slice, for which the file is new."""
+    path = landing.write("a.parquet", *range(9))
+    bounds = landing.handoff().freeze()
+    assert bounds is not None
+    source = landing.source()
+    context = landing.handoff()._kept.context()
+    with source.open(bounds, IngestOptions(batch_rows=2), context) as records:
+        landing.write("b.parquet", *range(9)).replace(path)
+        sent: list[object] = []
+        with pytest.raises(TransportError, match="was changed"):
+            sent.extend(chunk for chunk in records.chunks(RowRanges()) if len(chunk.rows))
+    assert sent == []

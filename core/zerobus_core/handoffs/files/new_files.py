@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...errors import ConfigurationError, DeliveredFileChangedError, FrozenFileError, HandoffStateError
-from ...file_formats import format_of
-from ...sources.files.finding.found import found_file, known_format, version_of, versions_in
+from ...errors import ConfigurationError, FrozenFileError
+from ...sources.files.finding.found import found_file, version_of, versions_in
 from ...sources.files.finding.listing import Location
 from ...sources.files.source import source_of_files
-from ...storage.filesystem import filesystem_of, is_local, modified_at, translating_storage_errors
+from ...storage.filesystem import filesystem_of, modified_at
 from ...storage.uris import shown_uri
 from ..source import Bounds, Context, Plan
-from .frozen import FrozenFile, from_list, to_list
-from .ledger import InvalidLedgerError, Known, Ledger, entry_of
+from .frozen import FrozenFile, to_list
+from .kept import list_name, read_ledger, read_list, side_files, write_ledger
+from .ledger import Known, entry_of
+from .looking import ask_storage, changed_error, check_formats, check_unchanged, is_same
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
     from ..state import PastSlice, Position
-    from ..store import SideFiles
 
 __all__ = ["NewFiles"]
 
 OnChanged = Literal["fail", "deliver", "ignore"]
 
 _SIGNS = "*?["
-_MAX_NAMED = 5
 # Files that people took out; each is 40 characters of the state.
 _MAX_RELEASED = 1_000
-# Questions to an object store at the same time.
-_ASKING = 16
 _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released": []}
 
 
@@ -126,7 +122,7 @@ class NewFiles:
         notes: dict[str, Any] = {}
         if changed:
             if self._on_changed == "fail":
-                raise _changed_error(changed, place)
+                raise changed_error([one.path for one in changed], place)
             notes["changed"] = len(changed)
         if self._on_changed == "deliver":
             candidates += changed
@@ -182,7 +178,7 @@ class NewFiles:
                 return "delivered" if is_old or entry_of(path, version) in released else "new"
 
             return by_name
-        knows = _read_ledger(done, context).knows
+        knows = read_ledger(done, context).knows
         if not released:
             return lambda path, version: knows(entry_of(path, version))
 
@@ -228,14 +224,14 @@ class NewFiles:
     def _confirmed(self, place: Location, taken: list[_Candidate], context: Context) -> list[FrozenFile]:
         """Those that are still the same when they are asked for one by one."""
         frozen: list[FrozenFile] = []
-        for candidate, info in zip(taken, _asked(place, [one.path for one in taken]), strict=True):
+        for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
             asked = None if info is None else version_of(place.fs, info)
-            if info is None or asked is None or not _is_same(candidate.info, info, place):
+            if info is None or asked is None or not is_same(candidate.info, info, place):
                 if self._names_increase:
                     break
                 continue
             frozen.append(FrozenFile(path=candidate.path, size=candidate.size, listed=candidate.listed, asked=asked))
-        _check_formats(place, frozen, context.options)
+        check_formats(place, frozen, context.options)
         return frozen
 
     # reading
@@ -243,7 +239,7 @@ class NewFiles:
     @contextmanager
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> Generator[Any]:
         """See HandoffSource."""
-        frozen = _read_list(bounds, context)
+        frozen = read_list(bounds, context)
         if not frozen:
             yield []
             return
@@ -254,8 +250,8 @@ class NewFiles:
                     f"slice {bounds.id} holds {file.path!r}, which {place.shown} does not match: the state was changed "
                     "by something else, or the source has"
                 )
-        infos = list(_asked(place, [file.path for file in frozen]))
-        _check_unchanged(place, bounds, frozen, infos)
+        infos = list(ask_storage(place, [file.path for file in frozen]))
+        check_unchanged(place, bounds, frozen, infos)
         files = [
             found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
             for file in frozen
@@ -266,14 +262,14 @@ class NewFiles:
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
         """See HandoffSource."""
-        frozen = _read_list(bounds, context)
+        frozen = read_list(bounds, context)
         start = bounds.start or _NOTHING
         done = {**start, "files": start["files"] + len(frozen)}
         if self._names_increase:
             paths = [file.path for file in frozen]
             return {**done, "floor": max([*paths, bounds.end["floor"]])}
-        ledger = _read_ledger(start, context).with_files(file.entry for file in frozen)
-        return {**done, "ledger": _write_ledger(ledger, bounds.id, context)}
+        ledger = read_ledger(start, context).with_files(file.entry for file in frozen)
+        return {**done, "ledger": write_ledger(ledger, bounds.id, context)}
 
     def after_finish(self, done: Position) -> Position | None:
         """See HandoffSource."""
@@ -283,11 +279,11 @@ class NewFiles:
         """See HandoffSource."""
         old = (before or _NOTHING)["ledger"]
         if old is not None and old != (done or _NOTHING)["ledger"]:
-            _side(context).delete(old)
+            side_files(context).delete(old)
 
     def forget(self, past: PastSlice, context: Context) -> None:
         """See HandoffSource."""
-        _side(context).delete(_list_name(past))
+        side_files(context).delete(list_name(past))
 
     # what people do
 
@@ -298,9 +294,9 @@ class NewFiles:
         start = past.start or _NOTHING
         if self._names_increase:
             return start
-        entries = [file.entry for one in (past, *later) if one.opened_by for file in _read_list(one, context)]
-        ledger = _read_ledger(done or _NOTHING, context).without_files(entries)
-        name = _write_ledger(ledger, f"before-{past.id}", context)
+        entries = [file.entry for one in (past, *later) if one.opened_by for file in read_list(one, context)]
+        ledger = read_ledger(done or _NOTHING, context).without_files(entries)
+        name = write_ledger(ledger, f"before-{past.id}", context)
         return {**(done or _NOTHING), "files": len(ledger), "ledger": name}
 
     def rewind_to(self, value: Any) -> Position:
@@ -340,10 +336,10 @@ class NewFiles:
         done = done or _NOTHING
         place = self._place()
         path = file.removeprefix(f"{place.root}/")
-        frozen = [] if bounds is None else _read_list(bounds, context)
+        frozen = [] if bounds is None else read_list(bounds, context)
         rest = [one for one in frozen if one.path != path]
         entries = [one.entry for one in frozen if one.path == path]
-        info = next(iter(_asked(place, [path])))
+        info = next(iter(ask_storage(place, [path])))
         if info is not None and not entries:
             entries = [entry_of(path, versions_in(place.fs)(info) or "")]
         if not entries:
@@ -352,7 +348,7 @@ class NewFiles:
         facts = None
         if bounds is not None and len(rest) < len(frozen):
             name = f"{bounds.id}.{secrets.token_hex(4)}.files.json"
-            _side(context).write(name, to_list(rest))
+            side_files(context).write(name, to_list(rest))
             facts = {"files": len(rest), "bytes": sum(one.size for one in rest), "_list": name}
         return {**done, "released": released}, facts
 
@@ -370,130 +366,6 @@ class NewFiles:
         if place.is_one_file:
             raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
         return place
-
-
-def _side(context: Context) -> SideFiles:
-    assert context.side_files is not None  # prepare() has looked
-    return context.side_files
-
-
-def _list_name(one: Bounds | PastSlice) -> str:
-    return str(one.facts.get("_list") or f"{one.id}.files.json")
-
-
-def _read_list(one: Bounds | PastSlice, context: Context) -> list[FrozenFile]:
-    data = _side(context).read(_list_name(one))
-    if data is None:
-        raise HandoffStateError(f"the list of files of slice {one.id} is missing next to {context.shown}")
-    try:
-        return from_list(data)
-    except (ValueError, KeyError, TypeError) as error:
-        raise HandoffStateError(
-            f"the list of files of slice {one.id} next to {context.shown} is damaged: {error}"
-        ) from error
-
-
-def _read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
-    name = done["ledger"]
-    if name is None:
-        return Ledger()
-    data = _side(context).read(name)
-    if data is None:
-        raise HandoffStateError(
-            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file would "
-            "be sent again. Restore it from a backup, or rewind the handoff on purpose"
-        )
-    try:
-        return Ledger.from_bytes(data)
-    except InvalidLedgerError as error:
-        raise HandoffStateError(f"the ledger of delivered files ({name}) next to {context.shown}: {error}") from error
-
-
-def _write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
-    name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
-    _side(context).write(name, ledger.to_bytes())
-    return name
-
-
-def _asked(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, Any] | None]:
-    """What the storage says of each file now; None for one that is gone."""
-
-    def ask(path: str) -> Mapping[str, Any] | None:
-        try:
-            info: Mapping[str, Any] = place.fs.info(f"{place.root}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return info
-
-    place.fs.invalidate_cache()
-    with translating_storage_errors(f"cannot read {place.shown}"):
-        if is_local(place.fs) or len(paths) < 2:  # noqa: PLR2004 - one needs no thread
-            yield from map(ask, paths)
-            return
-        with ThreadPoolExecutor(_ASKING, thread_name_prefix="zerobus-files") as pool:
-            yield from pool.map(ask, paths)
-
-
-def _is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location) -> bool:
-    if int(listed.get("size") or 0) != int(asked.get("size") or 0):
-        return False
-    if is_local(place.fs):
-        return bool(listed.get("mtime") == asked.get("mtime") and listed.get("ino") == asked.get("ino"))
-    names = ("ETag", "etag", "generation", "version_id")
-    if any(listed[key] != asked[key] for key in names if listed.get(key) and asked.get(key)):
-        return False
-    before, now = modified_at(listed), modified_at(asked)
-    # Some storages round times in listings.
-    return before is None or now is None or abs((now - before).total_seconds()) < 1
-
-
-def _check_unchanged(
-    place: Location, bounds: Bounds, frozen: Sequence[FrozenFile], infos: Sequence[Mapping[str, Any] | None]
-) -> None:
-    gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
-    other = [
-        file.path
-        for file, info in zip(frozen, infos, strict=True)
-        if info is not None and (int(info.get("size") or 0), version_of(place.fs, info)) != (file.size, file.asked)
-    ]
-    if not gone and not other:
-        return
-    what = [f"{len(gone)} gone ({_named(gone)})"] if gone else []
-    what += [f"{len(other)} changed ({_named(other)})"] if other else []
-    raise FrozenFileError(
-        f"files of slice {bounds.id} below {shown_uri(place.root)} are not as they were when it was frozen: "
-        f"{'; '.join(what)}. Nothing was skipped. Put them back; or leave single files out with "
-        "`zerobus-ingest handoff release --file F` (a changed file is then new), or give the slice up with "
-        f"`zerobus-ingest handoff skip {bounds.id}`"
-    )
-
-
-def _changed_error(changed: Sequence[_Candidate], place: Location) -> DeliveredFileChangedError:
-    return DeliveredFileChangedError(
-        f"{len(changed)} files below {shown_uri(place.root)} were delivered and have other content now: "
-        f"{_named([one.path for one in changed])}. Nothing was frozen. Say what to do with on_changed: 'deliver' sends "
-        "all of their rows, 'ignore' leaves them as delivered; or accept single files with `zerobus-ingest handoff "
-        "release --file F`"
-    )
-
-
-def _named(paths: Sequence[str]) -> str:
-    named = ", ".join(paths[:_MAX_NAMED])
-    return named if len(paths) <= _MAX_NAMED else f"{named} and {len(paths) - _MAX_NAMED} more"
-
-
-def _check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
-    """Raise ConfigurationError unless all files are of one known format; nothing is frozen then."""
-    chosen = None if options.format is None else format_of(options.format).name
-    formats = {known_format(file.path) or chosen for file in frozen}
-    if None in formats:
-        unknown = next(file.path for file in frozen if known_format(file.path) is None)
-        raise ConfigurationError(f"{unknown} below {shown_uri(place.root)}: its extension says no format; use a glob")
-    if len(formats) > 1 or (chosen and formats and formats != {chosen}):
-        raise ConfigurationError(
-            f"{place.shown} holds new files of {', '.join(sorted(map(str, formats)))}"
-            f"{f', and options.format is for {chosen} files' if chosen else ''}; use a glob for files of one format"
-        )
 
 
 def _check_fixed_part(path: str) -> None:

@@ -8,15 +8,15 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigurationError, WatermarkPrecisionError
+from ...errors import ConfigurationError
 from ...sources.rows.cursor_thread import CursorThread
 from ...sources.rows.drivers import execute_on_server
 from ...sources.rows.iterables import IterableSource
 from ..source import Bounds, Context, Plan
 from . import watermark
+from .bounds import after, check_comparable, checked_lag, checked_lag_rows, checked_name, precision_error, spelled
 from .database import Column, Database, ask, translating_database_errors
 from .statements import Condition, checked_query, tables_in
 
@@ -75,11 +75,11 @@ class NewRows:
             raise ConfigurationError(f"connect must be a function that returns a connection, not {connect!r}")
         self._connect = connect
         self._query = checked_query(query)
-        self._column = _checked_name("column", column)
+        self._column = checked_name("column", column)
         keys = [key] if isinstance(key, str) else list(key or ())
-        self._key = [_checked_name("key", name) for name in keys]
-        self._lag = _checked_lag(lag)
-        self._lag_rows = _checked_lag_rows(lag_rows)
+        self._key = [checked_name("key", name) for name in keys]
+        self._lag = checked_lag(lag)
+        self._lag_rows = checked_lag_rows(lag_rows)
         self._commits_in_order = commits_in_order
         self._initial = None if initial is None else watermark.to_plain(initial, column)
         self._clock = clock
@@ -123,7 +123,7 @@ class NewRows:
                 self._tell(notes)
                 return plan, notes
             end = plan.end
-        raise _precision_error(self._column, end)
+        raise precision_error(self._column, end)
 
     def _planned(
         self, connection: Any, start: Position, last: PastSlice | None
@@ -137,9 +137,9 @@ class NewRows:
             nothing = Column(sql=database.dialect.column(name), is_time=False)
             return None, self._counted(database, nothing, None, [], last), True
         self._check_column(column, lower)
-        after = _after(column, lower)
-        upper = self._newest(database, column, [*after, *self._bound(database, column)])
-        notes = self._counted(database, column, upper, after, last)
+        new = after(column, lower)
+        upper = self._newest(database, column, [*new, *self._bound(database, column)])
+        notes = self._counted(database, column, upper, new, last)
         if upper is None:
             return None, notes, True
         end = watermark.to_plain(upper, self._column)
@@ -151,11 +151,11 @@ class NewRows:
         """The column as the database spells it, and the code of its type."""
         columns = database.columns()
         for what, wanted in (("column", self._column), *(("key", name) for name in self._key)):
-            if _spelled(wanted, columns) is None:
+            if spelled(wanted, columns) is None:
                 raise ConfigurationError(
                     f"{what} {wanted!r} is not a column of the query; it has {', '.join(map(repr, columns))}"
                 )
-        name = _spelled(self._column, columns)
+        name = spelled(self._column, columns)
         assert name is not None
         return name, columns[name]
 
@@ -175,7 +175,7 @@ class NewRows:
         if column.like is not None:
             watermark.to_plain(column.like, self._column)
         if lower is not None:
-            _check_comparable(what, column, lower)
+            check_comparable(what, column, lower)
 
     def _bound(self, database: Database, column: Column) -> list[Condition]:
         if not column.is_time:
@@ -191,7 +191,7 @@ class NewRows:
         return database.newest(column.sql, conditions)
 
     def _counted(
-        self, database: Database, column: Column, upper: Any, after: list[Condition], last: PastSlice | None
+        self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
         """Rows that are not delivered, by reason, and those of the last slice that came too late for it."""
         sql = column.sql
@@ -199,12 +199,12 @@ class NewRows:
         if column.infinities:
             finite = database.count(list(column.infinities))
             notes["not_finite_rows"] = database.count([Condition(f"{sql} IS NOT NULL")]) - finite
-        above = after if upper is None else _after(column, upper)
+        above = new if upper is None else after(column, upper)
         if above:
             notes["waiting_rows"] = database.count(above)
         if last is not None and last.end is not None:
             lower = last.start or self._initial
-            former = _after(column, None if lower is None else watermark.from_plain(lower))
+            former = after(column, None if lower is None else watermark.from_plain(lower))
             former.append(Condition(f"{sql} <= {{}}", (watermark.from_plain(last.end),)))
             notes["late_rows"] = max(0, database.count(former) - last.counts.get("rows_read", 0))
         return {name: count for name, count in notes.items() if count}
@@ -250,8 +250,8 @@ class NewRows:
                 sql=database.dialect.column(name), is_time=False
             )
             columns = database.columns()
-            order = [column.sql, *(database.dialect.column(_spelled(key, columns) or key) for key in self._key)]
-            range_ = [*_after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
+            order = [column.sql, *(database.dialect.column(spelled(key, columns) or key) for key in self._key)]
+            range_ = [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
             return execute_on_server(connection, *database.dialect.statement("*", self._query, range_, order))
 
         opened.close()  # a reading that is given up for this one
@@ -323,79 +323,3 @@ class NewRows:
     def shown(self, position: Position, *, values: bool = True) -> Any:
         """See HandoffSource."""
         return watermark.shown(position or self._initial, values=values)
-
-
-def _after(column: Column, lower: Any) -> list[Condition]:
-    """What is greater than ``lower``; without it, everything but NULL and minus infinity.  Never infinity or NaN."""
-    if lower is not None:
-        first = Condition(f"{column.sql} > {{}}", (lower,))
-    else:
-        first = column.infinities[0] if column.infinities else Condition(f"{column.sql} IS NOT NULL")
-    return [first, column.infinities[1]] if column.infinities else [first]
-
-
-def _check_comparable(what: str, column: Column, lower: Any) -> None:
-    like = column.like
-    is_time = isinstance(lower, dt.date)
-    is_other = is_time != column.is_time or (not is_time and like is not None and _family(lower) != _family(like))
-    if is_other:
-        raise ConfigurationError(
-            f"{what} holds {'times' if column.is_time else _family(like)}, which cannot be compared with {lower!r}: "
-            "give initial as a value of the column's type"
-        )
-    if isinstance(lower, dt.datetime) and not column.is_date and (lower.tzinfo is not None) != column.is_aware:
-        has, give = ("a", "with one") if column.is_aware else ("no", "without one")
-        raise ConfigurationError(f"{what} holds times that have {has} time zone: give initial {give}, not {lower!r}")
-
-
-def _family(value: Any) -> str:
-    if isinstance(value, int | float | Decimal):
-        return "numbers"
-    if isinstance(value, bytes | bytearray | memoryview):
-        return "bytes"
-    return "text" if isinstance(value, str) else f"values of type {type(value).__name__}"
-
-
-def _precision_error(column: str, end: Position) -> WatermarkPrecisionError:
-    casts = {
-        "float": "DOUBLE PRECISION",
-        "decimal": "NUMERIC(38, 9)",
-        "datetime": "TIMESTAMP(6)",
-        "text": "VARCHAR, without padding",
-    }
-    cast = casts.get(end["type"], "a type that the driver returns exactly")
-    return WatermarkPrecisionError(
-        f"the database finds no row whose {column!r} equals {end['value']}, the greatest value that it returned: the "
-        f"driver has changed it. Give the query a column that keeps its values, such as CAST({column} AS {cast}) AS "
-        f"{column}_exact, and name that one"
-    )
-
-
-def _spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """The column as the database spells it: exactly, or else the one that differs in case only."""
-    if name in columns:
-        return name
-    alike = [column for column in columns if column.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _checked_name(what: str, name: Any) -> str:
-    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
-        raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
-    return name
-
-
-def _checked_lag(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
-        raise ConfigurationError(f"lag must be a number of seconds from 0, not {value!r}")
-    return float(value)
-
-
-def _checked_lag_rows(value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**7:
-        raise ConfigurationError(f"lag_rows must be a number of rows from 0, not {value!r}")
-    return value

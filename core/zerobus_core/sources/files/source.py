@@ -119,24 +119,30 @@ class FileSource(Source):
                 return count
         has_changed = _answer(file, file.watched)
         try:
-            rows = yield from self._read(file, base, wanted)
+            rows = yield from self._read(file, base, wanted, has_changed)
         except ConfigurationError as error:
             if _answer(file, has_changed):
                 raise changed_file_error(file.shown) from error  # half of a change looks like damage
             raise
-        if _answer(file, has_changed):
-            raise changed_file_error(file.shown)
+        _check_same(file, lambda: _answer(file, has_changed))
         return rows
 
-    def _read(self, file: FoundFile, base: int, wanted: Wanted) -> Generator[Chunk, None, int]:
+    def _read(
+        self, file: FoundFile, base: int, wanted: Wanted, has_changed: Callable[[], bool]
+    ) -> Generator[Chunk, None, int]:
         pieces = read_part(self._reader, file, wanted, self._chunk_rows)
         read = 0
+        # A file that was replaced before it was opened is another one from its first row on: no row of it is sent.
+        is_checked = not (file.is_local or file.is_expected)
         try:
             while True:
                 try:
                     start, rows = next(pieces)
                 except StopIteration as end:
                     return int(end.value)
+                if not is_checked:
+                    _check_same(file, has_changed)
+                    is_checked = True
                 read = start + len(rows)
                 rows = self._with_partitions(file, rows)
                 yield from [Chunk(base + start, rows)] if isinstance(rows, list) else split(rows, base + start)
@@ -164,6 +170,11 @@ class FileSource(Source):
                 column = pa.repeat(pa.scalar(value, kind), len(rows))
                 rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
         return rows
+
+
+def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
+    if has_changed():
+        raise changed_file_error(file.shown)
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:

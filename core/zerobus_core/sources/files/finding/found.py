@@ -62,6 +62,8 @@ class FoundFile:
     """The rows that are meant, as positions in the file; None for all of them."""
     partitions: tuple[tuple[str, str | None], ...] = ()
     """Names and values of ``name=value`` directories between the directory that was given and the file."""
+    is_expected: bool = False
+    """Whether ``version`` is what the storage said of this one file, so that any other is a change."""
 
     @property
     def shown(self) -> str:
@@ -99,6 +101,8 @@ class FoundFile:
         if self.is_local:
             before = local_content(self.version)
             return lambda: local_content(self._version_now()) != before
+        if self.is_expected:
+            return lambda: self._version_now() != self.version
         found = self._version_now()
         return lambda: self._version_now() != found
 
@@ -248,7 +252,12 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
     if is_local(fs):
         version = f"{version}:"  # without the change time, which links and modes change
     return FoundFile(
-        fs=fs, path=path, size=int(info["size"]), version=version, partitions=tuple(_partitions(path[len(root) :]))
+        fs=fs,
+        path=path,
+        size=int(info["size"]),
+        version=version,
+        partitions=tuple(_partitions(path[len(root) :])),
+        is_expected=True,
     )
 
 

@@ -1,0 +1,66 @@
+"""What is kept next to the state: the frozen list of each slice, and the ledger of delivered files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...errors import HandoffStateError
+from .frozen import FrozenFile, from_list
+from .ledger import InvalidLedgerError, Ledger
+
+if TYPE_CHECKING:
+    from ..source import Bounds, Context
+    from ..state import PastSlice
+    from ..store import SideFiles
+
+__all__ = ["list_name", "read_ledger", "read_list", "side_files", "write_ledger"]
+
+
+def side_files(context: Context) -> SideFiles:
+    """The files next to the state, which ``NewFiles.prepare`` has found to be possible."""
+    assert context.side_files is not None  # prepare() has looked
+    return context.side_files
+
+
+def list_name(one: Bounds | PastSlice) -> str:
+    """The file that holds the frozen list of a slice."""
+    return str(one.facts.get("_list") or f"{one.id}.files.json")
+
+
+def read_list(one: Bounds | PastSlice, context: Context) -> list[FrozenFile]:
+    """The frozen list of a slice; raises HandoffStateError if it is missing or damaged."""
+    data = side_files(context).read(list_name(one))
+    if data is None:
+        raise HandoffStateError(f"the list of files of slice {one.id} is missing next to {context.shown}")
+    try:
+        return from_list(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise HandoffStateError(
+            f"the list of files of slice {one.id} next to {context.shown} is damaged: {error}"
+        ) from error
+
+
+def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
+    """The ledger that a position names; raises HandoffStateError if it is missing or damaged."""
+    name = done["ledger"]
+    if name is None:
+        return Ledger()
+    data = side_files(context).read(name)
+    if data is None:
+        raise HandoffStateError(
+            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file would "
+            "be sent again. Restore it from a backup, or rewind the handoff on purpose"
+        )
+    try:
+        return Ledger.from_bytes(data)
+    except InvalidLedgerError as error:
+        raise HandoffStateError(f"the ledger of delivered files ({name}) next to {context.shown}: {error}") from error
+
+
+def write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
+    """Write a ledger under a new name, before the state that names it; returns the name."""
+    name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
+    side_files(context).write(name, ledger.to_bytes())
+    return name

@@ -1,0 +1,85 @@
+"""How the next slice comes into being: planned by the source, and in the state before anything of it is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..errors import HandoffStateError
+from .store import StateConflict
+
+if TYPE_CHECKING:
+    from .keeper import StateKeeper
+    from .source import Context, Plan
+    from .state import OpenSlice, PastSlice, State
+    from .store import SideFiles
+
+__all__ = ["Opened", "last_delivered", "open_slice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The new slice, None if nothing is new, and what the source has to say."""
+
+    slice: OpenSlice | None
+    notes: dict[str, Any]
+
+
+def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
+    """Freeze the next slice.  Raises StateConflict if another run has written the state since ``text`` was read."""
+    text, state = _settle_done(keeper, text, state)
+    plan, notes = _planned(keeper, text, state)
+    if plan is None:
+        return Opened(None, notes)
+    slice_id = f"{state.opened + 1:06d}-{uuid4().hex[:8]}"
+    context = keeper.context()
+    if plan.files is not None:
+        text, state = _begun(keeper, text, state)
+        _side_files(context).write(f"{slice_id}.files.json", plan.files)
+    frozen = state.freeze(slice_id, plan.end, plan.facts, owner=keeper.owner, now=keeper.now())
+    try:
+        keeper.save(frozen, replaces=text)
+    except StateConflict:
+        if plan.files is not None:
+            _side_files(context).delete(f"{slice_id}.files.json")
+        raise
+    return Opened(frozen.open, {**notes, "remaining": plan.remaining})
+
+
+def last_delivered(state: State) -> PastSlice | None:
+    """The slice before, unless a rewind or the like came after it."""
+    if not state.history or state.history[-1].outcome != "delivered":
+        return None
+    return state.history[-1]
+
+
+def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
+    """Repeat what may not have happened after the last slice was finished."""
+    instead = keeper.source.after_finish(state.done)
+    if instead is None:
+        return text, state
+    moved = state.moved(instead, now=keeper.now())
+    return keeper.save(moved, replaces=text), moved
+
+
+def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan | None, dict[str, Any]]:
+    try:
+        return keeper.source.plan(state.done, last_delivered(state), keeper.context())
+    except HandoffStateError:
+        if keeper.store.load() != text:  # another run has moved on, and removed what this state names
+            raise StateConflict(keeper.store.shown) from None
+        raise
+
+
+def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
+    """Write the first state before anything lies next to it: without a state, that would look like a lost one."""
+    if text is not None:
+        return text, state
+    begun = state.moved(state.done, now=keeper.now())
+    return keeper.save(begun, replaces=None), begun
+
+
+def _side_files(context: Context) -> SideFiles:
+    assert context.side_files is not None  # a source of files has looked
+    return context.side_files

@@ -1,0 +1,230 @@
+"""The state of one handoff in its store: read, checked and changed, whoever else writes it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import InvalidCheckpointError
+from ..delivery.arguments import options_argument
+from ..errors import ConfigurationError, HandoffBusyError, HandoffStateError, ZerobusIngestError
+from ..process.signals import is_of_signal
+from .document import from_json, to_json
+from .owner import is_alive
+from .source import Context, HandoffSource
+from .state import Lease, OpenSlice, Owner, Position, State
+from .store import FileStateStore, StateConflict, StateStore, state_store_of
+
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointStore
+    from ..options import IngestOptions
+
+__all__ = ["COUNTS", "MOST_CONFLICTS", "StateKeeper"]
+
+_log = logging.getLogger("zerobus_core")
+
+# Runs that write the state at the same moment try again so often.
+MOST_CONFLICTS = 20
+# How far the clocks of two machines may be apart.
+_MAX_SKEW = timedelta(seconds=300)
+COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateKeeper:
+    """What a handoff is, and who works on it now.  Raises what the store raises."""
+
+    name: str
+    table: str
+    source: HandoffSource
+    store: StateStore
+    options: IngestOptions
+    owner: Owner
+    now: Callable[[], datetime]
+
+    @classmethod
+    def of(  # noqa: PLR0913 - what a user says of a handoff
+        cls,
+        *,
+        table: str,
+        source: Any,
+        state: Any,
+        name: str | None,
+        options: Any,
+        owner: Owner,
+        now: Callable[[], datetime],
+    ) -> StateKeeper:
+        """Check what a user gave; raises ConfigurationError."""
+        store = state_store_of(state)
+        return cls(
+            name=_checked_name(name, store),
+            table=table,
+            source=_checked_source(source),
+            store=store,
+            options=_checked_options(options),
+            owner=owner,
+            now=now,
+        )
+
+    def load(self) -> tuple[str | None, State]:
+        """What the store holds, and the state in it; a new state only if the store holds nothing of a handoff."""
+        identity = self.source.identity()
+        self.source.prepare(self.context())
+        text = self.store.load()
+        now = self.now()
+        if text is None:
+            if self.store.has_traces():
+                raise HandoffStateError(
+                    f"the state of handoff {self.name!r} is not at {self.store.shown}, but files of its slices are: "
+                    "it was lost. Nothing was delivered, because that would send everything again. Restore the state "
+                    "from a backup; or, to begin anew on purpose, remove those files"
+                )
+            return None, State(
+                name=self.name, table=self.table, kind=self.source.kind, source=identity, written_at=now.isoformat()
+            )
+        state = from_json(text, self.store.shown)
+        state.check_use(name=self.name, table=self.table, kind=self.source.kind, source=identity)
+        if datetime.fromisoformat(state.written_at) > now + _MAX_SKEW:
+            raise HandoffStateError(
+                f"the state at {self.store.shown} was written at {state.written_at}, which is in the future of this "
+                f"machine's clock ({now.isoformat()}); set the clocks right"
+            )
+        return text, state
+
+    def save(self, state: State, *, replaces: str | None) -> str:
+        """Write a state; raises StateConflict if another run was faster.  Returns the text."""
+        text = to_json(state)
+        self.store.save(text, replaces=replaces)
+        return text
+
+    def update(self, change: Callable[[State], State]) -> tuple[State, State]:
+        """Change the state, whoever else writes it; returns what it was and what it is."""
+        for _ in range(MOST_CONFLICTS):
+            text, state = self.load()
+            changed = change(state)
+            if changed == state:
+                return state, state
+            with suppress(StateConflict):
+                self.save(changed, replaces=text)
+                return state, changed
+        raise HandoffBusyError(f"handoff {self.name!r}: other runs write the state all the time; try again")
+
+    def clean(self, before: State, state: State, *, mine: Position) -> None:
+        """Remove what nothing refers to any more; what fails here is left over, and costs space only."""
+        context = self.context()
+        try:
+            self.source.remove_unused(before.done, state.done, context)
+            self.source.remove_unused(mine, state.done, context)
+            kept = {past.id for past in state.history}
+            for past in before.history:
+                if past.id not in kept and past.opened_by:
+                    self.source.forget(past, context)
+                    self.store.forget(past.id)
+        except ZerobusIngestError as error:
+            _log.warning("%s: files next to the state could not be removed: %s", self.table, error)
+
+    def check_holder(self, state: State) -> None:
+        """Raise HandoffBusyError if another run holds the open slice."""
+        holder = self.holder(state, self.owner)
+        if holder is not None:
+            assert state.open is not None
+            raise HandoffBusyError(
+                f"handoff {self.name!r}: slice {state.open.id} is being delivered by {holder.owner.key} "
+                f"(process {holder.owner.pid} on {holder.owner.host}) since {holder.taken_at}; try again later, "
+                'or say what to do with on_busy="skip" or "wait"'
+            )
+
+    def holder(self, state: State, owner: Owner) -> Lease | None:
+        """The lease that keeps ``owner`` from the open slice, or None."""
+        assert state.open is not None
+        return state.holder_in_the_way(
+            owner,
+            now=self.now(),
+            renewed_at=self._renewed_at(state.open),
+            is_alive=is_alive(state.open.lease.owner),
+        )
+
+    def _renewed_at(self, opened: OpenSlice) -> datetime | None:
+        checkpoint = self.checkpoint_of(opened.id)
+        try:
+            kept = checkpoint.load()
+        except InvalidCheckpointError:
+            return None
+        return None if kept is None else datetime.fromisoformat(kept.written_at)
+
+    def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
+        """The row-level checkpoint of a slice; ``again`` names a redelivery of it."""
+        kept = f"{slice_id}.again-{again}" if again else slice_id
+        return self.store.checkpoint(kept, self.epoch_of(slice_id))
+
+    def forget_checkpoint(self, kept: str) -> None:
+        """Remove a checkpoint that nothing will resume from; if that fails, it is left over."""
+        try:
+            self.store.forget(kept)
+        except ZerobusIngestError as error:
+            _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
+
+    def epoch_of(self, slice_id: str) -> str:
+        """Names the delivery of a slice: its checkpoint's epoch, and its ``delivery_name``."""
+        return json.dumps([self.name, slice_id])
+
+    def counts_of(self, slice_id: str) -> dict[str, int]:
+        """The counts of a slice that is not done, by its checkpoint."""
+        try:
+            kept = self.checkpoint_of(slice_id).load()
+        except InvalidCheckpointError:
+            kept = None
+        return {} if kept is None else {name: int(getattr(kept.counts, name)) for name in COUNTS}
+
+    def let_go(self, opened: OpenSlice) -> None:
+        """Let another run take the slice up at once.  Whatever fails here only makes that run wait for the lease."""
+        try:
+            self.update(lambda state: state.let_go(opened.id, owner=self.owner, now=self.now()))
+        except Exception as error:  # any store; the error that ended the delivery is the one to raise
+            if is_of_signal(error):
+                raise
+            _log.warning("%s: the lease on slice %s was not ended: %s", self.table, opened.id, error)
+
+    def context(self) -> Context:
+        """What the source needs to know of its surroundings."""
+        return Context(
+            options=self.options,
+            side_files=self.store.side_files,
+            now=self.now(),
+            shown=self.store.shown,
+            uri=getattr(self.store, "uri", None),
+        )
+
+
+def _checked_source(source: Any) -> HandoffSource:
+    if isinstance(source, HandoffSource):
+        return source
+    raise ConfigurationError(
+        f"source is of type {type(source).__name__}; give NewFiles, NewRows or NewItems, which know what is new"
+    )
+
+
+def _checked_options(options: Any) -> IngestOptions:
+    checked = options_argument(options)
+    if checked.delivery_name is not None or checked.source_version is not None:
+        raise ConfigurationError(
+            "a handoff names its deliveries itself (delivery_name, source_version): leave both options out"
+        )
+    return checked
+
+
+def _checked_name(name: Any, store: StateStore) -> str:
+    if name is None and isinstance(store, FileStateStore):
+        stem = PurePosixPath(store.shown.partition("?")[0]).name
+        for ending in (".json", ".handoff"):
+            stem = stem.removesuffix(ending)
+        name = stem
+    if not isinstance(name, str) or not name or len(name) > 500 or not name.isprintable():  # noqa: PLR2004
+        raise ConfigurationError(f"name must name the handoff: text of 1 to 500 printable characters, not {name!r}")
+    return name

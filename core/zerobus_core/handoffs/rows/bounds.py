@@ -1,0 +1,105 @@
+"""What a column and its bounds can be, and the errors that say what to do instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError, WatermarkPrecisionError
+from .statements import Condition
+
+if TYPE_CHECKING:
+    from ..state import Position
+    from .database import Column
+
+__all__ = [
+    "after",
+    "check_comparable",
+    "checked_lag",
+    "checked_lag_rows",
+    "checked_name",
+    "precision_error",
+    "spelled",
+]
+
+
+def after(column: Column, lower: Any) -> list[Condition]:
+    """What is greater than ``lower``; without it, everything but NULL and minus infinity.  Never infinity or NaN."""
+    if lower is not None:
+        first = Condition(f"{column.sql} > {{}}", (lower,))
+    else:
+        first = column.infinities[0] if column.infinities else Condition(f"{column.sql} IS NOT NULL")
+    return [first, column.infinities[1]] if column.infinities else [first]
+
+
+def check_comparable(what: str, column: Column, lower: Any) -> None:
+    """Raise ConfigurationError if the database would compare the column with a value of another kind."""
+    like = column.like
+    is_time = isinstance(lower, dt.date)
+    is_other = is_time != column.is_time or (not is_time and like is not None and _family(lower) != _family(like))
+    if is_other:
+        raise ConfigurationError(
+            f"{what} holds {'times' if column.is_time else _family(like)}, which cannot be compared with {lower!r}: "
+            "give initial as a value of the column's type"
+        )
+    if isinstance(lower, dt.datetime) and not column.is_date and (lower.tzinfo is not None) != column.is_aware:
+        has, give = ("a", "with one") if column.is_aware else ("no", "without one")
+        raise ConfigurationError(f"{what} holds times that have {has} time zone: give initial {give}, not {lower!r}")
+
+
+def _family(value: Any) -> str:
+    if isinstance(value, int | float | Decimal):
+        return "numbers"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "bytes"
+    return "text" if isinstance(value, str) else f"values of type {type(value).__name__}"
+
+
+def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
+    """The error for a value that the driver has changed; names the cast."""
+    casts = {
+        "float": "DOUBLE PRECISION",
+        "decimal": "NUMERIC(38, 9)",
+        "datetime": "TIMESTAMP(6)",
+        "text": "VARCHAR, without padding",
+    }
+    cast = casts.get(end["type"], "a type that the driver returns exactly")
+    return WatermarkPrecisionError(
+        f"the database finds no row whose {column!r} equals {end['value']}, the greatest value that it returned: the "
+        f"driver has changed it. Give the query a column that keeps its values, such as CAST({column} AS {cast}) AS "
+        f"{column}_exact, and name that one"
+    )
+
+
+def spelled(name: str, columns: dict[str, Any]) -> str | None:
+    """The column as the database spells it: exactly, or else the one that differs in case only."""
+    if name in columns:
+        return name
+    alike = [column for column in columns if column.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def checked_name(what: str, name: Any) -> str:
+    """A column's name; raises ConfigurationError for anything else."""
+    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
+        raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
+    return name
+
+
+def checked_lag(value: Any) -> float | None:
+    """Seconds from 0, or None; raises ConfigurationError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
+        raise ConfigurationError(f"lag must be a number of seconds from 0, not {value!r}")
+    return float(value)
+
+
+def checked_lag_rows(value: Any) -> int | None:
+    """A number of rows from 0, or None; raises ConfigurationError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**7:
+        raise ConfigurationError(f"lag_rows must be a number of rows from 0, not {value!r}")
+    return value

@@ -1,0 +1,77 @@
+"""What people and receipts are told of a handoff, as JSON types.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .source import HandoffSource
+    from .state import PastSlice, State
+
+__all__ = ["facts_of", "no_facts", "public", "shown_state"]
+
+
+def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any]:
+    """What a receipt says of a slice that was delivered."""
+    return {
+        "name": name,
+        "slice": past.id,
+        "from": source.shown(past.start),
+        "to": source.shown(past.end),
+        **public(past.facts),
+        "remaining": False,
+    }
+
+
+def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
+    """What a receipt says if there was nothing to deliver."""
+    done = source.shown(state.done)
+    return {"name": state.name, "slice": None, "from": done, "to": done, "remaining": False}
+
+
+def shown_state(state: State, source: HandoffSource, *, is_held: bool, values: bool) -> dict[str, Any]:
+    """The whole state; text in watermarks is masked unless ``values`` is set."""
+    opened = state.open
+    plain: dict[str, Any] = {
+        "name": state.name,
+        "table": state.table,
+        "kind": state.kind,
+        "revision": state.revision,
+        "done": source.shown(state.done, values=values),
+        "written_at": state.written_at,
+        "open": None,
+        "history": [_shown_past(past, source, values=values) for past in state.history],
+    }
+    if opened is not None:
+        plain["open"] = {
+            "slice": opened.id,
+            "from": source.shown(opened.start, values=values),
+            "to": source.shown(opened.end, values=values),
+            "opened_at": opened.opened_at,
+            "opened_by": opened.opened_by,
+            "held_by": opened.lease.owner.key,
+            "is_held": is_held,
+            **public(opened.facts),
+        }
+    return plain
+
+
+def public(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts for people; those whose names begin with ``_`` are the source's own."""
+    return {name: value for name, value in facts.items() if not name.startswith("_")}
+
+
+def _shown_past(past: PastSlice, source: HandoffSource, *, values: bool) -> dict[str, Any]:
+    return {
+        "slice": past.id,
+        "outcome": past.outcome,
+        "from": source.shown(past.start, values=values),
+        "to": source.shown(past.end, values=values),
+        "opened_by": past.opened_by,
+        "finished_by": past.finished_by,
+        "finished_at": past.finished_at,
+        **past.counts,
+        **public(past.facts),
+        "rows_redelivered": sum(again.rows for again in past.redeliveries),
+    }
