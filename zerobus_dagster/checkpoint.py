@@ -88,7 +88,7 @@ class ObservationCheckpointStore:
     _started: float = field(init=False)
     _saved: Checkpoint | None = field(init=False, default=None)
     _is_told: bool = field(init=False, default=False)
-    _is_resumed: bool = field(init=False, default=False)
+    _has_looked: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance)
@@ -120,15 +120,18 @@ class ObservationCheckpointStore:
             if not isinstance(text, str):
                 raise InvalidCheckpointError(f"the observation holds {type(text).__name__}, not text")
             found = Checkpoint.from_json(text)
-            self.tell_resumed(found)
+            self.report_resumed(found)
             return found
+        self.report_resumed(None)
         return None
 
-    def tell_resumed(self, found: Checkpoint) -> None:
-        """Say in the step's log, once, what the checkpoint is of that this attempt finds."""
-        if self._is_resumed or self._saved is not None:
+    def report_resumed(self, found: Checkpoint | None) -> None:
+        """Say in the step's log what this attempt resumes; only what it finds first was written by an earlier one."""
+        if self._has_looked:
             return
-        self._is_resumed = True
+        self._has_looked = True
+        if found is None:
+            return
         runs = [run.run_id for run in self._tries]
         why = "a retry of the step" if len(runs) == 1 else f"a re-execution from failure of run {runs[1]}"
         tell_step(

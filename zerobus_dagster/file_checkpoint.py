@@ -33,8 +33,7 @@ class StepFileStore(FileCheckpointStore):
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""
         found = super().load() if self._observations.resume else None
-        if found is not None:
-            self._observations.tell_resumed(found)
+        self._observations.report_resumed(found)
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .manager import StreamManager
     from .merging import merge_receipts
     from .push import ingest
-    from .replay import replay
+    from .replaying import replay
     from .schema import TableSchema
     from .sources.shards import split_source
 
@@ -108,7 +108,7 @@ _LAZY = {
     "hand_over": "handoffs",
     "ingest": "push",
     "merge_receipts": "merging",
-    "replay": "replay",
+    "replay": "replaying",
     "split_source": "sources.shards",
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .handoffs import Owner, StateConflict
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
-    from .replay import replay_options
+    from .replaying import replay_options
     from .schema.table import check_table_name
     from .sources.files.finding.found import holds_no_files
     from .sources.rows.cursor import sql_fingerprint
@@ -63,7 +63,7 @@ _HOMES = {
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
     "letter_rows": "bad_rows",
-    "replay_options": "replay",
+    "replay_options": "replaying",
     "run_in_thread": "aio",
     "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",

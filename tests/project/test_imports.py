@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import zerobus_core
 
 HEAVY = ["airflow", "dagster", "databricks.sdk", "deltalake", "google.protobuf", "grpc", "numpy", "pandas", "pyarrow"]
 HEAVY += ["requests", "sqlglot", "starlette", "zerobus", "zerobus_local"]
@@ -36,3 +39,9 @@ def test_a_package_comes_without_what_only_a_delivery_needs(module: str) -> None
 def test_importing_the_core_takes_less_than_a_tenth_of_a_second() -> None:
     # The best of five: another process on the machine can only make it slower.
     assert min(imported("zerobus_core")[1] for _ in range(5)) < 0.1
+
+
+def test_no_exported_name_is_the_name_of_a_module() -> None:
+    """Importing the module would put it in the place of what is exported."""
+    package = Path(zerobus_core.__file__).parent
+    assert [name for name in zerobus_core.__all__ if any(package.glob(f"{name}.py")) or (package / name).is_dir()] == []
