@@ -12,14 +12,14 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from zerobus_core import ConfigurationError, IngestOptions, StreamManager, Workspace
-from zerobus_core.hosting import LoopBridge, run_in_thread
+from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread
 
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
 from .delivery import DagsterDelivery, routed_errors
 from .handoff import handoff_metadata, handoff_of
 from .history import OnRematerialize
-from .metadata import Metadata, receipt_metadata
+from .metadata import Metadata, receipt_metadata, table_metadata
 from .op_result import OpResult
 from .options import checked_options, ingest_options
 from .progress import ProgressLog, core_logs_in
@@ -131,6 +131,15 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             workspace_url=self.workspace_url,
             credentials=client_credentials(whose.client_id, whose.client_secret),
         )
+
+    @staticmethod
+    def asset_attributes(table: str) -> dict[str, Any]:
+        """What an asset that fills ``table`` says of itself: ``@dg.asset(**ZerobusResource.asset_attributes(table))``.
+
+        Its kinds, and the metadata by which catalogs and lineage tools find it.  Raises ConfigurationError if the name
+        is not catalog.schema.table.
+        """
+        return {"kinds": {"databricks", "zerobus"}, "metadata": table_metadata(check_table_name(table))}
 
     def ingest(
         self,

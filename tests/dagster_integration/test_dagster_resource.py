@@ -544,6 +544,17 @@ def test_a_retry_after_the_materialization_is_not_taken_for_another_delivery(
     assert ids(server, table) == list(range(100))
 
 
+def test_an_asset_says_of_itself_which_table_it_fills() -> None:
+    @dg.asset(**ZerobusResource.asset_attributes("main.default.flights"))
+    def flights() -> None: ...
+
+    spec = flights.get_asset_spec()
+    assert spec.kinds == {"databricks", "zerobus"}
+    assert spec.metadata["dagster/table_name"] == "main.default.flights"
+    with pytest.raises(ConfigurationError, match=r"catalog\.schema\.table"):
+        ZerobusResource.asset_attributes("flights")
+
+
 def test_wrong_settings_are_told_by_name_before_anything_is_sent(
     table: str, zerobus_with: Callable[..., ZerobusResource]
 ) -> None:
