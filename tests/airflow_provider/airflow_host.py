@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from airflow.models.dagrun import DagRun
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import clear_task_instances
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -103,8 +102,8 @@ def account_of(dag_id, run_id):
         }
         for xcom in rows(versions.xcom_model()):
             tasks[xcom.task_id, xcom.map_index]["xcom"][xcom.key] = versions.xcom_value(xcom)
-        for fields in rows(RenderedTaskInstanceFields):
-            tasks[fields.task_id, fields.map_index]["fields"] = fields.rendered_fields
+        for ti in dag_run.get_task_instances(session=session):
+            tasks[ti.task_id, ti.map_index]["fields"] = versions.rendered_fields(session, ti)
         return {
             "dag_id": dag_id,
             "run_id": run_id,
@@ -116,16 +115,11 @@ def account_of(dag_id, run_id):
         }
 
 
-def connection_form(connection_type):
-    """What the UI's connection form is drawn from."""
-    return versions.connection_form(connection_type)
-
-
 def dag_ids():
     return sorted(dags())
 
 
-REQUESTS = {"run": run, "rerun": rerun, "connection_form": connection_form, "dag_ids": dag_ids}
+REQUESTS = {"run": run, "rerun": rerun, "dag_ids": dag_ids}
 
 
 if __name__ == "__main__":

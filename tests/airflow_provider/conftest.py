@@ -66,14 +66,14 @@ class Airflow:
 
     def command(self, *args):
         """The output of the ``airflow`` command line."""
-        done = subprocess.run(
-            [Path(sys.executable).parent / "airflow", *args],
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return self._output(Path(sys.executable).parent / "airflow", *args)
+
+    def connection_form(self, connection_type):
+        """What the UI's connection form is drawn from."""
+        return json.loads(self._output(sys.executable, HERE / "airflow_versions.py", connection_type).splitlines()[-1])
+
+    def _output(self, *command):
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -87,9 +87,6 @@ class Airflow:
         arguments = {"dag_id": run["dag_id"], "run_id": run["run_id"], "task_id": task_id}
         answer, log = self._ask("rerun", arguments, environ, timeout)
         return {**answer, "log": log}
-
-    def connection_form(self, connection_type):
-        return self._ask("connection_form", {"connection_type": connection_type})[0]
 
     def dag_ids(self):
         return self._ask("dag_ids", {})[0]

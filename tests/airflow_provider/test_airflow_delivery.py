@@ -514,7 +514,6 @@ def test_an_execution_timeout_that_the_rows_suppress_fails_the_task(run, target,
     assert "IngestInterruptedError" in account["log"]
 
 
-@pytest.mark.matrix
 def test_a_task_that_skips_after_its_first_row_fails_with_its_counts(run, table):
     account = run("skipping", table)
     assert account["tasks"]["early"]["state"] == "skipped"

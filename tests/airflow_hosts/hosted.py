@@ -1,0 +1,68 @@
+"""Dags for a whole Airflow, whose tasks tell the test about themselves by files in the folder that the run names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from zerobus_airflow import task
+
+ROWS = 1_000
+
+
+def announce(folder):
+    """The process's id, as soon as it is known, and the moment of each SIGTERM and alarm that it gets."""
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        handler = signal.getsignal(number)
+
+        def note(number, frame, handler=handler):
+            (folder / "signalled").write_text(str(time.time()))
+            handler(number, frame)
+
+        if callable(handler):
+            signal.signal(number, note)
+    (folder / "pid").write_text(str(os.getpid()))
+
+
+def rows_of(folder, try_number):
+    """All rows; the first attempt stops half-way, and waits for longer than any test."""
+    for number in range(ROWS):
+        yield {"id": number, "note": f"row {number}"}
+        if number == ROWS // 2 and try_number == 1:
+            announce(folder)
+            for _ in range(6_000):
+                time.sleep(0.1)
+
+
+def delivery(dag_id, *, retries=1, **parameters):
+    with DAG(dag_id, schedule=None):
+
+        @task.zerobus_ingest(
+            table="{{ dag_run.conf['table'] }}",
+            options={"source_version": "{{ run_id }}", "batch_rows": 10},
+            retries=retries,
+            retry_delay=timedelta(seconds=1),
+            **parameters,
+        )
+        def push(ti=None, dag_run=None):
+            return rows_of(Path(dag_run.conf["folder"]), ti.try_number)
+
+        push()
+
+
+delivery("stopped", retries=0)
+delivery("retried")
+delivery("too_slow", execution_timeout=timedelta(seconds=20))
+
+with DAG("finished", schedule=None):
+
+    @task.zerobus_ingest(table="{{ dag_run.conf['table'] }}", options={"source_version": "{{ run_id }}"})
+    def push():
+        return ({"id": number, "note": None} for number in range(ROWS))
+
+    push()
