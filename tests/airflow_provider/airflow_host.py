@@ -70,6 +70,8 @@ def rerun(dag_id, run_id, task_id):
     with create_session() as session:
         instance = the_run(session, dag_id, run_id).get_task_instance(task_id, session=session)
         clear_task_instances([instance], session, **({"dag": dag} if versions.AIRFLOW < (3, 0) else {}))
+        dag_run = the_run(session, dag_id, run_id)
+        dag_run.start_date = dag_run.start_date or dag_run.queued_at  # the scheduler's work
         session.commit()
         instance.try_number += 1
         session.commit()
