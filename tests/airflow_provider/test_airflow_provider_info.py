@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import jsonschema
 import pytest
@@ -53,6 +54,9 @@ def test_airflow_finds_the_provider_and_its_connection_type(airflow):
 
 
 @pytest.mark.matrix
+@pytest.mark.skipif(
+    version("apache-airflow").startswith("3.0."), reason="3.0 draws no provider's form without flask-appbuilder"
+)
 def test_the_connection_form_shows_our_labels_and_fields(airflow):
     form = airflow.connection_form("zerobus")
     assert form["titles"]["host"] == "Workspace URL"

@@ -146,7 +146,9 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
                 raise SupplierError from error
 
     def provider(config: Config) -> OAuthCredentialsProvider:
-        endpoints = config.databricks_oidc_endpoints
+        # Before 0.71 the workspace's own endpoints have the plain name. Asking for one may send a request.
+        name = "databricks_oidc_endpoints"
+        endpoints = getattr(config, name if hasattr(type(config), name) else "oidc_endpoints")
         if endpoints is None:
             raise requests.exceptions.InvalidURL("the workspace names no token endpoint")
         source = oidc.DatabricksOidcTokenSource(
