@@ -62,8 +62,13 @@ class Outcome:
         return not (self.killed or self.overlapped or self.cleared or self.released or self.errors)
 
     def check(self) -> None:
-        assert self.gaps == 0, self
+        """Every promise."""
+        self.check_rows()
         assert self.duplicates <= self.admitted + self.redelivered, self
+
+    def check_rows(self) -> None:
+        """No row is missing, and without a fault none is there twice."""
+        assert self.gaps == 0, self
         if self.is_calm:
             assert self.duplicates == self.admitted + self.redelivered == 0, self
 
