@@ -22,7 +22,8 @@ import pytest
 HERE = Path(__file__).parent
 ROWS = 1_000
 # Seconds from a signal to the end of the task's process.
-AT_ONCE = 2.0
+# On a quiet machine a process ends within 2 s of the signal; one that waits for its source would take minutes.
+AT_ONCE = 20.0
 # Seconds for what Airflow does in its own time, on a busy machine.
 PATIENCE = 120.0
 
@@ -194,8 +195,10 @@ class Push:
     def ends_at_once(self):
         """Whether the process is gone in time after the signal."""
         signalled = float(wait_for(lambda: self._read("signalled"), "a signal", timeout=60.0, every=0.02))
-        self.process.wait(timeout=30.0)
-        assert time.time() - signalled < AT_ONCE
+        self.process.wait(timeout=60.0)
+        took = time.time() - signalled
+        print(f"the process ended {took:.2f} s after the signal")
+        assert took < AT_ONCE
 
     def _read(self, name):
         file = self._folder / name
