@@ -18,9 +18,6 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-# Airflow's own default is a folder in AIRFLOW_HOME, which is gone by the time that OpenLineage looks for plugins.
-os.environ.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(HERE / "no_plugins"))
-
 # In this process Airflow is a library: no database, no logging set-up, nobody's configuration. The Dags run in a child
 # process. It is imported here, before a test module asks for it, and the other tests' children do not see how.
 with pytest.MonkeyPatch.context() as environ, tempfile.TemporaryDirectory() as home:
@@ -30,6 +27,9 @@ with pytest.MonkeyPatch.context() as environ, tempfile.TemporaryDirectory() as h
     import_module("zerobus_airflow.compat").conf.get("core", "dags_folder")
     if AIRFLOW < (3, 0):
         import_module("airflow.models").import_all_models()
+    # As a library Airflow has no folder for plugins, and OpenLineage asks for one.
+    airflow_settings = import_module("airflow.settings")
+    airflow_settings.PLUGINS_FOLDER = airflow_settings.PLUGINS_FOLDER or str(HERE / "no_plugins")
 
 
 class Airflow:

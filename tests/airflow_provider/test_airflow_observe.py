@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -99,7 +100,12 @@ def test_failed_deliveries_are_counted(push, target, counted):
     assert counted == {"zerobus.deliveries.failure": 1}
 
 
-@pytest.mark.matrix
+needs_openlineage = pytest.mark.skipif(
+    find_spec("airflow.providers.openlineage") is None, reason="the provider for OpenLineage is not installed"
+)
+
+
+@needs_openlineage
 def test_openlineage_gets_the_table_with_rows_bytes_and_columns(push, target, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"id": 1, "note": "a"}\n')
     table = target.new_table()
@@ -116,6 +122,7 @@ def test_openlineage_gets_the_table_with_rows_bytes_and_columns(push, target, tm
     assert (source.namespace, source.name) == ("file", str(tmp_path / "rows.jsonl"))
 
 
+@needs_openlineage
 def test_openlineage_gets_the_tables_of_a_query(push, target, tmp_path, monkeypatch):
     path = tmp_path / "rows.db"
     connection = sqlite3.connect(path)
