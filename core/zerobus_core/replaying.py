@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .bad_rows import letter_rows, tables_of_letters
+from .delivery.arguments import options_argument
 from .errors import ConfigurationError
-from .options import IngestOptions
 from .push import ingest
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .checkpoint import CheckpointStore
+    from .options import IngestOptions
     from .receipt import Progress, Receipt
     from .workspace import Workspace
 
@@ -27,8 +28,8 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
     dead_letter_uri: str,
     *,
     table: str | None = None,
-    options: IngestOptions | None = None,
-    checkpoint: CheckpointStore | None = None,
+    options: IngestOptions | Mapping[str, Any] | None = None,
+    checkpoint: CheckpointStore | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Receipt:
@@ -40,7 +41,7 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
 
     Raises ConfigurationError if the file is missing or holds something else, and all that ``ingest`` raises.
     """
-    options = replay_options(options or IngestOptions(), dead_letter_uri)
+    chosen = replay_options(options_argument(options), dead_letter_uri)
     if table is None:
         tables = tables_of_letters(dead_letter_uri)
         if len(tables) != 1:
@@ -50,7 +51,7 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
             )
         table = tables[0]
     rows = letter_rows(dead_letter_uri, table)
-    return ingest(workspace, table, rows, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop)
+    return ingest(workspace, table, rows, options=chosen, checkpoint=checkpoint, on_progress=on_progress, stop=stop)
 
 
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
