@@ -11,6 +11,7 @@ import pytest
 from tests.matrix.cells import load_cells
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow  # each starts pytest in a process of its own
 SERVICE_TESTS = """
     import pytest
     pytestmark = pytest.mark.service
