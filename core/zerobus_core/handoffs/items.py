@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import ConfigurationError
-from .source import Bounds, Context, Plan
+from .source import Bounds, Context, IntervalSource, Plan
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -27,7 +27,7 @@ _MAX_TOKEN_BYTES = 16_384
 Fetch = Callable[[Any, Any], tuple[Any, Any]]
 
 
-class NewItems:
+class NewItems(IntervalSource):
     """What ``fetch(since, upto)`` returns: the records after token ``since``, and the token up to which they go.
 
     The first attempt calls ``fetch(since, None)``, which returns ``(records, upto)``; ``since`` is None in the first
@@ -124,26 +124,6 @@ class NewItems:
             return None
         self._commit(done["upto"])
         return {**done, "committed": True}
-
-    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
-        """See HandoffSource."""
-
-    def forget(self, past: PastSlice, context: Context) -> None:
-        """See HandoffSource."""
-
-    def position_before(
-        self,
-        past: PastSlice,
-        later: tuple[PastSlice, ...],
-        done: Position,
-        context: Context,
-    ) -> Position:
-        """See HandoffSource."""
-        return past.start
-
-    def rewind_to(self, value: Any) -> Position:
-        """See HandoffSource."""
-        return None if value in (None, "start") else self.parsed(value)
 
     def parsed(self, value: Any) -> Position:
         """See HandoffSource."""

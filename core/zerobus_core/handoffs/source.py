@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .state import OpenSlice, PastSlice, Position
     from .store import SideFiles
 
-__all__ = ["Bounds", "Context", "HandoffSource", "Plan", "bounds_of"]
+__all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "bounds_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +122,33 @@ class HandoffSource(Protocol):
     def shown(self, position: Position, *, values: bool = True) -> Any:
         """A position for people, as JSON; without ``values``, text is masked."""
         ...
+
+
+class IntervalSource:
+    """Shared by sources whose slices are intervals: such a source keeps nothing next to the state."""
+
+    __slots__ = ()
+
+    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
+        """See HandoffSource."""
+
+    def forget(self, past: PastSlice, context: Context) -> None:
+        """See HandoffSource."""
+
+    def position_before(
+        self,
+        past: PastSlice,
+        later: tuple[PastSlice, ...],
+        done: Position,
+        context: Context,
+    ) -> Position:
+        """See HandoffSource."""
+        return past.start
+
+    def rewind_to(self, value: Any) -> Position:
+        """See HandoffSource."""
+        return None if value in (None, "start") else self.parsed(value)
+
+    def parsed(self, value: Any) -> Position:
+        """See HandoffSource."""
+        raise NotImplementedError

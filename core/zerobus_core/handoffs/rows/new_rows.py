@@ -14,7 +14,7 @@ from ...errors import ConfigurationError
 from ...sources.rows.cursor_thread import CursorThread
 from ...sources.rows.drivers import execute_on_server
 from ...sources.rows.iterables import IterableSource
-from ..source import Bounds, Context, Plan
+from ..source import Bounds, Context, IntervalSource, Plan
 from . import watermark
 from .bounds import after, check_comparable, checked_lag, checked_lag_rows, checked_name, precision_error, spelled
 from .database import Column, Database, ask, translating_database_errors
@@ -34,7 +34,7 @@ _DAY = 86_400.0
 _MOST_LOOKS = 5
 
 
-class NewRows:
+class NewRows(IntervalSource):
     """The rows of ``query`` that are new: those whose ``column`` is greater than in every row delivered before.
 
     ``connect`` returns a new DB-API connection.  A slice holds the rows with ``lower < column <= upper``, ordered by
@@ -275,26 +275,6 @@ class NewRows:
     def after_finish(self, done: Position) -> Position | None:
         """See HandoffSource."""
         return None
-
-    def remove_unused(self, before: Position, done: Position, context: Context) -> None:
-        """See HandoffSource."""
-
-    def forget(self, past: PastSlice, context: Context) -> None:
-        """See HandoffSource."""
-
-    def position_before(
-        self,
-        past: PastSlice,
-        later: tuple[PastSlice, ...],
-        done: Position,
-        context: Context,
-    ) -> Position:
-        """See HandoffSource."""
-        return past.start
-
-    def rewind_to(self, value: Any) -> Position:
-        """See HandoffSource."""
-        return None if value in (None, "start") else self.parsed(value)
 
     def parsed(self, value: Any) -> Position:
         """See HandoffSource."""
