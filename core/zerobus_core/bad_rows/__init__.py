@@ -2,7 +2,7 @@
 
 from .codec import from_letter
 from .dead_letter import MARKER, DeadLetterFile
-from .letters import letter_rows, tables_of_letters
+from .letters import letter_rows, letters_of, tables_of_letters
 from .policy import BadRowPolicy
 
-__all__ = ["MARKER", "BadRowPolicy", "DeadLetterFile", "from_letter", "letter_rows", "tables_of_letters"]
+__all__ = ["MARKER", "BadRowPolicy", "DeadLetterFile", "from_letter", "letter_rows", "letters_of", "tables_of_letters"]

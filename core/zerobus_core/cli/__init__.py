@@ -12,6 +12,7 @@ import click
 
 from .checkpoint import checkpoint
 from .create_table import create_table
+from .dead_letters import dead_letters
 from .dedup import dedup_sql
 from .doctor import doctor
 from .frame import exit_at_once
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for _command in (doctor, schema, create_table, push, handoff, dedup_sql, checkpoint):
+for _command in (doctor, schema, create_table, push, handoff, dead_letters, dedup_sql, checkpoint):
     main.add_command(_command)
 
 

@@ -1,12 +1,18 @@
-"""``zerobus-ingest checkpoint show``: what a checkpoint says."""
+"""``zerobus-ingest checkpoint show``: what a checkpoint says; and the store that ``--checkpoint`` names."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from ..errors import ConfigurationError
 from .frame import framed
 
-__all__ = ["checkpoint"]
+if TYPE_CHECKING:
+    from ..checkpoint import CheckpointStore
+
+__all__ = ["checkpoint", "checkpoint_store"]
 
 _MOST_SHOWN = 20
 
@@ -22,7 +28,6 @@ def checkpoint() -> None:
 def show(uri: str) -> None:
     """Print which rows are durable by the checkpoint at URI, for which table and source, and when it was written."""
     from ..checkpoint import FileCheckpointStore, InvalidCheckpointError
-    from ..errors import ConfigurationError
     from ..ranges import END
     from ..storage.uris import shown_uri
 
@@ -48,3 +53,14 @@ def show(uri: str) -> None:
     }
     for name, text in lines.items():
         click.echo(f"{name + ':':<22}{text}")
+
+
+def checkpoint_store(uri: str | None, epoch: str | None) -> CheckpointStore | None:
+    """The store of ``--checkpoint`` and ``--epoch``, or None; raises ConfigurationError for an epoch alone."""
+    if uri is None:
+        if epoch is not None:
+            raise ConfigurationError("--epoch is the epoch of a checkpoint; give --checkpoint with it")
+        return None
+    from ..checkpoint import FileCheckpointStore
+
+    return FileCheckpointStore(uri, epoch=epoch)

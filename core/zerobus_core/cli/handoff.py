@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -17,13 +16,13 @@ from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
 from .options import ingest_options, ingest_options_of
 from .progress import shown_progress
+from .receipts import print_receipt
 
 if TYPE_CHECKING:
     from ..handoffs import Handoff
 
 __all__ = ["handoff"]
 
-_log = logging.getLogger("zerobus_core")
 _Command = Callable[..., None]
 
 _SOURCE_HELP = """SOURCE is a directory or glob of files (local or any fsspec URI), or package.module:name of a
@@ -80,11 +79,7 @@ def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: 
     with interruption.catching_signals(), shown_progress(quiet=quiet) as show:
         one = _handoff_of(given, options=options, on_progress=show, stop=interruption)
         receipt = one.run(on_busy=on_busy) if end is None else one.deliver_between(start, end)
-    try:
-        click.echo(json.dumps(receipt.as_dict(), indent=2))
-    except OSError as error:
-        # Every row is durable: that nobody reads the receipt makes it no failure.
-        _log.warning("the receipt cannot be written to stdout: %s", error)
+    print_receipt(receipt, as_json=True)
 
 
 @handoff.command("show")

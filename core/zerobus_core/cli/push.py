@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigurationError, TableNotFoundError
+from .checkpoint import checkpoint_store
 from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
 from .options import ingest_options, ingest_options_of
 from .progress import shown_progress
+from .receipts import print_receipt
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointStore
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 __all__ = ["push"]
-
-_log = logging.getLogger("zerobus_core")
 
 _FILE_ENDINGS = {
     "arrow", "avro", "bz2", "csv", "feather", "gz", "ipc", "json", "jsonl", "ndjson", "parquet", "tsv", "txt", "xz",
@@ -61,17 +58,11 @@ def push(
     """
     sources, table = _named(sources, table)
     options = ingest_options_of(given)
-    if epoch is not None and checkpoint is None:
-        raise ConfigurationError("--epoch is the epoch of a checkpoint; give --checkpoint with it")
     if options.format is not None and "-" in sources:
         raise ConfigurationError("standard input is JSON Lines; give --format and its options with files only")
-    receipt = _push(workspace_of(given), sources, table, options, _store(checkpoint, epoch), quiet=quiet)
-    try:
-        is_for_a_person = not as_json and sys.stdout is not None and sys.stdout.isatty()
-        click.echo(_shown(receipt) if is_for_a_person else json.dumps(receipt.as_dict(), indent=2))
-    except OSError as error:
-        # Every row is durable: that nobody reads the receipt makes it no failure.
-        _log.warning("the receipt cannot be written to stdout: %s", error)
+    store = checkpoint_store(checkpoint, epoch)
+    receipt = _push(workspace_of(given), sources, table, options, store, quiet=quiet)
+    print_receipt(receipt, as_json=as_json)
 
 
 def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...], str]:
@@ -123,24 +114,3 @@ def _push(
             except TableNotFoundError as error:
                 error.message += f"; to make it: zerobus-ingest create-table {shlex.quote(sources[0])} --table {table}"
                 raise
-
-
-def _shown(receipt: Receipt) -> str:
-    """The receipt for a person: what is in the table now, and what else is worth knowing."""
-    lines = [
-        f"{receipt.table}: {receipt.rows_acked + receipt.rows_skipped:,} of {receipt.rows_read:,} rows are durable, "
-        f"{receipt.rows_acked:,} of them sent in {receipt.duration_s:,.1f} s ({receipt.rows_per_s:,.0f} rows/s)"
-    ]
-    if receipt.rows_dead_lettered:
-        lines.append(f"{receipt.rows_dead_lettered:,} bad rows are in the dead-letter file")
-    if receipt.rows_resent:
-        lines.append(f"at most {receipt.rows_resent:,} rows may be in the table twice")
-    return "\n".join([*lines, *receipt.notes])
-
-
-def _store(uri: str | None, epoch: str | None) -> CheckpointStore | None:
-    if uri is None:
-        return None
-    from ..checkpoint import FileCheckpointStore
-
-    return FileCheckpointStore(uri, epoch=epoch)

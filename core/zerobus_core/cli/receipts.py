@@ -1,0 +1,40 @@
+"""The receipt of a command that delivered: JSON on stdout, or a summary on a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..receipt import Receipt
+
+__all__ = ["print_receipt"]
+
+_log = logging.getLogger("zerobus_core")
+
+
+def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    """Print the receipt: as JSON, unless stdout is a terminal and ``as_json`` is not set."""
+    try:
+        is_for_a_person = not as_json and sys.stdout is not None and sys.stdout.isatty()
+        click.echo(_shown(receipt) if is_for_a_person else json.dumps(receipt.as_dict(), indent=2))
+    except OSError as error:
+        # Every row is durable: that nobody reads the receipt makes it no failure.
+        _log.warning("the receipt cannot be written to stdout: %s", error)
+
+
+def _shown(receipt: Receipt) -> str:
+    """The receipt for a person: what is in the table now, and what else is worth knowing."""
+    lines = [
+        f"{receipt.table}: {receipt.rows_acked + receipt.rows_skipped:,} of {receipt.rows_read:,} rows are durable, "
+        f"{receipt.rows_acked:,} of them sent in {receipt.duration_s:,.1f} s ({receipt.rows_per_s:,.0f} rows/s)"
+    ]
+    if receipt.rows_dead_lettered:
+        lines.append(f"{receipt.rows_dead_lettered:,} bad rows are in the dead-letter file")
+    if receipt.rows_resent:
+        lines.append(f"at most {receipt.rows_resent:,} rows may be in the table twice")
+    return "\n".join([*lines, *receipt.notes])
