@@ -15,7 +15,7 @@ import pytest
 from zerobus_core import ConfigurationError, Handoff, NewRows, Receipt, TransportError, hand_over
 from zerobus_core.errors import WatermarkPrecisionError
 from zerobus_core.handoffs import Owner
-from zerobus_core.handoffs.rows.statements import Condition, Dialect, checked_query, tables_in
+from zerobus_core.sources.sql.statements import Condition, Dialect, checked_query, tables_in
 from zerobus_local import LocalZerobus
 
 

@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError, WatermarkPrecisionError
-from .statements import Condition
+from ...sources.sql.statements import Condition
 
 if TYPE_CHECKING:
+    from ...sources.sql.database import Column
     from ..state import Position
-    from .database import Column
 
 __all__ = [
     "after",

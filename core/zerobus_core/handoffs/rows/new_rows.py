@@ -14,11 +14,11 @@ from ...errors import ConfigurationError
 from ...sources.rows.cursor_thread import CursorThread
 from ...sources.rows.drivers import execute_on_server
 from ...sources.rows.iterables import IterableSource
+from ...sources.sql import watermark
+from ...sources.sql.database import Column, Database, ask, translating_database_errors
+from ...sources.sql.statements import Condition, checked_query, tables_in
 from ..source import Bounds, Context, IntervalSource, Plan
-from . import watermark
 from .bounds import after, check_comparable, checked_lag, checked_lag_rows, checked_name, precision_error, spelled
-from .database import Column, Database, ask, translating_database_errors
-from .statements import Condition, checked_query, tables_in
 
 if TYPE_CHECKING:
     from ...options import IngestOptions

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from ...errors import ConfigurationError, TransportError, ZerobusIngestError
 from ...process.signals import is_of_signal
-from ...sources.rows.cursor_thread import CursorThread
-from ...sources.rows.drivers import execute_on_server
 from ...storage.uris import without_secrets
+from ..rows.cursor_thread import CursorThread
+from ..rows.drivers import execute_on_server
 from .statements import Condition, Dialect
 
 __all__ = ["Column", "Database", "ask", "translating_database_errors"]
