@@ -6,6 +6,9 @@ Each schedule delivers rows to a table of its own while a handful of faults, dra
 slow and silent opens, cut connections at four points, late and withheld ACKs, refusals with retryable statuses,
 close signals, token-endpoint failures, a server that stops reading, kill -9 with restart.  The Delta tables are
 read only after all schedules have run, so that rows that land late are seen.
+
+``rows_resent`` is held against two facts from outside: it must be no less than the duplicates in the table, and no more
+than the rows that the SDK was given again (see ``sdk_tap``): rows that it had taken on a stream that was lost.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import random
+import statistics
 import sys
 import tempfile
 import threading
@@ -23,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.core.sdk_tap import GivenRows, tapped
 from zerobus_core import IngestOptions, ingest
 from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import ZerobusIngestError
@@ -32,6 +37,8 @@ from zerobus_local import LocalZerobusProcess
 GRACE = 10.0
 TIMEOUT = 15.0
 KILL_SHARE = 0.06
+# One of so many schedules has no fault.
+CALM_EVERY = 15
 
 
 def _statuses(draw: random.Random) -> str:
@@ -79,7 +86,19 @@ class Outcome:
     acked: int = 0
     durable: list[tuple[int, int]] = field(default_factory=list)
     duplicates: int = 0
+    given_again: int = 0
+    """Rows that the SDK was given after their first time: as many as the lost streams allow to be admitted."""
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the schedule has no faults."""
+        return self.seed % CALM_EVERY == 0
+
+    @property
+    def excess(self) -> int:
+        """Rows admitted that are not double."""
+        return self.resent - self.duplicates
 
     @property
     def is_content_known(self) -> bool:
@@ -134,24 +153,25 @@ def _deliver(
         outcome.problems.append(f"hung for {outcome.took:.1f} s")
 
 
-def run_schedule(server: LocalZerobusProcess, seed: int) -> Outcome:
-    """Run one schedule; the table is checked later, by ``check``."""
+def run_schedule(server: LocalZerobusProcess, seed: int, given: GivenRows) -> Outcome:
+    """Run one schedule; the table is checked later, by ``check``.  ``given`` hears what the SDK is given."""
     draw = random.Random(seed)
     table = f"main.default.chaos_{seed}"
     server.create_table(f"CREATE TABLE {table} (id BIGINT NOT NULL, note STRING)")
     outcome = Outcome(seed, draw.randint(200, 2_500), draw.choice([1, 4]), [])
     store = MemoryCheckpointStore()
-    for fault in (_fault(draw, table) for _ in range(draw.randint(1, 3))):
+    for fault in () if outcome.is_calm else [_fault(draw, table) for _ in range(draw.randint(1, 3))]:
         server.faults.add(fault)
         outcome.faults.append(fault["action"])
     killer = None
-    if draw.random() < KILL_SHARE:
+    if draw.random() < KILL_SHARE and not outcome.is_calm:
         outcome.faults.append("kill -9")
         killer = threading.Timer(draw.uniform(0.02, 0.6), server.restart)
         killer.start()
     # A server that is killed takes seconds to come back.
     options = _options(draw, seed, outcome.streams, patient=killer is not None)
-    _deliver(server, table, outcome, options, store, draw)
+    with tapped(given):
+        _deliver(server, table, outcome, options, store, draw)
     if killer is not None:
         killer.join()
     server.faults.clear()
@@ -160,10 +180,12 @@ def run_schedule(server: LocalZerobusProcess, seed: int) -> Outcome:
     return outcome
 
 
-def check(server: LocalZerobusProcess, outcome: Outcome) -> None:
-    """Hold the outcome against the Delta table."""
-    landed = Counter(server.read(f"main.default.chaos_{outcome.seed}").column("id").to_pylist())
+def check(server: LocalZerobusProcess, outcome: Outcome, given: GivenRows) -> None:
+    """Hold the outcome against the Delta table, and against what the SDK was given."""
+    table = f"main.default.chaos_{outcome.seed}"
+    landed = Counter(server.read(table).column("id").to_pylist())
     outcome.duplicates = landed.total() - len(landed)
+    outcome.given_again = given.again(table)
     if outcome.error is None and set(landed) != set(range(outcome.rows)):
         outcome.problems.append(f"green, but {outcome.rows - len(landed)} rows are not in the table")
     claimed = {row for start, stop in outcome.durable for row in range(start, stop)}
@@ -174,18 +196,24 @@ def check(server: LocalZerobusProcess, outcome: Outcome) -> None:
         outcome.problems.append(f"{outcome.acked} rows counted as acknowledged, {len(claimed)} in the checkpoint")
     if outcome.duplicates > outcome.resent:
         outcome.problems.append(f"{outcome.duplicates} duplicates, only {outcome.resent} rows admitted as resent")
+    if outcome.is_calm and (outcome.error or outcome.resent):
+        outcome.problems.append(f"without faults: {outcome.error}, {outcome.resent} rows admitted as resent")
+    if outcome.resent > outcome.given_again:
+        outcome.problems.append(
+            f"{outcome.resent} rows admitted as resent, and the SDK was given only {outcome.given_again} again"
+        )
 
 
 def run(seeds: Iterable[int], folder: Path) -> list[Outcome]:
     """Run schedules one after the other on one server process of their own."""
     with LocalZerobusProcess.start(folder, commit_delay=0.005) as server:
-        outcomes = []
+        outcomes, given = [], GivenRows()
         for seed in seeds:
-            outcomes.append(run_schedule(server, seed))
+            outcomes.append(run_schedule(server, seed, given))
             if outcomes[-1].problems:
                 print(outcomes[-1], file=sys.stderr, flush=True)
         for outcome in outcomes:
-            check(server, outcome)
+            check(server, outcome, given)
     return outcomes
 
 
@@ -210,6 +238,11 @@ def table_of(outcomes: list[Outcome]) -> str:
         )
     errors = Counter(outcome.error for outcome in outcomes if outcome.error)
     lines.append("red by error: " + (", ".join(f"{name} {n}" for name, n in errors.most_common()) or "none"))
+    excess = sorted(outcome.excess for outcome in outcomes)
+    lines.append(
+        f"rows admitted as resent, and not double: least {excess[0]}, median {statistics.median(excess):g}, "
+        f"most {excess[-1]}; given to the SDK again: {sum(o.given_again for o in outcomes)}"
+    )
     lines.append(f"rows: {sum(o.rows for o in outcomes)}, longest run {max(o.took for o in outcomes):.1f} s")
     return "\n".join(lines)
 

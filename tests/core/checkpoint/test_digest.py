@@ -93,6 +93,12 @@ def test_any_change_of_a_row_changes_the_digest(words: list[str], some: set[int]
     assert (found == digests_of(words, some).segment(0, end)) == (other[:end] == words)
 
 
+def test_whole_blocks_that_change_places_change_the_digest() -> None:
+    words = list("abcdefgh")
+    swapped = words[BLOCK:] + words[:BLOCK]
+    assert digests_of(words, set()).segment(0, 8) != digests_of(swapped, set()).segment(0, 8)
+
+
 @given(texts, ends, st.frozensets(st.integers(0, 39), max_size=4))
 def test_rows_beside_one_that_was_left_out_are_not_digested_within_its_block(
     words: list[str], some: set[int], left_out: frozenset[int]

@@ -307,6 +307,22 @@ def delivered(rows: int) -> RowsKept:
     return account.kept(is_end=True)
 
 
+def test_rows_that_are_skipped_are_not_admitted_ahead() -> None:
+    account = account_of(past=Resumption(skip=RowRanges([(0, 100), (200, 300)]), reached=300))
+    account.reserve(400)
+    assert account.rows_resent_ahead == 100, "rows 100 to 199 can be sent a second time"
+
+
+def test_a_checkpoint_holds_the_rows_of_earlier_attempts_and_those_of_this_one() -> None:
+    ledger = Ledger()
+    account = Account(ledger, Resumption(skip=RowRanges([(0, 100), (200, 300)]), reached=300))
+    ledger.open(0)
+    ledger.add(Batch(100, 50, 50, [b"x"] * 50))
+    ledger.hand(0)
+    ledger.acked(0, 0)
+    assert account.kept().durable == RowRanges([(0, 150), (200, 300)])
+
+
 def test_rows_that_changed_are_noticed_when_the_last_of_them_has_passed() -> None:
     account = account_of(past=past_of(delivered(3_000)), form=FORM)
     read(account, 0, 2_999, version=1)

@@ -18,7 +18,7 @@ from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
 from ..batching import split_batches
 from ..problems import WHOLE_ROW, RowProblems, UnfitError
-from ..rows.fast_columns import NeedsWalkError, rows_converter
+from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.walk import ExactWalk
 from ..rules import ConversionRules
 from ..values.scalars import scalar_converter
@@ -150,7 +150,7 @@ class _RecordPacker(ABC):
         self._as_json = as_json
         rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json)
         self._walk = ExactWalk(schema.columns, rules)
-        self._convert = rows_converter(schema.columns, rules)
+        self._convert = RowsConverter(schema.columns, rules)
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])
 
     @abstractmethod

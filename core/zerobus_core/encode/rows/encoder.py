@@ -13,7 +13,7 @@ from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, UnfitError, record_error
 from ..records import is_message
 from ..rules import ConversionRules
-from .fast_columns import NeedsWalkError, rows_converter
+from .fast_columns import NeedsWalkError, RowsConverter
 from .walk import ExactWalk
 
 if TYPE_CHECKING:
@@ -51,10 +51,12 @@ class RowEncoder(ABC):
         # What the delivery fills itself is no field of the rows, and so is refused in them.
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
-        self._ways: dict[bool, tuple[Callable[[list[Any]], list[Any]], ExactWalk]] = {}
+        self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
         self._is_digested = False
         """Whether equal rows must become equal records, whatever the order of the keys in their dicts."""
+        self._are_in_order = False
+        """Whether each dict given to ``_payloads`` has every column, in the table's order."""
 
     @property
     def block_rows(self) -> int:
@@ -131,7 +133,9 @@ class RowEncoder(ABC):
             return None
         convert, _ = self._way(ways.pop())
         try:
-            records = self._payloads(convert(block), first_row)
+            converted = convert(block)
+            self._are_in_order = convert.are_in_order
+            records = self._payloads(converted, first_row)
         except _UNFIT:
             return None
         sizes = list(map(len, records))
@@ -145,6 +149,7 @@ class RowEncoder(ABC):
             members = walk.row(record, problems)
             if problems.fields:
                 return problems
+            self._are_in_order = False
             records = self._payloads([members], row)
         except _UNFIT as error:
             problems.add_failure(record, error)
@@ -155,7 +160,7 @@ class RowEncoder(ABC):
             return problems
         return records
 
-    def _way(self, wire_text: bool) -> tuple[Callable[[list[Any]], list[Any]], ExactWalk]:
+    def _way(self, wire_text: bool) -> tuple[RowsConverter, ExactWalk]:
         if wire_text not in self._ways:
             rules = ConversionRules(
                 as_json=self._as_json,
@@ -167,5 +172,5 @@ class RowEncoder(ABC):
                 inner_nulls=self._as_json,
             )
             walk = ExactWalk(self._fields, rules, reserved=self._reserved)
-            self._ways[wire_text] = rows_converter(self._fields, rules), walk
+            self._ways[wire_text] = RowsConverter(self._fields, rules), walk
         return self._ways[wire_text]

@@ -23,7 +23,7 @@ from .walk import as_list, as_pairs, has_nan, json_key
 if TYPE_CHECKING:
     from ..rules import ConversionRules
 
-__all__ = ["NeedsWalkError", "rows_converter"]
+__all__ = ["NeedsWalkError", "RowsConverter"]
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
@@ -34,23 +34,25 @@ class NeedsWalkError(Exception):
     """Something in the block needs the exact walk, row by row."""
 
 
-def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
-    """A function from records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
-    members = [_FieldConverter(field, rules) for field in fields]
-    names = frozenset(field.name for field in fields)
+class RowsConverter:
+    """From records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
 
-    def as_dict(record: Any) -> dict[str, Any]:
-        members = members_within(record, names)
-        if members is None:
-            raise NeedsWalkError
-        return dict(members)
+    def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
+        self._members = [_FieldConverter(field, rules) for field in fields]
+        self._in_order = [field.name for field in fields]
+        self._names = frozenset(self._in_order)
+        self._as_json = rules.as_json
+        self.are_in_order = False
+        """Whether the rows of the last call have every field, in its order; known for JSON only."""
 
-    def convert(records: Column) -> Column:
-        rows = records if _ONLY_DICT.issuperset(map(type, records)) else list(map(as_dict, records))
-        changed = [(member.name, values) for member in members if (values := member.changed_values(rows)) is not None]
-        # Protobuf refuses unknown fields itself.
-        if rules.as_json and not names.issuperset(chain.from_iterable(rows)):
-            raise NeedsWalkError
+    def __call__(self, records: Column) -> Column:
+        """The very same list if nothing had to be converted.  Raises NeedsWalkError."""
+        rows = records if _ONLY_DICT.issuperset(map(type, records)) else list(map(self._as_dict, records))
+        changed = [
+            (member.name, values) for member in self._members if (values := member.changed_values(rows)) is not None
+        ]
+        if self._as_json:  # protobuf refuses unknown fields itself
+            self._check_keys(rows)
         if not changed:
             return rows
         out = list(map(dict.copy, rows))
@@ -59,7 +61,18 @@ def rows_converter(fields: Sequence[Field], rules: ConversionRules) -> Convert:
                 row[name] = value
         return out
 
-    return convert
+    def _as_dict(self, record: Any) -> dict[str, Any]:
+        members = members_within(record, self._names)
+        if members is None:
+            raise NeedsWalkError
+        return dict(members)
+
+    def _check_keys(self, rows: Column) -> None:
+        # A row has a key once, so all of these keys are in order only if those of each row are.
+        keys = [*chain.from_iterable(rows)]
+        self.are_in_order = keys == self._in_order * len(rows)
+        if not self.are_in_order and not self._names.issuperset(keys):
+            raise NeedsWalkError
 
 
 class _FieldConverter:
@@ -196,7 +209,7 @@ def _check_distinct(wire_keys: Column, maps: Column) -> None:
 
 
 def _struct(kind: StructType, nullable: bool, rules: ConversionRules) -> Convert:
-    convert_rows = rows_converter(kind.fields, rules)
+    convert_rows = RowsConverter(kind.fields, rules)
 
     def convert(values: Column) -> Column:
         present = [value for value in values if value is not None]

@@ -26,7 +26,6 @@ class JsonEncoder(RowEncoder):
     def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, delivery_id: str | None) -> None:
         super().__init__(schema, options, reason=reason, as_json=True, delivery_id=delivery_id)
         # Equal rows must become equal text where they are digested: with every column, in the table's order.
-        self._names = tuple(field.name for field in self._fields)
         self._is_flat = not any(isinstance(field.type, StructType | ArrayType | MapType) for field in self._fields)
         self._ordered = _ordered_of(StructType(self._fields))
         self._filled = b""  # the members that the delivery fills, up to the number of the row
@@ -39,7 +38,7 @@ class JsonEncoder(RowEncoder):
         return "json"
 
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        if self._is_digested and not (self._is_flat and all(map(self._names.__eq__, map(tuple, rows)))):
+        if self._is_digested and not (self._is_flat and self._are_in_order):
             rows = list(map(self._ordered, rows))
         records = list(map(orjson.dumps, rows))
         if not self._filled:
