@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assets import table_asset
     from .decorator import zerobus_ingest_task
+    from .fan_out import merge_receipts_task, split_source_task, split_sql_task
     from .hook import ZerobusHook
     from .operator import ZerobusIngestOperator
     from .replay import DeadLetterReplayOperator
@@ -19,6 +20,9 @@ __all__ = [
     "SqlToZerobusOperator",
     "ZerobusHook",
     "ZerobusIngestOperator",
+    "merge_receipts_task",
+    "split_source_task",
+    "split_sql_task",
     "table_asset",
     "task",
     "zerobus_ingest_task",
@@ -31,6 +35,9 @@ _HOMES = {
     "SqlToZerobusOperator": "sql",
     "ZerobusHook": "hook",
     "ZerobusIngestOperator": "operator",
+    "merge_receipts_task": "fan_out",
+    "split_source_task": "fan_out",
+    "split_sql_task": "fan_out",
     "table_asset": "assets",
     "task": "compat",  # Airflow's own, whose types know our decorator here
     "zerobus_ingest_task": "decorator",

@@ -43,6 +43,9 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
         self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
         return ZerobusDeliveryOperator.execute(self, context)
 
+    def _arguments(self) -> Any:
+        return [list(self.op_args), dict(self.op_kwargs)]
+
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)

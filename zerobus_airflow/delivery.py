@@ -46,6 +46,7 @@ from .parameters import (
     resume_of,
     templated_options,
     templated_table,
+    with_arguments,
 )
 from .rows import without_late_skip
 
@@ -234,7 +235,13 @@ class ZerobusDeliveryOperator(BaseOperator):
             "source_version": self._source_version(context),
             "delivery_name": delivery_name(context, self.resume),
         }
-        return IngestOptions.from_mapping(known | as_mapping(known_options(self.options)))
+        options = IngestOptions.from_mapping(known | as_mapping(known_options(self.options)))
+        is_mapped = (context["ti"].map_index or 0) >= 0
+        return with_arguments(options, self._arguments()) if is_mapped else options
+
+    def _arguments(self) -> Any:
+        """What makes the rows of one mapped task others than those of the next one, beyond its template fields."""
+        return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
         """Whether a permanent error is to be raised as one that Airflow retries, or asks its policy about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,8 @@ def delivery_lineage(operator: ZerobusDeliveryOperator) -> Any:
 
 def file_datasets(source: Any) -> list[Any]:
     """A data set for each path, URI, glob or ``ObjectStoragePath``."""
+    if isinstance(source, Mapping):  # a shard, of the source that it names
+        source = source.get("source", [])
     sources = source if isinstance(source, list | tuple) else [source]
     return [_file_dataset(item) for item in sources]
 

@@ -121,6 +121,9 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             records = self.rows_processor(records, **context)
         return nullcontext(records)
 
+    def _arguments(self) -> Any:
+        return [self.op_args, self.op_kwargs] if self.op_args or self.op_kwargs else None
+
     def _call(self, function: Callable[..., Any], context: Context) -> Any:
         context_merge(context, self.op_kwargs)
         return function(*self.op_args, **determine_kwargs(function, self.op_args, context))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -25,6 +27,7 @@ __all__ = [
     "resume_of",
     "templated_options",
     "templated_table",
+    "with_arguments",
 ]
 
 _NAME_PARTS = 3
@@ -115,6 +118,18 @@ def known_options(options: Any) -> IngestOptions:
             "render_template_as_native_obj=True; give a dict whose values are templates instead"
         )
     return IngestOptions.from_mapping(as_mapping(options))
+
+
+def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
+    """The options of a mapped task: its ``source_version`` is that of a call with these arguments.
+
+    A task that is cleared can be mapped again over another list, and its index then belongs to other rows.
+    """
+    if options.source_version is None or not arguments:
+        return options
+    text = json.dumps(arguments, sort_keys=True, default=lambda value: type(value).__qualname__)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return dataclasses.replace(options, source_version=f"{options.source_version} with {digest}")
 
 
 def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) -> None:

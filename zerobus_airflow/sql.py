@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zerobus_core import ConfigurationError
+from zerobus_core import ConfigurationError, SqlQuery, read_shard
 from zerobus_core.hosting import CursorThread, execute_on_server, sql_fingerprint
 
 from .compat import XComArg
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
     from .compat import Context
 
-__all__ = ["SqlToZerobusOperator"]
+__all__ = ["SqlToZerobusOperator", "database_hook"]
+
+
+def database_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> Any:
+    """The ``DbApiHook`` of a connection; raises ConfigurationError for a connection of something else."""
+    connection: Any = find_connection(conn_id, "sql_conn_id")
+    hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    if not hasattr(hook, "get_cursor"):
+        raise ConfigurationError(
+            f"connection {conn_id!r} is of type {hook.conn_type!r}, whose hook "
+            f"{type(hook).__name__} is not a DbApiHook; give a connection of a SQL database as sql_conn_id"
+        )
+    return hook
 
 
 class SqlToZerobusOperator(ZerobusDeliveryOperator):
@@ -47,6 +59,10 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     :param commits_in_order: instead of either: that rows become visible in the order of the column.
     :param initial: with ``incremental``: the value after which the first run begins. (templated)
 
+    :param shard: one of the shards that ``split_sql_task`` returns, mostly by ``expand(shard=…)``: only the rows in its
+        range of the key are delivered, in the order of the key. ``sql`` then has no ``ORDER BY``. (templated: task
+        outputs are resolved)
+
     For the other parameters see ZerobusDeliveryOperator.
     """
 
@@ -56,11 +72,13 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         "sql_conn_id",
         "parameters",
         "initial",
+        "shard",
     )
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own attribute, read-only by custom
         **ZerobusDeliveryOperator.template_fields_renderers,
         "sql": "sql",
         "parameters": "json",
+        "shard": "json",
     }
     template_ext: Sequence[str] = (".sql",)
 
@@ -79,6 +97,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         lag_rows: int | None = None,
         commits_in_order: bool = False,
         initial: Any = None,
+        shard: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,7 +118,20 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self.lag_rows = lag_rows
         self.commits_in_order = commits_in_order
         self.initial = initial
+        self.shard = shard
+        self._has_shard = shard is not None
         self._check_incremental()
+        self._check_shard()
+
+    def _check_shard(self) -> None:
+        """Refuse what does not belong to a range of a key."""
+        names = ("ordered_by", "parameters", "incremental", "rows_processor")
+        given = [name for name in names if getattr(self, name) is not None]
+        if self._has_shard and given:
+            raise ConfigurationError(
+                f"task {self.task_id!r}: {', '.join(given)} cannot be used with shard, whose rows are those of a range "
+                "of the key, in its order"
+            )
 
     def _check_incremental(self) -> None:
         """Refuse, when the Dag is parsed, what does not belong together."""
@@ -123,10 +155,20 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         hook = self._database_hook()
         if self.incremental is not None:
             return nullcontext(self._new_rows(hook, self.incremental))
+        if self._has_shard:
+            return nullcontext(self._shard_rows(hook))
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
         execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters)
         cursor = CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
         return cursor if self.rows_processor is None else self._processed(cursor, context)
+
+    def _shard_rows(self, hook: Any) -> Any:
+        if not isinstance(self.shard, Mapping):
+            raise ConfigurationError(
+                f"shard is of type {type(self.shard).__name__}; give one shard, as by expand(shard=split_sql_task(…))"
+            )
+        self.log.info("Reading shard %s of %s on %s", self.shard.get("index"), self.shard.get("of"), self.sql_conn_id)
+        return read_shard(SqlQuery(hook.get_conn, self.sql), self.shard)
 
     def _new_rows(self, hook: Any, column: str) -> NewRows:
         from zerobus_core import NewRows
@@ -149,17 +191,10 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
             yield self.rows_processor(cursor_rows(cursor), **context)
 
     def _database_hook(self) -> Any:
-        connection: Any = find_connection(self.sql_conn_id, "sql_conn_id")
-        hook = connection.get_hook(hook_params=dict(self.sql_hook_params or {}))
-        if not hasattr(hook, "get_cursor"):
-            raise ConfigurationError(
-                f"connection {self.sql_conn_id!r} is of type {hook.conn_type!r}, whose hook "
-                f"{type(hook).__name__} is not a DbApiHook; give a connection of a SQL database as sql_conn_id"
-            )
-        return hook
+        return database_hook(self.sql_conn_id, self.sql_hook_params)
 
     def _source_version(self, context: Context) -> str | None:
-        if self.rows_processor is not None or self.incremental is not None:
+        if self.rows_processor is not None or self.incremental is not None or self._has_shard:
             return None
         return sql_fingerprint(self.sql, self.parameters, order_by=self.ordered_by, database=self.sql_conn_id)
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from .push import ingest
     from .replaying import replay
     from .schema import TableSchema
-    from .sources.shards import split_source
+    from .sources.shards import read_shard, split_source
+    from .sources.sql.query import SqlQuery
 
 __all__ = [
     "AuthenticationError",
@@ -77,6 +78,7 @@ __all__ = [
     "SchemaError",
     "SliceForgottenError",
     "SourceChangedError",
+    "SqlQuery",
     "StreamManager",
     "TableNotFoundError",
     "TableSchema",
@@ -89,6 +91,7 @@ __all__ = [
     "hand_over",
     "ingest",
     "merge_receipts",
+    "read_shard",
     "replay",
     "split_source",
 ]
@@ -102,12 +105,14 @@ _LAZY = {
     "NewFiles": "handoffs",
     "NewItems": "handoffs",
     "NewRows": "handoffs",
+    "SqlQuery": "sources.sql.query",
     "StreamManager": "manager",
     "TableSchema": "schema",
     "aingest": "aio",
     "hand_over": "handoffs",
     "ingest": "push",
     "merge_receipts": "merging",
+    "read_shard": "sources.shards",
     "replay": "replaying",
     "split_source": "sources.shards",
 }

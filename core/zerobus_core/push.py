@@ -20,6 +20,7 @@ from .delivery.arguments import (
 from .delivery.outlook import noting_that_nothing_was_sent
 from .errors import ConfigurationError, SourceChangedError, naming_table
 from .sources import options_for
+from .sources.chunking import delayed
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             delivery = Delivery(destination, options, keeper=keeper, controls=controls, locate=source.locate)
             with delivery.running():
                 delivery.poll()
-                delivery.send_all(source.chunks(delivery.skip), are_in_memory=source.is_in_memory)
+                chunks = delayed(source.chunks(delivery.skip), source.start_delay)
+                delivery.send_all(chunks, are_in_memory=source.is_in_memory)
                 return delivery.finish()
 
         try:
@@ -83,6 +85,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             if not source.can_read_again:
                 raise
             keeper.start_over(error.message)
+            source.start_delay = 0.0
             receipt = deliver()
         source.on_durable()
         return receipt

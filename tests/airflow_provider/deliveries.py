@@ -15,8 +15,17 @@ from pathlib import Path
 import pyarrow.dataset
 from fsspec.implementations.memory import MemoryFileSystem
 
-from zerobus_airflow import DeadLetterReplayOperator, SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_airflow import (
+    DeadLetterReplayOperator,
+    SqlToZerobusOperator,
+    ZerobusIngestOperator,
+    merge_receipts_task,
+    split_source_task,
+    split_sql_task,
+    table_asset,
+)
 from zerobus_airflow.compat import DAG, IS_AIRFLOW_3, AirflowSkipException, ObjectStoragePath, task
+from zerobus_core import split_source
 
 attach = import_module("airflow.sdk.io" if IS_AIRFLOW_3 else "airflow.io.store").attach
 TABLE = "{{ dag_run.conf['table'] }}"
@@ -567,3 +576,39 @@ with push_dag("dead_letters"):
         options={"on_bad_record": "dead_letter", "dead_letter_uri": LETTERS},
     )
     letters_of >> DeadLetterReplayOperator(task_id="replay", table=TABLE, dead_letter_uri=LETTERS)
+
+
+with push_dag("fan_out", retries=1):
+
+    @task
+    def shards(dag_run=None):
+        return split_source(dag_run.conf["source"], 4)
+
+    pushed = ZerobusIngestOperator.partial(
+        task_id="push", table=TABLE, options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1}
+    ).expand(source=shards())
+    merge_receipts_task.override(task_id="merged")(pushed.output)
+
+
+with push_dag("fan_out_of_rows"):
+    pushed = SqlToZerobusOperator.partial(
+        task_id="push", table=TABLE, sql="SELECT id, note FROM rows", sql_conn_id="rows_db"
+    ).expand(shard=split_sql_task("SELECT id, note FROM rows", "rows_db", 3, by="id"))
+    merge_receipts_task(pushed.output)
+
+
+with push_dag("all_shards_at_once"):
+    ZerobusIngestOperator(task_id="push", table=TABLE, source=split_source_task("{{ dag_run.conf['source'] }}", 4))
+
+
+with push_dag("versions_of_mapped", retries=0):
+
+    @task
+    def starts(dag_run=None):
+        return dag_run.conf["starts"]
+
+    @task.zerobus_ingest(table=TABLE, resume="always", options={"source_version": "1", "batch_rows": 5})
+    def rows(start):
+        yield from rows_from(start, 10)
+
+    rows.expand(start=starts())

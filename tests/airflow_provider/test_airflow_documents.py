@@ -55,6 +55,29 @@ def test_the_example_of_a_query_runs(airflow, target, tmp_path):
     assert target.rows(TABLE) == READINGS[10:]
 
 
+@pytest.mark.usefixtures("empty_table")
+def test_the_example_of_shards_runs_for_files_and_for_a_query(airflow, target, tmp_path):
+    (tmp_path / "landing").mkdir()
+    for number in range(10):
+        part = pa.Table.from_pylist(READINGS[number * 50 : (number + 1) * 50])
+        pq.write_table(part, tmp_path / "landing" / f"{number}.parquet")
+    connection = sqlite3.connect(tmp_path / "plant.db")
+    with connection:
+        connection.execute("CREATE TABLE readings (sensor INTEGER, celsius REAL)")
+        connection.executemany("INSERT INTO readings VALUES (:sensor, :celsius)", READINGS[500:])
+    connection.close()
+    plant = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "plant.db")})
+    environ = {**target.environ, "AIRFLOW_CONN_PLANT": plant}
+    account = airflow.run("airflow_fan_out", environ=environ, files=str(tmp_path / "landing"))
+    assert account["state"] == "success", account["log"]
+    assert target.rows(TABLE) == READINGS
+    merged = {name: account["tasks"][f"receipt_of_{name}"]["xcom"]["return_value"] for name in ("files", "rows")}
+    assert {name: (one["rows_acked"], one["shards"]) for name, one in merged.items()} == {
+        "files": (500, 8),
+        "rows": (500, 4),
+    }
+
+
 def test_the_example_of_a_handoff_delivers_each_file_and_row_once(airflow, target, tmp_path):
     for table in ("main.default.new_readings", "main.default.new_orders"):
         target.server.create_table(f"CREATE TABLE {table} (id BIGINT, note STRING)")

@@ -11,7 +11,17 @@ from ..batch import Chunk
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["HEARTBEAT", "MAX_CHUNK_BYTES", "MAX_WAIT", "Heartbeat", "clip", "coalesce", "split", "without_dictionaries"]
+__all__ = [
+    "HEARTBEAT",
+    "MAX_CHUNK_BYTES",
+    "MAX_WAIT",
+    "Heartbeat",
+    "clip",
+    "coalesce",
+    "delayed",
+    "split",
+    "without_dictionaries",
+]
 
 # Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
 MAX_WAIT = 1.0
@@ -35,6 +45,21 @@ class Heartbeat:
             return False
         self._due_at = now + HEARTBEAT
         return True
+
+
+def delayed(
+    chunks: Iterator[Chunk],
+    seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Chunk]:
+    """The same chunks, the first one after so many seconds, with a chunk without rows now and then before it."""
+    end = clock() + seconds
+    while (left := end - clock()) > 0:
+        sleep(min(left, HEARTBEAT))
+        yield Chunk(0, [])
+    yield from chunks
 
 
 def clip(

@@ -36,6 +36,7 @@ class ShapedSource(Source):
         self.is_arrow = source.is_arrow
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
+        self.start_delay = source.start_delay
 
     def __repr__(self) -> str:
         return f"ShapedSource({self._source!r}, drop={sorted(self._dropped)}, rename={self._names})"

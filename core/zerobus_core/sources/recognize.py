@@ -18,8 +18,9 @@ from .frame_kinds import columnar_package, is_instance
 from .optional_imports import require_pyarrow
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
-from .shards import is_shard, shard_source
+from .shards import GivenShard, is_shard, shard_source
 from .source import Source, is_source_like, source_from
+from .sql.query import SqlQuery
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -50,7 +51,10 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
-    source = shard_source(records, options) if is_shard(records) else _data_source(records, options)
+    if is_shard(records) or isinstance(records, GivenShard):
+        source = shard_source(records, options)
+    else:
+        source = _data_source(records, options)
     if options.format is not None and not isinstance(source, FileSource):
         raise ConfigurationError(f"options.format says how files are read, and records is {_describe(records)}")
     return source
@@ -158,6 +162,11 @@ def _refuse_what_is_no_source(records: Any) -> None:
         )
     if isinstance(records, Set):
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
+    if isinstance(records, SqlQuery):
+        raise ConfigurationError(
+            "records is a SqlQuery: split it, and pass read_shard(query, shard) for each shard; or execute the query, "
+            "and pass the cursor"
+        )
     if is_record(records):
         raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
     if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
@@ -241,6 +250,8 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_first(record: Any) -> None:
+    if is_shard(record) or isinstance(record, GivenShard):
+        raise ConfigurationError("records is a list of shards; pass one of them to each delivery, as in expand()")
     if is_record(record):
         _refuse_wrapped_object(record)
         return

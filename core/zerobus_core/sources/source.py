@@ -57,6 +57,8 @@ class Source(ABC):
     """Whether it holds nothing but text, so that dates, times and numbers have to be parsed."""
     is_in_memory: bool = False
     """Whether all rows are there already, so that reading them waits for nothing."""
+    start_delay: float = 0.0
+    """Seconds to wait before the first row is read: the shards of a source do not all open streams at one moment."""
 
     @property
     def is_content_known(self) -> bool:

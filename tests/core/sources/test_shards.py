@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerobus_core import ConfigurationError, IngestOptions, split_source
+from zerobus_core import ConfigurationError, IngestInterruptedError, IngestOptions, ingest, split_source
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
 from zerobus_core.sources.shards.balance import balanced
+from zerobus_core.sources.shards.form import start_delay
+from zerobus_local import LocalZerobus
 
 
 def ids_of(shard: dict) -> list[int]:
@@ -125,6 +128,33 @@ def test_a_long_list_of_paths_is_refused_with_the_way_out(tmp_path: Path) -> Non
 
 def test_a_shard_of_another_release_is_refused(tmp_path: Path) -> None:
     files_in(tmp_path, [5] * 4)
-    shard = split_source(str(tmp_path), 2)[0] | {"zerobus_shard": 2}
+    shard = split_source(str(tmp_path), 2)[0] | {"zerobus_shard": 1}
     with pytest.raises(ConfigurationError, match="split the source again"):
         source_of(shard, IngestOptions())
+
+
+def test_a_hundred_thousand_small_files_are_split_evenly() -> None:
+    sizes = [1_000 + 7 * number % 300 for number in range(100_000)]
+    loads = [sum(sizes[index] for index in group) for group in balanced(sizes, 32)]
+    assert sum(loads) == sum(sizes)
+    assert max(loads) <= 1.001 * sum(loads) / len(loads)
+
+
+def test_shards_of_many_streams_begin_at_different_times() -> None:
+    shard = {"of": 40}
+    assert start_delay({"of": 1}, streams=64) == 0.0
+    assert start_delay(shard, streams=1, draw=lambda low, high: high) == 0.5
+    assert start_delay(shard, streams=4, draw=lambda low, high: high) == 120.0
+
+
+def test_a_shard_that_waits_for_its_turn_can_be_stopped(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL)")
+    files_in(tmp_path, [5] * 4)
+    given = split_source(str(tmp_path), 2)[0]
+    source = source_of(given, IngestOptions())
+    source.start_delay = 600.0
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(IngestInterruptedError):
+        ingest(zerobus.workspace, table_name, source, stop=stop)
+    assert zerobus.read(table_name).num_rows == 0

@@ -18,9 +18,7 @@ __all__ = [
     "check_comparable",
     "checked_lag",
     "checked_lag_rows",
-    "checked_name",
     "precision_error",
-    "spelled",
 ]
 
 
@@ -70,21 +68,6 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
         f"driver has changed it. Give the query a column that keeps its values, such as CAST({column} AS {cast}) AS "
         f"{column}_exact, and name that one"
     )
-
-
-def spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """The column as the database spells it: exactly, or else the one that differs in case only."""
-    if name in columns:
-        return name
-    alike = [column for column in columns if column.lower() == name.lower()]
-    return alike[0] if len(alike) == 1 else None
-
-
-def checked_name(what: str, name: Any) -> str:
-    """A column's name; raises ConfigurationError for anything else."""
-    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
-        raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
-    return name
 
 
 def checked_lag(value: Any) -> float | None:

@@ -16,9 +16,10 @@ from ...sources.rows.drivers import execute_on_server
 from ...sources.rows.iterables import IterableSource
 from ...sources.sql import watermark
 from ...sources.sql.database import Column, Database, ask, translating_database_errors
+from ...sources.sql.names import checked_name, spelled
 from ...sources.sql.statements import Condition, checked_query, tables_in
 from ..source import Bounds, Context, IntervalSource, Plan
-from .bounds import after, check_comparable, checked_lag, checked_lag_rows, checked_name, precision_error, spelled
+from .bounds import after, check_comparable, checked_lag, checked_lag_rows, precision_error
 
 if TYPE_CHECKING:
     from ...options import IngestOptions

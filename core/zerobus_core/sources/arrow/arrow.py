@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
 
-__all__ = ["BatchesSource", "DatasetSource", "TableSource", "batches_of", "copy_batch", "is_whole", "scan"]
+__all__ = [
+    "BatchesSource",
+    "DatasetSource",
+    "TableSource",
+    "batches_of",
+    "copy_batch",
+    "dataset_fingerprint",
+    "is_whole",
+    "scan",
+]
 
 
 class TableSource(Source):
@@ -159,10 +168,11 @@ class DatasetSource(Source):
 
     is_arrow = True
 
-    def __init__(self, dataset: Any, options: IngestOptions) -> None:
+    def __init__(self, dataset: Any, options: IngestOptions, *, fragments: Sequence[Any] | None = None) -> None:
+        """``fragments`` are those to read; all of them if not given."""
         self._dataset = dataset
         self._chunk_rows = options.batch_rows
-        self._fragments = list(dataset.get_fragments())
+        self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
         self._options = options
 
     @property
@@ -172,7 +182,7 @@ class DatasetSource(Source):
 
     def _find_fingerprint(self) -> str | None:
         """Hash of schema, files, their parts and how they are read, or of ``source_version``."""
-        return version_fingerprint(self._options) or _dataset_fingerprint(self._dataset, self._fragments)
+        return version_fingerprint(self._options) or dataset_fingerprint(self._dataset, self._fragments)
 
     def _count_rows(self) -> int | None:
         if all(map(_tells_rows, self._fragments)):
@@ -268,7 +278,8 @@ def _tells_rows(fragment: Any) -> bool:
     return getattr(getattr(fragment, "format", None), "default_extname", None) in {"parquet", "ipc", "arrow", "feather"}
 
 
-def _dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
+def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
+    """Identifies the files of some fragments, their parts and how they are read; None if that cannot be known."""
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
         return None

@@ -3,43 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
-from ..files.source import FileSource, source_of_found
+from ..files.source import source_of_found
+from ..sql.query import SqlQuery, SqlRangeSource
+from .dataset import dataset_shard_source, is_dataset
 from .files import file_shards
-from .split import MARK, VERSION, given_files, shard_fingerprint
+from .form import checked_shard, fingerprint_of, is_shard, start_delay
+from .split import given_files, version_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
+    from ..source import Source
 
-__all__ = ["is_shard", "shard_source"]
+__all__ = ["GivenShard", "read_shard", "shard_source"]
 
-_FIELDS = {MARK, "source", "format", "index", "of", "files", "bytes", "fingerprint"}
-
-
-def is_shard(value: object) -> bool:
-    """Whether ``value`` is one of the dicts that ``split_source`` returns."""
-    return isinstance(value, Mapping) and MARK in value
+_READ_BY = {
+    "dataset": "read_shard(dataset, shard)",
+    "sql": "read_shard(SqlQuery(connect, query), shard); in Airflow, SqlToZerobusOperator(shard=…)",
+}
 
 
-def shard_source(shard: Mapping[str, Any], options: IngestOptions) -> FileSource:
-    """The source that reads ``shard``; raises ConfigurationError if the files are not those that were split."""
-    plain = dict(shard)
-    if plain[MARK] != VERSION or set(plain) != _FIELDS:
+@dataclass(frozen=True, slots=True)
+class GivenShard:
+    """A shard with the source that it is a part of."""
+
+    source: Any
+    shard: dict[str, Any]
+
+    def open(self, options: IngestOptions) -> Source:
+        """The source that reads the shard; raises ConfigurationError if the source is not the one that was split."""
+        if self.shard["kind"] == "sql":
+            return SqlRangeSource(self.source, self.shard, options)
+        if self.shard["kind"] == "dataset":
+            return dataset_shard_source(self.source, self.shard, options)
+        return _file_source(self.shard, options)
+
+
+def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
+    """The rows of one shard of ``source``, for ``ingest`` and everything that takes ``records``.
+
+    ``source`` is what ``split_source`` was given, or the same made again: a dataset of the same files, a ``SqlQuery``
+    of the same text, whose ``connect`` opens the connection where the shard is read.  Reads nothing yet.  Raises
+    ConfigurationError if ``shard`` is not a shard of such a source.
+    """
+    if not is_shard(shard):
         raise ConfigurationError(
-            f"the shard is of version {plain[MARK]!r} with the fields {sorted(plain)}, which this release does not "
-            "read; split the source again"
+            f"shard must be one of the dicts that split_source returns, not {type(shard).__name__}"
         )
-    found = given_files(plain)
-    index, of = plain["index"], plain["of"]
-    whole = found.fingerprint({})
-    if whole is None or shard_fingerprint(whole, index, of) != plain["fingerprint"]:
+    plain = checked_shard(shard)
+    kind = "sql" if isinstance(source, SqlQuery) else "dataset" if is_dataset(source) else "files"
+    if kind != plain["kind"]:
+        raise ConfigurationError(
+            f"the shard is one of {_NAMES[plain['kind']]}, and source is {_NAMES[kind]}; give what was split"
+        )
+    if isinstance(source, SqlQuery) and source.digest != plain["query"]:
+        raise ConfigurationError("the query is not the one that was split: its text is another one; split it again")
+    return GivenShard(source, plain)
+
+
+_NAMES = {"sql": "a SqlQuery", "dataset": "a dataset", "files": "files"}
+
+
+def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) -> Source:
+    """The source that reads a shard of files, or what ``read_shard`` returned."""
+    if not isinstance(given, GivenShard):
+        plain = checked_shard(given)
+        if plain["kind"] != "files":
+            raise ConfigurationError(
+                f"records is a shard of {_NAMES[plain['kind']]}, which holds no connection and no file system: pass "
+                f"{_READ_BY[plain['kind']]}"
+            )
+        given = GivenShard(plain["source"], plain)
+    source = given.open(options)
+    source.start_delay = start_delay(given.shard, options.streams)
+    return source
+
+
+def _file_source(shard: dict[str, Any], options: IngestOptions) -> Source:
+    found = given_files(shard)
+    index, of = shard["index"], shard["of"]
+    if fingerprint_of(index, of, version_of(found)) != shard["fingerprint"]:
         raise ConfigurationError(
             f"the files of {found.given} are not those that were split: one was added, removed or changed since then; "
             "split the source again, or use NewFiles for a folder that goes on receiving files"
         )
     source = source_of_found(replace(found, files=file_shards(found, of)[index][0]), options)
-    source.fingerprint = f"{plain['fingerprint']}:{source.fingerprint}"
+    source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
     return source

@@ -2,62 +2,85 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError
 from ...storage.uris import shown_uri
 from ..files.finding.found import find_files, holds_no_files, looks_like_path
+from ..sql.query import SqlQuery
+from .dataset import is_dataset, split_dataset
 from .files import file_shards
+from .form import MARK, VERSION, fingerprint_of
+from .sql import split_query
 
 if TYPE_CHECKING:
     from ..files.finding.found import FoundFiles
 
-__all__ = ["MARK", "VERSION", "given_files", "shard_fingerprint", "split_source"]
+__all__ = ["given_files", "split_source", "version_of"]
 
-MARK = "zerobus_shard"
-VERSION = 1
 _MOST_SHARDS = 10_000
 # Characters of the paths that a shard repeats; more belong into a directory or a glob.
 _LONGEST_SOURCE = 2_000
 
 
-def split_source(source: Any, n: int, *, format: str | None = None) -> list[dict[str, Any]]:
-    """Split ``source`` into at most ``n`` shards of about equal bytes, in a fixed order.
+def split_source(
+    source: Any,
+    n: int,
+    *,
+    by: str | None = None,
+    ranges: Literal["quantiles", "even"] = "quantiles",
+    format: str | None = None,
+) -> list[dict[str, Any]]:
+    """Split ``source`` into at most ``n`` shards of about equal size, in a fixed order.
 
-    ``source`` is a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
-    telling extension.  Each shard is a dict of JSON types of a few hundred bytes, which ``ingest`` and everything that
-    takes ``records`` takes as a source.  Shards are disjoint and complete: together they have every row once.
+    Each shard is a dict of JSON types of a few hundred bytes, with a fingerprint of its own.  Shards are disjoint and
+    complete: together they have every row once.  Blocks.  Raises ConfigurationError.
 
-    Files are units of work; Parquet files that are large for a shard are cut between row groups.  There are fewer than
-    ``n`` shards if there are fewer units, and none if a directory or glob holds no files.  A shard is refused when it
-    is read if any file of the source was added, removed or changed since the split; for a folder that receives files
-    all the time, use ``NewFiles``.  Blocks while it lists the files and reads the footers of large ones.  Raises
-    ConfigurationError.
+    * Files: a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
+      telling extension.  ``ingest`` takes these shards as they are.  Files are units of work; Parquet files that are
+      large for a shard are cut between row groups.
+    * A pyarrow Dataset of files, in the same way.  Its shards are read by ``read_shard(dataset, shard)``.
+    * A ``SqlQuery``, with ``by``, the name of its key: ranges of the key, the first open below and the last open above,
+      and one more shard if there are rows whose key is NULL.  ``ranges="quantiles"`` makes ranges of equally many rows,
+      for which the database sorts all keys; ``"even"`` asks for the smallest and the greatest one only, and divides
+      what lies between (numbers, dates and times).  A row's key must not change before all shards are read.  Its shards
+      are read by ``read_shard(query, shard)``.
+
+    There are fewer than ``n`` shards if there are fewer units or keys, and none if a glob finds no files or a query has
+    no rows.  A shard is refused when it is read if any file of the source was added, removed or changed
+    since the split; for a folder that receives files all the time, use ``NewFiles``.  A database cannot say that rows
+    have changed: rows that come after the split are in the shard of their key, if that is read later.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
+    if isinstance(source, SqlQuery):
+        return split_query(source, n, by=by, ranges=ranges)
+    if by is not None or ranges != "quantiles":
+        raise ConfigurationError("by and ranges are for a SqlQuery, whose shards are ranges of a key")
+    return split_dataset(source, n) if is_dataset(source) else _split_files(source, n, format)
+
+
+def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]]:
     paths = _paths(source)
     if len(paths) == 1 and _is_empty(paths[0]):
         return []
     found = find_files(paths, format=format)
-    whole = _version_of(found)
-    groups = file_shards(found, n)
+    whole = version_of(found)
     return [
         {
             MARK: VERSION,
+            "kind": "files",
             "source": paths[0] if len(paths) == 1 else paths,
             "format": format,
-            "index": index,
-            "of": n,
             "files": len({file.path for file in group}),
             "bytes": size,
-            "fingerprint": shard_fingerprint(whole, index, n),
+            "index": index,
+            "of": n,
+            "fingerprint": fingerprint_of(index, n, whole),
         }
-        for index, (group, size) in enumerate(groups)
+        for index, (group, size) in enumerate(file_shards(found, n))
     ]
 
 
@@ -67,13 +90,8 @@ def given_files(shard: dict[str, Any]) -> FoundFiles:
     return find_files(source if isinstance(source, str) else list(source), format=shard["format"])
 
 
-def shard_fingerprint(whole: str, index: int, of: int) -> str:
-    """Identifies one shard of a source whose files have the fingerprint ``whole``."""
-    digest = hashlib.sha256(json.dumps([whole, index, of]).encode()).hexdigest()
-    return f"shard:{index}/{of}:{digest[:32]}"
-
-
-def _version_of(found: FoundFiles) -> str:
+def version_of(found: FoundFiles) -> str:
+    """The version of all files together; raises ConfigurationError if their storage has none."""
     whole = found.fingerprint({})
     if whole is None:
         raise ConfigurationError(
@@ -94,7 +112,8 @@ def _paths(source: Any) -> list[str]:
         path = os.fspath(one) if isinstance(one, os.PathLike) else one
         if not isinstance(path, str) or not looks_like_path(path):
             raise ConfigurationError(
-                f"source must be a path or URI of files, a directory, a glob, or a list of them, not "
+                "source must be a path or URI of files, a directory, a glob, a list of them, a pyarrow Dataset or a "
+                f"SqlQuery, not "
                 f"{type(one).__name__} {shown_uri(str(one))[:80]!r}"
             )
         paths.append(path)

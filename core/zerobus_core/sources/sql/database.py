@@ -129,6 +129,31 @@ class Database:
         finally:
             cursor.close()
 
+    def extremes(self, column: str) -> tuple[Any, Any]:
+        """The smallest and the greatest value of the column; None if there is none."""
+        cursor = self._execute(*self.dialect.statement(f"min({column}) AS a, max({column}) AS b", self._query, []))
+        try:
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        low, high = row.values() if isinstance(row, dict) else row
+        return low, high
+
+    def values_at(self, column: str, numbers: Sequence[int]) -> list[Any]:
+        """The values at these numbers, from 1, in the database's order of all that are not NULL; each value once."""
+        numbered = f"{column} AS zerobus_key, ROW_NUMBER() OVER (ORDER BY {column}) AS zerobus_number"
+        inner, _ = self.dialect.statement(numbered, self._query, [Condition(f"{column} IS NOT NULL")])
+        wanted = ", ".join(map(str, numbers))
+        sql = (
+            f"SELECT zerobus_key FROM (\n{inner}\n) z WHERE zerobus_number IN ({wanted}) "  # noqa: S608  # as above
+            "ORDER BY zerobus_number"
+        )
+        cursor = self._execute(sql, None)
+        try:
+            return list(dict.fromkeys(map(_only, cursor.fetchall())))
+        finally:
+            cursor.close()
+
     def now(self, column: Column, clock: str | None) -> Any:
         """The time by the database's clock, in the form of the column's values.
 

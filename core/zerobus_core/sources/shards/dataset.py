@@ -1,0 +1,100 @@
+"""Fragments of a pyarrow Dataset as units of work; Parquet files that are large for a shard are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError
+from ..optional_imports import require_pyarrow
+from .balance import balanced
+from .form import MARK, VERSION, fingerprint_of
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ..source import Source
+
+__all__ = ["dataset_shard_source", "is_dataset", "split_dataset"]
+
+_CUT_ABOVE = 0.25
+
+
+def is_dataset(value: Any) -> bool:
+    """Whether ``value`` is a pyarrow Dataset."""
+    return hasattr(value, "get_fragments") and hasattr(value, "schema")
+
+
+def split_dataset(dataset: Any, n: int) -> list[dict[str, Any]]:
+    """See ``split_source``."""
+    version = _version_of(dataset)
+    return [
+        {
+            MARK: VERSION,
+            "kind": "dataset",
+            "fragments": len(group),
+            "bytes": size,
+            "index": index,
+            "of": n,
+            "fingerprint": fingerprint_of(index, n, version),
+        }
+        for index, (group, size) in enumerate(_groups(dataset, n))
+    ]
+
+
+def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: IngestOptions) -> Source:
+    """The source that reads ``shard`` of ``dataset``; raises ConfigurationError if it is not the one that was split."""
+    from ..arrow.arrow import DatasetSource
+
+    index, of = shard["index"], shard["of"]
+    if fingerprint_of(index, of, _version_of(dataset)) != shard["fingerprint"]:
+        raise ConfigurationError(
+            "the dataset is not the one that was split: a file of it was added, removed or changed since then, or it "
+            "is read in another way; split it again"
+        )
+    source = DatasetSource(dataset, options, fragments=_groups(dataset, of)[index][0])
+    source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
+    return source
+
+
+def _version_of(dataset: Any) -> str:
+    require_pyarrow("a dataset")
+    from ..arrow.arrow import dataset_fingerprint, is_whole
+
+    version = dataset_fingerprint(dataset, list(dataset.get_fragments())) if is_whole(dataset) else None
+    if version is None:
+        raise ConfigurationError(
+            "only a dataset of whole files can be split: this one is filtered, is not in files, or its storage does "
+            "not say when they change; give the directory of the files, or deliver the dataset as a whole"
+        )
+    return version
+
+
+def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
+    """The fragments in at most ``shards`` groups of about equal bytes, each with its bytes."""
+    fragments = list(dataset.get_fragments())
+    infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
+    sizes = [int(info.size or 0) for info in infos]
+    limit = sum(sizes) / shards * _CUT_ABOVE
+    units = [unit for pair in zip(fragments, sizes, strict=True) for unit in _units(*pair, limit)]
+    groups = balanced([size for _, size in units], shards)
+    return [
+        ([units[index][0] for index in group], sum(units[index][1] for index in group)) for group in groups if group
+    ]
+
+
+def _units(fragment: Any, size: int, limit: float) -> Iterator[tuple[Any, int]]:
+    row_groups = fragment.row_groups if size > limit and hasattr(fragment, "row_groups") else []
+    if len(row_groups) < 2:  # noqa: PLR2004 - nothing to cut between
+        yield fragment, size
+        return
+    scale = size / max(1, sum(group.total_byte_size for group in row_groups))  # before compression
+    held: list[int] = []
+    weight = 0.0
+    for group in row_groups:
+        held.append(group.id)
+        weight += group.total_byte_size * scale
+        if weight >= limit / 2:
+            yield fragment.subset(row_group_ids=held), int(weight)
+            held, weight = [], 0.0
+    if held:
+        yield fragment.subset(row_group_ids=held), int(weight)

@@ -1,0 +1,69 @@
+"""What every shard says of itself, as JSON types."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import ConfigurationError
+
+__all__ = ["MARK", "VERSION", "checked_shard", "fingerprint_of", "is_shard", "sql_fingerprint_of", "start_delay"]
+
+MARK = "zerobus_shard"
+VERSION = 2
+_COMMON = {MARK, "kind", "index", "of", "fingerprint"}
+_FIELDS = {
+    "files": _COMMON | {"source", "format", "files", "bytes"},
+    "dataset": _COMMON | {"fragments", "bytes"},
+    "sql": _COMMON | {"query", "key", "after", "up_to", "is_null", "rows"},
+}
+_RANGE = ("after", "up_to", "is_null")
+# The service warns of 100 opens per table and minute: up to half of that can come at once, more at 80 a minute.
+_OPENS_AT_ONCE = 50
+_SECONDS_PER_OPEN = 0.75
+_SHORT = 0.5
+
+
+def is_shard(value: object) -> bool:
+    """Whether ``value`` is one of the dicts that ``split_source`` returns."""
+    return isinstance(value, Mapping) and MARK in value
+
+
+def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
+    """The shard as a dict; raises ConfigurationError if another release made it, or if something changed it."""
+    plain = dict(shard)
+    if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
+        raise ConfigurationError(
+            f"the shard is of version {plain[MARK]!r} with the fields {sorted(plain)}, which this release does not "
+            "read; split the source again"
+        )
+    if plain["kind"] == "sql" and plain["fingerprint"] != sql_fingerprint_of(plain):
+        raise ConfigurationError("the shard was changed since split_source returned it; split the source again")
+    return plain
+
+
+def fingerprint_of(index: int, of: int, *facts: Any) -> str:
+    """Identifies one shard of a source that ``facts`` identify."""
+    digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
+    return f"shard:{index}/{of}:{digest[:32]}"
+
+
+def sql_fingerprint_of(shard: Mapping[str, Any]) -> str:
+    """Identifies a range of a key; whatever changes the range changes it."""
+    return fingerprint_of(shard["index"], shard["of"], *(shard[name] for name in ("query", "key", *_RANGE)))
+
+
+def start_delay(
+    shard: Mapping[str, Any], streams: int, draw: Callable[[float, float], float] = random.uniform
+) -> float:
+    """Seconds to wait before a shard is read, so that the shards of a source do not open all streams at one moment.
+
+    At most 0.5 s for up to 50 streams in all; for more, drawn from the time that they need at 80 a minute.
+    """
+    opens = int(shard["of"]) * streams
+    if opens <= streams:
+        return 0.0
+    return draw(0.0, _SHORT if opens <= _OPENS_AT_ONCE else opens * _SECONDS_PER_OPEN)

@@ -1,0 +1,24 @@
+"""Names of a query's columns, as users write them and as the database spells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import ConfigurationError
+
+__all__ = ["checked_name", "spelled"]
+
+
+def spelled(name: str, columns: dict[str, Any]) -> str | None:
+    """The column as the database spells it: exactly, or else the one that differs in case only."""
+    if name in columns:
+        return name
+    alike = [column for column in columns if column.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def checked_name(what: str, name: Any) -> str:
+    """A column's name; raises ConfigurationError for anything else."""
+    if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
+        raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
+    return name

@@ -1,0 +1,105 @@
+"""``SqlQuery``: a query that is split into ranges of a key, and the source that reads one range."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError
+from ..rows.cursor_thread import CursorThread
+from ..rows.drivers import execute_on_server
+from ..rows.iterables import IterableSource
+from . import watermark
+from .database import Database, translating_database_errors
+from .names import spelled
+from .statements import Condition, checked_query
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+
+__all__ = ["SqlQuery", "SqlRangeSource", "key_column", "range_conditions"]
+
+_FETCH_ROWS = 1_000
+
+
+class SqlQuery:
+    """A query for ``split_source`` and ``read_shard``: ``connect`` returns a new DB-API connection each time.
+
+    ``query`` is one SELECT without ORDER BY and without placeholders.  ``paramstyle`` is as in DB-API, for a driver
+    that does not say it.  Shards hold neither of them, so that no secret gets into what a host stores.
+    """
+
+    def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:
+        if not callable(connect):
+            raise ConfigurationError(f"connect must be a function that returns a connection, not {connect!r}")
+        self.connect = connect
+        self.query = checked_query(query)
+        self.paramstyle = paramstyle
+
+    def __repr__(self) -> str:
+        return f"SqlQuery({self.digest})"
+
+    @property
+    def digest(self) -> str:
+        """Identifies the text of the query, without white space around it."""
+        return hashlib.sha256(self.query.strip().encode()).hexdigest()[:32]
+
+    def database(self, connection: Any) -> Database:
+        """The questions that can be asked on a connection."""
+        return Database(connection, self.query, self.paramstyle)
+
+
+class SqlRangeSource(IterableSource):
+    """The rows of one range of a key, in its order; read again by executing the statement again."""
+
+    def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
+        self._query = query
+        self._shard = shard
+        super().__init__(self._rows, options, can_read_again=True)
+        # Rows without a key have no order, so positions say nothing of them.
+        self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        with ExitStack() as opened:
+            with translating_database_errors():
+                cursor = opened.enter_context(
+                    CursorThread(self._query.connect, self._execute, name="database of the shard")
+                )
+            names = [str(column[0]) for column in cursor.description]
+            while rows := self._fetch(cursor):
+                for row in rows:
+                    yield dict(row) if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
+
+    def _fetch(self, cursor: CursorThread) -> Any:
+        with translating_database_errors():
+            return cursor.fetchmany(_FETCH_ROWS)
+
+    def _execute(self, connection: Any) -> Any:
+        database = self._query.database(connection)
+        column = key_column(database, self._shard["key"])
+        order = [] if self._shard["is_null"] else [column]
+        conditions = range_conditions(column, self._shard)
+        return execute_on_server(connection, *database.dialect.statement("*", self._query.query, conditions, order))
+
+
+def key_column(database: Database, key: str) -> str:
+    """The quoted column of the key; raises ConfigurationError if the query does not have it."""
+    columns = database.columns()
+    name = spelled(key, columns)
+    if name is None:
+        raise ConfigurationError(f"key {key!r} is not a column of the query; it has {', '.join(map(repr, columns))}")
+    return database.dialect.column(name)
+
+
+def range_conditions(column: str, shard: Mapping[str, Any]) -> list[Condition]:
+    """What rows of a shard have in common; the database compares, so that its own order decides."""
+    if shard["is_null"]:
+        return [Condition(f"{column} IS NULL")]
+    conditions = [
+        Condition(f"{column} {sign} {{}}", (watermark.from_plain(shard[end]),))
+        for sign, end in ((">", "after"), ("<=", "up_to"))
+        if shard[end] is not None
+    ]
+    return conditions or [Condition(f"{column} IS NOT NULL")]

@@ -1,0 +1,59 @@
+"""Tasks around mapped deliveries: one that splits the source before them, and one that merges their receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from zerobus_core import SqlQuery, merge_receipts, split_source
+
+from .compat import get_current_context, task
+from .rows import readable
+from .sql import database_hook
+
+if TYPE_CHECKING:
+    from .compat import Context
+
+__all__ = ["merge_receipts_task", "split_source_task", "split_sql_task"]
+
+_ASSET_SCHEME = "databricks://"
+
+
+@task(task_id="split_source", multiple_outputs=False)
+def split_source_task(source: Any, n: int, format: str | None = None) -> list[dict[str, Any]]:
+    """The shards of files, for ``ZerobusIngestOperator.partial(…).expand(source=…)``.
+
+    See ``zerobus_core.split_source``.  Files are listed when the task runs, and never while the Dag is parsed.
+    """
+    return split_source(readable(source), n, format=format)
+
+
+@task(task_id="split_sql", multiple_outputs=False)
+def split_sql_task(
+    sql: str,
+    sql_conn_id: str,
+    n: int,
+    by: str,
+    ranges: Literal["quantiles", "even"] = "quantiles",
+    sql_hook_params: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """The shards of a query, for ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``.
+
+    See ``zerobus_core.split_source``.  Shards hold ranges of the key ``by``, and neither the query nor a connection.
+    """
+    hook = database_hook(sql_conn_id, sql_hook_params)
+    return split_source(SqlQuery(hook.get_conn, sql), n, by=by, ranges=ranges)
+
+
+@task(task_id="merge_receipts", multiple_outputs=False)
+def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One receipt for the ``output`` of mapped deliveries; the event of the table's asset, as an outlet, has it too."""
+    merged = merge_receipts(list(receipts)).as_dict()
+    _attach(get_current_context(), merged)
+    return merged
+
+
+def _attach(context: Context, receipt: dict[str, Any]) -> None:
+    for outlet in context["task"].outlets:
+        if str(getattr(outlet, "uri", "")).startswith(_ASSET_SCHEME):
+            context["outlet_events"][outlet].extra = {"zerobus": receipt}
