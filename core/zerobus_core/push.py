@@ -20,7 +20,7 @@ from .delivery.arguments import (
 from .delivery.outlook import noting_that_nothing_was_sent
 from .errors import ConfigurationError, SourceChangedError, naming_table
 from .sources import options_for
-from .sources.chunking import delayed
+from .sources.protocol.chunking import delayed
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:

@@ -48,8 +48,7 @@ def _moment_or_container(value: Any) -> Any:
         return None if type(value).__name__ == "NaTType" else value.isoformat()  # pandas' missing time is a datetime
     if isinstance(value, list | tuple | Set) and not hasattr(value, "_asdict"):
         return [to_letter(item) for item in value]
-    from ..encode.problems import UnfitError
-    from ..encode.records import dumped, members_of
+    from ..records import UnfitError, dumped, members_of
 
     try:
         if (inner := dumped(value)) is not value:

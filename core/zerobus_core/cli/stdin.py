@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING
 
 from ..batch import Chunk
 from ..errors import ConfigurationError
-from ..sources.chunking import HEARTBEAT
 from ..sources.files.formats.json_lines import ANY_VALUES, line_pieces
 from ..sources.files.formats.json_values import JsonValues
+from ..sources.protocol.chunking import HEARTBEAT
 from ..sources.rows.iterables import check_length, version_fingerprint
 
 if TYPE_CHECKING:

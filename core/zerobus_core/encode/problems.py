@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import BadField, RecordError
+from ..records import short_repr
 
 __all__ = [
     "FOREIGN_ERRORS",
@@ -13,42 +14,18 @@ __all__ = [
     "MISSING",
     "WHOLE_ROW",
     "RowProblems",
-    "UnfitError",
-    "UnreadableRecord",
-    "UnreadableRow",
     "record_error",
-    "short_repr",
     "shown_name",
 ]
 
 # Enough to see a pattern, few enough to read.
 MAX_BAD_FIELDS = 20
-_REPR_CHARS = 80
 # The path of what is wrong with a row but with none of its fields.
 WHOLE_ROW = "(the whole row)"
 
 
 # What a record's own methods raise when they are asked for members; or a gap in our rules, which is no reason to crash.
 FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
-
-
-class UnfitError(Exception):
-    """A value that does not fit; the text is the reason, as a clause."""
-
-
-class UnreadableRecord(str):
-    """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
-
-    reason: str = "could not be read"
-
-
-class UnreadableRow(UnreadableRecord):
-    """The text of one row that could not be read, with the reason as a clause."""
-
-    def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
-        row = super().__new__(cls, text)
-        row.reason = reason
-        return row
 
 
 class _Missing:
@@ -91,17 +68,6 @@ class RowProblems:
 def shown_name(name: object) -> str:
     """A column's name for a message; quoted if it has a blank, a byte order mark or the like that nobody would see."""
     return name if isinstance(name, str) and name.isascii() and name.isidentifier() else repr(name)
-
-
-def short_repr(value: Any) -> str:
-    """At most about 80 characters of ``repr(value)``; a value whose repr fails is only named."""
-    value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
-    try:
-        # A huge value would be spelled out in full only to be cut.
-        text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)
-    except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are telling an error
-        return f"<no repr: {type(error).__name__}>"
-    return text if len(text) <= _REPR_CHARS else f"{text[: _REPR_CHARS - 1]}…"
 
 
 def record_error(table: str, fields: Sequence[BadField]) -> RecordError:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError, HandoffBusyError, IngestInterruptedError
-
-if TYPE_CHECKING:
-    from .handoff import Handoff
 
 __all__ = ["OnBusy", "frozen"]
 
@@ -19,8 +17,10 @@ OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
 _PAUSE = 1.0
 
 
-def frozen(handoff: Handoff, on_busy: str, *, stop: threading.Event | None, timeout: float | None) -> str | None:
-    """Freeze the next slice; returns who is in the way, if that is to be skipped.
+def frozen(
+    freeze: Callable[[], object], on_busy: str, *, stop: threading.Event | None, timeout: float | None
+) -> str | None:
+    """Freeze the next slice with ``freeze``; returns who is in the way, if that is to be skipped.
 
     Waiting ends with HandoffBusyError after ``timeout`` seconds, and with IngestInterruptedError when ``stop`` is set.
     """
@@ -29,7 +29,7 @@ def frozen(handoff: Handoff, on_busy: str, *, stop: threading.Event | None, time
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     while True:
         try:
-            handoff.freeze()
+            freeze()
         except HandoffBusyError as error:
             if on_busy == "skip":
                 return error.message

@@ -263,7 +263,7 @@ class Handoff:
         receipts: list[Receipt] = []
         while True:
             choice = "skip" if receipts and on_busy == "fail" else on_busy
-            holder = frozen(self, choice, stop=self._stop, timeout=self._kept.options.timeout)
+            holder = frozen(self.freeze, choice, stop=self._stop, timeout=self._kept.options.timeout)
             if holder is not None:
                 busy = {"busy": holder, "remaining": True}
                 return combined(receipts, busy) if receipts else self._nothing_sent(busy)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
+from ..records import members_of
 from .catalog_json import table_info
 from .format_limits import arrow_limits, protobuf_limits
 from .inference import column_name_error, columns_of_records, columns_of_text
@@ -149,8 +150,6 @@ class TableSchema:
         those that the texts can be read as.  Raises SchemaError for what is not a record, and for names or values that
         no column takes.
         """
-        from ..encode.records import members_of
-
         records = []
         for at, record in enumerate(sample):
             members = members_of(record)

@@ -4,7 +4,7 @@
 """
 
 from .files.source import FileSource
+from .protocol.source import Source, SourceLike
 from .recognize import options_for, source_of
-from .source import Source, SourceLike
 
 __all__ = ["FileSource", "Source", "SourceLike", "options_for", "source_of"]

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..encode import is_record
 from ..errors import SchemaError
 from ..ranges import RowRanges
+from ..records import is_record
 from ..schema import TableSchema
 
 if TYPE_CHECKING:
-    from .source import Source
+    from .protocol.source import Source
 
 __all__ = ["SampledTable", "sampled_table"]
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..encode import is_record
 from ..errors import ConfigurationError
-from .columns import shaped
+from ..records import is_record
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
-from .frame_kinds import columnar_package, is_instance
-from .optional_imports import require_pyarrow
+from .libraries.frame_kinds import columnar_package, is_instance
+from .libraries.optional_imports import require_pyarrow
+from .protocol.columns import shaped
+from .protocol.source import Source, is_source_like, source_from
 from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
 from .shards import GivenShard, is_shard, shard_source
-from .source import Source, is_source_like, source_from
 from .sql.query import SqlQuery
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
     from .arrow.arrow import TableSource
     from .arrow.frames import frame_content
-    from .arrow.pandas_index import with_range_column
+    from .libraries.pandas_index import with_range_column
     from .rows.frame_rows import FrameRows, FrameSource
 
     if isinstance(records, pa.Array | pa.ChunkedArray | pa.Scalar):
@@ -121,7 +121,7 @@ def _lazy_source(frame: Any, options: IngestOptions) -> Source:
 def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | None:
     from .arrow.arrow import BatchesSource, DatasetSource, is_whole, scan
     from .arrow.duckdb_json import reader_with_json
-    from .arrow.pandas_index import refuse_range_column
+    from .libraries.pandas_index import refuse_range_column
 
     refuse_range_column(_schema_of(records), tuple(options.drop), f"the {type(records).__name__}")
     if hasattr(records, "get_fragments"):

@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 import threading
+from importlib.metadata import version
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -58,14 +59,12 @@ def _sdk_of(workspace: Workspace) -> Any:
     The cache tells identities and tables apart.  The object goes with the last delivery that uses it, unless a stream
     broke meanwhile.
     """
-    from .. import __version__
-
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
     with _lock:
         sdk = _sdks.get(key)
         if sdk is None:
-            sdk = module.ZerobusSdk(*key, application_name=f"zerobus-orchestration/{__version__}")
+            sdk = module.ZerobusSdk(*key, application_name=f"zerobus-orchestration/{version('zerobus-orchestration')}")
             _sdks[key] = sdk
         return sdk
 

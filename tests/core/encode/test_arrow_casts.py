@@ -16,7 +16,7 @@ from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.arrow import columns as arrow_columns
 from zerobus_core.encode.arrow.columns import ColumnCasts
-from zerobus_core.encode.rules import ConversionRules
+from zerobus_core.encode.values.rules import ConversionRules
 from zerobus_core.encode.values.text import NULL_WORDS
 
 pytestmark = pytest.mark.matrix

@@ -21,8 +21,8 @@ from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
 from zerobus_core.encode.arrow.encoder import ArrowEncoder
 from zerobus_core.encode.arrow.variant import encoded_variant
-from zerobus_core.encode.problems import UnfitError
 from zerobus_core.errors import RecordError, SchemaError
+from zerobus_core.records import UnfitError
 
 FORMATS: list[Any] = ["arrow", "protobuf", "json"]
 

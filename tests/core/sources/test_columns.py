@@ -23,7 +23,7 @@ from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.chunking import MAX_CHUNK_BYTES
+from zerobus_core.sources.protocol.chunking import MAX_CHUNK_BYTES
 
 FIVES = IngestOptions(batch_rows=5)
 TABLE = pa.table({"n": list(range(23)), "s": [f"row {n}" for n in range(23)]})

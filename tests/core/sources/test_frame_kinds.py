@@ -17,7 +17,7 @@ from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.frame_kinds import is_instance
+from zerobus_core.sources.libraries.frame_kinds import is_instance
 
 FIVES = IngestOptions(batch_rows=5)
 

@@ -12,7 +12,7 @@ import pytest
 from zerobus_core import IngestOptions
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
-from zerobus_core.sources.chunking import MAX_CHUNK_BYTES
+from zerobus_core.sources.protocol.chunking import MAX_CHUNK_BYTES
 
 BLOB = b"x" * 1_000_000
 

@@ -18,9 +18,9 @@ from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
 from zerobus_core.errors import IngestInterruptedError, IngestTimeoutError
 from zerobus_core.ranges import RowRanges
-from zerobus_core.sources.chunking import HEARTBEAT, MAX_WAIT, coalesce
 from zerobus_core.sources.files.formats.json_lines import line_pieces
 from zerobus_core.sources.files.source import files_source
+from zerobus_core.sources.protocol.chunking import HEARTBEAT, MAX_WAIT, coalesce
 from zerobus_core.sources.rows.iterables import IterableSource
 from zerobus_local import LocalZerobus
 

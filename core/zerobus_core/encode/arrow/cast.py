@@ -30,7 +30,7 @@ from .text import text_cast
 from .types import working_type
 
 if TYPE_CHECKING:
-    from ..rules import ConversionRules
+    from ..values.rules import ConversionRules
 
 __all__ = ["UnfitArrayError", "compiled_cast"]
 

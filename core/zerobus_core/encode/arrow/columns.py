@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import BadField, SchemaError
-from ..problems import MAX_BAD_FIELDS, RowProblems, UnfitError, shown_name
+from ...records import UnfitError
+from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name
 from ..rows.walk import ExactWalk
 from .cast import UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
@@ -25,7 +26,7 @@ from .values import has_map, python_value, shown_value, with_pairs
 if TYPE_CHECKING:
     from ...schema import TableSchema
     from ...schema.types import Field
-    from ..rules import ConversionRules
+    from ..values.rules import ConversionRules
 
 __all__ = ["BadFields", "ColumnCasts"]
 

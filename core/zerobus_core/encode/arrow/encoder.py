@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, ContentHook, RecordFormat
-from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, UnreadableRecord, record_error
-from ..records import is_message
+from ...records import UnreadableRecord, is_message
+from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, record_error
 from ..rows.walk import ExactWalk
-from ..rules import ConversionRules
+from ..values.rules import ConversionRules
 from .columns import BadFields, ColumnCasts
 from .content import ColumnsContent
 from .pack import packer_for

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
+from ...records import UnfitError
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
-from ..problems import UnfitError
 from ..values.json_text import may_have_key_twice
 
 __all__ = ["Convert", "fragment_of", "has_union_of_json", "json_converter", "parsed_json"]

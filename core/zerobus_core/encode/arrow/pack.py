@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from ...batch import Batch, RecordFormat
 from ...options import MAX_RECORD_BYTES
+from ...records import UnfitError
 from ...schema.arrow import arrow_schema, arrow_type
 from ...schema.types import ArrayType, MapType, StructType
 from ..batching import split_batches
-from ..problems import WHOLE_ROW, RowProblems, UnfitError
+from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.walk import ExactWalk
-from ..rules import ConversionRules
+from ..values.rules import ConversionRules
 from ..values.scalars import scalar_converter
 from .rebuild import retype_nested
 from .types import plain_type

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from ..problems import UnfitError
+from ...records import UnfitError
 from .rebuild import bitmap_of, retype_nested
 
 __all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]

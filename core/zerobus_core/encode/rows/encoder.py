@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
+from ...records import UnfitError, is_message
 from ..batching import split_batches
 from ..content import RecordsContent
-from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, UnfitError, record_error
-from ..records import is_message
-from ..rules import ConversionRules
+from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
+from ..values.rules import ConversionRules
 from .fast_columns import NeedsWalkError, RowsConverter
 from .walk import ExactWalk
 

@@ -14,14 +14,14 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from ...records import members_within
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
-from ..records import members_within
 from ..values.scalars import null_test, scalar_converter
 from .fast_scalars import NULL, FastPath, fast_path
 from .walk import as_list, as_pairs, has_nan, json_key
 
 if TYPE_CHECKING:
-    from ..rules import ConversionRules
+    from ..values.rules import ConversionRules
 
 __all__ = ["NeedsWalkError", "RowsConverter"]
 

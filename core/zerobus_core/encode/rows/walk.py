@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ...records import UnfitError, UnreadableRecord, dumped, members_within
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
-from ..problems import MISSING, WHOLE_ROW, RowProblems, UnfitError, UnreadableRecord, shown_name
-from ..records import dumped, members_within
+from ..problems import MISSING, WHOLE_ROW, RowProblems, shown_name
 from ..values.json_input import parsed_json
 from ..values.scalars import null_test, scalar_converter
 
 if TYPE_CHECKING:
-    from ..rules import ConversionRules
+    from ..values.rules import ConversionRules
 
 __all__ = ["ExactWalk", "as_list", "as_pairs", "has_nan", "json_key"]
 

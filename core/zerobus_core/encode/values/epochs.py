@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from ..problems import UnfitError
+from ...records import UnfitError
 
 __all__ = ["DOUBTFUL", "FACTORS", "microseconds_of"]
 

@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from ..problems import UnfitError
+from ...records import UnfitError
 
 __all__ = ["JsonNumber", "parsed_json"]
 

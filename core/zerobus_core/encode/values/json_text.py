@@ -14,8 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from ..problems import UnfitError
-from ..records import dumped, members_of
+from ...records import UnfitError, dumped, members_of
 from .missing import is_null
 from .moments import plain_datetime
 

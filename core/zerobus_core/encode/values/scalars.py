@@ -16,9 +16,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ...records import UnfitError, dumped, is_record
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
-from ..problems import UnfitError
-from ..records import dumped, is_record
 from . import text
 from .epochs import microseconds_of
 from .json_input import JsonNumber
@@ -27,7 +26,7 @@ from .missing import is_null
 from .moments import plain_datetime
 
 if TYPE_CHECKING:
-    from ..rules import ConversionRules
+    from .rules import ConversionRules
 
 __all__ = [
     "DAY_RANGE",

@@ -14,8 +14,8 @@ import re
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 
+from ...records import UnfitError
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType
-from ..problems import UnfitError
 
 __all__ = [
     "NOT_FINITE",

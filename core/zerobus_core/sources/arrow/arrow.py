@@ -13,14 +13,14 @@ from ...batch import Chunk
 from ...errors import ConfigurationError
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
-from ..chunking import clip, coalesce, split
 from ..files.finding.found import local_content, local_version
+from ..libraries.pandas_index import with_range_column
+from ..protocol.chunking import clip, coalesce, split
+from ..protocol.source import Source
 from ..rows.frame_rows import FrameRows
 from ..rows.iterables import check_length, content_with_version, version_fingerprint
-from ..source import Source
 from .fingerprint import content_fingerprint
 from .frames import frame_content
-from .pandas_index import with_range_column
 
 if TYPE_CHECKING:
     from ...options import IngestOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ..chunking import without_dictionaries
+from ..protocol.chunking import without_dictionaries
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import ConfigurationError
-from ..frame_kinds import columnar_package, is_instance, plain_pandas
+from ..libraries.frame_kinds import columnar_package, is_instance, plain_pandas
 from ..rows.frame_rows import FrameRows, frame_columns, has_objects, is_changed_by_arrow
 
 __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]

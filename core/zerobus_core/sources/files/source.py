@@ -12,10 +12,10 @@ from ...file_formats import CsvFormat, JsonFormat, format_of
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
-from ..chunking import coalesce, split
-from ..optional_imports import require_pyarrow
+from ..libraries.optional_imports import require_pyarrow
+from ..protocol.chunking import coalesce, split
+from ..protocol.source import Source
 from ..rows.iterables import check_length
-from ..source import Source
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
 from .part import read_part

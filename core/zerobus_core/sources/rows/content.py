@@ -15,8 +15,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from ...encode import dumped, is_record, members_of
-from ...encode.problems import UnfitError
+from ...records import UnfitError, dumped, is_record, members_of
 
 __all__ = ["ContentHash", "rows_fingerprint"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError
-from ..chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
-from ..source import Source
+from ..protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
+from ..protocol.source import Source
 from .content import rows_fingerprint
 from .row_size import SAMPLED_EVERY, chunks_of, size_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...batch import Chunk
-from ..chunking import MAX_CHUNK_BYTES
+from ..protocol.chunking import MAX_CHUNK_BYTES
 
 __all__ = ["SAMPLED_EVERY", "chunks_of", "size_of"]
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
-from ..optional_imports import require_pyarrow
+from ..libraries.optional_imports import require_pyarrow
 from .balance import balanced
 from .form import MARK, VERSION, fingerprint_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
-    from ..source import Source
+    from ..protocol.source import Source
 
 __all__ = ["dataset_shard_source", "is_dataset", "split_dataset"]
 

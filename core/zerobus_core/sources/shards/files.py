@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..optional_imports import require_pyarrow
+from ..libraries.optional_imports import require_pyarrow
 from .balance import balanced
 
 if TYPE_CHECKING:

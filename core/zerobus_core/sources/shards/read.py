@@ -16,7 +16,7 @@ from .split import given_files, version_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
-    from ..source import Source
+    from ..protocol.source import Source
 
 __all__ = ["GivenShard", "read_shard", "shard_source"]
 

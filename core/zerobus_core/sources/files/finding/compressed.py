@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigurationError
 from ....storage.uris import shown_uri
-from ...optional_imports import require_pyarrow
+from ...libraries.optional_imports import require_pyarrow
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor

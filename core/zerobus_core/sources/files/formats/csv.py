@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from ....encode.problems import UnreadableRow
 from ....errors import ConfigurationError
 from ....file_formats import CsvFormat
 from ....options import MAX_RECORD_BYTES
-from ...chunking import clip
+from ....records import UnreadableRow
+from ...protocol.chunking import clip
 from .csv_rows import BrokenRowError, CsvGrammar, count_lines
 from .csv_values import CellReader, cell_readers, read_cells
 from .encodings import utf8_blocks

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ....errors import ConfigurationError
-from ...arrow.pandas_index import refuse_range_column
-from ...chunking import clip
+from ...libraries.pandas_index import refuse_range_column
+from ...protocol.chunking import clip
 
 if TYPE_CHECKING:
     from ..finding.found import FoundFile

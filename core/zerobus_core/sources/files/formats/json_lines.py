@@ -12,7 +12,7 @@ from ....errors import ConfigurationError
 from ....file_formats import JsonFormat
 from ....options import MAX_RECORD_BYTES
 from ....ranges import END
-from ...chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
+from ...protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from .encodings import utf8_blocks
 from .json_texts import json_texts, layout_of
 from .json_values import JsonValues

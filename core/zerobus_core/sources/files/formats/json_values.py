@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import orjson
 
 from ....bad_rows import MARKER, from_letter
-from ....encode.problems import UnreadableRecord
 from ....encode.values.json_text import may_have_key_twice
+from ....records import UnreadableRecord
 from ....schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 
 __all__ = ["JsonValues", "LineWithKeyTwice", "UnreadableLine"]

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ....bad_rows import MARKER
-from ...arrow.pandas_index import range_column
-from ...chunking import clip
+from ...libraries.pandas_index import range_column
+from ...protocol.chunking import clip
 from .json_values import JsonValues
 
 if TYPE_CHECKING:

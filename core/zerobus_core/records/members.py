@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..process.signals import is_of_signal
-from .problems import UnfitError
+from .unreadable import UnfitError
 from .well_known import well_known_reader
 
 __all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "renamed_members", "without_members"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .problems import UnfitError
+from .unreadable import UnfitError
 
 __all__ = ["well_known_reader"]
 

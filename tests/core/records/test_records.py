@@ -18,8 +18,9 @@ from sqlalchemy import orm
 
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
-from zerobus_core.encode import dumped, encoder_for, is_record, members_of
+from zerobus_core.encode import encoder_for
 from zerobus_core.errors import RecordError
+from zerobus_core.records import dumped, is_record, members_of
 from zerobus_core.sources.rows.content import rows_fingerprint
 
 FORMATS = ["protobuf", "json"]

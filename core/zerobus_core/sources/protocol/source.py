@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from ..batch import Chunk
-    from ..ranges import RowRanges
-    from ..schema import TableSchema
+    from ...batch import Chunk
+    from ...ranges import RowRanges
+    from ...schema import TableSchema
 
 __all__ = ["Source", "SourceLike", "is_source_like", "source_from"]
 

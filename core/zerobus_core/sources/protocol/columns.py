@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..batch import Chunk
-from ..encode import is_message, members_of, renamed_members, without_members
-from ..encode.problems import UnfitError, UnreadableRow, short_repr
-from ..errors import ConfigurationError
+from ...batch import Chunk
+from ...errors import ConfigurationError
+from ...records import UnfitError, UnreadableRow, is_message, members_of, renamed_members, short_repr, without_members
 from .source import Source
 
 if TYPE_CHECKING:
-    from ..options import IngestOptions
-    from ..ranges import RowRanges
-    from ..schema import TableSchema
+    from ...options import IngestOptions
+    from ...ranges import RowRanges
+    from ...schema import TableSchema
 
 __all__ = ["ShapedSource", "shaped"]
 

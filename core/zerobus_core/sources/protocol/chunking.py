@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..batch import Chunk
+from ...batch import Chunk
 
 if TYPE_CHECKING:
     import pyarrow as pa

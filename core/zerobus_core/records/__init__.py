@@ -1,0 +1,18 @@
+"""Records: objects whose values have names, whichever library they come from, and what could not be read as one."""
+
+from .members import dumped, is_message, is_record, members_of, members_within, renamed_members, without_members
+from .unreadable import UnfitError, UnreadableRecord, UnreadableRow, short_repr
+
+__all__ = [
+    "UnfitError",
+    "UnreadableRecord",
+    "UnreadableRow",
+    "dumped",
+    "is_message",
+    "is_record",
+    "members_of",
+    "members_within",
+    "renamed_members",
+    "short_repr",
+    "without_members",
+]

@@ -1,0 +1,39 @@
+"""Values and records that could not be read, and how they are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["UnfitError", "UnreadableRecord", "UnreadableRow", "short_repr"]
+
+_REPR_CHARS = 80
+
+
+class UnfitError(Exception):
+    """A value that does not fit; the text is the reason, as a clause."""
+
+
+class UnreadableRecord(str):
+    """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
+
+    reason: str = "could not be read"
+
+
+class UnreadableRow(UnreadableRecord):
+    """The text of one row that could not be read, with the reason as a clause."""
+
+    def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
+        row = super().__new__(cls, text)
+        row.reason = reason
+        return row
+
+
+def short_repr(value: Any) -> str:
+    """At most about 80 characters of ``repr(value)``; a value whose repr fails is only named."""
+    value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
+    try:
+        # A huge value would be spelled out in full only to be cut.
+        text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)
+    except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are telling an error
+        return f"<no repr: {type(error).__name__}>"
+    return text if len(text) <= _REPR_CHARS else f"{text[: _REPR_CHARS - 1]}…"

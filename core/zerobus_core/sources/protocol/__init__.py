@@ -1,0 +1,1 @@
+"""What a delivery asks of every source: the protocol, chunks of a fitting size, a choice of columns."""
