@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "AuthenticationError",
@@ -106,8 +106,9 @@ class ZerobusIngestError(Exception):
 
     ``table`` is the full name of the table, or None where the error came before a table was named.
     ``counts`` tells where the rows stood when the error was raised, and ``next_attempt`` what another attempt will do
-    about those that are durable; it is empty if nothing is.  Only the message may be a required argument of a
-    subclass: unpickling calls the class with it alone, and then restores the attributes.
+    about those that are durable; it is empty if nothing is.  ``delivered`` is the receipt (``as_dict``) of what a
+    handoff's run had delivered before it failed, or None.  Only the message may be a required argument of a subclass:
+    unpickling calls the class with it alone, and then restores the attributes.
     """
 
     retryable: ClassVar[bool] = False
@@ -118,11 +119,14 @@ class ZerobusIngestError(Exception):
         self.table = table
         self.counts = counts or Counts()
         self.next_attempt = ""
+        self.delivered: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         text = f"{self.table}: {self.message}" if self.table else self.message
         if self.next_attempt:
             text = f"{text}; {self.next_attempt}"
+        if self.delivered is not None:
+            text = f"{text}; before that, this run delivered {_summary_of(self.delivered)}"
         if self.counts == Counts():
             return text
         dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""
@@ -137,6 +141,11 @@ class ZerobusIngestError(Exception):
         self.counts = counts
         self.next_attempt = next_attempt
         return self
+
+
+def _summary_of(receipt: dict[str, Any]) -> str:
+    slices = ", ".join(receipt["handoff"].get("slices") or [receipt["handoff"]["slice"]])
+    return f"{slices} ({receipt['rows_acked']} rows acknowledged, {receipt['rows_resent']} sent again in all attempts)"
 
 
 class ForeignError(Exception):

@@ -94,7 +94,12 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
     """What decides about skipping; a digest costs time, and is needed only where the fingerprint proves nothing."""
     is_known = fingerprint is None or source.is_content_known
-    return SourceFacts(fingerprint=fingerprint, form=None if is_known else form, total_rows=source.total_rows)
+    return SourceFacts(
+        fingerprint=fingerprint,
+        form=None if is_known else form,
+        total_rows=source.total_rows,
+        why_empty=source.why_empty,
+    )
 
 
 def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:

@@ -83,10 +83,10 @@ class Receipt:
         return plain
 
 
-def notes_on(counts: Counts) -> tuple[str, ...]:
+def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
     """The notes of a delivery that succeeded with these counts."""
     if not counts.rows_read:
-        return ("the source had no rows, so nothing was sent",)
+        return (why_empty or "the source had no rows, so nothing was sent",)
     if counts.rows_skipped == counts.rows_read:
         rows = f"all {counts.rows_read:,} rows were" if counts.rows_read > 1 else "the only row was"
         return (

@@ -59,6 +59,8 @@ class SourceFacts:
     form: DigestForm | None = None
     """How its rows are digested; None where the fingerprint says what they hold, or where there is none."""
     total_rows: int | None = None
+    why_empty: str | None = None
+    """Why there are no rows, if that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,14 +112,15 @@ def rewind(to: str, yes: bool, **given: Any) -> None:
 @handoff.command("release")
 @_handoff_options
 @click.option("--file", "file", required=True, metavar="PATH", help="The file, relative to the source's directory.")
+@click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @connection_options
 @framed
-def release(file: str, yes: bool, **given: Any) -> None:
+def release(file: str, slice_id: str | None, yes: bool, **given: Any) -> None:
     """Leave out one file in its present version: a damaged one, or a delivered one that has changed."""
     one = _handoff_of(given)
     _confirm(f"Leave {file} out of {one.name}? Its rows in this version are not delivered.", yes=yes)
-    one.release(file)
+    one.release(file, slice_id=slice_id)
     click.echo(json.dumps(one.show(), indent=2))
 
 

@@ -98,7 +98,7 @@ class Reports:
             started_over=keeper.past.reason,
             record_format=encoder.record_format,
             record_format_reason=encoder.record_format_reason,
-            notes=notes_on(now.counts),
+            notes=notes_on(now.counts, why_empty=keeper.source.why_empty),
         )
 
 

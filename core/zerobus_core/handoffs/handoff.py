@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..delivery.arguments import hook_argument, stop_argument, table_argument, workspace_argument
-from ..errors import ConfigurationError, HandoffBusyError, HandoffStateError, SliceForgottenError, naming_table
+from ..errors import (
+    ConfigurationError,
+    HandoffBusyError,
+    HandoffStateError,
+    SliceForgottenError,
+    ZerobusIngestError,
+    naming_table,
+)
 from ..process.signals import is_of_signal
 from ..push import ingest
 from . import repairs
@@ -24,7 +31,7 @@ from .source import Bounds, bounds_of
 from .state import OpenSlice, Owner, PastSlice, Position, State, short_hash
 from .store import EXPLICIT, StateConflict
 from .summary import combined
-from .views import facts_of, no_facts, public, shown_state
+from .views import NothingToSend, facts_of, no_facts, nothing_new, public, shown_state
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -140,7 +147,8 @@ class Handoff:
             elif self._slice is not None:
                 self._receipt = self._deliver_open(self._slice)
             else:
-                self._receipt = self._send(None)
+                _, state = self._kept.load()
+                self._receipt = self._send_nothing(nothing_new(self._kept.source, state.done, self._notes))
             return self._receipt
 
     def _deliver_open(self, opened: OpenSlice) -> Receipt:
@@ -158,19 +166,22 @@ class Handoff:
     def _redeliver(self, past: PastSlice) -> Receipt:
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         if is_known or past.outcome == "skipped":
-            _log.info(
-                "%s: slice %s was %s by %s, and nothing is left to send", self._kept.table, past.id, past.outcome,
-                past.finished_by,
-            )  # fmt: skip
-            return self._send(None)
+            receipt = self._send_nothing(
+                f"slice {past.id} was {past.outcome} by {past.finished_by}, and nothing is left"
+            )
+            # An attempt of this run that ended before it could return its receipt.
+            is_unsaid = past.finished_by == self._kept.owner.key
+            return replace(receipt, rows_resent=past.counts.get("rows_resent", 0)) if is_unsaid else receipt
         _log.warning("%s: slice %s was delivered before, and is sent again on request", self._kept.table, past.id)
         receipt = self._send(bounds_of(past), again=short_hash(self._kept.owner.chain))
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
-    def _send(self, bounds: Bounds | None, *, again: str = "") -> Receipt:
+    def _send_nothing(self, why: str) -> Receipt:
         kept = self._kept
-        if bounds is None:
-            return ingest(self._workspace, kept.table, [], options=kept.options, stop=self._stop)
+        return ingest(self._workspace, kept.table, NothingToSend(why), options=kept.options, stop=self._stop)
+
+    def _send(self, bounds: Bounds, *, again: str = "") -> Receipt:
+        kept = self._kept
         options = replace(kept.source.options(bounds, kept.options), delivery_name=kept.epoch_of(bounds.id))
         with kept.source.open(bounds, options, kept.context()) as records:
             return ingest(
@@ -261,12 +272,20 @@ class Handoff:
         part: its receipt says in ``busy`` who holds the next one.
         """
         receipts: list[Receipt] = []
+        try:
+            return self._run(receipts, on_busy)
+        except ZerobusIngestError as error:
+            if receipts:  # the slice of another run, which no receipt would tell of
+                error.delivered = combined(receipts, {}).as_dict()
+            raise
+
+    def _run(self, receipts: list[Receipt], on_busy: str) -> Receipt:
         while True:
             choice = "skip" if receipts and on_busy == "fail" else on_busy
             holder = frozen(self.freeze, choice, stop=self._stop, timeout=self._kept.options.timeout)
             if holder is not None:
                 busy = {"busy": holder, "remaining": True}
-                return combined(receipts, busy) if receipts else self._nothing_sent(busy)
+                return combined(receipts, busy) if receipts else self._busy(holder, busy)
             is_last = self.is_own or self._slice is None
             if receipts and self._slice is None:
                 return combined(receipts, self._notes)
@@ -275,9 +294,9 @@ class Handoff:
             if is_last:
                 return combined(receipts, {})
 
-    def _nothing_sent(self, more: dict[str, Any]) -> Receipt:
+    def _busy(self, holder: str, facts: dict[str, Any]) -> Receipt:
         _, state = self._kept.load()
-        return replace(self._send(None), handoff={**no_facts(self._kept.source, state), **more})
+        return replace(self._send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
 
     def look(self) -> dict[str, Any]:
         """Whether there is something to deliver now, as JSON types; freezes and writes nothing."""
@@ -313,13 +332,15 @@ class Handoff:
         """Give up the open slice: its missing rows are not delivered by this handoff.  It stays in the history."""
         repairs.skip(self._kept, slice_id)
 
-    def release(self, file: str) -> None:
+    def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Leave out one file, in the version that it has: out of the open slice, and for good.
 
         For a damaged file that would fail the slice for ever, and for a delivered file that has changed.  A later
-        version of the file is new.  Raises ConfigurationError for a source that has no files.
+        version of the file is new.  With ``slice_id`` it is left out of that slice only, in the version that was
+        frozen: SliceForgottenError if that slice is not open any more.  Raises ConfigurationError for a source that has
+        no files.
         """
-        repairs.release(self._kept, file)
+        repairs.release(self._kept, file, slice_id=slice_id)
 
     def deliver_between(self, start: Any, end: Any) -> Receipt:
         """Deliver what lies after ``start``, up to and including ``end``; the state stays as it is.

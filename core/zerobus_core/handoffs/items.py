@@ -150,6 +150,11 @@ class NewItems(IntervalSource):
         token = position["upto"]
         return token if values or isinstance(token, int | float | None) else "(a token)"
 
+    def nothing_new(self, done: Position) -> str:
+        """See HandoffSource."""
+        since = self.shown(done, values=False)
+        return "no item is there yet" if since is None else f"no item is new since {since}"
+
     def _since(self, position: Position) -> Any:
         return self._initial if position is None else position["upto"]
 

@@ -9,7 +9,7 @@ from .source import bounds_of
 
 if TYPE_CHECKING:
     from .keeper import StateKeeper
-    from .state import State
+    from .state import OpenSlice, State
 
 __all__ = ["release", "rewind", "skip"]
 
@@ -37,10 +37,7 @@ def skip(keeper: StateKeeper, slice_id: str) -> None:
     context = keeper.context()
 
     def skipped(state: State) -> State:
-        opened = state.open
-        if opened is None or opened.id != slice_id:
-            now_open = "none" if opened is None else opened.id
-            raise SliceForgottenError(f"slice {slice_id} is not open; the open slice is {now_open}")
+        opened = _check_open(state, slice_id)
         done = keeper.source.settled(bounds_of(opened), context)
         counts = keeper.counts_of(slice_id)
         return state.skip(slice_id, done=done, counts=counts, owner=keeper.owner, now=keeper.now())
@@ -49,7 +46,7 @@ def skip(keeper: StateKeeper, slice_id: str) -> None:
     keeper.clean(before, state, mine=None)
 
 
-def release(keeper: StateKeeper, file: str) -> None:
+def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> None:
     """See ``Handoff.release``."""
     release_file = getattr(keeper.source, "release", None)
     if release_file is None:
@@ -57,8 +54,19 @@ def release(keeper: StateKeeper, file: str) -> None:
     context = keeper.context()
 
     def released(state: State) -> State:
+        if slice_id is not None:
+            _check_open(state, slice_id)
         bounds = None if state.open is None else bounds_of(state.open)
         done, facts = release_file(file, bounds, state.done, context)
+        if slice_id is not None and facts is None:
+            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or never in it")
         return state.release(what=file, done=done, facts=facts, owner=keeper.owner, now=keeper.now())
 
     keeper.update(released)
+
+
+def _check_open(state: State, slice_id: str) -> OpenSlice:
+    if state.open is None or state.open.id != slice_id:
+        now_open = "none" if state.open is None else state.open.id
+        raise SliceForgottenError(f"slice {slice_id} is not open; the open slice is {now_open}")
+    return state.open

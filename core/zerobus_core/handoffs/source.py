@@ -37,11 +37,14 @@ class Bounds:
     start: Position
     end: Position
     facts: Mapping[str, Any]
+    is_delivered: bool = False
+    """Whether it was delivered before, and is read to be sent again on request."""
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
     """A slice of the state as its source sees it."""
-    return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts)
+    is_delivered = getattr(one, "outcome", None) == "delivered"
+    return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts, is_delivered=is_delivered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,10 @@ class HandoffSource(Protocol):
 
     def shown(self, position: Position, *, values: bool = True) -> Any:
         """A position for people, as JSON; without ``values``, text is masked."""
+        ...
+
+    def nothing_new(self, done: Position) -> str:
+        """That nothing is new after ``done``, in words without secrets and without text of the rows."""
         ...
 
 

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .source import HandoffSource
-    from .state import PastSlice, State
+from ..sources.source import Source
 
-__all__ = ["facts_of", "no_facts", "public", "shown_state"]
+if TYPE_CHECKING:
+    from ..batch import Chunk
+    from ..ranges import RowRanges
+    from .source import HandoffSource
+    from .state import PastSlice, Position, State
+
+__all__ = ["NothingToSend", "facts_of", "no_facts", "nothing_new", "public", "shown_state"]
+
+# What a source counts although it does not deliver it.
+_WAITING = {
+    "waiting_rows": "rows wait",
+    "unsettled": "files are not settled",
+    "changed": "delivered files have changed",
+    "null_rows": "rows have no value in the column",
+    "not_finite_rows": "rows have no finite value in the column",
+}
+
+
+class NothingToSend(Source):
+    """A source without rows, and why it has none."""
+
+    is_in_memory = True
+
+    def __init__(self, why: str) -> None:
+        self.why_empty = why
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """See ``Source``."""
+        return iter(())
+
+    def _count_rows(self) -> int:
+        return 0
+
+
+def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
+    """What a receipt and the log say of a run that found nothing to deliver."""
+    counted = [f"{notes[name]:,} {what}" for name, what in _WAITING.items() if notes.get(name)]
+    return "; ".join([source.nothing_new(done), *counted])
 
 
 def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import psycopg
 
 import zerobus_core.push
 import zerobus_core.sources.files.formats.json_lines
-from zerobus_core import Handoff, IngestOptions, NewFiles, NewRows, Workspace, ZerobusIngestError
+from zerobus_core import ConfigurationError, Handoff, IngestOptions, NewFiles, NewRows, Workspace, ZerobusIngestError
 from zerobus_core.handoffs import Owner
 
 # What is in flight when the process dies may be there twice: little in flight, little to repeat.
@@ -41,14 +42,23 @@ def deliver(job: dict[str, Any], result: str) -> None:
     try:
         answer = handoff.run(on_busy=job["on_busy"]).as_dict()
     except ZerobusIngestError as error:
-        answer = {"error": type(error).__name__, "text": str(error), "released": []}
-        if answer["error"] == "FrozenFileError":
-            for name in re.findall(r"part=\d+/\d+\.jsonl", str(error)):
-                handoff.release(name)
-                answer["released"].append(name)
+        answer = {"error": type(error).__name__, "text": str(error), "released": [], "delivered": error.delivered}
+        open_slice = re.search(r"release --slice (\S+) --file", str(error))
+        if open_slice is not None:
+            answer["released"] = released(handoff, open_slice[1], str(error))
     hidden = Path(f"{result}.new")
     hidden.write_text(json.dumps(answer))
     hidden.replace(result)
+
+
+def released(handoff: Handoff, slice_id: str, text: str) -> list[str]:
+    """The files of ``text`` that are left out of the slice now; another run may have done so, or finished it."""
+    names: list[str] = []
+    for name in dict.fromkeys(re.findall(r"part=\d+/\d+\.jsonl", text)):
+        with suppress(ConfigurationError):
+            handoff.release(name, slice_id=slice_id)
+            names.append(name)
+    return names
 
 
 _ = (time, zerobus_core.push)

@@ -49,6 +49,19 @@ def test_entries_are_found_at_any_place() -> None:
     assert ledger.knows(entries[0][:8] + bytes(8)) == "changed"
 
 
+def test_bytes_across_two_entries_are_not_an_entry() -> None:
+    # Both begin with the same two bytes as the bytes inside, so all of them are searched in one place.
+    first, second = b"\1" * 15 + b"\2", b"\1" * 7 + b"\3" + bytes(8)
+    ledger = Ledger().with_files([first, second])
+    inside = (first + second)[3:19]
+    assert inside[:8] == first[:8]
+    assert ledger.knows(inside) == "changed"
+    third = b"\1\1\5\1\1\6\7\7" + b"\7" * 8
+    ledger = Ledger().with_files([third])
+    assert ledger.knows(third[3:11] + bytes(8)) == "new"
+    assert ledger.knows(third) == "delivered"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

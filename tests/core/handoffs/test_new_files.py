@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -546,3 +548,74 @@ def test_no_row_is_sent_of_a_file_that_was_replaced_before_it_was_opened(landing
         with pytest.raises(TransportError, match="was changed"):
             sent.extend(chunk for chunk in records.chunks(RowRanges()) if len(chunk.rows))
     assert sent == []
+
+
+def test_a_run_that_fails_says_what_it_had_delivered_of_another_run(landing: Landing) -> None:
+    """Its first slice is done, and no later receipt would tell of the rows that were sent again in it."""
+    landing.write("a.parquet", 1, 2)
+    dead = landing.handoff(Owner(key="dag/run1/task"))
+    dead.freeze()
+    dead.deliver()
+    dead._forget_work()  # as if its process had ended
+    landing.zerobus.sql(f"ALTER TABLE {landing.table} ADD COLUMN later STRING")  # the slice starts over
+    (landing.landing / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(
+        ConfigurationError, match=r"b\.parquet.*before that, this run delivered 000001-.*2 sent again"
+    ) as e:
+        landing.run()
+    delivered = pickle.loads(pickle.dumps(e.value)).delivered
+    assert (delivered["rows_acked"], delivered["rows_resent"], delivered["rows_read"]) == (2, 2, 2)
+    assert landing.ids() == [1, 1, 2, 2]
+    (past,) = landing.handoff().show()["history"]
+    assert past["rows_resent"] == 2
+
+
+def test_a_retry_of_a_run_that_died_with_its_slice_done_admits_what_was_sent_again(landing: Landing) -> None:
+    landing.write("a.parquet", 1, 2)
+    owner = Owner(key="dag/run1/task", chain="1")
+    first = landing.handoff(owner)
+    first.freeze()
+    first.deliver()
+    landing.zerobus.sql(f"ALTER TABLE {landing.table} ADD COLUMN later STRING")
+    assert landing.handoff(owner).run().rows_resent == 2  # the process ends before anybody sees this receipt
+    retry = landing.handoff(owner).run()
+    assert (retry.rows_read, retry.rows_resent) == (0, 2)
+    assert retry.notes == (f"slice {retry.handoff['slice']} was delivered by {owner.key}, and nothing is left",)
+
+
+def test_a_cleared_run_whose_file_has_changed_loses_no_row_of_the_new_version(landing: Landing) -> None:
+    landing.write("a.parquet", 1)
+    owner = Owner(key="dag/run1/task", chain="1")
+    slice_id = landing.handoff(owner).run().handoff["slice"]
+    landing.write("a.parquet", 2, 3)
+    cleared = landing.handoff(replace(owner, chain="2"))
+    with pytest.raises(FrozenFileError, match=r"was delivered and cannot be sent again") as error:
+        cleared.run()
+    assert "release" not in str(error.value)
+    with pytest.raises(SliceForgottenError, match="not open"):
+        cleared.release("a.parquet", slice_id=slice_id)
+    assert landing.run(on_changed="deliver").rows_acked == 2
+    assert landing.ids() == [1, 2, 3]
+
+
+def test_a_file_is_released_from_one_slice_only(landing: Landing) -> None:
+    _, slice_id = fail_once(landing, 1, 2)
+    landing.write("c.parquet", 3)
+    with pytest.raises(ConfigurationError, match=r"'c\.parquet' is not in slice"):
+        landing.handoff().release("c.parquet", slice_id=slice_id)
+    landing.handoff().release("b.parquet", slice_id=slice_id)
+    landing.run()
+    assert landing.ids() == [1, 2, 3]
+
+
+def test_a_run_without_new_files_says_so_in_its_own_words(landing: Landing, caplog: pytest.LogCaptureFixture) -> None:
+    assert "no file is there yet in" in landing.run().notes[0]
+    landing.write("a.parquet", 1)
+    landing.run()
+    landing.write("b.parquet", 2)
+    caplog.clear()
+    receipt = landing.run(settle=3_600.0)
+    assert receipt.notes == (
+        f"no file is new in {landing.landing}/**/*.parquet: 1 were delivered before; 1 files are not settled",
+    )
+    assert [record.getMessage() for record in caplog.records] == [f"{landing.table}: {receipt.notes[0]}"]

@@ -72,10 +72,18 @@ def check_unchanged(
         return
     what = [f"{len(gone)} gone ({_named(gone)})"] if gone else []
     what += [f"{len(other)} changed ({_named(other)})"] if other else []
-    raise FrozenFileError(
+    text = (
         f"files of slice {bounds.id} below {shown_uri(place.root)} are not as they were when it was frozen: "
-        f"{'; '.join(what)}. Nothing was skipped. Put them back; or leave single files out with "
-        "`zerobus-ingest handoff release --file F` (a changed file is then new), or give the slice up with "
+        f"{'; '.join(what)}. "
+    )
+    if bounds.is_delivered:
+        raise FrozenFileError(
+            f"{text}The slice was delivered and cannot be sent again as it was; nothing was sent. Put the files back "
+            "to send it again. What has changed is for the next run, as on_changed says"
+        )
+    raise FrozenFileError(
+        f"{text}Nothing was skipped. Put them back; or leave single files out with `zerobus-ingest handoff release "
+        f"--slice {bounds.id} --file F` (a changed file is then new), or give the slice up with "
         f"`zerobus-ingest handoff skip {bounds.id}`"
     )
 

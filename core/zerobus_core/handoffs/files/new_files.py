@@ -361,6 +361,14 @@ class NewFiles:
             return position["floor"] if values or position["floor"] is None else "(a name)"
         return position["files"]
 
+    def nothing_new(self, done: Position) -> str:
+        """See HandoffSource."""
+        if not done:
+            return f"no file is there yet in {shown_uri(self._path)}"
+        if self._names_increase:
+            return f"no file is new in {shown_uri(self._path)} since {self.shown(done, values=False)}"
+        return f"no file is new in {shown_uri(self._path)}: {done['files']:,} were delivered before"
+
     def _place(self) -> Location:
         place = Location(self._path)
         if place.is_one_file:

@@ -304,3 +304,8 @@ class NewRows(IntervalSource):
     def shown(self, position: Position, *, values: bool = True) -> Any:
         """See HandoffSource."""
         return watermark.shown(position or self._initial, values=values)
+
+    def nothing_new(self, done: Position) -> str:
+        """See HandoffSource."""
+        since = self.shown(done, values=False)
+        return "no row is there yet" if since is None else f"no row is new since {self._column} = {since}"

@@ -59,6 +59,8 @@ class Source(ABC):
     """Whether all rows are there already, so that reading them waits for nothing."""
     start_delay: float = 0.0
     """Seconds to wait before the first row is read: the shards of a source do not all open streams at one moment."""
+    why_empty: str | None = None
+    """Why it has no rows, if it is known to have none; for the receipt's notes."""
 
     @property
     def is_content_known(self) -> bool:
