@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..sources.source import Source
+from ..sources import Source
 
 if TYPE_CHECKING:
     from ..batch import Chunk
