@@ -10,18 +10,24 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from zerobus_airflow import task
+from zerobus_airflow import ZerobusIngestOperator, task
 
 ROWS = 1_000
 
 
+def keep_time(folder, name):
+    """Keep the present moment in a file, unless an earlier attempt did."""
+    if not (folder / name).exists():
+        (folder / name).write_text(str(time.time()))
+
+
 def announce(folder):
-    """The process's id, as soon as it is known, and the moment of each SIGTERM and alarm that it gets."""
+    """The process's id, as soon as it is known, and the moment of the first SIGTERM or alarm that it gets."""
     for number in (signal.SIGTERM, signal.SIGALRM):
         handler = signal.getsignal(number)
 
         def note(number, frame, handler=handler):
-            (folder / "signalled").write_text(str(time.time()))
+            keep_time(folder, "signalled")
             handler(number, frame)
 
         if callable(handler):
@@ -39,20 +45,27 @@ def rows_of(folder, try_number):
             time.sleep(0.5)
 
 
+class TimedIngestOperator(ZerobusIngestOperator):
+    """Keeps the moment at which the delivery gave way to Airflow: what comes after is Airflow's own time."""
+
+    def execute(self, context):
+        try:
+            return super().execute(context)
+        finally:
+            keep_time(Path(context["dag_run"].conf["folder"]), "left")
+
+
 def delivery(dag_id, *, retries=1, **parameters):
     with DAG(dag_id, schedule=None):
-
-        @task.zerobus_ingest(
+        TimedIngestOperator(
+            task_id="push",
             table="{{ dag_run.conf['table'] }}",
+            records_callable=lambda ti, dag_run: rows_of(Path(dag_run.conf["folder"]), ti.try_number),
             options={"source_version": "{{ run_id }}", "batch_rows": 10},
             retries=retries,
             retry_delay=timedelta(seconds=1),
             **parameters,
         )
-        def push(ti=None, dag_run=None):
-            return rows_of(Path(dag_run.conf["folder"]), ti.try_number)
-
-        push()
 
 
 delivery("stopped", retries=0)
