@@ -1,4 +1,4 @@
-"""Break the books on purpose, one line at a time, and see which test notices.
+"""Break the core on purpose, one line at a time, and see which test notices.
 
     python -m tests.core.mutants
 
@@ -17,6 +17,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.core.fault_mutants import FAULTS
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "core" / "zerobus_core"
@@ -48,7 +50,7 @@ def window(name: str, *changes: tuple[str, str]) -> Mutant:
 
 
 def pool(name: str, *changes: tuple[str, str]) -> Mutant:
-    return Mutant(name=name, file="streams/pool.py", changes=changes, tests="tests/core/streams/test_poison.py")
+    return Mutant(name=name, file="streams/feeding.py", changes=changes, tests="tests/core/streams/test_poison.py")
 
 
 def handoff(name: str, *changes: tuple[str, str]) -> Mutant:
@@ -62,7 +64,12 @@ def files(name: str, *changes: tuple[str, str]) -> Mutant:
     return Mutant(name=name, file="handoffs/files/ledger.py", changes=changes, tests=tests)
 
 
+def core(name: str, file: str, tests: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name=name, file=file, changes=changes, tests=f"tests/core/{tests}.py")
+
+
 MUTANTS = [
+    *(core(*fault) for fault in FAULTS),
     handoff(
         "a finished slice does not move the state on",
         ("facts={**past.facts, **(facts or {})}), now, done=done)", "facts=past.facts), now, done=self.done)"),
@@ -252,7 +259,7 @@ MUTANTS = [
     window("groups never grow", ("2 * following", "following")),
     window("a group has no end", ("self._left -= rows", "pass")),
     window("a refusal opens the window", ("self._is_bound = True", "self._is_bound = False")),
-    pool("the first suspect is guilty", ("if len(suspects) == 1:", "if suspects:")),
+    pool("the first suspect is guilty", ("if len(suspects) == 1 else None", "if suspects else None")),
     pool("no window after a refusal", ("if not self._window.take(", "if False and not self._window.take(")),
 ]
 

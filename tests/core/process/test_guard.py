@@ -176,6 +176,31 @@ def test_a_stop_request_that_the_source_suppresses_ends_the_delivery(
     assert_free()
 
 
+@pytest.mark.parametrize("kind", [threading.Event, StopRequest])
+def test_a_stop_request_that_is_suppressed_after_the_last_ack_ends_the_delivery(
+    zerobus: LocalZerobus, table: str, kind: type[threading.Event]
+) -> None:
+    stop, acked = kind(), threading.Event()
+
+    def rows() -> Iterator[dict[str, int]]:
+        yield from ({"id": number} for number in range(10))
+        acked.wait(FOR_EVER)
+        with contextlib.suppress(BaseException):
+            stop.set()
+            time.sleep(FOR_EVER)
+
+    def look() -> None:
+        while zerobus.read(table).num_rows < 10:
+            time.sleep(0.05)
+        time.sleep(0.5)  # the acknowledgement is on its way
+        acked.set()
+
+    threading.Thread(target=look, daemon=True).start()
+    with pytest.raises(IngestInterruptedError), stop if isinstance(stop, StopRequest) else contextlib.nullcontext():
+        push(zerobus, table, rows(), options=IngestOptions(batch_rows=5), stop=stop)
+    assert_free()
+
+
 def test_a_hosts_time_limit_that_the_source_suppresses_ends_the_delivery(zerobus: LocalZerobus, table: str) -> None:
     def time_is_up(*_: object) -> None:
         raise TimeoutError
