@@ -179,6 +179,10 @@ class ZerobusDeliveryOperator(BaseOperator):
         """What to send, for as long as it is being sent."""
         raise NotImplementedError
 
+    def _own_options(self) -> dict[str, Any]:
+        """What the operator sets in ``options`` unless they state it."""
+        return {}
+
     def _source_version(self, context: Context) -> str | None:
         """What the operator itself knows of the records' identity, for users who state no ``source_version``."""
         return None
@@ -215,7 +219,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return receipt
 
     def _hand_over(self, context: Context, source: Any, observer: Observer, stop: StopRequest) -> Receipt:
-        options = IngestOptions.from_mapping(as_mapping(known_options(self.options)))
+        options = IngestOptions.from_mapping(self._own_options() | as_mapping(known_options(self.options)))
         return hand_over(self, context, source, options=options, on_progress=observer.on_progress, stop=stop)
 
     @property
@@ -231,7 +235,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return workspace
 
     def _ingest_options(self, context: Context) -> IngestOptions:
-        known = {
+        known = self._own_options() | {
             "source_version": self._source_version(context),
             "delivery_name": delivery_name(context, self.resume),
         }

@@ -63,8 +63,9 @@ def connection_type() -> dict[str, Any]:
         "conn-fields": {
             "endpoint": {
                 "label": "Zerobus endpoint",
-                "description": "https://<workspace-id>.zerobus.<region>.cloud.databricks.com (AWS), "
-                ".azuredatabricks.net (Azure) or .gcp.databricks.com (GCP)",
+                "description": "Needed unless every task states it: "
+                "https://<workspace-id>.zerobus.<region>.cloud.databricks.com, or its form on Azure "
+                "(….azuredatabricks.net) or GCP (….gcp.databricks.com)",
                 "schema": {"type": ["string", "null"]},
             },
             "federated_token_file": {

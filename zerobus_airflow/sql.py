@@ -39,7 +39,8 @@ def database_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) ->
 class SqlToZerobusOperator(ZerobusDeliveryOperator):
     """Deliver the rows of a query; the task succeeds only when every one is durable.
 
-    Rows flow from the database's cursor into the streams; columns are taken by name.
+    Rows flow from the database's cursor into the streams; columns are taken by name. JSON and arrays become the JSON
+    text of a STRING (``write_json`` is on unless ``options`` say otherwise), and intervals of PostgreSQL its own text.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
@@ -192,6 +193,11 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
 
     def _database_hook(self) -> Any:
         return database_hook(self.sql_conn_id, self.sql_hook_params)
+
+    def _own_options(self) -> dict[str, Any]:
+        # JSON and arrays of a database come as dicts and lists; text columns take them without a cast in the query.
+        is_stated = isinstance(self.options, Mapping) and "write_json" in self.options
+        return {} if is_stated else {"write_json": True}
 
     def _source_version(self, context: Context) -> str | None:
         if self.rows_processor is not None or self.incremental is not None or self._has_shard:

@@ -1,4 +1,8 @@
-"""What is peculiar to single database drivers: how each is asked to leave the rows of a result in the database."""
+"""What is peculiar to single database drivers: how each is asked to leave the rows of a result in the database.
+
+And what a driver would change: PostgreSQL's intervals are read as the text that the database writes, since a
+``timedelta`` makes 30 days of a month.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ def execute_on_server(connection: Any, sql: str, parameters: Any = None) -> Any:
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:
         cursor = connection.cursor(name=f"zerobus_{uuid4().hex}")
+        _READERS[driver](cursor)
     elif driver in {"MySQLdb", "pymysql"}:
         cursor = connection.cursor(import_module(f"{driver}.cursors").SSCursor)
     else:
@@ -28,3 +33,21 @@ def execute_on_server(connection: Any, sql: str, parameters: Any = None) -> Any:
         # psycopg2 learns the names of the columns with the first fetch, even one of no rows.
         cursor.fetchmany(0)
     return cursor
+
+
+def _read_by_psycopg(cursor: Any) -> None:
+    cursor.adapters.register_loader("interval", import_module("psycopg.types.string").TextLoader)
+
+
+def _read_by_psycopg2(cursor: Any) -> None:
+    extensions = import_module("psycopg2.extensions")
+    text = extensions.new_type((_INTERVAL,), "INTERVAL_AS_TEXT", lambda value, _: value)
+    extensions.register_type(text, cursor)
+    extensions.register_type(extensions.new_array_type((_INTERVALS,), "INTERVALS_AS_TEXT", text), cursor)
+    # It would take an array of them for text.
+    import_module("psycopg2.extras").register_uuid(None, cursor)
+
+
+_READERS = {"psycopg": _read_by_psycopg, "psycopg2": _read_by_psycopg2}
+# PostgreSQL's numbers of the types.
+_INTERVAL, _INTERVALS = 1186, 1187
