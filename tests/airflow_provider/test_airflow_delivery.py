@@ -172,6 +172,7 @@ def test_options_of_a_task_that_cannot_be_right_fail_without_a_retry(run, table,
     assert told in account["log"]
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 takes a template for a local path before it renders it")
 def test_an_object_storage_path_is_read_through_its_own_connection(run, target, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "a.parquet")
     account = run("object_storage", table, source=f"file://{tmp_path}/a.parquet")
@@ -381,6 +382,7 @@ def test_a_task_that_must_not_resume_sends_all_rows_again(run, target, table, da
     assert len(target.rows(table)) > 1_000
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_a_cleared_task_sends_all_rows_again(airflow, run, target, table):
     account = run("resume_retry", table)
     again = airflow.clear(account, "push", environ=target.environ)
@@ -391,6 +393,7 @@ def test_a_cleared_task_sends_all_rows_again(airflow, run, target, table):
     assert "epoch" in again["log"]
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_a_cleared_task_resumes_where_the_dag_asks_for_it(airflow, run, target, table):
     account = run("resume_always", table)
     again = airflow.clear(account, "push", environ=target.environ)
@@ -454,6 +457,7 @@ def once_there_are_rows(server, table, act, *, rows=1):
         watching.result()
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_a_task_that_is_told_to_stop_while_its_source_waits_fails_at_once_and_keeps_what_is_acknowledged(
     airflow, run, target, table, tmp_path
 ):

@@ -164,6 +164,7 @@ def test_a_missing_connection_is_named_with_its_parameter_and_not_tried_again(ru
     assert "as sql_conn_id" in account["log"]
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_warnings_and_the_receipt_stand_outside_of_the_folded_lines(airflow, run, target, table, tmp_path):
     account = run("kept_in_files", table, checkpoints=str(tmp_path))
     again = airflow.clear(account, "push", environ=target.environ)

@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zerobus_airflow.compat import IS_AIRFLOW_3
+
+pytestmark = pytest.mark.skipif(not IS_AIRFLOW_3, reason="the examples and the guide are written for Airflow 3")
+
 TABLE = "main.default.readings"
 READINGS = [{"sensor": sensor, "celsius": 20 + sensor / 100} for sensor in range(1_000)]
 

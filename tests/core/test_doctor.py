@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from click.testing import CliRunner
 
+from tests.cli_runner import cli_runner
 from zerobus_core import ClientCredentials, IngestOptions, Workspace
 from zerobus_core.cli import main
 from zerobus_core.doctor import Step, diagnose
@@ -182,11 +182,11 @@ def test_the_command_prints_the_steps_and_ends_in_the_code_of_the_first_failure(
     zerobus: LocalZerobus, table: str, change: Callable[[dict[str, str]], dict[str, str]], code: int
 ) -> None:
     environ = change(variables(zerobus.workspace))
-    as_json = CliRunner().invoke(main, ["doctor", "--table", table, "--json"], env=environ)
+    as_json = cli_runner().invoke(main, ["doctor", "--table", table, "--json"], env=environ)
     steps = json.loads(as_json.stdout)
     assert (as_json.exit_code, as_json.stderr) == (code, "")
     assert all({"step", "status", "detail", "advice"} <= set(step) for step in steps)
-    plain = CliRunner().invoke(main, ["doctor", "--table", table], env=environ)
+    plain = cli_runner().invoke(main, ["doctor", "--table", table], env=environ)
     assert plain.exit_code == code
     assert len(plain.stdout.splitlines()) >= len(steps)
     for secret in (SECRET, environ["DATABRICKS_CLIENT_SECRET"]):

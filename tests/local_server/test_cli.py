@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 
+from tests.cli_runner import cli_runner
 from zerobus_core import ClientCredentials
 from zerobus_local import LocalZerobus, LocalZerobusProcess
 from zerobus_local.catalog.catalog import Catalog
@@ -145,7 +145,7 @@ def test_faults_are_switched_on_a_running_server(running: LocalZerobusProcess) -
 )
 def test_bad_input_ends_with_a_clear_line_and_a_bad_exit_code(tmp_path: Path, arguments: list[str], says: str) -> None:
     Catalog(tmp_path)
-    ended = CliRunner(env={"ZEROBUS_LOCAL_DATA": str(tmp_path)}).invoke(main, arguments)
+    ended = cli_runner(env={"ZEROBUS_LOCAL_DATA": str(tmp_path)}).invoke(main, arguments)
     assert ended.exit_code in {1, 2}
     assert says in ended.stderr
     assert isinstance(ended.exception, SystemExit)

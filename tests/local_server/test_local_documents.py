@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from click import Group
-from click.testing import CliRunner
 
+from tests.cli_runner import cli_runner
 from zerobus_local import LocalZerobus
 from zerobus_local.cli import main
 from zerobus_local.faults import ACTIONS, POINTS, Faults
@@ -87,6 +87,6 @@ def test_the_example_in_the_shell_inserts_a_row_with_what_env_sets(tmp_path: Pat
 
 @pytest.mark.parametrize("command", sorted(main.commands) if isinstance(main, Group) else [])
 def test_every_command_explains_itself(command: str) -> None:
-    shown = CliRunner().invoke(main, [command, "--help"])
+    shown = cli_runner().invoke(main, [command, "--help"])
     assert shown.exit_code == 0
     assert len(shown.output.splitlines()) > 3

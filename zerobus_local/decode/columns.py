@@ -47,9 +47,40 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    # pyarrow 16 aborts the process when it casts the keys of a map: see below.
+    if _has_map(kind) and not column.type.equals(kind):
+        return _rebuilt(column, kind)
     days = _days_as_numbers(kind)
     # Arrow makes dates of 32-bit numbers only.
     return column.cast(kind) if days in {kind, column.type} else column.cast(days).cast(kind)
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    return pa.types.is_map(kind) or any(_has_map(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def _rebuilt(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A map, or what holds one, made of its converted parts."""
+    if pa.types.is_struct(kind) and pa.types.is_struct(column.type) and column.type.num_fields == kind.num_fields:
+        parts = [_converted(column.field(index), field.type) for index, field in enumerate(kind)]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
+    if pa.types.is_map(kind) and pa.types.is_map(column.type):
+        parts = [_converted(column.keys, kind.key_type), _converted(column.items, kind.item_type)]
+        if parts[0].null_count:  # pyarrow 16 aborts the process if the nulls of a map's keys were not counted before
+            raise pa.ArrowInvalid("a key of a map is null")
+        entry = pa.struct([kind.key_field, kind.item_field])
+        return _listed(column, kind, pa.Array.from_buffers(entry, len(parts[0]), [None], children=parts))
+    if pa.types.is_list(kind) and pa.types.is_list(column.type):
+        return _listed(column, kind, _converted(column.values, kind.value_type))
+    return column.cast(kind)
+
+
+def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
+    """The lists of ``column`` with other values."""
+    is_valid = pc.invert(column.is_null()).buffers()[1] if column.null_count else None
+    # The offsets of a slice begin inside of their buffer.
+    offsets = pa.array(column.offsets.to_numpy()).buffers()[1]
+    return pa.Array.from_buffers(kind, len(column), [is_valid, offsets], children=[values])
 
 
 def _days_as_numbers(kind: pa.DataType) -> pa.DataType:

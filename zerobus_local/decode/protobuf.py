@@ -71,12 +71,17 @@ def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
-        parts = value if field.is_repeated else [value]
+        parts = value if _is_repeated(field) else [value]
         for part in parts:
             found = _first_unknown(part, f"{prefix}{field.name}.")
             if found is not None:
                 return found
     return None
+
+
+def _is_repeated(field: Any) -> bool:
+    # protobuf before 6 does not have the first, and later ones warn of the second.
+    return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:

@@ -115,6 +115,9 @@ def _read(text: str) -> Any:
     log.addFilter(_drop_record)
     try:
         tree = sqlglot.parse_one(text, read="databricks")
+        if isinstance(tree, exp.Command) and tree.name.upper() == "ALTER":
+            # Before 30.30 sqlglot reads DROP COLUMN and DROP CONSTRAINT only in dialects that have them.
+            tree = sqlglot.parse_one(text, read="mysql")
     finally:
         log.removeFilter(_drop_record)
     check_bounds(tree)

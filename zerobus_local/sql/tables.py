@@ -16,6 +16,8 @@ __all__ = ["add_columns", "create_table", "named_check", "table_name", "text_of"
 
 _MOST_COLUMNS = 2_000  # docs.databricks.com, zerobus-quotas
 _INFORMATIONAL = (exp.PrimaryKey, exp.ForeignKey, exp.PrimaryKeyColumnConstraint)
+# By name: older releases of sqlglot do not have the first.
+_CLUSTERING = {"ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:
@@ -171,7 +173,7 @@ class _Properties:
                 pass
             case exp.PartitionedByProperty():
                 self.partition_by = tuple(self._column(column) for column in entry.this.expressions)
-            case exp.ClusterProperty() | exp.ClusteredByProperty():
+            case _ if type(entry).__name__ in _CLUSTERING:
                 self.notes.append(f"{text}: clustering changes nothing in the local table")
             case exp.LocationProperty() | exp.ExternalProperty() | exp.FileFormatProperty() | exp.TemporaryProperty():
                 raise InvalidRequest(f"{text!r} makes no managed Delta table, and Zerobus writes into no other kind")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from tests.cli_runner import cli_runner
 from zerobus_core import Checkpoint, FileCheckpointStore, IngestOptions, Workspace
 from zerobus_core.cli import main
 from zerobus_core.cli.frame import exit_code, framed
@@ -58,7 +59,7 @@ CODES = {
 
 
 def invoke(*arguments: str, **variables: str | None) -> Result:
-    return CliRunner().invoke(main, arguments, env=NOWHERE | variables)
+    return cli_runner().invoke(main, arguments, env=NOWHERE | variables)
 
 
 def variables(workspace: Workspace) -> dict[str, str]:
@@ -182,12 +183,12 @@ def test_the_connection_can_be_given_by_flags_but_the_secret_cannot(zerobus: Loc
 
 
 def test_deduplicating_sql_needs_no_workspace() -> None:
-    view = CliRunner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "day"])
+    view = cli_runner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "day"])
     assert "CREATE OR REPLACE VIEW `main`.`default`.`t_dedup`" in view.stdout
     assert "PARTITION BY `id`, `day`" in view.stdout
-    merge = CliRunner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "--into", "main.default.clean"])
+    merge = cli_runner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "--into", "main.default.clean"])
     assert merge.stdout.startswith("MERGE INTO `main`.`default`.`clean`")
-    both = CliRunner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "--into", "a", "--view", "b"])
+    both = cli_runner().invoke(main, ["dedup-sql", "main.default.t", "--key", "id", "--into", "a", "--view", "b"])
     assert both.exit_code == 2
 
 
@@ -197,7 +198,7 @@ def test_an_error_that_no_rule_foresees_tells_no_secret_of_a_uri() -> None:
     def command() -> None:
         raise LookupError("cannot get https://me:S3CR3T@host/x.csv?sig=S3CR3T")
 
-    done = CliRunner().invoke(command)
+    done = cli_runner().invoke(command)
     assert done.exit_code == 1
     assert done.stderr.startswith("zerobus-ingest: LookupError: cannot get https://host/x.csv?… (an error")
 

@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from tests.cli_runner import cli_runner
 from tests.core.conftest import CommandLine
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_core.checkpoint import Checkpoint
@@ -160,7 +161,7 @@ def test_a_signal_while_acknowledgements_are_withheld_counts_what_is_durable(
 
 
 def invoke(workspace: Workspace, *arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, env=environment(workspace))
+    return cli_runner().invoke(main, arguments, env=environment(workspace))
 
 
 def all_of(terminal: int) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from tests.cli_runner import cli_runner
 from zerobus_core.cli import main
 
 GOOD = {
@@ -92,7 +92,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
 def test_a_wrong_call_ends_in_one_sentence(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, variables, message, code = GOLDEN[case]
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, arguments, env=GOOD | variables)
+    done = cli_runner().invoke(main, arguments, env=GOOD | variables)
     assert (done.exit_code, done.stdout) == (code, "")
     last = done.stderr.strip().splitlines()[-1]
     assert message in last

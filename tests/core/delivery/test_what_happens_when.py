@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 import sqlglot
-from click.testing import CliRunner
 
+from tests.cli_runner import cli_runner
 from zerobus_core import FileCheckpointStore, IngestOptions, Receipt, ZerobusIngestError, ingest
 from zerobus_core.cli import main
 from zerobus_core.dedup import dedup_view_sql
@@ -180,7 +180,7 @@ def test_every_link_and_anchor_of_the_pages_leads_somewhere() -> None:
 
 def test_every_flag_and_command_that_the_page_names_is_there() -> None:
     text = (DOCS / "cli.md").read_text()
-    runner = CliRunner()
+    runner = cli_runner()
     commands = {name: runner.invoke(main, [name, "--help"]).stdout for name in main.commands}
     for name, group in main.commands.items():
         for inner in getattr(group, "commands", ()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
@@ -111,7 +112,7 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
     schema = schema_of(x=kind)
     assert column(schema, batch_of(x=array)) == expected
     # A slice has offsets of its own, and what stands before it must not shine through.
-    padded = pa.concat_arrays([pa.nulls(3).cast(array.type), array]) if array.type != pa.null() else array
+    padded = pa.concat_arrays([pa.array([None] * 3, array.type), array]) if array.type != pa.null() else array
     if len(padded) > len(array):
         assert column(schema, batch_of(x=padded).slice(3)) == expected
 
@@ -412,6 +413,7 @@ def test_text_that_cannot_be_parsed_is_named(kind: str, cell: str, reason: str) 
         column(schema_of(x=kind), batch_of(x=pa.array([None, cell], pa.string())), parse_text=True)
 
 
+@pytest.mark.skipif(not hasattr(pa, "uuid"), reason="this pyarrow has no UUID type")
 def test_a_uuid_becomes_its_text() -> None:
     value = UUID("12345678-1234-5678-1234-567812345678")
     assert column(schema_of(x="STRING"), batch_of(x=pa.array([value.bytes], pa.uuid()))) == [str(value)]
@@ -678,7 +680,6 @@ def test_periods_and_intervals_of_pandas_are_refused_wherever_they_are(kind: str
     batches = [
         pa.record_batch({"x": period}),
         pa.record_batch({"x": interval}),
-        pa.record_batch({"x": pa.array(pd.Categorical(values))}),
         pa.record_batch({"x": pa.ListArray.from_arrays([0, 1, 2], period)}),
         pa.record_batch({"x": pa.StructArray.from_arrays([period], ["left"])}),
         pa.record_batch(
@@ -686,6 +687,8 @@ def test_periods_and_intervals_of_pandas_are_refused_wherever_they_are(kind: str
             schema=pa.schema([pa.field("x", pa.int64(), metadata={"ARROW:extension:name": "pandas.period"})]),
         ),
     ]
+    with contextlib.suppress(pa.ArrowInvalid):  # older libraries make no Arrow data of it
+        batches.append(pa.record_batch({"x": pa.array(pd.Categorical(values))}))
     for batch in batches:
         with pytest.raises(SchemaError, match="column x holds pandas' (periods|intervals)"):
             encoded(schema_of(x=kind), batch)

@@ -23,6 +23,10 @@ class Slow(LocalFileSystem):
     protocol = "slow"
     cachable = False
 
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("slow://"))
+
     def _open(self, path, mode="rb", **options):
         return Pausing(super()._open(path, mode, **options))
 

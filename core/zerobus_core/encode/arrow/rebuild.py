@@ -29,6 +29,8 @@ def retype_nested(
             retype_nested(pairs.field(0), target.key_type, leaf),
             retype_nested(pairs.field(1), target.item_type, leaf),
         ]
+        if children[0].null_count:  # pyarrow 16 aborts the process if the nulls of a map's keys were not counted before
+            raise pa.ArrowInvalid("a key of a map is null")
         entry = pa.struct([target.key_field, target.item_field])
         inner = pa.Array.from_buffers(entry, len(pairs), [None], children=children)
         return pa.Array.from_buffers(target, len(array), [bitmap_of(array), offsets_of(entries)], children=[inner])
