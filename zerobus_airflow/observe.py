@@ -27,7 +27,7 @@ _PROGRESS_INTERVAL = 10.0
 _STATE_INTERVAL = 5.0
 _STATE_KEY = "zerobus/delivery"
 _RETENTION = timedelta(days=365)
-_COUNTERS = ("rows_acked", "rows_skipped", "rows_dead_lettered")
+_COUNTERS = ("rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered")
 
 _log = logging.getLogger(__name__)
 

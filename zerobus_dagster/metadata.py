@@ -184,7 +184,7 @@ def error_metadata(error: ZerobusIngestError) -> Metadata:
     metadata: Metadata = {f"{NAMESPACE}/error": type(error).__name__}
     if error.table:
         metadata.update(table_metadata(error.table))
-    for name in ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_not_durable"):
+    for name in ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered", "rows_not_durable"):
         metadata[f"{NAMESPACE}/{name}"] = getattr(error.counts, name)
     fields = [
         {

@@ -25,6 +25,8 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options of one layer as they are; raises ConfigurationError if one has a wrong name or value."""
     on_bad_record = {"on_bad_record": "dead_letter"} if "dead_letter_uri" in options else {}
     needed = {"dead_letter_uri": "file"} if options.get("on_bad_record") == "dead_letter" else {}
+    if "transform_version" in options:
+        needed["transform"] = "module:function"
     # Another layer may hold the other half of a pair.
     ingest_options(on_bad_record, needed, options)
     return options

@@ -75,11 +75,14 @@ class Counts:
     rows_skipped: int = 0
     rows_dead_lettered: int = 0
     rows_resent: int = 0
+    rows_filtered: int = 0
+    """Left out by ``IngestOptions.transform``."""
 
     @property
     def rows_not_durable(self) -> int:
-        """Rows that were read and are neither acknowledged, nor durable before, nor dead-lettered."""
-        return self.rows_read - self.rows_acked - self.rows_skipped - self.rows_dead_lettered
+        """Rows that were read and are neither acknowledged, nor durable before, nor dead-lettered, nor filtered."""
+        settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
+        return self.rows_read - settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +133,10 @@ class ZerobusIngestError(Exception):
         if self.counts == Counts():
             return text
         dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""
+        filtered = f"{self.counts.rows_filtered} filtered, " if self.counts.rows_filtered else ""
         return (
             f"{text} [{self.counts.rows_read} rows read, {self.counts.rows_acked} acknowledged, "
-            f"{self.counts.rows_skipped} durable before, {dead}{self.counts.rows_not_durable} not durable]"
+            f"{self.counts.rows_skipped} durable before, {dead}{filtered}{self.counts.rows_not_durable} not durable]"
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:

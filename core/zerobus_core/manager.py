@@ -102,6 +102,7 @@ class StreamManager:
         with self._work():
             source = source_in_time(rows, self._options, schema, self._controls)
             delivery = self._delivery_for(source)
+            delivery.follow(source)
             delivery.send_all(self._numbered(source), are_in_memory=source.is_in_memory)
             source.on_durable()  # or the end of the block raises
 

@@ -14,8 +14,8 @@ from .receipt import AckLatency, Receipt
 __all__ = ["merge_receipts"]
 
 _SUMS = (
-    "rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent", "rows_redelivered", "bytes_sent",
-    "batches", "streams", "reconnects",
+    "rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered", "rows_resent",
+    "rows_redelivered", "bytes_sent", "batches", "streams", "reconnects",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
         started_over=_first(one.started_over for one in every),
         record_format=_joined(one.record_format for one in every),
         record_format_reason=_joined(one.record_format_reason for one in every),
+        columns_dropped=tuple(dict.fromkeys(name for one in every for name in one.columns_dropped)),
         notes=tuple(dict.fromkeys(note for one in every for note in one.notes)),
         shards=sum(one.shards for one in every),
         slowest_shard_s=max(one.slowest_shard_s or one.duration_s for one in every),
@@ -68,7 +69,8 @@ def _receipt(given: Any) -> Receipt:
         raise ConfigurationError(f"receipts holds a {type(given).__name__}, not a receipt")
     plain = {name: value for name, value in given.items() if name in _FIELDS}  # a later release can have more
     plain["stream_ids"] = tuple(plain.get("stream_ids") or ())
-    plain["notes"] = tuple(plain.get("notes") or ())
+    for name in ("notes", "columns_dropped"):
+        plain[name] = tuple(plain.get(name) or ())
     latency = plain.get("ack_latency_s") or {}
     plain["ack_latency_s"] = latency if isinstance(latency, AckLatency) else AckLatency(**latency)
     try:

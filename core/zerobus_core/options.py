@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from .column_options import constants_problem, extra_columns_problem, transform_problem
 from .errors import ConfigurationError
 from .file_formats import CsvFormat, JsonFormat, format_of
 from .storage.uris import without_secrets
@@ -73,10 +74,22 @@ class IngestOptions:
     """Take dicts, lists and records for text columns, as JSON text."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    transform: Callable[[Any], Any] | str | None = field(default=None, repr=False)
+    """A function that is given each row as the source has it (Arrow data as dicts), and returns the row to deliver, or
+    None to leave it out; or "package.module:function".  It must give the same for the same row."""
+    transform_version: str | None = None
+    """Your name for what ``transform`` does; another one starts a delivery over that has a checkpoint."""
+    select: Sequence[str] = ()
+    """Columns of the source that are delivered, and no others; all of them if it is empty."""
     drop: Sequence[str] = ()
     """Columns of the source that are not delivered."""
     rename: Mapping[str, str] | None = field(default=None, hash=False)
     """``{name in the source: name of the column}``."""
+    constants: Mapping[str, Any] | None = field(default=None, hash=False)
+    """``{column: value}``: columns that the source lacks, with the same value in every row."""
+    extra_columns: str = "error"
+    """What becomes of fields of a row that the table lacks: ``"error"`` refuses the row, ``"drop"`` leaves them out and
+    names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column."""
     format: CsvFormat | JsonFormat | Mapping[str, Any] | None = None
     """How CSV or JSON files are read; a mapping of the fields is taken, too."""
     source_version: str | None = None
@@ -102,8 +115,11 @@ class IngestOptions:
         for name in ("parse_text", "parse_json", "write_json"):
             if not isinstance(getattr(self, name), bool):
                 raise self._refuse(name, "True or False")
+        self._check_text("transform_version")
+        self._check_names("select")
         self._check_names("drop")
         self._check_rename()
+        self._check_columns()
         if self.format is not None:
             object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
@@ -156,6 +172,23 @@ class IngestOptions:
         if both := sorted(set(names) & set(self.drop)):
             raise self._refuse("rename", f"without {', '.join(both)}, which drop leaves out,")
         object.__setattr__(self, "rename", dict(names))
+
+    def _check_columns(self) -> None:
+        for name, problem in (
+            ("transform", transform_problem(self.transform)),
+            ("constants", constants_problem(self.constants)),
+            ("extra_columns", extra_columns_problem(self.extra_columns)),
+        ):
+            if problem is not None:
+                raise self._refuse(name, problem)
+        if both := sorted(set(self.select) & set(self.drop)):
+            raise self._refuse("select", f"without {', '.join(map(repr, both))}, which drop leaves out,")
+        if self.select and (others := sorted(set(self.rename or ()) - set(self.select))):
+            raise self._refuse("rename", f"without {', '.join(map(repr, others))}, which select leaves out,")
+        if self.transform_version is not None and self.transform is None:
+            raise self._refuse("transform_version", "left out without a transform")
+        if self.constants is not None:
+            object.__setattr__(self, "constants", dict(self.constants))
 
     def _check_names(self, name: str) -> None:
         value = getattr(self, name)

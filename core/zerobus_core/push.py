@@ -73,6 +73,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
         def deliver() -> Receipt:
             delivery = Delivery(destination, options, keeper=keeper, controls=controls, locate=source.locate)
+            delivery.follow(source)
             with delivery.running():
                 delivery.poll()
                 chunks = delayed(source.chunks(delivery.skip), source.start_delay)

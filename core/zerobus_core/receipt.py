@@ -27,7 +27,7 @@ class AckLatency:
 class Receipt:
     """The account of a delivery that succeeded; holds no rows and no secrets.
 
-    ``rows_read == rows_acked + rows_skipped + rows_dead_lettered`` in every receipt.
+    ``rows_read == rows_acked + rows_skipped + rows_dead_lettered + rows_filtered`` in every receipt.
     """
 
     table: str
@@ -67,6 +67,10 @@ class Receipt:
     notes: tuple[str, ...] = ()
     """What is worth a look although the delivery succeeded: every row was skipped, or none was read."""
 
+    rows_filtered: int = 0
+    """Rows that ``IngestOptions.transform`` left out."""
+    columns_dropped: tuple[str, ...] = ()
+    """Fields of rows that the table lacks and ``extra_columns="drop"`` left out, by name; at most 100."""
     rows_redelivered: int = 0
     """Rows of a handoff's slice that were durable already and were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
@@ -79,7 +83,8 @@ class Receipt:
     def as_dict(self) -> dict[str, Any]:
         """The receipt as JSON types only: str, int, float, bool, None, list, dict."""
         plain = asdict(self)
-        plain["stream_ids"], plain["notes"] = list(self.stream_ids), list(self.notes)
+        for name in ("stream_ids", "notes", "columns_dropped"):
+            plain[name] = list(plain[name])
         return plain
 
 
@@ -87,6 +92,8 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
     """The notes of a delivery that succeeded with these counts."""
     if not counts.rows_read:
         return (why_empty or "the source had no rows, so nothing was sent",)
+    if counts.rows_filtered == counts.rows_read:
+        return (f"transform left out all {counts.rows_read:,} rows, so nothing was sent",)
     if counts.rows_skipped == counts.rows_read:
         rows = f"all {counts.rows_read:,} rows were" if counts.rows_read > 1 else "the only row was"
         return (
@@ -117,6 +124,8 @@ class Progress:
     """Age of the oldest batch that was handed to a stream and is not acknowledged; 0.0 if there is none."""
     elapsed_s: float
     reconnects: int = 0
+    rows_filtered: int = 0
+    """Rows that ``IngestOptions.transform`` left out."""
     """Streams opened after another one died."""
     last_error: str | None = None
     """Why a stream was lost or not opened, as long as nothing was acknowledged since."""

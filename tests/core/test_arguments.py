@@ -144,6 +144,15 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"stop": asyncio.Event()}, "stop must be a threading.Event, not asyncio.locks.Event"),
     ({"stop": threading.Event}, "stop must be a threading.Event, not the class Event"),
     ({"records": {"id": 1}}, "records is a dict, which is one record; pass a list of them: [record]"),
+    ({"options": {"extra_columns": "keep"}}, 'extra_columns must be "error", "drop" or "variant:COLUMN", not \'keep\''),
+    ({"options": {"extra_columns": "variant:rest"}}, "names 'rest', which the table does not have; name a VARIANT"),
+    ({"options": {"constants": {"id": 1}}}, "options.constants fills 'id', which the source has; leave it out by drop"),
+    ({"options": {"select": "id"}}, "IngestOptions.select must be a list of names of columns, not 'id'"),
+    ({"options": {"select": ["a"], "drop": ["a"]}}, "IngestOptions.select must be without 'a', which drop leaves out"),
+    ({"options": {"rename": {"a": "x", "b": "x"}}}, "IngestOptions.rename must be a mapping to different names"),
+    ({"options": {"transform": "clean"}}, 'transform must be a function of one row, or "package.module:function"'),
+    ({"options": {"transform": "no_such:clean"}}, "'no_such:clean' cannot be imported: No module named 'no_such'"),
+    ({"options": {"transform_version": "1"}}, "IngestOptions.transform_version must be left out without a transform"),
     ({"records": None}, "records is None (did the function that makes it return nothing?)"),
 ]  # fmt: skip
 

@@ -43,6 +43,15 @@ SECONDS = "a number of seconds above 0"
         ("delivery_columns", {"delivery_id": "a"}, '{"delivery_id": column, "row_number": other column}'),
         ("delivery_columns", {"delivery_id": "a", "row_number": "a"}, '{"delivery_id": column, "row_number": other'),
         ("delivery_columns", {"delivery_id": "a", "row_number": 2}, '{"delivery_id": column, "row_number": other'),
+        ("select", "id", "a list of names of columns"),
+        ("constants", ["a"], "{column: value}"),
+        ("constants", {"a": None}, "text, numbers, booleans or dates by column ('a' is not)"),
+        ("extra_columns", "keep", '"error", "drop" or "variant:COLUMN"'),
+        ("extra_columns", "variant:", '"error", "drop" or "variant:COLUMN"'),
+        ("extra_columns", None, '"error", "drop" or "variant:COLUMN"'),
+        ("transform", "my_rows.clean", 'a function of one row, or "package.module:function"'),
+        ("transform", 5, 'a function of one row, or "package.module:function"'),
+        ("transform_version", "1", "left out without a transform"),
         ("delivery_columns", ["a", "b"], '{"delivery_id": column, "row_number": other column}'),
     ],
 )
@@ -51,6 +60,13 @@ def test_an_option_that_cannot_be_is_refused_by_name(name: str, value: Any, expe
         IngestOptions(**{name: value})
     assert str(caught.value).startswith(f"IngestOptions.{name} must be {expected}")
     assert str(caught.value).endswith(f", not {value!r}")
+
+
+def test_options_for_columns_do_not_contradict_each_other() -> None:
+    with pytest.raises(ConfigurationError, match="IngestOptions.select must be without 'a', which drop leaves out"):
+        IngestOptions(select=["a", "b"], drop=["a"])
+    with pytest.raises(ConfigurationError, match="IngestOptions.rename must be without 'c', which select leaves out"):
+        IngestOptions(select=["a", "b"], rename={"c": "d"})
 
 
 def test_a_dead_letter_file_is_needed_where_rows_go_to_it() -> None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ..column_options import SHAPED
 from ..errors import ConfigurationError, Counts
 from ..ranges import END, RowRanges
 from ..storage.atomic_file import KeptFile
@@ -125,8 +126,18 @@ def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -
     if source.fingerprint is None:
         return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
     if checkpoint.source_fingerprint != source.fingerprint:
+        if _unshaped(checkpoint.source_fingerprint) == _unshaped(source.fingerprint):
+            return (
+                "the options that change its rows are others (select, drop, rename, constants, extra_columns, "
+                "transform_version)"
+            )
         return f"the source has changed: its fingerprint was {checkpoint.source_fingerprint}, now {source.fingerprint}"
     return _why_not_these_rows(checkpoint, schema, source)
+
+
+def _unshaped(fingerprint: str | None) -> str | None:
+    """The fingerprint of the source itself, without the options that change its rows."""
+    return None if fingerprint is None else fingerprint.partition(SHAPED)[0]
 
 
 def _why_not_these_rows(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -> str | None:

@@ -72,15 +72,15 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
 
 def differences(table: TableSchema, source: TableSchema) -> list[str]:
     """How the columns of a source differ from a table's, a line each; none if rows of the source fit the table."""
-    columns = {column.name: column for column in table.columns}
-    given = {column.name: column for column in source.columns}
-    lines = [f"+ {name} {column.type}: in the source only" for name, column in given.items() if name not in columns]
+    columns = {column.name.lower(): column for column in table.columns}
+    given = {column.name.lower(): column for column in source.columns}
+    lines = [f"+ {column.name} {column.type}: in the source only" for at, column in given.items() if at not in columns]
     for name, column in columns.items():
         if name not in given:
             lines.append(f"- {column}: in the table only" + ("" if column.nullable else ", and NOT NULL"))
         elif given[name].type != column.type:
             note = f" ({given[name].comment})" if given[name].comment else ""
-            lines.append(f"~ {name}: {column.type} in the table, {given[name].type} in the source{note}")
+            lines.append(f"~ {column.name}: {column.type} in the table, {given[name].type} in the source{note}")
     return lines
 
 

@@ -21,7 +21,7 @@ __all__ = [
 
 _Command = Callable[..., None]
 _NO_LIMIT = "none"
-_OF_SOURCES = ("drop", "rename", "format")
+_OF_SOURCES = ("select", "drop", "rename", "constants", "format")
 
 
 def _seconds_or_none(text: str) -> float | str:
@@ -93,6 +93,21 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "parse_json": {"is_flag": True, "help": "Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns."},
     "write_json": {"is_flag": True, "help": "Take objects and lists for text columns, as JSON text."},
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
+    "transform": {
+        "metavar": "MODULE:FUNCTION",
+        "help": "A function that is given each row, and returns it changed, or None to leave it out.",
+    },
+    "transform_version": {"metavar": "TEXT", "help": "Your name for what the function does."},
+    "select": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to deliver; repeatable."},
+    "constants": {
+        "multiple": True,
+        "metavar": "COLUMN=VALUE",
+        "help": "A column with the same text in every row; repeatable.",
+    },
+    "extra_columns": {
+        "metavar": "error|drop|variant:COLUMN",
+        "help": "What becomes of fields of a row that the table lacks.",
+    },
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
     "rename": {
         "multiple": True,
@@ -158,6 +173,11 @@ def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
         if not all(old and new for old, _, new in pairs):
             raise click.BadParameter("--rename takes OLD=NEW, the name in the source and that of the column")
         chosen["rename"] = {old: new for old, _, new in pairs}
+    if "constants" in chosen:
+        parts = [text.partition("=") for text in chosen["constants"]]
+        if not all(name and sign for name, sign, _ in parts):
+            raise click.BadParameter("--constants takes COLUMN=VALUE, the name of the column and its text")
+        chosen["constants"] = {name: value for name, _, value in parts}
     for name in ("timeout", "max_bad_records"):
         if chosen.get(name) == _NO_LIMIT:
             chosen[name] = None

@@ -2,8 +2,8 @@
 
 The law, which holds between any two calls:
 
-1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + refused and not yet written
-   there + not yet sent + in flight.
+1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + filtered by the user's
+   ``transform`` + refused and not yet written to that file + not yet sent + in flight.
 2. A row may be in the table twice from the second hand-over on that may have reached the service, in this attempt or
    after an earlier one.  Each of those is counted in ``rows_resent``, none of the first ones is.
 3. A checkpoint never admits less than what an attempt that is killed now may have sent: no row is handed over that is
@@ -78,6 +78,7 @@ class Account:
         self._reserved = 0  # as far as that was found in the store again
         self._rows_unfit = 0
         self._rows_dead_lettered = 0
+        self._rows_filtered = 0
 
     # What the source gives
 
@@ -154,6 +155,10 @@ class Account:
     def set_dead_lettered(self, rows: int) -> None:
         """So many rows are in the dead-letter file now."""
         self._rows_dead_lettered = rows
+
+    def set_filtered(self, rows: int) -> None:
+        """The user's function left out so many rows by now; they have no positions."""
+        self._rows_filtered = rows
 
     # What may have been sent
 
@@ -233,13 +238,14 @@ class Account:
 
     @property
     def counts(self) -> Counts:
-        """The five numbers of rows that every report begins with."""
+        """The numbers of rows that every report begins with."""
         return Counts(
-            rows_read=self._ledger.rows_added + self.past.skip.rows + self._rows_unfit,
+            rows_read=self._ledger.rows_added + self.past.skip.rows + self._rows_unfit + self._rows_filtered,
             rows_acked=self._ledger.rows_acked,
             rows_skipped=self.past.skip.rows,
             rows_dead_lettered=self._rows_dead_lettered,
             rows_resent=self.rows_resent,
+            rows_filtered=self._rows_filtered,
         )
 
     def snapshot(self) -> DeliverySnapshot:

@@ -26,6 +26,7 @@ from ..errors import (
 from ..process.guard import in_time
 from ..process.signals import is_of_signal
 from ..schema import TableSchema
+from ..sources import Shaping
 from ..streams import FAILURE_GRACE, PoolHooks, SdkSession, StreamPool, open_rate_of
 from .account import Account, DeliverySnapshot
 from .checkpointing import Checkpointing
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..ranges import RowRanges
     from ..receipt import Progress, Receipt
+    from ..sources import Source
 
 __all__ = ["Delivery"]
 
@@ -73,6 +75,8 @@ class Delivery:
             open_rate=open_rate_of(destination.workspace.endpoint, table),
         )
         self._account = Account(self._pool.ledger, self._keeper.past, form=source.form, total_rows=source.total_rows)
+        self._shaped_before = Shaping()
+        self._source_shaping: Callable[[], Shaping] = Shaping
         self._checkpointing = Checkpointing(self._account, self._keeper)
         self._reports = Reports(destination, self._controls, self._pool, self.snapshot)
         self._telemetry = DeliveryTelemetry(
@@ -89,9 +93,19 @@ class Delivery:
         """The rows that the source leaves out, since they are known to be durable."""
         return self._account.left_out
 
+    def follow(self, source: Source) -> None:
+        """Count what options change in the rows of ``source``, which is read from now on."""
+        self._shaped_before += self._source_shaping()
+        self._source_shaping = lambda: source.shaping
+
+    def shaping(self) -> Shaping:
+        """What options changed in the rows of all sources."""
+        return self._shaped_before + self._source_shaping()
+
     def snapshot(self) -> DeliverySnapshot:
         """Where the rows are."""
         self._account.set_dead_lettered(self._bad.rows_written)
+        self._account.set_filtered(self.shaping().rows_filtered)
         return self._account.snapshot()
 
     def progress(self) -> Progress:
@@ -201,7 +215,7 @@ class Delivery:
         if left := self.snapshot().counts.rows_not_durable:
             # Unreachable by the law of the ledger; the gate does not rest on that.
             raise TransportError(f"{left} rows are neither durable nor accounted for")
-        receipt = self._reports.receipt(self._keeper)
+        receipt = self._reports.receipt(self._keeper, self.shaping())
         self._checkpointing.save_last()
         self._reports.report()
         self._pool.close()

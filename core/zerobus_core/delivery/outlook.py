@@ -34,9 +34,10 @@ def note_for(table: str, counts: Counts, following: str) -> str:
     """One line for an exception that does not carry the counts itself."""
     durable = counts.rows_acked + counts.rows_skipped
     dead = f", {counts.rows_dead_lettered:,} are in the dead-letter file" if counts.rows_dead_lettered else ""
+    filtered = f", {counts.rows_filtered:,} were filtered" if counts.rows_filtered else ""
     after = f"; {following}" if following else ""
     return (
-        f"{table}: of the {counts.rows_read:,} rows read {durable:,} are durable{dead} and "
+        f"{table}: of the {counts.rows_read:,} rows read {durable:,} are durable{dead}{filtered} and "
         f"{counts.rows_not_durable:,} are not{after}"
     )
 

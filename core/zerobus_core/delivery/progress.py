@@ -14,6 +14,7 @@ from ..receipt import Progress, Receipt, notes_on
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointKeeper
+    from ..sources import Shaping
     from ..streams import StreamPool
     from .account import DeliverySnapshot
     from .destination import Controls, Destination
@@ -74,7 +75,7 @@ class Reports:
             last_error=self._pool.last_error(),
         )
 
-    def receipt(self, keeper: CheckpointKeeper) -> Receipt:
+    def receipt(self, keeper: CheckpointKeeper, shaping: Shaping) -> Receipt:
         """The account of a delivery all of whose rows are durable."""
         now, statistics = self._snapshot(), self._pool.statistics
         duration = time.monotonic() - self._controls.started
@@ -98,7 +99,8 @@ class Reports:
             started_over=keeper.past.reason,
             record_format=encoder.record_format,
             record_format_reason=encoder.record_format_reason,
-            notes=notes_on(now.counts, why_empty=keeper.source.why_empty),
+            notes=(*notes_on(now.counts, why_empty=keeper.source.why_empty), *shaping.notes),
+            columns_dropped=shaping.columns_dropped,
         )
 
 

@@ -33,7 +33,7 @@ _log = logging.getLogger("zerobus_core")
 MOST_CONFLICTS = 20
 # How far the clocks of two machines may be apart.
 _MAX_SKEW = timedelta(seconds=300)
-COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent")
+COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered", "rows_resent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

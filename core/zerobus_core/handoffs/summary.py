@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["combined"]
 
 _SUMS = (
-    "rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_resent", "rows_redelivered", "bytes_sent",
-    "batches", "reconnects", "duration_s",
+    "rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered", "rows_resent",
+    "rows_redelivered", "bytes_sent", "batches", "reconnects", "duration_s",
 )  # fmt: skip
 
 

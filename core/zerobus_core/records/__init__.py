@@ -1,6 +1,17 @@
 """Records: objects whose values have names, whichever library they come from, and what could not be read as one."""
 
-from .members import dumped, is_message, is_record, members_of, members_within, renamed_members, without_members
+from .members import (
+    dumped,
+    in_case_of,
+    is_message,
+    is_record,
+    members_of,
+    members_within,
+    names_of,
+    renamed_members,
+    with_members,
+    without_members,
+)
 from .unreadable import UnfitError, UnreadableRecord, UnreadableRow, short_repr
 
 __all__ = [
@@ -8,11 +19,14 @@ __all__ = [
     "UnreadableRecord",
     "UnreadableRow",
     "dumped",
+    "in_case_of",
     "is_message",
     "is_record",
     "members_of",
     "members_within",
+    "names_of",
     "renamed_members",
     "short_repr",
+    "with_members",
     "without_members",
 ]

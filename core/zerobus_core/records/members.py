@@ -24,7 +24,18 @@ from ..process.signals import is_of_signal
 from .unreadable import UnfitError
 from .well_known import well_known_reader
 
-__all__ = ["dumped", "is_message", "is_record", "members_of", "members_within", "renamed_members", "without_members"]
+__all__ = [
+    "dumped",
+    "in_case_of",
+    "is_message",
+    "is_record",
+    "members_of",
+    "members_within",
+    "names_of",
+    "renamed_members",
+    "with_members",
+    "without_members",
+]
 
 Read = Callable[[Any], Any]
 """Returns the members of a record; anything but a mapping if it turns out to be none."""
@@ -65,14 +76,35 @@ def members_of(record: Any) -> Mapping[str, Any] | None:
     return members if isinstance(members, Mapping) else None
 
 
-def members_within(record: Any, names: Collection[str]) -> Mapping[str, Any] | None:
+def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str, Any] | None:
     """``members_of``, with an alias in the place of a field's name if only the alias is in ``names``.
 
-    Raises UnfitError if both are, too.
+    Names that differ from one of ``names`` in case only are replaced by it.  Raises UnfitError if both alias and name
+    are in ``names``, or two members are one of them.
     """
     members = members_of(record)
-    if not isinstance(members, _Members) or not members.second_names:
-        return members
+    if isinstance(members, _Members) and members.second_names:
+        members = _with_aliases(members, names)
+    return members if members is None or names.issuperset(members) else in_case_of(members, names)
+
+
+def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+    """The members with the names of ``names`` that differ from theirs in case only, as Databricks compares names.
+
+    Raises UnfitError if two members are one of ``names``.
+    """
+    by_lower = {name.lower(): name for name in names}
+    cased: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    for name, value in members.items():
+        own = name if name in names else by_lower.get(str(name).lower(), name)
+        if own in cased:
+            raise UnfitError(f"{given[own]!r} and {name!r} are one column, {own}: names of columns have no case")
+        cased[own], given[own] = value, name
+    return cased
+
+
+def _with_aliases(members: _Members, names: Collection[str]) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for name, value in members.items():
         second = members.second_names.get(name)
@@ -102,6 +134,23 @@ def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Map
             raise UnfitError(f"two values are called {new or name}, one of them by rename")
         renamed[new or name] = value
     return renamed if renamed.second_names else dict(renamed)
+
+
+def with_members(members: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The members of a record and ``more``."""
+    if not isinstance(members, _Members):
+        return {**members, **more}
+    whole = _Members()
+    whole.update(members)
+    whole.update(more)
+    whole.second_names.update(members.second_names)
+    return whole
+
+
+def names_of(members: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The name of a member, and its alias if it has one."""
+    second = members.second_names.get(name) if isinstance(members, _Members) else None
+    return (name,) if second is None else (name, second)
 
 
 def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:

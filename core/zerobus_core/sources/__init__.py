@@ -4,7 +4,7 @@
 """
 
 from .files.source import FileSource
-from .protocol.source import Source, SourceLike
+from .protocol.source import Shaping, Source, SourceLike
 from .recognize import options_for, source_of
 
-__all__ = ["FileSource", "Source", "SourceLike", "options_for", "source_of"]
+__all__ = ["FileSource", "Shaping", "Source", "SourceLike", "options_for", "source_of"]

@@ -84,6 +84,54 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "no local server, quiet": ((*PUSH, "-q"), LOCAL, "the local server is probably not running, or was restarted", 75),
     "an epoch without a checkpoint": ((*PUSH, "--epoch", "2"), {}, "give --checkpoint with it", 2),
     "an unknown flag": ((*PUSH, "--sreams", "2"), {}, "No such option", 2),
+    "a constant without a value": (
+        (*PUSH, "--constants", "src"),
+        {},
+        "--constants takes COLUMN=VALUE, the name of the column and its text",
+        2,
+    ),
+    "a new name without the old one": (
+        (*PUSH, "--rename", "=id"),
+        {},
+        "--rename takes OLD=NEW, the name in the source and that of the column",
+        2,
+    ),
+    "what becomes of extra columns": (
+        (*PUSH, "--extra-columns", "keep"),
+        {},
+        '--extra-columns must be "error", "drop" or "variant:COLUMN", not \'keep\'',
+        2,
+    ),
+    "a function that is not named in full": (
+        (*PUSH, "--transform", "clean"),
+        {},
+        "--transform must be a function of one row, or \"package.module:function\", not 'clean'",
+        2,
+    ),
+    "a version of no function": (
+        (*PUSH, "--transform-version", "2"),
+        {},
+        "--transform-version must be left out without a transform",
+        2,
+    ),
+    "a column that is selected and dropped": (
+        (*PUSH, "--select", "a", "--drop", "a"),
+        {},
+        "--select must be without 'a', which drop leaves out",
+        2,
+    ),
+    "no dead-letter file": (
+        ("dead-letters", "show", "none.jsonl"),
+        {},
+        "there is no dead-letter file none.jsonl",
+        2,
+    ),
+    "dead letters into the file that is replayed": (
+        ("dead-letters", "replay", "bad.jsonl", "--dead-letter-uri", "bad.jsonl"),
+        {},
+        "name another file for rows that still do not fit",
+        2,
+    ),
     "streams": ((*PUSH, "--streams", "0"), {}, "--streams must be a whole number from 1 to 64, not 0", 2),
 }
 

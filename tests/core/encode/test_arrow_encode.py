@@ -211,8 +211,8 @@ def test_all_bad_fields_of_a_row_are_reported() -> None:
 
 def test_columns_that_do_not_fit_are_all_named_at_once() -> None:
     with pytest.raises(SchemaError) as caught:
-        encoded(schema_of(id="INT!", name="STRING"), batch_of(Name=["x"], colour=["red"]))
-    assert "the table has no column Name (did you mean name?)" in str(caught.value)
+        encoded(schema_of(id="INT!", name="STRING"), batch_of(nam=["x"], colour=["red"]))
+    assert "the table has no column nam (did you mean name?)" in str(caught.value)
     assert "the table has no column colour" in str(caught.value)
     assert "column id is missing, and the table has it NOT NULL" in str(caught.value)
 

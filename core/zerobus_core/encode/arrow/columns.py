@@ -51,6 +51,7 @@ class ColumnCasts:
         self._columns = {
             column.name: _ColumnCast(column, rules) for column in schema.columns if column.name not in filled
         }
+        self._by_lower = {name.lower(): name for name in self._columns}
         self._checked: list[pa.Schema] = []
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
@@ -64,10 +65,10 @@ class ColumnCasts:
             self._checked.append(batch.schema)
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
-        names = set(batch.schema.names)
+        places = {self._own(name): index for index, name in enumerate(batch.schema.names)}
         arrays = {
-            name: column.cast(batch.column(name), batch.schema.field(name), first_row, bad, limit)
-            if name in names
+            name: column.cast(batch.column(places[name]), batch.schema.field(places[name]), first_row, bad, limit)
+            if name in places
             else nulls(len(batch), working_type(column.field.type))
             for name, column in self._columns.items()
         }
@@ -77,7 +78,7 @@ class ColumnCasts:
         """A row as Python's values, for a person to read and for a later delivery to send."""
         record: dict[str, Any] = {}
         for source, array in zip(batch.schema, batch.columns, strict=True):
-            column = self._columns.get(source.name)
+            column = self._columns.get(self._own(source.name))
             try:
                 value = python_value(array, index)
                 convert = None if column is None else json_converter(source, column.field.type, parsed_json)
@@ -88,13 +89,22 @@ class ColumnCasts:
 
     def are_whole(self, schema: pa.Schema) -> bool:
         """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
-        return all(self._columns[field.name].has_cast(field.type) for field in schema)
+        return all(self._columns[self._own(field.name)].has_cast(field.type) for field in schema)
 
     def _check(self, schema: pa.Schema) -> None:
-        names: Sequence[str] = schema.names
+        given: Sequence[str] = schema.names
         problems = [
-            f"column {shown_name(name)} appears twice" for name in dict.fromkeys(n for n in names if names.count(n) > 1)
+            f"column {shown_name(name)} appears twice" for name in dict.fromkeys(n for n in given if given.count(n) > 1)
         ]
+        spellings: dict[str, list[str]] = {}
+        for name in dict.fromkeys(given):
+            spellings.setdefault(self._own(name), []).append(name)
+        problems += [
+            f"{' and '.join(map(repr, same))} are one column, {own}: names of columns have no case"
+            for own, same in spellings.items()
+            if len(same) > 1
+        ]
+        names = [self._own(name) for name in given]
         problems += [self._unknown(name) for name in names if name not in self._columns]
         problems += [
             f"column {name} is missing, and the table has it NOT NULL"
@@ -118,16 +128,19 @@ class ColumnCasts:
                 table=self._table,
             )
 
+    def _own(self, name: str) -> str:
+        """The table's spelling of a column's name, which has no case in Databricks; an unknown name as it is."""
+        return name if name in self._columns else self._by_lower.get(name.lower(), name)
+
     def _unknown(self, name: str) -> str:
         if name in self._filled:
             return f"column {name} is filled by the delivery itself (delivery_columns)"
-        by_lower = {known.lower(): known for known in self._columns}
         if re.fullmatch(r"__index_level_\d+__", name):
             return (
                 f"the table has no column {name}, which is pandas' index without a name: leave it out with "
                 f"drop=[{name!r}] (--drop {name}), or write the frame with index=False"
             )
-        near = by_lower.get(name.lower()) or next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
+        near = next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
         return f"the table has no column {shown_name(name)}" + (f" (did you mean {near}?)" if near else "")
 
 

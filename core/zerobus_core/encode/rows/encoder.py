@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
-from ...records import UnfitError, is_message
+from ...records import UnfitError, in_case_of, is_message
 from ..batching import split_batches
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
@@ -50,6 +50,9 @@ class RowEncoder(ABC):
         self._reserved = frozenset((columns or {}).values())
         # What the delivery fills itself is no field of the rows, and so is refused in them.
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
+        self._names_of_table = {field.name for field in self._fields}
+        self._has_other_case = False
+        """Whether names of columns came that differ from the table's in case only."""
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
@@ -133,14 +136,27 @@ class RowEncoder(ABC):
             return None
         convert, _ = self._way(ways.pop())
         try:
-            converted = convert(block)
+            converted = convert(self._cased(block) if self._has_other_case else block)
             self._are_in_order = convert.are_in_order
             records = self._payloads(converted, first_row)
         except _UNFIT:
-            return None
+            if self._has_other_case or (cased := self._cased(block)) is block:
+                return None
+            self._has_other_case = True
+            return self._fast(cased, first_row)
         sizes = list(map(len, records))
         self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
         return records if max(sizes) <= MAX_RECORD_BYTES else None
+
+    def _cased(self, block: list[Any]) -> list[Any]:
+        """The block with the table's spelling of names that differ in case only; itself if there is none."""
+        names = self._names_of_table
+        if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
+            return block
+        try:
+            return [row if names >= row.keys() else in_case_of(row, names) for row in block]
+        except UnfitError:
+            return block  # the walk names the row
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:
         _, walk = self._way(is_message(type(record)))

@@ -1,16 +1,31 @@
-"""A source of which not all columns are delivered, as the options say; for rows and Arrow data alike."""
+"""A source of which not all columns are delivered, or under other names, as the options say; for rows and Arrow data.
+
+In this order: ``select`` and ``drop``, ``rename``, ``constants``, and then ``extra_columns``, which needs the table.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...batch import Chunk
-from ...errors import ConfigurationError
-from ...records import UnfitError, UnreadableRow, is_message, members_of, renamed_members, short_repr, without_members
-from .source import Source
+from ...column_options import variant_column
+from ...encode.problems import shown_name
+from ...errors import ConfigurationError, SchemaError
+from ...records import (
+    UnfitError,
+    UnreadableRow,
+    is_message,
+    members_of,
+    names_of,
+    renamed_members,
+    short_repr,
+    with_members,
+    without_members,
+)
+from .source import Shaping, Source, combined_fingerprint
+from .transforming import TransformedSource
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -19,39 +34,93 @@ if TYPE_CHECKING:
 
 __all__ = ["ShapedSource", "shaped"]
 
+_log = logging.getLogger("zerobus_core")
+# Enough to see what is lost, few enough for a receipt.
+_MOST_NAMES = 100
+
 
 def shaped(source: Source, options: IngestOptions) -> Source:
-    """The source with the columns that ``options`` leave; itself if they say nothing of columns."""
-    return ShapedSource(source, options) if options.drop or options.rename else source
+    """The source with the rows and columns that ``options`` leave; itself if they say nothing of them."""
+    if options.transform is not None:
+        source = TransformedSource(source, options)
+    is_shaped = options.select or options.drop or options.rename or options.constants
+    return ShapedSource(source, options) if is_shaped or options.extra_columns != "error" else source
 
 
 class ShapedSource(Source):
-    """The rows of another source with fewer columns, or columns of other names, at the same positions."""
+    """The rows of another source with other columns, at the same positions."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         self._source = source
+        self._selected = frozenset(options.select)
         self._dropped = frozenset(options.drop)
         self._names = dict(options.rename or {})
+        self._constants = dict(options.constants or {})
+        self._extra = options.extra_columns
+        self._variant = variant_column(options.extra_columns)
+        self._table: str | None = None
+        self._columns: frozenset[str] = frozenset()
+        """The names of the table's columns, in small letters; none until the table is known."""
+        self._unseen = {*self._selected, *self._names}
+        self._lost: dict[str, None] = {}
         self.is_arrow = source.is_arrow
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
         self.start_delay = source.start_delay
 
     def __repr__(self) -> str:
-        return f"ShapedSource({self._source!r}, drop={sorted(self._dropped)}, rename={self._names})"
+        return (
+            f"ShapedSource({self._source!r}, select={sorted(self._selected)}, drop={sorted(self._dropped)}, "
+            f"rename={self._names}, constants={sorted(self._constants)}, extra_columns={self._extra!r})"
+        )
+
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``."""
+        return self._source.is_content_known
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``."""
+        return self._source.can_read_again
+
+    @property
+    def shaping(self) -> Shaping:
+        """See ``Source``."""
+        notes = []
+        if self._unseen:
+            names = ", ".join(sorted(map(repr, self._unseen)))
+            notes.append(f"no row that was read has {names}, which select or rename names")
+        return self._source.shaping + Shaping(columns_dropped=tuple(self._lost), notes=tuple(notes))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Those of the other source, with other rows."""
+        self._unseen = {*self._selected, *self._names}
+        self._lost = {}
         for chunk in self._source.chunks(skip):
             rows = chunk.rows
             if isinstance(rows, list):
                 yield Chunk(chunk.first_row, [self._row(row) for row in rows])
             else:
                 yield Chunk(chunk.first_row, self._batch(rows))
+        if not skip:
+            return
+        self._unseen = set()  # it was perhaps in the rows that were left out
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``."""
+        """Read for the table, whose columns decide what ``extra_columns`` is about."""
         self._source.read_for(schema)
+        self._table = schema.table
+        self._columns = frozenset(column.name.lower() for column in schema.columns)
+        if self._variant is not None:
+            kinds = {column.name.lower(): str(column.type) for column in schema.columns}
+            if kinds.get(self._variant.lower()) != "VARIANT":
+                found = kinds.get(self._variant.lower())
+                is_what = "which the table does not have" if found is None else f"which is {found}"
+                raise ConfigurationError(
+                    f"options.extra_columns names {self._variant!r}, {is_what}; name a VARIANT column",
+                    table=schema.table,
+                )
 
     def would_hold(self, uri: str) -> bool:
         """See ``Source``."""
@@ -65,31 +134,121 @@ class ShapedSource(Source):
         """See ``Source``."""
         self._source.on_durable()
 
+    # Arrow data
+
     def _batch(self, rows: Any) -> Any:
-        kept = [name for name in rows.schema.names if name not in self._dropped]
+        from .reshape import collected, with_constants
+
+        given: list[str] = rows.schema.names
+        self._see(given)
+        kept = [name for name in given if self._is_kept(name)]
         if len(kept) < len(rows.schema):
-            rows = rows.select(kept)
+            rows = rows.select([index for index, name in enumerate(given) if self._is_kept(name)])
         names = [self._names.get(name, name) for name in kept]
-        return rows.rename_columns(names) if names != kept else rows
+        if names != kept:
+            rows = rows.rename_columns(names)
+        if self._constants:
+            self._refuse_constants(names)
+            rows = with_constants(rows, self._constants)
+        extra = [name for name in names if self._is_extra(name)]
+        if not extra:
+            return rows
+        if len(set(extra)) < len(extra):
+            raise SchemaError(
+                f"columns of the source that the table lacks appear twice: {', '.join(sorted(map(repr, extra)))}"
+            )
+        if self._variant is None:
+            self._lose(extra)
+            return rows.select([name for name in rows.schema.names if name not in extra])
+        self._refuse_variant(names)
+        return collected(rows, extra, self._variant)
+
+    # Rows
 
     def _row(self, row: Any) -> Any:
         if is_message(type(row)):
-            raise ConfigurationError("options.drop and rename are not for protobuf messages; yield dicts instead")
+            raise ConfigurationError(
+                "options.select, drop, rename, constants and extra_columns are not for protobuf messages; yield dicts "
+                "instead"
+            )
         try:
             members = row if type(row) is dict else members_of(row)
             if members is None:
                 return row  # the encoder refuses it, with its position
-            kept = without_members(members, self._dropped)
-            return renamed_members(kept, self._names) if self._names else kept
+            return self._members(members)
         except UnfitError as error:
             return UnreadableRow(short_repr(row), str(error))
 
+    def _members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._unseen:
+            self._see(each for name in members for each in names_of(members, name))
+        if self._selected:
+            members = without_members(
+                members, [name for name in members if self._selected.isdisjoint(names_of(members, name))]
+            )
+        if self._dropped:
+            members = without_members(members, self._dropped)
+        if self._names:
+            members = renamed_members(members, self._names)
+        if self._constants:
+            self._refuse_constants(members)
+            members = with_members(members, self._constants)
+        if self._extra != "error":
+            extra = [name for name in members if all(map(self._is_extra, names_of(members, name)))]
+            if extra:
+                members = self._without_extra(members, extra)
+        return members
+
+    def _without_extra(self, members: Mapping[str, Any], extra: list[str]) -> Mapping[str, Any]:
+        kept = without_members(members, extra)
+        if self._variant is None:
+            self._lose(extra)
+            return kept
+        self._refuse_variant(members)
+        return with_members(kept, {self._variant: {name: members[name] for name in sorted(extra, key=str)}})
+
+    # What both have in common
+
+    def _is_kept(self, name: str) -> bool:
+        return (not self._selected or name in self._selected) and name not in self._dropped
+
+    def _is_extra(self, name: Any) -> bool:
+        return self._extra != "error" and bool(self._columns) and str(name).lower() not in self._columns
+
+    def _see(self, names: Any) -> None:
+        self._unseen.difference_update(names)
+
+    def _lose(self, names: list[str]) -> None:
+        for name in names:
+            if name not in self._lost and len(self._lost) < _MOST_NAMES:
+                self._lost[name] = None
+                _log.warning("%s: the table has no column %s; it is dropped", self._table, shown_name(name))
+
+    def _refuse_constants(self, names: Any) -> None:
+        lower = {name.lower() for name in self._constants}
+        if both := sorted(str(name) for name in names if str(name).lower() in lower):
+            raise ConfigurationError(
+                f"options.constants fills {', '.join(map(repr, both))}, which the source has; leave it out by drop",
+                table=self._table,
+            )
+
+    def _refuse_variant(self, names: Any) -> None:
+        assert self._variant is not None
+        if any(str(name).lower() == self._variant.lower() for name in names):
+            raise ConfigurationError(
+                f"options.extra_columns collects fields in {self._variant!r}, which the source has, too; rename it",
+                table=self._table,
+            )
+
     def _find_fingerprint(self) -> str | None:
-        inner = self._source.fingerprint
-        if inner is None:
-            return None
-        shape = json.dumps([inner, {"drop": sorted(self._dropped), "rename": sorted(self._names.items())}])
-        return f"shaped:{hashlib.sha256(shape.encode()).hexdigest()[:32]}"
+        shape: dict[str, Any] = {"drop": sorted(self._dropped), "rename": sorted(self._names.items())}
+        if self._selected:
+            shape["select"] = sorted(self._selected)
+        if self._constants:
+            shape["constants"] = {name: repr(value) for name, value in self._constants.items()}
+        if self._extra != "error":
+            shape["extra_columns"] = self._extra
+        return combined_fingerprint(self._source.fingerprint, shape)
 
     def _count_rows(self) -> int | None:
         return self._source.total_rows

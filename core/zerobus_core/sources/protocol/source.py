@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ...column_options import SHAPED
 
 if TYPE_CHECKING:
     from ...batch import Chunk
     from ...ranges import RowRanges
     from ...schema import TableSchema
 
-__all__ = ["Source", "SourceLike", "is_source_like", "source_from"]
+__all__ = ["Shaping", "Source", "SourceLike", "combined_fingerprint", "is_source_like", "source_from"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaping:
+    """What options changed in the rows of a source that were read so far."""
+
+    rows_filtered: int = 0
+    """Rows that ``transform`` left out."""
+    columns_dropped: tuple[str, ...] = ()
+    """Fields that the table lacks and ``extra_columns`` left out, by name (bounded)."""
+    notes: tuple[str, ...] = ()
+    """What the options say that no row has shown, in sentences."""
+
+    def __add__(self, other: Shaping) -> Shaping:
+        return Shaping(
+            rows_filtered=self.rows_filtered + other.rows_filtered,
+            columns_dropped=tuple(dict.fromkeys(self.columns_dropped + other.columns_dropped)),
+            notes=tuple(dict.fromkeys(self.notes + other.notes)),
+        )
+
+
+def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | None:
+    """The fingerprint of a source whose rows are changed as ``shape`` says, in JSON types."""
+    if inner is None:
+        return None
+    source, _, before = inner.partition(SHAPED)
+    text = json.dumps([before, shape], sort_keys=True, default=repr)
+    return f"{source}{SHAPED}{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 @runtime_checkable
@@ -74,6 +107,11 @@ class Source(ABC):
     def can_read_again(self) -> bool:
         """Whether ``chunks`` can be called once more, for the rows as they are then."""
         return True
+
+    @property
+    def shaping(self) -> Shaping:
+        """What options changed in the rows that the last call of ``chunks`` has given so far."""
+        return Shaping()
 
     @cached_property
     def fingerprint(self) -> str | None:

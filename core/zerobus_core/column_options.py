@@ -1,0 +1,55 @@
+"""The options that say which columns of a source are delivered, and as what: their forms, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+__all__ = [
+    "EXTRA_COLUMNS",
+    "SHAPED",
+    "constants_problem",
+    "extra_columns_problem",
+    "transform_problem",
+    "variant_column",
+]
+
+EXTRA_COLUMNS = '"error", "drop" or "variant:COLUMN"'
+SHAPED = "+shape:"
+"""In a fingerprint, between that of the source itself and that of the options that change its rows."""
+_VARIANT = "variant:"
+_CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
+
+
+def variant_column(extra_columns: str) -> str | None:
+    """The column that takes the fields that the table lacks; None if they are not kept."""
+    return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
+
+
+def extra_columns_problem(value: Any) -> str | None:
+    """What ``extra_columns`` must be, if ``value`` is something else."""
+    is_known = isinstance(value, str) and (value in {"error", "drop"} or bool(variant_column(value)))
+    return None if is_known else EXTRA_COLUMNS
+
+
+def constants_problem(value: Any) -> str | None:
+    """What ``constants`` must be, if ``value`` is something else."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return "{column: value}"
+    bad = [name for name, constant in value.items() if not isinstance(constant, _CONSTANTS)]
+    return f"text, numbers, booleans or dates by column ({', '.join(map(repr, bad))} is not)" if bad else None
+
+
+def transform_problem(value: Any) -> str | None:
+    """What ``transform`` must be, if ``value`` is something else."""
+    if value is None or (callable(value) and not isinstance(value, type)):
+        return None
+    if isinstance(value, str):
+        module, _, name = value.partition(":")
+        if name and all(map(str.isidentifier, [*module.split("."), *name.split(".")])):
+            return None
+    return 'a function of one row, or "package.module:function"'

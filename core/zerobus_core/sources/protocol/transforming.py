@@ -1,0 +1,157 @@
+"""A source whose rows go through the user's function, which changes them or leaves them out.
+
+The positions of its rows count those that the function keeps, without gaps: the checkpoint, its digests and
+``rows_skipped`` know nothing of the others.  That is why all rows are read and transformed again when a delivery
+resumes, and those that are durable are compared with what was delivered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ...batch import Chunk
+from ...errors import ConfigurationError, ZerobusIngestError
+from ...process.signals import is_of_signal
+from ...ranges import RowRanges
+from ...records import UnreadableRecord, UnreadableRow, short_repr
+from .source import Shaping, Source, combined_fingerprint
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
+    from ...schema import TableSchema
+
+__all__ = ["TransformedSource"]
+
+# Where rows were in the source is remembered for so many runs of rows that were kept, which takes some megabytes.
+_MOST_RUNS = 50_000
+
+
+class TransformedSource(Source):
+    """See the module's docstring.  Its chunks hold rows, those of Arrow data as dicts."""
+
+    def __init__(self, source: Source, options: IngestOptions) -> None:
+        self._source = source
+        self._transform = _function_of(options.transform)
+        self._shape = {
+            "transform": options.transform if isinstance(options.transform, str) else True,
+            "transform_version": options.transform_version,
+        }
+        self.is_text = source.is_text
+        self.is_in_memory = False  # the function can take any time
+        self._filtered = 0
+        self._runs: deque[tuple[int, int]] = deque(
+            maxlen=_MOST_RUNS
+        )  # of kept rows: first position, rows left out before
+
+    def __repr__(self) -> str:
+        return f"TransformedSource({self._source!r}, rows_filtered={self._filtered})"
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``."""
+        return self._source.can_read_again
+
+    @property
+    def shaping(self) -> Shaping:
+        """See ``Source``."""
+        return Shaping(rows_filtered=self._filtered)
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        """The rows that the function keeps, without those in ``skip``, which are transformed, too."""
+        self._filtered = 0
+        self._runs.clear()
+        position = 0
+        for chunk in self._source.chunks(RowRanges()):
+            kept = self._kept(chunk, position)
+            start, position = position, position + len(kept)
+            if not skip:
+                yield Chunk(start, kept)
+                continue
+            for first, stop in skip.without(start, position):
+                yield Chunk(first, kept[first - start : stop - start])
+            yield Chunk(position, [])
+
+    def _kept(self, chunk: Chunk, position: int) -> list[Any]:
+        kept: list[Any] = []
+        for row in _rows(chunk):
+            out = row if isinstance(row, UnreadableRecord) else self._transformed(row)
+            if out is None:
+                self._filtered += 1
+                continue
+            if not self._runs or self._runs[-1][1] != self._filtered:
+                self._runs.append((position + len(kept), self._filtered))
+            kept.append(out)
+        return kept
+
+    def _transformed(self, row: Any) -> Any:
+        try:
+            return self._transform(row)
+        except ZerobusIngestError:
+            raise
+        except Exception as error:  # the user's code can raise anything, and says so of this row only
+            if is_of_signal(error):
+                raise
+            return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
+
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``."""
+        self._source.read_for(schema)
+
+    def would_hold(self, uri: str) -> bool:
+        """See ``Source``."""
+        return self._source.would_hold(uri)
+
+    def locate(self, row: int) -> str:
+        """See ``Source``; the rows that were left out count there."""
+        runs = list(self._runs)
+        index = bisect_right(runs, row, key=lambda run: run[0]) - 1
+        if index < 0:
+            return f"row {row} of those that transform kept"
+        return self._source.locate(row + runs[index][1])
+
+    def on_durable(self) -> None:
+        """See ``Source``."""
+        self._source.on_durable()
+
+    def _find_fingerprint(self) -> str | None:
+        return combined_fingerprint(self._source.fingerprint, self._shape)
+
+
+def _function_of(given: Any) -> Callable[[Any], Any]:
+    """The function; one that is named as text is imported, as from the current directory."""
+    if callable(given):
+        return given  # type: ignore[no-any-return]
+    module, _, name = str(given).partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"options.transform {given!r} cannot be imported: {error}; write package.module:function"
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(f"options.transform {given!r} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def _rows(chunk: Chunk) -> Iterator[Any]:
+    if isinstance(chunk.rows, list):
+        yield from chunk.rows
+        return
+    from ...encode.arrow.values import python_value  # pyarrow is imported for Arrow only
+
+    names, columns = chunk.rows.schema.names, chunk.rows.columns
+    for index in range(len(chunk.rows)):
+        try:
+            yield {name: python_value(column, index) for name, column in zip(names, columns, strict=True)}
+        except (ValueError, OverflowError) as error:  # a time or a text that Python has no value for
+            yield UnreadableRow(f"row {index}", f"cannot be read: {error}")
