@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -46,6 +47,12 @@ def _handoff_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def _state_options(command: _Command) -> _Command:
+    """The options of a command that a person changes the state with."""
+    yes = click.option("--yes", is_flag=True, help="Do not ask.")
+    return _handoff_options(yes(connection_options(framed(command))))
 
 
 _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increase")
@@ -93,58 +100,46 @@ def show(values: bool, **given: Any) -> None:
 
 
 @handoff.command("rewind")
-@_handoff_options
+@_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@connection_options
-@framed
-def rewind(to: str, yes: bool, **given: Any) -> None:
+def rewind(to: str, **given: Any) -> None:
     """Make everything after a position new again; of a slice, the slice itself too.
 
     The next run sends those rows once more.  Zerobus does not take the old ones out of the table.
     """
-    one = _handoff_of(given)
-    _confirm(f"Rewind {one.name} to {to}? What was delivered after it is sent again.", yes=yes)
-    one.rewind(to)
-    click.echo(json.dumps(one.show(), indent=2))
+    _change(given, f"Rewind to {to}? What was delivered after it is sent again.", lambda one: one.rewind(to))
 
 
 @handoff.command("release")
-@_handoff_options
+@_state_options
 @click.option("--file", "file", required=True, metavar="PATH", help="The file, relative to the source's directory.")
 @click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@connection_options
-@framed
-def release(file: str, slice_id: str | None, yes: bool, **given: Any) -> None:
+def release(file: str, slice_id: str | None, **given: Any) -> None:
     """Leave out one file in its present version: a damaged one, or a delivered one that has changed."""
-    one = _handoff_of(given)
-    _confirm(f"Leave {file} out of {one.name}? Its rows in this version are not delivered.", yes=yes)
-    one.release(file, slice_id=slice_id)
-    click.echo(json.dumps(one.show(), indent=2))
+    question = f"Leave {file} out? Its rows in this version are not delivered."
+    _change(given, question, lambda one: one.release(file, slice_id=slice_id))
 
 
 @handoff.command("skip")
-@_handoff_options
+@_state_options
 @click.argument("slice_id", metavar="SLICE")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@connection_options
-@framed
-def skip(slice_id: str, yes: bool, **given: Any) -> None:
+def skip(slice_id: str, **given: Any) -> None:
     """Give up the open SLICE: its missing rows are not delivered.  It stays in the history."""
-    one = _handoff_of(given)
-    _confirm(f"Skip slice {slice_id} of {one.name}? Its missing rows are not delivered.", yes=yes)
-    one.skip(slice_id)
-    click.echo(json.dumps(one.show(), indent=2))
+    _change(given, f"Skip slice {slice_id}? Its missing rows are not delivered.", lambda one: one.skip(slice_id))
 
 
 for _command in handoff.commands.values():
-    _command.help = f"{_command.help}\n\n{_SOURCE_HELP}"
+    _command.help = "\n\n".join([inspect.cleandoc(_command.help or ""), _SOURCE_HELP])
 
 
-def _confirm(question: str, *, yes: bool) -> None:
-    if not yes and not click.confirm(question, err=True):
+def _change(given: dict[str, Any], question: str, change: Callable[[Handoff], None]) -> None:
+    """Ask, change the state, and print it."""
+    yes = given.pop("yes")
+    one = _handoff_of(given)
+    if not yes and not click.confirm(f"{one.name}: {question}", err=True):
         raise ConfigurationError("not confirmed, nothing was changed")
+    change(one)
+    click.echo(json.dumps(one.show(), indent=2))
 
 
 def _handoff_of(given: dict[str, Any], **more: Any) -> Handoff:
