@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from ...batch import BadRow, Batch, Chunk, ContentHook, RecordFormat
 from ...records import UnreadableRecord, is_message
+from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, record_error
+from ..rows.arrays import RowArrays
 from ..rows.walk import ExactWalk
 from ..values.rules import ConversionRules
 from .columns import BadFields, ColumnCasts
@@ -70,6 +72,9 @@ class ArrowEncoder:
         def walk(*, wire_text: bool) -> ExactWalk:
             return ExactWalk(self._fields, replace(rules, wire_text=wire_text), reserved=filled)
 
+        self._row_arrays = (
+            None if is_arrow or _has_variant(StructType(self._fields)) else RowArrays(self._fields, rules)
+        )
         # Rows that are protobuf messages hold wire text.
         self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}
 
@@ -129,6 +134,11 @@ class ArrowEncoder:
             if isinstance(chunk.rows, list):
                 return {}, {row: _unread(row, record) for row, record in enumerate(chunk.rows, chunk.first_row)}
             return self._casts.cast(chunk.rows, chunk.first_row, is_strict=is_strict)
+        batch = self._row_arrays.quick_batch(chunk.rows) if self._row_arrays is not None else None
+        if batch is not None:
+            return {
+                field.name: retype_nested(batch[field.name], working_type(field.type)) for field in self._fields
+            }, {}
         bad: BadFields = {}
         members: list[dict[str, Any]] = []
         for row, record in enumerate(chunk.rows, chunk.first_row):
@@ -165,6 +175,14 @@ def _unread(row: int, record: Any) -> list[BadField]:
     problems = RowProblems(row)
     problems.add(WHOLE_ROW, record, "a row of the table", record.reason)
     return problems.fields
+
+
+def _has_variant(kind: DataType) -> bool:
+    if isinstance(kind, StructType):
+        return any(_has_variant(field.type) for field in kind.fields)
+    if isinstance(kind, ArrayType):
+        return _has_variant(kind.element)
+    return _has_variant(kind.value) if isinstance(kind, MapType) else kind == PrimitiveType(Kind.VARIANT)
 
 
 def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:

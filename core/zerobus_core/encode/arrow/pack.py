@@ -149,7 +149,7 @@ class _RecordPacker(ABC):
         self._options = options
         self.block_rows = options.batch_rows
         self._as_json = as_json
-        rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json)
+        rules = ConversionRules(as_json=as_json, wire_text=True, inner_nulls=as_json, refuse_unknown=as_json)
         self._walk = ExactWalk(schema.columns, rules)
         self._convert = RowsConverter(schema.columns, rules)
         self._plain = pa.schema([pa.field(column.name, plain_type(column.type)) for column in schema.columns])

@@ -56,6 +56,7 @@ class RowEncoder(ABC):
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
+        self._most_block_rows = _BLOCK_ROWS
         self._is_digested = False
         """Whether equal rows must become equal records, whatever the order of the keys in their dicts."""
         self._are_in_order = False
@@ -134,18 +135,16 @@ class RowEncoder(ABC):
         ways = set(map(is_message, set(map(type, block))))
         if len(ways) > 1:  # the walk judges each by its own rules
             return None
-        convert, _ = self._way(ways.pop())
         try:
-            converted = convert(self._cased(block) if self._has_other_case else block)
-            self._are_in_order = convert.are_in_order
-            records = self._payloads(converted, first_row)
+            named = self._cased(block) if self._has_other_case else block
+            records = self._fast_payloads(named, first_row, wire_text=ways.pop())
         except _UNFIT:
             if self._has_other_case or (cased := self._cased(block)) is block:
                 return None
             self._has_other_case = True
             return self._fast(cased, first_row)
         sizes = list(map(len, records))
-        self._block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
+        self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
         return records if max(sizes) <= MAX_RECORD_BYTES else None
 
     def _cased(self, block: list[Any]) -> list[Any]:
@@ -157,6 +156,13 @@ class RowEncoder(ABC):
             return [row if names >= row.keys() else in_case_of(row, names) for row in block]
         except UnfitError:
             return block  # the walk names the row
+
+    def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
+        """The records of a block of rows of one kind.  Raises one of ``_UNFIT`` if a row needs the walk."""
+        convert, _ = self._way(wire_text)
+        converted = convert(block)
+        self._are_in_order = convert.are_in_order
+        return self._payloads(converted, first_row)
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:
         _, walk = self._way(is_message(type(record)))
@@ -178,15 +184,19 @@ class RowEncoder(ABC):
 
     def _way(self, wire_text: bool) -> tuple[RowsConverter, ExactWalk]:
         if wire_text not in self._ways:
-            rules = ConversionRules(
-                as_json=self._as_json,
-                parse_text=self._options.parse_text,
-                parse_json=self._options.parse_json,
-                write_json=self._options.write_json,
-                epoch_unit=self._options.epoch_unit,
-                wire_text=wire_text,
-                inner_nulls=self._as_json,
-            )
+            rules = self._rules(wire_text=wire_text)
             walk = ExactWalk(self._fields, rules, reserved=self._reserved)
             self._ways[wire_text] = RowsConverter(self._fields, rules), walk
         return self._ways[wire_text]
+
+    def _rules(self, *, wire_text: bool) -> ConversionRules:
+        return ConversionRules(
+            as_json=self._as_json,
+            parse_text=self._options.parse_text,
+            parse_json=self._options.parse_json,
+            write_json=self._options.write_json,
+            epoch_unit=self._options.epoch_unit,
+            wire_text=wire_text,
+            inner_nulls=self._as_json,
+            refuse_unknown=self._as_json,
+        )

@@ -23,7 +23,7 @@ from .walk import as_list, as_pairs, has_nan, json_key
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
 
-__all__ = ["NeedsWalkError", "RowsConverter"]
+__all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts"]
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
@@ -41,17 +41,18 @@ class RowsConverter:
         self._members = [_FieldConverter(field, rules) for field in fields]
         self._in_order = [field.name for field in fields]
         self._names = frozenset(self._in_order)
-        self._as_json = rules.as_json
+        self._as_dicts = rows_as_dicts(self._names)
+        self._refuse_unknown = rules.refuse_unknown
         self.are_in_order = False
-        """Whether the rows of the last call have every field, in its order; known for JSON only."""
+        """Whether the rows of the last call have every field, in its order; known where unknown fields are refused."""
 
     def __call__(self, records: Column) -> Column:
         """The very same list if nothing had to be converted.  Raises NeedsWalkError."""
-        rows = records if _ONLY_DICT.issuperset(map(type, records)) else list(map(self._as_dict, records))
+        rows = self._as_dicts(records)
         changed = [
             (member.name, values) for member in self._members if (values := member.changed_values(rows)) is not None
         ]
-        if self._as_json:  # protobuf refuses unknown fields itself
+        if self._refuse_unknown:
             self._check_keys(rows)
         if not changed:
             return rows
@@ -61,18 +62,29 @@ class RowsConverter:
                 row[name] = value
         return out
 
-    def _as_dict(self, record: Any) -> dict[str, Any]:
-        members = members_within(record, self._names)
-        if members is None:
-            raise NeedsWalkError
-        return dict(members)
-
     def _check_keys(self, rows: Column) -> None:
         # A row has a key once, so all of these keys are in order only if those of each row are.
         keys = [*chain.from_iterable(rows)]
         self.are_in_order = keys == self._in_order * len(rows)
         if not self.are_in_order and not self._names.issuperset(keys):
             raise NeedsWalkError
+
+
+def rows_as_dicts(names: frozenset[str]) -> Convert:
+    """A function from records to dicts; the very same list if they are dicts already."""
+
+    def as_dict(record: Any) -> dict[str, Any]:
+        members = members_within(record, names)
+        if members is None:
+            raise NeedsWalkError
+        return dict(members)
+
+    return lambda records: records if _ONLY_DICT.issuperset(map(type, records)) else list(map(as_dict, records))
+
+
+def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
+    """How to convert the values of a field, and the types of values that need no look at all, if there are such."""
+    return _column(field.type, field.nullable, rules)
 
 
 class _FieldConverter:
@@ -162,8 +174,7 @@ def _present(
 
 
 def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:
-    # Protobuf has no null inside an array.
-    convert_elements, _ = _column(kind.element, rules.as_json and kind.contains_null, rules)
+    convert_elements, _ = _column(kind.element, rules.inner_nulls and kind.contains_null, rules)
 
     def convert(values: Column) -> Column:
         present, same = _present(values, nullable, _LISTS, _as_plain_list)
@@ -180,7 +191,7 @@ def _array(kind: ArrayType, nullable: bool, rules: ConversionRules) -> Convert:
 def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
     convert_keys, _ = _column(kind.key, False, rules)
     is_decimal = isinstance(kind.key, DecimalType)
-    convert_values, _ = _column(kind.value, rules.as_json and kind.value_contains_null, rules)
+    convert_values, _ = _column(kind.value, rules.inner_nulls and kind.value_contains_null, rules)
 
     def convert(values: Column) -> Column:
         present, same = _present(values, nullable, _ONLY_DICT, _as_plain_map)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64encode
 from collections.abc import Callable, MutableSequence
 from functools import cache
@@ -13,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.message import EncodeError, Message
 
 from ...schema.protobuf import file_descriptor
+from .columnar import ColumnarRecords, columnar_records
 from .encoder import RowEncoder
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from ...batch import Batch, RecordFormat
     from ...options import IngestOptions
     from ...schema import TableSchema
+
+# A small delivery pays more for the import of pyarrow than it gains by it.
+_FEW_ROWS = 5_000
+_COLUMNAR_BLOCK_ROWS = 2_000
 
 __all__ = ["Messages", "ProtobufEncoder", "members_of"]
 
@@ -126,9 +132,20 @@ def _wrappers(dependency: str, row_name: str) -> FileDescriptorProto:
 
 
 class ProtobufEncoder(RowEncoder):
-    """Rows to serialized proto2 messages."""
+    """Rows to serialized proto2 messages.
 
-    def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, delivery_id: str | None) -> None:
+    With ``columnar`` the rows of flat tables are serialized by columns, where pyarrow and ptars are installed.
+    """
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        options: IngestOptions,
+        *,
+        reason: str,
+        delivery_id: str | None,
+        columnar: bool = True,
+    ) -> None:
         super().__init__(schema, options, reason=reason, as_json=False, delivery_id=delivery_id)
         self.descriptor: bytes | None = schema.descriptor_proto()
         self._whole = Messages(FileDescriptorProto.FromString(self.descriptor))
@@ -139,17 +156,38 @@ class ProtobufEncoder(RowEncoder):
             self._part = Messages(file_descriptor(schema.table, self._fields))
             self._delivery = Messages(file_descriptor(schema.table, filled))
             self._filled_bytes = len(self._filled_columns(0, 1)[0])
+        self._columnar: ColumnarRecords | None = None
+        few_rows = 0 if "pyarrow" in sys.modules else _FEW_ROWS
+        self._rows_until_columnar: int | None = few_rows if columnar else None
 
     @property
     def record_format(self) -> RecordFormat:
         """The payloads are lists of bytes."""
         return "protobuf"
 
+    def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
+        if self._rows_until_columnar is not None:
+            self._count_towards_columnar(len(block))
+        if self._columnar is None or wire_text:
+            return super()._fast_payloads(block, first_row, wire_text=wire_text)
+        return self._with_filled(self._columnar.records(block), first_row)
+
+    def _count_towards_columnar(self, rows: int) -> None:
+        assert self._rows_until_columnar is not None
+        self._rows_until_columnar -= rows
+        if self._rows_until_columnar < 0:
+            self._rows_until_columnar = None
+            self._columnar = columnar_records(self._fields, self._rules(wire_text=False), self._part)
+            if self._columnar is not None:
+                self._most_block_rows = _COLUMNAR_BLOCK_ROWS
+
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        records = self._part.serialized(rows)
+        return self._with_filled(self._part.serialized(rows), first_row)
+
+    def _with_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
         if self._delivery is None:
             return records
-        filled = self._filled_columns(first_row, len(rows))
+        filled = self._filled_columns(first_row, len(records))
         return [record + columns for record, columns in zip(records, filled, strict=True)]
 
     def _filled_columns(self, first_row: int, rows: int) -> list[bytes]:

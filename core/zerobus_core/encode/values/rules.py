@@ -30,5 +30,7 @@ class ConversionRules:
     """Take the text that protobuf messages hold for DECIMAL and VARIANT."""
     inner_nulls: bool = False
     """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
+    refuse_unknown: bool = False
+    """Refuse members that a struct lacks, which protobuf's own message classes do otherwise."""
     check_variant: Callable[[str], None] | None = None
     """Raises UnfitError for JSON text that the format's own form of VARIANT cannot hold."""

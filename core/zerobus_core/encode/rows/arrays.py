@@ -1,0 +1,184 @@
+"""A block of rows as Arrow arrays, converted by columns: the fast path of rows where pyarrow is installed.
+
+A column whose values all have the usual types becomes an array in one call into C.  Every other one goes through the
+converters of ``fast_columns`` first.  Arrow takes more than our rules do (bytes as text, 1.0 as a whole number), so
+an array is only made of values whose types were looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain, repeat
+from operator import itemgetter, sub
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...records import UnfitError, is_message
+from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
+from ..arrow.types import plain_type
+from ..problems import FOREIGN_ERRORS
+from ..values.scalars import MICROSECOND_RANGE
+from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts
+from .fast_scalars import NULL
+
+if TYPE_CHECKING:
+    from ...schema.types import Field
+    from ..values.rules import ConversionRules
+
+__all__ = ["RowArrays"]
+
+Column = list[Any]
+DirectArray = Callable[[Column], pa.Array | None]
+"""The array of a column's values, or None if they need a closer look."""
+Reshape = Callable[[Any], Any]
+
+_DATE, _DATETIME = frozenset({date}), frozenset({datetime})
+_EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RowArrays:
+    """Turns rows (dicts, or anything that ``members_of`` takes) into record batches of plain types."""
+
+    def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
+        self._fields = tuple(fields)
+        self._names = frozenset(field.name for field in fields)
+        self._getters = [itemgetter(field.name) for field in fields]
+        self._as_dicts = rows_as_dicts(self._names)
+        self.schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
+        rules = replace(rules, refuse_unknown=True)
+        self._members = [_ArrayColumn(field, rules) for field in fields]
+
+    def record_batch(self, records: Column) -> pa.RecordBatch:
+        """One row for each record.  Raises NeedsWalkError if a record does not fit, or needs the exact walk."""
+        columns = self._columns(self._as_dicts(records))
+        try:
+            arrays = [member.array(column) for member, column in zip(self._members, columns, strict=True)]
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # too large a number, or a lone surrogate
+            raise NeedsWalkError from None
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+        """The same of rows that are wire values already; members that are not there are nulls."""
+        columns = [[row.get(field.name) for row in rows] for field in self._fields]
+        arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def quick_batch(self, records: Column) -> pa.RecordBatch | None:
+        """The same, or None for records that need the exact walk."""
+        if any(map(is_message, set(map(type, records)))):  # they hold wire text
+            return None
+        try:
+            return self.record_batch(records)
+        except (NeedsWalkError, UnfitError, *FOREIGN_ERRORS):
+            return None
+
+    def _columns(self, rows: Column) -> list[Column]:
+        try:
+            columns = [list(map(get, rows)) for get in self._getters]
+        except KeyError:
+            self._check_names(rows)
+            return [_partial_column(field, rows) for field in self._fields]
+        if set(map(len, rows)) != {len(self._names)}:  # otherwise the rows have these columns and no other ones
+            self._check_names(rows)
+        return columns
+
+    def _check_names(self, rows: Column) -> None:
+        if not self._names.issuperset(chain.from_iterable(rows)):
+            raise NeedsWalkError
+
+
+def _partial_column(field: Field, rows: Column) -> Column:
+    name = field.name
+    if field.nullable:
+        return [row.get(name) for row in rows]
+    try:
+        return [row[name] for row in rows]
+    except KeyError:
+        raise NeedsWalkError from None
+
+
+class _ArrayColumn:
+    """Makes the array of a column's values."""
+
+    __slots__ = ("_convert", "_direct", "_reshape", "_type")
+
+    def __init__(self, field: Field, rules: ConversionRules) -> None:
+        self._type = plain_type(field.type)
+        self._reshape = _pairs_of(field.type)
+        self._convert, plain = column_converter(field, rules)
+        self._direct = _direct(field, self._type, plain)
+
+    def array(self, values: Column) -> pa.Array:
+        """The array of values as users have them."""
+        array = self._direct(values) if self._direct is not None else None
+        return self.wire_array(self._convert(values)) if array is None else array
+
+    def wire_array(self, values: Column) -> pa.Array:
+        """The array of wire values."""
+        return pa.array(values if self._reshape is None else list(map(self._reshape, values)), self._type)
+
+
+def _pairs_of(kind: DataType) -> Reshape | None:
+    """A function that makes lists of pairs of the maps in a wire value, as Arrow wants them; None if it has none."""
+    if isinstance(kind, ArrayType):
+        of_element = _pairs_of(kind.element)
+        return None if of_element is None else _unless_none(lambda items: list(map(of_element, items)))
+    if isinstance(kind, StructType):
+        inner = {field.name: shape for field in kind.fields if (shape := _pairs_of(field.type)) is not None}
+        if not inner:
+            return None
+        return _unless_none(lambda row: row | {name: shape(row.get(name)) for name, shape in inner.items()})
+    if not isinstance(kind, MapType):
+        return None
+    of_value = _pairs_of(kind.value)
+    if of_value is None:
+        return _unless_none(lambda value: list(value.items()))
+    return _unless_none(lambda value: [(key, of_value(item)) for key, item in value.items()])
+
+
+def _unless_none(reshape: Reshape) -> Reshape:
+    return lambda value: None if value is None else reshape(value)
+
+
+def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> DirectArray | None:
+    """How usual values become an array without a converter; None if there is no such way."""
+    kind = field.type
+    if plain is not None:
+        return _typed(plain, lambda values: pa.array(values, target))
+    if not isinstance(kind, PrimitiveType):
+        return None
+    if kind.kind == Kind.DATE:
+        return _typed(_DATE | NULL if field.nullable else _DATE, _days)
+    if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}:
+        epochs = (_EPOCH_NAIVE,) if kind.kind == Kind.TIMESTAMP_NTZ else (_EPOCH_NAIVE, _EPOCH_UTC)
+        return _typed(_DATETIME, lambda values: _microseconds(values, epochs))
+    return None
+
+
+def _typed(types: frozenset[type], array_of: DirectArray) -> DirectArray:
+    return lambda values: array_of(values) if types.issuperset(map(type, values)) else None
+
+
+def _days(values: Column) -> pa.Array:
+    return pa.array(values, pa.date32()).view(pa.int32())
+
+
+def _microseconds(values: Column, epochs: Sequence[datetime]) -> pa.Array | None:
+    for epoch in epochs:
+        try:
+            differences: list[timedelta] = list(map(sub, values, repeat(epoch)))
+        except TypeError:  # naive among aware ones, or the other way round
+            continue
+        array = pa.array(differences, pa.duration("us")).view(pa.int64())
+        # An offset can carry the first and the last day out of the range.
+        return array if epoch is _EPOCH_NAIVE or _is_within(array, *MICROSECOND_RANGE) else None
+    return None
+
+
+def _is_within(array: pa.Array, low: int, high: int) -> bool:
+    extremes = pc.min_max(array).as_py()
+    return not len(array) or bool(low <= extremes["min"] and extremes["max"] <= high)
