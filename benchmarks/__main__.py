@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-BENCHMARKS = ("encoder", "delivery", "digest", "memory", "small_task", "local_server")
+BENCHMARKS = ("encoder", "delivery", "digest", "memory", "small_task", "local_server", "fan_out")
 
 if __name__ == "__main__":
     for name in BENCHMARKS:

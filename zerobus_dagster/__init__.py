@@ -13,6 +13,7 @@ from .handoff import build_zerobus_handoff_sensor
 from .io_manager import ZerobusIOManager
 from .resource import ZerobusResource
 from .row_count import delta_row_count, warehouse_row_count
+from .sharded import build_zerobus_sharded_asset
 
 __all__ = [
     "ZerobusCredentials",
@@ -22,6 +23,7 @@ __all__ = [
     "ZerobusResource",
     "build_zerobus_delivery_check",
     "build_zerobus_handoff_sensor",
+    "build_zerobus_sharded_asset",
     "check_definitions",
     "delta_row_count",
     "warehouse_row_count",

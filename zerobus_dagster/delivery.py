@@ -18,7 +18,7 @@ from zerobus_core import (
     ZerobusIngestError,
     ingest,
 )
-from zerobus_core.hosting import is_of_signal
+from zerobus_core.hosting import is_of_signal, is_shard
 
 from .checkpoint import ObservationCheckpointStore, tries_of
 from .file_checkpoint import StepFileStore
@@ -81,7 +81,7 @@ class DagsterDelivery:
             **column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop)),
             **explorer_metadata(self.workspace.workspace_url, self.table),
         }
-        if not (self.step.partitions and isinstance(records, Mapping)):
+        if not self.step.partitions or not isinstance(records, Mapping) or is_shard(records):
             receipts = self._push(records, self.name)
             whole = self._whole_partition(receipts) if len(self.step.partitions) == 1 else {}
             return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts), **whole}

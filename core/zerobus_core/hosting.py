@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .sources.rows.cursor import sql_fingerprint
     from .sources.rows.cursor_thread import CursorThread
     from .sources.rows.drivers import execute_on_server
+    from .sources.shards import is_shard
     from .storage.filesystem import UriWithFilesystem
     from .storage.uris import shown_uri
 
@@ -40,6 +41,7 @@ __all__ = [
     "execute_on_server",
     "holds_no_files",
     "is_of_signal",
+    "is_shard",
     "letter_rows",
     "replay_options",
     "run_in_thread",
@@ -62,6 +64,7 @@ _HOMES = {
     "execute_on_server": "sources.rows.drivers",
     "holds_no_files": "sources.files.finding.found",
     "is_of_signal": "process.signals",
+    "is_shard": "sources.shards",
     "letter_rows": "bad_rows",
     "replay_options": "replaying",
     "run_in_thread": "aio",

@@ -127,3 +127,19 @@ def test_the_yaml_of_the_guide_is_what_the_component_takes() -> None:
     assert plain["type"] == "zerobus_dagster.ZerobusIngestComponent"
     assert component.table == "main.default.flights"
     assert component.get_asset_spec().partitions_def is not None
+
+
+def test_the_example_of_shards_fills_a_table_with_one_materialization(
+    server: LocalZerobus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for number in range(10):
+        lines = "".join(f'{{"sensor": {number * 20 + row}, "celsius": 20.5}}\n' for row in range(20))
+        (tmp_path / f"{number}.jsonl").write_text(lines)
+    monkeypatch.setenv("READINGS_URI", str(tmp_path))
+    example = runpy.run_path(str(EXAMPLES / "dagster_fan_out.py"))
+    server.create_table(f"CREATE TABLE {example['TABLE']} (sensor BIGINT NOT NULL, celsius DOUBLE)")
+    result = run(example)
+    (event,) = result.asset_materializations_for_node("readings")
+    assert event.metadata["dagster-zerobus/rows_acked"].value == 200
+    assert event.metadata["dagster-zerobus/shards"].value == 8
+    assert server.read(example["TABLE"]).num_rows == 200

@@ -1,0 +1,156 @@
+"""Shards in several processes against one task, with the service's limit per stream switched on.
+
+    python -m benchmarks.fan_out --shards 8 --limit 100000 --postgres "dbname=bench host=/run/postgresql"
+
+Both deliver the flights as Parquet files and, with ``--postgres``, a table of as many rows in PostgreSQL.  A figure is
+the time from the first delivery's start to the last one's end, in worker processes that have imported everything, as
+those of Celery have.  The server shares the processors with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RUST_LOG", "off")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from example_dags.demo import source
+from zerobus_core import Receipt, SqlQuery, Workspace, ingest, merge_receipts, read_shard, split_source
+from zerobus_local import LocalZerobusProcess
+
+QUERY = "SELECT * FROM zerobus_bench"
+_COLUMNS = "id BIGINT PRIMARY KEY, carrier TEXT, origin TEXT, dest TEXT, distance DOUBLE PRECISION"
+_NAMES = ("id", "carrier", "origin", "dest", "distance")
+_FILES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One delivery, as a worker process gets it."""
+
+    workspace: Workspace
+    table: str
+    shard: dict[str, Any] | None
+    place: str
+    is_sql: bool
+
+
+def connect(place: str) -> Any:
+    """A connection to PostgreSQL."""
+    import psycopg
+
+    return psycopg.connect(place)
+
+
+def deliver(work: Work) -> Receipt:
+    """Deliver one shard, or the whole source."""
+    if not work.is_sql:
+        return ingest(work.workspace, work.table, work.shard or work.place)
+    query = SqlQuery(partial(connect, work.place), QUERY)
+    shard = work.shard or split_source(query, 1, by="id")[0]
+    return ingest(work.workspace, work.table, read_shard(query, shard))
+
+
+def ready(_: int) -> int:
+    """Wait a moment, so that every process of the pool starts."""
+    time.sleep(0.5)
+    return os.getpid()
+
+
+def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Callable[[], int]) -> None:
+    """Deliver all of it in the pool, and print one line."""
+    before = count()
+    started = time.perf_counter()
+    merged = merge_receipts(pool.map(deliver, works))
+    took = time.perf_counter() - started
+    rows = count() - before
+    exact = "exact" if rows == merged.rows_acked == merged.rows_read else f"NOT EXACT: {merged.rows_acked} acknowledged"
+    print(
+        f"{name:<28} {merged.shards:>2} workers {rows:>9,} rows {took:>7.2f} s {rows / took:>10,.0f} rows/s   {exact}",
+        flush=True,
+    )
+
+
+def write_files(folder: Path, flights: pa.Table) -> str:
+    """The flights as Parquet files of several row groups."""
+    folder.mkdir()
+    step = -(-flights.num_rows // _FILES)
+    for number in range(_FILES):
+        pq.write_table(flights.slice(number * step, step), folder / f"{number:02d}.parquet", row_group_size=5_000)
+    return str(folder)
+
+
+def fill(place: str, flights: pa.Table) -> None:
+    """A table of the same number of rows in PostgreSQL."""
+    columns = [flights.column(name).to_pylist() for name in _NAMES[1:]]
+    with connect(place) as connection:
+        connection.execute("DROP TABLE IF EXISTS zerobus_bench")
+        connection.execute(f"CREATE TABLE zerobus_bench ({_COLUMNS})")
+        with connection.cursor().copy(f"COPY zerobus_bench ({', '.join(_NAMES)}) FROM STDIN") as copy:
+            for number, row in enumerate(zip(*columns, strict=True)):
+                copy.write_row((number, *row))
+
+
+def compare(server: LocalZerobusProcess, pool: ProcessPoolExecutor, one: Work, shards: list[dict[str, Any]]) -> None:
+    """One task and then the shards, twice each."""
+
+    def count() -> int:
+        return server.read(one.table).num_rows
+
+    kind = "PostgreSQL" if one.is_sql else "flights, Parquet"
+    for _ in range(2):
+        measure(f"{kind}: one task", pool, [one], count)
+        works = [
+            Work(workspace=one.workspace, table=one.table, shard=shard, place=one.place, is_sql=one.is_sql)
+            for shard in shards
+        ]
+        measure(f"{kind}: shards", pool, works, count)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print a line for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--limit", type=float, default=100_000, help="rows per second and stream")
+    parser.add_argument("--postgres", help="connection string; the table zerobus_bench is replaced there")
+    options = parser.parse_args(arguments)
+    flights = source.flights()
+    context = get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalZerobusProcess.start(Path(folder, "server"), rows_per_second=options.limit) as server,
+        ProcessPoolExecutor(options.shards, mp_context=context) as pool,
+    ):
+        list(pool.map(ready, range(options.shards)))
+        print(f"limit: {options.limit:,.0f} rows/s for each stream")
+        place = write_files(Path(folder, "flights"), flights)
+        server.create_table(source.flights_sql("main.default.flights"))
+        one = Work(workspace=server.workspace, table="main.default.flights", shard=None, place=place, is_sql=False)
+        compare(server, pool, one, split_source(place, options.shards))
+        if options.postgres is None:
+            return
+        fill(options.postgres, flights)
+        columns = "id BIGINT NOT NULL, carrier STRING, origin STRING, dest STRING, distance DOUBLE"
+        server.create_table(f"CREATE TABLE main.default.copied ({columns})")
+        query = SqlQuery(partial(connect, options.postgres), QUERY)
+        shards = split_source(query, options.shards, by="id")
+        one = Work(
+            workspace=server.workspace, table="main.default.copied", shard=None, place=options.postgres, is_sql=True
+        )
+        compare(server, pool, one, shards)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""One asset on several workers: shards of files, delivered by a step each, and one materialization for all of them.
+
+``dagster dev -f example_dags/dagster_fan_out.py``; only shards that failed run again when a run is re-executed from
+failure.
+"""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from zerobus_core import split_source
+from zerobus_dagster import ZerobusCredentials, ZerobusResource, build_zerobus_sharded_asset
+
+TABLE = "main.default.readings"
+
+readings = build_zerobus_sharded_asset(
+    "readings",
+    table=TABLE,
+    split=lambda context: split_source(os.environ.get("READINGS_URI", "data/readings/"), 8),
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
+    group_name="plant",
+)
+
+defs = dg.Definitions(
+    assets=[readings],
+    # One step for each shard; a limit for the pool "zerobus" in dagster.yaml bounds them over all runs.
+    executor=dg.multiprocess_executor.configured({"max_concurrent": 4}),
+    resources={
+        "zerobus": ZerobusResource(
+            endpoint=dg.EnvVar("ZEROBUS_SERVER_ENDPOINT"),
+            workspace_url=dg.EnvVar("DATABRICKS_HOST"),
+            credentials=ZerobusCredentials(
+                client_id=dg.EnvVar("DATABRICKS_CLIENT_ID"), client_secret=dg.EnvVar("DATABRICKS_CLIENT_SECRET")
+            ),
+        )
+    },
+)

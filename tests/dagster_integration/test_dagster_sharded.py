@@ -1,0 +1,194 @@
+"""A sharded asset: shards as steps of their own, one materialization, and only what failed runs again."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from zerobus_core import ConfigurationError, SqlQuery, TransportError, read_shard, split_source
+from zerobus_core.workspace import ClientCredentials
+from zerobus_dagster import ZerobusResource, build_zerobus_sharded_asset
+from zerobus_local import LocalZerobus
+
+CHILD = Path(__file__).with_name("sharded_child.py")
+KEY = dg.AssetKey("flights")
+
+
+def written(folder: Path, files: int, rows: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number in range(files):
+        lines = [
+            json.dumps({"id": row, "carrier": "UA", "delay": 0.5}) for row in range(number * rows, (number + 1) * rows)
+        ]
+        (folder / f"{number:02d}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def ids(server: LocalZerobus, table: str) -> list[int]:
+    return sorted(server.read(table)["id"].to_pylist())
+
+
+def receipt_in(instance: dg.DagsterInstance) -> dict[str, Any]:
+    event = instance.get_latest_materialization_event(KEY)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization.metadata["dagster-zerobus/receipt"].value  # type: ignore[return-value]  # JSON
+
+
+def materializations(instance: dg.DagsterInstance) -> int:
+    return len(instance.fetch_materializations(KEY, limit=100).records)
+
+
+def test_the_asset_is_materialized_once_with_the_merged_receipt(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "files", 12, 50)
+    asset = build_zerobus_sharded_asset("flights", table=table, split=lambda context: split_source(str(folder), 4))
+    result = dg.materialize([asset], instance=instance, resources={"zerobus": zerobus})
+    assert result.success
+    receipt = receipt_in(instance)
+    assert (receipt["rows_acked"], receipt["shards"], materializations(instance)) == (600, 4, 1)
+    assert ids(server, table) == list(range(600))
+    event = instance.get_latest_materialization_event(KEY)
+    metadata = event.asset_materialization.metadata  # type: ignore[union-attr]  # asserted above
+    assert metadata["dagster/table_name"].value == table
+    assert [column.name for column in metadata["dagster/column_schema"].value.columns] == ["id", "carrier", "delay"]
+    assert metadata["dagster-zerobus/shards"].value == 4
+    assert "path" not in metadata
+
+
+def test_a_shard_that_failed_is_retried_alone_by_the_retry_policy(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "files", 4, 50)
+    calls: list[int] = []
+
+    def read(context: dg.OpExecutionContext, shard: Any) -> Any:
+        calls.append(shard["index"])
+        if calls.count(2) == 1 and shard["index"] == 2:
+            raise TransportError("the first attempt of this shard fails")
+        return shard
+
+    asset = build_zerobus_sharded_asset(
+        "flights",
+        table=table,
+        split=lambda context: split_source(str(folder), 4),
+        read=read,
+        retry_policy=dg.RetryPolicy(max_retries=1),
+    )
+    assert dg.materialize([asset], instance=instance, resources={"zerobus": zerobus}).success
+    assert sorted(calls) == [0, 1, 2, 2, 3]
+    assert ids(server, table) == list(range(200))
+    assert materializations(instance) == 1
+
+
+def test_shards_of_a_query_are_read_by_the_step_that_delivers_them(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    with sqlite3.connect(tmp_path / "flights.db") as connection:
+        connection.execute("CREATE TABLE flights (id INTEGER, carrier TEXT, delay REAL)")
+        connection.executemany("INSERT INTO flights VALUES (?, 'UA', 1.5)", [(row,) for row in range(300)])
+    connection.close()
+    query = SqlQuery(lambda: sqlite3.connect(tmp_path / "flights.db"), "SELECT * FROM flights")
+    asset = build_zerobus_sharded_asset(
+        ["plant", "flights"],
+        table=table,
+        split=lambda context: split_source(query, 3, by="id"),
+        read=lambda context, shard: read_shard(query, shard),
+        group_name="plant",
+    )
+    result = dg.materialize([asset], instance=instance, resources={"zerobus": zerobus})
+    assert result.success
+    assert ids(server, table) == list(range(300))
+    assert result.asset_materializations_for_node("plant__flights")[0].asset_key == dg.AssetKey(["plant", "flights"])
+
+
+def test_partitions_of_a_sharded_asset_are_materialized_one_by_one(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    months = dg.StaticPartitionsDefinition(["a", "b"])
+    written(tmp_path / "a", 3, 10)
+    asset = build_zerobus_sharded_asset(
+        "flights",
+        table=table,
+        split=lambda context: split_source(str(tmp_path / context.partition_key), 2),
+        partitions_def=months,
+    )
+    assert dg.materialize([asset], instance=instance, partition_key="a", resources={"zerobus": zerobus}).success
+    assert ids(server, table) == list(range(30))
+    assert instance.get_materialized_partitions(KEY) == {"a"}
+
+
+def test_a_source_without_shards_is_materialized_and_says_so(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    asset = build_zerobus_sharded_asset(
+        "flights", table=table, split=lambda context: split_source(f"{tmp_path}/*.parquet", 4)
+    )
+    assert dg.materialize([asset], instance=instance, resources={"zerobus": zerobus}).success
+    event = instance.get_latest_materialization_event(KEY)
+    assert event.asset_materialization.metadata["dagster-zerobus/shards"].value == 0  # type: ignore[union-attr]  # it is
+    assert ids(server, table) == []
+
+
+@pytest.mark.parametrize("table_name", ["flights", "main.flights"])
+def test_a_table_that_is_not_named_in_full_is_refused_when_the_asset_is_built(table_name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        build_zerobus_sharded_asset("flights", table=table_name, split=lambda context: [])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_shard_killed_by_kill_9_is_the_only_one_to_run_again_from_failure(
+    server: LocalZerobus, table: str, tmp_path: Path
+) -> None:
+    credentials = server.workspace.credentials
+    assert isinstance(credentials, ClientCredentials)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    environ = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "TEST_TABLE": table,
+        "TEST_FILES": str(written(tmp_path / "files", 8, 200)),
+        "ZEROBUS_SERVER_ENDPOINT": server.workspace.endpoint,
+        "DATABRICKS_HOST": server.workspace.workspace_url,
+        "DATABRICKS_CLIENT_ID": credentials.client_id,
+        "DATABRICKS_CLIENT_SECRET": credentials.client_secret,
+    }
+
+    def child(*arguments: str) -> int:
+        command = [sys.executable, str(CHILD), *arguments]
+        with (tmp_path / "output").open("ab") as output:
+            done = subprocess.run(
+                command, env=environ, stdout=output, stderr=subprocess.STDOUT, timeout=280, check=False
+            )
+        return done.returncode
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert child("run") == 1, (tmp_path / "output").read_text()[-5_000:]
+        assert materializations(instance) == 0
+        killed = instance.get_runs(limit=1)[0]
+        assert child("from-failure", killed.run_id) == 0, (tmp_path / "output").read_text()[-5_000:]
+        assert delivered_again(instance) == ["flights.flights__deliver[shard_0003]"]
+        assert materializations(instance) == 1
+        receipt = receipt_in(instance)
+    assert (receipt["rows_read"], receipt["shards"]) == (1_600, 8)
+    assert receipt["rows_acked"] + receipt["rows_skipped"] == 1_600
+    assert receipt["rows_skipped"] > 0
+    delivered = ids(server, table)
+    assert sorted(set(delivered)) == list(range(1_600))
+    assert len(delivered) - 1_600 <= receipt["rows_resent"]
+
+
+def delivered_again(instance: dg.DagsterInstance) -> list[str]:
+    run = instance.get_runs(limit=1)[0]
+    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+    return sorted(event.step_key for event in started if "__deliver" in (event.step_key or ""))
