@@ -144,15 +144,15 @@ class ObservationCheckpointStore:
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log, unless it is unchanged, useless for a resume, or without any row.
+        """Write the checkpoint to the event log, unless it is unchanged, or without any row.
 
-        One without any row is kept where an earlier one admitted rows that were not sent after all: the next try would
-        count them as sent twice.
+        That of a source without a fingerprint is of use as well: the next try sends every row, and by it knows how many
+        of them again.  One without any row is kept where an earlier one admitted rows that were not sent after all: the
+        next try would count them as sent twice.
         """
         is_unchanged = self._saved is not None and replace(self._saved, written_at=checkpoint.written_at) == checkpoint
         is_begun, self._saved = self._saved is not None, checkpoint
-        is_of_use = checkpoint.source_fingerprint is not None or self.is_evidence
-        if is_unchanged or not is_of_use or not (checkpoint.durable or checkpoint.reached or is_begun):
+        if is_unchanged or not (checkpoint.durable or checkpoint.reached or is_begun):
             return
         rows = checkpoint.durable.rows
         self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})

@@ -314,6 +314,31 @@ def test_a_source_that_changed_between_tries_is_sent_from_its_first_row_and_the_
     assert any("starting at the first row: the source has changed" in message for message in messages)
 
 
+@pytest.mark.parametrize("are_files", [False, True], ids=["in the event log", "in files"])
+def test_a_retry_of_a_source_without_a_fingerprint_admits_every_row_that_it_sends_again(
+    server: LocalZerobus,
+    table: str,
+    zerobus_with: Callable[..., ZerobusResource],
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    are_files: bool,
+) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2))
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        result = zerobus.ingest(context, table, iter(ROWS), options={"batch_rows": 10})
+        if context.retry_number < 2:
+            raise RuntimeError("after the delivery")
+        return result
+
+    place = {"checkpoint_uri": str(tmp_path / "checkpoints")} if are_files else {}
+    result = run(flights, zerobus_with(**place), instance=instance)
+    (materialization,) = result.asset_materializations_for_node("flights")
+    assert len(ids(server, table)) == 300
+    receipt = materialization.metadata["dagster-zerobus/receipt"].value
+    assert (receipt["rows_resent"], receipt["rows_skipped"]) == (200, 0)
+    assert "no fingerprint" in receipt["started_over"]
+
+
 def test_without_resume_a_retry_sends_every_row(
     server: LocalZerobus, table: str, zerobus_with: Callable[..., ZerobusResource]
 ) -> None:

@@ -27,11 +27,12 @@ _log = logging.getLogger("zerobus_core")
 
 # A reservation that lasted for so many pauses was too large.
 _LASTS_LONG = 4.0
-# How many times as long as a save another attempt's look and save may take, and seconds at most.
-_SETTLES_AFTER = 3.0
-_MOST_SETTLING = 0.25
-# A reservation is made for so many pauses, and grows at most so many times at once.
+# How many times as long as our own look and save those of another attempt may take.
+_SETTLES_AFTER = 1.5
+# A reservation is made for so many pauses, or so many and the time that the next one takes to settle, and grows at
+# most so many times at once.
 _SPARE = 1.5
+_LEAST_SPARE = 1.25
 _MOST_GROWTH = 64.0
 
 
@@ -68,8 +69,9 @@ class CheckpointKeeper:
         self.attempt = AttemptMark(number=number, token=uuid4().hex)
         self._clock = clock
         self._interval = self._pause = _interval_of(store)
-        self._saved_at = clock()
-        self._save_took = 0.0
+        self.saved_at = clock()
+        """When the last save ended, as a reading of the clock."""
+        self._look_took = self._save_took = 0.0
         self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
         self._window = 0
         self._reserved_at: float | None = None
@@ -99,20 +101,22 @@ class CheckpointKeeper:
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to save again; ``now`` is a reading of the clock."""
-        return self._store is not None and now - self._saved_at >= self._pause
+        return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int) -> int:
         """How many rows to reserve behind the next ``rows``.
 
         More if the last reservation did not last until the next save was due: as many as would have lasted for one and
-        a half pauses, and at least twice as many, so that reservations are written about as often as ACKs are. Half as
-        many if it lasted far longer.
+        a half pauses (with a slow store for two), and at least twice as many, so that reservations are written about
+        as often as ACKs are. Half as many if it lasted far longer.
         """
         now = self._clock()
         if self._reserved_at is not None:
             lasted = now - self._reserved_at
             if lasted < self._pause:
-                wanted = _SPARE * self._pause / max(lasted, 0.001)
+                # The next reservation is written after a pause, and can be used when it is settled.
+                spare = max(_SPARE * self._pause, _LEAST_SPARE * self._pause + self._settles_after())
+                wanted = spare / max(lasted, 0.001)
                 self._window = int(self._window * min(max(wanted, 2.0), _MOST_GROWTH))
             elif lasted > _LASTS_LONG * self._pause:
                 self._window //= 2
@@ -120,14 +124,16 @@ class CheckpointKeeper:
         self._window = max(self._window, rows)
         return self._window
 
-    def wait_until_settled(self) -> None:
-        """Block, for milliseconds with a file, until a newer attempt that did not see the last save has replaced it.
+    def settles_in(self, saved_at: float) -> float:
+        """Seconds until a newer attempt that did not see the save of ``saved_at`` has replaced it; 0.0 if that is over.
 
-        That attempt reads the checkpoint and then replaces it, which takes about as long as our own save.
+        That attempt reads the checkpoint and then replaces it, which takes about as long as it takes us: milliseconds
+        with a file.
         """
-        left = self._saved_at + _SETTLES_AFTER * self._save_took - self._clock()
-        if left > 0.0:
-            time.sleep(min(left, _MOST_SETTLING))
+        return max(0.0, saved_at + self._settles_after() - self._clock())
+
+    def _settles_after(self) -> float:
+        return _SETTLES_AFTER * (self._look_took + self._save_took)
 
     def check(self) -> int:
         """Look whether this is the newest attempt; returns how far an older one says that it may have sent rows.
@@ -148,6 +154,7 @@ class CheckpointKeeper:
     def _found(self) -> Checkpoint | None:
         if self._store is None:
             return None
+        started = self._clock()
         try:
             return self._store.load()
         except InvalidCheckpointError:
@@ -157,6 +164,8 @@ class CheckpointKeeper:
                 raise
             _warn_of(error)
             return None
+        finally:
+            self._look_took = self._clock() - started
 
     def save(self, kept: RowsKept) -> None:
         """Replace the checkpoint.
@@ -187,8 +196,8 @@ class CheckpointKeeper:
             if is_of_signal(error):
                 raise
             _warn_of(error)
-        self._saved_at = self._clock()
-        self._save_took = self._saved_at - started
+        self.saved_at = self._clock()
+        self._save_took = self.saved_at - started
         # Saving may take a fifth of the time, whatever the store promised.
         self._pause = max(self._interval, 4.0 * self._save_took)
 

@@ -174,6 +174,11 @@ class Account:
         """Whether the checkpoint says that the rows before ``stop_row`` may have been sent."""
         return stop_row <= self._announced
 
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether rows are announced that may not be handed over yet."""
+        return self._announced > self._reserved
+
     def confirm(self) -> None:
         """What was announced was found in the store: no newer attempt has replaced it."""
         self._reserved = self._announced

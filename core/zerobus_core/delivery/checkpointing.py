@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import DeliverySupersededError
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from .account import Account
 
 __all__ = ["Checkpointing"]
+
+# Seconds between two looks at what else happens, while a reservation is not to be used yet.
+_SLICE = 0.1
 
 
 class Checkpointing:
@@ -25,6 +30,7 @@ class Checkpointing:
         self._keeper = keeper
         self._resent_kept = 0  # what the store knows of rows that may be sent twice
         self._last_batch: tuple[int, int] | None = None  # the end of the last one, and its rows
+        self._announced_at = 0.0  # when the store was told of what is announced
         if not keeper.is_active:
             account.reserve()
 
@@ -33,11 +39,11 @@ class Checkpointing:
         if self._keeper.past.attempt is not None:
             self.save()
 
-    def reserve(self, batch: Batch) -> None:
-        """Return when the store knows that the rows of ``batch`` may have been sent.
+    def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
+        """Return when the store knows that the rows of ``batch`` may have been sent; ``poll`` is called while it waits.
 
-        A reservation is used when it is found in the store after it was written: a newer attempt that read the
-        checkpoint before and replaced it after knows nothing of it.
+        A reservation is used when it is found in the store some time after it was written: a newer attempt that read
+        the checkpoint before and replaced it after knows nothing of it.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -46,7 +52,10 @@ class Checkpointing:
         if not account.is_announced(batch.stop_row):
             account.announce(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
             self.save()
-        self._keeper.wait_until_settled()
+            self._announced_at = self._keeper.saved_at
+        while (left := self._keeper.settles_in(self._announced_at)) > 0.0:
+            time.sleep(min(left, _SLICE))
+            poll()
         account.admit(self._keeper.check())
         account.confirm()
 
@@ -56,23 +65,25 @@ class Checkpointing:
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
         if not is_repeat and not is_due:
             return
-        if is_due:
-            self._extend_reservation()
+        is_extended = is_due and self._extend_reservation()
         try:
             self.save()
+            if is_extended:
+                self._announced_at = self._keeper.saved_at
         except DeliverySupersededError:
             if self._account.is_sending:
                 raise
             # With all of its rows durable this attempt succeeds too; it sends no more of them.
             self._account.withdraw_reservation()
 
-    def _extend_reservation(self) -> None:
-        """Reserve with the ACKs, and not in a save of its own a little later."""
-        if self._last_batch is None:
-            return
+    def _extend_reservation(self) -> bool:
+        """Reserve with the ACKs, and not in a save of its own a little later; one reservation after the other."""
+        account = self._account
+        if self._last_batch is None or account.is_unconfirmed:
+            return False
         stop_row, rows = self._last_batch
-        if self._account.is_reserved(stop_row):  # it was not withdrawn
-            self._account.announce(stop_row + self._keeper.rows_to_reserve(rows))
+        account.announce(stop_row + self._keeper.rows_to_reserve(rows))
+        return account.is_unconfirmed
 
     def save(self) -> None:
         """Save while the delivery runs."""

@@ -179,7 +179,7 @@ class Delivery:
 
     def _send_block(self, block: Chunk) -> None:
         for batch in self._encoded(block):
-            self._checkpointing.reserve(batch)
+            self._checkpointing.reserve(batch, poll=self._pool.poll)
             self._pool.send(batch)
         self._check_bad_rows()
 
@@ -215,8 +215,8 @@ class Delivery:
         if left := self.snapshot().counts.rows_not_durable:
             # Unreachable by the law of the ledger; the gate does not rest on that.
             raise TransportError(f"{left} rows are neither durable nor accounted for")
+        self._checkpointing.save_last()  # the last look at what another attempt may have sent
         receipt = self._reports.receipt(self._keeper, self.shaping())
-        self._checkpointing.save_last()
         self._reports.report()
         self._pool.close()
         for text in receipt.notes:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -142,6 +147,94 @@ def test_a_checkpoint_that_an_older_attempt_wrote_in_between_is_replaced_and_adm
     store.older = Checkpoint(**{**{name: getattr(late, name) for name in Checkpoint.__slots__}, "reached": 2_000})
     receipt = attempt(server, store, generated())
     assert (receipt.rows_skipped, receipt.rows_resent) == (500, 1_500)
+
+
+def test_the_receipt_says_what_the_last_look_at_the_checkpoint_found(server: LocalZerobus, table: str) -> None:
+    """An older attempt saved a reservation after the last row of the newer one was sent."""
+
+    class Store(MemoryCheckpointStore):
+        save_interval = 60.0
+        is_over = False
+
+        def load(self) -> Checkpoint | None:
+            found = super().load()
+            if not self.is_over or found is None:
+                return found
+            return dataclasses.replace(found, attempt=AttemptMark(number=0, token="older"), reached=2_000)
+
+    store = Store()
+
+    class Rows(Pages):
+        def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+            yield from super().chunks(skip)
+            store.is_over = True
+
+    receipt = ingest(server.workspace, table, Rows(store), options=OPTIONS, checkpoint=store)
+    assert receipt.rows_resent == 2_000
+    assert Checkpoint.from_json(store.text or "").counts.rows_resent == 2_000
+
+
+class SlowStore(MemoryCheckpointStore):
+    """One place for two attempts: looks and saves take long, and take effect at once and at the end."""
+
+    SECONDS = 0.4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newer_looked, self.older_reserved = threading.Event(), threading.Event()
+
+    def load(self) -> Checkpoint | None:
+        found = super().load()
+        time.sleep(self.SECONDS)
+        return found
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        time.sleep(self.SECONDS)
+        assert checkpoint.attempt is not None
+        before = super().load()
+        if checkpoint.attempt.number == 1:
+            is_further = before is None or checkpoint.reached > before.reached
+            super().save(checkpoint)
+            if self.newer_looked.is_set() and is_further:
+                self.older_reserved.set()
+            return
+        if not self.newer_looked.is_set():
+            self.newer_looked.set()
+            assert self.older_reserved.wait(60), "the older attempt needs another reservation"
+            time.sleep(self.SECONDS)
+        super().save(checkpoint)
+
+
+def test_a_slow_store_lets_no_reservation_be_used_that_the_newer_attempt_did_not_see(
+    server: LocalZerobus, table: str
+) -> None:
+    store = SlowStore()
+    is_begun, is_over = threading.Event(), threading.Event()
+
+    def slow_rows() -> Iterator[dict[str, int]]:
+        for number in itertools.count():
+            if number == 500:
+                is_begun.set()
+            if number % 10 == 0:
+                time.sleep(0.01)
+            if is_over.is_set():
+                return
+            yield {"id": number}
+
+    def older() -> None:
+        with pytest.raises(DeliverySupersededError):
+            attempt(server, store, slow_rows())
+
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(older)
+        try:
+            assert is_begun.wait(60)
+            receipt = attempt(server, store, generated(20_000))
+            lost.result(60)
+        finally:
+            is_over.set()
+    ids = server.read(table)["id"].to_pylist()
+    assert len(ids) - len(set(ids)) <= receipt.rows_resent
 
 
 def broken_off(at: int) -> Iterator[dict[str, int]]:
