@@ -31,6 +31,7 @@ class Checkpointing:
         self._resent_kept = 0  # what the store knows of rows that may be sent twice
         self._last_batch: tuple[int, int] | None = None  # the end of the last one, and its rows
         self._announced_at = 0.0  # when the store was told of what is announced
+        self._repeats_at: float | None = None  # when it was told of rows that are sent twice, until that is settled
         if not keeper.is_active:
             account.reserve()
 
@@ -59,22 +60,38 @@ class Checkpointing:
         account.admit(self._keeper.check())
         account.confirm()
 
-    def tick(self, now: float) -> None:
-        """Save what is due; ``now`` is a reading of the keeper's clock."""
+    def tick(self, now: float) -> bool:
+        """Save what is due; whether rows may be handed over.  ``now`` is a reading of the keeper's clock."""
         is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
-        if not is_repeat and not is_due:
-            return
-        is_extended = is_due and self._extend_reservation()
         try:
-            self.save()
-            if is_extended:
-                self._announced_at = self._keeper.saved_at
+            if is_repeat or is_due:
+                self._save_in_time(is_repeat=is_repeat, is_due=is_due)
+            return self._may_repeat()
         except DeliverySupersededError:
             if self._account.is_sending:
                 raise
             # With all of its rows durable this attempt succeeds too; it sends no more of them.
             self._account.withdraw_reservation()
+            return False
+
+    def _save_in_time(self, *, is_repeat: bool, is_due: bool) -> None:
+        is_extended = is_due and self._extend_reservation()
+        self.save()
+        if is_extended:
+            self._announced_at = self._keeper.saved_at
+        if is_repeat:
+            self._repeats_at = self._keeper.saved_at
+
+    def _may_repeat(self) -> bool:
+        """As with a reservation: what is admitted must be found again, when no newer attempt can have overlooked it."""
+        if self._repeats_at is None:
+            return True
+        if self._keeper.settles_in(self._repeats_at) > 0.0:
+            return False
+        self._account.admit(self._keeper.check())
+        self._repeats_at = None
+        return True
 
     def _extend_reservation(self) -> bool:
         """Reserve with the ACKs, and not in a save of its own a little later; one reservation after the other."""

@@ -240,12 +240,12 @@ class Delivery:
             self._pool.flush()  # what was read beside the refused rows is good
             raise self._bad.refusal()
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
         now = time.monotonic()
         if self._reports.is_due(now):
             self._telemetry.observe()
             self._reports.report()
-        self._checkpointing.tick(now)
+        return self._checkpointing.tick(now)
 
     def _save_final_state(self, *, has_changed: bool = False) -> None:
         self.snapshot()

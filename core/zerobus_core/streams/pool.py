@@ -61,8 +61,8 @@ class PoolHooks:
     """Set from anywhere to make the running call raise IngestInterruptedError."""
     deadline: float
     """When to raise IngestTimeoutError, as a reading of the pool's clock."""
-    tick: Callable[[], None]
-    """Called at least every 0.1 s while the pool waits."""
+    tick: Callable[[], bool]
+    """Called at least every 0.1 s while the pool waits; whether batches may be handed to streams now."""
     on_refused: Callable[[Batch, ZerobusIngestError], None]
     """Gets a single row that the service refused."""
 
@@ -208,8 +208,8 @@ class StreamPool:
                 self._request(lane, now)
         for live in list(self._live.values()):
             self._check_deadlines(live, now)
-        self._hooks.tick()  # before feeding, so that what is about to be sent again is in the checkpoint first
-        self._feed(now)
+        if self._hooks.tick():  # before feeding, so that what is about to be sent again is in the checkpoint first
+            self._feed(now)
 
     def _check_stop(self, now: float) -> None:
         if self._hooks.stop.is_set():

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -175,40 +175,68 @@ def test_the_receipt_says_what_the_last_look_at_the_checkpoint_found(server: Loc
 
 
 class SlowStore(MemoryCheckpointStore):
-    """One place for two attempts: looks and saves take long, and take effect at once and at the end."""
+    """One place for two attempts, whose looks and saves take long; the newer one is in the main thread.
 
-    SECONDS = 0.4
+    It looks while the older one is about to save more, and replaces that a save later.
+    """
 
-    def __init__(self) -> None:
+    SECONDS = 0.5
+
+    def __init__(self, when_newer_looks: Callable[[], object]) -> None:
         super().__init__()
-        self.newer_looked, self.older_reserved = threading.Event(), threading.Event()
+        self._when_newer_looks = when_newer_looks
+        self._looks = 0
+        self._newer_waits, self._older_saves, self._older_saved = (threading.Event() for _ in range(3))
 
     def load(self) -> Checkpoint | None:
+        if threading.current_thread() is threading.main_thread():
+            self._looks += 1
+            if self._looks == 2:  # the first look decides what is skipped, the second comes right before the mark
+                self._when_newer_looks()
+                self._newer_waits.set()
+                assert self._older_saves.wait(60), "the older attempt has to admit more"
+                return super().load()
         found = super().load()
         time.sleep(self.SECONDS)
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:
-        time.sleep(self.SECONDS)
-        assert checkpoint.attempt is not None
-        before = super().load()
-        if checkpoint.attempt.number == 1:
-            is_further = before is None or checkpoint.reached > before.reached
-            super().save(checkpoint)
-            if self.newer_looked.is_set() and is_further:
-                self.older_reserved.set()
-            return
-        if not self.newer_looked.is_set():
-            self.newer_looked.set()
-            assert self.older_reserved.wait(60), "the older attempt needs another reservation"
+        if threading.current_thread() is threading.main_thread():
+            self._older_saved.wait(60)
             time.sleep(self.SECONDS)
+            super().save(checkpoint)
+            return
+        before = super().load()
+        is_more = self._newer_waits.is_set() and before is not None and self.admits_more(before, checkpoint)
+        if is_more:
+            self._older_saves.set()
+        time.sleep(self.SECONDS)
         super().save(checkpoint)
+        if is_more:
+            self._older_saved.set()
+
+    def admits_more(self, before: Checkpoint, now: Checkpoint) -> bool:
+        return now.reached > before.reached
 
 
-def test_a_slow_store_lets_no_reservation_be_used_that_the_newer_attempt_did_not_see(
-    server: LocalZerobus, table: str
+class SlowStoreOfRepetitions(SlowStore):
+    def admits_more(self, before: Checkpoint, now: Checkpoint) -> bool:
+        return now.counts.rows_resent > before.counts.rows_resent
+
+
+def break_connections(server: LocalZerobus) -> None:
+    server.faults.add(action="cut", at="after_commit", table=TABLE, times=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "when_newer_looks"),
+    [(SlowStore, lambda _: None), (SlowStoreOfRepetitions, break_connections)],
+    ids=["reserved", "repeated"],
+)
+def test_a_slow_store_lets_nothing_be_sent_that_the_newer_attempt_did_not_see_admitted(
+    server: LocalZerobus, table: str, kind: type[SlowStore], when_newer_looks: Callable[[LocalZerobus], None]
 ) -> None:
-    store = SlowStore()
+    store = kind(lambda: when_newer_looks(server))
     is_begun, is_over = threading.Event(), threading.Event()
 
     def slow_rows() -> Iterator[dict[str, int]]:
