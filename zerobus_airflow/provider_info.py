@@ -64,8 +64,8 @@ def connection_type() -> dict[str, Any]:
             "endpoint": {
                 "label": "Zerobus endpoint",
                 "description": "Needed unless every task states it: "
-                "https://<workspace-id>.zerobus.<region>.cloud.databricks.com, or its form on Azure "
-                "(….azuredatabricks.net) or GCP (….gcp.databricks.com)",
+                "https://<workspace-id>.zerobus.<region>.cloud.databricks.com; "
+                "on Azure it ends in .azuredatabricks.net, on GCP in .gcp.databricks.com",
                 "schema": {"type": ["string", "null"]},
             },
             "federated_token_file": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from types import SimpleNamespace
 
 import psycopg
@@ -81,10 +82,9 @@ def test_the_operator_takes_values_of_postgresql_without_a_cast(postgres, databa
 @pytest.mark.parametrize("kind", ["STRING", "VARIANT"])
 def test_both_drivers_give_the_same_values(postgres, database, target, driver, kind):
     table = new_table(target, kind)
-    connection = driver.connect(postgres.url(database))
-    try:
-        cursor = execute_on_server(connection, "SELECT * FROM things ORDER BY id")
+    with (
+        closing(driver.connect(postgres.url(database))) as connection,
+        closing(execute_on_server(connection, "SELECT * FROM things ORDER BY id")) as cursor,
+    ):
         ingest(target.workspace, table, cursor, options={"write_json": True})
-    finally:
-        connection.close()
     check(target, table, kind)
