@@ -20,7 +20,7 @@ __all__ = ["TALK_TO_SUPERVISOR", "ExecutionTimeout"]
 # Its answers bear no number: one that is not waited for would be taken for that of the next request.
 TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
 # Seconds after which an alarm that came during a request is tried again.
-_AGAIN = 0.05
+_REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
@@ -54,7 +54,7 @@ class ExecutionTimeout:
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         if _is_in_request(frame):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, _REPEAT_EVERY)
             return
         self.has_passed = True
         self._stop.set()

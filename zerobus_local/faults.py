@@ -17,7 +17,7 @@ Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status
   is short for RESOURCE_EXHAUSTED before the commit.
 * ``close_signal`` (seconds): tell the client to close, and end the stream with 6002 so many seconds later.
 * ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.  On a table that
-  the condition does not fit, it does not strike; the log of the server and ``Streams.errors`` tell why.
+  the condition does not fit, it does not trigger; the server's log and ``Streams.errors`` say why.
 * ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
 * ``duplicate_commit``: commit the rows twice, as at-least-once allows.
 * ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_cut``, ``token_expire``
@@ -29,9 +29,9 @@ Which streams and messages a rule means:
 * ``table``: full name or glob; left out, every table.
 * ``stream``: a number or a list of numbers.  Streams are counted per table from 1, from the moment the rule was added.
 * ``message``: an offset or a list of offsets of the connection, from 0.  Left out, every message.
-* ``probability`` and ``seed``: strike by chance.  The chance of one stream and message depends on the seed and on these
-  two numbers only, so that it does not depend on timing.
-* ``times``: strike at most so often.
+* ``probability`` and ``seed``: trigger by chance.  The chance of one stream and message depends on the seed and on
+  these two numbers only, so that it does not depend on timing.
+* ``times``: trigger at most so often.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Injection:
 class _Active:
     rule: Rule
     base: Counter[str]
-    strikes: int = 0
+    triggered: int = 0
 
 
 @dataclass
@@ -254,12 +254,12 @@ class Faults:
             return tuple(self._state.log)
 
     def count_stream(self, table: str) -> int:
-        """Called once for each stream that asks to be opened; returns its number for ``strike``."""
+        """Called once for each stream that asks to be opened; returns its number for ``trigger``."""
         with self._lock:
             self._state.opened[table] += 1
             return self._state.opened[table]
 
-    def strike(
+    def trigger(
         self, action: str, table: str, stream: int | None = None, message: int | None = None, at: str | None = None
     ) -> Rule | None:
         """The rule by which ``action`` has to happen here and now, and log it; None to go on."""
@@ -272,7 +272,7 @@ class Faults:
                     and at in {None, active.rule.at}
                     and _meets(active, table, stream, message)
                 ):
-                    active.strikes += 1
+                    active.triggered += 1
                     self._state.log.append(
                         Injection(
                             rule=number, action=action, table=table, stream=stream, message=message, at=time.time()
@@ -281,8 +281,8 @@ class Faults:
                     return active.rule
         return None
 
-    def find(self, action: str, table: str, stream: int | None = None, message: int | None = None) -> Rule | None:
-        """The rule that ``strike`` would return, without striking."""
+    def peek(self, action: str, table: str, stream: int | None = None, message: int | None = None) -> Rule | None:
+        """The rule that ``trigger`` would return, without triggering it."""
         with self._lock:
             for active in self._state.active.values():
                 if active.rule.action == action and _meets(active, table, stream, message):
@@ -292,7 +292,7 @@ class Faults:
 
 def _meets(active: _Active, table: str, stream: int | None, message: int | None) -> bool:
     rule = active.rule
-    if rule.times is not None and active.strikes >= rule.times:
+    if rule.times is not None and active.triggered >= rule.times:
         return False
     if not fnmatchcase(table, rule.table):
         return False

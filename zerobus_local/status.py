@@ -20,8 +20,8 @@ __all__ = [
     "CutError",
     "Detail",
     "StatusError",
-    "invalid",
-    "schema_mismatch",
+    "invalid_error",
+    "schema_mismatch_error",
     "status_code",
 ]
 
@@ -75,14 +75,14 @@ class CutError(Exception):
     """The connection ends without a word, because a fault says so."""
 
 
-def invalid(message: str, *, error_code: int | None = None) -> StatusError:
+def invalid_error(message: str, *, error_code: int | None = None) -> StatusError:
     """INVALID_ARGUMENT: the client has to change its request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message, error_code=error_code)
 
 
-def schema_mismatch(table: str, reason: str) -> StatusError:
+def schema_mismatch_error(table: str, reason: str) -> StatusError:
     """The stream's schema does not fit the table's."""
-    return invalid(f"Schema validation failed for table {table}: {reason}", error_code=SCHEMA_MISMATCH)
+    return invalid_error(f"Schema validation failed for table {table}: {reason}", error_code=SCHEMA_MISMATCH)
 
 
 def status_code(name: str) -> grpc.StatusCode:

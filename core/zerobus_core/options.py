@@ -114,7 +114,7 @@ class IngestOptions:
         self._check_choice("epoch_unit", None, "s", "ms", "us", "ns")
         for name in ("parse_text", "parse_json", "write_json"):
             if not isinstance(getattr(self, name), bool):
-                raise self._refuse(name, "True or False")
+                raise self._option_error(name, "True or False")
         self._check_text("transform_version")
         self._check_names("select")
         self._check_names("drop")
@@ -137,40 +137,40 @@ class IngestOptions:
             )
         return cls(**options)
 
-    def _refuse(self, name: str, expected: str) -> ConfigurationError:
+    def _option_error(self, name: str, expected: str) -> ConfigurationError:
         shown = without_secrets(repr(getattr(self, name)))
         return ConfigurationError(f"IngestOptions.{name} must be {expected}, not {shown}")
 
     def _check_choice(self, name: str, *choices: str | None) -> None:
         if getattr(self, name) not in choices:
-            raise self._refuse(name, f"one of {', '.join(map(repr, choices))}")
+            raise self._option_error(name, f"one of {', '.join(map(repr, choices))}")
 
     def _check_whole(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self._refuse(name, f"a whole number from {low} to {high}")
+            raise self._option_error(name, f"a whole number from {low} to {high}")
 
     def _check_seconds(self, name: str, *, zero: bool = False) -> None:
         value = getattr(self, name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value <= _LONGEST or (value == 0 and not zero):
-            raise self._refuse(name, f"a number of seconds {'from' if zero else 'above'} 0, up to {_LONGEST:.0f}")
+            raise self._option_error(name, f"a number of seconds {'from' if zero else 'above'} 0, up to {_LONGEST:.0f}")
 
     def _check_text(self, name: str) -> None:
         value = getattr(self, name)
         if value is not None and not isinstance(value, str):
-            raise self._refuse(name, "text, or None")
+            raise self._option_error(name, "text, or None")
 
     def _check_rename(self) -> None:
         names = self.rename
         if names is None:
             return
         if not isinstance(names, Mapping) or not all(isinstance(name, str) for pair in names.items() for name in pair):
-            raise self._refuse("rename", "{name in the source: name of the column}")
+            raise self._option_error("rename", "{name in the source: name of the column}")
         if len(set(names.values())) < len(names):
-            raise self._refuse("rename", "a mapping to different names")
+            raise self._option_error("rename", "a mapping to different names")
         if both := sorted(set(names) & set(self.drop)):
-            raise self._refuse("rename", f"without {', '.join(both)}, which drop leaves out,")
+            raise self._option_error("rename", f"without {', '.join(both)}, which drop leaves out,")
         object.__setattr__(self, "rename", dict(names))
 
     def _check_columns(self) -> None:
@@ -180,13 +180,13 @@ class IngestOptions:
             ("extra_columns", extra_columns_problem(self.extra_columns)),
         ):
             if problem is not None:
-                raise self._refuse(name, problem)
+                raise self._option_error(name, problem)
         if both := sorted(set(self.select) & set(self.drop)):
-            raise self._refuse("select", f"without {', '.join(map(repr, both))}, which drop leaves out,")
+            raise self._option_error("select", f"without {', '.join(map(repr, both))}, which drop leaves out,")
         if self.select and (others := sorted(set(self.rename or ()) - set(self.select))):
-            raise self._refuse("rename", f"without {', '.join(map(repr, others))}, which select leaves out,")
+            raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out,")
         if self.transform_version is not None and self.transform is None:
-            raise self._refuse("transform_version", "left out without a transform")
+            raise self._option_error("transform_version", "left out without a transform")
         if self.constants is not None:
             object.__setattr__(self, "constants", dict(self.constants))
 
@@ -194,7 +194,7 @@ class IngestOptions:
         value = getattr(self, name)
         is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         if not is_list or not all(isinstance(each, str) for each in value):
-            raise self._refuse(name, "a list of names of columns")
+            raise self._option_error(name, "a list of names of columns")
         object.__setattr__(self, name, tuple(value))
 
     def _check_bad_records(self) -> None:
@@ -202,13 +202,13 @@ class IngestOptions:
         is_count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
         is_share = isinstance(limit, float) and 0 <= limit < 1
         if limit is not None and not is_count and not is_share:
-            raise self._refuse(
+            raise self._option_error(
                 "max_bad_records", "a whole number of rows, a share below 1 (float), or None for no limit"
             )
         if self.on_bad_record == "dead_letter" and not self.dead_letter_uri:
-            raise self._refuse("dead_letter_uri", 'a path or URI when on_bad_record="dead_letter"')
+            raise self._option_error("dead_letter_uri", 'a path or URI when on_bad_record="dead_letter"')
         if self.dead_letter_uri and self.on_bad_record != "dead_letter":
-            raise self._refuse("dead_letter_uri", 'left out unless on_bad_record="dead_letter"')
+            raise self._option_error("dead_letter_uri", 'left out unless on_bad_record="dead_letter"')
 
     def _check_delivery_columns(self) -> None:
         columns = self.delivery_columns
@@ -216,5 +216,5 @@ class IngestOptions:
             return
         is_named = isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns.values())
         if not is_named or set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
-            raise self._refuse("delivery_columns", '{"delivery_id": column, "row_number": other column}')
+            raise self._option_error("delivery_columns", '{"delivery_id": column, "row_number": other column}')
         object.__setattr__(self, "delivery_columns", dict(columns))  # the caller may change its own

@@ -163,7 +163,7 @@ def test_rows_that_meet_the_predicate_are_refused_with_their_batch(door, table):
 
 
 @pytest.mark.parametrize("predicate", ["nope = 1", "id.inner = 1", "nothing(id)", "CAST('x' AS INT) = id"])
-def test_a_predicate_that_does_not_fit_the_table_does_not_strike_and_is_told(door, table, caplog, predicate):
+def test_a_predicate_that_does_not_fit_the_table_does_not_trigger_and_is_reported(door, table, caplog, predicate):
     door.faults.add(action="refuse_records", predicate=predicate)
     stream = door.opened(table)
     with caplog.at_level(logging.WARNING, "zerobus_local"):
@@ -173,7 +173,7 @@ def test_a_predicate_that_does_not_fit_the_table_does_not_strike_and_is_told(doo
     assert ids(door, table) == [0, 1]
     assert injected(door) == []
     [error] = door.grpc.streams.errors()
-    assert "the fault refuse_records does not strike" in error["error"]
+    assert "the fault refuse_records does not trigger" in error["error"]
     assert caplog.messages == [f"stream on {table}: {error['error']}"]
 
 
@@ -210,7 +210,7 @@ def test_streams_are_counted_from_the_moment_the_rule_was_added(door, table):
     assert ids(door, table) == [1]
 
 
-def test_a_rule_for_another_table_does_not_strike(door, table):
+def test_a_rule_for_another_table_does_not_trigger_faults(door, table):
     door.faults.add(action="fail", table="main.other.*")
     stream = door.opened(table)
     stream.send(ingest_record_batch=batch(0, 1))
@@ -221,7 +221,7 @@ def test_a_rule_for_another_table_does_not_strike(door, table):
 def test_chance_depends_on_seed_stream_and_message_only():
     def struck(seed: int, order: list[int]) -> set[int]:
         rules = Faults([{"action": "cut", "probability": 0.3, "seed": seed}])
-        return {message for message in order if rules.strike("cut", "t", 1, message)}
+        return {message for message in order if rules.trigger("cut", "t", 1, message)}
 
     forwards = struck(1, list(range(1000)))
     assert forwards == struck(1, list(reversed(range(1000))))

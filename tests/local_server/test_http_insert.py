@@ -95,7 +95,7 @@ def test_insert_checks_name_token_and_table(server: LocalZerobus, table: str) ->
     assert server.read(table).num_rows == 0
 
 
-def test_faults_strike_inserts_before_and_after_the_commit(server: LocalZerobus, table: str) -> None:
+def test_faults_trigger_for_inserts_before_and_after_the_commit(server: LocalZerobus, table: str) -> None:
     server.faults.add(action="throttle", times=1)
     throttled = insert(server, table, [{"id": 1}])
     assert (throttled.status_code, throttled.json()["error_code"]) == (429, "RESOURCE_EXHAUSTED")

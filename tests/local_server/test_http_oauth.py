@@ -173,7 +173,7 @@ def test_a_token_fault_reaches_the_sdk_and_stands_in_the_log(
     open_stream(server.workspace, "main.default.t")
 
 
-def test_a_token_fault_for_another_table_does_not_strike(server: LocalZerobus) -> None:
+def test_a_token_fault_for_another_table_does_not_trigger(server: LocalZerobus) -> None:
     server.create_table("CREATE TABLE main.default.t (id BIGINT)")
     server.faults.add(action="token_status", http_status=500, table="main.default.other")
     open_stream(server.workspace, "main.default.t")

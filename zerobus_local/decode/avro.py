@@ -15,7 +15,7 @@ import fastavro
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
-from ..status import invalid, schema_mismatch
+from ..status import invalid_error, schema_mismatch_error
 from .columns import conform, first_failing
 from .decoder import MAX_COLUMNS, TableShape, check_sizes
 from .refusal import RefusedRecordError
@@ -88,18 +88,18 @@ class AvroDecoder:
 
 def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not schema_json:
-        raise invalid("a stream of Avro records needs avro_schema_json, the schema that they are written with")
+        raise invalid_error("a stream of Avro records needs avro_schema_json, the schema that they are written with")
     named: dict[str, Any] = {}
     try:
         schema = fastavro.parse_schema(_without_uuid(json.loads(schema_json)), named)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise invalid(f"avro_schema_json for table {table} is no Avro schema: {error!r}") from error
+        raise invalid_error(f"avro_schema_json for table {table} is no Avro schema: {error!r}") from error
     except (SchemaParseException, UnknownType) as error:
-        raise invalid(f"avro_schema_json for table {table} is no Avro schema: {error}") from error
+        raise invalid_error(f"avro_schema_json for table {table} is no Avro schema: {error}") from error
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise schema_mismatch(table, "the Avro schema is no record")
+        raise schema_mismatch_error(table, "the Avro schema is no record")
     if len(schema["fields"]) > MAX_COLUMNS:
-        raise schema_mismatch(table, f"{len(schema['fields'])} fields; a schema has at most {MAX_COLUMNS}")
+        raise schema_mismatch_error(table, f"{len(schema['fields'])} fields; a schema has at most {MAX_COLUMNS}")
     return schema, named
 
 
@@ -125,17 +125,17 @@ class _SchemaCheck:
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
-                raise self._misfit(f"field {field['name']} is no column of the table")
+                raise self._misfit_error(f"field {field['name']} is no column of the table")
             self._check(field["type"], self._shape.types[field["name"]], field["name"])
         for name in self._shape.required:
             if name not in names:
-                raise self._misfit(f"column {name} is NOT NULL, and the record has no such field")
+                raise self._misfit_error(f"column {name} is NOT NULL, and the record has no such field")
 
     def _check(self, avro: Any, delta: Any, path: str) -> None:
         avro = self._without_null(avro, path)
         kind = avro["type"] if isinstance(avro, dict) else avro
         if path.count(".") > _MAX_NESTING:
-            raise self._misfit(f"field {path} is nested deeper than {_MAX_NESTING} levels")
+            raise self._misfit_error(f"field {path} is nested deeper than {_MAX_NESTING} levels")
         if isinstance(delta, dict):
             self._check_nested(avro, kind, delta, path)
             return
@@ -147,12 +147,12 @@ class _SchemaCheck:
             fits = (f"{kind}/{logical}" if logical else kind) in _TAKEN.get(delta, ())
         if not fits or (kind == "fixed" and not avro["size"]):
             shown = f"{kind} ({logical})" if logical else kind
-            raise self._misfit(f"field {path} has Avro type {shown}, the column is {delta.upper()}")
+            raise self._misfit_error(f"field {path} has Avro type {shown}, the column is {delta.upper()}")
 
     def _check_nested(self, avro: Any, kind: str, delta: dict[str, Any], path: str) -> None:
         wanted = {"array": "array", "map": "map", "struct": "record"}[delta["type"]]
         if kind != wanted or (wanted == "map" and delta["keyType"] != "string"):
-            raise self._misfit(f"field {path} has Avro type {kind}, the column is {delta['type'].upper()}")
+            raise self._misfit_error(f"field {path} has Avro type {kind}, the column is {delta['type'].upper()}")
         if kind == "array":
             self._check(avro["items"], delta["elementType"], f"{path}.element")
         elif kind == "map":
@@ -161,7 +161,7 @@ class _SchemaCheck:
             types = {inner["name"]: inner["type"] for inner in delta["fields"]}
             for field in avro["fields"]:
                 if field["name"] not in types:
-                    raise self._misfit(f"field {path}.{field['name']} is not in the column's type")
+                    raise self._misfit_error(f"field {path}.{field['name']} is not in the column's type")
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
@@ -169,9 +169,9 @@ class _SchemaCheck:
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]
             if len(others) != 1:
-                raise self._misfit(f"field {path} is a union of {len(others)} types; one beside null is taken")
+                raise self._misfit_error(f"field {path} is a union of {len(others)} types; one beside null is taken")
             avro = others[0]
         return self._named.get(avro, avro) if isinstance(avro, str) else avro
 
-    def _misfit(self, reason: str) -> Exception:
-        return schema_mismatch(self._shape.table, reason)
+    def _misfit_error(self, reason: str) -> Exception:
+        return schema_mismatch_error(self._shape.table, reason)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ..status import StatusError, invalid
+from ..status import StatusError, invalid_error
 from .columns import conform, first_failing
 from .decoder import check_sizes
 from .protobuf_schema import PACKAGE, checked_descriptor
@@ -95,11 +95,11 @@ def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, 
         handler = ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
         return handler, message_factory.GetMessageClass(descriptor)
     except (TypeError, KeyError, ValueError) as error:
-        raise invalid(f"descriptor_proto for table {table} is no valid message: {error}") from error
+        raise invalid_error(f"descriptor_proto for table {table} is no valid message: {error}") from error
     except StatusError:
         raise
     except BaseException as error:
         # A panic inside ptars arrives as pyo3's PanicException, which is no Exception and has no importable name.
         if type(error).__name__ != "PanicException":
             raise
-        raise invalid(f"descriptor_proto for table {table} cannot be used: {error}") from None
+        raise invalid_error(f"descriptor_proto for table {table} cannot be used: {error}") from None

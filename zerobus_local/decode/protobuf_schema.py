@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
-from ..status import invalid, schema_mismatch
+from ..status import invalid_error, schema_mismatch_error
 from .decoder import MAX_COLUMNS
 
 if TYPE_CHECKING:
@@ -52,21 +52,21 @@ def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.D
 
 def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
     if not descriptor:
-        raise invalid("a stream of protobuf records needs descriptor_proto: the DescriptorProto of its message")
+        raise invalid_error("a stream of protobuf records needs descriptor_proto: the DescriptorProto of its message")
     try:
         message = descriptor_pb2.DescriptorProto.FromString(descriptor)
     except DecodeError as error:
-        raise invalid(f"descriptor_proto for table {table} is no serialized DescriptorProto: {error}") from error
+        raise invalid_error(f"descriptor_proto for table {table} is no serialized DescriptorProto: {error}") from error
     if not message.field:
-        raise schema_mismatch(table, f"message {message.name!r} of descriptor_proto has no fields")
+        raise schema_mismatch_error(table, f"message {message.name!r} of descriptor_proto has no fields")
     if len(message.field) > MAX_COLUMNS:
-        raise schema_mismatch(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
+        raise schema_mismatch_error(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
     nested = _nested(message)
     if any(
         _is_garbled(part.name, *(text for f in part.field for text in (f.name, f.type_name)))
         for part in nested.values()
     ):
-        raise invalid(f"descriptor_proto for table {table} holds a name that is not UTF-8")
+        raise invalid_error(f"descriptor_proto for table {table} holds a name that is not UTF-8")
     _qualify(message, nested, message.name)
     return message
 
@@ -95,19 +95,19 @@ def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -
     for field in message.field:
         delta = shape.types.get(field.name)
         if delta is None:
-            raise schema_mismatch(shape.table, f"field {field.name} of {message.name} is no column of the table")
+            raise schema_mismatch_error(shape.table, f"field {field.name} of {message.name} is no column of the table")
         _check_field(shape.table, field, delta, nested, field.name)
     names = {field.name for field in message.field}
     for name in shape.required:
         if name not in names:
-            raise schema_mismatch(shape.table, f"column {name} is NOT NULL, and {message.name} has no such field")
+            raise schema_mismatch_error(shape.table, f"column {name} is NOT NULL, and {message.name} has no such field")
 
 
 def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
     repeated = field.label == _Field.LABEL_REPEATED
     kind = delta["type"] if isinstance(delta, dict) else delta
     if repeated != (kind in {"array", "map"}):
-        raise schema_mismatch(
+        raise schema_mismatch_error(
             table, f"field {path} is {'repeated' if repeated else 'single'}, the column is {_shown(delta)}"
         )
     if kind == "array":
@@ -115,7 +115,7 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
     elif kind == "map":
         entry = _message_of(table, field, nested, path)
         if not entry.options.map_entry:
-            raise schema_mismatch(table, f"field {path} is no map, the column is {_shown(delta)}")
+            raise schema_mismatch_error(table, f"field {path} is no map, the column is {_shown(delta)}")
         for part, inner in zip(entry.field, (delta["keyType"], delta["valueType"]), strict=True):
             _check_value(table, part, inner, nested, f"{path}.{part.name}")
     else:
@@ -125,13 +125,13 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
 def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
     if isinstance(delta, dict):
         if delta["type"] != "struct":
-            raise schema_mismatch(table, f"field {path}: protobuf has no form for {_shown(delta)} at this place")
+            raise schema_mismatch_error(table, f"field {path}: protobuf has no form for {_shown(delta)} at this place")
         _check_struct(table, field, delta, nested, path)
         return
     wanted = _Field.TYPE_STRING if delta.startswith("decimal") else _KINDS.get(delta)
     if field.type != wanted:
         expected = _type_name(wanted) if wanted else "no protobuf type"
-        raise schema_mismatch(
+        raise schema_mismatch_error(
             table, f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} and takes {expected}"
         )
 
@@ -140,23 +140,27 @@ def _check_struct(table: str, field: Any, delta: Any, nested: dict[str, Any], pa
     message = _message_of(table, field, nested, path)
     types = {inner["name"]: inner for inner in delta["fields"]}
     if path.count(".") > _MAX_NESTING:
-        raise schema_mismatch(table, f"field {path} is nested deeper than {_MAX_NESTING} levels")
+        raise schema_mismatch_error(table, f"field {path} is nested deeper than {_MAX_NESTING} levels")
     for inner in message.field:
         if inner.name not in types:
-            raise schema_mismatch(table, f"field {path}.{inner.name} is not in the column's type {_shown(delta)}")
+            raise schema_mismatch_error(table, f"field {path}.{inner.name} is not in the column's type {_shown(delta)}")
         _check_field(table, inner, types[inner.name]["type"], nested, f"{path}.{inner.name}")
     present = {inner.name for inner in message.field}
     for name, inner in types.items():
         if not inner["nullable"] and name not in present:
-            raise schema_mismatch(table, f"field {path}.{name} is NOT NULL, and {message.name} has no such field")
+            raise schema_mismatch_error(table, f"field {path}.{name} is NOT NULL, and {message.name} has no such field")
 
 
 def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> Any:
     if field.type != _Field.TYPE_MESSAGE:
-        raise schema_mismatch(table, f"field {path} has type {_type_name(field.type)}, the column needs a message")
+        raise schema_mismatch_error(
+            table, f"field {path} has type {_type_name(field.type)}, the column needs a message"
+        )
     name = _nested_name(field.type_name, nested)
     if name is None:
-        raise schema_mismatch(table, f"field {path} is a {field.type_name}, which descriptor_proto does not contain")
+        raise schema_mismatch_error(
+            table, f"field {path} is a {field.type_name}, which descriptor_proto does not contain"
+        )
     return nested[name]
 
 
@@ -191,7 +195,7 @@ def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None
             if field.type == _Field.TYPE_MESSAGE:
                 name = _nested_name(field.type_name, nested)
                 if name is None:
-                    raise schema_mismatch(table, f"type {field.type_name} is not contained in descriptor_proto")
+                    raise schema_mismatch_error(table, f"type {field.type_name} is not contained in descriptor_proto")
                 field.type_name = f".{PACKAGE}.{name}"
 
 

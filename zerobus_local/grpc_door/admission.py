@@ -1,4 +1,4 @@
-"""Who may open a stream on which table: headers, token, table, and the faults that strike before a stream is open."""
+"""Who may open a stream on which table: headers, token, table, and the faults that trigger before a stream is open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 
 from ..errors import InvalidRequest, NotFound, PermissionDenied, Unauthenticated
 from ..model.names import TableName
-from ..status import StatusError, invalid, status_code
+from ..status import StatusError, invalid_error, status_code
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Catalog
@@ -55,13 +55,13 @@ class Admission:
     def admit(self, call: Call, context: Any) -> None:
         """Check the headers, the token and its grants on the table; StatusError tells what is wrong."""
         if not call.table_name:
-            raise invalid(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
+            raise invalid_error(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
         try:
             call.table_name = str(TableName.parse(call.table_name))
         except InvalidRequest as error:
-            raise invalid(f"the header {TABLE_HEADER}: {error.message}") from error
+            raise invalid_error(f"the header {TABLE_HEADER}: {error.message}") from error
         call.number = self.faults.count_stream(call.table_name)
-        self._strike(context, call)
+        self._trigger_faults(context, call)
         if not call.token:
             raise StatusError(
                 grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or holds no bearer token"
@@ -76,13 +76,13 @@ class Admission:
         except NotFound as error:
             raise StatusError(grpc.StatusCode.NOT_FOUND, error.message) from error
 
-    def _strike(self, context: Any, call: Call) -> None:
-        delay = self.faults.strike("delay_open", call.table_name, call.number)
+    def _trigger_faults(self, context: Any, call: Call) -> None:
+        delay = self.faults.trigger("delay_open", call.table_name, call.number)
         if delay:
             wait_while_active(context, delay.seconds)
-        if self.faults.strike("hang_open", call.table_name, call.number):
+        if self.faults.trigger("hang_open", call.table_name, call.number):
             wait_while_active(context, None)
-        refusal = self.faults.strike("refuse_open", call.table_name, call.number)
+        refusal = self.faults.trigger("refuse_open", call.table_name, call.number)
         if refusal:
             raise StatusError(status_code(refusal.status), refusal.text)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 
-from ..status import CutError, StatusError, invalid
+from ..status import CutError, StatusError, invalid_error
 from ..stream.faults import StreamFaults
 from ..stream.inbox import Inbox
 from ..stream.sink import StreamSink
-from ..stream.stream import Stream, StreamProtocol
+from ..stream.stream import ServedStream, StreamProtocol
 from .admission import Admission, wait_while_active
 from .connection import cut_connection
 
@@ -73,7 +73,7 @@ class CallServer:
         self._streams = streams
         self._create_timeout = create_timeout
         self._lock = threading.Lock()  # guards the fields below
-        self._running: set[Stream] = set()
+        self._running: set[ServedStream] = set()
         self._stopping = False
 
     def shut_down(self) -> None:
@@ -128,14 +128,14 @@ class CallServer:
                 client=call.client,
             )
             with closing(StreamSink(table, self._storage, faults, self._streams)) as sink:
-                stream = Stream(
+                stream = ServedStream(
                     protocol=opened.protocol, inbox=inbox, sink=sink, faults=faults, limits=self._limits, record=record
                 )
                 yield from self._run(context, stream, stream_id, opened.answer)
         finally:
             inbox.stop()
 
-    def _run(self, context: Any, stream: Stream, stream_id: str, answer: bytes) -> Iterator[bytes]:
+    def _run(self, context: Any, stream: ServedStream, stream_id: str, answer: bytes) -> Iterator[bytes]:
         error: str | None = None
         with self._lock:
             self._running.add(stream)
@@ -174,7 +174,7 @@ class CallServer:
         if messages:
             return messages[0]
         if inbox.ended:
-            raise invalid("the stream ended before its first message")
+            raise invalid_error("the stream ended before its first message")
         raise StatusError(
             grpc.StatusCode.DEADLINE_EXCEEDED, f"no first message within {self._create_timeout:g} s of the call"
         )

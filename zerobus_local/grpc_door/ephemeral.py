@@ -10,7 +10,7 @@ from ..decode.avro import AvroDecoder
 from ..decode.decoder import MAX_RECORDS, Decoder, TableShape
 from ..decode.json import JsonDecoder
 from ..decode.protobuf import ProtobufDecoder
-from ..status import invalid
+from ..status import invalid_error
 from ..stream.stream import Request
 from .call import Opened
 from .messages import AVRO, JSON, PROTO, EphemeralStreamRequest, EphemeralStreamResponse
@@ -36,7 +36,7 @@ class EphemeralOpener:
         """Compare the stream's schema with the table's; StatusError where they differ."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
-            raise invalid(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
+            raise invalid_error(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
         response = EphemeralStreamResponse()
         response.create_stream_response.stream_id = stream_id
         return Opened(
@@ -49,11 +49,11 @@ class EphemeralOpener:
 def _parsed_create(message: bytes) -> Any:
     request = _parsed(message)
     if request.WhichOneof("payload") != "create_stream":
-        raise invalid("the first message of a stream must be create_stream")
+        raise invalid_error("the first message of a stream must be create_stream")
     create = request.create_stream
     if create.record_type not in _FORMATS:
         known = ", ".join(f"{number} ({name})" for number, name in _FORMATS.items())
-        raise invalid(f"record_type {create.record_type} is unknown or not set; there are {known}")
+        raise invalid_error(f"record_type {create.record_type} is unknown or not set; there are {known}")
     return create
 
 
@@ -86,13 +86,15 @@ class EphemeralProtocol:
             self._check_type(body.WhichOneof("record"), self._record)
             records = [getattr(body, self._record)]
         else:
-            raise invalid("a stream is created once; after that come ingest_record and ingest_record_batch")
+            raise invalid_error("a stream is created once; after that come ingest_record and ingest_record_batch")
         if not body.HasField("offset_id"):
-            raise invalid("an ingest request needs offset_id")
+            raise invalid_error("an ingest request needs offset_id")
         if not records:
-            raise invalid(f"the batch with offset {body.offset_id} holds no records")
+            raise invalid_error(f"the batch with offset {body.offset_id} holds no records")
         if len(records) > MAX_RECORDS:
-            raise invalid(f"the batch with offset {body.offset_id} holds {len(records)} records; at most {MAX_RECORDS}")
+            raise invalid_error(
+                f"the batch with offset {body.offset_id} holds {len(records)} records; at most {MAX_RECORDS}"
+            )
         return Request(body.offset_id, len(records), records, len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
@@ -113,11 +115,11 @@ class EphemeralProtocol:
 
     def _check_type(self, found: str | None, expected: str) -> None:
         if found != expected:
-            raise invalid(f"the stream takes {expected}, and the request holds {found or 'nothing'}")
+            raise invalid_error(f"the stream takes {expected}, and the request holds {found or 'nothing'}")
 
 
 def _parsed(message: bytes) -> Any:
     try:
         return EphemeralStreamRequest.FromString(message)
     except DecodeError as error:
-        raise invalid(f"the message is no EphemeralStreamRequest: {error}") from error
+        raise invalid_error(f"the message is no EphemeralStreamRequest: {error}") from error

@@ -19,7 +19,7 @@ from ..decode.columns import conform
 from ..decode.decoder import MAX_RECORD_BYTES, MAX_RECORDS, TableShape
 from ..decode.refusal import RefusedRecordError
 from ..decode.variant_columns import with_variant_texts
-from ..status import invalid
+from ..status import invalid_error
 from ..stream.stream import Request
 from .call import Opened
 from .flight_schema import check_schema
@@ -52,7 +52,7 @@ class FlightOpener:
             # Inside, for names that are not UTF-8 are found when they are looked at.
             check_schema(schema, shape)
         except _INVALID as error:
-            raise invalid(f"the first frame must hold an Arrow schema: {error}") from error
+            raise invalid_error(f"the first frame must hold an Arrow schema: {error}") from error
         return Opened(
             protocol=FlightProtocol(schema, shape), record_format="arrow", answer=_put_result(_READY_OFFSET, 0, None)
         )
@@ -73,15 +73,17 @@ class FlightProtocol:
         try:
             ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
             if ipc.type != "record batch":
-                raise invalid(f"the frame with offset {offset} is a {ipc.type}; dictionaries have to be expanded")
+                raise invalid_error(f"the frame with offset {offset} is a {ipc.type}; dictionaries have to be expanded")
             batch = pa.ipc.read_record_batch(ipc, self._schema)
             batch.validate(full=True)
         except _INVALID as error:
-            raise invalid(f"the frame with offset {offset} holds no record batch of the stream: {error}") from error
+            raise invalid_error(
+                f"the frame with offset {offset} holds no record batch of the stream: {error}"
+            ) from error
         if not batch.num_rows:
-            raise invalid(f"the batch with offset {offset} holds no rows")
+            raise invalid_error(f"the batch with offset {offset} holds no rows")
         if batch.num_rows > MAX_RECORDS:
-            raise invalid(f"the batch with offset {offset} holds {batch.num_rows} rows; at most {MAX_RECORDS}")
+            raise invalid_error(f"the batch with offset {offset} holds {batch.num_rows} rows; at most {MAX_RECORDS}")
         return Request(offset, batch.num_rows, [batch], len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
@@ -109,7 +111,7 @@ def _parsed(message: bytes) -> Any:
     try:
         return FlightData.FromString(message)
     except DecodeError as error:
-        raise invalid(f"the message is no FlightData: {error}") from error
+        raise invalid_error(f"the message is no FlightData: {error}") from error
 
 
 def _encapsulated(header: bytes, body: bytes) -> bytes:
@@ -123,9 +125,9 @@ def _offset(app_metadata: bytes) -> int:
     try:
         offset = orjson.loads(app_metadata)["offset_id"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise invalid('app_metadata of a batch must be JSON such as {"offset_id": 0}') from error
+        raise invalid_error('app_metadata of a batch must be JSON such as {"offset_id": 0}') from error
     if not isinstance(offset, int) or isinstance(offset, bool):
-        raise invalid(f"offset_id {offset!r} is no whole number")
+        raise invalid_error(f"offset_id {offset!r} is no whole number")
     return offset
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from ..status import SCHEMA_MISMATCH, Detail, StatusError, invalid
+from ..status import SCHEMA_MISMATCH, Detail, StatusError, invalid_error
 
 if TYPE_CHECKING:
     from ..decode.decoder import TableShape
@@ -41,7 +41,7 @@ def check_schema(schema: pa.Schema, shape: TableShape) -> None:
     if not problems:
         return
     causes = ",".join(dict.fromkeys(cause for cause, _ in problems))
-    error = invalid(
+    error = invalid_error(
         f"Arrow schema does not match the target table: {'; '.join(text for _, text in problems)}",
         error_code=SCHEMA_MISMATCH,
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..faults import Faults
 
-__all__ = ["CutResponse", "strike_token"]
+__all__ = ["CutResponse", "trigger_token_faults"]
 
 _WITHOUT_BODY = {204, 304}  # RFC 9110; with one, nothing could be sent
 _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 429: "too_many_requests"}
@@ -29,25 +29,25 @@ class CutResponse(Response):
         await send({"type": "http.response.body", "body": b'{"access_token": "', "more_body": True})
 
 
-def strike_token(faults: Faults, table: str) -> tuple[Response | None, float | None]:
+def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
     """What the token endpoint answers instead of its work, if anything, and the lifetime it has to give, if any.
 
     ``table`` is the one that the token is asked for; "" for a token that is for none, which only rules without a
-    table strike.  Waits here for as long as a rule says.
+    table trigger.  Waits here for as long as a rule says.
     """
-    delay = faults.strike("token_delay", table)
+    delay = faults.trigger("token_delay", table)
     if delay is not None:
         time.sleep(delay.seconds)
-    refusal = faults.strike("token_status", table)
+    refusal = faults.trigger("token_status", table)
     if refusal is not None:
         status = refusal.http_status
         body = {"error": _ERRORS.get(status, "temporarily_unavailable"), "error_description": "injected fault"}
         if status in _WITHOUT_BODY:
             return Response(status_code=status), None
         return JSONResponse(body, status), None
-    if faults.strike("token_garbage", table):
+    if faults.trigger("token_garbage", table):
         return Response("<html>injected fault</html>", media_type="text/html"), None
-    if faults.strike("token_cut", table):
+    if faults.trigger("token_cut", table):
         return CutResponse(), None
-    expiry = faults.strike("token_expire", table)
+    expiry = faults.trigger("token_expire", table)
     return None, expiry.seconds if expiry is not None else None

@@ -76,9 +76,9 @@ def _insert(call: Call) -> None:
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("the body must be a JSON array of records, also for a single one: [{…}]")
     _refuse_repeated_names(call.body)
-    _strike(faults, name, "before_commit")
+    _trigger_faults(faults, name, "before_commit")
     insert_json_rows(call.service.storage, table, rows)
-    _strike(faults, name, "after_commit")
+    _trigger_faults(faults, name, "after_commit")
 
 
 def _refuse_repeated_names(body: bytes) -> None:
@@ -98,8 +98,8 @@ def _refuse_repeated_names(body: bytes) -> None:
         raise InvalidRequest("the body is nested too deeply") from error
 
 
-def _strike(faults: Faults, table: str, at: str) -> None:
-    if at == "before_commit" and (throttle := faults.strike("throttle", table)):
+def _trigger_faults(faults: Faults, table: str, at: str) -> None:
+    if at == "before_commit" and (throttle := faults.trigger("throttle", table)):
         raise _InjectedError("RESOURCE_EXHAUSTED", throttle.text)
-    if failure := faults.strike("fail", table, at=at):
+    if failure := faults.trigger("fail", table, at=at):
         raise _InjectedError(failure.status, failure.text)

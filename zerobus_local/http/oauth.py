@@ -19,7 +19,7 @@ from ..errors import InvalidRequest, LocalZerobusError, NotFound, PermissionDeni
 
 if TYPE_CHECKING:
     from .call import Call
-from .faults import strike_token
+from .faults import trigger_token_faults
 
 __all__ = ["databricks_config", "server_metadata", "token"]
 
@@ -62,7 +62,7 @@ def token(call: Call) -> Response:
     """POST /oidc/v1/token."""
     try:
         form = call.form()
-        answer, lifetime = strike_token(call.service.faults, _table_asked_for(form))
+        answer, lifetime = trigger_token_faults(call.service.faults, _table_asked_for(form))
         return answer or JSONResponse(_grant(call, form, lifetime), headers={"cache-control": "no-store"})
     except _OAuthError as error:
         headers = {"www-authenticate": "Basic"} if error.error == "invalid_client" else {}

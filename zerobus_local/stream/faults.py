@@ -1,4 +1,4 @@
-"""Where the faults of one stream strike."""
+"""The faults of one stream, and where they are triggered."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ class StreamFaults:
         self._table = table
         self._number = number
 
-    def strike(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """The rule that strikes at this message, which is then in the log."""
+    def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
+        """The rule that triggers at this message, which is then in the log."""
         if not self._faults.any:
             return None
-        return self._faults.strike(action, self._table, self._number, message, at)
+        return self._faults.trigger(action, self._table, self._number, message, at)
 
     @property
     def any(self) -> bool:
         """Whether any fault is on, for any stream."""
         return self._faults.any
 
-    def find(self, action: str, message: int) -> Rule | None:
-        """The rule that would strike at this message; nothing has happened yet."""
+    def peek(self, action: str, message: int) -> Rule | None:
+        """The rule that would trigger at this message; nothing has happened yet."""
         if not self._faults.any:
             return None
-        return self._faults.find(action, self._table, self._number, message)
+        return self._faults.peek(action, self._table, self._number, message)
 
     def break_off(self, message: int, at: str) -> None:
         """Raise CutError or StatusError where a rule cuts or fails the stream at this point of this message."""
         if not self._faults.any:
             return
-        if self.strike("cut", message, at):
+        if self.trigger("cut", message, at):
             raise CutError
-        rule = self.strike("fail", message, at)
+        rule = self.trigger("fail", message, at)
         if rule:
             raise StatusError(status_code(rule.status), rule.text)
         if at == "before_commit":
-            rule = self.strike("throttle", message)
+            rule = self.trigger("throttle", message)
             if rule:
                 raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
 
@@ -57,7 +57,7 @@ class StreamFaults:
         """Seconds to wait before this message is acknowledged; None if it, and what follows, never is."""
         if not self._faults.any:
             return 0.0
-        if self.strike("withhold_ack", message):
+        if self.trigger("withhold_ack", message):
             return None
-        rule = self.strike("delay_ack", message)
+        rule = self.trigger("delay_ack", message)
         return rule.seconds if rule else 0.0

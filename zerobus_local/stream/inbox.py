@@ -58,12 +58,12 @@ class Inbox(threading.Thread):
                 self.changed.notify_all()
 
     def _may_read(self, offset: int) -> bool:
-        """Meet the faults that strike while a message is under way: it is not read, or not yet."""
-        stop = self._faults.strike("stop_reading", offset)
+        """Meet the faults that trigger while a message is under way: it is not read, or not yet."""
+        stop = self._faults.trigger("stop_reading", offset)
         if stop:
             with self.changed:
                 self.changed.wait_for(lambda: self._stopped, stop.seconds or None)
-        if self._faults.strike("cut", offset, "mid_message"):
+        if self._faults.trigger("cut", offset, "mid_message"):
             with self.changed:
                 self.broken = CutError()
                 self.changed.notify_all()

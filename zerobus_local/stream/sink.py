@@ -40,10 +40,10 @@ class StreamSink:
         """Refuse what only the values can tell: RefusedRecordError for the first row that breaks a condition."""
         if self._table.checks:
             self._engine().refuse_broken(batch, self._table.checks)
-        rule = self._faults.find("refuse_records", offset)
+        rule = self._faults.peek("refuse_records", offset)
         if rule:
             found = self._first_where(batch, rule)
-            if found is not None and self._faults.strike("refuse_records", offset):
+            if found is not None and self._faults.trigger("refuse_records", offset):
                 raise RefusedRecordError(found, None, f"injected fault: {rule.predicate}")
 
     def _first_where(self, batch: pa.RecordBatch, rule: Rule) -> int | None:
@@ -54,14 +54,14 @@ class StreamSink:
             # missing in the log of faults, and here why.
             if rule.predicate not in self._unfit_tables:
                 self._unfit_tables.add(rule.predicate)
-                reason = f"the fault refuse_records does not strike: its predicate {error}"
+                reason = f"the fault refuse_records does not trigger: its predicate {error}"
                 _log.warning("stream on %s: %s", self.table, reason)
                 self._streams.failed(self.table, reason)
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
         """Store the rows; ``done`` is told the version of the commit, or why there is none.  May block."""
-        if self._faults.strike("duplicate_commit", offset):
+        if self._faults.trigger("duplicate_commit", offset):
             self._storage.append(self._table, batch, lambda _outcome: None)
         self._storage.append(self._table, batch, done)
 

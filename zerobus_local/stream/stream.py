@@ -25,7 +25,7 @@ import grpc
 from ..decode.refusal import RefusedRecordError
 from ..errors import InvalidRequest, NotFound
 from ..limits import Pace
-from ..status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid
+from ..status import NOT_NEXT_OFFSET, STREAM_LIFETIME, CutError, StatusError, invalid_error
 from ..storage.writer import StorageClosedError
 from .acks import AckQueue, Stored
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .sink import StreamSink
     from .statistics import StreamRecord
 
-__all__ = ["Request", "Stream", "StreamProtocol"]
+__all__ = ["Request", "ServedStream", "StreamProtocol"]
 
 # What one append takes from the inbox, and what a stream may have waiting for commits before it stops reading.
 _GROUP_BYTES: Final = 8 * 1024 * 1024
@@ -77,7 +77,7 @@ class StreamProtocol(Protocol):
         """The stream is going to be ended in so many seconds."""
 
 
-class Stream:
+class ServedStream:
     """See the module's docstring.  ``run`` yields responses; it raises StatusError or CutError to end badly."""
 
     def __init__(  # a stream is where all of them meet
@@ -153,7 +153,7 @@ class Stream:
             for message in messages:
                 request = self._protocol.parse(message)
                 if request.offset != self._next_offset:
-                    raise invalid(
+                    raise invalid_error(
                         f"offset {request.offset} is not the next one, which is {self._next_offset}: "
                         "offsets of a stream start at 0 and go up by one",
                         error_code=NOT_NEXT_OFFSET,
@@ -205,7 +205,7 @@ class Stream:
         before = 0
         for index, request in enumerate(requests):
             if error.record < before + request.rows:
-                self._end = invalid(
+                self._end = invalid_error(
                     f"Invalid record for table {self._sink.table}: request with offset {request.offset}, "
                     f"{error.moved(-before)}. None of the request's {request.rows} records are stored"
                 )
@@ -260,7 +260,7 @@ class Stream:
 
     def _announce_close(self, offset: int) -> None:
         """A fault may have the stream closed early."""
-        rule = self._faults.strike("close_signal", offset)
+        rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
             self._ends_at = self._signal_at + rule.seconds

@@ -14,7 +14,7 @@ from .options import source_options, source_options_of
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from ..schema import TableSchema
-    from ..sources.inference import SampledTable
+    from .sampled_table import SampledTable
 
 __all__ = ["SAMPLE_ROWS", "create_table", "differences", "sample_of"]
 
@@ -65,7 +65,7 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
     if source == "-":
         raise ConfigurationError("standard input can be read only once; write it to a file, and name that")
     from ..sources import source_of
-    from ..sources.inference import sampled_table
+    from .sampled_table import sampled_table
 
     return sampled_table(source_of(source, options), table, rows=rows, not_null=not_null)
 

@@ -100,8 +100,10 @@ class DeliveryTelemetry:
 
     @property
     def on_ack(self) -> Callable[[float], None] | None:
-        """What to tell the latency of each acknowledged batch, in seconds; None where nobody listens."""
-        return None if self._instruments is None else lambda seconds: self._harmlessly(lambda: self._acked(seconds))
+        """Takes the latency of each acknowledged batch, in seconds; None if nobody listens."""
+        if self._instruments is None:
+            return None
+        return lambda seconds: self._harmlessly(lambda: self._record_latency(seconds))
 
     def observe(self) -> None:
         """Move the counters to where the delivery stands."""
@@ -134,7 +136,7 @@ class DeliveryTelemetry:
             start_time=time.time_ns() - int((time.monotonic() - self._started) * 1e9),
         )
 
-    def _acked(self, seconds: float) -> None:
+    def _record_latency(self, seconds: float) -> None:
         if self._instruments is not None:
             self._instruments.ack_latency.record(seconds, self._attributes)
 

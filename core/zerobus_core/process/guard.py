@@ -108,7 +108,7 @@ class SourceGuard:
         """Handle either signal."""
         if not self._is_waiting:
             return
-        error = self._reason()
+        error = self._interruption_error()
         if error is None:
             return
         if not is_inside(frame, _is_waited_for) or is_inside(frame, self._is_protected):
@@ -139,7 +139,7 @@ class SourceGuard:
         if self._owns_alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _reason(self) -> IngestInterruptedError | IngestTimeoutError | None:
+    def _interruption_error(self) -> IngestInterruptedError | IngestTimeoutError | None:
         if self.stop is not None and self.stop.is_set():
             return IngestInterruptedError("stopped on request while the delivery waited for the source")
         if time.monotonic() < self._deadline:

@@ -100,7 +100,7 @@ def translating_storage_errors(failure: str) -> Generator[None]:
     except Exception as error:  # every storage has errors of its own
         if is_of_signal(error):
             raise
-        ours = _translated(failure, error, is_passing=_is_passing(error))
+        ours = _read_error(failure, error, is_passing=_is_passing(error))
         raise ours from ours.__cause__
 
 
@@ -110,7 +110,7 @@ def unreadable_file_error(path: str, error: Exception, rows: int | None = None) 
     A storage that fails is worth another try, a damaged file is not.
     """
     after = f" after {rows} rows" if rows else ""
-    return _translated(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
+    return _read_error(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
 
 
 def changed_file_error(path: str) -> TransportError:
@@ -130,7 +130,7 @@ def _is_passing(error: Exception, *, is_decoded: bool = False) -> bool:
     return not is_decoded or error.errno is not None or isinstance(error, ConnectionError | TimeoutError)
 
 
-def _translated(failure: str, error: Exception, *, is_passing: bool) -> ConfigurationError | TransportError:
+def _read_error(failure: str, error: Exception, *, is_passing: bool) -> ConfigurationError | TransportError:
     kind = TransportError if is_passing else ConfigurationError
     ours = kind(without_secrets(f"{failure}: {type(error).__name__}: {error}"))
     # A traceback would show the texts of causes as they are.

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from ..errors import ConfigurationError
 from ..process.fork import ForkSafeLock, in_each_child
 from ..workspace import ClientCredentials, FederatedCredentials, mask_of
-from .sdk_errors import translate
+from .sdk_errors import translated_error
 
 if TYPE_CHECKING:
     from ..batch import Encoder
@@ -114,7 +114,7 @@ class SdkSession:
                 return self._open_arrow(sdk, listener)
             return self._open_records(sdk, listener)
         except BaseException as error:  # noqa: BLE001 - the edge of the SDK: panics are BaseExceptions
-            failure = translate(error, self._mask)
+            failure = translated_error(error, self._mask)
         _keep_for_ever(sdk)
         raise failure  # here, where the SDK's error is not its context: that may hold a secret
 
@@ -165,7 +165,7 @@ def _ack_callback(listener: Listener, mask: Mask) -> Any:
             listener.on_ack(offset)
 
         def on_error(self, _offset: int, error_message: str) -> None:
-            listener.on_error(translate(error_message, mask))
+            listener.on_error(translated_error(error_message, mask))
 
     return _Callback()
 
@@ -187,7 +187,7 @@ class RecordStream:
 
     def cause(self) -> BaseException | None:
         """``ingest`` on a dead stream says only "Stream closed"; ``flush`` still knows why."""
-        return _raised_by(self._stream.flush, self._mask)
+        return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
         """Close; the SDK waits up to a second for its own tasks."""
@@ -219,7 +219,7 @@ class ArrowStream:
 
     def cause(self) -> BaseException | None:
         """``ingest`` on a dead stream says only that it is closed; ``flush`` still knows why."""
-        return _raised_by(self._stream.flush, self._mask)
+        return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
         """Close; called when everything is acknowledged."""
@@ -236,14 +236,14 @@ class ArrowStream:
             try:
                 self._stream.wait_for_offset(offset)
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
-                self._listener.on_error(translate(error, self._mask))
+                self._listener.on_error(translated_error(error, self._mask))
                 return
             self._listener.on_ack(offset)
 
 
-def _raised_by(call: Any, mask: Mask) -> ZerobusIngestError | None:
+def _call_error(call: Any, mask: Mask) -> ZerobusIngestError | None:
     try:
         call()
     except BaseException as error:  # noqa: BLE001 - the error is what is asked for
-        return translate(error, mask)
+        return translated_error(error, mask)
     return None

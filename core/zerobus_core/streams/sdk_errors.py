@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..masking import Mask
 
-__all__ = ["CHECK_ENDPOINT", "RULES", "Rule", "is_vague", "translate"]
+__all__ = ["CHECK_ENDPOINT", "RULES", "Rule", "is_vague", "translated_error"]
 
 _GRANTS = "grant USE CATALOG, USE SCHEMA, and MODIFY and SELECT on the table itself to the service principal"
 _CREDENTIALS = "check the client id and secret of the service principal"
@@ -151,7 +151,7 @@ _VAGUE = re.compile(r'Stream is closed: code: .*, message: "(Failed to send stre
 _ANYBODYS = Mask()
 
 
-def translate(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
+def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
     """What the SDK raised, or told a callback, as an error of our tree with the SDK's text in it.
 
     A server may quote the secret or the token that it was sent: ``mask`` takes them out of the text and the causes.

@@ -15,7 +15,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .sdk_errors import translate
+from .sdk_errors import translated_error
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Stream:
 
     def on_error(self, reason: BaseException | str) -> None:
         """Tell that the stream failed."""
-        self._tell(Died(self, translate(reason)))
+        self._tell(Died(self, translated_error(reason)))
 
     # The worker thread
 

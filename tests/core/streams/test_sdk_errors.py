@@ -28,7 +28,7 @@ from zerobus_core.errors import (
     ZerobusIngestError,
 )
 from zerobus_core.streams.sdk import SdkSession
-from zerobus_core.streams.sdk_errors import RULES, translate
+from zerobus_core.streams.sdk_errors import RULES, translated_error
 from zerobus_local import LocalZerobus
 
 OPTIONS = IngestOptions(open_timeout=3.0)
@@ -282,7 +282,7 @@ def test_a_failure_of_the_real_sdk_is_the_error_that_it_is(
 ) -> None:
     server.create_table(SQL)
     text = provoke(server, "main.default.t")
-    error = translate(text)
+    error = translated_error(text)
     matched = next(each.name for each in RULES if each.pattern.match(text))
     assert (matched, type(error)) == (rule, expected), text
     assert text.rstrip(".") in str(error) or text in str(error)
@@ -302,18 +302,18 @@ def test_the_traps_are_retryable_and_the_final_answers_are_not() -> None:
 
 def test_a_token_that_a_server_quotes_does_not_reach_the_error() -> None:
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
-    error = translate(f"Stream is closed: code: 'Internal error', message: \"bad {token}\"")
+    error = translated_error(f"Stream is closed: code: 'Internal error', message: \"bad {token}\"")
     assert token not in str(error)
     assert "<token>" in str(error)
 
 
 def test_the_cause_is_kept_and_the_error_pickles() -> None:
     cause = RuntimeError("Token fetch failed: Network error: x")
-    error = translate(cause)
+    error = translated_error(cause)
     assert error.__cause__ is cause
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_our_own_errors_pass_the_border_unchanged() -> None:
     error = ThrottledError("x")
-    assert translate(error) is error
+    assert translated_error(error) is error

@@ -73,7 +73,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text, parse_int=_whole, parse_float=_real)
     except RecursionError:
-        raise _too_deep() from None
+        raise _depth_error() from None
 
 
 def _whole(numeral: str) -> int | float | Decimal:
@@ -95,14 +95,14 @@ def _real(numeral: str) -> float | Decimal:
     return short
 
 
-def _too_deep() -> UnfitError:
+def _depth_error() -> UnfitError:
     return UnfitError(f"nested deeper than {_MAX_DEPTH} levels")
 
 
 def _collect(value: Any, names: set[str], depth: int) -> None:
     """The names of all fields."""
     if depth > _MAX_DEPTH:
-        raise _too_deep()
+        raise _depth_error()
     if isinstance(value, dict):
         names.update(value)
         for member in value.values():

@@ -173,7 +173,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
         try:
             return work()
         except Exception as error:  # noqa: BLE001  # the border: every error becomes one of ours
-            ours = _translated(error, workspace)
+            ours = _own_error(error, workspace)
             pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
             if isinstance(error, client.RetryLater):
                 pause = max(pause, error.seconds)
@@ -184,7 +184,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
     raise AssertionError("count has no end")
 
 
-def _translated(error: Exception, workspace: Workspace) -> Exception:
+def _own_error(error: Exception, workspace: Workspace) -> Exception:
     """Ours for theirs, with secrets masked; only what a user's ``token_supplier`` raised stays as it is."""
     mask = mask_of(workspace)
     origin: BaseException = error
@@ -197,7 +197,7 @@ def _translated(error: Exception, workspace: Workspace) -> Exception:
         ours = error
     elif sdk_client is not None and isinstance(error, sdk_client.SdkError) and error.__cause__ is not None:
         origin = error.__cause__
-        ours = sdk_client.translated(origin, mask.text)
+        ours = sdk_client.translated_error(origin, mask.text)
         if ours is not None and not isinstance(ours, ZerobusIngestError):
             return cast("Exception", ours)
     else:

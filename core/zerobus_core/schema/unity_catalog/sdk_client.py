@@ -37,7 +37,7 @@ from ...workspace import ClientCredentials, FederatedCredentials, Workspace
 from .answers import CREDENTIALS, GRANTS, token_of
 from .connection import Answer
 
-__all__ = ["TRANSLATION", "SdkError", "json_answer", "translated"]
+__all__ = ["TRANSLATION", "SdkError", "json_answer", "translated_error"]
 
 # One table for every foreign error, most special first; the text says what to do.
 TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
@@ -167,32 +167,32 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
     return OauthCredentialsStrategy("zerobus-federation", provider)
 
 
-def translated(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
+def translated_error(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
     """Our error for what databricks-sdk raised, or the error of the user's function; None if no rule foresees it.
 
     ``text_of`` is applied to the texts of others.
     """
     chain = list(_chain(error))
-    told = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
+    message = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
     for known in chain:
         if isinstance(known, SupplierError) and isinstance(known.__cause__, Exception):
             return known.__cause__
-        ours = _looked_up(known, told, text_of)
+        ours = _named_error(known, message, text_of)
         if ours is not None:
             return ours
     if isinstance(chain[0], ValueError | NotImplementedError):
-        if _REFUSED.search(told):
-            return AuthenticationError(f"{CREDENTIALS} ({told})")
-        return TransportError(f"the workspace gave no token; try again later ({told})")
+        if _REFUSED.search(message):
+            return AuthenticationError(f"{CREDENTIALS} ({message})")
+        return TransportError(f"the workspace gave no token; try again later ({message})")
     return None
 
 
-def _looked_up(known: BaseException, told: str, text_of: Callable[[str], str]) -> ZerobusIngestError | None:
+def _named_error(known: BaseException, message: str, text_of: Callable[[str], str]) -> ZerobusIngestError | None:
     if isinstance(known, ZerobusIngestError):
         return known
     for foreign, ours, advice in TRANSLATION:
         if isinstance(known, foreign):
-            return ours(f"{advice} ({type(known).__name__}: {told or text_of(str(known))})")
+            return ours(f"{advice} ({type(known).__name__}: {message or text_of(str(known))})")
     answer = _token_answer_in(known)
     return None if answer is None else _token_error(answer)
 

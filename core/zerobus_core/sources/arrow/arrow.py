@@ -234,7 +234,7 @@ def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
     except (pa.ArrowException, OSError) as error:
         if before is not None and not is_of_signal(error) and _content(fragment) != before:
             raise changed_file_error(fragment.path) from error  # half of a change looks like damage
-        raise _named(fragment, error, rows) from error
+        raise _fragment_error(fragment, error, rows) from error
     if _content(fragment) != before:
         raise changed_file_error(fragment.path)
 
@@ -245,10 +245,10 @@ def _count(fragment: Any) -> int:
             return sum(group.num_rows for group in fragment.row_groups)
         return int(fragment.count_rows())
     except (pa.ArrowException, OSError) as error:
-        raise _named(fragment, error) from error
+        raise _fragment_error(fragment, error) from error
 
 
-def _named(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
+def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
     path = getattr(fragment, "path", None)
     # What has no path is an iterable that the user has made a dataset.
     return error if not path or is_of_signal(error) else unreadable_file_error(path, error, rows)
@@ -270,7 +270,7 @@ def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
     try:
         infos = filesystem.get_file_info(paths)
     except OSError as error:
-        raise _named(fragments[0], error) from error
+        raise _fragment_error(fragments[0], error) from error
     return [None if info.mtime_ns is None else f"{info.size}:{info.mtime_ns}" for info in infos]
 
 
@@ -299,7 +299,7 @@ def _reading(fragment: Any) -> list[Any]:
     try:
         groups = [group.id for group in getattr(fragment, "row_groups", ())]
     except (pa.ArrowException, OSError) as error:
-        raise _named(fragment, error) from error
+        raise _fragment_error(fragment, error) from error
     return [fragment.path, groups, str(fragment.partition_expression), _facts(fragment.format)]
 
 

@@ -12,7 +12,7 @@ from ..records import is_record
 from ..schema import TableSchema
 
 if TYPE_CHECKING:
-    from .protocol.source import Source
+    from ..sources.protocol.source import Source
 
 __all__ = ["SampledTable", "sampled_table"]
 
