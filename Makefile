@@ -5,7 +5,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 N ?= 1000
-# Where the environment forbids bytecode files, each process would compile Airflow, Dagster and pandas anew.
+# Where the environment forbids bytecode files, each process would compile Airflow, Dagster and pandas again.
 export PYTHONDONTWRITEBYTECODE :=
 export DAGSTER_DISABLE_TELEMETRY := yes
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED := False
@@ -40,7 +40,7 @@ services: setup
 matrix: setup
 	$(BIN)/python -m tests.matrix.run $(if $(FULL),--full) $(CELLS)
 
-# At the same time, since pyright alone takes as long as the others together; all of them run, if one fails, too.
+# At the same time, since pyright alone takes as long as the others together; all of them run, even if one fails.
 check: setup
 	@$(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=4 lint types strict-types imports
 

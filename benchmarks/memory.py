@@ -1,4 +1,4 @@
-"""Peak memory of a process that delivers many rows from a generator, beside one that delivers few.
+"""Peak memory of a process that delivers many rows from a generator, and of one that delivers few.
 
 Linux only: the memory is read from /proc.
 

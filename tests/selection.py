@@ -78,7 +78,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 
 def _fail_if_skipped(config: pytest.Config, report: Any) -> None:
-    # An expected failure has the outcome "skipped", too.
+    # An expected failure also has the outcome "skipped".
     if config.getoption("no_skips") and report.skipped and not hasattr(report, "wasxfail"):
         _, _, reason = report.longrepr
         report.outcome, report.longrepr = "failed", f"--no-skips: {reason}"

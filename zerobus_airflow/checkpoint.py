@@ -2,7 +2,7 @@
 
 Airflow 3.3 and newer give each task instance a state of its own that survives automatic retries (``task_state_store``).
 XCom does not: an attempt starts by deleting its own.  Before 3.3 the checkpoint is a file under ``checkpoint_uri``.  In
-3.3 the state survives clearing as well, and so does a file.  Resuming after someone cleared a task would skip rows that
+3.3 the state also survives clearing, and so does a file.  Resuming after someone cleared a task would skip rows that
 were asked for again, so a checkpoint is bound to an epoch that clearing changes.
 """
 
@@ -84,7 +84,7 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
     """The store of the running task instance, or None, with a line in the log, if there is no place for one.
 
     ``uri`` is a directory, and goes before the task's state; before Airflow 3.3, which keeps no such state, the
-    directory in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``) serves as well.
+    directory in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``) can be used.
     """
     if resume == "never":
         return None

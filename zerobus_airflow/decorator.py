@@ -37,8 +37,8 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver; see ZerobusDeliveryOperator.
 
-        Not Airflow's own ``execute`` of decorated tasks: in 3.0 that asks the operator for a method that it has not,
-        after the delivery.
+        Not Airflow's own ``execute`` of decorated tasks: in 3.0 that calls a method that operators do not have, after
+        the delivery.
         """
         self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
         return ZerobusDeliveryOperator.execute(self, context)

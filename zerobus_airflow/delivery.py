@@ -1,4 +1,4 @@
-"""What all Zerobus operators share: one delivery by the core, told in Airflow's terms.
+"""What all Zerobus operators share: one delivery by the core, in Airflow's terms.
 
 Three habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
 ``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does while

@@ -246,7 +246,7 @@ class _Fields:
                 "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus takes "
                 "Databricks OAuth: put the client id and an OAuth secret made in Databricks into Login and Password"
             )
-        # Beside a token, which Databricks' own provider prefers, Login and Password are usually those of a person.
+        # With a token, which Databricks' own provider prefers, Login and Password are usually those of a person.
         is_token = self._extra.get("token") and not self._extra.get("service_principal_oauth")
         if is_token or login == "token" or (not login and self._connection.password):
             raise ConfigurationError(
@@ -271,7 +271,7 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
         extra = json.loads((connection.extra or "").strip() or "{}")
     except ValueError as error:
         # Without the chain: the error holds the text, and so perhaps a secret.
-        raise ConfigurationError(f"its extra is no JSON: {error}") from None
+        raise ConfigurationError(f"its extra is not valid JSON: {error}") from None
     if not isinstance(extra, dict):
         raise ConfigurationError(f"its extra is JSON of type {type(extra).__name__}. Expected an object of fields")
     mask_secret(extra)

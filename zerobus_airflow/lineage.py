@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a delivery, if its provider is installed: the table, its columns, rows and inputs."""
+"""What OpenLineage receives of a delivery, if its provider is installed: the table, its columns, rows and inputs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _schema_facets(workspace: Workspace, table: str) -> dict[str, Any]:
 
     try:
         schema = zerobus_core.TableSchema.fetch(workspace, table, timeout=_SCHEMA_TIMEOUT, max_age=_SCHEMA_AGE)
-    except Exception as error:  # of the workspace, or of the way to it; the rest is worth telling without it
+    except Exception as error:  # of the workspace, or of the way to it; the rest is worth reporting without it
         if is_of_signal(error):
             raise
         _log.info("OpenLineage: the columns of %s are not known: %s", table, error)

@@ -103,7 +103,7 @@ class ProgressLog:
 
 
 class Observer:
-    """Tells the log, the task's state (Airflow 3.3 and newer) and ``Stats`` how a delivery goes."""
+    """Reports how a delivery goes to the log, the task's state (Airflow 3.3 and newer) and ``Stats``."""
 
     def __init__(self, context: Context, table: str, log: Any) -> None:
         self._state = context.get("task_state_store")

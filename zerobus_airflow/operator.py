@@ -103,7 +103,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> None:
-        # The method that Airflow calls for tasks that are mapped, too; what it leaves is kept and shown.
+        # Airflow also calls this method for mapped tasks; what it leaves is kept and shown.
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         # Airflow 2 leaves the reference to a task's output in place if that output is empty.
         self.records, self.source = (resolve(value, context) for value in (self.records, self.source))

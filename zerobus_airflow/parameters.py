@@ -151,7 +151,7 @@ def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) ->
 
 
 def check_source(source: Any) -> None:
-    """Refuse a source that names nothing, or that is no path."""
+    """Refuse a source that names nothing, or that is not a path."""
     if isinstance(source, str | os.PathLike):
         if not str(source).strip():
             raise ConfigurationError("source is empty; give a path or URI of files")

@@ -4,7 +4,7 @@ An observation of the asset holds the checkpoint: Dagster writes it at once, it 
 see in the UI how far a failed delivery came.
 
 The next try is what Dagster itself means by one: a retry of the step in the same run, or a re-execution from failure of
-that run, however many of them in a row.  Launching the asset anew is not: it starts from the first row.
+that run, however many of them in a row.  Materializing the asset again is not one: it starts from the first row.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def observations_of(instance: DagsterInstance, records_filter: dg.AssetRecordsFi
 class ObservationCheckpointStore:
     """The checkpoint of one delivery of a step: the ``CheckpointStore`` of the core.
 
-    ``delivery`` tells the deliveries of one step to one table apart.  ``partition`` is that of the records, where a
+    ``delivery`` distinguishes the deliveries of one step to one table.  ``partition`` is that of the records, where a
     run over several delivers each on its own.  ``resume=False`` finds nothing.  ``is_evidence`` makes sure that another
     run sees for each partition that rows of it are durable, also where nothing could resume from the checkpoint.
     """
@@ -146,7 +146,7 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to the event log, unless it is unchanged, or without any row.
 
-        That of a source without a fingerprint is of use as well: the next try sends every row, and by it knows how many
+        That of a source without a fingerprint is also of use: the next try sends every row, and by it knows how many
         of them again.  One without any row is kept where an earlier one admitted rows that were not sent after all: the
         next try would count them as sent twice.
         """

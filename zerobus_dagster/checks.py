@@ -68,7 +68,7 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
                 severity=severity,
                 description=f"{key.to_user_string()} has no delivery through Zerobus yet",
             )
-        # In a run over a range of partitions, one delivery may stand in the materializations of all of them.
+        # In a run over a range of partitions, one delivery can be in the materializations of all of them.
         sharing = Counter(str(receipts) for receipts in by_partition.values())
         problems = dict.fromkeys(
             f"{_whose(partition, sharing[str(receipts)])}{problem}"
@@ -153,7 +153,7 @@ def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> di
     """The receipts of each partition that the run delivered, else of those of the last run that delivered any.
 
     A materialization without a receipt is not of a delivery: someone reported it by hand.  Of two in one run, the later
-    one tells of the step's last try, which accounts for the rows of those before.
+    one describes the step's last try, which accounts for the rows of those before.
     """
     wanted: str | None = None
     latest: dict[str | None, Receipts] = {}

@@ -131,7 +131,7 @@ class ZerobusTable(dg.Model, dg.Resolvable):
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
     def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
-        """The options of a run; those of a query tell its rows from those of another partition."""
+        """The options of a run; those of a query distinguish its rows from those of another partition."""
         if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]
@@ -154,5 +154,5 @@ def _function(path: str) -> Read:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"records names no function: {path!r} ({error}); write package.module.function") from error
     if not callable(found):
-        raise TypeError(f"records names {type(found).__name__} {path!r}, which is no function")
+        raise TypeError(f"records names {type(found).__name__} {path!r}, which is not a function")
     return cast("Read", found)

@@ -46,9 +46,9 @@ class StepDeliveries:
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
         """The name of a delivery that begins, which is the same in every try of the step.
 
-        The user's own name tells deliveries to one table apart, and of equal ones the count: a step makes them in the
-        same order in each try.  Raises ConfigurationError where several threads make that a matter of chance, and
-        nothing else tells their sources apart: a retry would leave out the rows of one for those of another.
+        The user's own name distinguishes deliveries to one table, and the count those of one name: a step makes them in
+        the same order in each try.  Raises ConfigurationError if several threads make that a matter of chance, and
+        nothing else distinguishes their sources: a retry would leave out the rows of one for those of another.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:
@@ -57,7 +57,7 @@ class StepDeliveries:
                 if self._threads.setdefault((*key, options.source_version), thread) != thread:
                     raise ConfigurationError(
                         f"several threads of this step deliver source_version {options.source_version!r}, and a retry "
-                        "could not tell which of them has which rows: give each delivery a delivery_name of its own",
+                        "could not know which of them has which rows: give each delivery a delivery_name of its own",
                         table=table,
                     )
             self._begun[key] += 1
@@ -69,7 +69,7 @@ class StepDeliveries:
         """Keep the receipt of a delivery, and return all those of the asset and ``partition``, in order.
 
         ``partition`` is None for a delivery that is of all of the run's partitions together.  ``publish`` adds metadata
-        to the materialization of a partition, or of all of them, so that it tells of every delivery, and not only of
+        to the materialization of a partition, or of all of them, so that it shows every delivery, and not only of
         the one whose result the step returns.
         """
         with self._lock:

@@ -54,8 +54,8 @@ Store: TypeAlias = ObservationCheckpointStore | StepFileStore
 class DagsterDelivery:
     """Rows on their way to one table, inside one step.
 
-    ``name`` tells the deliveries of one step to one table apart, and is the same in every try of the step.  ``loop`` is
-    there in an async step: the delivery runs in a thread of its own then, and calls Dagster on the loop's thread.
+    ``name`` distinguishes the deliveries of one step to one table, and is the same in every try of the step.  ``loop``
+    is there in an async step: the delivery runs in a thread of its own then, and calls Dagster on the loop's thread.
     """
 
     step: Step

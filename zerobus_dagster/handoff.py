@@ -1,7 +1,7 @@
 """Handoffs in Dagster: the state in the asset's own events, and a sensor that requests a run when something is new.
 
 The state is an observation of the asset.  Of two runs that write it at the same moment, the one whose event comes first
-in the log has won.  Wiping the asset removes the state: the next run begins anew, as after a rewind to the start.
+in the log has won.  Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _cell(value: Any) -> Any:
 
 
 def receipts_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """All receipts as JSON, where one alone would not tell of the others."""
+    """All receipts as JSON, where one alone would not show the others."""
     if len(receipts) <= 1:
         return {}
     return {_RECEIPTS: dg.MetadataValue.json([receipt.as_dict() for receipt in receipts])}

@@ -1,4 +1,4 @@
-"""What a running delivery tells, in Dagster's log of the step."""
+"""What a running delivery reports, in Dagster's log of the step."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
     """Write a line to the step's log; one that cannot be written fails nothing.
 
     Dagster reports a line that its event log refused in the same event log, and raises if that is refused too.  It
-    has told of the first failure on stderr by then.
+    has reported the first failure on stderr by then.
     """
     try:
         log.log(level, message, *arguments)

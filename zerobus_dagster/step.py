@@ -1,4 +1,4 @@
-"""The running step as a delivery sees it, whichever of Dagster's contexts told of it."""
+"""The running step as a delivery sees it, whichever of Dagster's contexts it has."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Step:
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
         """Read an asset's or an op's context; ``asset_key`` says which one in a step that makes several.
 
-        Raises ConfigurationError where that is needed and missing, or not one of the step's assets.
+        Raises ConfigurationError if that is needed and missing, or not one of the step's assets.
         """
         op_context = context.op_execution_context if isinstance(context, AssetExecutionContext) else context
         assets = _assets_definition(op_context)
@@ -109,7 +109,7 @@ def _asset_key(assets: dg.AssetsDefinition | None, wanted: dg.AssetKey | None) -
     if wanted is not None:
         if keys and wanted not in keys:
             raise ConfigurationError(
-                f"asset_key {wanted.to_user_string()!r} is none of this step's assets: {_names_of(keys)}"
+                f"asset_key {wanted.to_user_string()!r} is not one of this step's assets: {_names_of(keys)}"
             )
         return wanted
     if len(keys) > 1:

@@ -41,7 +41,7 @@ def from_asset_key(path: Sequence[str]) -> Parts:
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
     """Join ``catalog.schema.table``, each part from the first level that has it.
 
-    Raises ConfigurationError naming the parts that no level has; ``output`` tells there whose table it is.
+    Raises ConfigurationError naming the parts that no level has; ``output`` says there whose table it is.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]

@@ -278,9 +278,9 @@ def _fault(text: str) -> dict[str, Any]:
     try:
         rule = json.loads(text)
     except ValueError as error:
-        raise click.ClickException(f"the fault {text!r} is no JSON: {error}") from error
+        raise click.ClickException(f"the fault {text!r} is not valid JSON: {error}") from error
     if not isinstance(rule, dict):
-        raise click.ClickException(f"the fault {text!r} is no JSON object")
+        raise click.ClickException(f"the fault {text!r} is not a JSON object")
     return rule
 
 
@@ -316,7 +316,7 @@ def _catalog(data: Path) -> Catalog:
     from .catalog.catalog import Catalog
 
     if not (data / "catalog.json").exists():
-        raise LocalZerobusError(f"{data} is no data folder of zerobus-local: give it with --data")
+        raise LocalZerobusError(f"{data} is not a data folder of zerobus-local: give it with --data")
     return Catalog(data)
 
 

@@ -53,7 +53,7 @@ from .storage.conditions import ConditionError, check_condition
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 
-# action -> the parameters it takes beside those that say when; the module's docstring tells what each does
+# action -> its parameters besides those that say when; the module's docstring says what each does
 ACTIONS: Final[dict[str, frozenset[str]]] = {
     "refuse_open": frozenset({"status", "text"}),
     "delay_open": frozenset({"seconds"}),
@@ -128,11 +128,11 @@ class Rule:
             raise ValueError(f"seconds {self.seconds} is not from 0 to {LONGEST:g}")
         points = POINTS[:-1] if self.action == "fail" else POINTS
         if self.at not in points:
-            raise ValueError(f"at {self.at!r} is no point of {self.action}; there are {', '.join(points)}")
+            raise ValueError(f"at {self.at!r} is not a point of {self.action}; there are {', '.join(points)}")
         if status_code(self.status) is grpc.StatusCode.OK:
-            raise ValueError(f"status {self.status} is no refusal: give another")
+            raise ValueError(f"status {self.status} is not a refusal: give another")
         if not _LEAST_HTTP <= self.http_status <= _MOST_HTTP:
-            raise ValueError(f"http_status {self.http_status} is no answer: give {_LEAST_HTTP} to {_MOST_HTTP}")
+            raise ValueError(f"http_status {self.http_status} is not an answer: give {_LEAST_HTTP} to {_MOST_HTTP}")
 
     def _check_predicate(self) -> None:
         if self.action != "refuse_records":
@@ -166,10 +166,10 @@ class Rule:
 def _numbers(name: str, value: Any) -> tuple[int, ...]:
     items = [value] if isinstance(value, int) else value
     if not isinstance(items, Iterable) or isinstance(items, str):
-        raise ValueError(f"{name} {value!r} is no number and no list of numbers")  # noqa: TRY004  # data, not code  # data, not code
+        raise ValueError(f"{name} {value!r} is neither a number nor a list of numbers")  # noqa: TRY004  # data, not code
     numbers = tuple(items)
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
-        raise ValueError(f"{name} {value!r} holds something that is no whole number")
+        raise ValueError(f"{name} {value!r} holds something that is not a whole number")
     return numbers
 
 

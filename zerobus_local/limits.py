@@ -28,7 +28,7 @@ class Limits:
     open_delay: float = 0.0
     #: after this time the stream is ended with UNAVAILABLE and code 6002
     max_stream_life: float | None = _STREAM_LIFE
-    #: so long before its end a stream is told to close; modelled without a source
+    #: so long before its end a stream is asked to close; modelled without a source
     close_signal_lead: float = 5.0
 
     def __post_init__(self) -> None:

@@ -53,7 +53,7 @@ class ServerOptions:
         for name in ("grpc_port", "http_port", "tls_port"):
             port = getattr(self, name)
             if not isinstance(port, int) or not 0 <= port <= _HIGHEST_PORT:
-                raise InvalidRequest(f"{name} {port!r} is no port: give 0 to {_HIGHEST_PORT}, 0 picks a free one")
+                raise InvalidRequest(f"{name} {port!r} is not a port: give 0 to {_HIGHEST_PORT}, 0 picks a free one")
         try:
             _ = self.limits
         except (ValueError, TypeError) as error:
@@ -61,7 +61,7 @@ class ServerOptions:
         for name in ("commit_delay", "token_lifetime"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
-                raise InvalidRequest(f"{name} {seconds!r} is no number of seconds")
+                raise InvalidRequest(f"{name} {seconds!r} is not a number of seconds")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) go together")
         if self.tls_port and self.tls_key is None:
@@ -85,7 +85,7 @@ class ServerOptions:
 
     @property
     def bracketed_host(self) -> str:
-        """The host as it stands before a colon and a port."""
+        """The host as it is written before a colon and a port."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property

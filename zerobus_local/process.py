@@ -100,7 +100,7 @@ class LocalZerobusProcess:
         return Catalog(self.data).table(str(name))
 
     def read(self, table: str) -> pa.Table:
-        """All rows of a table, out of its Delta table in the data folder; works without the child, too."""
+        """All rows of a table, out of its Delta table in the data folder; also works without the child."""
         return DeltaTable(Catalog(self.data).table(table).path).to_pyarrow_table()
 
     def create_principal(self, name: str) -> Workspace:

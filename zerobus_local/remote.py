@@ -122,7 +122,7 @@ class RemoteFaults:
     _server: RemoteServer
 
     def add(self, rule: dict[str, Any] | None = None, /, **parameters: Any) -> int:
-        """Switch a fault on; its number.  Raises RemoteError for what is no fault."""
+        """Switch a fault on; its number.  Raises RemoteError for an invalid fault."""
         if rule is not None and parameters:
             raise TypeError(f"add takes a rule or its parameters, not both: {rule!r} and {parameters!r}")
         return int(self._server.ask("POST", "/local/faults", rule if rule is not None else parameters)["number"])

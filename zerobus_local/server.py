@@ -178,7 +178,7 @@ def _service(data: Path, options: ServerOptions, closing: ExitStack) -> Service:
     try:
         faults = Faults(options.faults)
     except ValueError as error:
-        raise InvalidRequest(f"a fault to start with is none: {error}") from error
+        raise InvalidRequest(f"invalid startup fault: {error}") from error
     tls = _tls(options)
     listener = bind(options.host, options.http_port)
     closing.callback(listener.close)
@@ -224,11 +224,11 @@ def _tls(options: ServerOptions) -> Tls | None:
         except OSError as error:
             raise InvalidRequest(f"{name} {path!r} cannot be read: {error}") from error
     try:
-        # gRPC says of such files only that it cannot listen.  A key with a password is none without it.
+        # gRPC says of such files only that it cannot listen.  Encrypted keys are not supported.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise InvalidRequest(
-            f"tls_certificate {options.tls_certificate!r} and tls_key {options.tls_key!r} are no certificate and the "
-            f"key of it, in PEM and without a password: {error}"
+            f"tls_certificate {options.tls_certificate!r} and tls_key {options.tls_key!r} are not a certificate and "
+            f"its key, in PEM and without a password: {error}"
         ) from error
     return Tls(certificate=files[0], key=files[1], port=options.tls_port)

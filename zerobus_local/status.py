@@ -34,7 +34,7 @@ _DOMAIN: Final = "zerobus.databricks.com"
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A ``google.rpc.ErrorInfo`` that travels beside the status."""
+    """A ``google.rpc.ErrorInfo`` that travels with the status."""
 
     reason: str
     metadata: tuple[tuple[str, str], ...]
@@ -91,4 +91,4 @@ def status_code(name: str) -> grpc.StatusCode:
         return grpc.StatusCode[name.upper()]
     except KeyError:
         known = ", ".join(code.name for code in grpc.StatusCode)
-        raise ValueError(f"{name!r} is no gRPC status; there are {known}") from None
+        raise ValueError(f"{name!r} is not a gRPC status; there are {known}") from None

@@ -24,7 +24,7 @@ _ROW = "_zerobus_row"
 
 
 def delivery_id(table: str, source_fingerprint: str | None, name: str | None = None) -> str:
-    """What ``delivery_columns`` writes beside the row number: the same on every try of the same source.
+    """What ``delivery_columns`` writes next to the row number: the same on every try of the same source.
 
     ``name`` is the delivery's own, where it has one; see ``IngestOptions.delivery_name``.  Raises ConfigurationError
     for a source without a fingerprint, whose rows nothing would recognise.
@@ -44,7 +44,7 @@ def dedup_view_sql(
     """Databricks SQL of a view that shows one row of each key, and every row that has none (all of it is NULL).
 
     ``view`` is ``table`` with ``_dedup`` at its end if not given.  With ``schema`` the key's columns are looked up,
-    and ConfigurationError says which the table has not.
+    and ConfigurationError says which of them are missing from the table.
     """
     from sqlglot import exp
 
@@ -59,7 +59,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
     """Databricks SQL that inserts into ``target`` one row of each key of ``source`` that it does not hold yet.
 
     Both tables have the same columns.  A NULL in a part of a key is equal to a NULL.  Rows without a key (all of it is
-    NULL) are left out, and a comment says so: nothing tells which of them were merged before.
+    NULL) are left out, and a comment says so: nothing shows which of them were merged before.
     """
     from sqlglot import exp
 
@@ -77,7 +77,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
         ),
         dialect="databricks",
     )
-    merge.add_comments([" rows whose key is NULL are not merged: nothing tells them apart "])
+    merge.add_comments([" rows whose key is NULL are not merged: nothing distinguishes them "])
     return merge.sql(dialect="databricks", pretty=True)
 
 
@@ -128,6 +128,6 @@ def _table(name: str) -> exp.Table:
 
     parts = name.split(".")
     if len(parts) not in (1, 2, 3) or not all(parts):
-        raise ConfigurationError(f"{name!r} is no name of a table; expected catalog.schema.table")
+        raise ConfigurationError(f"{name!r} is not a table name; expected catalog.schema.table")
     catalog, schema, table = [None] * (3 - len(parts)) + [exp.to_identifier(part, quoted=True) for part in parts]
     return exp.Table(this=table, db=schema, catalog=catalog)

@@ -33,7 +33,7 @@ class Step:
     """One thing that was looked at.
 
     ``detail`` says what was found or what is wrong, ``advice`` what to do about it.  A warning is something that may
-    be right and cannot be told from here.  ``error`` is what failed the step.
+    be right, which cannot be known from here.  ``error`` is what failed the step.
     """
 
     name: str
@@ -175,7 +175,7 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """What Unity Catalog says about our grants; it may not tell us, and then opening a stream is what shows it."""
+    """What Unity Catalog says about our grants; it may not answer, and then only opening a stream shows them."""
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id
     if client_id is None:
@@ -189,7 +189,7 @@ def _grants(workspace: Workspace, table: str) -> Step:
         own = _privileges(workspace, "table", table, only_own=True)
         missing += [f"{name} ON TABLE {table}" for name in ("SELECT", "MODIFY") if name not in own]
     except ZerobusIngestError as error:
-        return Step(name="grants", status="warning", detail=f"Unity Catalog does not tell our grants: {error}")
+        return Step(name="grants", status="warning", detail=f"Unity Catalog does not show our grants: {error}")
     missing = [grant for grant in missing if grant]
     if not missing:
         return Step(name="grants", status="ok", detail="USE CATALOG, USE SCHEMA, and SELECT and MODIFY on the table")

@@ -68,7 +68,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Where the rows of a delivery stood at one moment; all are numbers of rows."""
+    """Where the rows of a delivery were at one moment; all are numbers of rows."""
 
     rows_read: int = 0
     rows_acked: int = 0
@@ -87,7 +87,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadField:
-    """One field that does not fit: where it stands, what it is, and why it was refused.
+    """One field that does not fit: where it is, what it is, and why it was refused.
 
     ``value_repr`` is short and belongs in an error message; it never goes into a receipt or a checkpoint.
     """
@@ -107,8 +107,8 @@ class BadField:
 class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
-    ``table`` is the full name of the table, or None where the error came before a table was named.
-    ``counts`` tells where the rows stood when the error was raised, and ``next_attempt`` what another attempt will do
+    ``table`` is the full name of the table, or None if the error came before a table was named.
+    ``counts`` says where the rows were when the error was raised, and ``next_attempt`` what another attempt will do
     about those that are durable; it is empty if nothing is.  ``delivered`` is the receipt (``as_dict``) of what a
     handoff's run had delivered before it failed, or None.  Only the message may be a required argument of a subclass:
     unpickling calls the class with it alone, and then restores the attributes.
@@ -153,7 +153,7 @@ def _summary_of(receipt: dict[str, Any]) -> str:
 
 
 class ForeignError(Exception):
-    """Stands in a chain of causes for an error of another library that held a secret: its type and its masked text."""
+    """Takes the place, in a chain of causes, of a library's error that held a secret: its type and its masked text."""
 
 
 @contextmanager

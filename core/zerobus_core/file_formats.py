@@ -32,7 +32,7 @@ class CsvFormat:
     quote_char: str | None = '"'
     """One ASCII character; None if quotes are text and no cell holds a delimiter or a line end."""
     escape_char: str | None = None
-    r"""What stands before a quote inside quotes, usually ``\``; None if such a quote is doubled.  It counts inside
+    r"""What comes before a quote inside quotes, usually ``\``; None if such a quote is doubled.  It counts inside
     quotes only, and before a quote, a delimiter, a line end and itself; before anything else it is an error."""
     skip_blanks: bool = False
     """Whether blanks and tabs at the start of a cell do not count."""
@@ -51,7 +51,7 @@ class CsvFormat:
     false_values: tuple[str, ...] = ()
     """Further words for false in BOOLEAN columns."""
     decimal_char: str = "."
-    """What stands before the fraction of a number, ``.`` or ``,``."""
+    """What comes before the fraction of a number, ``.`` or ``,``."""
     thousands_char: str | None = None
     """What groups the digits before it by three, such as ``.``, ``,``, ``'`` or a blank; numbers may leave it out."""
     date_format: str | None = None

@@ -37,7 +37,7 @@ class StreamManager:
     Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception waits for less
     than a second.  Rows that were given and could not be sent end the delivery, whoever catches the error.
 
-    Use it from one thread at a time; only ``stop`` may be called beside another call.  Streams are looked after inside
+    Use it from one thread at a time; only ``stop`` may be called during another call.  Streams are looked after inside
     ``send``, ``flush`` and the end of the block; between calls nothing is decided.  Outside of the block both raise
     ConfigurationError.
     """
@@ -146,7 +146,7 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """What is raised inside ends the delivery, whoever catches it meanwhile: not all was sent that was given.
+        """An error inside ends the delivery, even if the caller catches it: some of the rows were not sent.
 
         A call inside of another one, from a second thread or from rows that are being sent, is refused likewise.
         """

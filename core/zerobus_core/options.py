@@ -63,7 +63,7 @@ class IngestOptions:
     """``{"delivery_id": column, "row_number": column}``: columns of the table to fill with a key that is the same
     on every try of the same source."""
     delivery_name: str | None = None
-    """Tells deliveries whose sources are equal, or have one ``source_version``, apart in ``delivery_columns``; the same
+    """Distinguishes deliveries with equal sources, or with one ``source_version``, in ``delivery_columns``; the same
     on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
     """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
@@ -91,7 +91,7 @@ class IngestOptions:
     """What becomes of fields of a row that the table lacks: ``"error"`` refuses the row, ``"drop"`` leaves them out and
     names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column."""
     format: CsvFormat | JsonFormat | Mapping[str, Any] | None = None
-    """How CSV or JSON files are read; a mapping of the fields is taken, too."""
+    """How CSV or JSON files are read; or a mapping of the fields."""
     source_version: str | None = None
     """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
 
@@ -127,7 +127,7 @@ class IngestOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
-        """The options of a configuration file or a form; an option that does not exist is a ConfigurationError, too."""
+        """The options of a configuration file or a form; ConfigurationError for an option that does not exist."""
         if not isinstance(options, Mapping):
             raise ConfigurationError(f"options must be a mapping of option names, not {type(options).__name__}")
         known = {field.name for field in fields(cls)}

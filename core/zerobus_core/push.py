@@ -109,7 +109,7 @@ def _check_place(checkpoint: CheckpointStore | None, source: Source, options: In
         return
     where = f"the checkpoint at {shown_uri(checkpoint.uri)}"
     if options.dead_letter_uri is not None and checkpoint.is_at(options.dead_letter_uri):
-        raise ConfigurationError(f"{where} is the dead-letter file as well; name another place")
+        raise ConfigurationError(f"{where} is also the dead-letter file; name another place")
     if source.would_hold(checkpoint.uri):
         raise ConfigurationError(
             f"{where} is, or will be, among the files that are delivered, and would be read as rows; name another place"

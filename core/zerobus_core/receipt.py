@@ -13,9 +13,10 @@ __all__ = ["AckLatency", "Progress", "Receipt", "notes_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """Seconds from handing a batch to a stream until the SDK told of its acknowledgement, over all of them.
+    """Seconds from handing a batch to a stream until the SDK reported its acknowledgement, over all of them.
 
-    They do not depend on what the program does meanwhile: a batch that was sent again counts from its last time.
+    Measured in the SDK's thread, so a busy caller does not inflate them.  A batch that was sent again is timed from its
+    last send.
     """
 
     p50: float = 0.0
@@ -46,7 +47,7 @@ class Receipt:
     streams: int
     """Most streams open at once."""
     stream_ids: tuple[str, ...]
-    """As the service names them, where the SDK tells (1.10 does not)."""
+    """As the service names them, if the SDK gives them (1.10 does not)."""
     reconnects: int
     """Streams opened after another one died; routine rotations do not count."""
     ack_latency_s: AckLatency

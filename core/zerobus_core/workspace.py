@@ -163,14 +163,14 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
     text = text.strip()
     try:
         url = urlsplit(text if "://" in text else f"https://{text}")
-        _ = url.port  # a port that is no number raises here
+        _ = url.port  # raises if the port is not a number
     except ValueError:
         # Without its words and without the chain: they may quote a part of a password.
-        raise ConfigurationError(f"{name} {_quoted(text)} is no URL. Expected {forms}") from None
+        raise ConfigurationError(f"{name} {_quoted(text)} is not a URL. Expected {forms}") from None
     if url.username or url.password:
         raise ConfigurationError(f"{name} must not carry a user or password. Expected {forms}")
     if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ConfigurationError(f"{name} {_quoted(text)} is no URL. Expected {forms}")
+        raise ConfigurationError(f"{name} {_quoted(text)} is not a URL. Expected {forms}")
     if url.path.strip("/") or url.query or url.fragment:
         raise ConfigurationError(
             f"{name} {_shown(url)!r} must end after the host; if it was copied from a browser, give "

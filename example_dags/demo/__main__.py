@@ -61,9 +61,9 @@ def _verdict(story: Story, home: Path) -> int:
         story.tell(f"FAILED {failure}")
     checks = story.passed + len(story.failures)
     story.tell(f"{story.passed} of {checks} checks held, in {story.seconds:.0f} s")
-    # Beside the Python that runs this: the environment of make setup is not on the PATH.
+    # Next to the Python that runs this: the environment of make setup is not on the PATH.
     command = Path(sys.executable).with_name("zerobus-local")
-    story.tell(f"the tables: {command} tables --data {home}/zerobus; the logs are in {home}, too")
+    story.tell(f"the tables: {command} tables --data {home}/zerobus; the logs are also in {home}")
     return 1 if story.failures else 0
 
 
@@ -74,7 +74,7 @@ def _play(story: Story, home: Path, rows: int) -> None:
             server = closing.enter_context(LocalZerobusProcess.start(home / "zerobus", commit_delay=0.2))
         story.tell(f"Zerobus endpoint {server.endpoint}, workspace {server.workspace_url}")
         airflow = Airflow(home / "airflow", server.workspace)
-        # It takes its time to start, and meanwhile the weather is pushed.
+        # It starts slowly, so the weather is pushed in the meantime.
         runs = closing.enter_context(airflow.runs())
         _dagster_pushes_the_weather(story, home, server)
         flights = source.flights(rows)

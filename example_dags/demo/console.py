@@ -17,7 +17,7 @@ _LINE_EVERY = 5.0
 
 
 class Story:
-    """Tells what happens, and keeps account of the checks.
+    """Reports what happens, and keeps account of the checks.
 
     On a terminal it draws bars that vanish when they are done; anywhere else it prints a line every five seconds.
     """

@@ -130,7 +130,7 @@ class Airflow:
         return int(self._select("SELECT count(*) FROM dag_run")[0][0])
 
     def tries(self) -> list[str]:
-        """How each try of the push in the latest run ended, or stands."""
+        """How each try of the push in the latest run ended, or its state."""
         found = self._select(
             "WITH tries AS (SELECT run_id, task_id, try_number, state FROM task_instance_history"
             " UNION ALL SELECT run_id, task_id, 1000, state FROM task_instance) "

@@ -1,4 +1,4 @@
-"""A real Airflow in a child process: runs Dags on request and tells what became of them.
+"""A real Airflow in a child process: runs Dags on request and reports what became of them.
 
 Reads one JSON request a line from stdin, and writes one JSON answer a line to the descriptor that it is started with.
 Everything that Airflow and the tasks print goes to the log file that the request names.  One process for many runs,
@@ -112,7 +112,7 @@ def account_of(dag_id, run_id):
             "state": dag_run.state,
             "asset_events": versions.asset_events(session, run_id),
             "tasks": {
-                task_id if index < 0 else f"{task_id}[{index}]": told for (task_id, index), told in tasks.items()
+                task_id if index < 0 else f"{task_id}[{index}]": facts for (task_id, index), facts in tasks.items()
             },
         }
 

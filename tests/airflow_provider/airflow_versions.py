@@ -21,7 +21,7 @@ else:
 """What a task raises that was ended from outside, if it goes through whoever runs the task in this process."""
 
 if (3, 0) <= AIRFLOW < (3, 2):
-    # These versions build the API anew for each task that runs in this process, for seconds.
+    # These versions build the API again for each task that runs in this process, for seconds.
     supervisor = import_module("airflow.sdk.execution_time.supervisor")
     supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 

@@ -103,8 +103,8 @@ class Airflow:
             self._start_host()
         self._runs += 1
         log = self.home / f"run-{self._runs}.log"
-        told = {"request": request, "arguments": arguments, "environ": environ or {}, "log": str(log)}
-        self._host.stdin.write(json.dumps(told) + "\n")
+        command = {"request": request, "arguments": arguments, "environ": environ or {}, "log": str(log)}
+        self._host.stdin.write(json.dumps(command) + "\n")
         self._host.stdin.flush()
         ready, _, _ = select.select([self._answers], [], [], timeout)
         answer = self._answers.readline() if ready else ""

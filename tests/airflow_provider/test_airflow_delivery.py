@@ -142,7 +142,7 @@ def test_the_key_of_a_row_is_the_same_in_all_tries_and_another_one_in_each_mappe
         assert {task["tries"] for task in account["tasks"].values()} == {2}, account["log"]
         rows = target.server.read(table).to_pylist()
         keys = {(row["delivery"], row["number"]): row["id"] for row in rows}
-        assert len(keys) == 5 * deliveries <= len(rows)  # most first tries have sent theirs, too
+        assert len(keys) == 5 * deliveries <= len(rows)  # most first tries have also sent theirs
         assert len({delivery for delivery, _ in keys}) == deliveries
 
 
@@ -164,12 +164,12 @@ def test_options_may_be_the_output_of_a_task(run, target, table):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [(["streams"], "options is of type list"), ({"streams": 0}, "IngestOptions.streams")]
+    ("options", "message"), [(["streams"], "options is of type list"), ({"streams": 0}, "IngestOptions.streams")]
 )
-def test_options_of_a_task_that_cannot_be_right_fail_without_a_retry(run, table, options, told):
+def test_options_of_a_task_that_cannot_be_right_fail_without_a_retry(run, table, options, message):
     account = run("options_of_a_task", table, options=options)
     assert (account["tasks"]["whole"]["state"], account["tasks"]["whole"]["tries"]) == ("failed", 1)
-    assert told in account["log"]
+    assert message in account["log"]
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 takes a template for a local path before it renders it")
@@ -440,7 +440,7 @@ def seconds_to_fail(account):
 
 @contextmanager
 def once_there_are_rows(server, table, act, *, rows=1):
-    """Meanwhile wait, in a thread, until the table has some rows, and then act; the block must not end before that."""
+    """During the block, wait in a thread until the table has some rows, and then act; the block must not end before."""
     is_over = threading.Event()
 
     def watch():
@@ -492,12 +492,12 @@ def empty_database(target, tmp_path):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize(
-    ("dag_id", "told"), [("query_killed", INTERRUPTED), ("query_too_slow", {"AirflowTaskTimeout"})]
+    ("dag_id", "message"), [("query_killed", INTERRUPTED), ("query_too_slow", {"AirflowTaskTimeout"})]
 )
-def test_a_task_that_is_stopped_while_its_statement_runs_fails_at_once(airflow, table, empty_database, dag_id, told):
+def test_a_task_that_is_stopped_while_its_statement_runs_fails_at_once(airflow, table, empty_database, dag_id, message):
     account = airflow.run(dag_id, environ=empty_database, table=table)
     assert seconds_to_fail(account) < AT_ONCE
-    assert told & set(re.findall(r"\w+", account["log"]))
+    assert message & set(re.findall(r"\w+", account["log"]))
 
 
 @pytest.mark.matrix

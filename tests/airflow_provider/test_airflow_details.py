@@ -1,4 +1,4 @@
-"""What a Dag author meets beside the plain delivery: sources of other tasks, arguments, skips, time-outs, retries."""
+"""What a Dag author meets besides the plain delivery: sources of other tasks, arguments, skips, time-outs, retries."""
 
 from __future__ import annotations
 

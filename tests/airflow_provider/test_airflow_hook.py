@@ -54,7 +54,7 @@ def test_a_connection_may_be_written_as_a_uri(hook_of):
         {"extra": {}},
         {"login": None, "password": None, "extra": {"client_id": GOOD["login"], "client_secret": SECRET}},
     ],
-    ids=["service_principal_oauth", "the same beside a token", "login and password", "in the extra"],
+    ids=["service_principal_oauth", "the same with a token", "login and password", "in the extra"],
 )
 def test_an_existing_databricks_connection_is_taken(hook_of, given):
     workspace = hook_of({**GOOD, "conn_type": "databricks", **given}, endpoint=ENDPOINT).get_workspace()
@@ -97,14 +97,14 @@ def test_a_host_may_be_written_as_people_write_or_copy_it(hook_of, given, worksp
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"host": None}, "Host is empty"),
-        ({"host": "https://[dbc-1/?o=123"}, "is no URL"),
-        ({"host": "https://dbc-1.cloud.databricks.com:workspace"}, "is no URL"),
+        ({"host": "https://[dbc-1/?o=123"}, "is not a URL"),
+        ({"host": "https://dbc-1.cloud.databricks.com:workspace"}, "is not a URL"),
         ({"conn_type": "http"}, "it is of type 'http'. Expected 'zerobus' or 'databricks'"),
         ({"conn_type": None}, "it is of type None. Expected 'zerobus' or 'databricks'"),
-        ({"extra": "{endpoint: " + SECRET}, "its extra is no JSON"),
+        ({"extra": "{endpoint: " + SECRET}, "its extra is not valid JSON"),
         ({"extra": f'["{SECRET}"]'}, "its extra is JSON of type list"),
         ({"extra": "{}"}, "the extra field 'endpoint' is empty"),
         ({"login": "ada@example.com", "extra": {"endpoint": ENDPOINT, "token": SECRET}}, "personal access token"),
@@ -120,11 +120,11 @@ def test_a_host_may_be_written_as_people_write_or_copy_it(hook_of, given, worksp
         ({"login": None, "password": None, "extra": {"endpoint": ENDPOINT, "token": SECRET}}, "personal access token"),
     ],
 )
-def test_a_mistake_in_the_form_names_the_connection_and_the_field(hook_of, given, told):
+def test_a_mistake_in_the_form_names_the_connection_and_the_field(hook_of, given, message):
     with pytest.raises(ConfigurationError) as caught:
         hook_of({**GOOD, **given}).get_workspace()
     assert "'under_test'" in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)
 
 

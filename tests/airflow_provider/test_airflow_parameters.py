@@ -124,7 +124,7 @@ def test_multiple_outputs_of_the_decorator_are_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"records": "rows.csv"}, "records is the text 'rows.csv'"),
         ({"records": {"id": 1}}, "records is a dict, which is one record"),
@@ -139,8 +139,8 @@ def test_multiple_outputs_of_the_decorator_are_refused_with_the_way_out():
     ],
     ids=str,
 )
-def test_what_cannot_be_right_is_refused_while_the_dag_is_parsed(given, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_cannot_be_right_is_refused_while_the_dag_is_parsed(given, message):
+    with pytest.raises(ConfigurationError, match=message):
         push(**given)
 
 

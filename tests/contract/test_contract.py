@@ -42,7 +42,7 @@ PEERS = ["local", *(["real"] if os.environ.get("ZEROBUS_CONTRACT_TABLE") else []
 
 @dataclass(frozen=True)
 class Peer:
-    """A service and a table of it; ``read`` is None where only a warehouse could read it back."""
+    """A service and a table of it; ``read`` is None if only a warehouse could read it back."""
 
     workspace: Workspace
     table: str

@@ -178,7 +178,7 @@ def _primitive_as_stored(value: Any, kind: Kind) -> Any:
 
 
 def _empty_or(stored: Any, record_format: Format) -> Any:
-    # On the protobuf wire an empty array is no array; which of the two the table gets is the service's choice.
+    # On the protobuf wire an empty array is not sent; which of the two the table gets is the service's choice.
     return stored if stored or record_format != "protobuf" else None
 
 

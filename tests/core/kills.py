@@ -7,8 +7,8 @@
 A child process delivers a Parquet file on four streams with a checkpoint file.  It is killed at random moments, judged
 by how many rows its table holds; the last try is left to finish.  Then the Delta table is held against the source.
 
-``rows_resent`` is held against facts from outside: it is no less than the duplicates in the table.  And it is no more
-than, for each kill, the rows that the SDK was given (see ``sdk_tap``) and that are not durable in the checkpoint that
+``rows_resent`` is held against facts from outside: it is at least the duplicates in the table.  And it is at most,
+for each kill, the rows that the SDK was given (see ``sdk_tap``) and that are not durable in the checkpoint that
 the kill left, plus one reservation: the most rows that a save let the attempt send beyond those that it had sent.
 """
 
@@ -110,7 +110,7 @@ class Observer:
         self._reached = self._furthest = 0
 
     def rows_allowed(self, checkpoint: dict[str, Any]) -> int:
-        """After a kill that left ``checkpoint``; begins the log anew."""
+        """After a kill that left ``checkpoint``; empties the log."""
         given: set[int] = set()
         for line in self.log.read_text().splitlines():
             kind, first, stop = json.loads(line)

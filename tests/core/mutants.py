@@ -180,7 +180,7 @@ MUTANTS = [
     account(
         "rows that were not compared yet are forgotten", ("sorted([*digested, *self._unshown])", "sorted(digested)")
     ),
-    account("unfit rows are not read", ("+ self.past.skip.rows + self._rows_unfit,", "+ self.past.skip.rows,")),
+    account("unfit rows are not read", ("+ self._rows_unfit + self._rows_filtered,", "+ self._rows_filtered,")),
     account(
         "dead letters stay refused", ("+ ledger.rows_refused - self._rows_dead_lettered,", "+ ledger.rows_refused,")
     ),
@@ -272,7 +272,7 @@ def killer_of(mutant: Mutant) -> str | None:
         source = (copy / mutant.file).read_text()
         for old, new in mutant.changes:
             if source.count(old) != 1:
-                raise SystemExit(f"{mutant.name}: {old!r} stands {source.count(old)} times in {mutant.file}")
+                raise SystemExit(f"{mutant.name}: {old!r} appears {source.count(old)} times in {mutant.file}")
             source = source.replace(old, new)
         (copy / mutant.file).write_text(source)
         command = [

@@ -25,7 +25,7 @@ Given = Callable[[Workspace, str, Rows], None]
 
 
 class _TappedStream:
-    """An SDK stream that tells what it is given."""
+    """An SDK stream that reports what it is given."""
 
     def __init__(self, stream: SdkStream, given: Callable[[Rows], None]) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class _TappedStream:
 
 @contextmanager
 def tapped(given: Given) -> Iterator[None]:
-    """Every stream that is opened inside tells what it is given; Arrow rows must have a column ``id``."""
+    """Every stream that is opened inside reports what it is given; Arrow rows must have a column ``id``."""
     real = SdkSession.open
 
     def open_tapped(session: SdkSession, listener: Listener) -> Any:

@@ -157,12 +157,14 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wrong", "told"), GOLDEN)
-def test_wrong_calls_have_these_messages(zerobus: LocalZerobus, table: str, wrong: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("wrong", "message"), GOLDEN)
+def test_wrong_calls_have_these_messages(
+    zerobus: LocalZerobus, table: str, wrong: dict[str, Any], message: str
+) -> None:
     given: dict[str, Any] = {"workspace": zerobus.workspace, "table": table, "records": [{"id": 1}]} | wrong
     with pytest.raises(ConfigurationError) as refused:
         ingest(given.pop("workspace"), given.pop("table"), given.pop("records"), **given)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_every_public_name_has_a_help_text() -> None:

@@ -85,7 +85,7 @@ def test_a_key_that_cannot_be_one_is_refused(key: list[str], message: str) -> No
 
 
 def test_names_that_are_no_tables_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no name of a table"):
+    with pytest.raises(ConfigurationError, match="is not a table name"):
         dedup_view_sql("a.b.c.d", ["x"])
     with pytest.raises(ConfigurationError, match="cannot be merged into itself"):
         merge_sql(TABLE, TABLE.upper(), ["x"])

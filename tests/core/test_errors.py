@@ -20,7 +20,7 @@ from zerobus_core.errors import BadField, Counts, RecordError, RejectedRecordErr
 pytestmark = pytest.mark.matrix
 
 BAD_FIELD = BadField(
-    row=3, path="a.b", value_type="str", value_repr="'x'", expected="BIGINT", reason="text is no number"
+    row=3, path="a.b", value_type="str", value_repr="'x'", expected="BIGINT", reason="the text is not a number"
 )
 COUNTS = Counts(rows_read=10, rows_acked=4, rows_skipped=1, rows_dead_lettered=2, rows_resent=3)
 

@@ -111,11 +111,11 @@ def test_a_chain_of_re_executions_from_failure_is_one_delivery_and_a_full_one_be
     first = add("1", None, {})
     second = add("2", "1", {tag: "true"})
     third = add("3", "2", {tag: "true"})
-    anew = add("4", "3", {})
+    again = add("4", "3", {})
     assert [run.run_id for run in tries_of(third, instance)] == ["3", "2", "1"]
     assert [run.run_id for run in tries_of(second, instance)] == ["2", "1"]
     assert tries_of(first, instance) == [first]
-    assert tries_of(anew, instance) == [anew]
+    assert tries_of(again, instance) == [again]
 
 
 def test_deliveries_to_other_tables_and_of_other_names_keep_apart(instance: dg.DagsterInstance) -> None:

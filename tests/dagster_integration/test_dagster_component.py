@@ -38,7 +38,7 @@ def fetch_flights(context: dg.AssetExecutionContext) -> list[dict[str, Any]]:
 def loaded(
     attributes: dict[str, Any], files: dict[str, list[dict[str, Any]]] | None = None
 ) -> Iterator[dg.Definitions]:
-    """The definitions of a project whose one component has these attributes, and these Parquet files beside it."""
+    """The definitions of a project whose one component has these attributes, and these Parquet files next to it."""
     with create_defs_folder_sandbox() as sandbox:
         folder = sandbox.scaffold_component(
             component_cls=ZerobusIngestComponent,
@@ -150,7 +150,7 @@ def test_the_source_names_the_partition_of_the_run(
         ({"source": ""}, "give either source"),
         ({"source": "a.csv", "tables": [{"table": "main.default.t", "source": "a.csv"}]}, "give either tables"),
         ({"sql": {"query": "SELECT :partition_key"}}, "no partitions_def"),
-        ({"source": "a.csv", "table": "default.t"}, "no full table name; expected catalog.schema.table"),
+        ({"source": "a.csv", "table": "default.t"}, "not a full table name; expected catalog.schema.table"),
         ({"source": "a.csv", "retries": {"max_retries": -1}}, "greater than or equal to 0"),
         ({"source": "a.csv", "delivery_check": {"min_rows": 2, "max_rows": 1}}, "min_rows 2 is more than max_rows 1"),
     ],

@@ -1,4 +1,4 @@
-"""The Dagster examples and the code of the guide, as they stand in the repository, against the local service."""
+"""The Dagster examples and the code of the guide, as they are in the repository, against the local service."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""Partitions: one, a range in one run, and what each of them is told."""
+"""Partitions: one, a range in one run, and what each of them receives."""
 
 from collections.abc import Callable
 from typing import Any

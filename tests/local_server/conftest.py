@@ -1,4 +1,4 @@
-"""A gRPC door over a fresh catalog, and two clients for it: the official SDK, and one that says what it is told."""
+"""A gRPC door over a fresh catalog, and two clients for it: the official SDK, and one that sends what it is given."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RawStream:
     def acknowledged(self) -> int:
         """The offset that the next response acknowledges, which has to be an acknowledgement."""
         response = self.receive()
-        # proto2 gives 0 for the offset of whatever is none.
+        # proto2 gives 0 for the offset of a message without one.
         assert response.WhichOneof("payload") == "ingest_record_response", response
         assert response.ingest_record_response.HasField("durability_ack_up_to_offset")
         return int(response.ingest_record_response.durability_ack_up_to_offset)

@@ -1,11 +1,11 @@
-"""Damaged requests at both doors of a server process for some minutes, with a good stream beside them.
+"""Damaged requests at both doors of a server process for some minutes, with a good stream at the same time.
 
     python -m tests.local_server.fuzz --minutes 10
 
 Seeds are requests that are right; each is bent by a few random edits and sent over a real socket: gRPC records and
-Arrow Flight frames, HTTP with JSON, forms and SQL, and bytes that are none of these.  Findings are a server that died,
+Arrow Flight frames, HTTP with JSON, forms and SQL, and other bytes.  Findings are a server that died,
 an answer that did not come within 10 s, an answer of "internal error", a traceback in its log, and a row of the good
-stream that is missing or stands twice; what was sent before a finding is printed as hex.
+stream that is missing or appears twice; what was sent before a finding is printed as hex.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Fuzzer:
                     self._stop.set()
 
     def _check_good(self) -> None:
-        """A row by REST has to be durable and answered in time, whatever goes on beside it."""
+        """A row by REST has to be durable and answered in time, whatever else goes on."""
         if self.server.pid is None:
             self.findings.append("the server is gone")
             self._stop.set()
@@ -282,7 +282,7 @@ def _http(fuzzer: Fuzzer, draw: random.Random) -> tuple[str, str, bytes]:
 
 
 def _bytes(fuzzer: Fuzzer, draw: random.Random) -> tuple[str, str, bytes]:
-    """Bytes that are no request, at either port; the connection may be left half open."""
+    """Bytes that are not a request, at either port; the connection may be left half open."""
     seeds = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
         b"POST /api/2.0/sql/statements HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\n{}",

@@ -64,11 +64,11 @@ def test_dicts_sent_with_the_sdk_arrive(door):
     ("schema", "reason"),
     [
         ("", "needs avro_schema_json"),
-        ("{", "no Avro schema"),
-        ('"string"', "no record"),
-        ('{"type": "record"}', "no Avro schema"),
-        ("[" * 5000, "no Avro schema"),
-        (record(("id", "int"), ("other", "int")), "field other is no column"),
+        ("{", "not an Avro schema"),
+        ('"string"', "not a record"),
+        ('{"type": "record"}', "not an Avro schema"),
+        ("[" * 5000, "not an Avro schema"),
+        (record(("id", "int"), ("other", "int")), "field other is not a column"),
         (record(("name", "string")), "column id is NOT NULL"),
         (record(("id", "string")), "field id has Avro type string, the column is LONG"),
         (record(("id", ["null", "long", "string"])), "union of 2 types"),
@@ -87,7 +87,7 @@ def test_a_schema_that_does_not_fit_is_refused(door, schema, reason):
 
 @pytest.mark.parametrize(
     ("datum", "reason"),
-    [(b"", "no datum"), (b"\x02\x00", "bytes left"), (b"\xff", "no datum"), (b"\x80\x02", "field tiny")],
+    [(b"", "not a datum"), (b"\x02\x00", "bytes left"), (b"\xff", "not a datum"), (b"\x80\x02", "field tiny")],
 )
 def test_a_datum_that_does_not_fit_refuses_its_batch_and_is_named(door, datum, reason):
     table = door.create("tiny TINYINT")

@@ -94,10 +94,10 @@ def test_sql_prints_the_same_with_and_without_a_server(tmp_path: Path) -> None:
 def test_a_shell_takes_the_variables_that_point_clients_at_the_server(running: LocalZerobusProcess) -> None:
     printed = run("env", "--data", str(running.data)).stdout
     variables = 'printf "%s\n%s" "$DATABRICKS_CLIENT_SECRET" "$AIRFLOW_CONN_ZEROBUS_DEFAULT"'
-    told = subprocess.run(
+    shell = subprocess.run(
         ["bash", "-c", f'eval "$1"; {variables}', "bash", printed], capture_output=True, text=True, check=True
     )
-    secret, connection = told.stdout.splitlines()
+    secret, connection = shell.stdout.splitlines()
     credentials = running.workspace.credentials
     assert isinstance(credentials, ClientCredentials)
     assert secret == credentials.client_secret
@@ -129,10 +129,10 @@ def test_faults_are_switched_on_a_running_server(running: LocalZerobusProcess) -
         (["sql", "DROP TABLE main.default.t"], "Table 'main.default.t' does not exist"),
         (["sql", ""], "no SQL statement"),
         (["head", "main.default.t"], "Table 'main.default.t' does not exist"),
-        (["head", "../../etc"], "is no table name"),
+        (["head", "../../etc"], "is not a table name"),
         (["faults", "list"], "no server is running"),
-        (["faults", "add", "{"], "is no JSON"),
-        (["create-principal", " "], "no name for a service principal"),
+        (["faults", "add", "{"], "is not valid JSON"),
+        (["create-principal", " "], "not a name for a service principal"),
         (["serve", "--host", "0.0.0.0"], "can be reached from other machines"),
         (["serve", "--fault", '{"action": "fly"}'], "unknown fault 'fly'"),
         (["serve", "--fault", '{"action": "delay_ack", "seconds": Infinity}'], "seconds inf"),
@@ -155,7 +155,7 @@ def test_bad_input_ends_with_a_clear_line_and_a_bad_exit_code(tmp_path: Path, ar
 def test_a_folder_that_is_none_of_ours_is_said_so(tmp_path: Path) -> None:
     ended = run("tables", "--data", str(tmp_path / "nothing"))
     assert ended.returncode == 1
-    assert "is no data folder of zerobus-local" in ended.stderr
+    assert "is not a data folder of zerobus-local" in ended.stderr
     assert not (tmp_path / "nothing").exists()
 
 
@@ -166,12 +166,12 @@ def test_serve_says_where_it_is_in_its_first_line_and_ends_in_order_on_a_signal(
     command = [*COMMAND, "serve", "--data", str(tmp_path), "--max-stream-life", "0", "--rows-per-second", "100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert list(told) == ["endpoint", "workspace_url", "client_id", "client_secret", "data"]
-        assert told["data"] == str(tmp_path)
-        assert httpx.get(f"{told['workspace_url']}/").status_code == 200
+        printed = json.loads(process.stdout.readline())
+        assert list(printed) == ["endpoint", "workspace_url", "client_id", "client_secret", "data"]
+        assert printed["data"] == str(tmp_path)
+        assert httpx.get(f"{printed['workspace_url']}/").status_code == 200
         process.send_signal(number)
         rest, errors = process.communicate(timeout=300)
     assert (process.returncode, rest) == (0, "")
-    assert told["client_secret"] not in errors
+    assert printed["client_secret"] not in errors
     LocalZerobus.start(tmp_path).stop()

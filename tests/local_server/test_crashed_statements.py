@@ -60,7 +60,7 @@ def crashed(folder: Path, statement: str) -> list[Path]:
 
 
 def seen(folder: Path) -> Seen:
-    """What the catalog tells, and the rows; each Delta table is what the catalog says it is."""
+    """What the catalog says, and the rows; each Delta table is what the catalog says it is."""
     catalog = Catalog(folder)
     tables: Seen = {}
     for table in catalog.tables():

@@ -1,4 +1,4 @@
-"""The rules of Arrow Flight DoPut; the source of each rule stands in brackets (facts, section)."""
+"""The rules of Arrow Flight DoPut; the source of each rule is in brackets (facts, section)."""
 
 from __future__ import annotations
 

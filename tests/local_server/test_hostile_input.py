@@ -144,7 +144,7 @@ def test_a_descriptor_whose_names_are_not_utf_8_is_refused(table):
     for name in (b".p.Row.Place", b"place", b"id", b"Row"):
         assert name in _descriptor()
         damaged = _descriptor().replace(name, b"\xff" + name[1:])
-        with pytest.raises(StatusError, match=r"descriptor_proto|no column"):
+        with pytest.raises(StatusError, match=r"descriptor_proto|not a column"):
             ProtobufDecoder(TableShape.of(table), damaged)
 
 

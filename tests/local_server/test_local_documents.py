@@ -1,4 +1,4 @@
-"""What docs/zerobus_local.md shows runs as it stands there."""
+"""What docs/zerobus_local.md shows runs as it is there."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def test_databricks_sdk_finds_its_way_by_host_and_credentials(zerobus: LocalZero
     workspace = client(zerobus.workspace)
     table = workspace.tables.get(table_name)
     assert table.columns is not None
-    told = [(c.name, c.type_text, str(c.type_name), c.nullable, c.position, c.comment) for c in table.columns]
-    assert told == [
+    described = [(c.name, c.type_text, str(c.type_name), c.nullable, c.position, c.comment) for c in table.columns]
+    assert described == [
         ("id", "bigint", "ColumnTypeName.LONG", False, 0, "key"),
         ("p", "decimal(10,2)", "ColumnTypeName.DECIMAL", True, 1, None),
         ("c", "char(2)", "ColumnTypeName.CHAR", True, 2, None),
@@ -307,8 +307,8 @@ def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerob
     [
         ({"host": "0.0.0.0"}, "can be reached from other machines"),
         ({"host": "example.com"}, "can be reached from other machines"),
-        ({"grpc_port": 70_000}, "grpc_port 70000 is no port"),
-        ({"commit_delay": -1.0}, "commit_delay -1.0 is no number of seconds"),
+        ({"grpc_port": 70_000}, "grpc_port 70000 is not a port"),
+        ({"commit_delay": -1.0}, "commit_delay -1.0 is not a number of seconds"),
         ({"token_lifetime": float("nan")}, "token_lifetime nan"),
     ],
 )

@@ -95,14 +95,14 @@ def test_appends_within_the_commit_delay_share_one_commit(catalog):
     table = table_of(catalog, "id BIGINT")
     storage = Storage(catalog, commit_delay=30)
     outcomes: list[int | Exception] = []
-    told = threading.Event()
+    answered = threading.Event()
 
     def done(outcome: int | Exception) -> None:
         outcomes.append(outcome)
-        told.set()
+        answered.set()
 
     storage.append(table, pa.RecordBatch.from_pydict({"id": [1]}), done)
-    assert not told.wait(0.5)
+    assert not answered.wait(0.5)
     storage.append(table, pa.RecordBatch.from_pydict({"id": [2]}), done)
     storage.close()
     assert outcomes == [1, 1]
@@ -113,18 +113,18 @@ def test_rows_of_one_append_that_cannot_be_stored_do_not_take_others_with_them(c
     table = table_of(catalog, "id BIGINT")
     catalog.execute("ALTER TABLE main.default.t ADD CONSTRAINT small CHECK (id < 10)")
     outcomes: dict[int, int | Exception] = {}
-    told = threading.Barrier(4)
+    answered = threading.Barrier(4)
 
     def append(number: int) -> None:
         def done(outcome: int | Exception) -> None:
             outcomes[number] = outcome
-            threading.Thread(target=told.wait, daemon=True).start()
+            threading.Thread(target=answered.wait, daemon=True).start()
 
         storage.append(table, pa.RecordBatch.from_pydict({"id": [number]}), done)
 
     for number in (1, 2, 100):
         append(number)
-    told.wait(100)
+    answered.wait(100)
     assert isinstance(outcomes[100], Exception)
     assert sorted(row["id"] for row in stored(table)) == [1, 2]
 
@@ -201,9 +201,9 @@ def test_commits_go_on_beside_a_merge_and_ddl_waits_for_it(catalog, caplog, stat
             storage.append_and_wait(table, block, timeout=60)
         ddl.start()
         ddl.join(0.5)
-        assert ddl.is_alive(), "the statement ran beside the merge"
+        assert ddl.is_alive(), "the statement ran during the merge"
         storage.append_and_wait(table, block, timeout=60)
-        assert len(DeltaTable(table.path).file_uris()) == CROWDED + 33, "two merges ran beside each other"
+        assert len(DeltaTable(table.path).file_uris()) == CROWDED + 33, "two merges ran at the same time"
     ddl.join(60)
     storage.close()
     if statement.startswith("ALTER"):

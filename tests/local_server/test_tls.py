@@ -87,6 +87,6 @@ def test_a_file_that_is_not_there_or_no_key_is_named(
         LocalZerobus.start(tmp_path, **pair | {"tls_key": str(tmp_path / "nowhere.pem")})
     (tmp_path / "poem.pem").write_text("roses are red")
     for name in ("tls_certificate", "tls_key"):
-        with pytest.raises(InvalidRequest, match=rf"{name} '.*poem\.pem'.* certificate and the key"):
+        with pytest.raises(InvalidRequest, match=rf"{name} '.*poem\.pem'.* certificate and its key"):
             LocalZerobus.start(tmp_path, **pair | {name: str(tmp_path / "poem.pem")})
     assert "add_port" not in capfd.readouterr().err

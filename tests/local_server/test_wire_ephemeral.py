@@ -1,4 +1,4 @@
-"""The rules of EphemeralStream, one test each; the source of each rule stands in brackets (facts, section)."""
+"""The rules of EphemeralStream, one test each; the source of each rule is in brackets (facts, section)."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ def test_an_offset_that_is_not_the_next_one_ends_the_stream_with_4002(door, offs
 
 
 BAD_DECIMALS = [
-    (b'{"id": 1, "price": "1.234"}', "price", "no DECIMAL(5,2)"),
-    (b'{"id": 1, "price": "1000"}', "price", "no DECIMAL(5,2)"),
-    (b'{"id": 1, "price": "cheap"}', "price", "no DECIMAL(5,2)"),
+    (b'{"id": 1, "price": "1.234"}', "price", "not a value of DECIMAL(5,2)"),
+    (b'{"id": 1, "price": "1000"}', "price", "not a value of DECIMAL(5,2)"),
+    (b'{"id": 1, "price": "cheap"}', "price", "not a value of DECIMAL(5,2)"),
 ]
 BAD_RECORDS = [
     (b'{"name": "x"}', "id", "NOT NULL"),
     (b'{"id": null}', "id", "NOT NULL"),
-    (b'{"id": 1, "colour": 2}', "colour", "no column"),
+    (b'{"id": 1, "colour": 2}', "colour", "not a column"),
     (b'{"id": "1"}', "id", "is a string, the column is LONG"),
     (b'{"id": 1.5}', "id", "is a number, the column is LONG"),
     (b'{"id": true}', "id", "is a boolean"),
@@ -135,11 +135,11 @@ BAD_RECORDS = [
     (b'{"id": 1, "place": [1]}', "place", "is an array, the column is STRUCT"),
     (b'{"id": 1, "small": 1.0}', "small", "is a number, the column is SHORT"),
     (b'{"id": 1, "place": {"x": 1, "z": 2}}', "place.z", "not in the column's type"),
-    (b'{"id": 1', None, "is no JSON"),
+    (b'{"id": 1', None, "is not valid JSON"),
     (b"[1]", None, "is an array; a record is one JSON object"),
     (b"null", None, "is null"),
-    (b'{"id": 1}{"id": 2}', None, "is no JSON"),
-    (b'{"id": 1, "name": "\xff"}', None, "is no JSON"),
+    (b'{"id": 1}{"id": 2}', None, "is not valid JSON"),
+    (b'{"id": 1, "name": "\xff"}', None, "is not valid JSON"),
 ]
 # A table with a DECIMAL has its records looked at one by one, another has its columns inferred.
 WALKED, INFERRED = "price DECIMAL(5,2)", "other INT"
@@ -172,7 +172,7 @@ def test_one_bad_record_refuses_its_whole_batch_and_is_named(door, more, record,
     ("columns", "fields", "reason"),
     [
         ("id BIGINT", (("id", _Field.TYPE_INT32),), "field id has type int32, the column is LONG and takes int64"),
-        ("id BIGINT", (("ident", _Field.TYPE_INT64),), "field ident of Row is no column"),
+        ("id BIGINT", (("ident", _Field.TYPE_INT64),), "field ident of Row is not a column"),
         ("id BIGINT NOT NULL, x INT", (("x", _Field.TYPE_INT32),), "column id is NOT NULL"),
         ("d DECIMAL(5,2)", (("d", _Field.TYPE_DOUBLE),), "takes string"),
         ("t TIMESTAMP", (("t", _Field.TYPE_STRING),), "takes int64"),

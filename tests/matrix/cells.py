@@ -63,7 +63,7 @@ def interpreter(version: str) -> str | None:
         candidates.append(on_path)
     for candidate in candidates:
         check = "import sys, ensurepip; print('%d.%d' % sys.version_info[:2])"
-        told = subprocess.run([candidate, "-c", check], capture_output=True, text=True, check=False)
-        if told.returncode == 0 and told.stdout.strip() == version:
+        done = subprocess.run([candidate, "-c", check], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout.strip() == version:
             return candidate
     return None

@@ -1,6 +1,6 @@
 """The version matrix: the wheel in an environment of each cell, and tests against it from outside of this checkout.
 
-``python -m tests.matrix.run [CELL …] [--full] [--jobs N]`` runs the cells, ``--lock`` makes their constraints anew.
+``python -m tests.matrix.run [CELL …] [--full] [--jobs N]`` runs the cells, ``--lock`` makes their constraints again.
 Environments are kept in .matrix/ and made again when something changes that they are made from.
 """
 
@@ -176,8 +176,8 @@ def _digest(cell: Cell, base: str) -> str:
 
 def _check_pinned(cell: Cell, python: Path) -> None:
     """Every installed package has its version from the constraints, or else the cell is another one tomorrow."""
-    told = subprocess.run([UV, "pip", "freeze", "--python", python], capture_output=True, text=True, check=True)
-    installed = {_normal(line.partition("==")[0]) for line in told.stdout.splitlines() if "==" in line}
+    done = subprocess.run([UV, "pip", "freeze", "--python", python], capture_output=True, text=True, check=True)
+    installed = {_normal(line.partition("==")[0]) for line in done.stdout.splitlines() if "==" in line}
     pinned = {_normal(line.partition("==")[0]) for line in cell.constraints.read_text().splitlines()}
     if missing := installed - pinned - {"zerobus-orchestration"}:
         raise CellError(f"constraints of {cell.name} lack {', '.join(sorted(missing))}: run with --lock {cell.name}")
@@ -188,7 +188,7 @@ def _normal(name: str) -> str:
 
 
 def lock(cell: Cell) -> None:
-    """Make the constraints of a cell anew: versions only, no index, no address."""
+    """Make the constraints of a cell again: versions only, no index, no address."""
     extras = sorted({*cell.extras, "local"})
     limits = [ROOT / cell.like] if cell.like else []
     with tempfile.TemporaryDirectory() as folder:
@@ -249,7 +249,7 @@ def main() -> int:
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"all if none is given: {', '.join(cells)}")
     parser.add_argument("--full", action="store_true", help="all tests of a cell, not only those marked matrix")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
-    parser.add_argument("--lock", action="store_true", help="make the constraints anew and run nothing")
+    parser.add_argument("--lock", action="store_true", help="make the constraints again and run nothing")
     arguments = parser.parse_args()
     if unknown := set(arguments.cells) - cells.keys():
         parser.error(f"unknown cells: {', '.join(sorted(unknown))}")

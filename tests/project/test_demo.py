@@ -49,15 +49,15 @@ def processes_of(home: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_the_demo_holds_what_it_promises_and_leaves_no_process(tmp_path: Path) -> None:
     demo = start(tmp_path / "demo", "--rows", "60000")
-    told, _ = demo.communicate(timeout=840)
-    assert demo.returncode == 0, told[-8_000:]
-    assert "FAILED" not in told
-    assert "rows_read == rows_acked == 60000: expected 60,000, seen (60000, 60000)" in told
-    verdict = re.search(r"(\d+) of (\d+) checks held", told)
+    output, _ = demo.communicate(timeout=840)
+    assert demo.returncode == 0, output[-8_000:]
+    assert "FAILED" not in output
+    assert "rows_read == rows_acked == 60000: expected 60,000, seen (60000, 60000)" in output
+    verdict = re.search(r"(\d+) of (\d+) checks held", output)
     assert verdict is not None
     assert verdict[1] == verdict[2]
     assert int(verdict[1]) > 20
-    hint = re.search(r"the tables: (.+?);", told)
+    hint = re.search(r"the tables: (.+?);", output)
     assert hint is not None
     assert "flights" in subprocess.run(shlex.split(hint[1]), capture_output=True, text=True, check=True).stdout
     assert processes_of(tmp_path) == []
@@ -72,10 +72,10 @@ def test_ctrl_c_ends_the_demo_and_everything_that_it_started(tmp_path: Path) -> 
             break
     started = time.monotonic()
     demo.send_signal(signal.SIGINT)
-    told, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 130, told
-    assert "everything that was started is stopped" in told
-    assert "Traceback" not in told
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, output
+    assert "everything that was started is stopped" in output
+    assert "Traceback" not in output
     assert time.monotonic() - started < 30
     assert processes_of(tmp_path) == []
 
@@ -84,9 +84,9 @@ def test_the_demo_deletes_no_folder_that_it_did_not_make(tmp_path: Path) -> None
     precious = tmp_path / "precious.txt"
     precious.touch()
     demo = start(tmp_path)
-    told, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
-    assert "was not made by the demo" in told
+    assert "was not made by the demo" in output
     assert precious.exists()
 
 

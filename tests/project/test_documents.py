@@ -14,6 +14,7 @@ TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=Tru
 )
 FILES = [ROOT / name for name in TRACKED if name and (ROOT / name).is_file()]
 DOCUMENTS = [file for file in FILES if file.suffix == ".md"]
+LONGEST_LINE = 120
 TEXTS = [file for file in FILES if file.suffix in {".md", ".py", ".toml", ".txt", ".yaml", ".yml", ".html", ""}]
 
 
@@ -29,6 +30,18 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     lost = [link for link in targets if not re.match(r"https?://|mailto:", link) and not leads(document, link)]
     assert not lost
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_lines_of_documents_have_at_most_120_characters(document: Path) -> None:
+    lines = enumerate(document.read_text().splitlines(), 1)
+    assert [f"{number}: {line}" for number, line in lines if len(line) > LONGEST_LINE and can_break(line)] == []
+
+
+def can_break(line: str) -> bool:
+    """Whether the line could go on in the next one: not a row of a table, and not one long word, code or link."""
+    without_code = re.sub(r"`[^`]*`", "code", line.strip())
+    return not without_code.startswith("|") and len(re.sub(r"^(?:[-*+>]|\d+\.) ", "", without_code).split()) > 1
 
 
 def leads(document: Path, link: str) -> bool:

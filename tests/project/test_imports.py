@@ -21,10 +21,10 @@ def imported(module: str) -> tuple[list[str], float]:
         "import json, sys, time; start = time.process_time(); __import__(sys.argv[1]); "
         "print(json.dumps([list(sys.modules), time.process_time() - start]))"
     )
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script, module], capture_output=True, text=True, timeout=60, check=True
     )
-    modules, seconds = json.loads(told.stdout)
+    modules, seconds = json.loads(done.stdout)
     return [name for name in HEAVY if name in modules and not f"{module}.".startswith(f"{name}.")], seconds
 
 

@@ -73,13 +73,13 @@ def test_the_tour_of_the_readme_runs_to_its_end(tmp_path: Path, environ: dict[st
             timeout=840,
             check=False,
         )
-    told = (tmp_path / "tour.log").read_text()
-    assert ended.returncode == 0, told[-8_000:]
-    assert "1000 rows read, 1000 acknowledged\n1000 rows in the Delta table" in told
-    assert "main.default.orders  2000 rows" in told  # after Airflow and Dagster
-    assert "'rows_acked': 1000, 'rows_skipped': 0" in told
-    assert "1 new rows, from 1 files" in told
-    heads = [json.loads(line) for line in told.splitlines() if line.startswith('{"id"')]
+    output = (tmp_path / "tour.log").read_text()
+    assert ended.returncode == 0, output[-8_000:]
+    assert "1000 rows read, 1000 acknowledged\n1000 rows in the Delta table" in output
+    assert "main.default.orders  2000 rows" in output  # after Airflow and Dagster
+    assert "'rows_acked': 1000, 'rows_skipped': 0" in output
+    assert "1 new rows, from 1 files" in output
+    heads = [json.loads(line) for line in output.splitlines() if line.startswith('{"id"')]
     assert len(heads) == 3
     assert all(row["total"] == row["id"] * 1.5 for row in heads)
 

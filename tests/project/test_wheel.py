@@ -58,12 +58,12 @@ def test_the_licence_comes_with_the_wheel(metadata: zipfile.Path) -> None:
 
 
 def test_the_metadata_names_licence_readme_and_extras(metadata: zipfile.Path) -> None:
-    told = Parser().parsestr((metadata / "METADATA").read_text())
-    assert told["Name"] == "zerobus-orchestration"
-    assert told["License-Expression"] == "Apache-2.0"
-    assert told["Requires-Python"] == ">=3.11"
-    assert told.get_payload() == (ROOT / "README.md").read_text()
-    assert set(told.get_all("Provides-Extra") or []) == {"airflow", "arrow", "dagster", "local"}
+    described = Parser().parsestr((metadata / "METADATA").read_text())
+    assert described["Name"] == "zerobus-orchestration"
+    assert described["License-Expression"] == "Apache-2.0"
+    assert described["Requires-Python"] == ">=3.11"
+    assert described.get_payload() == (ROOT / "README.md").read_text()
+    assert set(described.get_all("Provides-Extra") or []) == {"airflow", "arrow", "dagster", "local"}
 
 
 def test_the_entry_points_are_found_by_airflow_dagster_pytest_and_the_shell(metadata: zipfile.Path) -> None:
@@ -87,7 +87,7 @@ def test_the_core_of_the_wheel_runs_without_this_checkout(wheel: zipfile.Path, t
     with zipfile.ZipFile(wheel.root.filename or "") as archive:  # type: ignore[attr-defined]
         archive.extractall(tmp_path)
     script = "import zerobus_core; zerobus_core.ingest; zerobus_core.TableSchema; print(zerobus_core.__file__)"
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -96,4 +96,4 @@ def test_the_core_of_the_wheel_runs_without_this_checkout(wheel: zipfile.Path, t
         timeout=60,
         check=True,
     )
-    assert told.stdout.startswith(str(tmp_path))
+    assert done.stdout.startswith(str(tmp_path))

@@ -2,7 +2,7 @@
 # Install the Debian packages that the tests with the marker "service" need. Quick if they are there already.
 set -euo pipefail
 
-# A program of each package tells whether it is there; the servers' programs are not on every PATH.
+# A program of each package shows whether it is there; the servers' programs are not on every PATH.
 declare -A programs=(
   [postgresql]='/usr/lib/postgresql/*/bin/postgres'
   [redis-server]='/usr/bin/redis-server'

@@ -3,7 +3,7 @@
 ``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically.  A crash leaves the state
 before or after a statement, once ``settle`` has looked:
 
-* CREATE TABLE makes the Delta table beside its place, and DROP deletes folders last: the catalog decides.  What a crash
+* CREATE TABLE makes the Delta table near its place, and DROP deletes folders last: the catalog decides.  What a crash
   leaves over is deleted when the name is used again.
 * ALTER TABLE is one Delta commit, written down before as what it will make of the table: the Delta log decides.
 """
@@ -94,7 +94,7 @@ class Catalog:
         return self._state
 
     def table(self, full_name: str) -> Table:
-        """The table as it is now; UnknownTable, or InvalidRequest for what is no table name."""
+        """The table as it is now; UnknownTable, or InvalidRequest for an invalid table name."""
         name = TableName.parse(full_name)
         table = self._state.tables.get(name)
         if table is None:
@@ -106,14 +106,14 @@ class Catalog:
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Hold it around a commit of rows: the table is not altered or dropped meanwhile.
+        """Hold it around a commit of rows: until it is released, the table is not altered or dropped.
 
         Ask ``table`` again after taking it: the table may be gone, or another one (``table_id``) of the same name.
         """
         return self._commit_locks.setdefault(table_id, threading.RLock())
 
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Hold it while files are merged, which commits of rows go on beside; otherwise like ``commit_lock``."""
+        """Hold it while files are merged, during which commits of rows go on; otherwise like ``commit_lock``."""
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
@@ -285,7 +285,7 @@ class Catalog:
         return Result(message=f"altered table {table.name}", notes=getattr(statement, "notes", ()))
 
     def _settle_alteration(self) -> None:
-        """Make the catalog tell what the Delta log does of the alteration that was begun, if there is one."""
+        """Bring the catalog in line with the Delta log after an interrupted ALTER."""
         intended, tables = self._state.alteration, self._state.tables
         if intended is None:
             return

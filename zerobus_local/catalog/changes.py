@@ -29,7 +29,7 @@ def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
 
 
 def describe(table: Table) -> pa.Table:
-    """The columns of a table, as Databricks shows them; NOT NULL is told in the type."""
+    """The columns of a table, as Databricks shows them; NOT NULL is part of the type."""
     columns = table.columns
     types = [column.type_text + ("" if column.nullable else " not null") for column in columns]
     return pa.table(

@@ -1,4 +1,4 @@
-"""A data folder belongs to one process at a time, and tells where the server of it listens."""
+"""A data folder belongs to one process at a time, and says where its server listens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["DataFolderLock", "FolderInUseError", "running_server"]
 _ADDRESS = "server.json"
 _LOCK = ".lock"
 _BETWEEN_TRIES = 0.01  # seconds
-# Seconds to wait for a folder whose server runs, for another process that only looks has the lock for a moment, too;
+# Seconds to wait for a folder whose server runs, for another process that only looks also has the lock for a moment;
 # and for one whose server is starting or ending, or which a command works on.
 _PATIENCE = 1.0
 _PATIENCE_UNANNOUNCED = 30.0
@@ -114,6 +114,6 @@ def _locked(data: Path) -> int | None:
 
 
 def _unlock(descriptor: int) -> None:
-    # Closing is not enough: a child that the process forked has the descriptor, too, and the lock with it.
+    # Closing is not enough: a child that the process forked also has the descriptor, and the lock with it.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def create(table: Table) -> None:
-    """Make an empty Delta table beside the table's place; ``put_in_place`` is to follow.
+    """Make an empty Delta table next to the table's place; ``put_in_place`` is to follow.
 
     What crashes left there is deleted.  InvalidRequest for what cannot be a Delta table.
     """
@@ -89,7 +89,7 @@ def add_columns(path: Path, columns: Iterable[Column]) -> None:
 
 
 def drop_columns(table: Table) -> None:
-    """Write the table anew with the columns of ``table`` only; delta-rs has no column mapping."""
+    """Rewrite the table with the columns of ``table`` only; delta-rs has no column mapping."""
     delta = DeltaTable(table.path)
     kept = [column.name for column in table.columns]
     rows = delta.to_pyarrow_dataset().scanner(columns=kept).to_reader()

@@ -64,7 +64,7 @@ class Principals:
         """Make a principal without any grant; InvalidRequest if the name is empty or taken."""
         if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
             raise InvalidRequest(
-                f"{name[:80]!r} is no name for a service principal: give 1 to 255 printable characters"
+                f"{name[:80]!r} is not a name for a service principal: give 1 to 255 printable characters"
             )
         with self._lock:
             if any(name in {principal.name, principal.client_id} for principal in self._by_id.values()):

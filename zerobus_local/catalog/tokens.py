@@ -42,7 +42,7 @@ class Identity:
 
 
 class Tokens:
-    """Issues and verifies tokens.  ``lifetime`` is in seconds; ``clock`` tells seconds since 1970.  Thread-safe."""
+    """Issues and verifies tokens.  ``lifetime`` is in seconds; ``clock`` returns seconds since 1970.  Thread-safe."""
 
     def __init__(self, catalog: Catalog, *, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
         self._catalog = catalog

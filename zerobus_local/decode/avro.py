@@ -47,7 +47,7 @@ _DECODING_ERRORS: Final = (EOFError, ValueError, IndexError, KeyError, TypeError
 
 
 class AvroDecoder:
-    """Built from ``avro_schema_json``; raises StatusError where it does not fit the table."""
+    """Built from ``avro_schema_json``; raises StatusError if it does not fit the table."""
 
     def __init__(self, shape: TableShape, schema_json: str) -> None:
         self._shape = shape
@@ -63,7 +63,7 @@ class AvroDecoder:
         except _DECODING_ERRORS as error:
             record = first_failing(records, self._read) or 0
             raise RefusedRecordError(
-                record, None, f"is no datum of the stream's Avro schema: {type(error).__name__}: {error}"
+                record, None, f"is not a datum of the stream's Avro schema: {type(error).__name__}: {error}"
             ) from error
         columns = {name: self._column(name, [row[name] for row in rows]) for name in self._fields}
         return conform(columns, len(records), self._shape)
@@ -93,11 +93,11 @@ def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any
     try:
         schema = fastavro.parse_schema(_without_uuid(json.loads(schema_json)), named)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise invalid_error(f"avro_schema_json for table {table} is no Avro schema: {error!r}") from error
+        raise invalid_error(f"avro_schema_json for table {table} is not an Avro schema: {error!r}") from error
     except (SchemaParseException, UnknownType) as error:
-        raise invalid_error(f"avro_schema_json for table {table} is no Avro schema: {error}") from error
+        raise invalid_error(f"avro_schema_json for table {table} is not an Avro schema: {error}") from error
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise schema_mismatch_error(table, "the Avro schema is no record")
+        raise schema_mismatch_error(table, "the Avro schema is not a record")
     if len(schema["fields"]) > MAX_COLUMNS:
         raise schema_mismatch_error(table, f"{len(schema['fields'])} fields; a schema has at most {MAX_COLUMNS}")
     return schema, named
@@ -125,7 +125,7 @@ class _SchemaCheck:
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
-                raise self._misfit_error(f"field {field['name']} is no column of the table")
+                raise self._misfit_error(f"field {field['name']} is not a column of the table")
             self._check(field["type"], self._shape.types[field["name"]], field["name"])
         for name in self._shape.required:
             if name not in names:
@@ -165,11 +165,11 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """The one type beside null, with a name resolved to what it names."""
+        """The one type besides null, with a name resolved to what it names."""
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]
             if len(others) != 1:
-                raise self._misfit_error(f"field {path} is a union of {len(others)} types; one beside null is taken")
+                raise self._misfit_error(f"field {path} is a union of {len(others)} types; one besides null is taken")
             avro = others[0]
         return self._named.get(avro, avro) if isinstance(avro, str) else avro
 

@@ -42,7 +42,7 @@ class JsonDecoder:
 
     def __init__(self, shape: TableShape) -> None:
         self._shape = shape
-        # Inference cannot tell a map from a struct, and reads neither base64 nor JSON inside of strings.
+        # Inference cannot distinguish a map from a struct, and reads neither base64 nor JSON inside of strings.
         self._walk = any(_needs_walk(delta) for delta in shape.types.values())
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
@@ -69,12 +69,12 @@ def _parsed(records: list[bytes]) -> list[Any]:
         try:
             orjson.loads(records[record])
         except orjson.JSONDecodeError as error:
-            raise RefusedRecordError(record, None, f"is no JSON: {error}") from error
+            raise RefusedRecordError(record, None, f"is not valid JSON: {error}") from error
         raise
 
 
 def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | None:
-    """Columns by inference, or None where values have to be looked at."""
+    """Columns by inference, or None if values have to be looked at."""
     try:
         array = pa.array(objects)
     except (pa.ArrowException, OverflowError):
@@ -141,7 +141,7 @@ def _members(value: dict[str, Any], types: dict[str, Any], prefix: str) -> dict[
     for name in value:
         if name not in types:
             raise _MisfitError(
-                prefix + name, "is no column of the table" if not prefix else "is not in the column's type"
+                prefix + name, "is not a column of the table" if not prefix else "is not in the column's type"
             )
     return {name: _fitted(member, types[name], prefix + name) for name, member in value.items()}
 
@@ -212,7 +212,7 @@ def _decimal(value: Any, delta: str, path: str) -> Decimal:
     except InvalidOperation:
         number, exact = Decimal("NaN"), False
     if not exact or number.copy_abs() >= Decimal(10) ** (precision - scale):
-        raise _MisfitError(path, f"{value!r} is no {delta.upper()}")
+        raise _MisfitError(path, f"{value!r} is not a value of {delta.upper()}")
     return number
 
 
@@ -221,7 +221,7 @@ def _text(value: str, delta: str, path: str) -> str | bytes:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            raise _MisfitError(path, "is no base64, which is how JSON carries BINARY") from None
+            raise _MisfitError(path, "is not base64, which is how JSON carries BINARY") from None
     if delta == "variant":
         try:
             orjson.loads(value)

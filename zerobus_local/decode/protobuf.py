@@ -28,7 +28,7 @@ __all__ = ["ProtobufDecoder"]
 
 
 class ProtobufDecoder:
-    """Built from the stream's serialized DescriptorProto; raises StatusError (8001) where it does not fit the table."""
+    """Built from the stream's serialized DescriptorProto; raises StatusError (8001) if it does not fit the table."""
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
         message = checked_descriptor(shape, descriptor)
@@ -43,7 +43,7 @@ class ProtobufDecoder:
             decoded = self._handler.list_to_record_batch(records)
         except ValueError as error:
             record = first_failing(records, self._handler.list_to_record_batch) or 0
-            raise RefusedRecordError(record, None, f"is no message of the stream's descriptor: {error}") from error
+            raise RefusedRecordError(record, None, f"is not a message of the stream's descriptor: {error}") from error
         self._refuse_unknown(records, decoded)
         columns = dict(zip(self._names, decoded.columns, strict=True))
         return conform(columns, len(records), self._shape)
@@ -53,7 +53,7 @@ class ProtobufDecoder:
         lengths = pa.array(map(len, records), again.type)
         if again.equals(lengths):
             return
-        # Other ways to write the same message differ, too: packed numbers, maps without their defaults.
+        # Other ways to write the same message also differ: packed numbers, maps without their defaults.
         for index in pc.indices_nonzero(pc.not_equal(again, lengths)).to_pylist():
             unknown = _first_unknown(self._message.FromString(records[index]), "")
             if unknown is not None:
@@ -95,11 +95,11 @@ def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, 
         handler = ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
         return handler, message_factory.GetMessageClass(descriptor)
     except (TypeError, KeyError, ValueError) as error:
-        raise invalid_error(f"descriptor_proto for table {table} is no valid message: {error}") from error
+        raise invalid_error(f"descriptor_proto for table {table} is not a valid message: {error}") from error
     except StatusError:
         raise
     except BaseException as error:
-        # A panic inside ptars arrives as pyo3's PanicException, which is no Exception and has no importable name.
+        # A panic inside ptars arrives as pyo3's PanicException, which is not an Exception and cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
         raise invalid_error(f"descriptor_proto for table {table} cannot be used: {error}") from None

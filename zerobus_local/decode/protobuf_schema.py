@@ -56,7 +56,9 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
     try:
         message = descriptor_pb2.DescriptorProto.FromString(descriptor)
     except DecodeError as error:
-        raise invalid_error(f"descriptor_proto for table {table} is no serialized DescriptorProto: {error}") from error
+        raise invalid_error(
+            f"descriptor_proto for table {table} is not a serialized DescriptorProto: {error}"
+        ) from error
     if not message.field:
         raise schema_mismatch_error(table, f"message {message.name!r} of descriptor_proto has no fields")
     if len(message.field) > MAX_COLUMNS:
@@ -72,12 +74,12 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
 
 
 def _is_garbled(*texts: str | bytes) -> bool:
-    """Whether any is not UTF-8, which protobuf tells by handing bytes over."""
+    """Whether any is not UTF-8, which protobuf shows by handing bytes over."""
     return any(isinstance(text, bytes) for text in texts)
 
 
 def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
-    """Write out type names that begin in the message they stand in (``Items``), from the innermost scope outwards.
+    """Write out type names that begin in the message around them (``Items``), from the innermost scope outwards.
 
     The SDK's own conversion writes them so; protoc writes them in full.
     """
@@ -95,7 +97,9 @@ def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -
     for field in message.field:
         delta = shape.types.get(field.name)
         if delta is None:
-            raise schema_mismatch_error(shape.table, f"field {field.name} of {message.name} is no column of the table")
+            raise schema_mismatch_error(
+                shape.table, f"field {field.name} of {message.name} is not a column of the table"
+            )
         _check_field(shape.table, field, delta, nested, field.name)
     names = {field.name for field in message.field}
     for name in shape.required:
@@ -115,7 +119,7 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
     elif kind == "map":
         entry = _message_of(table, field, nested, path)
         if not entry.options.map_entry:
-            raise schema_mismatch_error(table, f"field {path} is no map, the column is {_shown(delta)}")
+            raise schema_mismatch_error(table, f"field {path} is not a map, the column is {_shown(delta)}")
         for part, inner in zip(entry.field, (delta["keyType"], delta["valueType"]), strict=True):
             _check_value(table, part, inner, nested, f"{path}.{part.name}")
     else:

@@ -29,7 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
-    """JSON text per row, NULL where the struct is NULL; RefusedRecordError names a row that is no variant."""
+    """JSON text per row, NULL if the struct is NULL; RefusedRecordError names a row that is not a variant."""
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):
         if value is None:
@@ -39,7 +39,7 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
             names = _names(value["metadata"])
             texts.append(orjson.dumps(_value(value["value"], names, 0)).decode())
         except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
-            raise RefusedRecordError(row, name, f"is no VARIANT in Parquet's binary encoding: {error!r}") from error
+            raise RefusedRecordError(row, name, f"is not a VARIANT in Parquet's binary encoding: {error!r}") from error
     return pa.array(texts, pa.string())
 
 

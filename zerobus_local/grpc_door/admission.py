@@ -53,7 +53,7 @@ class Admission:
         )
 
     def admit(self, call: Call, context: Any) -> None:
-        """Check the headers, the token and its grants on the table; StatusError tells what is wrong."""
+        """Check the headers, the token and its grants on the table; StatusError says what is wrong."""
         if not call.table_name:
             raise invalid_error(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
         try:

@@ -93,7 +93,7 @@ class CallServer:
             yield from self._stream(opener, requests, context, call)
         except StatusError as status:
             _log.info("stream on %s ended: %s: %s", call.table_name, status.code.name, status.text)
-            self._streams.failed(call.table_name, f"{status.code.name}: {status.text}")
+            self._streams.on_failed(call.table_name, f"{status.code.name}: {status.text}")
             context.set_trailing_metadata(status.trailers)
             context.abort(status.code, status.text)
         except CutError:
@@ -101,7 +101,7 @@ class CallServer:
         except Exception as error:  # noqa: BLE001  # the edge of the call: this client gets a status, others go on
             _log.exception("stream on %s failed", call.table_name)
             text = f"internal error of zerobus-local: {type(error).__name__}: {error}"
-            self._streams.failed(call.table_name, text)
+            self._streams.on_failed(call.table_name, text)
             context.abort(grpc.StatusCode.INTERNAL, text)
 
     def _stream(self, opener: Opener, requests: Iterator[bytes], context: Any, call: Call) -> Iterator[bytes]:
@@ -119,7 +119,7 @@ class CallServer:
             stream_id = str(uuid.uuid4())
             opened = opener.open(first_message, table, stream_id)
             wait_while_active(context, self._limits.open_delay)
-            record = self._streams.opened(
+            record = self._streams.on_opened(
                 stream_id=stream_id,
                 table=table.full_name,
                 number=call.number,
@@ -156,7 +156,7 @@ class CallServer:
         finally:
             with self._lock:
                 self._running.discard(stream)
-            self._streams.closed(stream_id, error)
+            self._streams.on_closed(stream_id, error)
 
     def _let_it_finish_sending(self, requests: Iterator[bytes], call: Call) -> None:
         # A client that is still sending its first message sees the call end before it can read the status.

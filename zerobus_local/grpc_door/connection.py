@@ -20,7 +20,7 @@ def cut_connection(context: Any) -> None:
 
     gRPC has no way to do it, so the socket is found among the process's own by its peer address.  Where there is no
     such list of descriptors, the call is cancelled, which resets the stream only.  Acknowledgements that were answered
-    before get a moment to leave, for gRPC does not tell when they have.
+    before get a moment to leave, for gRPC does not say when they have.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())
@@ -52,8 +52,8 @@ def _shut_down(address: tuple[str, int]) -> bool:
 
 def _shut_down_if(descriptor: int, address: tuple[str, int]) -> bool:
     """Shut the socket down if it is connected to the address."""
-    with contextlib.suppress(OSError, ValueError):  # closed meanwhile, or not connected
-        # Asked before: a copy of something that is no socket would stay open when socket() refuses it.
+    with contextlib.suppress(OSError, ValueError):  # already closed, or not connected
+        # Asked before: a copy of something that is not a socket would stay open when socket() refuses it.
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False
         with socket.socket(fileno=os.dup(descriptor)) as candidate:

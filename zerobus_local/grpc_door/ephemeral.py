@@ -33,7 +33,7 @@ class EphemeralOpener:
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Compare the stream's schema with the table's; StatusError where they differ."""
+        """Compare the stream's schema with the table's; StatusError if they differ."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
@@ -122,4 +122,4 @@ def _parsed(message: bytes) -> Any:
     try:
         return EphemeralStreamRequest.FromString(message)
     except DecodeError as error:
-        raise invalid_error(f"the message is no EphemeralStreamRequest: {error}") from error
+        raise invalid_error(f"the message is not an EphemeralStreamRequest: {error}") from error

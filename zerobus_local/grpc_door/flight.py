@@ -2,7 +2,7 @@
 
 The first frame is the schema.  The first answer is the ready signal, offset -1 and 0 records.  Each later frame is one
 record batch whose ``app_metadata`` is ``{"offset_id": N}``, N from 0 per connection and up by one per frame; each
-answer tells ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began.
+answer holds ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began.
 Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
 """
 
@@ -47,7 +47,7 @@ class FlightOpener:
         frame = _parsed(first_message)
         shape = TableShape.of(table)
         try:
-            # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on one that is none.
+            # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on another one.
             schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
             # Inside, for names that are not UTF-8 are found when they are looked at.
             check_schema(schema, shape)
@@ -111,7 +111,7 @@ def _parsed(message: bytes) -> Any:
     try:
         return FlightData.FromString(message)
     except DecodeError as error:
-        raise invalid_error(f"the message is no FlightData: {error}") from error
+        raise invalid_error(f"the message is not a FlightData: {error}") from error
 
 
 def _encapsulated(header: bytes, body: bytes) -> bytes:
@@ -127,7 +127,7 @@ def _offset(app_metadata: bytes) -> int:
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise invalid_error('app_metadata of a batch must be JSON such as {"offset_id": 0}') from error
     if not isinstance(offset, int) or isinstance(offset, bool):
-        raise invalid_error(f"offset_id {offset!r} is no whole number")
+        raise invalid_error(f"offset_id {offset!r} is not a whole number")
     return offset
 
 

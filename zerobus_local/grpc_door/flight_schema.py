@@ -61,10 +61,10 @@ def _problems(schema: pa.Schema, shape: TableShape) -> Iterator[tuple[str, str]]
     for field in schema:
         place = places.get(field.name)
         if place is None:
-            yield "FIELD_NOT_IN_TABLE", f"field {field.name} is no column of table {shape.table}"
+            yield "FIELD_NOT_IN_TABLE", f"field {field.name} is not a column of table {shape.table}"
             continue
         if place < last:
-            yield "FIELD_OUT_OF_ORDER", f"field {field.name} stands after {shape.schema[last].name} in the stream only"
+            yield "FIELD_OUT_OF_ORDER", f"field {field.name} comes after {shape.schema[last].name} in the stream only"
         last = max(last, place)
         column = shape.schema[place]
         if not _fits(field.type, shape.types[field.name]):

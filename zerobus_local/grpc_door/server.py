@@ -43,7 +43,7 @@ class Tls:
 
 
 class GrpcServer:
-    """``streams`` tells what is going on.  ``tokens=None`` lets any bearer token through."""
+    """``streams`` knows what is going on.  ``tokens=None`` lets any bearer token through."""
 
     def __init__(  # noqa: PLR0913  # whom it works with, and where it listens
         self,
@@ -128,7 +128,7 @@ def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
             return int(server.add_insecure_port(f"{host}:{port}"))
         return int(server.add_secure_port(f"{host}:{port}", credentials))
     except RuntimeError as error:
-        what = "" if credentials is None else "; or the certificate and the key are none, or no pair"
+        what = "" if credentials is None else "; or the certificate and key are invalid or do not match"
         raise OSError(f"cannot listen on {host}:{port}: {error}{what}") from error
 
 

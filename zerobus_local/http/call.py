@@ -59,7 +59,7 @@ class Call:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"the body is no JSON: {error}") from error
+            raise InvalidRequest(f"the body is not valid JSON: {error}") from error
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object; raises InvalidRequest."""
@@ -73,7 +73,7 @@ class Call:
         try:
             fields = parse_qs(self.body.decode(), keep_blank_values=True, max_num_fields=100)
         except ValueError as error:
-            raise InvalidRequest(f"the body is no form: {error}") from error
+            raise InvalidRequest(f"the body is not a valid form: {error}") from error
         return {name: values[-1] for name, values in fields.items()}
 
 

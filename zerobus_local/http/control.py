@@ -1,4 +1,4 @@
-"""What the local server has and the service has not: faults, streams and principals over HTTP, under ``/local/``.
+"""What only the local server has, and not the service: faults, streams and principals over HTTP, under ``/local/``.
 
 Faults and streams need no token, like the switches of a test bench; the port is open to this machine only, and
 pages of other sites are kept out by the checks on Host and Origin.
@@ -42,7 +42,7 @@ def add_fault(call: Call) -> Response:
     try:
         return JSONResponse({"number": call.service.faults.add(rule)})
     except (ValueError, TypeError) as error:
-        raise InvalidRequest(f"this is no fault: {error}") from error
+        raise InvalidRequest(f"invalid fault: {error}") from error
 
 
 def clear_faults(call: Call) -> Response:
@@ -82,7 +82,7 @@ def create_principal(call: Call) -> Response:
 def run_sql(call: Call) -> Response:
     """POST /local/sql {"script": …}: what each statement did, its rows as Arrow; needs the first principal's token.
 
-    The Statement Execution API answers texts, and tells of the last statement only.
+    The Statement Execution API answers with texts, and only for the last statement.
     """
     _require_first_principal(call)
     script = call.json_object().get("script")

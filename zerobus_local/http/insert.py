@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["insert"]
 
-# docs.databricks.com, zerobus-errors: REST code and HTTP status beside the gRPC status
+# docs.databricks.com, zerobus-errors: REST code and HTTP status for the gRPC status
 _STATUSES = {
     "INVALID_ARGUMENT": (400, "INVALID_PARAMETER_VALUE"),
     "UNAUTHENTICATED": (401, "UNAUTHENTICATED"),
@@ -42,16 +42,16 @@ def insert(call: Call) -> Response:
     try:
         _insert(call)
     except _InjectedError as fault:
-        call.service.streams.failed(table, f"REST: {fault.http[1]}: {fault}")
+        call.service.streams.on_failed(table, f"REST: {fault.http[1]}: {fault}")
         return JSONResponse({"error_code": fault.http[1], "message": str(fault)}, fault.http[0])
     except UnknownTable as error:
-        call.service.streams.failed(table, f"REST: NOT_FOUND: {error}")
+        call.service.streams.on_failed(table, f"REST: NOT_FOUND: {error}")
         return JSONResponse({"error_code": "NOT_FOUND", "message": error.message}, 404)
     except TimeoutError as error:
-        call.service.streams.failed(table, f"REST: {error}")
+        call.service.streams.on_failed(table, f"REST: {error}")
         return JSONResponse({"error_code": "DEADLINE_EXCEEDED", "message": str(error)}, 504)
     except LocalZerobusError as error:
-        call.service.streams.failed(table, f"REST: {error.error_code}: {error}")
+        call.service.streams.on_failed(table, f"REST: {error.error_code}: {error}")
         raise
     return JSONResponse({})
 
@@ -72,7 +72,7 @@ def _insert(call: Call) -> None:
     try:
         rows = orjson.loads(call.body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from error
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("the body must be a JSON array of records, also for a single one: [{…}]")
     _refuse_repeated_names(call.body)

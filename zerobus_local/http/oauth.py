@@ -141,7 +141,7 @@ def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
         claims = jwt.decode(form.get("subject_token", ""), options={"verify_signature": False, "verify_exp": False})
         expires_at = float(claims["exp"])
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
-        raise _OAuthError(400, "invalid_grant", "subject_token is no JWT with an expiry (exp)") from error
+        raise _OAuthError(400, "invalid_grant", "subject_token is not a JWT with an expiry (exp)") from error
     left = expires_at - tokens.now()
     if left <= 0:
         raise _OAuthError(400, "invalid_grant", "subject_token has expired")
@@ -160,7 +160,7 @@ def _details(form: dict[str, str]) -> list[dict[str, Any]]:
     try:
         details = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"authorization_details are no JSON: {error}") from error
+        raise InvalidRequest(f"authorization_details are not valid JSON: {error}") from error
     if not isinstance(details, list):
         raise InvalidRequest("authorization_details must be a JSON array")
     return details

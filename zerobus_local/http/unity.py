@@ -148,7 +148,7 @@ def me(call: Call) -> Response:
 
 
 def table_info(table: Table) -> dict[str, Any]:
-    """A table as the tables API tells it."""
+    """A table as the tables API shows it."""
     checks = {f"delta.constraints.{check.name}": check.sql for check in table.checks}
     return {
         "name": table.name.table,

@@ -44,7 +44,7 @@ class TableName:
         """Take ``catalog.schema.table``, backticks allowed; raises InvalidRequest."""
         parts = [part.strip("`") for part in text.split(".")]
         if len(parts) != _PARTS:
-            raise InvalidRequest(f"{text[:200]!r} is no table name: give catalog.schema.table")
+            raise InvalidRequest(f"{text[:200]!r} is not a table name: give catalog.schema.table")
         return cls(*parts)
 
     @property

@@ -35,7 +35,7 @@ class Column:
     """The DEFAULT expression.  Zerobus does not apply it, and neither do we."""
 
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
-        """The column as a Delta schema field: as the catalog tells it, or as the files hold it (``stored``)."""
+        """The column as a Delta schema field: as the catalog shows it, or as the files hold it (``stored``)."""
         metadata: dict[str, str] = {}
         if self.comment is not None:
             metadata["comment"] = self.comment

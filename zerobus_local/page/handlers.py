@@ -84,7 +84,7 @@ def _back() -> Response:
 
 
 def _rule(form: dict[str, str]) -> dict[str, Any]:
-    """The fields of the form that the chosen action takes; ValueError for a number that is none."""
+    """The fields of the form that the chosen action takes; ValueError for an invalid number."""
     action = form.get("action", "")
     whens = {"table", "stream", "message", "probability", "times"}
     rule: dict[str, Any] = {"action": action}
@@ -94,7 +94,7 @@ def _rule(form: dict[str, str]) -> dict[str, Any]:
         try:
             rule[name] = _NUMBERS.get(name, str)(text.strip())
         except ValueError as error:
-            raise ValueError(f"{name} {json.dumps(text)} is no number") from error
+            raise ValueError(f"{name} {json.dumps(text)} is not a number") from error
     return rule
 
 

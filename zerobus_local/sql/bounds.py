@@ -13,7 +13,7 @@ __all__ = ["MOST_DEPTH", "MOST_PARTS", "check_bounds"]
 # Measured with deltalake 1.6 (DataFusion) and a stack of 8 MB: a chain of 800 UNIONs or joins is answered, one of 1,600
 # kills the process; of operators, 6,000 are answered.  A column may be a STRUCT a hundred deep, each two nodes.
 MOST_DEPTH: Final = 256
-# Joins and CTEs stand side by side in the text and inside each other in the engine's plan.
+# Joins and CTEs are side by side in the text and inside each other in the engine's plan.
 MOST_PARTS: Final = 128
 _PARTS: Final = (exp.Select, exp.Join, exp.CTE)
 

@@ -96,7 +96,7 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
         return from_words
     first = tokens[0].text.upper()
     if first not in _PARSERS:
-        raise InvalidRequest(f"line {tokens[0].line}: {first} is no statement of the local catalog. Known: {_KNOWN}")
+        raise InvalidRequest(f"line {tokens[0].line}: {first} is not a statement of the local catalog. Known: {_KNOWN}")
     # Lines and columns of an error count from the start of the script.
     before, text = sql[: tokens[0].start], sql[tokens[0].start : tokens[-1].end + 1]
     padding = "\n" * before.count("\n") + " " * (len(before) - before.rfind("\n") - 1)
@@ -135,13 +135,13 @@ def _explain(error: SqlglotError, sql: str) -> str:
         return f"the SQL cannot be read: {str(error)[:200]}"
     unknown = _unknown_type(sql, line, column)
     if unknown is not None:
-        return f"SQL error in line {line}, column {column}: {unknown} is no type"
+        return f"SQL error in line {line}, column {column}: {unknown} is not a type"
     near = (sql.splitlines() or [""])[min(line, len(sql.splitlines())) - 1].strip()[:120]
     return f"SQL error in line {line}, column {column}: {facts.get('description')}, near {near!r}"
 
 
 def _unknown_type(sql: str, line: int, column: Any) -> str | None:
-    """The word in this place, if a type would stand there: after a column's name, or in ARRAY<…>."""
+    """The word in this place, if a type belongs there: after a column's name, or in ARRAY<…>."""
     tokens = sqlglot.tokenize(sql, read="databricks")
     for before, previous, token in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if (token.line, token.col) == (line, column) and token.token_type == TokenType.VAR:
@@ -290,5 +290,5 @@ def _schema_name(table: exp.Expression) -> tuple[str, str]:
     parts = [part for part in (table.text("catalog"), table.text("db"), table.text("this")) if part]
     if len(parts) != 2:  # noqa: PLR2004  # catalog and schema
         shown = table.sql(dialect="databricks")
-        raise InvalidRequest(f"{shown!r} is no full schema name: write catalog.schema, for example main.default")
+        raise InvalidRequest(f"{shown!r} is not a full schema name: write catalog.schema, for example main.default")
     return checked_name("catalog", parts[0]).lower(), checked_name("schema", parts[1]).lower()

@@ -76,7 +76,7 @@ def named_check(entry: exp.Expression, default: str | None = None) -> Check:
     name = entry.name if isinstance(entry, exp.Constraint) else default
     if not isinstance(check, exp.CheckColumnConstraint) or name is None:
         raise InvalidRequest(
-            f"{entry.sql(dialect='databricks')!r} is no constraint that is known here: write CONSTRAINT name CHECK (…)"
+            f"{entry.sql(dialect='databricks')!r} is not a known constraint: write CONSTRAINT name CHECK (…)"
         )
     return Check(checked_name("constraint", name).lower(), check.this.sql(dialect="databricks"))
 
@@ -85,7 +85,9 @@ def table_name(table: exp.Expression | None) -> TableName:
     """The three-part name of a table in the syntax tree; InvalidRequest if it has other parts."""
     if not isinstance(table, exp.Table) or not table.catalog or not table.db or not table.name:
         shown = table.sql(dialect="databricks") if table is not None else ""
-        raise InvalidRequest(f"{shown!r} is no full table name: write catalog.schema.table, for example main.default.t")
+        raise InvalidRequest(
+            f"{shown!r} is not a full table name: write catalog.schema.table, for example main.default.t"
+        )
     return TableName(table.catalog, table.db, table.name)
 
 
@@ -148,12 +150,12 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
-            raise InvalidRequest(f"{what} {name} stands twice (names are compared without case)")
+            raise InvalidRequest(f"{what} {name} appears twice (names are compared without case)")
         seen.add(name.lower())
 
 
 class _Properties:
-    """What stands after the columns."""
+    """What comes after the columns."""
 
     def __init__(self, properties: exp.Expression | None, columns: dict[str, str]) -> None:
         self.partition_by: tuple[str, ...] = ()
@@ -184,5 +186,5 @@ class _Properties:
 
     def _column(self, column: exp.Expression) -> str:
         if column.name.lower() not in self._columns or isinstance(column, exp.ColumnDef):
-            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: name columns that stand in the list above")
+            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: name columns of the list above")
         return self._columns[column.name.lower()]

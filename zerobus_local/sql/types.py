@@ -80,7 +80,7 @@ def _decimal(kind: exp.DataType, column: str) -> tuple[str, str]:
     )
     if rest or not 1 <= precision <= _MAX_PRECISION or not 0 <= scale <= precision:
         raise InvalidRequest(
-            f"column {column}: {kind.sql(dialect='databricks')} is no DECIMAL(p,s) with 1 <= p <= 38 and 0 <= s <= p"
+            f"column {column}: {kind.sql(dialect='databricks')} is not a DECIMAL(p,s) with 1 <= p <= 38 and 0 <= s <= p"
         )
     text = f"decimal({precision},{scale})"
     return text, text
@@ -103,7 +103,7 @@ def _struct(kind: exp.DataType, column: str, depth: int) -> tuple[DeltaType, str
             raise InvalidRequest(f"column {column}: each field of a STRUCT needs a name: STRUCT<name: type, …>")
         checked_name(f"field {path}:", nested.name)
         if nested.name.lower() in {name["name"].lower() for name in fields}:
-            raise InvalidRequest(f"column {path} stands twice in its STRUCT")
+            raise InvalidRequest(f"column {path} appears twice in its STRUCT")
         delta, text = column_type(nested.kind, path, depth + 1)
         constraints = [constraint.kind for constraint in nested.constraints]
         is_required = any(

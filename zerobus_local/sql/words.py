@@ -91,7 +91,7 @@ def _grant(words: _Words, *, revoke: bool) -> GrantChange:
 
 def _full_name(kind: str, parts: list[str]) -> str:
     if len(parts) != _PARTS[kind]:
-        raise InvalidRequest(f"{'.'.join(parts)!r} is no {kind} name: it needs {_PARTS[kind]} parts, joined by dots")
+        raise InvalidRequest(f"{'.'.join(parts)!r} is not a {kind} name: it needs {_PARTS[kind]} parts, joined by dots")
     if kind == "TABLE":
         return str(TableName(*parts))
     return ".".join(checked_name(kind.lower(), part).lower() for part in parts)
@@ -109,7 +109,7 @@ class _Words:
         return self._tokens[index] if index < len(self._tokens) else None
 
     def take(self, *words: str) -> bool:
-        """Step over ``words`` if they stand here in this order."""
+        """Step over ``words`` if they come here in this order."""
         # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so text is compared split.
         ahead, wanted = 0, list(words)
         while wanted:
@@ -125,7 +125,7 @@ class _Words:
         return True
 
     def expect(self, word: str) -> None:
-        """Step over ``word``; InvalidRequest if another one stands here."""
+        """Step over ``word``; InvalidRequest if another one is here."""
         if not self.take(word):
             self._fail(word)
 

@@ -28,7 +28,7 @@ _SHOWN = 200
 
 
 class ConditionError(ValueError):
-    """The text is no condition, or not one on these columns."""
+    """The text is not a condition on these columns."""
 
 
 class Conditions:
@@ -76,7 +76,7 @@ class Conditions:
 
 
 def check_condition(condition: str) -> None:
-    """ConditionError if the text is no condition; whether its columns exist is not known yet."""
+    """ConditionError if the text is not a condition; whether its columns exist is not known yet."""
     _translated(condition)
 
 
@@ -93,7 +93,7 @@ def _translated(condition: str) -> str:
         check_bounds(tree)
         return tree.sql(dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
-        raise ConditionError(f"{shown} is no SQL condition: {error}") from error
+        raise ConditionError(f"{shown} is not a SQL condition: {error}") from error
     except InvalidRequest as error:
         raise ConditionError(f"{shown}: {error}") from error
     except RecursionError as error:

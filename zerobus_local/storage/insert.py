@@ -22,7 +22,7 @@ __all__ = ["insert_json_rows"]
 def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
     """Check parsed JSON objects against the table, store all or none, and wait for the commit; returns its version.
 
-    Raises InvalidRequest that names record and field, UnknownTable for a table that was dropped meanwhile, and
+    Raises InvalidRequest that names record and field, UnknownTable for a table that was dropped by then, and
     TimeoutError, which leaves open whether the rows will land.
     """
     if len(rows) > MAX_RECORDS:

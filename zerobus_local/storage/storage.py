@@ -52,7 +52,7 @@ class Storage:
         """
         self._budget.take(batch.nbytes)
         try:
-            with self._lock:  # a writer that is ended meanwhile would not take them
+            with self._lock:  # so that the writer cannot end before it takes them
                 self._writer(table).put(Append(batch, done))
         except UnknownTable as error:
             self._budget.give(batch.nbytes)

@@ -36,7 +36,7 @@ class StorageClosedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that wait for a commit, and whom to tell."""
+    """Rows that wait for a commit, and whom to notify."""
 
     batch: pa.RecordBatch
     done: Callable[[int | Exception], None]
@@ -121,7 +121,7 @@ class TableWriter(threading.Thread):
     def _commit(self, group: list[Append]) -> None:
         try:
             outcome = self._write([append.batch for append in group])
-        except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be told
+        except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be notified
             self._delta = None
             if len(group) > 1 and not isinstance(error, LocalZerobusError):
                 # One stream's rows may be all that is wrong: alone, each fails for itself.

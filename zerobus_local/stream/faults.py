@@ -40,7 +40,7 @@ class StreamFaults:
         return self._faults.peek(action, self._table, self._number, message)
 
     def break_off(self, message: int, at: str) -> None:
-        """Raise CutError or StatusError where a rule cuts or fails the stream at this point of this message."""
+        """Raise CutError or StatusError if a rule cuts or fails the stream at this point of this message."""
         if not self._faults.any:
             return
         if self.trigger("cut", message, at):

@@ -33,11 +33,11 @@ class StreamSink:
         self._storage = storage
         self._faults = faults
         self._streams = streams
-        self._unfit_tables: set[str] = set()  # predicates that were told not to fit
+        self._unfit_tables: set[str] = set()  # predicates that were reported not to fit
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
-        """Refuse what only the values can tell: RefusedRecordError for the first row that breaks a condition."""
+        """Refuse what only the values show: RefusedRecordError for the first row that breaks a condition."""
         if self._table.checks:
             self._engine().refuse_broken(batch, self._table.checks)
         rule = self._faults.peek("refuse_records", offset)
@@ -56,11 +56,11 @@ class StreamSink:
                 self._unfit_tables.add(rule.predicate)
                 reason = f"the fault refuse_records does not trigger: its predicate {error}"
                 _log.warning("stream on %s: %s", self.table, reason)
-                self._streams.failed(self.table, reason)
+                self._streams.on_failed(self.table, reason)
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
-        """Store the rows; ``done`` is told the version of the commit, or why there is none.  May block."""
+        """Store the rows; ``done`` is called with the version of the commit, or with why there is none.  May block."""
         if self._faults.trigger("duplicate_commit", offset):
             self._storage.append(self._table, batch, lambda _outcome: None)
         self._storage.append(self._table, batch, done)

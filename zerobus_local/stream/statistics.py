@@ -62,17 +62,17 @@ class StreamRecord:
         self._latency: float | None = None
         self._error: str | None = None
 
-    def received(self, rows_so_far: int, nbytes: int) -> None:
+    def on_received(self, rows_so_far: int, nbytes: int) -> None:
         """Rows since the stream was opened, and bytes more."""
         self._rows_received = rows_so_far
         self._bytes += nbytes
 
-    def acknowledged(self, rows_so_far: int, received_at: float) -> None:
+    def on_acknowledged(self, rows_so_far: int, received_at: float) -> None:
         """Rows since the stream was opened; ``received_at`` is of the monotonic clock."""
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
 
-    def closed(self, error: str | None) -> None:
+    def on_closed(self, error: str | None) -> None:
         """The stream is over."""
         self._closed_at = time.time()
         self._error = error
@@ -100,22 +100,22 @@ class Streams:
         self._closed: deque[StreamRecord] = deque(maxlen=_KEPT_CLOSED)
         self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
 
-    def opened(self, **identity: Any) -> StreamRecord:
+    def on_opened(self, **identity: Any) -> StreamRecord:
         """A new stream; the keywords are those fields of StreamStatistics that do not change."""
         record = StreamRecord(**identity)
         with self._lock:
             self._open[identity["stream_id"]] = record
         return record
 
-    def closed(self, stream_id: str, error: str | None) -> None:
+    def on_closed(self, stream_id: str, error: str | None) -> None:
         """The stream is over."""
         with self._lock:
             record = self._open.pop(stream_id, None)
             if record is not None:
-                record.closed(error)
+                record.on_closed(error)
                 self._closed.append(record)
 
-    def failed(self, table: str, error: str) -> None:
+    def on_failed(self, table: str, error: str) -> None:
         """Keep an error for the page: a stream that was refused or ended badly."""
         with self._lock:
             self._errors.append({"at": time.time(), "table": table, "error": error})

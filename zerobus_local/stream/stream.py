@@ -7,7 +7,7 @@ The law of a stream:
    acknowledged first, so that the first unacknowledged request is the one that was refused.
 3. An acknowledgement is cumulative, never goes back, and leaves only after the commit that holds the rows.
 4. When the client has sent all, the stream ends with OK after the last acknowledgement.
-5. A stream is told to close before its life is over, and ended with 6002 when it is.
+5. A stream is asked to close before its life is over, and ended with 6002 when it is.
 
 A stream runs in the thread in which gRPC takes its responses.  It sleeps on ``inbox.changed`` and wakes for a request,
 a commit, a timer or the end of the call.
@@ -65,7 +65,7 @@ class StreamProtocol(Protocol):
     """What differs between EphemeralStream and Arrow Flight."""
 
     def parse(self, message: bytes) -> Request:
-        """A request; StatusError for what is none."""
+        """The request in a message; StatusError if it holds none."""
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
         """Records of one or more requests; RefusedRecordError counts through all of them."""
@@ -132,7 +132,7 @@ class ServedStream:
                 yield self._signals.popleft()
             due = self._acks.take_due(time.monotonic())
             if due is not None:
-                self._record.acknowledged(due.rows_so_far, due.received_at)
+                self._record.on_acknowledged(due.rows_so_far, due.received_at)
                 yield self._protocol.acknowledgement(due.offset, due.rows_so_far)
             if self._end is not None and self._acks.is_settled:
                 raise self._end
@@ -181,7 +181,7 @@ class ServedStream:
             self._rows += request.rows
             self._acks.store(Stored(request.offset, request.nbytes, self._rows, now))
         nbytes = sum(request.nbytes for request in requests)
-        self._record.received(self._rows, nbytes)
+        self._record.on_received(self._rows, nbytes)
         if self._pace.is_limited:
             self._read_at = self._pace.charge(sum(request.rows for request in requests), nbytes, now)
         count = len(requests)
@@ -266,7 +266,7 @@ class ServedStream:
             self._ends_at = self._signal_at + rule.seconds
 
     def _life(self) -> tuple[float | None, float | None]:
-        """When the stream ends, and when its client is told so."""
+        """When the stream ends, and when its client is asked to close."""
         life = self._limits.max_stream_life
         if life is None:
             return None, None

@@ -1,6 +1,6 @@
 """A bounded queue from an event loop, which puts in the items of an async iterable, to the thread that takes them.
 
-Memory is bounded by the size of the items, as far as it can be told cheaply: a frame fills the queue by itself.
+Memory is bounded by the size of the items, as far as it is cheap to know: a frame fills the queue by itself.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _moment_or_container(value: Any) -> Any:
 
 
 def from_letter(value: Any) -> Any:
-    """The value again that ``to_letter`` wrote, as far as it was no text."""
+    """The value again that ``to_letter`` wrote, unless it was text."""
     if isinstance(value, list):
         return [from_letter(item) for item in value]
     if not isinstance(value, dict):
@@ -98,7 +98,7 @@ def _unwired(value: Any, kind: DataType) -> Any:
 
 
 _UNWIRED: dict[Kind, Callable[[Any], Any]] = {
-    # Protobuf's JSON writes 64-bit integers as text, and NaN and Infinity, too.
+    # Protobuf's JSON writes 64-bit integers, NaN and Infinity as text.
     Kind.BIGINT: int,
     Kind.FLOAT: float,
     Kind.DOUBLE: float,

@@ -1,7 +1,7 @@
 """The dead-letter file: rows that no table took, with what was wrong, kept until someone mends them.
 
 One letter per row of a source.  A retry finds the same bad rows again; a letter that the file holds already is not
-written twice, and none is ever taken out.  Letters of one source are told apart by row number; where a source has no
+written twice, and none is ever taken out.  Letters of one source are distinguished by row number; where a source has no
 fingerprint, the record counts too, since the next delivery's row 5 may be another row.
 
 One delivery writes a file at a time: two at once may lose each other's letters on an object store.
@@ -48,10 +48,10 @@ _BLOCK_ROWS = 1_000
 class DeadLetterFile:
     """Collects the bad rows of one delivery and keeps them at ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
 
-    ``leave_out`` names columns that the delivery filled itself, ``locate`` says where a row stands in its source, such
+    ``leave_out`` names columns that the delivery filled itself, ``locate`` says where a row is in its source, such
     as file and line.  Nothing is written before the first letter.  Raises
-    ConfigurationError where the place cannot be written to, or holds a file of something else; TransportError where
-    the storage fails; RecordError where a file that cannot be appended to (Parquet, or of an object store) would become
+    ConfigurationError if the place cannot be written to, or holds a file of something else; TransportError if
+    the storage fails; RecordError if a file that cannot be appended to (Parquet, or of an object store) would become
     larger than 64 MiB.
     """
 
@@ -122,7 +122,7 @@ class DeadLetterFile:
             "record": record,
         }
         if row not in self._rows and not self._knows(letter):
-            # json, and not orjson, for integers of any size and for text that is no valid Unicode.
+            # json, and not orjson, for integers of any size and for text that is not valid Unicode.
             self._keep(json.dumps(letter).encode() + b"\n")
         self._rows.add(row, row + 1)
 
@@ -160,7 +160,7 @@ class DeadLetterFile:
             self._nbytes = 0
         else:
             kept = self._file.read() or b""
-            for _ in self._letters_of(kept):  # or it was made something else meanwhile
+            for _ in self._letters_of(kept):  # fails if another program has replaced it
                 pass
             whole = _with_lines if self._form == "jsonl" else _with_parquet
             self._file.replace(whole(kept, self._pending))
@@ -180,7 +180,7 @@ def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
         yield from _read_lines(data) if _form_of(uri) == "jsonl" else _read_parquet(data)
     except ConfigurationError:
         raise
-    except Exception as error:  # pyarrow raises OSError and others for what is no Parquet file
+    except Exception as error:  # pyarrow raises OSError and others for a file that is not Parquet
         if is_of_signal(error):
             raise
         raise ConfigurationError(

@@ -106,7 +106,7 @@ class BadRowPolicy:
         if self._letters:
             self._letters.flush()
 
-    def refusal(self) -> RejectedRecordError:
+    def refusal_error(self) -> RejectedRecordError:
         """The error that names the rows that the service refused."""
         self._refused.sort(key=lambda refused: refused[0])
         rows = tuple(row for row, _ in self._refused)

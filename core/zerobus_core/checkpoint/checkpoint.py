@@ -43,7 +43,7 @@ _ADDED_SINCE_2 = {"digest", "attempt", "checksum"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptMark:
-    """Which attempt wrote a checkpoint: the newest one has the highest ``number``, and ``token`` tells equals apart."""
+    """Which attempt wrote a checkpoint: the newest has the highest ``number``; ``token`` distinguishes equal ones."""
 
     number: int
     token: str
@@ -103,7 +103,7 @@ class Checkpoint:
     Rows below ``reached`` may have been given to the service: those that are not durable may be sent twice.
 
     ``table_identity`` is that of the schema: the same name may be of another table, in another workspace or since it
-    was replaced.  ``source_fingerprint`` is None where the source has none; nothing is skipped by such a checkpoint.
+    was replaced.  ``source_fingerprint`` is None if the source has none; nothing is skipped by such a checkpoint.
     ``digest`` is needed to skip rows where the fingerprint does not say what they hold.  ``attempt`` wrote it; None in
     one of version 2.  ``written_at`` is ISO 8601 in UTC.
     """

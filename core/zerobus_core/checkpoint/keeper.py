@@ -205,7 +205,7 @@ class CheckpointKeeper:
 def _warn_of(failure: Exception) -> None:
     try:
         _log.warning("The checkpoint was not saved, a retry may send rows again: %s", failure)
-    except Exception as error:  # a host's handler may write to the same storage, and raise as well
+    except Exception as error:  # a host's handler may write to the same storage, and raise
         if is_of_signal(error):
             raise
 

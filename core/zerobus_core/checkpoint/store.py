@@ -46,7 +46,7 @@ class CheckpointStore(Protocol):
         """Which run of the delivery this is; a checkpoint of another epoch is not resumed."""
 
     def load(self) -> Checkpoint | None:
-        """The checkpoint saved last, or None; raises InvalidCheckpointError for what is none."""
+        """The checkpoint saved last, or None; raises InvalidCheckpointError for anything else."""
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace what is kept, all or nothing; what was saved survives a crash right after."""
@@ -58,7 +58,7 @@ class SourceFacts:
 
     fingerprint: str | None = None
     form: DigestForm | None = None
-    """How its rows are digested; None where the fingerprint says what they hold, or where there is none."""
+    """How its rows are digested; None if the fingerprint says what they hold, or where there is none."""
     total_rows: int | None = None
     why_empty: str | None = None
     """Why there are no rows, if that is known."""
@@ -182,8 +182,8 @@ class FileCheckpointStore:
     """Keeps the checkpoint in one file: a local path, or any fsspec URI.
 
     A local file is replaced atomically and synced to disk.  An object store replaces an object as a whole; elsewhere
-    a write that breaks off leaves a file that is refused, and all rows are sent again.  Raises TransportError where the
-    storage fails, and ConfigurationError where it does not let us.
+    a write that breaks off leaves a file that is refused, and all rows are sent again.  Raises TransportError if the
+    storage fails, and ConfigurationError if it does not let us.
     """
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The command line ``zerobus-ingest``; docs/cli.md tells how to use it.
+"""The command line ``zerobus-ingest``; docs/cli.md says how to use it.
 
 Results go to stdout and nothing else does; progress, logs and errors go to stderr.  The exit code says whose move it
 is (see ``frame``), and is 0 only if every row is durable or in the dead-letter file that was asked for.

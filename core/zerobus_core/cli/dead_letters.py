@@ -62,7 +62,7 @@ def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -
 @click.option("-t", "--table", metavar="NAME", help="Needed if the file holds letters of several tables.")
 @click.option("--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes.")
 @click.option("--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row.")
-@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, on a terminal, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, even on a terminal.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
 @connection_options
 @ingest_options

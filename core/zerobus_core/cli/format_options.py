@@ -39,7 +39,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "escape_char": {
         "metavar": "CHARACTER",
-        "help": r"Of CSV files: what stands before a quote inside quotes, e.g. '\', if that quote is not doubled.",
+        "help": r"Of CSV files: what comes before a quote inside quotes, e.g. '\', if that quote is not doubled.",
     },
     "skip_blanks": {"is_flag": True, "help": "Of CSV files: blanks at the start of a cell do not count."},
     "encoding": {"metavar": "NAME", "help": "Of CSV and JSON files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
@@ -53,7 +53,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "WORD",
         "help": "Of CSV files: a word for false; repeatable.",
     },
-    "decimal_char": {"metavar": "CHARACTER", "help": "What stands before the fraction of a number.  [default: .]"},
+    "decimal_char": {"metavar": "CHARACTER", "help": "What comes before the fraction of a number.  [default: .]"},
     "thousands_char": {"metavar": "CHARACTER", "help": "What groups the digits of numbers by three."},
     "date_format": {"metavar": "FORMAT", "help": "How dates are written, as for strptime: %d.%m.%Y."},
     "timestamp_format": {"metavar": "FORMAT", "help": "How timestamps are written, as for strptime."},

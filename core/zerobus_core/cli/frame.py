@@ -104,7 +104,7 @@ def connection_options(command: _Command) -> _Command:
 
 
 def table_option(command: _Command) -> _Command:
-    """``-t``/``--table`` beside the argument TABLE: a name is found wherever a person puts it; see ``table_of``."""
+    """``-t``/``--table`` next to the argument TABLE: a name is found wherever a person puts it; see ``table_of``."""
     command = click.option("-t", "--table", "named_table", metavar="NAME", help="catalog.schema.table")(command)
     return click.argument("table", required=False)(command)
 
@@ -185,7 +185,7 @@ def exit_at_once(code: int) -> None:
     """End the process without taking the interpreter apart.
 
     That can take longer than the second within which a signal takes effect, and aborts the process if a native thread
-    calls into Python meanwhile.
+    calls into Python at that time.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
     for stream in (sys.stdout, sys.stderr):

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - what happened, and not what went wrong
-    """A signal ended the command; the text says where the rows stood."""
+    """A signal ended the command; the text says where the rows were."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {text}")

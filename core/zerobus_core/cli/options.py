@@ -84,7 +84,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "delivery_name": {
         "metavar": "TEXT",
-        "help": "Goes into that key; tells deliveries apart whose sources are equal and whose rows are all meant.",
+        "help": "Goes into that key; distinguishes deliveries of equal sources whose rows are all wanted.",
     },
     "epoch_unit": {
         "type": click.Choice(["s", "ms", "us", "ns"]),

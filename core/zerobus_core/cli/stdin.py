@@ -44,7 +44,7 @@ class JsonLinesPipe:
         self._values = ANY_VALUES
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read numbers as exactly as the table's columns can tell."""
+        """Read numbers as exactly as the table's columns need."""
         self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:

@@ -54,7 +54,7 @@ class DeliverySnapshot:
 
 
 class Account:
-    """See the module's docstring.  ``form`` is how rows are digested; None where no digest is needed."""
+    """See the module's docstring.  ``form`` is how rows are digested; None if no digest is needed."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Account:
         self._unshown = list(reversed(self.past.digest.segments)) if self.past.digest else []
         self._shown = RowRanges()
         self._next_row = 0  # the first row that the source has not given, nor left out
-        self._announced = 0  # what the store was told
+        self._announced = 0  # what the store knows
         self._reserved = 0  # as far as that was found in the store again
         self._rows_unfit = 0
         self._rows_dead_lettered = 0
@@ -89,7 +89,7 @@ class Account:
 
     @property
     def on_content(self) -> ContentHook | None:
-        """Takes what the rows hold, all of them in order; None where nobody needs to know."""
+        """Takes what the rows hold, all of them in order; None if nobody needs to know."""
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:

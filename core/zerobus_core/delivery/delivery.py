@@ -114,7 +114,7 @@ class Delivery:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Whatever ends the block early leaves no stream behind, and a checkpoint that tells the truth."""
+        """Whatever ends the block early leaves no stream behind, and a checkpoint that is true."""
         with self._telemetry, self._finishing():
             self._checkpointing.take_over()
             yield
@@ -193,7 +193,7 @@ class Delivery:
             # What was read before the bad row is good; its account is settled before the delivery fails.
             self._pool.flush()
             if self._bad.has_refused:
-                refusal = self._bad.refusal()
+                refusal = self._bad.refusal_error()
                 raise RecordError(f"{error.message}; and {refusal.message}", fields=error.fields) from refusal
             raise
 
@@ -231,14 +231,14 @@ class Delivery:
         self._bad.add_refused(batch, error)
         # Each refused row costs streams, and streams are opened so many a minute: not all of them are looked for.
         if self._bad.are_too_many_refused:
-            raise self._bad.refusal()
+            raise self._bad.refusal_error()
         self._bad.check(self.snapshot().counts.rows_read)
 
     def _check_bad_rows(self) -> None:
         self._bad.check(self.snapshot().counts.rows_read)
         if self._bad.has_refused:
-            self._pool.flush()  # what was read beside the refused rows is good
-            raise self._bad.refusal()
+            self._pool.flush()  # the other rows that were read are good
+            raise self._bad.refusal_error()
 
     def _tick(self) -> bool:
         now = time.monotonic()
@@ -252,7 +252,7 @@ class Delivery:
         self._checkpointing.save_last(has_source_changed=has_changed)
         try:
             self._bad.flush()
-        except Exception as error:  # of any storage; what ended the delivery is what must be told
+        except Exception as error:  # of any storage; what ended the delivery is what must be reported
             if is_of_signal(error):
                 raise
             _log.warning("Dead letters were not written, the next attempt finds the same rows: %s", error)

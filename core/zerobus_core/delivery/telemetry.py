@@ -106,7 +106,7 @@ class DeliveryTelemetry:
         return lambda seconds: self._harmlessly(lambda: self._record_latency(seconds))
 
     def observe(self) -> None:
-        """Move the counters to where the delivery stands."""
+        """Move the counters to where the delivery is."""
         self._harmlessly(self._move)
 
     def _harmlessly(self, tell: Callable[[], None]) -> None:
@@ -179,6 +179,6 @@ class DeliveryTelemetry:
 def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "delivered"
-    # What is no Exception was raised by a signal: KeyboardInterrupt, SystemExit, an orchestrator's own.
+    # A BaseException that is not an Exception comes from a signal: KeyboardInterrupt, SystemExit, a host's own.
     is_stop = isinstance(error, IngestInterruptedError) or not isinstance(error, Exception)
     return "stopped" if is_stop else "failed"

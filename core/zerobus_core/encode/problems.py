@@ -24,7 +24,7 @@ MAX_BAD_FIELDS = 20
 WHOLE_ROW = "(the whole row)"
 
 
-# What a record's own methods raise when they are asked for members; or a gap in our rules, which is no reason to crash.
+# What a record's own methods raise when they are asked for members; or a gap in our rules, which must not crash.
 FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 
 

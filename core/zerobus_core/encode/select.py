@@ -27,8 +27,8 @@ def encoder_for(
     """The encoder for rows, or for Arrow record batches, into the table.
 
     ``delivery_id`` is what the ``delivery_columns`` option writes, and is needed with it; ``arrow_streams`` says
-    whether ``auto`` may take them.  Raises SchemaError where the record format that was asked for cannot carry the
-    table, ConfigurationError for delivery columns that the table has not.
+    whether ``auto`` may take them.  Raises SchemaError if the record format that was asked for cannot carry the
+    table, ConfigurationError for delivery columns that are missing from the table.
     """
     delivery = _checked_delivery(schema, options, delivery_id)
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
@@ -77,7 +77,7 @@ def _checked_delivery(schema: TableSchema, options: IngestOptions, delivery_id: 
 def _check_column(schema: TableSchema, columns: dict[str, Field], name: str, *, is_text: bool) -> None:
     column = columns.get(name)
     if column is None:
-        raise ConfigurationError(f"delivery_columns names {name!r}, which the table has not", table=schema.table)
+        raise ConfigurationError(f"delivery_columns names {name!r}, which the table does not have", table=schema.table)
     fits = column.type == (StringType() if is_text else PrimitiveType(Kind.BIGINT))
     if not fits:
         raise ConfigurationError(

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError, HandoffBusyError, IngestInterruptedError
 
-__all__ = ["OnBusy", "frozen"]
+__all__ = ["OnBusy", "freeze_when_free"]
 
 OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
 
@@ -17,7 +17,7 @@ OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
 _PAUSE = 1.0
 
 
-def frozen(
+def freeze_when_free(
     freeze: Callable[[], object], on_busy: str, *, stop: threading.Event | None, timeout: float | None
 ) -> str | None:
     """Freeze the next slice with ``freeze``; returns who is in the way, if that is to be skipped.

@@ -40,7 +40,7 @@ def from_json(text: str | bytes, where: str) -> State:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise HandoffStateError(
             f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup; or "
-            "delete it and what lies next to it, and begin anew with `initial` (rows) or in an empty folder (files)"
+            "delete it and what lies next to it, and start over with `initial` (rows) or in an empty folder (files)"
         ) from error
 
 

@@ -23,7 +23,7 @@ from ..errors import (
 from ..process.signals import is_of_signal
 from ..push import ingest
 from . import repairs
-from .busy import frozen
+from .busy import freeze_when_free
 from .freezing import last_delivered, open_slice
 from .keeper import COUNTS, MOST_CONFLICTS, StateKeeper
 from .owner import activate, deactivate, process_owner, with_process
@@ -282,7 +282,7 @@ class Handoff:
     def _run(self, receipts: list[Receipt], on_busy: str) -> Receipt:
         while True:
             choice = "skip" if receipts and on_busy == "fail" else on_busy
-            holder = frozen(self.freeze, choice, stop=self._stop, timeout=self._kept.options.timeout)
+            holder = freeze_when_free(self.freeze, choice, stop=self._stop, timeout=self._kept.options.timeout)
             if holder is not None:
                 busy = {"busy": holder, "remaining": True}
                 return combined(receipts, busy) if receipts else self._busy(holder, busy)

@@ -83,7 +83,7 @@ class StateKeeper:
                 raise HandoffStateError(
                     f"the state of handoff {self.name!r} is not at {self.store.shown}, but files of its slices are: "
                     "it was lost. Nothing was delivered, because that would send everything again. Restore the state "
-                    "from a backup; or, to begin anew on purpose, remove those files"
+                    "from a backup; or, to start over on purpose, remove those files"
                 )
             return None, State(
                 name=self.name, table=self.table, kind=self.source.kind, source=identity, written_at=now.isoformat()

@@ -64,7 +64,7 @@ def deactivate(attempt: str) -> None:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process began, in clock ticks after the machine did; None where the system does not say, or it ended."""
+    """When a process began, in clock ticks after the machine did; None if the system does not say, or it ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -76,7 +76,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """What tells a machine since its start, and the processes that are seen from here, apart from others."""
+    """Identifies a machine since its start, and the processes that are seen from here."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.readlink('/proc/self/ns/pid')}"
     except OSError:

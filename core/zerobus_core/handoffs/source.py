@@ -67,7 +67,7 @@ class HandoffSource(Protocol):
     kind: str
 
     def identity(self) -> dict[str, Any]:
-        """What tells this source apart from others, as JSON; raises ConfigurationError for bad parameters."""
+        """What distinguishes this source from others, as JSON; raises ConfigurationError for bad parameters."""
         ...
 
     def prepare(self, context: Context) -> None:

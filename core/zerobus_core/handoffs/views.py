@@ -1,4 +1,4 @@
-"""What people and receipts are told of a handoff, as JSON types.  Pure."""
+"""What people and receipts see of a handoff, as JSON types.  Pure."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class _ImportWait:
 
 
 def _is_importing_elsewhere() -> bool:
-    # CPython's own table of the locks of modules; its locks tell their owner, by thread.
+    # CPython's own table of the locks of modules; its locks know their owner, by thread.
     locks: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
     owners = [getattr(reference(), "owner", None) for reference in list(locks.values())]
     return any(owner not in {None, threading.get_ident()} for owner in owners)

@@ -1,6 +1,6 @@
-"""Telling what a signal's handler raised from what went wrong.
+"""Distinguishes what a signal's handler raised from what went wrong.
 
-A handler breaks in wherever the program is, also where errors are caught to be told in other words, or to be
+A handler breaks in wherever the program is, also where errors are caught to be reworded, or to be
 survived; what it raises is the user's stop, and goes on as it is.
 """
 

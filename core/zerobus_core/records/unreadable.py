@@ -14,7 +14,7 @@ class UnfitError(Exception):
 
 
 class UnreadableRecord(str):
-    """What stands in the place of a record that could not be read: no table takes it, and ``reason`` says why."""
+    """Takes the place of a record that could not be read: no table takes it, and ``reason`` says why."""
 
     reason: str = "could not be read"
 
@@ -34,6 +34,6 @@ def short_repr(value: Any) -> str:
     try:
         # A huge value would be spelled out in full only to be cut.
         text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)
-    except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are telling an error
+    except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are reporting an error
         return f"<no repr: {type(error).__name__}>"
     return text if len(text) <= _REPR_CHARS else f"{text[: _REPR_CHARS - 1]}…"

@@ -52,7 +52,7 @@ def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nulla
     if isinstance(kind, PrimitiveType):
         return primitives[kind.kind]
     if isinstance(kind, ArrayType):
-        # Delta's containsNull is no part of the service's schema: items are nullable.
+        # Delta's containsNull is not part of the service's schema: items are nullable.
         return pa.list_(pa.field("item", inner(kind.element), nullable=True))
     if isinstance(kind, MapType):
         return pa.map_(

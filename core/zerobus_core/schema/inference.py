@@ -238,7 +238,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
-    """What a text looks like, written as a number, boolean, date or time is written back: ``007`` is none of them."""
+    """What a text looks like: a number, boolean, date or time if it is written back the same (``007`` is not)."""
     text = text.strip()
     if _WHOLE.fullmatch(text):
         return "whole" if int(text) in _INT64 else "long" if len(text.lstrip("-")) <= _MAX_DIGITS else "text"

@@ -40,7 +40,7 @@ _SPARK_NAMES = {
     "variant": Kind.VARIANT,
 }
 _PARAMETRIC = re.compile(r"(decimal|varchar|char)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
-# Spark keeps VARCHAR and CHAR as "string" and the declared type beside it.
+# Spark keeps VARCHAR and CHAR as "string" and the declared type next to it.
 _CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 
 
@@ -54,7 +54,7 @@ class UnsupportedTypeError(Exception):
 
 
 def parse_type_json(text: str, path: str) -> DataType:
-    """The type that Spark's JSON describes.  Raises UnsupportedTypeError, or ValueError if it is no type JSON."""
+    """The type that Spark's JSON describes.  Raises UnsupportedTypeError, or ValueError for other JSON."""
     raw = json.loads(text)
     if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
         return _field_type(raw, path, 0)

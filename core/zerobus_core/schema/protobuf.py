@@ -67,7 +67,7 @@ def _qualify(message: DescriptorProto, scope: str) -> None:
         if field.type_name:
             field.type_name = f"{scope}.{field.type_name}"
     for nested in message.nested_type:
-        # The types of a map's values stand beside the entry, not in it.
+        # The types of a map's values are next to the entry, not in it.
         _qualify(nested, scope if nested.options.map_entry else f"{scope}.{nested.name}")
 
 
@@ -116,7 +116,7 @@ def _map_entry(message: DescriptorProto, field_name: str, kind: MapType, taken: 
     key = entry.field.add(name="key", number=1, label=optional, json_name="key")
     _set_type(entry, key, kind.key, "", taken)
     value = entry.field.add(name="value", number=2, label=optional, json_name="value")
-    # The value's message stands beside the entry, where protoc puts it; an entry has no nested types.
+    # The value's message is next to the entry, where protoc puts it; an entry has no nested types.
     _set_type(message, value, kind.value, message_name(f"{field_name}_value"), taken)
     message.nested_type.append(entry)
     return name

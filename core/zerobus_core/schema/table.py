@@ -46,7 +46,7 @@ def check_table_name(table: object) -> str:
     if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
         return table
     raise ConfigurationError(
-        f"{table!r} is no full table name; expected catalog.schema.table of ASCII letters, digits and _, "
+        f"{table!r} is not a full table name; expected catalog.schema.table of ASCII letters, digits and _, "
         "for example main.default.flights"
     )
 
@@ -56,7 +56,7 @@ class TableSchema:
     """The columns of a table, in order; a value that compares, hashes and pickles.
 
     ``table`` is the full name, ``columns`` are sorted by position.  Comments take no part in comparisons, and
-    neither does ``identity``: it tells the table from others that had, or elsewhere have, the same name.  That is
+    neither does ``identity``: it distinguishes the table from others with the same name, earlier or elsewhere.  That is
     Unity Catalog's id of it, or the workspace where an answer has no id; None for a schema that was not fetched.
     """
 
@@ -198,22 +198,22 @@ class TableSchema:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies names, types, order, positions and nullability of the columns; the table's name is no part."""
+        """Identifies the columns' names, types, order, positions and nullability, without the table's name."""
         shape = json.dumps([_shape_field(column) for column in self.columns], separators=(",", ":"))
         return "sha256:" + hashlib.sha256(shape.encode()).hexdigest()
 
     def descriptor_proto(self) -> bytes:
         """A serialized FileDescriptorProto whose first message is the table's row.
 
-        This is what the SDK's ``TableProperties`` takes; it sends the first message and nothing beside it.
-        Raises SchemaError where protobuf records cannot carry a column.
+        This is what the SDK's ``TableProperties`` takes; it sends the first message and nothing else.
+        Raises SchemaError if protobuf records cannot carry a column.
         """
         return self._proto_file().SerializeToString(deterministic=True)
 
     def to_proto(self) -> str:
         """The text of a ``.proto`` file; compiled by protoc, it reads and writes what ``descriptor_proto`` describes.
 
-        Raises SchemaError where protobuf records cannot carry a column.
+        Raises SchemaError if protobuf records cannot carry a column.
         """
         from .proto_text import proto_text
 
@@ -222,7 +222,7 @@ class TableSchema:
     def arrow_schema(self) -> pa.Schema:
         """The schema of Arrow record batches for the table, as the service has it.
 
-        Raises SchemaError where Arrow records cannot carry a column, and ConfigurationError without pyarrow.
+        Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError without pyarrow.
         """
         self._refuse_limits("Arrow", arrow_limits(self.columns))
         try:
@@ -299,7 +299,7 @@ def _name_problems(fields: Sequence[Field], prefix: str) -> list[str]:
                 f"the name {path!r} is not taken: only ASCII letters, digits and _ are, and no digit at the start"
             )
         if member.name.lower() in seen:
-            problems.append(f"the name {path!r} stands twice")
+            problems.append(f"the name {path!r} appears twice")
         seen.add(member.name.lower())
         problems += _nested_name_problems(member.type, path)
     return problems

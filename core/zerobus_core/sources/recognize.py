@@ -80,7 +80,7 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
     if isinstance(path, bytes):
         raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
     if is_text and not looks_like_path(path):
-        raise ConfigurationError(f"records is {_describe(path)}, which is no path or URI of a file; {_INSTEAD}")
+        raise ConfigurationError(f"records is {_describe(path)}, which is not a path or URI of a file; {_INSTEAD}")
     return files_source(path, options)
 
 
@@ -132,7 +132,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
         begun = OneShotIterable(records.to_reader())
         return BatchesSource(begun.take, options, on_durable=begun.forget)
     if hasattr(records, "__arrow_c_stream__"):
-        # A reader goes on where it was left; other things that can be streamed start anew.
+        # A reader goes on where it was left; other things that can be streamed start again.
         given = records if isinstance(records, pa.RecordBatchReader) else None
         reader = reader_with_json(records, pa.RecordBatchReader.from_stream(records))
         refuse_range_column(reader.schema, tuple(options.drop), f"the {type(records).__name__}")

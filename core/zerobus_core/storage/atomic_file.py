@@ -30,7 +30,7 @@ _TAIL_STEP = 65_536
 class KeptFile:
     """The file at ``uri``; ``what`` names it in errors, e.g. "checkpoint".
 
-    Opens nothing when built.  Raises TransportError where the storage fails, ConfigurationError where it does not let
+    Opens nothing when built.  Raises TransportError if the storage fails, ConfigurationError if it does not let
     us, or where nothing is installed for such a URI.
     """
 
@@ -86,7 +86,7 @@ class KeptFile:
         """Add whole lines to a local file.
 
         A last line without its end was left by a crash, and is taken off, or by an editor, and gets one:
-        ``is_whole`` tells.
+        ``is_whole`` says.
         """
         with self._translating_errors("write"):
             path = self._place()[1]

@@ -24,7 +24,7 @@ __all__ = [
 
 # What storages call the time of the last change of a file.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modificationTime", "created")
-# Packages whose errors tell of a storage or of the way to it; not all of them are OSErrors.
+# Packages whose errors are about a storage or the way to it; not all of them are OSErrors.
 _STORAGES = {
     "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "google", "http", "httpx", "paramiko", "requests",
     "urllib3",

@@ -6,9 +6,9 @@ import re
 
 __all__ = ["shown_uri", "without_secrets"]
 
-# Their paths are paths of files, in which every sign may stand.
+# Plain file paths: any character is legal.
 _PLAIN = {"file", "local", "memory"}
-# What stands before the @ of Azure's URIs is a container.
+# What comes before the @ of Azure's URIs is a container.
 _CONTAINER_FIRST = {"abfs", "abfss", "wasb", "wasbs"}
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _HOST = re.compile(r"(\[.*\]|[^:]*)(:\d*)?")
@@ -33,7 +33,7 @@ def _shown_link(link: str) -> str:
     if not sign or scheme.lower() in _PLAIN:
         return link
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    # A password in which / ? or # stand unescaped goes on behind what looks like a host and its port.
+    # A password with an unescaped / ? or # goes on behind what looks like a host and its port.
     is_cut_off = "@" not in authority and "@" in rest and _HOST.fullmatch(authority) is None
     user = rest.rpartition("@")[0] if is_cut_off else authority.rpartition("@")[0]
     if user and not (scheme.lower() in _CONTAINER_FIRST and ":" not in user):

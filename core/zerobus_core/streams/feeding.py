@@ -59,7 +59,7 @@ class Feeder:
     def on_lost(self) -> None:
         """A stream died with batches in flight."""
         self._flight.on_lost()
-        self._window.lost()
+        self._window.on_lost()
 
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
         """The service refused one of ``suspects``; returns the batch of one row that is it, once that is certain.

@@ -228,7 +228,7 @@ class Ledger:
         return suspects
 
     def admit(self, sent: RowRanges) -> None:
-        """Another attempt may have sent these rows, too; those that were handed over here count as sent again."""
+        """Another attempt may also have sent these rows; those that were handed over here count as sent again."""
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]
         for start, stop in sent:
@@ -240,7 +240,7 @@ class Ledger:
                 )
                 self.sent_before.add(first, last)
 
-    def closed(self, stream: int) -> None:
+    def close_stream(self, stream: int) -> None:
         """A stream was closed with nothing in flight."""
         if self._stream(stream, "close").in_flight:
             raise LedgerError(f"close of stream {stream} with batches in flight: {self!r}")

@@ -2,7 +2,7 @@
 
 All state belongs to the thread that calls; the streams' threads only put events into one queue.  So there is no
 lock here, and the caller waits in slices short enough for signals, stop requests and deadlines to take effect.
-Between calls nothing is decided: a stream that dies meanwhile is replaced by the next call.
+Nothing is decided between calls: a stream that dies then is replaced by the next call.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ROTATION_SPREAD = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolHooks:
-    """What a pool asks and tells its owner, in the thread that calls the pool."""
+    """What a pool asks of its owner and reports to it, in the thread that calls the pool."""
 
     stop: threading.Event
     """Set from anywhere to make the running call raise IngestInterruptedError."""
@@ -239,7 +239,7 @@ class StreamPool:
         self.ledger.open(live.stream.number)
         if not self.statistics.most_open:
             _log.info("connected after %.1f s", self._clock() - live.requested_at)
-        self.statistics.opened(stream_id, after_loss=live.lane.is_replacing)
+        self.statistics.on_opened(stream_id, after_loss=live.lane.is_replacing)
         live.lane.is_replacing = False
 
     def _check_deadlines(self, live: LiveStream, now: float) -> None:
@@ -262,7 +262,7 @@ class StreamPool:
     def _close(self, live: LiveStream) -> None:
         self._forget(live)
         if live.is_open and not live.handed_at:
-            self.ledger.closed(live.stream.number)
+            self.ledger.close_stream(live.stream.number)
             self._closing.add(live.stream)
             live.stream.close()
         else:

@@ -3,7 +3,7 @@
 A search by groups: a group is sent, and the next one only when all of it is acknowledged.  The first group holds the
 prime suspect, the next ones 1, 2, 4, … rows and at least a batch, so that a refusal inside a group leaves about half
 of the suspects: ``O(log n)`` streams are lost for a bad row, wherever it is.  The groups soon exceed what fits into
-the bound on bytes, and then the window is no bound any more.
+the bound on bytes, and then the window no longer limits anything.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class RefusalWindow:
         self._left = 0
         self._groups = (first_group, 1)
 
-    def lost(self) -> None:
-        """A stream was lost with batches in flight: what waits now is no group that was chosen."""
+    def on_lost(self) -> None:
+        """A stream was lost with batches in flight: what waits now is not a group that was chosen."""
         if self._is_bound:
             self.restart()
 
     def take(self, rows: int, *, is_settled: bool) -> bool:
-        """Whether a batch of ``rows`` may go now, and then it counts; ``is_settled`` tells that none is in flight."""
+        """Whether a batch of ``rows`` may go now, and then it counts; ``is_settled`` says that none is in flight."""
         if not self._is_bound:
             return True
         if self._left <= 0:

@@ -1,7 +1,7 @@
 """The door to the Zerobus SDK: opens its streams the way that the pool needs them, and nothing else.
 
 SDK recovery is off: with it on, SDK 1.10.0 reconnects without pause or end, re-sends on ACK silence, and hides all
-of it.  With it off one stream object dies once and tells why.
+of it.  With it off one stream object dies once and says why.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ in_each_child(_sdks.clear)  # the threads of an SDK do not live on there
 def _sdk_of(workspace: Workspace) -> Any:
     """The one SDK object of a workspace in this process: as many threads as there are cores, and a token cache.
 
-    The cache tells identities and tables apart.  The object goes with the last delivery that uses it, unless a stream
-    broke meanwhile.
+    The cache distinguishes identities and tables.  The object goes with the last delivery that uses it, unless one of
+    its streams broke.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -74,7 +74,7 @@ def _keep_for_ever(sdk: Any) -> None:
 
     The last reference to it waits for its threads while it holds Python's lock.  A callback that waits for that lock
     would be waited for for ever, and one that frees the object itself, as Python's collector may have it do, panics.
-    Not even the end of the interpreter may free it, so this is no list.
+    Not even the end of the interpreter may free it, so this is not a list.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))
 

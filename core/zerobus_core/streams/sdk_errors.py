@@ -4,7 +4,7 @@ The Python SDK 1.10.0 keeps neither the status code nor the details of a failure
 wrong where the token endpoint is involved (HTTP 429, a dropped connection and a captive portal's page all come out
 as NonRetriableException).  What is left is the text, whose fixed parts are written in the SDK (errors.rs,
 default_token_factory.rs) and in tonic (the description of each status code).  They are evidence of last resort,
-which is why every one of them stands in this one table and has a test that makes a real server provoke it.
+which is why each of them is in this one table and has a test that makes a real server provoke it.
 
 Only the fixed parts are matched, and at fixed places: a message of the server that quotes a status name decides
 nothing.
@@ -152,7 +152,7 @@ _ANYBODYS = Mask()
 
 
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
-    """What the SDK raised, or told a callback, as an error of our tree with the SDK's text in it.
+    """What the SDK raised, or passed to a callback, as an error of our tree with the SDK's text in it.
 
     A server may quote the secret or the token that it was sent: ``mask`` takes them out of the text and the causes.
     """
@@ -167,5 +167,5 @@ def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> Zer
 
 
 def is_vague(error: ZerobusIngestError) -> bool:
-    """Whether the error says only that a stream ended, so that an earlier one may tell more."""
+    """Whether the error says only that a stream ended, so that an earlier one may say more."""
     return _VAGUE.match(error.message) is not None

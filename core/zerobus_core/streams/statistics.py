@@ -16,7 +16,7 @@ class AckLatencies:
 
     def __init__(self, size: int = 4096) -> None:
         self.on_add: Callable[[float], None] | None = None
-        """Told each latency, where someone listens."""
+        """Called with each latency, if someone listens."""
         self._size = size
         self._seen = 0
         self._max = 0.0
@@ -54,7 +54,7 @@ class PoolStatistics:
     stream_ids: list[str] = field(default_factory=list)
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
-    def opened(self, stream_id: str | None, *, after_loss: bool) -> None:
+    def on_opened(self, stream_id: str | None, *, after_loss: bool) -> None:
         """A stream opened."""
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)

@@ -44,12 +44,12 @@ class Acked:
     stream: Stream
     offset: int
     at: float
-    """When it was told so, as a reading of the stream's clock."""
+    """When the SDK reported it, as a reading of the stream's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The stream is gone, or never came to be; may be told more than once, the first reason counts."""
+    """The stream is gone, or never came to be; may be reported more than once, the first reason counts."""
 
     stream: Stream
     error: ZerobusIngestError
@@ -66,7 +66,7 @@ Event = Opened | Acked | Died | Closed
 
 
 class Listener(Protocol):
-    """What an SDK stream tells, from threads of its own."""
+    """What an SDK stream reports, from threads of its own."""
 
     def on_ack(self, offset: int) -> None:
         """All up to and including this offset is durable."""
@@ -85,7 +85,7 @@ class SdkStream(Protocol):
         ...
 
     def cause(self) -> BaseException | None:
-        """Why the stream closed, as far as the SDK still tells; call it after ``ingest`` raised."""
+        """Why the stream closed, as far as the SDK still knows; call it after ``ingest`` raised."""
         ...
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class Stream:
         self._inbox.put(None)
 
     def kill(self) -> int:
-        """Send nothing more, tell nothing more; returns how many batches may have reached the service."""
+        """Send nothing more, report nothing more; returns how many batches may have reached the service."""
         with self._lock:
             self._killed = True
             reached = self._reached
@@ -140,11 +140,11 @@ class Stream:
     # Listener, called from threads of the SDK
 
     def on_ack(self, offset: int) -> None:
-        """Tell that an offset is durable."""
+        """Report that an offset is durable."""
         self._tell(Acked(self, offset, self._clock()))
 
     def on_error(self, reason: BaseException | str) -> None:
-        """Tell that the stream failed."""
+        """Report that the stream failed."""
         self._tell(Died(self, translated_error(reason)))
 
     # The worker thread

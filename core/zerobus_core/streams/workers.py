@@ -32,7 +32,7 @@ class Workers:
         return f"<Workers {len(self._free)} idle>"
 
     def run(self, job: Job, *, name: str) -> None:
-        """Start ``job``, which must not raise, in a thread that is called ``name`` meanwhile; returns at once."""
+        """Start ``job``, which must not raise, in a thread that is called ``name`` until it ends; returns at once."""
 
         def named() -> None:
             threading.current_thread().name = name

@@ -118,7 +118,7 @@ def test_a_missing_variable_is_named_with_exit_code_2(missing: str) -> None:
 @pytest.mark.parametrize("arguments", [["push", "-", "--table", "flights"], ["schema", "flights"]])
 def test_a_short_table_name_is_refused_with_the_right_form(arguments: list[str]) -> None:
     done = invoke(*arguments)
-    assert "'flights' is no full table name; expected catalog.schema.table" in done.stderr
+    assert "'flights' is not a full table name; expected catalog.schema.table" in done.stderr
     assert done.exit_code == 2
 
 

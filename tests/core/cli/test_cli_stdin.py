@@ -1,4 +1,4 @@
-"""JSON Lines on standard input: positions, what is skipped, and lines that are no JSON."""
+"""JSON Lines on standard input: positions, what is skipped, and lines that are not valid JSON."""
 
 from __future__ import annotations
 

@@ -194,13 +194,13 @@ class TestConnectionsThatBreak:
         self, server: LocalZerobus, table: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         server.faults.add(action="fail", status="INTERNAL", times=2)
-        told: list[Progress] = []
+        reports: list[Progress] = []
         with caplog.at_level("INFO", "zerobus_core"):
-            ingest(server.workspace, table, rows(100), options=options(backoff=1.5), on_progress=told.append)
+            ingest(server.workspace, table, rows(100), options=options(backoff=1.5), on_progress=reports.append)
         lost = [record.getMessage() for record in caplog.records if "is lost" in record.getMessage()]
         assert [text.partition(",")[0] for text in lost] == ["stream 1 is lost", "stream 2 is lost"]
         assert all("injected fault" in text for text in lost)
-        assert (told[-1].reconnects, told[-1].last_error) == (2, None)
+        assert (reports[-1].reconnects, reports[-1].last_error) == (2, None)
 
     def test_a_server_that_is_killed_and_comes_back_gets_what_it_had_not_acknowledged(self, tmp_path: Path) -> None:
         with LocalZerobusProcess.start(tmp_path / "zerobus") as server:
@@ -311,11 +311,13 @@ class TestConnectionsThatBreak:
         while rate.take(time.monotonic()) == 0.0:
             pass
         TableSchema.fetch(server.workspace, table)  # is remembered
-        told: list[Progress] = []
+        reports: list[Progress] = []
         reason = r"this process opens at most 80 streams in 60 s to this table, the next one in \d+ s"
         with pytest.raises(IngestTimeoutError, match=rf"not finished within 5\.0 s \(the last error: {reason}\)"):
-            ingest(server.workspace, table, rows(100), options=options(timeout=5.0, streams=2), on_progress=told.append)
-        assert re.fullmatch(reason, told[-1].last_error or "")
+            ingest(
+                server.workspace, table, rows(100), options=options(timeout=5.0, streams=2), on_progress=reports.append
+            )
+        assert re.fullmatch(reason, reports[-1].last_error or "")
         assert [record.levelname for record in caplog.records if re.search(reason, record.getMessage())] == ["WARNING"]
 
     def test_a_throttled_delivery_goes_on_when_it_is_let_in(self, server: LocalZerobus, table: str) -> None:

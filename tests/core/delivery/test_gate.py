@@ -107,12 +107,12 @@ def test_a_stop_that_the_source_swallows_is_no_end_of_the_rows(server: LocalZero
                 stop.set()
                 StopRequest().raise_error()
 
-    def told(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         if progress.rows_acked == 20:
             is_acked.set()
 
     with pytest.raises(IngestInterruptedError):
-        ingest(server.workspace, table, Pages(list), checkpoint=store, stop=stop, on_progress=told)
+        ingest(server.workspace, table, Pages(list), checkpoint=store, stop=stop, on_progress=on_progress)
     whole = Source(lambda skip: [Chunk(a, rows(a, b)) for a, b in skip.without(0, 40)])
     assert ingest(server.workspace, table, whole, checkpoint=store).rows_read == 40
     assert sorted(server.read(table)["id"].to_pylist()) == list(range(40))
@@ -164,8 +164,8 @@ def test_a_checkpoint_is_no_other_file_of_its_delivery(server: LocalZerobus, tab
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "bad.jsonl")
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(tmp_path / "bad.jsonl"))
     for place, why in {
-        tmp_path / "bad.jsonl": "is the dead-letter file as well",
-        tmp_path / "link.jsonl": "is the dead-letter file as well",
+        tmp_path / "bad.jsonl": "is also the dead-letter file",
+        tmp_path / "link.jsonl": "is also the dead-letter file",
         tmp_path / "rows" / "checkpoint.json": "is, or will be, among the files that are delivered",
         tmp_path / "rows" / "a.jsonl": "is, or will be, among the files that are delivered",
     }.items():

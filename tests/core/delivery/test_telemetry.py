@@ -1,4 +1,4 @@
-"""OpenTelemetry: deliveries in child processes, each with providers of its own, and what those were told."""
+"""OpenTelemetry: deliveries in child processes, each with providers of its own, and what those received."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def run(workspace: Workspace, script: str) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told | {"stderr": done.stderr}
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report | {"stderr": done.stderr}
 
 
 @pytest.fixture
@@ -87,15 +87,15 @@ def workspace(server: LocalZerobus) -> Workspace:
 
 def test_a_delivery_is_one_span_with_counts_and_its_metrics_add_up(server: LocalZerobus, workspace: Workspace) -> None:
     server.faults.add(action="cut", stream=1, message=2, at="after_commit")
-    told = run(
+    report = run(
         workspace,
         PROVIDERS
         + DELIVER
         + 'receipt = ingest(workspace, table, [{"id": n} for n in range(95)], options=options)\n'
         + TELL,
     )
-    receipt = told["receipt"]
-    (span,) = told["spans"]
+    receipt = report["receipt"]
+    (span,) = report["spans"]
     assert (span["name"], span["kind"], span["status"], span["events"]) == ("zerobus.ingest", "CLIENT", "UNSET", 0)
     assert span["seconds"] >= receipt["duration_s"]
     assert span["attributes"] == {
@@ -111,18 +111,18 @@ def test_a_delivery_is_one_span_with_counts_and_its_metrics_add_up(server: Local
         "zerobus.reconnects": 1,
     }
     same = {"zerobus.table": TABLE, "zerobus.record_format": "protobuf"}
-    assert told["metrics"]["zerobus.rows_acked"] == [{"attributes": same, "value": 95}]
-    assert told["metrics"]["zerobus.rows_resent"] == [{"attributes": same, "value": receipt["rows_resent"]}]
-    assert told["metrics"]["zerobus.bytes_sent"] == [{"attributes": same, "value": receipt["bytes_sent"]}]
-    assert told["metrics"]["zerobus.reconnects"] == [{"attributes": same, "value": 1}]
-    assert told["metrics"]["zerobus.open_streams"] == [{"attributes": same, "value": 0}]
-    (latency,) = told["metrics"]["zerobus.ack_latency"]
+    assert report["metrics"]["zerobus.rows_acked"] == [{"attributes": same, "value": 95}]
+    assert report["metrics"]["zerobus.rows_resent"] == [{"attributes": same, "value": receipt["rows_resent"]}]
+    assert report["metrics"]["zerobus.bytes_sent"] == [{"attributes": same, "value": receipt["bytes_sent"]}]
+    assert report["metrics"]["zerobus.reconnects"] == [{"attributes": same, "value": 1}]
+    assert report["metrics"]["zerobus.open_streams"] == [{"attributes": same, "value": 0}]
+    (latency,) = report["metrics"]["zerobus.ack_latency"]
     assert latency["count"] == receipt["batches"] == 10
     assert 0 < latency["sum"] <= 10 * receipt["ack_latency_s"]["max"]
 
 
 def test_a_failure_and_a_stop_are_told_apart_and_quote_no_row(server: LocalZerobus, workspace: Workspace) -> None:
-    told = run(
+    report = run(
         workspace,
         PROVIDERS
         + DELIVER
@@ -151,7 +151,7 @@ with StreamManager(workspace, table) as streams:
     )
     outcomes = [
         (span["attributes"]["zerobus.outcome"], span["attributes"].get("error.type"), span["status"])
-        for span in told["spans"]
+        for span in report["spans"]
         if span["name"] == "zerobus.ingest"
     ]
     assert outcomes == [
@@ -160,7 +160,7 @@ with StreamManager(workspace, table) as streams:
         ("stopped", "IngestInterruptedError", "ERROR"),
         ("delivered", None, "UNSET"),
     ]
-    assert "quoted" not in json.dumps(told["spans"])
+    assert "quoted" not in json.dumps(report["spans"])
 
 
 def test_what_an_earlier_try_counted_as_sent_twice_is_not_counted_again(
@@ -174,24 +174,24 @@ store = FileCheckpointStore({str(tmp_path / "checkpoint.json")!r})
 for _ in range(2):
     receipt = ingest(workspace, table, [{{"id": n}} for n in range(95)], options=options, checkpoint=store)
 """
-    told = run(workspace, PROVIDERS + DELIVER + again + TELL)
-    assert (told["receipt"]["rows_skipped"], len(told["spans"])) == (95, 2)
-    (resent,) = told["metrics"]["zerobus.rows_resent"]
-    assert resent["value"] == told["receipt"]["rows_resent"] > 0
+    report = run(workspace, PROVIDERS + DELIVER + again + TELL)
+    assert (report["receipt"]["rows_skipped"], len(report["spans"])) == (95, 2)
+    (resent,) = report["metrics"]["zerobus.rows_resent"]
+    assert resent["value"] == report["receipt"]["rows_resent"] > 0
 
 
 def test_without_opentelemetry_a_delivery_goes_as_ever(workspace: Workspace) -> None:
-    told = run(
+    report = run(
         workspace,
         "import sys\nsys.modules['opentelemetry'] = None\n"
         + DELIVER
         + 'receipt = ingest(workspace, table, [{"id": 1}])\nprint(json.dumps(receipt.as_dict()))\n',
     )
-    assert told["rows_acked"] == 1
+    assert report["rows_acked"] == 1
 
 
 def test_telemetry_that_raises_costs_the_delivery_nothing(server: LocalZerobus, workspace: Workspace) -> None:
-    told = run(
+    report = run(
         workspace,
         """
 from opentelemetry import metrics, trace
@@ -205,6 +205,6 @@ trace.get_tracer = lambda *_: Broken()
         + DELIVER
         + 'receipt = ingest(workspace, table, [{"id": 1}])\nprint(json.dumps(receipt.as_dict()))\n',
     )
-    assert told["rows_acked"] == 1
-    assert "telemetry failed and is off for this delivery: RuntimeError: broken start_span" in told["stderr"]
+    assert report["rows_acked"] == 1
+    assert "telemetry failed and is off for this delivery: RuntimeError: broken start_span" in report["stderr"]
     assert server.read(TABLE).num_rows == 1

@@ -111,7 +111,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901)
 def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.Array, expected: list[Any]) -> None:
     schema = schema_of(x=kind)
     assert column(schema, batch_of(x=array)) == expected
-    # A slice has offsets of its own, and what stands before it must not shine through.
+    # A slice has offsets of its own, and what comes before it must not shine through.
     padded = pa.concat_arrays([pa.array([None] * 3, array.type), array]) if array.type != pa.null() else array
     if len(padded) > len(array):
         assert column(schema, batch_of(x=padded).slice(3)) == expected
@@ -123,7 +123,7 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
         ("TINYINT", pa.array([1, 2, 300]), "out of range, which is -128 to 127"),
         ("INT", pa.array([1.0, 2.0, 2.5]), "has a fraction"),
         ("INT", pa.array(["1", "2", "3"]), "text is not parsed"),
-        ("INT", pa.array([True]), "a boolean is no number"),
+        ("INT", pa.array([True]), "a boolean is not a number"),
         ("BIGINT", pa.array([1, 1, 2**63], pa.uint64()), "out of range"),
         ("DOUBLE", pa.array([1, 1, 2**53 + 1]), "cannot hold this whole number exactly"),
         ("DOUBLE", pa.array([Decimal("1.5")]), "a Decimal is not rounded here"),
@@ -144,7 +144,7 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
         ("ARRAY<INT>", pa.array([[1], [2], [3, 2**40]]), "out of range"),
         ("STRUCT<a: INT>", pa.array([{"b": 1}]), "the table has no such field"),
         ("STRUCT<a: INT NOT NULL>", pa.array([{"a": 1}, {"a": 2}, {"a": None}]), "null in a NOT NULL column"),
-        ("MAP<STRING, INT>", pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int32())), "stands twice"),
+        ("MAP<STRING, INT>", pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int32())), "appears twice"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_its_row_and_reason(kind: str, array: pa.Array, reason: str) -> None:
@@ -396,10 +396,10 @@ def test_text_is_parsed_where_the_user_asked_for_it(kind: str, cells: list[Any],
 @pytest.mark.parametrize(
     ("kind", "cell", "reason"),
     [
-        ("INT", "1.5", "the text is no whole number"),
-        ("INT", "0x10", "the text is no whole number"),
+        ("INT", "1.5", "the text is not a whole number"),
+        ("INT", "0x10", "the text is not a whole number"),
         ("TINYINT", "300", "out of range"),
-        ("DOUBLE", "abc", "the text is no number"),
+        ("DOUBLE", "abc", "the text is not a number"),
         ("FLOAT", "1e300", "too large for 32 bits"),
         ("BOOLEAN", "yes", "neither true nor false"),
         ("DATE", "02.01.2026", "not ISO 8601"),
@@ -544,7 +544,7 @@ def test_only_what_is_wrong_is_said_of_a_map_kept_as_pairs_below_another_type(ki
 
 
 def test_an_instant_of_9999_in_utc_is_taken_from_a_zone_where_it_is_10000_already() -> None:
-    """Also by the walk over single values, which a VARIANT beside it asks for."""
+    """Also by the walk over single values, which a VARIANT in the same row asks for."""
     zoned = pa.array([253_402_300_799_000_000], pa.timestamp("us", "Asia/Tokyo"))
     array = pa.StructArray.from_arrays([zoned, pa.array(["x"])], ["at", "doc"])
     (row,) = column(schema_of(x="STRUCT<at: TIMESTAMP, doc: VARIANT>"), batch_of(x=array))
@@ -623,7 +623,7 @@ def test_a_variant_that_arrow_cannot_carry_is_a_bad_row(value: Any, reason: str)
 
 
 @pytest.mark.parametrize(
-    ("keys", "reason"), [([1.0, float("nan")], "a key cannot be null"), ([0.0, -0.0], "the key stands twice")]
+    ("keys", "reason"), [([1.0, float("nan")], "a key cannot be null"), ([0.0, -0.0], "the key appears twice")]
 )
 def test_keys_that_are_floats_are_judged_in_columns_as_they_are_in_values(keys: list[float], reason: str) -> None:
     array = pa.array([[(key, 1) for key in keys]], pa.map_(pa.float64(), pa.int32()))

@@ -156,7 +156,7 @@ def test_a_ledger_of_a_million_files_is_fast_and_small(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads(done.stdout)
     print(f"a million files: {figures}")
-    # Under three seconds on a quiet machine. Caches that other processes fill cost processor time as well, so this
+    # Under three seconds on a quiet machine. Caches that other processes fill also cost processor time, so this
     # bound only notices work that grows faster than the number of files.
     assert figures["freeze_and_finish_s"] < 20.0, figures
     assert figures["mb"] < 200, figures

@@ -91,7 +91,7 @@ def test_a_fork_waits_for_a_module_that_another_thread_imports(tmp_path: Path, m
     events.began.wait(60.0)
     assert ends_well_in_a_child(lambda: bool(importlib.import_module("slow_module").value == 1))
     importing.join()
-    # The parent goes on importing, too.
+    # The parent also goes on importing.
     (tmp_path / "other_module.py").write_text("value = 2\n")
     assert importlib.import_module("other_module").value == 2
 

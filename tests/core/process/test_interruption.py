@@ -226,7 +226,7 @@ def ring(_: Progress) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "arguments",
     [
         {"checkpoint": RingingStore()},
         {"checkpoint": FileCheckpointStore("ringing://checkpoints/of-this")},
@@ -235,7 +235,7 @@ def ring(_: Progress) -> None:
     ids=["in the store", "in a file system", "in on_progress"],
 )
 def test_what_a_handler_raises_is_not_survived_where_the_delivery_survives_errors(
-    server: LocalZerobus, table: str, told: dict[str, Any]
+    server: LocalZerobus, table: str, arguments: dict[str, Any]
 ) -> None:
     def alarm(*_: object) -> None:
         raise TimeoutError("the alarm went off")
@@ -245,7 +245,11 @@ def test_what_a_handler_raises_is_not_survived_where_the_delivery_survives_error
     try:
         with pytest.raises(TimeoutError, match="the alarm went off"):
             ingest(
-                server.workspace, table, [{"id": 1}], options=IngestOptions(source_version="v1", batch_rows=1), **told
+                server.workspace,
+                table,
+                [{"id": 1}],
+                options=IngestOptions(source_version="v1", batch_rows=1),
+                **arguments,
             )
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -1,4 +1,4 @@
-"""Unity Catalog's answers as schemas: what is read, what is refused, and what the fingerprint tells apart."""
+"""Unity Catalog's answers as schemas: what is read, what is refused, and what the fingerprint distinguishes."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_type_nested_without_end_is_refused() -> None:
 
 
 def test_names_that_differ_in_case_only_are_refused() -> None:
-    with pytest.raises(SchemaError, match="the name 'ID' stands twice"):
+    with pytest.raises(SchemaError, match="the name 'ID' appears twice"):
         TableSchema.from_table_info(info(spark("id", "long"), spark("ID", "long")))
 
 

@@ -167,12 +167,12 @@ def test_rows_without_extra_columns_have_null_in_the_variant(zerobus: LocalZerob
     assert json.loads(second["rest"]) == {"a": "x", "b": [1, {"c": None}]}
 
 
-@pytest.mark.parametrize(("column", "told"), [("other", "'other', which the table does not have"), ("id", "BIGINT")])
+@pytest.mark.parametrize(("column", "message"), [("other", "'other', which the table does not have"), ("id", "BIGINT")])
 def test_the_column_for_the_rest_must_be_a_variant(
-    column: str, told: str, zerobus: LocalZerobus, table_name: str
+    column: str, message: str, zerobus: LocalZerobus, table_name: str
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         ingest(zerobus.workspace, table_name, ROWS, options=IngestOptions(extra_columns=f"variant:{column}"))
 
 

@@ -68,7 +68,7 @@ DAMAGES = [
     (extension, damage)
     for extension in PACKERS
     for damage in ("cut off", "cut off near the end", "overwritten", "no such format")
-    # Zstandard's frames need not have a checksum; one without does not tell bytes that were overwritten.
+    # Zstandard's frames need not have a checksum; one without does not show bytes that were overwritten.
     if (extension, damage) != ("zst", "overwritten")
 ]
 

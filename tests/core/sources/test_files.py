@@ -275,8 +275,8 @@ def test_a_file_of_no_bytes_holds_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("hello", "no path or URI of a file"),
-        ("SELECT *\nFROM t", "no path or URI of a file"),
+        ("hello", "not a path or URI of a file"),
+        ("SELECT *\nFROM t", "not a path or URI of a file"),
         ("missing.csv", "there is no file"),
         ("missing/*.csv", "there is no file|holds no files"),
         ("nowhere://x.csv", "cannot open nowhere"),
@@ -344,7 +344,7 @@ class OtherCursor(sqlite3.Cursor):
 
 
 class CountingCursor(OtherCursor):
-    """As those of drivers that tell how many rows were fetched."""
+    """As those of drivers that say how many rows were fetched."""
 
     rownumber = 0
 
@@ -367,7 +367,7 @@ def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite
     next(source_of(cursor, versioned).chunks(RowRanges()))
     with pytest.raises(ConfigurationError, match="fetched by an earlier delivery.*execute the statement again"):
         read(source_of(cursor, versioned), RowRanges([(0, 5)]))
-    if kind is OtherCursor:  # which does not tell that it was executed
+    if kind is OtherCursor:  # which does not say that it was executed
         cursor = kind(cursor.connection)
     cursor.execute(statement)
     assert read(source_of(cursor, versioned)) == list(enumerate(ROWS))
@@ -401,7 +401,7 @@ def test_a_query_is_known_by_statement_parameters_and_order(cursor_of: CursorOf)
 
 
 def test_a_cursor_that_tells_no_execution_from_another_is_read_again_after_one() -> None:
-    # The description of duckdb's is made anew each time that it is asked for.
+    # The description of duckdb's is made again each time that it is asked for.
     connection = duckdb.connect()
     for _ in range(3):
         assert read(source_of(connection.execute("SELECT 1 AS n UNION ALL SELECT 2 ORDER BY n"), FIVES)) == [

@@ -63,7 +63,7 @@ def test_a_compressed_file_is_read_with_all_of_its_streams_or_refused(ending: st
     assert rows_of(path, compress(b"")) == 0
     assert rows_of(path, one + compress(b"") + two) == 3
     for cut in range(1, len(one + two)):
-        if cut != len(one):  # where a shorter file would end as well
+        if cut != len(one):  # where a shorter file would also end
             with pytest.raises(ConfigurationError):
                 rows_of(path, (one + two)[:cut])
     with pytest.raises(ConfigurationError):

@@ -1,4 +1,4 @@
-"""Data frames whose objects Arrow would change, and those that are no rows of values."""
+"""Data frames whose objects Arrow would change, and those whose rows are not values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of JSON Lines reach the table as they were written, and a key that stands twice is told."""
+"""Numbers of JSON Lines reach the table as they were written, and a key that appears twice is reported."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ READ: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("columns", "text", "value"), READ, ids=[f"{kind} {text}" for kind, text, _ in READ])
 def test_a_number_is_what_was_written_where_the_column_can_tell(columns: str, text: str, value: Any) -> None:
-    # Beside a number that makes the line read again, and alone.
+    # Next to a number that makes the line read again, and alone.
     for also in ("", ',"y":1.5'):
         row = values_of(columns).row(f'{{"x":{text}{also}}}'.encode())
         assert exact(row["x"]) == exact(value)
@@ -144,7 +144,7 @@ def test_numbers_of_a_file_land_as_they_were_written(
     options = IngestOptions(record_format=record_format)
     zerobus.create_table(f"CREATE TABLE {table_name} ({COLUMNS})")
     ingest(zerobus.workspace, table_name, tmp_path / "x.jsonl", options=options)
-    # A source that was built before its table was known learns of it as well.
+    # A source that was built before its table was known also learns of it.
     given = files_source(str(tmp_path / "x.jsonl"), options, format="jsonl")
     with StreamManager(zerobus.workspace, table_name, options=options) as streams:
         streams.send(given)

@@ -126,7 +126,7 @@ def test_pages_of_rows_are_refused_and_the_message_flattens_them(pages: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("records", "told"),
+    ("records", "message"),
     [
         (dict, "records is the class dict"),
         (Thing, "records is the class Thing"),
@@ -136,6 +136,6 @@ def test_pages_of_rows_are_refused_and_the_message_flattens_them(pages: Any) -> 
         ([None], "None"),
     ],
 )
-def test_what_is_no_rows_is_named(records: Any, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_is_no_rows_is_named(records: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         read(records)

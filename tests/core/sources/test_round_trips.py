@@ -85,7 +85,7 @@ class Quoted(str):
 
 def write_csv(path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        # Quotes tell an empty text from no text.
+        # Quotes distinguish an empty text from no text.
         quoted = ({**r, "name": r["name"] if r["name"] is None else Quoted(r["name"])} for r in ROWS)
         file.write(",".join(NAMES) + "\n")
         for values in quoted:

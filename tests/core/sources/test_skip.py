@@ -1,4 +1,4 @@
-"""A source that passes over durable rows shows that it goes on, so that a stop request is seen meanwhile."""
+"""A source that passes over durable rows shows that it goes on, so that a stop request is seen."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class LedgerMachine(RuleBasedStateMachine):
         flying = self.flying.pop(stream)
         reached_of_flying = data.draw(st.integers(0, len(flying)))
         entries = self.ledger.died(stream, self.offset[stream] - len(flying) + reached_of_flying)
-        assert [entry.batch for entry in entries] == flying[:reached_of_flying], "what never left is no suspect"
+        assert [entry.batch for entry in entries] == flying[:reached_of_flying], "what never left is not a suspect"
         for batch in flying[reached_of_flying:]:
             rows = range(batch.first_row, batch.stop_row)
             for row in rows:
@@ -93,7 +93,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
         stream = data.draw(st.sampled_from(sorted(s for s, flying in self.flying.items() if not flying)))
-        self.ledger.closed(stream)
+        self.ledger.close_stream(stream)
         del self.flying[stream]
 
     def _suspect(self) -> Batch | None:
@@ -228,7 +228,7 @@ def test_a_stream_with_batches_in_flight_cannot_be_closed() -> None:
     ledger = open_ledger(5)
     ledger.hand(1)
     with pytest.raises(LedgerError, match="close of stream 1 with batches in flight"):
-        ledger.closed(1)
+        ledger.close_stream(1)
 
 
 def test_parts_that_leave_out_a_row_are_refused() -> None:

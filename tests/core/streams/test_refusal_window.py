@@ -27,7 +27,7 @@ def streams_lost(rows: int, bad: set[int], *, acknowledges: bool) -> int:
         lost += 1
         assert lost <= 40 * len(bad), "the search does not end"
         suspects = group[refused:] if acknowledges else group
-        window.lost()
+        window.on_lost()
         if len(suspects) == 1:
             guilty.add(suspects[0])
             suspects = []
@@ -48,7 +48,7 @@ def test_a_bad_row_costs_a_logarithm_of_streams_whatever_the_service_acknowledge
 
 def test_a_window_that_nothing_was_refused_in_is_no_bound() -> None:
     window = RefusalWindow()
-    window.lost()
+    window.on_lost()
     assert all(window.take(1, is_settled=False) for _ in range(1000))
 
 

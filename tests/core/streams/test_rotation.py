@@ -29,7 +29,7 @@ def test_rotation_sends_nothing_twice(server: LocalZerobus) -> None:
     """ROTATION_SECONDS=30 makes it a rotation every two seconds over half a minute."""
     seconds = float(os.environ.get("ROTATION_SECONDS", "6"))
     server.create_table("CREATE TABLE main.default.t (id BIGINT NOT NULL)")
-    server.faults.add(action="delay_open", seconds=0.0)  # for the log, which can be read meanwhile
+    server.faults.add(action="delay_open", seconds=0.0)  # for the log, which can be read during the rotation
     receipt = ingest(
         server.workspace,
         "main.default.t",

@@ -14,9 +14,9 @@ from zerobus_core.streams.workers import Workers
 
 
 def ran_in(workers: Workers, name: str = "job") -> tuple[int, str]:
-    told: SimpleQueue[tuple[int, str]] = SimpleQueue()
-    workers.run(lambda: told.put((threading.get_ident(), threading.current_thread().name)), name=name)
-    return told.get(timeout=10.0)
+    results: SimpleQueue[tuple[int, str]] = SimpleQueue()
+    workers.run(lambda: results.put((threading.get_ident(), threading.current_thread().name)), name=name)
+    return results.get(timeout=10.0)
 
 
 def wait_for_idle(workers: Workers, count: int) -> None:
@@ -45,13 +45,13 @@ def test_a_job_never_waits_behind_another() -> None:
 def test_a_job_that_comes_while_a_thread_gives_up_waiting_is_run_once() -> None:
     workers = Workers(idle=0.001)
     draw = random.Random(4)
-    told: SimpleQueue[int] = SimpleQueue()
+    results: SimpleQueue[int] = SimpleQueue()
     for number in range(1_000):
-        workers.run(lambda number=number: told.put(number), name="job")  # type: ignore[misc]
+        workers.run(lambda number=number: results.put(number), name="job")  # type: ignore[misc]
         time.sleep(draw.choice([0.0, 0.0009, 0.001, 0.0011, 0.002]))
-    assert sorted(told.get(timeout=10.0) for _ in range(1_000)) == list(range(1_000))
+    assert sorted(results.get(timeout=10.0) for _ in range(1_000)) == list(range(1_000))
     wait_for_idle(workers, 0)
-    assert told.empty()
+    assert results.empty()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -45,9 +45,9 @@ _LISTS = (
 
 
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
-    """The cast from a type of Arrow to a type of the table; None where values have to be looked at one by one.
+    """The cast from a type of Arrow to a type of the table; None if values have to be looked at one by one.
 
-    The cast raises UnfitArrayError or pyarrow.ArrowInvalid where a value does not fit.
+    The cast raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit.
     """
     target = working_type(kind)
     if pa.types.is_null(source):

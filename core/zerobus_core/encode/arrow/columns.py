@@ -32,7 +32,7 @@ __all__ = ["BadFields", "ColumnCasts"]
 
 # Extension types whose storage says another thing than the value does.
 _NO_VALUES = {
-    "pandas.period": "pandas' periods, whose numbers are no points in time; make them timestamps or text first",
+    "pandas.period": "pandas' periods, whose numbers are not points in time; make them timestamps or text first",
     "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
 }
 
@@ -58,7 +58,7 @@ class ColumnCasts:
         """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
 
         With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
-        columns that the table has not, and for missing ones that it needs.
+        columns that are not in the table, and for missing ones that it needs.
         """
         if batch.schema not in self._checked:
             self._check(batch.schema)

@@ -35,7 +35,7 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 class ArrowEncoder:
     """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``.
 
-    The chunks hold Arrow record batches, or rows (``is_arrow=False``).  Raises SchemaError where the record format
+    The chunks hold Arrow record batches, or rows (``is_arrow=False``).  Raises SchemaError if the record format
     cannot carry the table.
     """
 

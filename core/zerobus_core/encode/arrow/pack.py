@@ -64,7 +64,7 @@ class Packer(Protocol):
 
 
 def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
-    """The packer of a record format.  Raises SchemaError where the format cannot carry the table."""
+    """The packer of a record format.  Raises SchemaError if the format cannot carry the table."""
     if record_format == "arrow":
         return _ArrowPacker(schema, options)
     if record_format == "json":

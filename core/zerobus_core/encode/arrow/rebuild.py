@@ -68,7 +68,7 @@ def entries_of(array: pa.Array) -> pa.Array:
 
 
 def bitmap_of(array: pa.Array) -> pa.Buffer | None:
-    """Which places are valid; None where all are."""
+    """Which places are valid; None if all are."""
     # Inverting makes a bitmap of its own, which starts at bit 0 whatever slice the array is.
     return pc.invert(array.is_null()).buffers()[1] if array.null_count else None
 

@@ -188,7 +188,7 @@ def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
     """To the text of DECIMAL(p, s)."""
     if types.is_decimal(source):
-        # What 256 bits hold beside 38 digits after the point.
+        # What 256 bits hold in addition to 38 digits after the point.
         is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
         return (lambda array: as_decimal_text(array, kind)) if is_roomy else None
     if types.is_integer(source):

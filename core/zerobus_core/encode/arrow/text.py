@@ -21,7 +21,7 @@ __all__ = ["text_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _NULLS = pa.array(NULL_WORDS, pa.large_string())
-# What fits 256 bits beside 38 digits after the point, with an exponent for short numbers only.  Arrow multiplies before
+# What fits 256 bits with 38 digits after the point, with an exponent for short numbers only.  Arrow multiplies before
 # it looks whether there is room, and wraps around in silence.
 _ROOMY = r"[+-]?([0-9]{0,38}(\.[0-9]{0,38})?|[0-9]{0,18}(\.[0-9]{0,18})?[eE][+-]?(1?[0-9]|20))"
 _MIDNIGHT = r"[Tt ]00:00(:00([.,]0{1,9})?)?$"
@@ -29,7 +29,7 @@ _ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
 def text_cast(kind: DataType) -> ArrayCast | None:
-    """The cast from text; None where the cells have to be looked at one by one."""
+    """The cast from text; None if the cells have to be looked at one by one."""
     parse = _parser(kind)
     if parse is None:
         return None

@@ -14,7 +14,7 @@ __all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 def python_value(array: pa.Array, index: int) -> Any:
     """The value at ``index``.  Raises ValueError or OverflowError for what Python has no type for.
 
-    That are times beyond its years, and text that is no UTF-8.
+    These are times beyond its years, and text that is not valid UTF-8.
 
     An instant within the years 0001 to 9999 in UTC is one of those years whatever its zone; where its zone's clock
     shows another year, it is given in UTC.
@@ -79,7 +79,7 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 def shown_value(scalar: pa.Scalar) -> Any:
     """The scalar as Python's value, with text in place of what Python has no type for.
 
-    That are times beyond the years 0001 to 9999, and text that is no UTF-8, whose bytes are written ``\\xff`` in it.
+    These are times outside the years 0001 to 9999, and invalid UTF-8, whose bytes are written as ``\\xff``.
     """
     try:
         return scalar.as_py()

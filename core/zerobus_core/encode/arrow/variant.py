@@ -58,7 +58,7 @@ def check_variant(text: str) -> None:
 
 
 def encoded_variant(text: str) -> tuple[bytes, bytes]:
-    """Metadata and value of one JSON text.  Raises UnfitError where ``check_variant`` does."""
+    """Metadata and value of one JSON text.  Raises UnfitError if ``check_variant`` does."""
     value = _parsed(text)
     names: set[str] = set()
     _collect(value, names, 0)
@@ -195,7 +195,7 @@ def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
 
 
 def decoded_variant(metadata: bytes, value: bytes) -> str:
-    """The JSON text of what ``encoded_variant`` wrote; for telling a user which row was refused."""
+    """The JSON text of what ``encoded_variant`` wrote; to show a user which row was refused."""
     width = (metadata[0] >> 6) + 1
     count = _read(metadata, 1, width)
     at = 1 + width

@@ -48,7 +48,7 @@ class RowEncoder(ABC):
         columns = options.delivery_columns if delivery_id is not None else None
         self._id_column, self._row_column = (columns["delivery_id"], columns["row_number"]) if columns else ("", "")
         self._reserved = frozenset((columns or {}).values())
-        # What the delivery fills itself is no field of the rows, and so is refused in them.
+        # Columns that the delivery fills are not part of the row; supplying them is an error.
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         self._names_of_table = {field.name for field in self._fields}
         self._has_other_case = False

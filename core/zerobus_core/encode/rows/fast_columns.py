@@ -1,6 +1,6 @@
 """The fast path over a block of rows: each column is checked and converted as a whole, in C wherever possible.
 
-A column takes the short way if the types of its values are the usual ones for it, which one pass of ``map`` tells.
+A column takes the short way if the types of its values are the usual ones for it, which one pass of ``map`` finds out.
 Otherwise each of its values goes through the exact converter of ``scalars``.  What neither takes raises
 NeedsWalkError, and the rows go through ``walk``, which says what is wrong.  The message classes of protobuf do the
 rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.

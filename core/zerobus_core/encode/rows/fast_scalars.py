@@ -1,7 +1,7 @@
 """The short way for a column whose values all have the usual type; what it cannot judge it leaves to ``scalars``.
 
 A shortcut takes the values of a column that are not null.  It returns them unchanged (the same list), converted (a
-new one), or None if it cannot tell.  It must never accept what the exact converter of the type refuses; the tests
+new one), or None if it does not know.  It must never accept what the exact converter of the type refuses; the tests
 hold the two against each other.
 """
 
@@ -39,7 +39,7 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """``plain`` are types whose values are wire values whatever they hold, or None where values must be looked at."""
+    """``plain`` are types whose values are wire values whatever they hold, or None if values must be looked at."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
@@ -50,7 +50,7 @@ class FastPath:
 
 
 def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
-    """The shortcut for a scalar type, or None where every value needs the exact converter."""
+    """The shortcut for a scalar type, or None if every value needs the exact converter."""
     if isinstance(kind, StringType):
         return _plain(_STR) if kind.length is None else FastPath(_bounded_text(kind.length))
     if isinstance(kind, DecimalType):

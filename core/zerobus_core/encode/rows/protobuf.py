@@ -208,7 +208,7 @@ class ProtobufEncoder(RowEncoder):
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64.
 
-        NaN and infinities, which JSON has not, are text.
+        NaN and infinities, which JSON does not have, are text.
         """
         record = batch.payload[index]
         assert isinstance(record, bytes)

@@ -138,7 +138,7 @@ class ExactWalk:
                 if self._rules.as_json:
                     wire_key = json_key(wire_key)
                 if identity in seen or wire_key in out:
-                    problems.add(place, key, expected, "the key stands twice")
+                    problems.add(place, key, expected, "the key appears twice")
                 seen.add(identity)
                 if not is_null(item):
                     out[wire_key] = convert_value(item, place, problems)
@@ -193,7 +193,7 @@ class ExactWalk:
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
-    """The elements of a list, tuple, NumPy array or other sequence that is no text; None for anything else."""
+    """The elements of a list, tuple, NumPy array or other sequence except text; None for anything else."""
     if isinstance(value, list | tuple):
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):

@@ -53,7 +53,7 @@ FLOAT32_LIMIT = 3.4028235677973366e38
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
-    """The test of whether a value stands for NULL in a column of the type; parsed text may say so as well."""
+    """The test of whether a value stands for NULL in a column of the type; parsed text can also say so."""
     if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)
     return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
@@ -109,7 +109,7 @@ def _integer(bits: int, *, parse_text: bool) -> Scalar:
 
 def _whole(value: Any, *, parse_text: bool) -> int:
     if isinstance(value, bool):
-        raise UnfitError("a boolean is no number")
+        raise UnfitError("a boolean is not a number")
     if isinstance(value, str):
         return text.whole_number(_parsable(value, "a number", parse_text))
     if isinstance(value, float | Decimal):
@@ -141,7 +141,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
     if isinstance(value, float):
         return float(value)
     if isinstance(value, bool):
-        raise UnfitError("a boolean is no number")
+        raise UnfitError("a boolean is not a number")
     if isinstance(value, int):
         try:
             number = float(value)
@@ -346,7 +346,7 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
     if isinstance(value, str):
         return text.decimal_number(_parsable(value, "a Decimal", parse_text))
     if isinstance(value, bool):
-        raise UnfitError("a boolean is no number")
+        raise UnfitError("a boolean is not a number")
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, Decimal):

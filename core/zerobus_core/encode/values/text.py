@@ -61,7 +61,7 @@ def whole_number(text: str) -> int:
             return int(text.partition(".")[0])
     except ValueError:  # more than Python's own limit of 4,300 digits
         pass
-    raise UnfitError("the text is no whole number")
+    raise UnfitError("the text is not a whole number")
 
 
 def real_number(text: str) -> float:
@@ -70,7 +70,7 @@ def real_number(text: str) -> float:
     if not _NUMERAL.fullmatch(text):
         if _NOT_FINITE.fullmatch(text):
             return float(text)
-        raise UnfitError("the text is no number")
+        raise UnfitError("the text is not a number")
     number = float(text)
     if math.isinf(number):
         raise UnfitError("too large for 64 bits")
@@ -85,7 +85,7 @@ def decimal_number(text: str) -> Decimal:
             return Decimal(text)
     except InvalidOperation:  # an exponent beyond all bounds
         pass
-    raise UnfitError("the text is no number")
+    raise UnfitError("the text is not a number")
 
 
 def boolean(text: str) -> bool:

@@ -48,7 +48,7 @@ CREDENTIALS = "check the service principal's client id and secret, and that it b
 _OK = 200
 _LONGEST_QUOTE = 300
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
-# What can stand in a header: RFC 6750's b64token, taken generously.
+# What a header can hold: RFC 6750's b64token, taken generously.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 # Status -> error and advice, for one route; the rest is decided by the hundreds.
@@ -83,7 +83,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """The access token in an answer of ``/oidc/v1/token``; raises what stands in the table for all other answers."""
+    """The access token in an answer of ``/oidc/v1/token``; raises what the table says for all other answers."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))
@@ -98,7 +98,7 @@ def token_of(answer: Answer) -> str:
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """The JSON object in an answer of Unity Catalog; raises what stands in the table for all other answers."""
+    """The JSON object in an answer of Unity Catalog; raises what the table says for all other answers."""
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None

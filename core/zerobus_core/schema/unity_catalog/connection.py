@@ -1,7 +1,7 @@
 """One HTTP(S) connection to a workspace, by the standard library: importing databricks-sdk takes a second.
 
 The environment decides about the way as it does for databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in
-either case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.  SSL_CERT_FILE and SSL_CERT_DIR count, too.
+either case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.  So do SSL_CERT_FILE and SSL_CERT_DIR.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
 
 def _settings(target: SplitResult, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
     if sys.platform in {"darwin", "win32"}:
-        from urllib.request import getproxies, proxy_bypass  # those of the system, too
+        from urllib.request import getproxies, proxy_bypass  # includes those of the system
 
         return getproxies(), bool(proxy_bypass(target.netloc))
     proxies = {key: _variable(environ, f"{key}_proxy") for key in ("http", "https", "all")}

@@ -53,7 +53,7 @@ TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] =
     (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
     (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
 )
-# databricks-sdk makes a ValueError or a NotImplementedError of every answer of the token route that is no token;
+# databricks-sdk makes a ValueError or a NotImplementedError of every answer of the token route that is not a token;
 # these are RFC 6749's words for credentials that are wrong.
 _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 

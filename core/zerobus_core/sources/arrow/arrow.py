@@ -106,7 +106,7 @@ class BatchesSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``; the others are made, too, and let go."""
+        """Yield the rows that are not in ``skip``; the others are made and dropped."""
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -224,7 +224,7 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
 
 
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches of a fragment; if it is a file that cannot be read, or changes meanwhile, the error names it."""
+    """The batches of a fragment.  If its file cannot be read, or changes while it is read, the error names it."""
     rows = 0
     before = _content(fragment)
     try:
@@ -263,7 +263,7 @@ def _content(fragment: Any) -> str | None:
 
 
 def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
-    """What tells one state of each fragment's file from another; None where that is not known."""
+    """What distinguishes one state of each fragment's file from another; None if that is not known."""
     paths = [fragment.path for fragment in fragments]
     if filesystem.type_name == "local":
         return list(map(local_version, paths))
@@ -306,7 +306,7 @@ def _reading(fragment: Any) -> list[Any]:
 def _facts(value: Any) -> Any:
     """A format and its options as JSON types, which are equal where they are; TypeError for what has no such form.
 
-    How an object would be pickled is what tells all of the options of every format.
+    Pickling an object is the one way to read all options of every format.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value

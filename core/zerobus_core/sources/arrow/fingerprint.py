@@ -39,7 +39,7 @@ class _HashingFile:
 def content_fingerprint(table: pa.Table) -> str | None:
     """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
 
-    None where dictionaries inside of lists or structs cannot be brought into one form.
+    None if dictionaries inside of lists or structs cannot be brought into one form.
     """
     import pyarrow as pa
 

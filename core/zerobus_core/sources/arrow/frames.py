@@ -58,19 +58,19 @@ _HINTS = {
     "LazyFrame": "pass frame.collect(), or sink it to Parquet and pass the path",
 }
 _REFUSED_BY_PANDAS_TYPE = {
-    "PeriodDtype": "a period is no point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
-    "GeometryDtype": "a geometry is no value of a column: pass frame[{0}].to_wkb(), or frame[{0}].to_wkt()",
+    "PeriodDtype": "a period is not a point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
+    "GeometryDtype": "a geometry is not a value of a column: pass frame[{0}].to_wkb(), or frame[{0}].to_wkt()",
     "IntervalDtype": "an interval is two values: pass its .left and .right as columns, or frame[{0}].astype(str)",
 }
 _REFUSED_BY_POLARS_TYPE = {
     "Object": "which holds Python objects: cast it, or pass frame.to_dicts()",
-    "Int128": "which Arrow has not: cast it to pl.Int64 or pl.Decimal(38, 0)",
-    "UInt128": "which Arrow has not: cast it to pl.Int64 or pl.Decimal(38, 0)",
+    "Int128": "which Arrow does not have: cast it to pl.Int64 or pl.Decimal(38, 0)",
+    "UInt128": "which Arrow does not have: cast it to pl.Int64 or pl.Decimal(38, 0)",
 }
 
 
 def _check_pandas(frame: Any) -> bool:
-    """Whether the index gives columns.  Raises ConfigurationError for columns that are no values of rows."""
+    """Whether the index gives columns.  Raises ConfigurationError for columns that are not values of rows."""
     columns = list(frame_columns(frame))
     if len({name for name, _ in columns}) < len(columns):
         raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
@@ -94,7 +94,7 @@ def _from_pandas(frame: Any) -> pa.Table | FrameRows:
     if is_changed_by_arrow(frame):
         return FrameRows(frame)
     if is_indexed:
-        # reset_index would make columns of the unnamed levels, too.
+        # reset_index would also make columns of the unnamed levels.
         unnamed = [i for i, name in enumerate(frame.index.names) if name is None]
         frame = frame.droplevel(unnamed) if unnamed else frame
     try:

@@ -58,14 +58,14 @@ class FileSource(Source):
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read from now on what the table can tell apart, and give partitions the types of its columns."""
+        """Read from now on what the table distinguishes, and give partitions the types of its columns."""
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
         self._types = partition_types(self._found, schema)
 
     def _count_rows(self) -> int | None:
-        """How many rows there are, if there are few files and each tells without being read."""
+        """How many rows there are, if there are few files, each with its count."""
         if len(self._found.files) > _MAX_ASKED:
             return None
         total = 0
@@ -199,7 +199,7 @@ def files_source(
 ) -> FileSource:
     """The source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, where the extension does not tell it; ``reader`` says how they
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, if the extension does not say it; ``reader`` says how they
     are read, where ``options.format`` does not say it.
     """
     chosen = format_of(options.format) if options.format is not None else None

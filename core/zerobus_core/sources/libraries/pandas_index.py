@@ -55,7 +55,7 @@ class RangeColumn:
     def _remedy(self) -> str:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
-    def refusal(self, where: str) -> ConfigurationError:
+    def refusal_error(self, where: str) -> ConfigurationError:
         """For sources that do not say how many rows they have."""
         return ConfigurationError(
             f"{where} comes of a pandas frame whose index {self.name!r} is in the metadata only and not a column; "
@@ -91,7 +91,7 @@ def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> No
     """Raise ConfigurationError for data that come batch by batch and have such an index."""
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:
-        raise found.refusal(where)
+        raise found.refusal_error(where)
 
 
 def _index_columns(schema: pa.Schema) -> list[Any]:

@@ -128,7 +128,7 @@ class Source(ABC):
         """See ``SourceLike``."""
 
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
-        """Read from now on for a table of ``schema``, which can tell apart what the source alone cannot."""
+        """Read from now on for a table of ``schema``, which distinguishes what the source alone cannot."""
 
     def would_hold(self, uri: str) -> bool:
         """Whether a file at ``uri`` is part of the source, or would be at the next attempt."""
@@ -163,7 +163,7 @@ def source_from(given: SourceLike) -> Source:
 
 
 class _WrappedSource(Source):
-    """A user's source; members of ``Source`` that it has beyond ``SourceLike`` are used, too."""
+    """A user's source; other members of ``Source`` are used if it has them."""
 
     def __init__(self, given: SourceLike) -> None:
         self._given = given

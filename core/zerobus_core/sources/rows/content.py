@@ -1,4 +1,4 @@
-"""A hash of row objects that tells any two of them apart, by the type as well as by the value of every field.
+"""A hash of row objects that distinguishes any two of them, by the type as well as by the value of every field.
 
 Pickle's own format does that for Python's plain types; what else rows are made of is named by its type.  Nothing that
 is written is ever read back.
@@ -29,7 +29,7 @@ _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 def rows_fingerprint(rows: Sequence[Any]) -> str | None:
     """Hash of number, order and content of ``rows``; None if the content of a value is not known for certain.
 
-    The order of the keys of a dict counts as well.
+    The order of the keys of a dict also counts.
     """
     content = ContentHash()
     try:
@@ -50,7 +50,7 @@ class ContentHash:
         self._writer.fast = True
 
     def add(self, value: Any) -> None:
-        """Add a value, whatever it is made of.  Raises TypeError where its content is not known for certain."""
+        """Add a value, whatever it is made of.  Raises TypeError if its content is not known for certain."""
         try:
             self._writer.dump(value)
         except (AttributeError, RecursionError, ValueError, pickle.PicklingError) as error:

@@ -38,7 +38,7 @@ def sql_fingerprint(
     """Identifies the rows of a query, as far as its text can: statement, parameters and the order the user states.
 
     The statement counts as it is written, since white space has a meaning in literals and ends comments.  None without
-    ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` tells apart the databases that
+    ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` distinguishes the databases that
     the same statement may run in.  That the rows did not change in between is the user's to know.
     """
     if not order_by:
@@ -89,7 +89,7 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """An earlier reading of what the cursor has now, or of what it had before if the driver does not tell."""
+        """An earlier reading of what the cursor has now, or of what it had before if the driver does not say."""
         if getattr(self._cursor, "rownumber", None) == 0:
             return None
         description = self._cursor.description

@@ -1,7 +1,7 @@
 """A database cursor in a thread of its own, so that the main thread hears signals while the database works.
 
 A driver's call is a native one, and Python runs the handler of a signal when it returns: a statement of an hour
-would hold back SIGTERM and ``execution_timeout`` for an hour.  A call that waits for another thread is no such call.
+would hold back SIGTERM and ``execution_timeout`` for an hour.  A call that waits for another thread does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Call: TypeAlias = Callable[[], Any]
 
 # All of them seconds.
 _STEP = 0.1
-# A statement that is broken off goes on in its database if that is not told in time; the task ends anyway.
+# A statement that is broken off goes on in its database if it does not hear of that in time; the task ends anyway.
 _CANCEL_TIMEOUT = 0.25
 # After the last row there is nothing to wait for but good manners.
 _CLOSE_TIMEOUT = 5.0

@@ -110,7 +110,7 @@ class OneShotIterable:
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
         self._kept: list[Any] = []
-        # A container starts anew each time.
+        # A container starts again each time.
         iterator = None if isinstance(records, Collection) else self._iterator
         for one in (iterator, given):
             if self._is_known(one):
@@ -134,7 +134,7 @@ class OneShotIterable:
         return first[0] if first else None
 
     def take(self) -> Iterator[Any]:
-        """Hand the iterator over; the second time one that starts again, or an error where there is none."""
+        """Hand the iterator over; the second time one that starts again, or an error if there is none."""
         if self._iterator is not None:
             iterator, self._iterator = self._iterator, None
             return iterator
@@ -142,7 +142,7 @@ class OneShotIterable:
         if not isinstance(self._records, Collection):
             if self._is_known(again):
                 raise ConfigurationError(
-                    "this source was read before, and its iterator cannot start again; build it anew"
+                    "this source was read before, and its iterator cannot start again; make a new one"
                 )
             self._remember(again)
         return again
@@ -178,7 +178,7 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that come one after the other; positions count from where the iterator stood."""
+    """Rows that come one after the other; positions count from where the iterator was."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
 
 
 def _is_immutable(row: Any) -> bool:
-    # None, text and numbers are no records, and are told as such.
+    # None, text and numbers are reported as what they are, which is not a record.
     is_frozen = getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
     config = getattr(row, "model_config", None)  # pydantic's
     is_frozen = is_frozen or (isinstance(config, dict) and bool(config.get("frozen")))

@@ -17,7 +17,7 @@ def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
 
     Groups are ordered by their first index, and so are the indexes in a group.
     """
-    # Many units without a size, such as empty files, are spread as well.
+    # Many units without a size, such as empty files, are also spread.
     order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
     heap = [(0, 0, shard) for shard in range(min(shards, len(sizes)))]
     groups: list[list[int]] = [[] for _ in heap]

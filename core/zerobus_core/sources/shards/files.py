@@ -46,7 +46,7 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
     if len(groups) < 2:  # noqa: PLR2004 - nothing to cut between
         yield file, file.size
         return
-    scale = file.size / max(1, sum(size for _, size in groups))  # row groups tell their sizes before compression
+    scale = file.size / max(1, sum(size for _, size in groups))  # row groups have their sizes before compression
     first = stop = 0
     held = 0.0
     for rows, size in groups:

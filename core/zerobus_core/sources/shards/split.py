@@ -39,7 +39,7 @@ def split_source(
     complete: together they have every row once.  Blocks.  Raises ConfigurationError.
 
     * Files: a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
-      telling extension.  ``ingest`` takes these shards as they are.  Files are units of work; Parquet files that are
+      known extension.  ``ingest`` takes these shards as they are.  Files are units of work; Parquet files that are
       large for a shard are cut between row groups.
     * A pyarrow Dataset of files, in the same way.  Its shards are read by ``read_shard(dataset, shard)``.
     * A ``SqlQuery``, with ``by``, the name of its key: ranges of the key, the first open below and the last open above,

@@ -233,7 +233,7 @@ class translating_database_errors:  # noqa: N801 - a context manager
 
 
 def _is_of_sql(error: Exception) -> bool:
-    # SQLite and MySQL say OperationalError to mistakes in a statement, too.
+    # SQLite and MySQL also raise OperationalError for mistakes in a statement.
     text = str(error).lower()
     return text.startswith(("no such", "near ")) or "syntax error" in text or "unknown column" in text
 

@@ -24,7 +24,7 @@ _BUFFER = 256 * 1024
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
     """The content of a gzip, bz2, xz or zstd file, as a binary file object.
 
-    A file of no bytes is no compressed file: reading it raises EOFError, as it does if a stream ends in the middle.
+    An empty file is not a compressed file: reading it raises EOFError, as it does if a stream ends in the middle.
     """
     opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any

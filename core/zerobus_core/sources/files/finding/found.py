@@ -57,7 +57,7 @@ class FoundFile:
     """As its file system names it, which for some (HTTP) is the URI with all that is secret in it."""
     size: int
     version: str | None
-    """ETag, or times and more of a local file; None where the storage tells nothing of the kind."""
+    """ETag, or times and more of a local file; None if the storage has neither."""
     part: tuple[int, int] | None = None
     """The rows that are meant, as positions in the file; None for all of them."""
     partitions: tuple[tuple[str, str | None], ...] = ()
@@ -77,7 +77,7 @@ class FoundFile:
 
     @property
     def suffix(self) -> str:
-        """The extension that tells the format, in lower case: that before the compression's."""
+        """The extension that says the format, in lower case: that before the compression's."""
         name = PurePosixPath(self.path)
         return (PurePosixPath(name.stem) if name.suffix.lower() in _COMPRESSIONS else name).suffix.lower()
 
@@ -93,11 +93,11 @@ class FoundFile:
         return open_compressed(self.fs, self.path, self.compression)
 
     def watched(self) -> Callable[[], bool]:
-        """A function that tells whether the file was overwritten, appended to, cut off or removed meanwhile.
+        """A function that says whether the file has been overwritten, appended to, cut off or removed since.
 
-        For as much as versions tell; a local file is watched from when it was found on, others from now on.
+        As far as versions show it; a local file is watched from when it was found on, others from now on.
         """
-        # In a list of files, some storages tell the version in other words than of one file.
+        # In a list of files, some storages write the version differently than for one file.
         if self.is_local:
             before = local_content(self.version)
             return lambda: local_content(self._version_now()) != before
@@ -264,7 +264,7 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 def local_version(path: str) -> str | None:
     """The version of a local file; None for pipes and devices.
 
-    Programs that copy files set their modification times, too, but no program can set a change time.
+    Programs that copy files also set their modification times, but no program can set a change time.
     """
     try:
         status = os.stat(path)
@@ -276,7 +276,7 @@ def local_version(path: str) -> str | None:
 
 
 def local_content(version: str | None) -> str | None:
-    """What of a local version a write changes; links and modes have a part in the change time, too."""
+    """The parts of a local version that a write changes; without the change time, which links and modes also change."""
     return None if version is None else version.rpartition(":")[0]
 
 

@@ -22,7 +22,7 @@ Info = Mapping[str, Any]
 
 
 class Location:
-    """A path or URI as it was given.  Raises what ``storage.told`` does, and ConfigurationError where nothing is."""
+    """A path or URI as it was given.  Raises what a storage raises, and ConfigurationError if nothing is there."""
 
     def __init__(self, given: str) -> None:
         self.shown = shown_uri(given)
@@ -166,5 +166,5 @@ def _is_linked_directory(fs: Any, info: Info) -> bool:
 
 
 def _is_hidden(relative: str) -> bool:
-    # Spark writes _SUCCESS beside its files; a partition may well begin with an underscore.
+    # Spark writes _SUCCESS next to its files; a partition may well begin with an underscore.
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))

@@ -176,7 +176,7 @@ class CsvGrammar:
         text = self._after_quote(rest)
         if self._escape:
             return BrokenRowError(
-                f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char stands before "
+                f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char comes before "
                 "a quote, a delimiter, a line end or itself only"
             )
         return BrokenRowError(

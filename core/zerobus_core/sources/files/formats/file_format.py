@@ -34,7 +34,7 @@ class FileFormat(Protocol):
         ...
 
     def count(self, file: FoundFile) -> int | None:
-        """The number of rows, where the file tells it without being read."""
+        """The number of rows, if the file has it without being read."""
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
         """Read what is wanted, decoding no more than the format makes necessary.

@@ -1,4 +1,4 @@
-"""Arrow IPC files (Feather version 2) and streams, told apart by their first bytes."""
+"""Arrow IPC files (Feather version 2) and streams, distinguished by their first bytes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class IpcFormat:
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known: the footer tells batches, but not their rows."""
+        """Not known: the footer lists batches, but not their rows."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:

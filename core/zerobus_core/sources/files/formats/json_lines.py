@@ -47,7 +47,7 @@ class JsonLinesFormat:
         self._values = values
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
-        """The format with numbers as exact as the table's columns can tell."""
+        """The format with numbers as exact as the table's columns need."""
         return JsonLinesFormat(self._format, JsonValues(schema.columns))
 
     @property

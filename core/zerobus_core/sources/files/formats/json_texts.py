@@ -99,15 +99,15 @@ class _Texts:
         """The value that a token ends."""
         sign = match[0]
         if sign in b"[{":
-            self._opened(match)
+            self._on_open(match)
             return None
         if sign in b"]}":
-            return self._closed(match)
+            return self._on_close(match)
         if sign == b"," and self._is_array and self._depth == 1:
             return self._cut(match, is_after_comma=True)
         return None
 
-    def _opened(self, match: re.Match[bytes]) -> None:
+    def _on_open(self, match: re.Match[bytes]) -> None:
         if self._depth == 0:
             if self._is_array and self._is_open is False and self.count == 0 and self._start == 0:
                 self._is_open = True
@@ -116,7 +116,7 @@ class _Texts:
                 raise self._between_error(match)
         self._depth += 1
 
-    def _closed(self, match: re.Match[bytes]) -> bytes | None:
+    def _on_close(self, match: re.Match[bytes]) -> bytes | None:
         self._depth -= 1
         if self._depth < 0:
             raise self._between_error(match)

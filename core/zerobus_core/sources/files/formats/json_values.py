@@ -1,7 +1,7 @@
-"""JSON texts as rows in which every number is what was written, wherever the table can tell.
+"""JSON texts as rows in which every number is what was written, wherever the table needs it.
 
 orjson makes doubles of numbers with a fraction or an exponent, and of whole ones beyond 64 bits.  For DOUBLE columns
-that is right; DECIMAL, integer and VARIANT columns would get a rounded number.  A line in which a double stands at such
+that is right; DECIMAL, integer and VARIANT columns would get a rounded number.  A line in which a double is at such
 a place is read a second time, number by number; most lines of most tables have none, and cost a look at their values.
 """
 
@@ -32,7 +32,7 @@ Settle = Callable[[Any], Any]
 
 
 class UnreadableLine(UnreadableRecord):
-    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is told as a bad row."""
+    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is reported as a bad row."""
 
     reason = "the line cannot be read as JSON"
 
@@ -64,7 +64,7 @@ class JsonValues:
                 row = _opened(value)
                 return row if not self._is_rounded(row) else self._exact_row(line)
         except (orjson.JSONDecodeError, RecursionError):
-            pass  # integers beyond any double and halves of surrogate pairs are JSON, too
+            pass  # JSON also has integers beyond any double, and halves of surrogate pairs
         return self._exact_row(line)
 
     def _is_rounded(self, row: Any) -> bool:
@@ -106,7 +106,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Whether a value of the type holds a double that may be rounded; None where none of its values can."""
+    """Whether a value of the type holds a double that may be rounded; None if none of its values can."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -158,7 +158,7 @@ def _number(text: str) -> Decimal:
 
 
 def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object_pairs_hook=_object)

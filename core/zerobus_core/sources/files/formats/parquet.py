@@ -1,4 +1,4 @@
-"""Parquet files: skipped by row groups, which tell their rows without being read."""
+"""Parquet files: skipped by row groups, whose rows are counted without being read."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class DeadLetterFormat(ParquetFormat):
         self._values = values or JsonValues()
 
     def for_table(self, schema: TableSchema) -> DeadLetterFormat:
-        """The format with numbers as exact as the table's columns can tell."""
+        """The format with numbers as exact as the table's columns need."""
         return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
