@@ -171,9 +171,11 @@ def dag_folder(tmp_path_factory):
         return folder  # the others are written for Airflow 3
     for file in (ROOT / "example_dags").glob("airflow_*.py"):
         shutil.copy(file, folder)
-    guide = (ROOT / "docs" / "airflow.md").read_text()
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)):
-        (folder / f"guide_{number}.py").write_text(block)
+    for page in ("airflow", "fan_out"):
+        guide = (ROOT / "docs" / f"{page}.md").read_text()
+        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)):
+            if page == "airflow" or "with DAG(" in block:
+                (folder / f"guide_{page}_{number}.py").write_text(block)
     return folder
 
 
