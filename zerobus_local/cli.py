@@ -141,7 +141,7 @@ def create_table(data: Path, sql: str) -> None:
 @click.argument("script")
 @_plain_errors
 def run_sql(data: Path, script: str) -> None:
-    """Carry out Databricks SQL on the local tables; "-" reads it from stdin.
+    """Run Databricks SQL on the local tables; "-" reads it from stdin.
 
     SELECT, SHOW TABLES, DESCRIBE, INSERT INTO and DELETE FROM; CREATE, ALTER, DROP, COMMENT, GRANT and REVOKE.
     """

@@ -90,11 +90,11 @@ class LocalZerobusProcess:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def sql(self, script: str) -> list[Result]:
-        """Carry out Databricks SQL in the child; LocalZerobusError says what is wrong with it."""
+        """Run a SQL script in the child; LocalZerobusError says what is wrong with it."""
         return self._remote.sql(script)
 
     def create_table(self, sql: str) -> Table:
-        """Carry out one CREATE TABLE statement; the table as the data folder has it then."""
+        """Run one CREATE TABLE statement; the table as the data folder has it then."""
         name = created_table(sql)
         self._remote.sql(sql)
         return Catalog(self.data).table(str(name))

@@ -108,11 +108,11 @@ class LocalZerobus:
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:
-        """Carry out Databricks SQL, what each statement did; LocalZerobusError says what is wrong with it."""
+        """Run a SQL script; returns one Result per statement.  LocalZerobusError says what is wrong with it."""
         return self._running().catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:
-        """Carry out one CREATE TABLE statement; the table that it made, or that was there (IF NOT EXISTS)."""
+        """Run one CREATE TABLE statement; the table that it made, or that was there (IF NOT EXISTS)."""
         return self._running().catalog.create_table(sql)
 
     def read(self, table: str) -> pa.Table:

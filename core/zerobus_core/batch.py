@@ -71,7 +71,7 @@ class Batch:
         for start in range(0, self.rows, size):
             rows = min(size, self.rows - start)
             payload = self.payload[start : start + rows]
-            # Which of the bytes are whose is not known; the sum over the batches stays the same.
+            # The bytes of each row are unknown: they are shared out so that the sum stays the same.
             nbytes = self.nbytes * (start + rows) // self.rows - self.nbytes * start // self.rows
             batches.append(Batch(self.first_row + start, rows, nbytes, payload))
         return batches

@@ -117,5 +117,5 @@ def _check_place(checkpoint: CheckpointStore | None, source: Source, options: In
 
 
 def _needs_fingerprint(options: IngestOptions, checkpoint: CheckpointStore | None) -> bool:
-    # That of Arrow data and of lists is a hash of all of it.
+    # Fingerprinting lists and Arrow data hashes every value, so only do it when it is used.
     return checkpoint is not None or options.delivery_columns is not None or options.dead_letter_uri is not None

@@ -130,17 +130,17 @@ class Catalog:
             yield
 
     def settle(self) -> None:
-        """Finish or take back what a crash interrupted; for who has the folder to itself (``DataFolderLock``)."""
+        """Finish or take back what a crash interrupted; requires the folder lock (``DataFolderLock``)."""
         with self._lock:
             self._settle_alteration()
             for table in self._state.tables.values():
                 delta_tables.put_in_place(table)
 
     def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
-        """Carry out a script of SQL statements, one after the other.
+        """Run a script of SQL statements, one after the other.
 
-        ``owner`` is the client id of the principal who does it, the default one if None; who creates a thing gets
-        the grants on it.  Raises LocalZerobusError at the first statement that fails; those before it stay done.
+        ``owner`` is the client id of the principal who does it, the default one if None; the creator is
+        granted access.  Raises LocalZerobusError at the first statement that fails; those before it stay done.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)
@@ -151,7 +151,7 @@ class Catalog:
         return results
 
     def create_table(self, text: str) -> Table:
-        """Carry out one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
+        """Run one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
         name = _sql().created_table(text)
         self.execute(text)
         return self.table(str(name))

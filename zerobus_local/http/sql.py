@@ -24,7 +24,7 @@ __all__ = ["execute_statement"]
 
 
 def execute_statement(call: Call) -> Response:
-    """Carry out one script; only the principal that came with the data folder may."""
+    """Run one script; only the principal that came with the data folder may."""
     caller = call.identity()
     default = call.service.catalog.principals.default
     if caller.client_id != default.client_id:

@@ -67,12 +67,12 @@ class BadRowPolicy:
 
     @property
     def has_refused(self) -> bool:
-        """Whether the service refused rows that may not become dead letters."""
+        """Whether the service refused rows that must not become dead letters."""
         return bool(self._refused)
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether so many rows were refused that may not become dead letters that no more need to be found."""
+        """Whether enough refused rows are known to stop searching for more."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:

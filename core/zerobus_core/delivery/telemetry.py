@@ -152,7 +152,7 @@ class DeliveryTelemetry:
         self._open_streams = statistics.open_now
 
     def _count(self, counter: Counter, name: str, value: int) -> None:
-        # The books take back what turns out to have never left, which a counter cannot: it waits until they are ahead.
+        # The ledger can decrease (batches that never left) and a counter cannot, so it waits until the ledger is ahead.
         more = value - self._reported.get(name, 0)
         if more > 0:
             counter.add(more, self._attributes)

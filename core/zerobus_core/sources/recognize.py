@@ -196,7 +196,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
 
 
 def _is_sliceable(records: Sequence[Any]) -> bool:
-    """Whether parts can be taken out; a deque is a sequence whose can not."""
+    """Whether it can be sliced; a deque is a Sequence but cannot."""
     try:
         records[0:0]
     except (TypeError, KeyError, IndexError, NotImplementedError):

@@ -29,7 +29,7 @@ _STORAGES = {
     "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "google", "http", "httpx", "paramiko", "requests",
     "urllib3",
 }  # fmt: skip
-# What the storage says will not become true by asking again.
+# Retrying cannot fix these.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 # Errors can be chained in a circle.
 _LONGEST_CHAIN = 100

@@ -72,8 +72,8 @@ def _sdk_of(workspace: Workspace) -> Any:
 def _keep_for_ever(sdk: Any) -> None:
     """Let an SDK object one of whose streams broke never be freed: later deliveries share it, and its idle threads.
 
-    The last reference to it waits for its threads while it holds Python's lock.  A callback that waits for that lock
-    would be waited for for ever, and one that frees the object itself, as Python's collector may have it do, panics.
+    Freeing the last reference waits for the SDK's threads while it holds the GIL.  A callback waiting for the GIL would
+    deadlock with it, and one that frees the object itself, as Python's collector can have it do, panics.
     Not even the end of the interpreter may free it, so this is not a list.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))

@@ -150,8 +150,8 @@ class Stream:
     # The worker thread
 
     def _run(self, open_stream: Callable[[Listener], SdkStream]) -> None:
-        # The thread, and not the stream, knows what opens: the SDK holds its listener, and a circle through it would
-        # never be collected.
+        # The opener is passed to the thread and not stored in the stream: the SDK holds its listener, and a reference
+        # cycle through the SDK is never collected.
         if self._serve(open_stream):
             time.sleep(_LINGER)
 

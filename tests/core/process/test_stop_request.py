@@ -1,4 +1,4 @@
-"""Stop requests and deadlines break in where nobody looks at them, and leave the alarm as they found it."""
+"""Stop requests and deadlines interrupt code that does not look at them, and leave the alarm as it was."""
 
 from __future__ import annotations
 

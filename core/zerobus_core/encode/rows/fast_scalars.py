@@ -32,7 +32,7 @@ _DECIMAL, _FLOAT, _INT, _STR = frozenset({Decimal}), frozenset({float}), frozens
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT_IN_DOUBLE = 2**53
-# From this scale on, a point at the right place may be that of "1.2E-7".
+# From this scale on str(Decimal) may use an exponent ("1.2E-7"), so the position of the point proves nothing.
 _SCIENTIFIC_SCALE = 4
 _POINT = frozenset({"."})
 

@@ -167,7 +167,7 @@ def _sdk_road(
 
 
 def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
-    """Try again, for up to ``seconds``, what fails for a moment; raises our errors.  For a worker thread: it sleeps."""
+    """Retry transient failures for up to ``seconds``; raises our errors.  Sleeps, so call it from a worker thread."""
     end = time.monotonic() + seconds
     for attempt in count(1):
         try:

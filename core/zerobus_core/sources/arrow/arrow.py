@@ -126,7 +126,7 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """Copies of the record batches of batches, tables and frames; raises ConfigurationError for anything else.
 
-    Who yields them may fill the same memory for the next one, while rows of this one are still to be sent again.
+    Copied, because the producer may reuse its buffers while these rows can still be sent again.
     """
     for item in items:
         for batch in _batches_of(item, tuple(dropped)):
@@ -255,7 +255,7 @@ def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) ->
 
 
 def _content(fragment: Any) -> str | None:
-    """What of the version of a fragment's file a write changes."""
+    """The part of the version of a fragment's file that changes when it is written."""
     if not getattr(fragment, "path", None):
         return None
     (version,) = _versions(fragment.filesystem, [fragment])

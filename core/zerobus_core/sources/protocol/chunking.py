@@ -155,7 +155,7 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 
 
 def without_dictionaries(table: pa.Table) -> pa.Table:
-    """The table with dictionary columns as their values: those of several chunks can have more than one may hold."""
+    """The table with dictionaries decoded: merging chunks can have more values than a dictionary's index type holds."""
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
             table = table.set_column(at, field.with_type(field.type.value_type), table[at].cast(field.type.value_type))

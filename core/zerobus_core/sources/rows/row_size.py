@@ -10,7 +10,7 @@ from ..protocol.chunking import MAX_CHUNK_BYTES
 
 __all__ = ["SAMPLED_EVERY", "chunks_of", "size_of"]
 
-# Every so many rows one is weighed, and taken for all of them.
+# The size of every 16th row is measured, and taken for the others.
 SAMPLED_EVERY = 16
 _DEPTH = 4
 

@@ -165,7 +165,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Makes doubles of the numbers that a type takes as doubles, the others stay as they were written; None: all do."""
+    """Converts Decimals to floats where the column is floating-point; None if nothing needs converting."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None
