@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
 from zerobus_airflow.compat import DAG
-from zerobus_core import NewFiles, NewItems
+from zerobus_core import NewFiles, NewItems, NewRows
 
 TABLE = "{{ dag_run.conf['table'] }}"
 STATE = "{{ dag_run.conf['state'] }}"
@@ -69,3 +71,48 @@ with push_dag("new_items", retries=2):
         state_uri=STATE,
         options={"batch_rows": 100, "max_unacked_bytes": 20_000},
     )
+
+
+class Trapped:
+    """Kills the task in mid-slice, once, if the trap is set."""
+
+    @contextmanager
+    def open(self, *given):
+        with super().open(*given) as records:
+            chunks = records.chunks
+
+            def until_killed(skip):
+                for number, chunk in enumerate(chunks(skip)):
+                    yield chunk
+                    if number == 5 and (FOLDER / "trap").exists():
+                        (FOLDER / "trap").unlink()
+                        os.kill(os.getpid(), signal.SIGTERM)
+
+            records.chunks = until_killed
+            yield records
+
+
+class TrappedFiles(Trapped, NewFiles):
+    pass
+
+
+class TrappedRows(Trapped, NewRows):
+    pass
+
+
+SOURCES = {
+    "killed_files": TrappedFiles(FOLDER / "landing" / "*.jsonl"),
+    "killed_rows": TrappedRows(
+        lambda: sqlite3.connect(FOLDER / "killed.db"), "SELECT * FROM orders", column="id", key="id", lag_rows=0
+    ),
+}
+for name, source in SOURCES.items():
+    with push_dag(name, retries=2) as dag:
+        ZerobusIngestOperator(
+            task_id="push",
+            table=TABLE,
+            source=source,
+            state_uri=STATE,
+            options={"batch_rows": 50, "max_unacked_bytes": 20_000},
+        )
+    globals()[name] = dag

@@ -80,6 +80,44 @@ def test_a_run_that_is_killed_is_retried_with_the_rest_of_its_slice(run, target,
     assert sorted(set(stored)) == list(range(9_500))
 
 
+def grow(folder: Path, dag_id: str, number: int) -> None:
+    ids = range(number * 600, (number + 1) * 600)
+    if dag_id == "killed_files":
+        for part in range(3):
+            write(folder / "landing", f"{number}-{part}.jsonl", *ids[part::3])
+        return
+    connection = sqlite3.connect(folder / "killed.db")
+    connection.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER)")
+    connection.executemany("INSERT INTO orders VALUES (?)", [(each,) for each in ids])
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("dag_id", ["killed_files", "killed_rows"])
+def test_three_runs_of_which_one_is_killed_deliver_every_row_and_a_cleared_one_its_own_again(
+    dag_id, airflow, run, target, tmp_path, environ
+):
+    accounts = []
+    for number in range(3):
+        grow(tmp_path, dag_id, number)
+        if number == 1:
+            (tmp_path / "trap").touch()
+        account = run(dag_id)
+        if account["tasks"]["push"]["state"] == "failed":  # Airflow gave the killed task no second attempt
+            account = run(dag_id)
+        assert receipt_of(account)["rows_read"] == 600
+        assert not (tmp_path / "trap").exists()
+        accounts.append(account)
+    stored = ids(target, run.table)
+    assert sorted(set(stored)) == list(range(1_800))
+    admitted = sum(receipt_of(account)["rows_resent"] for account in accounts)
+    assert len(stored) - 1_800 <= admitted
+    if AIRFLOW >= (3, 1):  # before, a run that is cleared cannot go on in the process of the tests
+        again = receipt_of(airflow.clear(accounts[2], "push", environ=environ))
+        assert (again["rows_acked"], again["rows_redelivered"]) == (600, 600)
+        assert sorted(ids(target, run.table)) == sorted([*stored, *range(1_200, 1_800)])
+
+
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="assets have no state before Airflow 3.3")
 def test_new_rows_keep_their_state_in_the_asset(airflow, target, tmp_path, environ):
     target.server.create_table("CREATE TABLE main.default.handoff_orders (id BIGINT, note STRING)")
