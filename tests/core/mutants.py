@@ -146,11 +146,11 @@ MUTANTS = [
     ),
     account(
         "what earlier attempts admitted is forgotten",
-        ("self.past.counts.rows_resent + self._ledger.rows_resent", "self._ledger.rows_resent"),
+        ("self._resent_before + self._ledger.rows_resent", "self._ledger.rows_resent"),
     ),
     account(
         "repetitions in this attempt are not admitted",
-        ("self.past.counts.rows_resent + self._ledger.rows_resent", "self.past.counts.rows_resent"),
+        ("self._resent_before + self._ledger.rows_resent", "self._resent_before"),
     ),
     account(
         "what waits to be sent again is not admitted ahead",

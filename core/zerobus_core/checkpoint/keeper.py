@@ -135,21 +135,22 @@ class CheckpointKeeper:
     def _settles_after(self) -> float:
         return _SETTLES_AFTER * (self._look_took + self._save_took)
 
-    def check(self) -> int:
-        """Look whether this is the newest attempt; returns how far an older one says that it may have sent rows.
+    def check(self) -> tuple[int, int]:
+        """Look whether this is the newest attempt.
 
+        Returns what an older one says that it may have sent: rows below the first number, so many of them again.
         Raises DeliverySupersededError if a newer attempt has written a checkpoint.
         """
         found = self._found()
         if found is None or found.attempt == self.attempt:
-            return 0
+            return 0, 0
         if found.attempt is not None and found.attempt.is_newer_than(self.attempt):
             raise DeliverySupersededError(
                 "a newer attempt at this delivery has taken over its checkpoint; this one stops, and what it has sent "
                 "is in the account of the newer one. Nothing has to be done"
             )
         is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
-        return found.reached if is_of_these_rows else 0
+        return (found.reached, found.counts.rows_resent) if is_of_these_rows else (0, 0)
 
     def _found(self) -> Checkpoint | None:
         if self._store is None:

@@ -68,6 +68,7 @@ class Account:
         self.total_rows = total_rows
         self._ledger = ledger
         self._reached_before = self.past.reached
+        self._resent_before = self.past.counts.rows_resent
         ledger.sent_before = RowRanges(self.past.skip.without(0, self.past.reached))
         self._form = form
         self._digests = RowDigests()
@@ -197,8 +198,9 @@ class Account:
         """Whether rows wait for a stream."""
         return self._ledger.rows_waiting > 0
 
-    def admit(self, reached: int) -> None:
-        """An older attempt, which is still running, may have sent rows before ``reached``."""
+    def admit(self, reached: int, rows_resent: int = 0) -> None:
+        """An older attempt that still runs may have sent rows before ``reached``, and ``rows_resent`` of them again."""
+        self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
             self._ledger.admit(RowRanges(self.past.skip.without(self._reached_before, reached)))
             self._reached_before = reached
@@ -206,7 +208,7 @@ class Account:
     @property
     def rows_resent(self) -> int:
         """Rows handed over again after they may have reached the service, over all attempts."""
-        return self.past.counts.rows_resent + self._ledger.rows_resent
+        return self._resent_before + self._ledger.rows_resent
 
     @property
     def rows_resent_ahead(self) -> int:

@@ -57,7 +57,7 @@ class Checkpointing:
         while (left := self._keeper.settles_in(self._announced_at)) > 0.0:
             time.sleep(min(left, _SLICE))
             poll()
-        account.admit(self._keeper.check())
+        account.admit(*self._keeper.check())
         account.confirm()
 
     def tick(self, now: float) -> bool:
@@ -89,7 +89,7 @@ class Checkpointing:
             return True
         if self._keeper.settles_in(self._repeats_at) > 0.0:
             return False
-        self._account.admit(self._keeper.check())
+        self._account.admit(*self._keeper.check())
         self._repeats_at = None
         return True
 
@@ -104,7 +104,7 @@ class Checkpointing:
 
     def save(self) -> None:
         """Save while the delivery runs."""
-        self._account.admit(self._keeper.check())
+        self._account.admit(*self._keeper.check())
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent
         self._keeper.save(kept)
@@ -112,7 +112,7 @@ class Checkpointing:
     def save_last(self, *, has_source_changed: bool = False) -> None:
         """Save when nothing more will be sent; where a newer attempt has taken over, its checkpoint stays."""
         try:
-            self._account.admit(self._keeper.check())
+            self._account.admit(*self._keeper.check())
         except DeliverySupersededError:
             return
         account = self._account

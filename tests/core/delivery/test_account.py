@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zerobus_core.batch import Batch, Chunk
 from zerobus_core.checkpoint import DigestForm, Resumption, RowsKept
 from zerobus_core.delivery import Account
-from zerobus_core.errors import ConfigurationError, SourceChangedError
+from zerobus_core.errors import ConfigurationError, Counts, SourceChangedError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.streams import Ledger
 
@@ -311,6 +311,14 @@ def test_rows_that_are_skipped_are_not_admitted_ahead() -> None:
     account = account_of(past=Resumption(skip=RowRanges([(0, 100), (200, 300)]), reached=300))
     account.reserve(400)
     assert account.rows_resent_ahead == 100, "rows 100 to 199 can be sent a second time"
+
+
+def test_rows_that_an_older_attempt_sent_again_meanwhile_are_admitted_once() -> None:
+    account = account_of(past=Resumption(reached=300, counts=Counts(rows_resent=20)))
+    account.admit(300, 50)
+    account.admit(300, 50)
+    account.admit(200, 10)
+    assert account.rows_resent == 50
 
 
 def test_a_checkpoint_holds_the_rows_of_earlier_attempts_and_those_of_this_one() -> None:
