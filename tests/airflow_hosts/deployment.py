@@ -101,9 +101,13 @@ class Deployment:
 
         return wait_for(reached, f"{dag_id} in {states}", every=0.5)
 
+    def process(self, name):
+        """What ``start`` started by this name."""
+        return psutil.Process(self._processes[name].pid)
+
     def kill_worker(self):
         """End the worker and all that it started, as a machine that is gone."""
-        worker = psutil.Process(self._processes["worker"].pid)
+        worker = self.process("worker")
         for process in [*worker.children(recursive=True), worker]:
             process.kill()
         self._processes["worker"].wait()

@@ -1,0 +1,91 @@
+"""Shards on a whole Airflow with two Celery workers, one of which is killed: only its shards run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.airflow_hosts.deployment import wait_for
+
+SHARDS, SHARD_ROWS = 8, 500
+
+
+class Shards:
+    """A run of eight mapped shards on two workers, the second of which can be killed."""
+
+    def __init__(self, deployment, folder, table):
+        self._deployment = deployment
+        for number in range(SHARDS):
+            rows = range(number * SHARD_ROWS, (number + 1) * SHARD_ROWS)
+            (folder / f"{number}.jsonl").write_text("".join(f'{{"id": {row}, "note": "row {row}"}}\n' for row in rows))
+        dag = Path(__file__).with_name("sharded.py").read_text()
+        (deployment.home / "dags" / "sharded.py").write_text(dag)
+        wait_for(lambda: "sharded" in {one["dag_id"] for one in deployment.ask("GET", "/dags")["dags"]}, "the Dag")
+        options = ("--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--celery-hostname", "second@%h")
+        deployment.start("second", "celery", "worker", *options)
+        self._worker = deployment.process("second")
+        self.run_id = deployment.trigger("sharded", table=table, folder=str(folder))
+
+    def instances(self):
+        """The mapped tasks by their index."""
+        path = f"/dags/sharded/dagRuns/{self.run_id}/taskInstances?limit=100"
+        every = self._deployment.ask("GET", path)["task_instances"]
+        return {one["map_index"]: one for one in every if one["task_id"] == "push" and one["map_index"] >= 0}
+
+    def of(self, pids):
+        """The shards whose processes are among these."""
+        return {index for index, one in self.instances().items() if one["state"] == "running" and one["pid"] in pids}
+
+    def of_second_worker(self):
+        """The shards that the second worker delivers now."""
+        return self.of({process.pid for process in self._worker.children(recursive=True)})
+
+    def kill_second_worker(self):
+        """End the worker and all that it started, as a machine that is gone; returns the shards that it had."""
+        processes = [*self._worker.children(recursive=True), self._worker]
+        for process in processes:
+            process.kill()
+        return self.of({process.pid for process in processes})
+
+    def end(self):
+        """Wait until the run has ended; returns its state."""
+
+        def ended():
+            state = self._deployment.ask("GET", f"/dags/sharded/dagRuns/{self.run_id}")["state"]
+            return state if state in {"success", "failed"} else None
+
+        return wait_for(ended, "the end of the run", timeout=400.0, every=1.0)
+
+    def receipt(self):
+        """What the last task returned."""
+        path = f"/dags/sharded/dagRuns/{self.run_id}/taskInstances/merge_receipts/xcomEntries/return_value"
+        return self._deployment.ask("GET", f"{path}?deserialize=true")["value"]
+
+
+@pytest.mark.timeout(900)
+def test_only_the_shards_of_a_worker_that_is_killed_run_again(deployment, zerobus, table_name, tmp_path):
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL, note STRING)")
+    slow = zerobus.faults.add(action="delay_ack", seconds=0.2, table=table_name)
+    shards = Shards(deployment, tmp_path, table_name)
+
+    def ids():
+        return zerobus.read(table_name).column("id").to_pylist()
+
+    def is_in_the_middle():
+        own = shards.of_second_worker()
+        return any(sum(row // SHARD_ROWS == index for row in ids()) >= 200 for index in own)
+
+    wait_for(is_in_the_middle, "a shard of the second worker in its middle", every=0.5)
+    lost = shards.kill_second_worker()
+    zerobus.faults.remove(slow)
+    assert shards.end() == "success"
+    assert {index for index, one in shards.instances().items() if one["try_number"] == 2} == lost
+    assert 0 < len(lost) <= 2
+    receipt = shards.receipt()
+    assert (receipt["rows_read"], receipt["shards"]) == (SHARDS * SHARD_ROWS, SHARDS)
+    assert receipt["rows_acked"] + receipt["rows_skipped"] == SHARDS * SHARD_ROWS
+    assert receipt["rows_skipped"] > 0
+    delivered = ids()
+    assert set(delivered) == set(range(SHARDS * SHARD_ROWS))
+    assert len(delivered) - SHARDS * SHARD_ROWS <= receipt["rows_resent"]
