@@ -24,7 +24,6 @@ class Cell:
     smoke: str = ""
     packages: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    full: bool = False
     may_fail: bool = False
     requirements: tuple[str, ...] = ()
     resolution: str = "highest"

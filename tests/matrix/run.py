@@ -121,10 +121,9 @@ class Runner:
         _run([*install, "--prerelease", "allow", *requirements], log)
 
     def _test(self, cell: Cell, python: Path, log: Path) -> str:
-        is_full = self._full or cell.full
-        chosen = ["-m", "matrix or not service", "-n", "3"] if is_full else ["--matrix", "-m", "matrix"]
+        chosen = ["-m", "matrix or not service", "-n", "3"] if self._full else ["--matrix", "-m", "matrix"]
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *cell.args, *cell.tests]
-        code = _call(command, log, cwd=self._files, timeout=FULL_TIMEOUT if is_full else CELL_TIMEOUT)
+        code = _call(command, log, cwd=self._files, timeout=FULL_TIMEOUT if self._full else CELL_TIMEOUT)
         last = next(iter(reversed(log.read_text().strip().splitlines())), "")
         if code != 0:
             raise CellError(f"pytest exited with {code}: {last}")
