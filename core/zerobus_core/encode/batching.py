@@ -36,5 +36,5 @@ def split_batches(
 
 
 def _batch(first_row: int, records: list[bytes], size: int, as_text: bool) -> Batch:
-    payload = [record.decode() for record in records] if as_text else records
+    payload = list(map(bytes.decode, records)) if as_text else records
     return Batch(first_row=first_row, rows=len(records), nbytes=size, payload=payload)

@@ -20,6 +20,7 @@ from ...schema.types import ArrayType, MapType, StructType
 from ..batching import split_batches
 from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
+from ..rows.json import json_records
 from ..rows.walk import ExactWalk
 from ..values.rules import ConversionRules
 from ..values.scalars import scalar_converter
@@ -210,7 +211,7 @@ class _JsonPacker(_RecordPacker):
         return self._cut(self._records(self._plain_batch(columns), first_row, bad), first_row, bad)
 
     def _payloads(self, rows: list[Any]) -> list[bytes]:
-        return list(map(orjson.dumps, rows))
+        return json_records(rows)
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         decoded: dict[str, Any] = orjson.loads(batch.payload[index])

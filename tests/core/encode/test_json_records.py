@@ -1,0 +1,32 @@
+"""JSON text of many rows by one call, cut apart again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zerobus_core.encode.rows.json import json_records
+
+MARK = orjson.dumps([{}, 7_263_548_190, {}])[2:-2].decode()
+
+texts = st.text() | st.sampled_from([MARK, f"}}{MARK[1:-1]}{{", "},{", "\n", '"', "\\"])
+values = st.recursive(
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | texts,
+    lambda inner: st.lists(st.dictionaries(texts, inner, max_size=2)) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(rows=st.lists(st.dictionaries(texts, values, max_size=3), max_size=6))
+def test_each_row_has_the_text_of_a_call_for_it_alone(rows: list[dict[str, Any]]) -> None:
+    assert json_records(rows) == [orjson.dumps(row) for row in rows]
+
+
+@pytest.mark.parametrize("text", [MARK, f"a{MARK}b", "7263548190", "},7263548190,{"])
+def test_text_that_looks_like_the_border_of_two_rows_stays_in_its_row(text: str) -> None:
+    rows: list[dict[str, Any]] = [{"a": text}, {}, {"a": [{"b": text}, {"b": 1}]}]
+    assert json_records(rows) == [orjson.dumps(row) for row in rows]
