@@ -27,7 +27,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk, Encoder
 from zerobus_core.encode import encoder_for
-from zerobus_core.encode.rows.protobuf import Messages
+from zerobus_core.encode.rows.messages import Messages
 
 ROWS = 5_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,7 +15,8 @@ from tests.core import faker
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode.rows.columnar import columnar_records
-from zerobus_core.encode.rows.protobuf import Messages, ProtobufEncoder
+from zerobus_core.encode.rows.messages import Messages
+from zerobus_core.encode.rows.protobuf import ProtobufEncoder
 from zerobus_core.encode.values.rules import ConversionRules
 from zerobus_core.schema import ArrayType, MapType, StructType
 

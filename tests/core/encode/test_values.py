@@ -21,7 +21,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
-from zerobus_core.encode.rows.protobuf import Messages
+from zerobus_core.encode.rows.messages import Messages
 from zerobus_core.errors import RecordError
 
 pytestmark = pytest.mark.matrix

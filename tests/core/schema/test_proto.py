@@ -20,7 +20,7 @@ from tests.core import faker
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode import encoder_for
-from zerobus_core.encode.rows.protobuf import Messages
+from zerobus_core.encode.rows.messages import Messages
 
 SCALARS = {"a": 1, "b": -2, "c": 3, "d": 2**40, "e": 0.5, "f": 1e300, "g": "x", "h": True, "i": b"\x00"}
 # Tables that the official script takes, each with a row.

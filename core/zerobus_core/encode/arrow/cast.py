@@ -24,10 +24,10 @@ from ...schema.types import (
     StringType,
     StructType,
 )
+from ..values.arrow_types import working_type
 from .rebuild import bitmap_of, entries_of, nulls, offsets_of
 from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, epoch_cast, string_cast
 from .text import text_cast
-from .types import working_type
 
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules

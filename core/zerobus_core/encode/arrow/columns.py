@@ -17,10 +17,10 @@ from ...errors import BadField, SchemaError
 from ...records import UnfitError
 from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name
 from ..rows.walk import ExactWalk
+from ..values.arrow_types import extensions, plain_type, working_type
 from .cast import UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
 from .rebuild import nulls, retype_nested
-from .types import extensions, plain_type, working_type
 from .values import has_map, python_value, shown_value, with_pairs
 
 if TYPE_CHECKING:

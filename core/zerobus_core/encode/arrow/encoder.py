@@ -14,12 +14,12 @@ from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, S
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, record_error
 from ..rows.arrays import RowArrays
 from ..rows.walk import ExactWalk
+from ..values.arrow_types import plain_type, working_type
 from ..values.rules import ConversionRules
 from .columns import BadFields, ColumnCasts
 from .content import ColumnsContent
 from .pack import packer_for
 from .rebuild import retype_nested
-from .types import plain_type, working_type
 from .variant import check_variant
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.json import json_records
 from ..rows.walk import ExactWalk
+from ..values.arrow_types import plain_type
 from ..values.rules import ConversionRules
 from ..values.scalars import scalar_converter
 from .rebuild import retype_nested
-from .types import plain_type
 from .variant import decoded_variant, variant_array
 
 if TYPE_CHECKING:
@@ -230,7 +230,8 @@ class _ProtobufPacker(_RecordPacker):
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         from google.protobuf.descriptor_pb2 import FileDescriptorProto  # protobuf is imported for protobuf only
 
-        from ..rows.protobuf import Messages, members_of
+        from ..rows.messages import Messages
+        from ..rows.protobuf import members_of
 
         super().__init__(schema, options, as_json=False)
         self.descriptor: bytes | None = schema.descriptor_proto()

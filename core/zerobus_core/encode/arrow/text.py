@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType
+from ..values.arrow_types import working_type
 from ..values.text import NOT_FINITE, NULL_WORDS, WHOLE_NUMBER
 from .scalars import UnfitArrayError, as_decimal_text, from_days_checked, microseconds_as
-from .types import working_type
 
 __all__ = ["text_cast"]
 

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from ...records import UnfitError, is_message
 from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
-from ..arrow.types import plain_type
 from ..problems import FOREIGN_ERRORS
+from ..values.arrow_types import plain_type
 from ..values.scalars import MICROSECOND_RANGE
 from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts
 from .fast_scalars import NULL

@@ -16,7 +16,7 @@ from ...schema.types import ArrayType, DataType, Field, Kind, MapType, Primitive
 
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
-    from .protobuf import Messages
+    from .messages import Messages
 
 __all__ = ["ColumnarRecords", "columnar_records", "ptars_handler"]
 

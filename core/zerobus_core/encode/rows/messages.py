@@ -1,0 +1,116 @@
+"""The messages of a descriptor made at run time, encoded many at a time by the C implementation (upb) of protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.message import EncodeError, Message
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
+
+__all__ = ["Messages"]
+
+
+class Messages:
+    """The messages of one file descriptor's first type, encoded many at a time.
+
+    One message that repeats all rows of a block is built, serialized and taken apart again by the C library in half
+    the time that a message per row takes.  Field 1 of both wrappers has the same wire type, so what was written as
+    messages is read back as bytes.
+    """
+
+    def __init__(self, file: FileDescriptorProto) -> None:
+        # Equal rows become equal bytes: a MAP is written in the order of its keys, the other fields in that of numbers.
+        pool = descriptor_pool.DescriptorPool()
+        pool.Add(file)
+        name = file.message_type[0].name
+        pool.Add(_wrappers(file.name, name))
+        self.row: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+        self._rows: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("zerobus_block.Rows"))
+        self._records: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("zerobus_block.Records"))
+        self._prepare = None if _takes_maps_of_dicts() else _preparation(self.row.DESCRIPTOR)
+
+    def serialized(self, rows: list[dict[str, Any]]) -> list[bytes]:
+        """Each row's bytes.  Raises ValueError or TypeError for fields and values that are not the message's."""
+        if self._prepare is not None:
+            rows = list(map(self._prepare, rows))
+        try:
+            return list(self._records.FromString(self._rows(rows=rows).SerializeToString(deterministic=True)).rows)
+        except EncodeError as error:
+            raise ValueError(str(error)) from error
+
+
+@cache
+def _takes_maps_of_dicts() -> bool:
+    """Whether this protobuf builds the messages of a map out of dicts; before 6 it does so everywhere else only."""
+    file = FileDescriptorProto(name="zerobus_probe.proto", package="zerobus_probe", syntax="proto2")
+    probe = file.message_type.add(name="Probe")
+    entry = probe.nested_type.add(name="MEntry")
+    entry.options.map_entry = True
+    optional, message = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.TYPE_MESSAGE
+    entry.field.add(name="key", number=1, label=optional, type=FieldDescriptorProto.TYPE_STRING)
+    entry.field.add(name="value", number=2, label=optional, type=message, type_name=".zerobus_probe.Probe")
+    repeated = FieldDescriptorProto.LABEL_REPEATED
+    probe.field.add(name="m", number=1, label=repeated, type=message, type_name=".zerobus_probe.Probe.MEntry")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    try:
+        message_factory.GetMessageClass(pool.FindMessageTypeByName("zerobus_probe.Probe"))(m={"a": {}})
+    except TypeError:
+        return False
+    return True
+
+
+def _preparation(descriptor: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """A function that builds the messages of all maps in a row, or None if its type has no map of messages."""
+    changes: dict[str, Callable[[Any], Any]] = {}
+    for field in descriptor.fields:
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            change = _map_preparation(field.message_type.fields_by_name["value"].message_type)
+        else:
+            change = _member_preparation(field)
+        if change is not None:
+            changes[field.name] = change
+    if not changes:
+        return None
+
+    def prepare(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {name: change(row[name]) for name, change in changes.items() if row.get(name) is not None}
+
+    return prepare
+
+
+def _map_preparation(value: Any) -> Callable[[Any], Any] | None:
+    if value is None:
+        return None
+    message, inner = message_factory.GetMessageClass(value), _preparation(value)
+    if inner is None:
+        return lambda entries: {key: message(**item) for key, item in entries.items()}
+    return lambda entries: {key: message(**inner(item)) for key, item in entries.items()}
+
+
+def _member_preparation(field: FieldDescriptor) -> Callable[[Any], Any] | None:
+    inner = _preparation(field.message_type)
+    if inner is None:
+        return None
+    return lambda value: list(map(inner, value)) if isinstance(value, list) else inner(value)
+
+
+def _wrappers(dependency: str, row_name: str) -> FileDescriptorProto:
+    file = FileDescriptorProto(name="zerobus_block.proto", package="zerobus_block", syntax="proto2")
+    file.dependency.append(dependency)
+    repeated = FieldDescriptorProto.LABEL_REPEATED
+    rows = file.message_type.add(name="Rows")
+    rows.field.add(
+        name="rows", number=1, label=repeated, type=FieldDescriptorProto.TYPE_MESSAGE, type_name=f".{row_name}"
+    )
+    records = file.message_type.add(name="Records")
+    records.field.add(name="rows", number=1, label=repeated, type=FieldDescriptorProto.TYPE_BYTES)
+    return file
