@@ -23,6 +23,7 @@ PATIENCE = 180.0
 BINARIES = Path(sys.executable).parent
 INSTANCE = """
 telemetry: {enabled: false}
+nux: {enabled: false}
 run_coordinator:
   module: dagster._core.run_coordinator
   class: QueuedRunCoordinator
@@ -47,6 +48,35 @@ mutation ($params: ReexecutionParams!) {
   }
 }
 """
+BACKFILL = """
+mutation ($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+BACKFILL_RUNS = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status runs { runId status } }
+  }
+}
+"""
+LAUNCHPAD = """
+query ($selector: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $selector) { ... on RunConfigSchema { rootDefaultYaml } }
+}
+"""
+RESOURCES = """
+query ($selector: RepositorySelector!) {
+  allTopLevelResourceDetailsOrError(repositorySelector: $selector) {
+    __typename
+    ... on ResourceDetailsList { results { name configuredValues { key value type } } }
+  }
+}
+"""
 TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
 RUN = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
 EVENTS = """
@@ -55,7 +85,11 @@ query ($run: ID!, $cursor: String) {
     ... on EventConnection {
       cursor
       hasMore
-      events { __typename ... on MessageEvent { message stepKey timestamp } }
+      events {
+        __typename
+        ... on MessageEvent { message }
+        ... on ExecutionStepFailureEvent { stepKey error { message } }
+      }
     }
   }
 }
@@ -199,6 +233,24 @@ class GraphQL:
     def _launched(answer: Any) -> str:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
+
+    def backfill(self, asset: str, partitions: Sequence[str]) -> str:
+        """The id of a new backfill of some partitions of an asset."""
+        params = {"assetSelection": [{"path": [asset]}], "partitionNames": list(partitions)}
+        answer = self.ask(BACKFILL, params=params)["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        return str(answer["backfillId"])
+
+    def wait_for_backfill(self, backfill_id: str, timeout: float) -> dict[str, Any]:
+        """The status and the runs of a backfill that has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            answer = dict(self.ask(BACKFILL_RUNS, id=backfill_id)["partitionBackfillOrError"])
+            return answer if answer["status"].startswith(("COMPLETED", "FAILED", "CANCELED")) else None
+
+        answer = wait_for(ended, f"the end of backfill {backfill_id}", timeout, every=1.0)
+        assert answer is not None
+        return answer
 
     def terminate(self, run_id: str) -> None:
         answer = self.ask(TERMINATE, run=run_id)["terminateRun"]

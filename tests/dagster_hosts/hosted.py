@@ -82,14 +82,18 @@ def killed(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Resul
     return zerobus.ingest(context, "main.default.killed", rows_of(folder_of("killed"), stops=False), options=options)
 
 
-@dg.asset(partitions_def=DAYS)
-def daily(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Result:
-    """A hundred rows of each day; those of one day do not fit the table."""
-    day = context.partition_key
+def rows_of_day(day: str) -> list[dict[str, Any]]:
+    """A hundred rows; one of those of one day does not fit the table, until a file says that it is repaired."""
     rows: list[dict[str, Any]] = [{"id": number, "note": day} for number in range(100)]
-    if day == POISONED_DAY:
+    if day == POISONED_DAY and not (folder_of("daily") / "repaired").exists():
         rows[50]["id"] = "poison"
-    return zerobus.ingest(context, "main.default.daily", rows)
+    return rows
+
+
+@dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=5))
+def daily(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> Result:
+    """The rows of five days in each run of a backfill."""
+    return zerobus.ingest(context, "main.default.daily", {day: rows_of_day(day) for day in context.partition_keys})
 
 
 class Pace(dg.Config):

@@ -10,11 +10,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.dagster_hosts.deployment import Deployment, figures, wait_for
-from tests.dagster_hosts.hosted import HALF, ROWS
+from tests.dagster_hosts.hosted import DAYS, HALF, POISONED_DAY, ROWS
 from zerobus_local import LocalZerobus
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
@@ -92,3 +93,37 @@ def test_a_step_whose_process_is_killed_is_retried_and_resumes(deployment: Deplo
     ids = ids_in(zerobus, "killed")
     assert set(ids) == set(range(ROWS))
     assert len(ids) - ROWS <= receipt["rows_resent"]
+
+
+def test_a_backfill_of_thirty_days_delivers_all_but_the_days_of_the_run_with_a_bad_row(
+    deployment: Deployment, zerobus: LocalZerobus
+) -> None:
+    graphql, days = deployment.graphql, DAYS.get_partition_keys()
+    start = time.monotonic()
+    backfill = graphql.wait_for_backfill(graphql.backfill("daily", days), timeout=600.0)
+    print(f"the backfill took {time.monotonic() - start:.0f} s")
+    failed = [run["runId"] for run in backfill["runs"] if run["status"] == "FAILURE"]
+    assert (len(days), len(backfill["runs"]), len(failed)) == (30, 6, 1)
+    (reason,) = [event["error"]["message"] for event in graphql.events(failed[0]) if event.get("stepKey")]
+    assert "row 50" in reason
+    assert "id" in reason
+    materialized = {event["partition"] for event in materializations(deployment, "daily")}
+    first = days.index(POISONED_DAY) // 5 * 5
+    missing = days[first : first + 5]
+    assert materialized == {*days} - {*missing}
+
+    (deployment.home / "steps" / "daily" / "repaired").touch()
+    again = graphql.reexecute_from_failure(failed[0])
+    assert graphql.wait_for_end(again) == "SUCCESS"
+    figures_of_day = {event["partition"]: figures(event) for event in materializations(deployment, "daily")}
+    # The days before the bad row were durable, and are not sent again.
+    skipped = {day: figures_of_day[day]["rows_skipped"] for day in missing}
+    assert skipped == {day: 100 if day < POISONED_DAY else 0 for day in missing}
+    delivered = zerobus.read("main.default.daily").select(["note", "id"]).to_pylist()
+    assert sorted((row["note"], row["id"]) for row in delivered) == [(day, n) for day in days for n in range(100)]
+
+
+def materializations(deployment: Deployment, name: str) -> list[dict[str, Any]]:
+    """The latest ones first."""
+    events = deployment.graphql.history(name, limit=1_000)
+    return [event for event in events if event["__typename"] == "MaterializationEvent"]
