@@ -13,8 +13,7 @@ from dagster.components.utils.translation import TranslationFn, TranslationFnRes
 from pydantic import BaseModel, Field, model_validator
 
 from .checks import build_zerobus_delivery_check
-from .component_handoff import ZerobusHandoff
-from .component_source import ZerobusSql, ZerobusTable
+from .component_source import ZerobusSource, ZerobusTable
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials
 from .metadata import table_metadata
@@ -98,7 +97,7 @@ class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
 
 
 @dg.scaffold_with(ZerobusIngestScaffolder)
-class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
+class ZerobusIngestComponent(dg.Component, ZerobusSource):
     """Pushes files, or what a Python function returns, to a Databricks Delta table through Zerobus Ingest.
 
     The asset is materialized when every row is durable, and not before.
@@ -106,26 +105,6 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
 
     table: str | None = Field(
         default=None, description="The full name of the table.", examples=["main.default.flights"]
-    )
-    source: str | None = Field(
-        default=None,
-        description=(
-            "Files to push: a path (relative to this component's folder), a glob, a directory or an fsspec URI; "
-            "{partition_key} stands for the partition of the run."
-        ),
-        examples=["data/flights-*.parquet", "s3://lake/flights/{partition_key}.parquet"],
-    )
-    records: str | None = Field(
-        default=None,
-        description="Instead of source: a function that takes the context and returns records.",
-        examples=["my_project.api.fetch_orders"],
-    )
-    sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
-    handoff: ZerobusHandoff | None = Field(
-        default=None, description="Deliver only what is new since the last run, and keep the state of that."
-    )
-    asset: dg.ResolvedAssetSpec | None = Field(
-        default=None, description="The asset; without it, an asset with the table's name as its key."
     )
     tables: list[ZerobusTable] = Field(
         default=[], description="Several tables, instead of table, source, records, sql and asset."
@@ -139,9 +118,6 @@ class ZerobusIngestComponent(dg.Component, dg.Model, dg.Resolvable):
     resource: str = Field(default="zerobus", description="The key of the ZerobusResource to push with.")
     connection: ZerobusConnection | None = Field(
         default=None, description="Instead of resource: the environment variables that hold the connection."
-    )
-    options: dict[str, Any] = Field(
-        default={}, description="Options of the delivery, by the names of IngestOptions.", examples=[{"streams": 4}]
     )
     resume: bool | None = Field(
         default=None, description="Whether a retry sends only the missing rows; the resource's setting if left out."

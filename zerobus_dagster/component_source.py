@@ -16,7 +16,7 @@ from zerobus_core.hosting import check_table_name, sql_fingerprint
 from .component_handoff import ZerobusHandoff
 from .options import ingest_options
 
-__all__ = ["ZerobusSql", "ZerobusTable"]
+__all__ = ["ZerobusSource", "ZerobusTable"]
 
 PARTITION = "{partition_key}"
 
@@ -62,10 +62,9 @@ class ZerobusSql(dg.Model, dg.Resolvable):
             engine.dispose()
 
 
-class ZerobusTable(dg.Model, dg.Resolvable):
-    """A table, and where its rows come from: one of source, records and sql."""
+class ZerobusSource(dg.Model, dg.Resolvable):
+    """Where the rows of a table come from, and the asset that stands for it: fields of a component and of a table."""
 
-    table: str = Field(description="The full name of the table.", examples=["main.default.flights"])
     source: str | None = Field(
         default=None,
         description=(
@@ -80,15 +79,21 @@ class ZerobusTable(dg.Model, dg.Resolvable):
         examples=["my_project.api.fetch_orders"],
     )
     sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
+    handoff: ZerobusHandoff | None = Field(
+        default=None, description="Deliver only what is new since the last run, and keep the state of that."
+    )
     asset: dg.ResolvedAssetSpec | None = Field(
         default=None, description="The asset; without it, an asset with the table's name as its key."
     )
     options: dict[str, Any] = Field(
         default={}, description="Options of the delivery, by the names of IngestOptions.", examples=[{"streams": 4}]
     )
-    handoff: ZerobusHandoff | None = Field(
-        default=None, description="Deliver only what is new since the last run, and keep the state of that."
-    )
+
+
+class ZerobusTable(ZerobusSource):
+    """A table, and where its rows come from: one of source, records and sql."""
+
+    table: str = Field(description="The full name of the table.", examples=["main.default.flights"])
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
