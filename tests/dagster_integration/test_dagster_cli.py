@@ -45,8 +45,34 @@ attributes:
 """
 
 
+RESOURCES = """
+import dagster as dg
+from zerobus_dagster import ZerobusIOManager, ZerobusResource
+
+
+@dg.definitions
+def resources():
+    zerobus = ZerobusResource(endpoint="https://1.zerobus.example", workspace_url="https://w.example")
+    return dg.Definitions(resources={"zerobus_io": ZerobusIOManager(zerobus=zerobus)})
+"""
+OVERWRITING_ASSET = """
+import dagster as dg
+
+
+@dg.asset(key=["main", "default", "numbers"], io_manager_key="zerobus_io", metadata={"write_mode": "overwrite"})
+def numbers() -> list:
+    return []
+"""
+
+
 def run(*command: str, folder: Path, **variables: str) -> str:
     """The standard output of a command that has to succeed."""
+    done = attempt(*command, folder=folder, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def attempt(*command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     binaries = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -57,11 +83,9 @@ def run(*command: str, folder: Path, **variables: str) -> str:
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         **variables,
     }
-    done = subprocess.run(
+    return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -100,6 +124,22 @@ def test_a_project_with_the_component_loads_without_any_secret_in_the_environmen
         keys = {asset.get("asset_key", asset.get("key")) for asset in listed["assets"]}
         assert keys == {"main/default/flights", "main/default/airports"}
     assert "main/default/flights:zerobus_delivery" in json.dumps(listed)
+
+
+def test_dg_check_defs_refuses_an_assets_write_mode_if_the_definitions_are_checked(project: Path) -> None:
+    package = project / "src" / "flights_project"
+    (package / "defs" / "resources.py").write_text(RESOURCES)
+    (package / "defs" / "numbers.py").write_text(OVERWRITING_ASSET)
+    # Dagster shows an asset's metadata to no resource while it loads definitions.
+    run("dg", "check", "defs", folder=project)
+    checked = DEFINITIONS.replace("return dg.load", "return zerobus_dagster.check_definitions(dg.load")
+    checked = checked.replace("parent)", "parent))").replace(
+        "import dagster as dg", "import dagster as dg, zerobus_dagster"
+    )
+    (package / "definitions.py").write_text(checked)
+    refused = attempt("dg", "check", "defs", folder=project)
+    assert refused.returncode != 0
+    assert "write_mode must be" in refused.stdout + refused.stderr
 
 
 def test_dg_launch_delivers_the_files_of_a_component(project: Path, server: LocalZerobus, table: str) -> None:
