@@ -5,12 +5,15 @@ see in the UI how far a failed delivery came.
 
 The next try is what Dagster itself means by one: a retry of the step in the same run, or a re-execution from failure of
 that run, however many of them in a row.  Materializing the asset again is not one: it starts from the first row.
+
+How far rows may have been sent has to be kept before any is durable.  That is in the log of the run, because Dagster's
+plots show about 100 events of an asset: a short delivery then leaves one observation next to its materialization.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,7 @@ from zerobus_core.hosting import InvalidCheckpointError
 
 from .metadata import NAMESPACE, table_metadata
 from .progress import tell_step
+from .run_log import facts_in_log, write_to_log
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, EventLogRecord
@@ -32,6 +36,8 @@ __all__ = ["ROWS_DURABLE", "ObservationCheckpointStore", "observations_of", "tri
 ROWS_DURABLE = f"{NAMESPACE}/rows_durable"
 _CHECKPOINT = f"{NAMESPACE}/checkpoint"
 _DELIVERY = f"{NAMESPACE}/delivery"
+_ASSET = f"{NAMESPACE}/asset"
+_PARTITION = f"{NAMESPACE}/partition"
 # Dagster's own tags of a run that takes up another one where it failed (dagster/_core/storage/tags.py).
 _FROM_FAILURE = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 _MOST_TRIES = 64
@@ -89,6 +95,8 @@ class ObservationCheckpointStore:
     _saved: Checkpoint | None = field(init=False, default=None)
     _is_told: bool = field(init=False, default=False)
     _has_looked: bool = field(init=False, default=False)
+    _is_first: bool = field(init=False, default=False)
+    """Whether no earlier checkpoint of the delivery was found: any observation of it is then newer than its log."""
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance)
@@ -115,15 +123,13 @@ class ObservationCheckpointStore:
 
     def load(self) -> Checkpoint | None:
         """The checkpoint that this or an earlier try saved last, or None."""
-        for observation in self._observations() if self.resume else ():
-            text = observation.metadata[_CHECKPOINT].value
-            if not isinstance(text, str):
-                raise InvalidCheckpointError(f"the observation holds {type(text).__name__}, not text")
-            found = Checkpoint.from_json(text)
-            self.report_resumed(found)
-            return found
-        self.report_resumed(None)
-        return None
+        text = next((value.value for value in self._checkpoints()), None) if self.resume else None
+        self._is_first = self.resume and text is None
+        if text is not None and not isinstance(text, str):
+            raise InvalidCheckpointError(f"the checkpoint is {type(text).__name__}, not text")
+        found = None if text is None else Checkpoint.from_json(text)
+        self.report_resumed(found)
+        return found
 
     def report_resumed(self, found: Checkpoint | None) -> None:
         """Say in the step's log what this attempt resumes; only what it finds first was written by an earlier one."""
@@ -155,6 +161,10 @@ class ObservationCheckpointStore:
         if is_unchanged or not (checkpoint.durable or checkpoint.reached or is_begun):
             return
         rows = checkpoint.durable.rows
+        if self._is_first and not rows:
+            message = f"rows may be on their way to {self.table}; none is known to be durable"
+            write_to_log(self.attempt, message, {**self._identity, _CHECKPOINT: checkpoint.to_json()})
+            return
         self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})
         if rows and self.is_evidence and not self._is_told and self._partition is None:
             self._is_told = True
@@ -182,27 +192,43 @@ class ObservationCheckpointStore:
             return self.partition
         return self.step.partitions[0] if len(self.step.partitions) == 1 else None
 
-    def _observations(self) -> Iterator[dg.AssetObservation]:
-        """Checkpoints of this delivery, newest first."""
-        instance, run_ids = self.attempt.instance, {run.run_id for run in self._tries}
+    @property
+    def _identity(self) -> dict[str, str]:
+        """Which delivery an event in the log of a run is about; an observation has asset and partition by itself."""
+        return {
+            "dagster/table_name": self.table,
+            _DELIVERY: self.delivery,
+            _ASSET: self._asset_key.to_string(),
+            _PARTITION: self._partition or "",
+        }
+
+    def _checkpoints(self) -> Iterator[dg.MetadataValue]:
+        """Checkpoints of this delivery as JSON text, newest first."""
+        instance, step_key = self.attempt.instance, self.attempt.step_key
+        run_ids = [run.run_id for run in self._tries]
         records_filter = dg.AssetRecordsFilter(
             asset_key=self._asset_key,
             asset_partitions=[self._partition] if self._partition else None,
             after_timestamp=self._begin(),
         )
+        wanted = {key: self._identity[key] for key in (_DELIVERY, "dagster/table_name")}
         for record in observations_of(instance, records_filter):
-            observation = record.asset_observation
-            is_ours = record.run_id in run_ids and record.event_log_entry.step_key == self.attempt.step_key
-            if is_ours and observation is not None and self._is_of_this_delivery(observation):
-                yield observation
-
-    def _is_of_this_delivery(self, observation: dg.AssetObservation) -> bool:
-        wanted = {_DELIVERY: self.delivery, "dagster/table_name": self.table}
-        metadata = observation.metadata
-        return _CHECKPOINT in metadata and all(
-            key in metadata and metadata[key].value == value for key, value in wanted.items()
-        )
+            event = record.asset_observation
+            is_ours = record.run_id in run_ids and record.event_log_entry.step_key == step_key
+            if is_ours and event is not None and _has_checkpoint(event.metadata, wanted):
+                yield event.metadata[_CHECKPOINT]
+        for run_id in run_ids:
+            for facts in facts_in_log(instance, run_id, step_key):
+                if _has_checkpoint(facts, self._identity):
+                    yield facts[_CHECKPOINT]
 
     def _begin(self) -> float | None:
         record = self.attempt.instance.get_run_record_by_id(self.epoch)
         return None if record is None else record.create_timestamp.timestamp() - _CLOCK_SKEW
+
+
+def _has_checkpoint(metadata: Mapping[str, dg.MetadataValue], wanted: Mapping[str, str]) -> bool:
+    """Whether an event holds a checkpoint of the delivery that ``wanted`` describes."""
+    return _CHECKPOINT in metadata and all(
+        key in metadata and metadata[key].value == value for key, value in wanted.items()
+    )

@@ -229,3 +229,26 @@ def test_rows_that_were_sent_are_known_to_the_next_try_before_any_of_them_is_dur
     nothing, checkpoint = found
     assert nothing is None
     assert (checkpoint.reached, checkpoint.durable.rows) == (1_000, 0)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["in its first attempt", "after an attempt that saw none"])
+def test_a_retry_finds_rows_that_were_sent_although_the_asset_shows_no_event_of_them(
+    sqlite_instance: dg.DagsterInstance, begun: bool
+) -> None:
+    found: list[int | None] = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2))
+    def flights(context: dg.AssetExecutionContext) -> None:
+        store, other = store_in(context), store_in(context, delivery="ingest 2")
+        checkpoint = store.load()
+        found.append(None if checkpoint is None else checkpoint.reached)
+        assert other.load() is None
+        if context.retry_number < 1 + begun:
+            reached = 1_000 * (context.retry_number + 1)
+            store.save(replace(checkpoint_of(store, rows=0), durable=RowRanges(), reached=reached))
+            raise RuntimeError("the process is gone")
+
+    assert run(flights, sqlite_instance).success
+    assert found == ([None, 1_000, 2_000] if begun else [None, 1_000])
+    # What a first attempt says before any row is durable is in the log of its run only.
+    assert len(sqlite_instance.fetch_observations(dg.AssetKey("flights"), limit=9).records) == int(begun)

@@ -255,6 +255,19 @@ def test_a_resumed_step_says_what_it_resumes_and_checkpoints_can_be_files(
     assert "100 rows of the delivery are durable" in resumed
 
 
+def test_a_short_delivery_leaves_one_observation_so_that_plots_show_many_materializations(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
+) -> None:
+    @dg.asset
+    def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
+        return zerobus.ingest(context, table, iter(ROWS), options={"source_version": "1"})
+
+    for number in range(1, 4):
+        assert run(flights, zerobus, instance=instance).success
+        assert len(instance.fetch_observations(dg.AssetKey("flights"), limit=100).records) == number
+    assert server.read(table).num_rows == 300
+
+
 def test_a_step_that_is_interrupted_says_what_is_durable_and_what_to_do(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
 ) -> None:
