@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = [
     "EXTRA_COLUMNS",
+    "RESCUE",
+    "RESCUED",
     "SHAPED",
     "constants_problem",
     "extra_columns_problem",
@@ -16,7 +18,11 @@ __all__ = [
     "variant_column",
 ]
 
-EXTRA_COLUMNS = '"error", "drop" or "variant:COLUMN"'
+EXTRA_COLUMNS = '"error", "drop", "variant:COLUMN" or "rescue"'
+RESCUE = "rescue"
+"""``extra_columns`` that leaves fields without a column to the service, which has a column of the table for them."""
+RESCUED = "\0rescued"
+"""The member of a row that holds those fields, on the way to the encoder; no column is called so."""
 SHAPED = "+shape:"
 """In a fingerprint, between that of the source itself and that of the options that change its rows."""
 _VARIANT = "variant:"
@@ -30,7 +36,7 @@ def variant_column(extra_columns: str) -> str | None:
 
 def extra_columns_problem(value: Any) -> str | None:
     """What ``extra_columns`` must be, if ``value`` is something else."""
-    is_known = isinstance(value, str) and (value in {"error", "drop"} or bool(variant_column(value)))
+    is_known = isinstance(value, str) and (value in {"error", "drop", RESCUE} or bool(variant_column(value)))
     return None if is_known else EXTRA_COLUMNS
 
 

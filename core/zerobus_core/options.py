@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from .column_options import constants_problem, extra_columns_problem, transform_problem
+from .column_options import RESCUE, constants_problem, extra_columns_problem, transform_problem
 from .errors import ConfigurationError
 from .file_formats import CsvFormat, JsonFormat, format_of
 from .storage.uris import without_secrets
@@ -89,7 +89,8 @@ class IngestOptions:
     """``{column: value}``: columns that the source lacks, with the same value in every row."""
     extra_columns: str = "error"
     """What becomes of fields of a row that the table lacks: ``"error"`` refuses the row, ``"drop"`` leaves them out and
-    names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column."""
+    names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column,
+    ``"rescue"`` sends them as JSON for the service to put into the table's column with the tag ``zerobus-rescue``."""
     format: CsvFormat | JsonFormat | Mapping[str, Any] | None = None
     """How CSV or JSON files are read; or a mapping of the fields."""
     source_version: str | None = None
@@ -187,6 +188,8 @@ class IngestOptions:
             raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out,")
         if self.transform_version is not None and self.transform is None:
             raise self._option_error("transform_version", "left out without a transform")
+        if self.extra_columns == RESCUE and self.record_format not in {"auto", "json"}:
+            raise self._option_error("record_format", 'json (or auto) for extra_columns="rescue"')
         if self.constants is not None:
             object.__setattr__(self, "constants", dict(self.constants))
 

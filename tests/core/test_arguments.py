@@ -144,7 +144,7 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"stop": asyncio.Event()}, "stop must be a threading.Event, not asyncio.locks.Event"),
     ({"stop": threading.Event}, "stop must be a threading.Event, not the class Event"),
     ({"records": {"id": 1}}, "records is a dict, which is one record; pass a list of them: [record]"),
-    ({"options": {"extra_columns": "keep"}}, 'extra_columns must be "error", "drop" or "variant:COLUMN", not \'keep\''),
+    ({"options": {"extra_columns": "keep"}}, '.extra_columns must be "error", "drop", "variant:COLUMN" or "rescue"'),
     ({"options": {"extra_columns": "variant:rest"}}, "names 'rest', which the table does not have; name a VARIANT"),
     ({"options": {"constants": {"id": 1}}}, "options.constants fills 'id', which the source has; leave it out by drop"),
     ({"options": {"select": "id"}}, "IngestOptions.select must be a list of names of columns, not 'id'"),

@@ -41,6 +41,8 @@ class TableShape:
     table: str
     schema: pa.Schema
     types: dict[str, Any]
+    #: the column that takes what JSON records hold beyond the table; None if no column is tagged for that
+    rescue: str | None = None
     #: what batches have: the same without NOT NULL, so that a NULL can be found and named
     open_schema: pa.Schema = field(init=False)
 
@@ -52,7 +54,9 @@ class TableShape:
         """The shape of a catalog table; the columns' own NOT NULL is what counts."""
         nullable = {column.name: column.nullable for column in table.columns}
         schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
-        return cls(table.full_name, schema, {column.name: column.type for column in table.columns})
+        types = {column.name: column.type for column in table.columns}
+        rescue = next((column.name for column in table.columns if column.is_rescue), None)
+        return cls(table.full_name, schema, types, rescue)
 
     @property
     def required(self) -> list[str]:

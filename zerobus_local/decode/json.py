@@ -123,11 +123,38 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
         if not isinstance(value, dict):
             raise RefusedRecordError(record, None, f"is {_kind(value)}; a record is one JSON object")
         try:
-            rows.append(_members(value, shape.types, ""))
+            rows.append(_members(value, shape.types, "") if shape.rescue is None else _rescued(value, shape))
         except _MisfitError as error:
             raise RefusedRecordError(record, error.path, error.reason) from None
     fields = {f.name: f.type for f in shape.schema}
     return {name: pa.array([row.get(name) for row in rows], type=fields[name]) for name in shape.types}
+
+
+def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
+    """The members of a record, with those that do not fit as one object in the rescue column (docs: rescue column).
+
+    That are fields without a column, and values of another type than a nullable column has.  The form of the object is
+    modelled without a source.
+    """
+    assert shape.rescue is not None
+    if shape.rescue in value:
+        raise _MisfitError(shape.rescue, "is the table's rescue column, which only the service fills")
+    fitted: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    required = set(shape.required)
+    for name, member in value.items():
+        if name not in shape.types:
+            rest[name] = member
+            continue
+        try:
+            fitted[name] = _fitted(member, shape.types[name], name)
+        except _MisfitError:
+            if name in required:
+                raise
+            rest[name] = member
+    if rest:
+        fitted[shape.rescue] = orjson.dumps(rest).decode()
+    return fitted
 
 
 class _MisfitError(Exception):

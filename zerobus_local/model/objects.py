@@ -13,7 +13,10 @@ from deltalake import Schema
 
 from .names import TableName
 
-__all__ = ["Alteration", "Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
+__all__ = ["RESCUE_TAG", "Alteration", "Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
+
+RESCUE_TAG = "zerobus-rescue"
+"""The tag of the nullable VARIANT column for fields that the table lacks (docs: zerobus-rescue-column)."""
 
 DeltaType: TypeAlias = "str | dict[str, Any]"
 """A type as the Delta protocol writes it in JSON: ``"long"``, ``{"type": "array", "elementType": …}``."""
@@ -33,6 +36,13 @@ class Column:
     comment: str | None = None
     default: str | None = None
     """The DEFAULT expression.  Zerobus does not apply it, and neither do we."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Unity Catalog's tags of the column; they are no part of the Delta table."""
+
+    @property
+    def is_rescue(self) -> bool:
+        """Whether the service puts into it what JSON records hold beyond the table."""
+        return RESCUE_TAG in self.tags and self.type == "variant" and self.nullable
 
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
         """The column as a Delta schema field: as the catalog shows it, or as the files hold it (``stored``)."""

@@ -26,6 +26,7 @@ __all__ = [
     "GrantChange",
     "Insert",
     "Query",
+    "SetTags",
     "ShowTables",
     "Statement",
 ]
@@ -106,6 +107,16 @@ class Comment:
 
     name: TableName
     comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTags:
+    """ALTER TABLE … ALTER COLUMN column SET TAGS ('name' = 'value', …), or UNSET TAGS ('name', …)."""
+
+    name: TableName
+    column: str
+    tags: tuple[tuple[str, str], ...]
+    unset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +205,7 @@ Statement: TypeAlias = (
     | AddCheck
     | DropCheck
     | Comment
+    | SetTags
     | DropTable
     | DropSchema
     | DropCatalog

@@ -1,4 +1,4 @@
-"""The statements that sqlglot hands back unread: catalogs, SHOW TABLES, GRANT and REVOKE, from their words."""
+"""The statements that sqlglot hands back unread: catalogs, tags, SHOW TABLES, GRANT and REVOKE, from their words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlglot import Token, TokenType, tokenize
 
 from ..errors import InvalidRequest
 from ..model.names import TableName, checked_name
-from .statements import CreateCatalog, DropCatalog, GrantChange, ShowTables, Statement
+from .statements import CreateCatalog, DropCatalog, GrantChange, SetTags, ShowTables, Statement
 
 __all__ = ["PRIVILEGES", "parse_words"]
 
@@ -27,7 +27,7 @@ _PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
 
 
 def parse_words(tokens: list[Token]) -> Statement | None:
-    """Read CREATE CATALOG, DROP CATALOG, SHOW TABLES, GRANT and REVOKE; None if it is another statement."""
+    """Read CREATE CATALOG, DROP CATALOG, tags of columns, SHOW TABLES, GRANT and REVOKE; None for other statements."""
     words = _Words(_unfolded(tokens))
     if words.take("CREATE", "CATALOG"):
         if_not_exists = words.take("IF", "NOT", "EXISTS")
@@ -42,13 +42,12 @@ def parse_words(tokens: list[Token]) -> Statement | None:
         words.take("RESTRICT")
         words.end()
         return DropCatalog(name=name, if_exists=if_exists, cascade=cascade)
+    if words.take("ALTER", "TABLE"):
+        return _set_tags(words)
     if words.take("SHOW", "TABLES"):
         return _show_tables(words)
-    if words.take("GRANT"):
-        return _grant(words, revoke=False)
-    if words.take("REVOKE"):
-        return _grant(words, revoke=True)
-    return None
+    revoke = words.take("REVOKE")
+    return _grant(words, revoke=revoke) if revoke or words.take("GRANT") else None
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
@@ -56,6 +55,33 @@ def _unfolded(tokens: list[Token]) -> list[Token]:
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
     return tokens
+
+
+def _set_tags(words: _Words) -> SetTags | None:
+    """ALTER TABLE … ALTER COLUMN … SET TAGS; None if something else is altered."""
+    parts = [words.name()]
+    while words.take("."):
+        parts.append(words.name())
+    if not (words.take("ALTER", "COLUMN") or words.take("ALTER")):
+        return None
+    column = words.name()
+    unset = words.take("UNSET", "TAGS")
+    if not unset and not words.take("SET", "TAGS"):
+        return None
+    words.expect("(")
+    tags = [_tag(words)]
+    while words.take(","):
+        tags.append(_tag(words))
+    words.expect(")")
+    words.end()
+    if len(parts) != _PARTS["TABLE"]:
+        _full_name("TABLE", parts)
+    return SetTags(name=TableName(*parts), column=column, tags=tuple(tags), unset=unset)
+
+
+def _tag(words: _Words) -> tuple[str, str]:
+    name = words.text()
+    return name, words.text() if words.take("=") else ""
 
 
 def _show_tables(words: _Words) -> ShowTables:

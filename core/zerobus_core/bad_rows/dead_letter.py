@@ -106,7 +106,10 @@ class DeadLetterFile:
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
         """A row that the service refused, read back from its batch by ``Encoder.decode``."""
-        record = from_wire({k: v for k, v in decoded.items() if k not in self._leave_out}, self._schema.columns)
+        given = {name: value for name, value in decoded.items() if name not in self._leave_out}
+        columns = {column.name for column in self._schema.columns}
+        # Fields for the service's rescue column are JSON, and have no column.
+        record = from_wire(given, self._schema.columns) | {k: v for k, v in given.items() if k not in columns}
         self._add(row, to_letter(record), error, [])
 
     def _add(self, row: int, record: Any, error: str, fields: list[dict[str, Any]]) -> None:

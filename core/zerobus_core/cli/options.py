@@ -105,7 +105,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "A column with the same text in every row; repeatable.",
     },
     "extra_columns": {
-        "metavar": "error|drop|variant:COLUMN",
+        "metavar": "error|drop|variant:COLUMN|rescue",
         "help": "What becomes of fields of a row that the table lacks.",
     },
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..column_options import RESCUE
 from ..errors import ConfigurationError
 from ..schema.format_limits import arrow_limits, protobuf_limits
 from ..schema.types import Field, Kind, PrimitiveType, StringType
@@ -52,6 +53,8 @@ def _chosen_format(
 ) -> tuple[RecordFormat, str]:
     if options.record_format != "auto":
         return options.record_format, "asked for"
+    if options.extra_columns == RESCUE:
+        return "json", "only JSON records can hold fields for the service's rescue column"
     if is_arrow and arrow_streams:
         limits = list(arrow_limits(schema.columns))
         if not limits:

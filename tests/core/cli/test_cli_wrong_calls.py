@@ -99,7 +99,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "what becomes of extra columns": (
         (*PUSH, "--extra-columns", "keep"),
         {},
-        '--extra-columns must be "error", "drop" or "variant:COLUMN", not \'keep\'',
+        '--extra-columns must be "error", "drop", "variant:COLUMN" or "rescue", not \'keep\'',
         2,
     ),
     "a function that is not named in full": (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ...errors import BadField
     from ...schema import TableSchema
+    from ...schema.types import Field
 
 __all__ = ["RowEncoder"]
 
@@ -146,6 +147,11 @@ class RowEncoder(ABC):
         sizes = list(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
         return records if max(sizes) <= MAX_RECORD_BYTES else None
+
+    def _add_field(self, field: Field) -> None:
+        """Take a value that is no column from each row; for a subclass, before the first row comes."""
+        self._fields = (*self._fields, field)
+        self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
         """The block with the table's spelling of names that differ in case only; itself if there is none."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from ...schema.types import ArrayType, DataType, MapType, StructType
+from ...column_options import RESCUE, RESCUED
+from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 from .encoder import RowEncoder
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class JsonEncoder(RowEncoder):
         # Equal rows must become equal text where they are digested: with every column, in the table's order.
         self._is_flat = not any(isinstance(field.type, StructType | ArrayType | MapType) for field in self._fields)
         self._ordered = _ordered_of(StructType(self._fields))
+        self._has_rescue = options.extra_columns == RESCUE
+        if self._has_rescue:
+            self._add_field(Field(name=RESCUED, type=PrimitiveType(Kind.VARIANT), position=-1))
         self._filled = b""  # the members that the delivery fills, up to the number of the row
         if self._reserved:
             self._filled = orjson.dumps({self._id_column: delivery_id, self._row_column: 0})[1:-2]
@@ -42,9 +46,23 @@ class JsonEncoder(RowEncoder):
         return "json"
 
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
+        if not self._has_rescue:
+            return self._with_filled(self._records(rows), first_row)
+        rest = [row.get(RESCUED) for row in rows]
+        if self._is_digested:
+            rows = list(map(self._ordered, rows))
+        # The rescue column is one of the table's, and only the service fills it: it takes no null for it either.
+        records = json_records(
+            [{name: value for name, value in row.items() if value is not None and name != RESCUED} for row in rows]
+        )
+        return self._with_filled(list(map(_joined, records, rest)), first_row)
+
+    def _records(self, rows: list[dict[str, Any]]) -> list[bytes]:
         if self._is_digested and not (self._is_flat and self._are_in_order):
             rows = list(map(self._ordered, rows))
-        records = json_records(rows)
+        return json_records(rows)
+
+    def _with_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
         if not self._filled:
             return records
         return [
@@ -74,6 +92,13 @@ def json_records(rows: list[dict[str, Any]]) -> list[bytes]:
     text = whole[1 : -len(b",%d]" % _MARK)]
     records = text.replace(b"},%d,{" % _MARK, b"}\n{").split(b"\n")  # orjson writes no other line breaks
     return records if len(records) == len(rows) else list(map(orjson.dumps, rows))
+
+
+def _joined(record: bytes, rest: str | None) -> bytes:
+    """The JSON object ``record`` with the members of the JSON object ``rest``."""
+    if not rest or rest == "{}":
+        return record
+    return b"%b%b%b" % (record[:-1], b"," if len(record) > len(b"{}") else b"", rest[1:].encode())
 
 
 def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -244,5 +244,5 @@ def json_key(key: Any) -> str:
 
 
 def _brief(kind: StructType) -> str:
-    names = [field.name for field in kind.fields]
+    names = [field.name for field in kind.fields if field.name.isprintable()]
     return f"a record with {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"  # noqa: PLR2004  # enough to recognise

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...batch import Chunk
-from ...column_options import variant_column
+from ...column_options import RESCUE, RESCUED, variant_column
 from ...encode.problems import shown_name
 from ...errors import ConfigurationError, SchemaError
 from ...records import (
@@ -25,7 +25,7 @@ from ...records import (
     without_members,
 )
 from .source import Shaping, Source, combined_fingerprint
-from .transforming import TransformedSource
+from .transforming import TransformedSource, rows_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -57,13 +57,14 @@ class ShapedSource(Source):
         self._names = dict(options.rename or {})
         self._constants = dict(options.constants or {})
         self._extra = options.extra_columns
-        self._variant = variant_column(options.extra_columns)
+        self._is_for_rescue = options.extra_columns == RESCUE
+        self._variant = RESCUED if self._is_for_rescue else variant_column(options.extra_columns)
         self._table: str | None = None
         self._columns: frozenset[str] = frozenset()
         """The names of the table's columns, in small letters; none until the table is known."""
         self._unseen = {*self._selected, *self._names}
         self._lost: dict[str, None] = {}
-        self.is_arrow = source.is_arrow
+        self.is_arrow = source.is_arrow and not self._is_for_rescue  # JSON records are made of rows
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
         self.start_delay = source.start_delay
@@ -98,7 +99,7 @@ class ShapedSource(Source):
         self._unseen = {*self._selected, *self._names}
         self._lost = {}
         for chunk in self._source.chunks(skip):
-            rows = chunk.rows
+            rows = list(rows_of(chunk)) if self._is_for_rescue else chunk.rows
             if isinstance(rows, list):
                 yield Chunk(chunk.first_row, [self._row(row) for row in rows])
             else:
@@ -112,7 +113,7 @@ class ShapedSource(Source):
         self._source.read_for(schema)
         self._table = schema.table
         self._columns = frozenset(column.name.lower() for column in schema.columns)
-        if self._variant is not None:
+        if self._variant is not None and not self._is_for_rescue:
             kinds = {column.name.lower(): str(column.type) for column in schema.columns}
             if kinds.get(self._variant.lower()) != "VARIANT":
                 found = kinds.get(self._variant.lower())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...schema import TableSchema
 
-__all__ = ["TransformedSource"]
+__all__ = ["TransformedSource", "rows_of"]
 
 # Where rows were in the source is remembered for so many runs of rows that were kept, which takes some megabytes.
 _MOST_RUNS = 50_000
@@ -79,7 +79,7 @@ class TransformedSource(Source):
 
     def _kept(self, chunk: Chunk, position: int) -> list[Any]:
         kept: list[Any] = []
-        for row in _rows(chunk):
+        for row in rows_of(chunk):
             out = row if isinstance(row, UnreadableRecord) else self._transformed(row)
             if out is None:
                 self._filtered += 1
@@ -143,7 +143,8 @@ def _function_of(given: Any) -> Callable[[Any], Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _rows(chunk: Chunk) -> Iterator[Any]:
+def rows_of(chunk: Chunk) -> Iterator[Any]:
+    """The rows of a chunk, those of Arrow data as dicts."""
     if isinstance(chunk.rows, list):
         yield from chunk.rows
         return
