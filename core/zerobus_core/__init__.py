@@ -29,7 +29,7 @@ from .errors import (
     WatermarkPrecisionError,
     ZerobusIngestError,
 )
-from .file_formats import CsvFormat, JsonFormat
+from .file_formats import CsvFormat, ExcelFormat, JsonFormat
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -57,6 +57,7 @@ __all__ = [
     "CsvFormat",
     "DeliveredFileChangedError",
     "DeliverySupersededError",
+    "ExcelFormat",
     "FederatedCredentials",
     "FileCheckpointStore",
     "FrozenFileError",

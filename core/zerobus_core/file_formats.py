@@ -6,11 +6,11 @@ import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from .errors import ConfigurationError
 
-__all__ = ["CsvFormat", "JsonFormat", "format_of"]
+__all__ = ["FORMAT_NAMES", "CsvFormat", "ExcelFormat", "FileFormatOption", "JsonFormat", "PlainFormat", "format_of"]
 
 # Their bytes have a meaning of their own in every CSV file.
 _LINE_ENDS = "\r\n"
@@ -159,6 +159,31 @@ class JsonFormat:
         return {} if self.encoding == "utf-8" else {"encoding": self.encoding}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExcelFormat:
+    """How Excel and OpenDocument sheets are read: the names of the columns in the first line, then rows."""
+
+    name: ClassVar[str] = "excel"
+
+    sheet: str | None = None
+    """The name of the sheet; None for files of one sheet."""
+
+    def __post_init__(self) -> None:
+        if self.sheet is not None and (not isinstance(self.sheet, str) or not self.sheet):
+            raise ConfigurationError(f"ExcelFormat.sheet must be the name of a sheet, or None, not {self.sheet!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFormat:
+    """A format that says all of itself: Parquet, Avro, Arrow."""
+
+    name: str
+    """parquet, avro or ipc."""
+
+
+FileFormatOption: TypeAlias = CsvFormat | JsonFormat | ExcelFormat | PlainFormat
+
+
 def _check_encoding(format: CsvFormat | JsonFormat) -> None:
     what = f"{type(format).__name__}.encoding must be"
     try:
@@ -171,19 +196,34 @@ def _check_encoding(format: CsvFormat | JsonFormat) -> None:
         raise ConfigurationError(f"{what} a text encoding, not {format.encoding!r}")
 
 
-_TYPES: dict[str, type[CsvFormat] | type[JsonFormat]] = {"csv": CsvFormat, "json": JsonFormat}
+_TYPES: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
+    "csv": CsvFormat,
+    "excel": ExcelFormat,
+    "json": JsonFormat,
+    "jsonl": JsonFormat,
+}
+_PLAIN = {"arrow": "ipc", "avro": "avro", "parquet": "parquet"}
+FORMAT_NAMES = tuple(sorted([*_TYPES, *_PLAIN]))
+"""What a format is called in options."""
 
 
-def format_of(value: Any) -> CsvFormat | JsonFormat:
-    """The format of an option: a format, or a mapping of its fields and its ``type``, as configuration files have it.
+def format_of(value: Any) -> FileFormatOption:
+    """The format of an option: a format, its name, or a mapping of its fields and its ``type``.
 
     Raises ConfigurationError for anything else.
     """
-    if isinstance(value, CsvFormat | JsonFormat):
+    if isinstance(value, CsvFormat | JsonFormat | ExcelFormat | PlainFormat):
         return value
+    if isinstance(value, str):
+        value = {"type": value}
     if isinstance(value, Mapping):
         given = dict(value)
-        kind = _TYPES.get(given.pop("type", "csv"))
+        name = given.pop("type", "csv")
+        if name in _PLAIN:
+            if given:
+                raise ConfigurationError(f"the format {name} has no fields, such as {', '.join(map(str, given))}")
+            return PlainFormat(_PLAIN[name])
+        kind = _TYPES.get(name)
         if kind is not None:
             known = {field.name for field in fields(kind)}
             if unknown := sorted(map(str, given.keys() - known)):
@@ -192,6 +232,6 @@ def format_of(value: Any) -> CsvFormat | JsonFormat:
                 )
             return kind(**given)
     raise ConfigurationError(
-        "IngestOptions.format must be a CsvFormat, a JsonFormat or a mapping of its fields "
-        f'({{"type": "csv", …}}), not {value!r}'
+        f"IngestOptions.format must be one of {', '.join(FORMAT_NAMES)}, a CsvFormat, JsonFormat or ExcelFormat, or a "
+        f'mapping of its fields ({{"type": "csv", …}}), not {value!r}'
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .column_options import RESCUE, constants_problem, extra_columns_problem, transform_problem
 from .errors import ConfigurationError
-from .file_formats import CsvFormat, JsonFormat, format_of
+from .file_formats import FileFormatOption, format_of
 from .storage.uris import without_secrets
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
@@ -91,8 +91,9 @@ class IngestOptions:
     """What becomes of fields of a row that the table lacks: ``"error"`` refuses the row, ``"drop"`` leaves them out and
     names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column,
     ``"rescue"`` sends them as JSON for the service to put into the table's column with the tag ``zerobus-rescue``."""
-    format: CsvFormat | JsonFormat | Mapping[str, Any] | None = None
-    """How CSV or JSON files are read; or a mapping of the fields."""
+    format: FileFormatOption | Mapping[str, Any] | str | None = None
+    """How files are read: a CsvFormat, JsonFormat or ExcelFormat, a mapping of its fields, or a name (``"parquet"``)
+    for files whose extension says nothing."""
     source_version: str | None = None
     """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
 

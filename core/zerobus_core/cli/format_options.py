@@ -12,13 +12,20 @@ from typing import Any
 import click
 
 from ..errors import ConfigurationError
-from ..file_formats import CsvFormat, JsonFormat
+from ..file_formats import FORMAT_NAMES, CsvFormat, ExcelFormat, FileFormatOption, JsonFormat, format_of
 
 __all__ = ["format_flags", "format_of_flags", "remedies_as_flags"]
 
 _Command = Callable[..., None]
 _NONE = "none"
-_FORMATS: dict[str, type[CsvFormat] | type[JsonFormat]] = {"csv": CsvFormat, "json": JsonFormat}
+# The kinds of files whose options can be given without --format, by the option that only they have.
+_IMPLIED = {"sheet": "excel"}
+_KINDS: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
+    "csv": CsvFormat,
+    "excel": ExcelFormat,
+    "json": JsonFormat,
+    "jsonl": JsonFormat,
+}
 # What a shell makes hard to type.
 _SIGNS = {"tab": "\t", r"\t": "\t", _NONE: None}
 
@@ -57,6 +64,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "thousands_char": {"metavar": "CHARACTER", "help": "What groups the digits of numbers by three."},
     "date_format": {"metavar": "FORMAT", "help": "How dates are written, as for strptime: %d.%m.%Y."},
     "timestamp_format": {"metavar": "FORMAT", "help": "How timestamps are written, as for strptime."},
+    "sheet": {"metavar": "NAME", "help": "Of Excel files: the sheet that is read, if there are several."},
 }
 
 
@@ -72,12 +80,12 @@ def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
     return click.option(
         "--format",
         "format",
-        type=click.Choice(sorted(_FORMATS)),
+        type=click.Choice(FORMAT_NAMES),
         help="What files hold whose extension does not say it; the other options of a format imply it.",
     )(command)
 
 
-def format_of_flags(given: dict[str, Any]) -> CsvFormat | JsonFormat | None:
+def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
     """The format; takes the flags of ``format_flags`` out of ``given``.  Raises ConfigurationError."""
     name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}
@@ -87,12 +95,12 @@ def format_of_flags(given: dict[str, Any]) -> CsvFormat | JsonFormat | None:
             chosen[sign] = _sign(chosen[sign])
     if name is None and not chosen:
         return None
-    kind = _FORMATS[name or "csv"]
-    known = {field.name for field in fields(kind)}
+    name = name or next((kind for option, kind in _IMPLIED.items() if option in chosen), "csv")
+    known = {field.name for field in fields(_KINDS[name])} if name in _KINDS else set[str]()
     if unknown := sorted(chosen.keys() - known):
         flags = ", ".join("--" + each.replace("_", "-") for each in unknown)
         raise ConfigurationError(f"{flags} is not an option of --format {name}")
-    return kind(**chosen)
+    return format_of({"type": name, **chosen})
 
 
 def remedies_as_flags(text: str) -> str:

@@ -120,6 +120,25 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
         "--select must be without 'a', which drop leaves out",
         2,
     ),
+    "a sheet of a format without sheets": (
+        (*PUSH, "--format", "parquet", "--sheet", "Orders"),
+        {},
+        "--sheet is not an option of --format parquet",
+        2,
+    ),
+    "a format that does not exist": ((*PUSH, "--format", "xml"), {}, "'xml' is not one of 'arrow', 'avro', 'csv'", 2),
+    "an option of CSV files for JSON files": (
+        (*PUSH, "--format", "json", "--delimiter", ";"),
+        {},
+        "--delimiter is not an option of --format json",
+        2,
+    ),
+    "rescued fields in another record format": (
+        (*PUSH, "--extra-columns", "rescue", "--record-format", "arrow"),
+        {},
+        "--record-format must be json (or auto) for extra_columns=\"rescue\", not 'arrow'",
+        2,
+    ),
     "no dead-letter file": (
         ("dead-letters", "show", "none.jsonl"),
         {},

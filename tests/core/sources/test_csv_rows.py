@@ -246,7 +246,7 @@ def test_a_format_is_for_files_without_a_telling_extension_too(tmp_path: Path) -
         ({"skip_blanks": "no"}, r"CsvFormat\.skip_blanks must be True or False"),
         ({"escape": "\\"}, "CsvFormat has no field escape; its fields are comment_char, date_format"),
         ({"type": "xml"}, r"IngestOptions\.format must be"),
-        ("csv", r"IngestOptions\.format must be"),
+        ("xml", r"IngestOptions\.format must be"),
     ],
 )
 def test_a_wrong_format_is_refused_by_name(given: Any, message: str) -> None:

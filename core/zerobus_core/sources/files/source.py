@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError, ZerobusIngestError
-from ...file_formats import CsvFormat, JsonFormat, format_of
+from ...file_formats import CsvFormat, ExcelFormat, FileFormatOption, JsonFormat, format_of
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
@@ -199,8 +199,8 @@ def files_source(
 ) -> FileSource:
     """The source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, if the extension does not say it; ``reader`` says how they
-    are read, where ``options.format`` does not say it.
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel, if the extension does not say it; ``reader`` says
+    how they are read, where ``options.format`` does not say it.
     """
     chosen = format_of(options.format) if options.format is not None else None
     found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)
@@ -215,7 +215,7 @@ def source_of_found(
     found: FoundFiles,
     options: IngestOptions,
     *,
-    chosen: CsvFormat | JsonFormat | None = None,
+    chosen: FileFormatOption | None = None,
     reader: FileFormat | None = None,
 ) -> FileSource:
     """The source that reads the files of ``found``; ``chosen`` is the format of ``options``."""
@@ -239,7 +239,7 @@ def source_of_files(files: Sequence[FoundFile], place: Location, options: Ingest
     return FileSource(found, _reader(found, chosen, tuple(options.drop)), options)
 
 
-def _reader(found: FoundFiles, chosen: CsvFormat | JsonFormat | None, dropped: tuple[str, ...]) -> FileFormat:
+def _reader(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
     # Each imports what it reads with.
     if found.format in {"parquet", "csv", "ipc"}:
         require_pyarrow(f"{found.format} files")
@@ -256,6 +256,10 @@ def _reader(found: FoundFiles, chosen: CsvFormat | JsonFormat | None, dropped: t
         from .formats.ipc import IpcFormat
 
         return IpcFormat(dropped)
+    if found.format == "excel":
+        from .formats.excel import ExcelReader
+
+        return ExcelReader(chosen if isinstance(chosen, ExcelFormat) else None)
     if found.format == "avro":
         from .formats.avro import AvroFormat
 

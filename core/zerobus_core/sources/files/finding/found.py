@@ -37,9 +37,10 @@ __all__ = [
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".json": "jsonl", ".arrow": "ipc", ".arrows": "ipc", ".feather": "ipc", ".ipc": "ipc", ".avro": "avro",
+    ".xlsx": "excel", ".xlsm": "excel", ".xlsb": "excel", ".xls": "excel", ".ods": "excel",
 }  # fmt: skip
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
-_KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro"
+_KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro, .xlsx, .xls, .ods"
 # What storages call the thing that changes whenever a file does; the first that is there counts.
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
@@ -175,7 +176,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
         raise ConfigurationError(
             f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
             "Unpack archives first, or name the files inside: zip://*.csv::archive.zip; "
-            "of CSV files with another extension, say the format: IngestOptions(format=CsvFormat()), --format csv"
+            'of files with another extension, say the format: IngestOptions(format="csv"), --format csv'
         )
     if len(formats) > 1:
         raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")
