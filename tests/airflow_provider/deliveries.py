@@ -47,6 +47,21 @@ with push_dag("literal_list", retries=2):
     )
 
 
+with push_dag("column_options"):
+    ZerobusIngestOperator(
+        task_id="push",
+        table=TABLE,
+        records=[{"key": 1, "colour": "red"}, {"key": 2, "size": 3}],
+        options={
+            "transform": "builtins:dict",
+            "transform_version": "{{ dag_run.conf['version'] }}",
+            "rename": {"key": "ID"},
+            "constants": {"note": "{{ dag_run.conf['note'] }}"},
+            "extra_columns": "drop",
+        },
+    )
+
+
 with push_dag("generator"):
 
     @task.zerobus_ingest(table=TABLE)

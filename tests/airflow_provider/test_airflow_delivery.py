@@ -63,6 +63,13 @@ def test_records_in_the_dag_file_arrive_as_they_are_and_are_not_rendered(run, ta
     ]
 
 
+def test_options_for_columns_are_those_of_the_core(run, target, table):
+    account = run("column_options", table, note="from the run", version="2")
+    assert account["state"] == "success", account["log"]
+    assert target.rows(table) == [{"id": 1, "note": "from the run"}, {"id": 2, "note": "from the run"}]
+    assert receipt_of(account)["columns_dropped"] == ["colour", "size"]
+
+
 @pytest.mark.matrix
 def test_the_result_is_the_receipt_as_plain_json(run, table):
     account = run("literal_list", table)

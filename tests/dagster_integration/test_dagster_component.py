@@ -115,6 +115,41 @@ def test_a_function_is_pushed_through_the_resource_of_the_project(
     assert server.read(table).num_rows == 100
 
 
+def test_options_for_columns_are_those_of_the_core(
+    server: LocalZerobus,
+    table: str,
+    zerobus: ZerobusResource,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "row_functions.py").write_text("def even(row):\n    return row if row['id'] % 2 == 0 else None\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    attributes = {
+        "table": table,
+        "records": f"{fetch_flights.__module__}.fetch_flights",
+        "delivery_check": {"min_rows": 100},
+        "options": {
+            "transform": "row_functions:even",
+            "transform_version": "first",
+            "select": ["id", "carrier"],
+            "rename": {"carrier": "operator"},
+            "constants": {"CARRIER": "all"},
+            "extra_columns": "drop",
+        },
+    }
+    with loaded(attributes) as definitions:
+        result = run(with_resource(definitions, zerobus), instance)
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+    assert server.read(table).sort_by("id").to_pylist() == [
+        {"id": number, "carrier": "all", "delay": None} for number in range(0, 100, 2)
+    ]
+    (node,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+    assert node.materialization.metadata["dagster-zerobus/rows_filtered"].value == 50
+
+
 def test_the_source_names_the_partition_of_the_run(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
 ) -> None:
