@@ -98,10 +98,13 @@ class BadField:
     value_repr: str
     expected: str
     reason: str
+    place: str = ""
+    """Where the row is in its file, such as "line 3"; empty if that is not known."""
 
     def __str__(self) -> str:
         got = f"{self.value_type} {self.value_repr}".rstrip()
-        return f"row {self.row}, field {self.path}: {self.reason} (expected {self.expected}, got {got})"
+        place = f" ({self.place})" if self.place else ""
+        return f"row {self.row}{place}, field {self.path}: {self.reason} (expected {self.expected}, got {got})"
 
 
 class ZerobusIngestError(Exception):

@@ -101,7 +101,9 @@ class DeadLetterFile:
     def add(self, bad: BadRow) -> None:
         """A row that did not fit the schema."""
         error = "; ".join(f"{field.path}: {field.reason}" for field in bad.fields) or "does not fit the table"
-        fields = [{key: value for key, value in asdict(field).items() if key != "row"} for field in bad.fields]
+        fields = [
+            {key: value for key, value in asdict(field).items() if key not in {"row", "place"}} for field in bad.fields
+        ]
         self._add(bad.row, to_letter(bad.record), error, fields)
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..bad_rows import BadRowPolicy
@@ -76,6 +77,7 @@ class Delivery:
         )
         self._account = Account(self._pool.ledger, self._keeper.past, form=source.form, total_rows=source.total_rows)
         self._shaped_before = Shaping()
+        self._place: Callable[[int], str] | None = None
         self._source_shaping: Callable[[], Shaping] = Shaping
         self._checkpointing = Checkpointing(self._account, self._keeper)
         self._reports = Reports(destination, self._controls, self._pool, self.snapshot)
@@ -95,6 +97,7 @@ class Delivery:
 
     def follow(self, source: Source) -> None:
         """Count what options change in the rows of ``source``, which is read from now on."""
+        self._place = source.place
         self._shaped_before += self._source_shaping()
         self._source_shaping = lambda: source.shaping
 
@@ -189,13 +192,27 @@ class Delivery:
             yield from self._destination.encoder.encode(
                 chunk, on_bad_row=on_bad_row, on_content=self._account.on_content
             )
-        except RecordError as error:
+        except RecordError as bad:
+            error = self._placed(bad)
             # What was read before the bad row is good; its account is settled before the delivery fails.
             self._pool.flush()
             if self._bad.has_refused:
                 refusal = self._bad.refusal_error()
                 raise RecordError(f"{error.message}; and {refusal.message}", fields=error.fields) from refusal
-            raise
+            if error is bad:
+                raise
+            raise error from bad.__cause__
+
+    def _placed(self, error: RecordError) -> RecordError:
+        """The error, with the lines of its rows if the source knows them."""
+        places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
+        if not any(places.values()):
+            return error
+        named = error.message
+        fields = tuple(replace(field, place=places[field.row]) for field in error.fields)
+        for before, after in zip(error.fields, fields, strict=True):
+            named = named.replace(str(before), str(after))
+        return RecordError(named, fields=fields, table=error.table)
 
     def poll(self) -> None:
         """Look at stop requests, deadlines and streams without sending anything."""

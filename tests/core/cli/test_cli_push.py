@@ -89,7 +89,7 @@ def test_a_bad_row_ends_in_65_and_nothing_on_stdout(server: LocalZerobus, table:
     done = invoke(server.workspace, "push", str(tmp_path / "rows.jsonl"), "--table", table)
     assert (done.exit_code, done.stdout) == (65, "")
     assert done.stderr.startswith(f"zerobus-ingest: {table}: 1 row does not fit the table")
-    assert "row 3, field id" in done.stderr
+    assert "row 3 (line 4), field id" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -211,7 +211,7 @@ def test_a_cell_that_is_not_of_the_encoding_is_a_bad_row(
     zerobus.create_table(f"CREATE TABLE {table_name} (id INT, n STRING)")
     (tmp_path / "x.csv").write_bytes(b"id,n\n0,a\n1," + content + b"\n2,c\n")
     given = CsvFormat(encoding=encoding)
-    with pytest.raises(RecordError, match="row 1, field n: cannot be read: .*is not UTF-8"):
+    with pytest.raises(RecordError, match=r"row 1 \(line 3\), field n: cannot be read: .*is not UTF-8"):
         ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=IngestOptions(format=given))
     options = IngestOptions(format=given, on_bad_record="dead_letter", dead_letter_uri=f"{tmp_path}/bad.jsonl")
     assert ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=options).rows_acked == 2
@@ -332,7 +332,7 @@ def test_a_boolean_that_is_no_word_of_the_format_is_a_bad_row(
     zerobus.create_table(f"CREATE TABLE {table_name} (b BOOLEAN)")
     (tmp_path / "x.csv").write_bytes(b"b\nyes\nno\nmaybe\n")
     given = CsvFormat(true_values=["yes"], false_values=["no"])  # type: ignore[arg-type]
-    with pytest.raises(RecordError, match="row 2, field b"):
+    with pytest.raises(RecordError, match=r"row 2 \(line 4\), field b"):
         ingest(zerobus.workspace, table_name, tmp_path / "x.csv", options=IngestOptions(format=given))
 
 

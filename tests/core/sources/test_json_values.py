@@ -71,7 +71,7 @@ def test_a_number_beyond_any_double_is_no_infinity(
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (x DOUBLE)")
     (tmp_path / "x.jsonl").write_text(f'{{"x":{text}}}\n')
-    with pytest.raises(RecordError, match="row 0, field x"):
+    with pytest.raises(RecordError, match=r"row 0 \(line 1\), field x"):
         ingest(zerobus.workspace, table_name, tmp_path / "x.jsonl")
     row = JsonValues().row(f'{{"x":{text}}}'.encode())
     assert not isinstance(row["x"], float)

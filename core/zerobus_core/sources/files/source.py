@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...schema import TableSchema
     from .finding.listing import Location
     from .formats.file_format import FileFormat, Wanted
+    from .formats.row_lines import LinesOfFiles
 
 __all__ = ["FileSource", "files_source", "source_of_files", "source_of_found"]
 
@@ -107,6 +108,18 @@ class FileSource(Source):
         file = self._found.files[index]
         first = file.part[0] if file.part else 0
         return f"{file.shown}, row {row - self._starts[index] + first}"
+
+    def place(self, row: int) -> str:
+        """The line of a row that was read, if the files are text."""
+        lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
+        index = bisect_right(self._starts, row) - 1
+        if lines is None or index < 0:
+            return ""
+        file = self._found.files[index]
+        line = lines.line(file.path, row - self._starts[index] + (file.part[0] if file.part else 0))
+        if line is None:
+            return ""
+        return f"line {line}" if len(self._found.files) == 1 else f"line {line} of {file.shown}"
 
     def _file_chunks(self, file: FoundFile, base: int, skip: RowRanges) -> Generator[Chunk, None, int]:
         def wanted(start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -67,6 +67,7 @@ class ShapedSource(Source):
         self.is_arrow = source.is_arrow and not self._is_for_rescue  # JSON records are made of rows
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
+        self.why_empty = source.why_empty
         self.start_delay = source.start_delay
 
     def __repr__(self) -> str:
@@ -130,6 +131,10 @@ class ShapedSource(Source):
     def locate(self, row: int) -> str:
         """See ``Source``."""
         return self._source.locate(row)
+
+    def place(self, row: int) -> str:
+        """See ``Source``."""
+        return self._source.place(row)
 
     def on_durable(self) -> None:
         """See ``Source``."""

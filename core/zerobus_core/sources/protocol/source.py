@@ -138,6 +138,10 @@ class Source(ABC):
         """Where the row at position ``row`` is in the source, in words; for dead letters."""
         return f"row {row}"
 
+    def place(self, row: int) -> str:
+        """Where the row at position ``row`` is in a text file, such as "line 3"; empty if that is not known."""
+        return ""
+
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
         """Called by the delivery once all of the rows are durable."""
 
@@ -170,7 +174,7 @@ class _WrappedSource(Source):
         self.is_arrow = given.is_arrow
         self.is_text = bool(getattr(given, "is_text", False))
         self.is_in_memory = bool(getattr(given, "is_in_memory", False))
-        for name in ("read_for", "would_hold", "locate", "on_durable"):
+        for name in ("read_for", "would_hold", "locate", "place", "on_durable"):
             if callable(method := getattr(given, name, None)):
                 setattr(self, name, method)
 

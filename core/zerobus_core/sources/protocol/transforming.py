@@ -43,6 +43,7 @@ class TransformedSource(Source):
             "transform_version": options.transform_version,
         }
         self.is_text = source.is_text
+        self.why_empty = source.why_empty
         self.is_in_memory = False  # the function can take any time
         self._filtered = 0
         self._runs: deque[tuple[int, int]] = deque(
@@ -109,11 +110,19 @@ class TransformedSource(Source):
 
     def locate(self, row: int) -> str:
         """See ``Source``; the rows that were left out count there."""
+        before = self._given(row)
+        return f"row {row} of those that transform kept" if before is None else self._source.locate(before)
+
+    def place(self, row: int) -> str:
+        """See ``Source``."""
+        before = self._given(row)
+        return "" if before is None else self._source.place(before)
+
+    def _given(self, row: int) -> int | None:
+        """The position of a row in the other source, as far as that is remembered."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
-        if index < 0:
-            return f"row {row} of those that transform kept"
-        return self._source.locate(row + runs[index][1])
+        return None if index < 0 else row + runs[index][1]
 
     def on_durable(self) -> None:
         """See ``Source``."""

@@ -21,6 +21,7 @@ from ...protocol.chunking import clip
 from .csv_rows import BrokenRowError, CsvGrammar, count_lines
 from .csv_values import CellReader, cell_readers, read_cells
 from .encodings import utf8_blocks
+from .row_lines import LinesOfFiles
 
 if TYPE_CHECKING:
     from ....schema import TableSchema
@@ -44,6 +45,7 @@ class CsvReader:
     def __init__(self, format: CsvFormat | None = None, readers: dict[str, CellReader] | None = None) -> None:
         self._format = format or CsvFormat()
         self._readers = readers or {}
+        self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> CsvReader:
         """The reader that knows which cells are numbers and times, for formats that say how those are written."""
@@ -74,8 +76,13 @@ class CsvReader:
                 return 0  # a file of no bytes, as writers of partitions leave them, or of white space
             _check_delimiter(names, given, file.shown)
             table = _CellTable(names, grammar, delimiter, given, self._readers)
+            lines = self.lines.begin(file.path)
             for block, line in rows.blocks():
                 pieces, count = table.pieces(block, line)
+                if count_lines(block) == count:
+                    lines.note(rows.done, line)
+                else:
+                    lines.note_block(rows.done, count, partial(table.lines_of, block, line))
                 for start, piece in pieces:
                     yield from _wanted_pieces(piece, rows.done + start, wanted)
                 rows.done += count
@@ -238,6 +245,12 @@ class _CellTable:
             if not reasons:
                 return [(0, batch)], len(batch)
         return self._with_bad_rows(block, line)
+
+    def lines_of(self, block: bytes, line: int) -> Iterator[int]:
+        """The line of each row of a block whose first line is ``line``."""
+        for row, lines_before in self._grammar.rows_and_lines(block):
+            if row or self._has_one_column:
+                yield line + lines_before
 
     def _parsed(self, block: bytes, on_ragged: Callable[[Any], object]) -> pa.RecordBatch:
         def skip(row: Any) -> str:

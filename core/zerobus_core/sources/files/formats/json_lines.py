@@ -16,6 +16,7 @@ from ...protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from .encodings import utf8_blocks
 from .json_texts import json_texts, layout_of
 from .json_values import JsonValues
+from .row_lines import LinesOfFiles, RowLines
 
 if TYPE_CHECKING:
     from ....schema import TableSchema
@@ -45,6 +46,7 @@ class JsonLinesFormat:
     def __init__(self, format: JsonFormat | None = None, values: JsonValues = ANY_VALUES) -> None:
         self._format = format or JsonFormat()
         self._values = values
+        self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
         """The format with numbers as exact as the table's columns need."""
@@ -63,11 +65,13 @@ class JsonLinesFormat:
         """Lines that are not wanted are counted and not parsed."""
         with file.open() as opened:
             blocks = utf8_blocks(iter(partial(opened.read, _BLOCK_BYTES), b""), self._format.encoding, file.shown)
-            return (yield from text_pieces(_texts(blocks, file.shown), wanted(0, END), chunk_rows, self._values))
+            lines = self.lines.begin(file.path)
+            texts = _texts(blocks, file.shown, lines)
+            return (yield from text_pieces(texts, wanted(0, END), chunk_rows, self._values, lines=lines))
 
 
-def _texts(blocks: Iterator[bytes], name: str) -> Iterator[bytes | None]:
-    """The texts of rows, whichever way the file is laid out."""
+def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
+    """The texts of rows, whichever way the file is laid out; ``lines`` is told if each is a line."""
     start = b""
     layout = None
     for block in blocks:
@@ -79,6 +83,7 @@ def _texts(blocks: Iterator[bytes], name: str) -> Iterator[bytes | None]:
     if layout in {"array", "values"}:
         yield from json_texts(whole, name, is_array=layout == "array", max_bytes=MAX_LINE_BYTES)
     else:
+        lines.note(0, 1)
         yield from _lines(whole, name)
 
 
@@ -109,9 +114,18 @@ def _without_array(lines: Iterator[bytes | None], name: str) -> Iterator[bytes |
 
 
 def text_pieces(
-    texts: Iterable[bytes | None], runs: Iterator[tuple[int, int]], chunk_rows: int, values: JsonValues = ANY_VALUES
+    texts: Iterable[bytes | None],
+    runs: Iterator[tuple[int, int]],
+    chunk_rows: int,
+    values: JsonValues = ANY_VALUES,
+    *,
+    lines: RowLines | None = None,
 ) -> Pieces:
-    """The rows of JSON texts, as ``line_pieces`` gives those of lines; None says that nothing came for a while."""
+    """The rows of JSON texts, as ``line_pieces`` gives those of lines; None says that nothing came for a while.
+
+    ``lines`` is told where blank texts put the rows after them into other lines.
+    """
+    blank = 0
     start, stop = next(runs, _NO_RUN)
     row = size = 0
     rows: list[Any] = []
@@ -131,6 +145,9 @@ def text_pieces(
                 size += len(line)
                 is_due = len(rows) == chunk_rows or size >= MAX_CHUNK_BYTES or row + 1 == stop
             row += 1
+        elif lines is not None:
+            blank += 1
+            lines.note(row, row + blank + 1)
         if is_due:
             yield row - len(rows), rows
             rows, size = [], 0
