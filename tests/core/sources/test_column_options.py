@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 
 from zerobus_core import FileCheckpointStore, IngestOptions, StreamManager, ingest
+from zerobus_core.batch import Chunk
 from zerobus_core.errors import ConfigurationError, RecordError, SchemaError
-from zerobus_core.sources import source_of
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import Source, source_of
 from zerobus_local import LocalZerobus
 
 
@@ -216,3 +218,44 @@ def test_a_stream_manager_shapes_every_call(zerobus: LocalZerobus, table_name: s
         streams.send([{"id": 1, "a": 1}])
         streams.send([{"id": 2, "b": 1}])
     assert streams.receipt.columns_dropped == ("a", "b")
+
+
+class Facts(Source):
+    """A source whose every answer differs from the default."""
+
+    is_text = True
+    is_in_memory = True
+    start_delay = 2.5
+    why_empty = "nothing came"
+    is_content_known = True  # type: ignore[assignment]
+    can_read_again = False  # type: ignore[assignment]
+
+    def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+        yield Chunk(0, [{"id": 1}])
+
+    def would_hold(self, uri: str) -> bool:
+        return True
+
+    def locate(self, row: int) -> str:
+        return "here"
+
+    def place(self, row: int) -> str:
+        return "line 1"
+
+
+def test_a_source_with_other_columns_answers_as_the_source_itself() -> None:
+    inner = Facts()
+    names = [name for name in vars(Source) if not name.startswith("_")]
+    asked = {"would_hold": "x", "locate": 0, "place": 0}
+    for outer in (
+        source_of(inner, IngestOptions(select=["id"])),
+        source_of(inner, IngestOptions(transform=lambda row: row, select=["id"])),
+    ):
+        list(outer.chunks(RowRanges()))
+        for name in set(names) - {"chunks", "read_for", "on_durable", "shaping", "fingerprint"}:
+            mine, given = getattr(outer, name), getattr(inner, name)
+            if name in asked:
+                mine, given = mine(asked[name]), given(asked[name])
+            # The user's function takes its time, and nothing says that it still does the same.
+            is_changed = name in {"is_in_memory", "is_content_known"} and "Transformed" in repr(outer)
+            assert mine == (False if is_changed else given), name

@@ -24,7 +24,7 @@ from ...records import (
     with_members,
     without_members,
 )
-from .source import Shaping, Source, combined_fingerprint
+from .source import ChangedSource, Shaping, Source, combined_fingerprint
 from .transforming import TransformedSource, rows_of
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def shaped(source: Source, options: IngestOptions) -> Source:
     return ShapedSource(source, options) if is_shaped or options.extra_columns != "error" else source
 
 
-class ShapedSource(Source):
+class ShapedSource(ChangedSource):
     """The rows of another source with other columns, at the same positions."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
-        self._source = source
+        super().__init__(source)
         self._selected = frozenset(options.select)
         self._dropped = frozenset(options.drop)
         self._names = dict(options.rename or {})
@@ -65,9 +65,6 @@ class ShapedSource(Source):
         self._unseen = {*self._selected, *self._names}
         self._lost: dict[str, None] = {}
         self.is_arrow = source.is_arrow and not self._is_for_rescue  # JSON records are made of rows
-        self.is_text = source.is_text
-        self.is_in_memory = source.is_in_memory
-        self.why_empty = source.why_empty
         self.start_delay = source.start_delay
 
     def __repr__(self) -> str:
@@ -75,16 +72,6 @@ class ShapedSource(Source):
             f"ShapedSource({self._source!r}, select={sorted(self._selected)}, drop={sorted(self._dropped)}, "
             f"rename={self._names}, constants={sorted(self._constants)}, extra_columns={self._extra!r})"
         )
-
-    @property
-    def is_content_known(self) -> bool:
-        """See ``Source``."""
-        return self._source.is_content_known
-
-    @property
-    def can_read_again(self) -> bool:
-        """See ``Source``."""
-        return self._source.can_read_again
 
     @property
     def shaping(self) -> Shaping:
@@ -123,22 +110,6 @@ class ShapedSource(Source):
                     f"options.extra_columns names {self._variant!r}, {is_what}; name a VARIANT column",
                     table=schema.table,
                 )
-
-    def would_hold(self, uri: str) -> bool:
-        """See ``Source``."""
-        return self._source.would_hold(uri)
-
-    def locate(self, row: int) -> str:
-        """See ``Source``."""
-        return self._source.locate(row)
-
-    def place(self, row: int) -> str:
-        """See ``Source``."""
-        return self._source.place(row)
-
-    def on_durable(self) -> None:
-        """See ``Source``."""
-        self._source.on_durable()
 
     # Arrow data
 
@@ -255,6 +226,3 @@ class ShapedSource(Source):
         if self._extra != "error":
             shape["extra_columns"] = self._extra
         return combined_fingerprint(self._source.fingerprint, shape)
-
-    def _count_rows(self) -> int | None:
-        return self._source.total_rows

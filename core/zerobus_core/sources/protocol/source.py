@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...ranges import RowRanges
     from ...schema import TableSchema
 
-__all__ = ["Shaping", "Source", "SourceLike", "combined_fingerprint", "is_source_like", "source_from"]
+__all__ = ["ChangedSource", "Shaping", "Source", "SourceLike", "combined_fingerprint", "is_source_like", "source_from"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +150,59 @@ class Source(ABC):
 
     def _count_rows(self) -> int | None:
         return None
+
+
+class ChangedSource(Source):
+    """A source of the rows of another one, which a subclass changes; all else is the other's."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.is_arrow = source.is_arrow
+        self.is_text = source.is_text
+        self.is_in_memory = source.is_in_memory
+        self.start_delay = source.start_delay
+        self.why_empty = source.why_empty
+
+    @property
+    def is_content_known(self) -> bool:
+        """See ``Source``."""
+        return self._source.is_content_known
+
+    @property
+    def can_read_again(self) -> bool:
+        """See ``Source``."""
+        return self._source.can_read_again
+
+    @property
+    def shaping(self) -> Shaping:
+        """See ``Source``."""
+        return self._source.shaping
+
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``."""
+        self._source.read_for(schema)
+
+    def would_hold(self, uri: str) -> bool:
+        """See ``Source``."""
+        return self._source.would_hold(uri)
+
+    def locate(self, row: int) -> str:
+        """See ``Source``."""
+        return self._source.locate(row)
+
+    def place(self, row: int) -> str:
+        """See ``Source``."""
+        return self._source.place(row)
+
+    def on_durable(self) -> None:
+        """See ``Source``."""
+        self._source.on_durable()
+
+    def _find_fingerprint(self) -> str | None:
+        return self._source.fingerprint
+
+    def _count_rows(self) -> int | None:
+        return self._source.total_rows
 
 
 def is_source_like(value: object) -> bool:

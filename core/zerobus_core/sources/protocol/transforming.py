@@ -20,11 +20,10 @@ from ...errors import ConfigurationError, ZerobusIngestError
 from ...process.signals import is_of_signal
 from ...ranges import RowRanges
 from ...records import UnreadableRecord, UnreadableRow, short_repr
-from .source import Shaping, Source, combined_fingerprint
+from .source import ChangedSource, Shaping, Source, combined_fingerprint
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
-    from ...schema import TableSchema
 
 __all__ = ["TransformedSource", "rows_of"]
 
@@ -32,31 +31,29 @@ __all__ = ["TransformedSource", "rows_of"]
 _MOST_RUNS = 50_000
 
 
-class TransformedSource(Source):
+class TransformedSource(ChangedSource):
     """See the module's docstring.  Its chunks hold rows, those of Arrow data as dicts."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
-        self._source = source
+        super().__init__(source)
         self._transform = _function_of(options.transform)
         self._shape = {
             "transform": options.transform if isinstance(options.transform, str) else True,
             "transform_version": options.transform_version,
         }
-        self.is_text = source.is_text
-        self.why_empty = source.why_empty
+        self.is_arrow = False
         self.is_in_memory = False  # the function can take any time
         self._filtered = 0
-        self._runs: deque[tuple[int, int]] = deque(
-            maxlen=_MOST_RUNS
-        )  # of kept rows: first position, rows left out before
+        # Of each run of kept rows: its first position, and how many rows were left out before it.
+        self._runs: deque[tuple[int, int]] = deque(maxlen=_MOST_RUNS)
 
     def __repr__(self) -> str:
         return f"TransformedSource({self._source!r}, rows_filtered={self._filtered})"
 
     @property
-    def can_read_again(self) -> bool:
-        """See ``Source``."""
-        return self._source.can_read_again
+    def is_content_known(self) -> bool:
+        """See ``Source``: nothing says that the function still gives the same rows, so they are compared."""
+        return False
 
     @property
     def shaping(self) -> Shaping:
@@ -100,14 +97,6 @@ class TransformedSource(Source):
                 raise
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
-    def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``."""
-        self._source.read_for(schema)
-
-    def would_hold(self, uri: str) -> bool:
-        """See ``Source``."""
-        return self._source.would_hold(uri)
-
     def locate(self, row: int) -> str:
         """See ``Source``; the rows that were left out count there."""
         before = self._given(row)
@@ -124,12 +113,11 @@ class TransformedSource(Source):
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
 
-    def on_durable(self) -> None:
-        """See ``Source``."""
-        self._source.on_durable()
-
     def _find_fingerprint(self) -> str | None:
         return combined_fingerprint(self._source.fingerprint, self._shape)
+
+    def _count_rows(self) -> int | None:
+        return None  # how many rows the function keeps is not known before
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
