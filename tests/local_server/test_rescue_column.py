@@ -44,7 +44,7 @@ def test_fields_and_values_that_do_not_fit_are_rescued(catalog: Catalog) -> None
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "shown"),
     [
         ('{"id": "x", "kept": "{}"}', "id"),
         ('{"n": 1, "kept": "{}"}', "id"),
@@ -52,10 +52,10 @@ def test_fields_and_values_that_do_not_fit_are_rescued(catalog: Catalog) -> None
     ],
 )
 def test_what_a_not_null_column_lacks_and_the_column_itself_are_refused(
-    catalog: Catalog, record: str, told: str
+    catalog: Catalog, record: str, shown: str
 ) -> None:
     catalog.execute(f"ALTER TABLE {TABLE} ALTER COLUMN rest SET TAGS ('zerobus-rescue')")
-    with pytest.raises(RefusedRecordError, match=told):
+    with pytest.raises(RefusedRecordError, match=shown):
         decoded(catalog, record)
 
 

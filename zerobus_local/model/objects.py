@@ -37,7 +37,7 @@ class Column:
     default: str | None = None
     """The DEFAULT expression.  Zerobus does not apply it, and neither do we."""
     tags: dict[str, str] = field(default_factory=dict)
-    """Unity Catalog's tags of the column; they are no part of the Delta table."""
+    """Unity Catalog's tags of the column; they are not part of the Delta table."""
 
     @property
     def is_rescue(self) -> bool:

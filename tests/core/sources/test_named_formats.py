@@ -178,7 +178,7 @@ def test_a_cell_that_does_not_fit_is_named(zerobus: LocalZerobus, table: str, tm
 
 
 @pytest.mark.parametrize(
-    ("sheets", "options", "told"),
+    ("sheets", "options", "shown"),
     [
         ({"A": [["id"]], "B": [["id"]]}, {}, r"has 2 sheets \('A', 'B'\); name the one to read: format=ExcelFormat"),
         ({"A": [["id"]]}, {"format": {"type": "excel", "sheet": "C"}}, "has no sheet 'C'; its sheets are 'A'"),
@@ -188,10 +188,10 @@ def test_a_cell_that_does_not_fit_is_named(zerobus: LocalZerobus, table: str, tm
     ],
 )
 def test_a_sheet_that_cannot_be_read_with_certainty_is_refused(
-    sheets: Any, options: Any, told: str, zerobus: LocalZerobus, table: str, tmp_path: Path
+    sheets: Any, options: Any, shown: str, zerobus: LocalZerobus, table: str, tmp_path: Path
 ) -> None:
     write_excel(tmp_path / "rows.xlsx", **sheets)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=shown):
         ingest(zerobus.workspace, table, str(tmp_path / "rows.xlsx"), options=options)
 
 

@@ -56,13 +56,13 @@ def table(zerobus: LocalZerobus, table_name: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_line_of_a_bad_row_is_in_the_error(case: str, zerobus: LocalZerobus, table: str, tmp_path: Path) -> None:
-    name, content, options, told = CASES[case]
+    name, content, options, shown = CASES[case]
     (tmp_path / name).write_text(content)
     with pytest.raises(RecordError) as bad:
         ingest(zerobus.workspace, table, tmp_path / name, options=IngestOptions(**options))
-    assert told in str(bad.value)
+    assert shown in str(bad.value)
     place = bad.value.fields[0].place
-    assert (f"({place})" in told) if "line" in told else place == ""
+    assert (f"({place})" in shown) if "line" in shown else place == ""
 
 
 def test_of_several_files_the_line_names_its_file(zerobus: LocalZerobus, table: str, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class RowEncoder(ABC):
         return records if max(sizes) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Take a value that is no column from each row; for a subclass, before the first row comes."""
+        """Take a value that is not a column from each row; for a subclass, before the first row comes."""
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 

@@ -25,8 +25,8 @@ _MOST_SHOWN = 20
 class ExcelReader:
     """One sheet of each file: a line of names, then rows.  A whole sheet is held in memory.
 
-    Empty cells are NULL, and rows of nothing else are no rows.  Excel keeps every number as a double, so a whole one is
-    given as int, and one for a DECIMAL column with the digits that Excel shows.
+    Empty cells are NULL, and lines of nothing else are not rows.  Excel keeps every number as a double, so a whole one
+    is given as int, and one for a DECIMAL column with the digits that Excel shows.
     """
 
     is_arrow = False
