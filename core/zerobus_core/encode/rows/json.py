@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonEncoder", "json_records"]
 
-# Stands between the rows of a block.  No column has numbers next to objects in one array; text that has it is noticed.
+# Comes between the rows of a block.  No column has numbers next to objects in one array; text that has it is noticed.
 _MARK = 7_263_548_190
 
 
