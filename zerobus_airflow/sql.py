@@ -159,7 +159,9 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         if self._has_shard:
             return nullcontext(self._shard_rows(hook))
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
-        execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters)
+        # A processor of rows gets what the driver gives.
+        as_text = self.rows_processor is None
+        execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters, as_text=as_text)
         cursor = CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
         return cursor if self.rows_processor is None else self._processed(cursor, context)
 

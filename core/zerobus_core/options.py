@@ -19,6 +19,7 @@ MAX_BATCH_BYTES = 10 * 1024 * 1024 - 64 * 1024
 MAX_RECORD_BYTES = MAX_BATCH_BYTES
 # Seen as a server cap in Telegraf's outputs.zerobus.
 MAX_BATCH_ROWS = 100_000
+_FLAGS = ("parse_text", "parse_json", "write_json", "round_floats", "parse_base64", "numeric_booleans")
 # Seconds: a hundred days, which the SDK's milliseconds and the waits of every platform can hold.
 _LONGEST = 8_640_000.0
 
@@ -72,6 +73,12 @@ class IngestOptions:
     """Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns; without it, text in a VARIANT is a string value."""
     write_json: bool = False
     """Take dicts, lists and records for text columns, as JSON text."""
+    round_floats: bool = False
+    """Take floats for DECIMAL columns, rounded half up to the digits after the point, as CAST does in Databricks."""
+    parse_base64: bool = False
+    """Take base64 text for BINARY columns."""
+    numeric_booleans: bool = False
+    """Take 0 and 1 for BOOLEAN columns; cursors that report BIT(1) or TINYINT(1) columns need no option."""
     parse_text: bool = False
     """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     transform: Callable[[Any], Any] | str | None = field(default=None, repr=False)
@@ -114,7 +121,7 @@ class IngestOptions:
         self._check_text("source_version")
         self._check_text("dead_letter_uri")
         self._check_choice("epoch_unit", None, "s", "ms", "us", "ns")
-        for name in ("parse_text", "parse_json", "write_json"):
+        for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise self._option_error(name, "True or False")
         self._check_text("transform_version")

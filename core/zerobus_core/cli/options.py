@@ -92,6 +92,9 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "parse_json": {"is_flag": True, "help": "Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns."},
     "write_json": {"is_flag": True, "help": "Take objects and lists for text columns, as JSON text."},
+    "round_floats": {"is_flag": True, "help": "Take floats for DECIMAL columns, rounded half up to its digits."},
+    "parse_base64": {"is_flag": True, "help": "Take base64 text for BINARY columns."},
+    "numeric_booleans": {"is_flag": True, "help": "Take 0 and 1 for BOOLEAN columns."},
     "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
     "transform": {
         "metavar": "MODULE:FUNCTION",

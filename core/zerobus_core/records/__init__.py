@@ -12,10 +12,11 @@ from .members import (
     with_members,
     without_members,
 )
-from .unreadable import UnfitError, UnreadableRecord, UnreadableRow, short_repr
+from .unreadable import UnfitError, UnfitValue, UnreadableRecord, UnreadableRow, short_repr
 
 __all__ = [
     "UnfitError",
+    "UnfitValue",
     "UnreadableRecord",
     "UnreadableRow",
     "dumped",

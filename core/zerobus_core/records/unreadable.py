@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["UnfitError", "UnreadableRecord", "UnreadableRow", "short_repr"]
+__all__ = ["UnfitError", "UnfitValue", "UnreadableRecord", "UnreadableRow", "short_repr"]
 
 _REPR_CHARS = 80
 
 
 class UnfitError(Exception):
     """A value that does not fit; the text is the reason, as a clause."""
+
+
+class UnfitValue:
+    """What stands in the place of a value that its source could not read with certainty: no column takes it."""
+
+    __slots__ = ("reason", "value")
+
+    def __init__(self, value: Any, reason: str) -> None:
+        self.value = value
+        self.reason = reason
+        """As a clause."""
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 class UnreadableRecord(str):

@@ -38,6 +38,7 @@ _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], DataType], ...] = (
 )
 _EXTENSIONS: dict[str, DataType] = {
     "arrow.json": PrimitiveType(Kind.VARIANT),
+    "arrow.parquet.variant": PrimitiveType(Kind.VARIANT),
     "arrow.uuid": _STRING,
     "arrow.bool8": PrimitiveType(Kind.BOOLEAN),
 }

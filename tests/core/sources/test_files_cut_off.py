@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fastavro
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from zerobus_core import IngestOptions, ingest
 from zerobus_core.errors import ConfigurationError
@@ -129,3 +134,80 @@ def test_a_pipe_among_files_is_refused_and_not_waited_for(form: str, tmp_path: P
     os.mkfifo(tmp_path / "b.csv")
     with pytest.raises(ConfigurationError, match=r"b\.csv is not a regular file"):
         source_of(form.format(tmp_path), IngestOptions())
+
+
+def arrow_file(
+    rows: int = 5, *, dictionary: bool = False, legacy: bool = False, compression: str | None = None
+) -> bytes:
+    column = pa.array([str(number) for number in range(rows)])
+    table = pa.table({"a": column.dictionary_encode() if dictionary else column})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(use_legacy_format=legacy, compression=compression)
+    with pa.ipc.new_file(sink, table.schema, options=options) as stream:
+        stream.write_table(table, max_chunksize=2)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("options", [{}, {"dictionary": True}, {"legacy": True}, {"compression": "zstd"}])
+@pytest.mark.parametrize(("first", "second"), [(5, 5), (0, 5), (5, 0), (1, 4), (0, 0), (100, 1)])
+@pytest.mark.parametrize("name", ["x.arrow", "x.feather.gz"])
+def test_arrow_files_that_were_joined_together_are_refused(
+    name: str, first: int, second: int, options: Any, tmp_path: Path
+) -> None:
+    one, two = arrow_file(first, **options), arrow_file(second, **options)
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    for whole, rows in ((one, first), (two, second)):
+        assert rows_of(tmp_path / name, pack(whole)) == rows
+    for joined in (one + two, one + two + one, one + bytes(64) + two):
+        with pytest.raises(ConfigurationError, match="joined together"):
+            rows_of(tmp_path / name, pack(joined))
+
+
+def test_files_of_other_writers_are_not_taken_for_joined_ones(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": list(range(1_000)), "l": [[1, None]] * 1_000})
+    frame.write_ipc(tmp_path / "a.arrow")
+    frame.write_ipc(tmp_path / "b.arrow", compression="lz4")
+    feather.write_feather(frame.to_arrow(), tmp_path / "c.feather")
+    source = source_of([tmp_path / name for name in ("a.arrow", "b.arrow", "c.feather")], IngestOptions())
+    assert sum(len(chunk.rows) for chunk in source.chunks(RowRanges())) == 3_000
+
+
+def test_what_a_format_cannot_tell_is_a_whole_file_of_fewer_rows(tmp_path: Path) -> None:
+    """docs/sources.md lists these under one heading."""
+    for ending, compress in COMPRESSORS.items():
+        assert rows_of(tmp_path / f"x.csv.{ending}", compress(b"a\n1\n")) == 1  # of a file that went on
+    assert rows_of(tmp_path / "x.arrow", arrow_file(5)) == 5  # the first of two
+    whole, ends = avro_blocks()
+    counts = []
+    for stop in range(len(whole) + 1):
+        try:
+            counts.append((stop, rows_of(tmp_path / "x.avro", whole[:stop])))
+        except ConfigurationError:
+            continue
+    assert [stop for stop, _ in counts] == ends
+    assert [rows for _, rows in counts] == [2 * number for number in range(len(ends))]
+
+
+def avro_blocks() -> tuple[bytes, list[int]]:
+    """A file of three blocks of two rows, and where its header and each of its blocks end."""
+    schema = fastavro.parse_schema({"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]})
+    sink = io.BytesIO()
+    writer = fastavro.write.Writer(sink, schema, sync_interval=10**6)
+    writer.flush()
+    ends = [sink.tell()]
+    for number in range(3):
+        for row in range(2):
+            writer.write({"a": number * 2 + row})
+        writer.flush()
+        ends.append(sink.tell())
+    return sink.getvalue(), ends
+
+
+def test_a_range_index_in_the_metadata_counts_in_the_order_of_the_rows_as_pandas_reads_it() -> None:
+    frame = pd.DataFrame({"x": [3, 1, 2]}, index=pd.RangeIndex(10, 13, name="id"))
+    table = pa.Table.from_pandas(frame).sort_by("x")
+    (chunk,) = source_of(table, IngestOptions()).chunks(RowRanges())
+    assert chunk.rows.to_pydict() == {"x": [1, 2, 3], "id": [10, 11, 12]}
+    assert table.to_pandas().reset_index()[["x", "id"]].to_dict("list") == chunk.rows.to_pydict()
+    (chunk,) = source_of(pa.Table.from_pandas(frame.reset_index()).sort_by("x"), IngestOptions()).chunks(RowRanges())
+    assert chunk.rows.to_pydict() == {"id": [11, 12, 10], "x": [1, 2, 3]}

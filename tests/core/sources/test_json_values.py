@@ -186,3 +186,11 @@ def test_without_a_table_numbers_are_doubles(tmp_path: Path) -> None:
     assert chunk.rows == [{"p": 19.99, "q": [1.5]}]
     assert isinstance(chunk.rows[0]["p"], float)
     assert math.isclose(chunk.rows[0]["p"], 19.99)
+
+
+def test_a_renamed_column_keeps_the_digits_of_its_type(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"p": 0.12345678901234567890}\n')
+    schema = TableSchema.from_sql("CREATE TABLE main.default.t (price DECIMAL(38,20))")
+    source = source_of(tmp_path / "x.jsonl", IngestOptions(rename={"p": "price"}), schema)
+    (chunk,) = source.chunks(RowRanges())
+    assert chunk.rows == [{"price": Decimal("0.12345678901234567890")}]

@@ -26,7 +26,7 @@ from ...schema.types import (
 )
 from ..values.arrow_types import working_type
 from .rebuild import bitmap_of, entries_of, nulls, offsets_of
-from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, epoch_cast, string_cast
+from .scalars import SCALAR_CASTS, UnfitArrayError, decimal_cast, epoch_cast, string_cast, value_cast
 from .text import text_cast
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -
 def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
     if isinstance(kind, StringType):
         return string_cast(source, kind)
+    if _needs_values(source, kind, rules):
+        return value_cast(kind, rules)
     if rules.parse_text and _is_text(source):
         return text_cast(kind)
     if isinstance(kind, DecimalType):
@@ -75,6 +77,16 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
     if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ} and pa.types.is_integer(source):
         return epoch_cast(kind.kind, None if rules.wire_text else rules.epoch_unit)
     return SCALAR_CASTS[kind.kind](source) if kind.kind is not Kind.VARIANT else None
+
+
+def _needs_values(source: pa.DataType, kind: DataType, rules: ConversionRules) -> bool:
+    """Whether an option takes the values of this type, and each by itself."""
+    if isinstance(kind, DecimalType):
+        return rules.round_floats and bool(pa.types.is_floating(source))
+    if kind == PrimitiveType(Kind.BOOLEAN):
+        is_number = pa.types.is_integer(source) or (rules.parse_text and _is_text(source))
+        return rules.numeric_booleans and bool(is_number)
+    return rules.parse_base64 and kind == PrimitiveType(Kind.BINARY) and _is_text(source)
 
 
 def _is_text(source: pa.DataType) -> bool:

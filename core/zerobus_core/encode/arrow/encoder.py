@@ -58,11 +58,8 @@ class ArrowEncoder:
         names = (options.delivery_columns or {}) if delivery_id else {}
         self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
         filled = frozenset(names.values())
-        rules = ConversionRules(
-            parse_text=options.parse_text,
-            parse_json=options.parse_json,
-            write_json=options.write_json,
-            epoch_unit=options.epoch_unit,
+        rules = ConversionRules.of(
+            options,
             inner_nulls=record_format != "protobuf",
             check_variant=check_variant if record_format == "arrow" else None,
         )

@@ -1,4 +1,4 @@
-"""Arrow data for a VARIANT: JSON text that is JSON by its type (``arrow.json``) as its value, and maps as objects."""
+"""Arrow data for a VARIANT: JSON text and binary VARIANTs, which Arrow marks as such, as values; maps as objects."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from ...records import UnfitError
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 from ..values.json_text import may_have_key_twice
+from .variant_value import is_variant, variant_value
 
 __all__ = ["Convert", "fragment_of", "has_union_of_json", "json_converter", "parsed_json"]
 
@@ -57,6 +58,8 @@ def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | 
 
     ``kind`` is the type of the table's column.  JSON that goes into another type stays text.
     """
+    if is_variant(field):
+        return _variant(kind)
     if _is_json(field):
         return (lambda value: None if value is None else leaf(value)) if kind == _VARIANT else None
     source = _plain_type(field.type)
@@ -67,6 +70,17 @@ def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | 
     if pa.types.is_nested(source) and hasattr(source, "value_field"):
         return _list(source, kind, leaf)
     return None
+
+
+def _variant(kind: DataType) -> Convert:
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        read = variant_value(value)
+        # A null inside of a VARIANT is a value of its own.
+        return orjson.Fragment("null") if read is None and kind == _VARIANT else read
+
+    return convert
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from ...schema.types import DecimalType, Kind, StringType
+from ...records import UnfitError
+from ...schema.types import DataType, DecimalType, Kind, StringType
 from ..values.epochs import DOUBTFUL, FACTORS
-from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE
+from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE, null_test, scalar_converter
+from .types import working_type
+
+if TYPE_CHECKING:
+    from ..values.rules import ConversionRules
 
 __all__ = [
     "SCALAR_CASTS",
@@ -21,6 +26,7 @@ __all__ = [
     "decimal_cast",
     "epoch_cast",
     "string_cast",
+    "value_cast",
 ]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
@@ -207,6 +213,21 @@ def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
         return text
     # Arrow writes very small numbers as 1E-9.
     return pa.array([None if v is None else format(v, "f") for v in exact.to_pylist()], pa.large_string())
+
+
+def value_cast(kind: DataType, rules: ConversionRules) -> ArrayCast:
+    """The cast that asks the exact converter for each value, which costs about a microsecond."""
+    convert_value = scalar_converter(kind, rules)
+    is_null = null_test(kind, rules, nan_is_null=True)
+    target = working_type(kind)
+
+    def convert(array: pa.Array) -> pa.Array:
+        try:
+            return pa.array([None if is_null(v) else convert_value(v) for v in array.to_pylist()], target)
+        except (UnfitError, UnicodeDecodeError):
+            raise UnfitArrayError from None
+
+    return convert
 
 
 SCALAR_CASTS: dict[Kind, Callable[[pa.DataType], ArrayCast | None]] = {

@@ -196,12 +196,9 @@ class RowEncoder(ABC):
         return self._ways[wire_text]
 
     def _rules(self, *, wire_text: bool) -> ConversionRules:
-        return ConversionRules(
+        return ConversionRules.of(
+            self._options,
             as_json=self._as_json,
-            parse_text=self._options.parse_text,
-            parse_json=self._options.parse_json,
-            write_json=self._options.write_json,
-            epoch_unit=self._options.epoch_unit,
             wire_text=wire_text,
             inner_nulls=self._as_json,
             refuse_unknown=self._as_json,

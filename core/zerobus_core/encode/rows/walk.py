@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ...records import UnfitError, UnreadableRecord, dumped, members_within
+from ...records import UnfitError, UnfitValue, UnreadableRecord, dumped, members_within
 from ...schema.types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StructType
 from ..problems import MISSING, WHOLE_ROW, RowProblems, shown_name
 from ..values.json_input import parsed_json
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ExactWalk", "as_list", "as_pairs", "has_nan", "json_key"]
 
 Convert = Callable[[Any, str, RowProblems], Any]
+
+_NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType: "a record"}
 
 
 class ExactWalk:
@@ -54,14 +56,13 @@ class ExactWalk:
 
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
         """The converter, which takes JSON text too if that was asked for."""
-        if not self._rules.parse_json:
-            return convert_value
+        parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
         def convert(value: Any, path: str, problems: RowProblems) -> Any:
-            if not isinstance(value, str):
+            if not isinstance(value, str | UnfitValue):
                 return convert_value(value, path, problems)
             try:
-                parsed = parsed_json(value)
+                parsed = parsed_json(_checked_text(value, None if parse_json else noun))
             except UnfitError as unfit:
                 problems.add(path, value, str(kind), str(unfit))
                 return None
@@ -190,6 +191,15 @@ class ExactWalk:
             return "nothing", "the delivery fills this column itself (delivery_columns)"
         near = next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
         return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
+
+
+def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
+    """Raises UnfitError for what a source could not read, and for all text if a noun says what to pass instead."""
+    if isinstance(value, UnfitValue):
+        raise UnfitError(value.reason)
+    if noun is not None:
+        raise UnfitError(f"text is not parsed: pass {noun}, or set parse_json=True if it is JSON")
+    return value
 
 
 def as_list(value: Any) -> Sequence[Any] | None:

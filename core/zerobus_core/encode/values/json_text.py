@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from ...records import UnfitError, dumped, members_of
+from ...records import UnfitError, UnfitValue, dumped, members_of
 from .missing import is_null
 from .moments import plain_datetime
 
@@ -26,14 +26,17 @@ _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTH
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _MICROSECOND_DIGITS = 6
 _TIME = re.compile(rb'"[0-9-]+T[0-9]{2}:[0-9]{2}:[0-9]{2}')
+# orjson 3.13 drops a zero of a time's fraction: 10 ms are written as .10000, which is 100 ms.
+_SHORT_FRACTION = re.compile(rb'"[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,5}["+-]')
+_EXACT_OPTIONS = _OPTIONS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def json_text(value: Any) -> str:
     """The value as JSON text; a ``str`` is a string value, an ``orjson.Fragment`` the text of any."""
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
-        if "numpy" in sys.modules and _TIME.search(text):
-            text = _exact_text(value)  # orjson cuts nanoseconds off
+        if ("numpy" in sys.modules and _TIME.search(text)) or _SHORT_FRACTION.search(text):
+            text = _exact_text(value)  # orjson also cuts nanoseconds off
     except (TypeError, ValueError):  # orjson's own errors are both
         text = _exact_text(value)
     # orjson writes NaN as null and says nothing.
@@ -75,7 +78,7 @@ def _check(text: str | bytes) -> None:
 def _exact_text(value: Any) -> bytes:
     """Slower: with whole numbers of any size and with NumPy's times."""
     try:
-        return orjson.dumps(_exact(value), default=_default, option=_OPTIONS)
+        return orjson.dumps(_exact(value), default=_default, option=_EXACT_OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error.__cause__, UnfitError):  # what a record inside could not be read for
             raise error.__cause__ from None
@@ -133,10 +136,18 @@ def _default(value: Any) -> Any:
         return _moment_text(value)
     if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, UnfitValue):
+        raise UnfitError(value.reason)
     plain = _plain(value)
     if plain is not value:
         return plain
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise UnfitError(f"cannot be written as JSON: {_without_form(value)}")
+
+
+def _without_form(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "bytes have no JSON form; pass text, such as base64.b64encode(value).decode()"
+    return f"{type(value).__name__} has no JSON form; pass text, a number, a list or a dict"
 
 
 def _is_finite(value: Any) -> bool:

@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...options import IngestOptions
 
 __all__ = ["ConversionRules"]
+
+# The fields that IngestOptions has under the same names.
+_OF_OPTIONS = (
+    "parse_text",
+    "parse_json",
+    "write_json",
+    "round_floats",
+    "parse_base64",
+    "numeric_booleans",
+    "epoch_unit",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,12 @@ class ConversionRules:
     """Take JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
     write_json: bool = False
     """Take dicts, lists and records for text, as in ``IngestOptions``."""
+    round_floats: bool = False
+    """Take floats for DECIMAL, rounded to its digits, as in ``IngestOptions``."""
+    parse_base64: bool = False
+    """Take base64 text for BINARY, as in ``IngestOptions``."""
+    numeric_booleans: bool = False
+    """Take 0 and 1 for BOOLEAN, as in ``IngestOptions``."""
     epoch_unit: str | None = None
     """What whole numbers for times count since 1970, as in ``IngestOptions``."""
     wire_text: bool = False
@@ -34,3 +55,8 @@ class ConversionRules:
     """Refuse members that a struct lacks, which protobuf's own message classes do otherwise."""
     check_variant: Callable[[str], None] | None = None
     """Raises UnfitError for JSON text that the format's own form of VARIANT cannot hold."""
+
+    @classmethod
+    def of(cls, options: IngestOptions, **of_format: Any) -> ConversionRules:
+        """What the options of a delivery say of values, and what its record format needs."""
+        return cls(**{name: getattr(options, name) for name in _OF_OPTIONS}, **of_format)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ...records import UnfitError, dumped, is_record
+from ...records import UnfitError, UnfitValue, dumped, is_record
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from . import text
 from .epochs import microseconds_of
@@ -63,6 +64,8 @@ def unwrapped(value: Any) -> Any:
     """The value inside an Enum member, a pydantic model or a NumPy scalar; any other as it is."""
     if isinstance(value, Enum):
         return unwrapped(value.value)
+    if isinstance(value, UnfitValue):
+        raise UnfitError(value.reason)
     if (inner := dumped(value)) is not value:  # pydantic's RootModel
         return unwrapped(inner)
     numpy = sys.modules.get("numpy")  # who has a NumPy scalar has imported NumPy
@@ -73,20 +76,18 @@ def unwrapped(value: Any) -> Any:
 
 def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
     """The converter of a scalar type."""
-    parse_text, wire_text, as_json = rules.parse_text, rules.wire_text, rules.as_json
+    parse_text, wire_text = rules.parse_text, rules.wire_text
     if isinstance(kind, StringType):
         return _string(kind, write_json=rules.write_json)
     if isinstance(kind, DecimalType):
-        return _decimal(kind, parse_text=parse_text or wire_text)
+        return _decimal(kind, parse_text=parse_text or wire_text, round_floats=rules.round_floats)
     if not isinstance(kind, PrimitiveType):
         raise TypeError(f"no scalar type: {kind}")
     if kind.kind in INTEGER_BITS:
         return _integer(INTEGER_BITS[kind.kind], parse_text=parse_text)
-    if kind.kind in _WITHOUT_OPTIONS:
-        return _WITHOUT_OPTIONS[kind.kind][wire_text or rules.parse_json if kind.kind is Kind.VARIANT else as_json]
-    if kind.kind in _PARSING:
-        return _PARSING[kind.kind](rules)
-    return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=as_json)
+    if kind.kind in _BY_RULES:
+        return _BY_RULES[kind.kind](rules)
+    return _float(is_single=kind.kind is Kind.FLOAT, parse_text=parse_text, finite=rules.as_json)
 
 
 def _parsable(value: str, what: str, parse_text: bool) -> str:
@@ -159,14 +160,22 @@ def _real(value: Any, *, parse_text: bool) -> float:
     raise UnfitError("not a number")
 
 
-def _boolean(parse_text: bool) -> Scalar:
+def _boolean(*, parse_text: bool, numeric: bool) -> Scalar:
     def convert(value: Any) -> bool:
         value = unwrapped(value)
         if isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return text.boolean(_parsable(value, "True or False", parse_text))
-        raise UnfitError("only True and False are taken" if isinstance(value, int) else "not a boolean")
+            return text.boolean(_parsable(value, "True or False", parse_text), numeric=numeric)
+        if not isinstance(value, int | float | Decimal):
+            raise UnfitError("not a boolean")
+        if not numeric:
+            raise UnfitError(
+                "only True and False are taken: pass bool(value), or set numeric_booleans=True for 0 and 1"
+            )
+        if value not in {0, 1}:
+            raise UnfitError("neither 0 nor 1")
+        return bool(value)
 
     return convert
 
@@ -197,7 +206,7 @@ def _string(kind: StringType, *, write_json: bool) -> Scalar:
 
 def _text_hint(value: Any) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
-        return "decode them"
+        return "pass value.decode()"
     return "pass json.dumps(value), or set write_json=True" if _is_json_like(value) else "pass str(value)"
 
 
@@ -205,20 +214,26 @@ def _is_json_like(value: Any) -> bool:
     return isinstance(value, list | tuple | dict) or is_record(value)
 
 
-def _binary(value: Any) -> bytes:
-    value = unwrapped(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, UUID):
-        return value.bytes
-    raise UnfitError("text is not encoded here: pass value.encode()" if isinstance(value, str) else "not bytes")
+def _binary(*, parse_base64: bool) -> Scalar:
+    def convert(value: Any) -> bytes:
+        value = unwrapped(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        if isinstance(value, UUID):
+            return value.bytes
+        if not isinstance(value, str):
+            raise UnfitError("not bytes")
+        if not parse_base64:
+            raise UnfitError("text is not encoded here: pass value.encode(), or set parse_base64=True if it is base64")
+        return text.base64_bytes(value)
+
+    return convert
 
 
-def _base64(value: Any) -> str:
+def _binary_for(rules: ConversionRules) -> Scalar:
+    to_bytes = _binary(parse_base64=rules.parse_base64)
     # The service documents no JSON form of BINARY; base64 is what protobuf's own JSON mapping and Spark use.
-    from base64 import b64encode
-
-    return b64encode(_binary(value)).decode()
+    return (lambda value: b64encode(to_bytes(value)).decode()) if rules.as_json else to_bytes
 
 
 def _date(parse_text: bool) -> Scalar:
@@ -323,13 +338,16 @@ def _from_numpy_time(value: Any, unit: str) -> Any:
     return int(whole.astype("int64"))
 
 
-def _decimal(kind: DecimalType, *, parse_text: bool) -> Scalar:
+def _decimal(kind: DecimalType, *, parse_text: bool, round_floats: bool) -> Scalar:
     before, scale = kind.precision - kind.scale, kind.scale
     unit = Decimal(1).scaleb(-scale)
     exact = Context(prec=kind.precision + 2, traps=[Inexact, InvalidOperation])
 
     def convert(value: Any) -> str:
-        number = _exact_number(unwrapped(value), parse_text)
+        value = unwrapped(value)
+        number = (
+            _rounded(value, scale) if round_floats and isinstance(value, float) else _exact_number(value, parse_text)
+        )
         if number and number.adjusted() >= before:
             raise UnfitError(f"has more than {before} digits before the point")
         if -int(number.as_tuple().exponent) <= scale:  # finite, so the exponent is a number
@@ -354,17 +372,27 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
             raise UnfitError("not a finite number")
         return value
     if isinstance(value, float):
-        raise UnfitError("a float is not exact: pass Decimal(str(value))")
+        raise UnfitError("a float is not exact: pass Decimal(str(value)), or set round_floats=True")
     raise UnfitError("not a decimal number")
 
 
-# By wire_text for VARIANT, by as_json for BINARY.
-_WITHOUT_OPTIONS: dict[Kind, tuple[Scalar, Scalar]] = {
-    Kind.VARIANT: (json_text, checked_text),
-    Kind.BINARY: (_binary, _base64),
-}
-_PARSING: dict[Kind, Callable[[ConversionRules], Scalar]] = {
-    Kind.BOOLEAN: lambda rules: _boolean(rules.parse_text),
+def _rounded(value: float, scale: int) -> Decimal:
+    """The decimal of as many digits after the point that is nearest to the shortest text of the float; half up."""
+    if not math.isfinite(value):
+        raise UnfitError("not a finite number")
+    number = Decimal(repr(value))
+    if -int(number.as_tuple().exponent) <= scale:
+        return number
+    return number.quantize(Decimal(1).scaleb(-scale), context=_ROUNDING)
+
+
+# A double has at most 309 digits before the point.
+_ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
+
+_BY_RULES: dict[Kind, Callable[[ConversionRules], Scalar]] = {
+    Kind.VARIANT: lambda rules: checked_text if rules.wire_text or rules.parse_json else json_text,
+    Kind.BINARY: _binary_for,
+    Kind.BOOLEAN: lambda rules: _boolean(parse_text=rules.parse_text, numeric=rules.numeric_booleans),
     Kind.DATE: lambda rules: _date(rules.parse_text),
     Kind.TIMESTAMP: lambda rules: _timestamp(_moment(rules)),
     Kind.TIMESTAMP_NTZ: lambda rules: _timestamp_ntz(_moment(rules)),

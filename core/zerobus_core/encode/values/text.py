@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64decode
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 
@@ -21,6 +22,7 @@ __all__ = [
     "NOT_FINITE",
     "NULL_WORDS",
     "WHOLE_NUMBER",
+    "base64_bytes",
     "boolean",
     "day",
     "decimal_number",
@@ -88,12 +90,22 @@ def decimal_number(text: str) -> Decimal:
     raise UnfitError("the text is not a number")
 
 
-def boolean(text: str) -> bool:
-    """True or false, in any case."""
+def boolean(text: str, *, numeric: bool = False) -> bool:
+    """True or false, in any case; 1 or 0 as well if numbers are taken."""
     lower = str.strip(text).lower()
+    if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
+        return bool(number)
     if lower not in {"true", "false"}:
         raise UnfitError("the text is neither true nor false")
     return lower == "true"
+
+
+def base64_bytes(text: str) -> bytes:
+    """The bytes of base64 text (RFC 4648, the usual alphabet, padded); line breaks, as MIME has them, are ignored."""
+    try:
+        return b64decode(str.replace(str.replace(text, "\n", ""), "\r", ""), validate=True)
+    except ValueError:
+        raise UnfitError("the text is not base64") from None
 
 
 def day(text: str) -> date:

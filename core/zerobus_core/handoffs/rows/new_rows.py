@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
+from ...sources.rows.cursor import SchemaRows
 from ...sources.rows.cursor_thread import CursorThread
+from ...sources.rows.database_types import DatabaseRows
 from ...sources.rows.drivers import execute_on_server
-from ...sources.rows.iterables import IterableSource
 from ...sources.sql import watermark
 from ...sources.sql.database import Column, Database, ask, translating_database_errors
 from ...sources.sql.names import checked_name, spelled
@@ -23,6 +24,7 @@ from .bounds import after, check_comparable, checked_lag, checked_lag_rows, prec
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
+    from ...schema import TableSchema
     from ..state import PastSlice, Position
 
 __all__ = ["NewRows"]
@@ -237,9 +239,9 @@ class NewRows(IntervalSource):
     ) -> Generator[Any]:
         """See HandoffSource."""
         with ExitStack() as opened:
-            yield IterableSource(lambda: self._rows(bounds, opened), options, can_read_again=True)
+            yield SchemaRows(lambda schema: self._rows(bounds, opened, schema), options, can_read_again=True)
 
-    def _rows(self, bounds: Bounds, opened: ExitStack) -> Iterator[dict[str, Any]]:
+    def _rows(self, bounds: Bounds, opened: ExitStack, schema: TableSchema | None) -> Iterator[Any]:
         start = bounds.start or self._initial
         lower = None if start is None else watermark.from_plain(start)
         upper = watermark.from_plain(bounds.end)
@@ -253,19 +255,20 @@ class NewRows(IntervalSource):
             columns = database.columns()
             order = [column.sql, *(database.dialect.column(spelled(key, columns) or key) for key in self._key)]
             range_ = [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
-            return execute_on_server(connection, *database.dialect.statement("*", self._query, range_, order))
+            statement = database.dialect.statement("*", self._query, range_, order)
+            return execute_on_server(connection, *statement, as_text=True)
 
         opened.close()  # a reading that is given up for this one
         with translating_database_errors():
             cursor = opened.enter_context(CursorThread(self._connect, execute, name="database of the handoff"))
             names = [str(column[0]) for column in cursor.description]
+        converted = DatabaseRows(names, cursor.special_columns, schema)
         while True:
             with translating_database_errors():
                 rows = cursor.fetchmany(_FETCH_ROWS)
             if not rows:
                 return
-            for row in rows:
-                yield dict(row) if isinstance(row, dict) else dict(zip(names, row, strict=True))
+            yield from converted.dicts(rows)
 
     # afterwards
 

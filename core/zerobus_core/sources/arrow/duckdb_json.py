@@ -1,11 +1,13 @@
-"""The JSON columns of a DuckDB relation, which DuckDB gives to Arrow as plain text."""
+"""What DuckDB gives to Arrow in another form: JSON as plain text, UHUGEINT as signed numbers, BIT as bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["reader_with_json"]
 
@@ -17,16 +19,51 @@ def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBa
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
         return reader
-    fields = [_marked(field, kind) for field, kind in zip(reader.schema, types, strict=True)]
+    rebuild = [_rebuilt(field, str(kind)) for field, kind in zip(reader.schema, types, strict=True)]
+    fields = [
+        _marked(field, kind) if other is None else field.with_type(other[0])
+        for field, kind, other in zip(reader.schema, types, rebuild, strict=True)
+    ]
     if all(field is before for field, before in zip(fields, reader.schema, strict=True)):
         return reader
     schema = pa.schema(fields, reader.schema.metadata)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            arrays = [
+                array if other is None else other[1](array) for array, other in zip(batch.columns, rebuild, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _unsigned(array: pa.Array) -> pa.Array:
+    """128 bits that were written as unsigned and are read as signed."""
+    wide = array.cast(_UNSIGNED)
+    above = pc.add(wide, pa.scalar(Decimal(2**128), pa.decimal256(39, 0)))
+    return pc.if_else(pc.less(wide, pa.scalar(Decimal(0), _UNSIGNED)), above, wide.cast(above.type)).cast(_UNSIGNED)
+
+
+def _bit_text(array: pa.Array) -> pa.Array:
+    """The digits of BIT values, whose first byte counts the bits that pad the second."""
+    return pa.array(
+        [
+            None if bits is None else "".join(f"{byte:08b}" for byte in bits[1:])[bits[0] :]
+            for bits in array.to_pylist()
+        ],
+        pa.string(),
+    )
+
+
+_UNSIGNED = pa.decimal256(39, 0)
+
+
+def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
+    """The type that a column is to have, and what makes it of the array; None if it is right."""
+    if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
+        return _UNSIGNED, _unsigned
+    return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None
 
 
 def _marked(field: pa.Field, kind: Any) -> pa.Field:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...batch import Chunk
@@ -97,8 +98,13 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # it was perhaps in the rows that were left out
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read for the table, whose columns decide what ``extra_columns`` is about."""
-        self._source.read_for(schema)
+        """Read for the table, whose columns decide what ``extra_columns`` is about.
+
+        The other source knows the columns by its own names.
+        """
+        before = {new.lower(): old for old, new in self._names.items()}
+        own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)
+        self._source.read_for(replace(schema, columns=own) if before else schema)
         self._table = schema.table
         self._columns = frozenset(column.name.lower() for column in schema.columns)
         if self._variant is not None and not self._is_for_rescue:

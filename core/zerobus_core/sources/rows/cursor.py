@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import ConfigurationError
+from .cursor_thread import CursorThread
+from .database_types import DatabaseRows, columns_of
 from .iterables import IterableSource
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
+    from ...schema import TableSchema
+    from .database_types import DatabaseColumn
 
-__all__ = ["CursorSource", "is_cursor", "sql_fingerprint"]
+__all__ = ["CursorSource", "SchemaRows", "is_cursor", "sql_fingerprint"]
 
 # Rows asked for at once; small enough that a slow query's rows do not wait.
 _FETCH_ROWS = 1_000
@@ -68,12 +72,17 @@ class CursorSource(IterableSource):
     def __init__(self, cursor: Any, options: IngestOptions, *, fingerprint: str | None = None) -> None:
         self._cursor = cursor
         self._names = _column_names(cursor)
+        self._schema: TableSchema | None = None
         super().__init__(self._rows, options)
         self.fingerprint = fingerprint or self.fingerprint
 
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``: JSON, intervals, arrays and MySQL's booleans become what the columns take."""
+        self._schema = schema
+
     def _rows(self) -> Iterator[Any]:
         before = self._reading_before()
-        convert = self._converter()
+        converted = DatabaseRows(self._names, self._special_columns(), self._schema)
         rows = self._cursor.fetchmany(_FETCH_ROWS)
         # One that was read to its end gives rows only if it was executed again.
         if before is not None and not (before.is_finished and rows):
@@ -84,7 +93,7 @@ class CursorSource(IterableSource):
         reading = _Reading(_reference(self._cursor), self._cursor.description)
         self._readings.append(reading)
         while rows:
-            yield from map(convert, rows)
+            yield from converted.dicts(rows)
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         reading.is_finished = True
 
@@ -100,13 +109,28 @@ class CursorSource(IterableSource):
                 return reading
         return None
 
-    def _converter(self) -> Callable[[Any], Any]:
-        names = self._names
+    def _special_columns(self) -> tuple[DatabaseColumn, ...]:
+        if isinstance(self._cursor, CursorThread):  # whose own cursor may be asked in its thread only
+            return self._cursor.special_columns
+        return columns_of(self._cursor)
 
-        def convert(row: Any) -> Any:
-            return row if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
 
-        return convert
+class SchemaRows(IterableSource):
+    """Rows that are made for a table: ``start`` gets its schema, or None if that is not known."""
+
+    def __init__(
+        self,
+        start: Callable[[TableSchema | None], Iterator[Any]],
+        options: IngestOptions,
+        *,
+        can_read_again: bool = False,
+    ) -> None:
+        self._schema: TableSchema | None = None
+        super().__init__(lambda: start(self._schema), options, can_read_again=can_read_again)
+
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``."""
+        self._schema = schema
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:

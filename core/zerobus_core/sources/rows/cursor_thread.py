@@ -14,6 +14,8 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from .database_types import DatabaseColumn, columns_of
+
 __all__ = ["CursorThread"]
 
 Call: TypeAlias = Callable[[], Any]
@@ -40,6 +42,8 @@ class CursorThread:
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
         """``connect`` gives the connection, ``execute`` a cursor of it; ``name`` is the connection's, for the log."""
         self.description: Any = None
+        self.special_columns: tuple[DatabaseColumn, ...] = ()
+        """See ``database_types.columns_of``."""
         self._connect = connect
         self._execute = execute
         self._name = name
@@ -123,6 +127,7 @@ class CursorThread:
     def _run(self) -> None:
         self._cursor = self._execute(self._connection)
         self.description = self._cursor.description
+        self.special_columns = columns_of(self._cursor)
 
     def _close(self) -> None:
         # The cursor first: psycopg warns of server-side cursors that are left open.

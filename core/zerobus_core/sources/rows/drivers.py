@@ -13,11 +13,14 @@ from uuid import uuid4
 __all__ = ["execute_on_server"]
 
 
-def execute_on_server(connection: Any, sql: str, parameters: Any = None) -> Any:
+def execute_on_server(connection: Any, sql: str, parameters: Any = None, *, as_text: bool = False) -> Any:
     """Execute ``sql`` on a DB-API connection and return the cursor, whose rows stay in the database until fetched.
 
     Most drivers work so by themselves; those named here read the whole result into the client unless they are asked for
     another kind of cursor.  Blocks while the database executes; raises the driver's own errors.
+
+    With ``as_text`` PostgreSQL's JSON is given as its text, too, with all digits, for ``DatabaseRows``; without it as
+    what the driver makes of it.
     """
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:
@@ -27,6 +30,8 @@ def execute_on_server(connection: Any, sql: str, parameters: Any = None) -> Any:
         cursor = connection.cursor(import_module(f"{driver}.cursors").SSCursor)
     else:
         cursor = connection.cursor()
+    if as_text and driver in {"psycopg", "psycopg2"}:
+        _read_json_as_text(cursor, driver)
     # Without parameters a driver leaves percent signs in the statement alone.
     cursor.execute(sql, *([] if parameters is None else [parameters]))
     if driver == "psycopg2":
@@ -51,3 +56,17 @@ def _read_by_psycopg2(cursor: Any) -> None:
 _READERS = {"psycopg": _read_by_psycopg, "psycopg2": _read_by_psycopg2}
 # PostgreSQL's numbers of the types.
 _INTERVAL, _INTERVALS = 1186, 1187
+# JSON, JSONB, and arrays of them.
+_JSON = {"json": (114, 199), "jsonb": (3802, 3807)}
+
+
+def _read_json_as_text(cursor: Any, driver: str) -> None:
+    if driver == "psycopg":
+        for name in _JSON:
+            cursor.adapters.register_loader(name, import_module("psycopg.types.string").TextLoader)
+        return
+    extensions = import_module("psycopg2.extensions")
+    for name, (code, array_code) in _JSON.items():
+        text = extensions.new_type((code,), f"{name.upper()}_AS_TEXT", lambda value, _: value)
+        extensions.register_type(text, cursor)
+        extensions.register_type(extensions.new_array_type((array_code,), f"{name.upper()}S_AS_TEXT", text), cursor)

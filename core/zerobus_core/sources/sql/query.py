@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
 from ..rows.cursor_thread import CursorThread
+from ..rows.database_types import DatabaseRows
 from ..rows.drivers import execute_on_server
 from ..rows.iterables import IterableSource
 from . import watermark
@@ -18,6 +19,7 @@ from .statements import Condition, checked_query
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
+    from ...schema import TableSchema
 
 __all__ = ["SqlQuery", "SqlRangeSource", "key_column", "range_conditions"]
 
@@ -57,20 +59,25 @@ class SqlRangeSource(IterableSource):
     def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
         self._query = query
         self._shard = shard
+        self._schema: TableSchema | None = None
         super().__init__(self._rows, options, can_read_again=True)
         # Rows without a key have no order, so positions say nothing of them.
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def read_for(self, schema: TableSchema) -> None:
+        """See ``Source``: JSON, arrays and MySQL's booleans become what the columns take."""
+        self._schema = schema
+
+    def _rows(self) -> Iterator[Any]:
         with ExitStack() as opened:
             with translating_database_errors():
                 cursor = opened.enter_context(
                     CursorThread(self._query.connect, self._execute, name="database of the shard")
                 )
             names = [str(column[0]) for column in cursor.description]
+            converted = DatabaseRows(names, cursor.special_columns, self._schema)
             while rows := self._fetch(cursor):
-                for row in rows:
-                    yield dict(row) if isinstance(row, Mapping) else dict(zip(names, row, strict=True))
+                yield from converted.dicts(rows)
 
     def _fetch(self, cursor: CursorThread) -> Any:
         with translating_database_errors():
@@ -81,7 +88,8 @@ class SqlRangeSource(IterableSource):
         column = key_column(database, self._shard["key"])
         order = [] if self._shard["is_null"] else [column]
         conditions = range_conditions(column, self._shard)
-        return execute_on_server(connection, *database.dialect.statement("*", self._query.query, conditions, order))
+        statement = database.dialect.statement("*", self._query.query, conditions, order)
+        return execute_on_server(connection, *statement, as_text=True)
 
 
 def key_column(database: Database, key: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from ....errors import ConfigurationError
 from ...libraries.pandas_index import refuse_range_column
 from ...protocol.chunking import clip
+from .ipc_footer import has_bytes_between
 
 if TYPE_CHECKING:
     from ..finding.found import FoundFile
@@ -63,6 +64,11 @@ def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
         magic = opened.read(len(_FILE_MAGIC))
         opened.seek(0)
         if magic == _FILE_MAGIC:
+            if has_bytes_between(opened):
+                raise ConfigurationError(
+                    f"{file.shown} is several Arrow IPC files joined together; the footer fits the last one only; "
+                    "split it into files"
+                )
             with pa.ipc.open_file(opened) as reader:
                 for index in range(reader.num_record_batches):
                     yield reader.get_batch(index)

@@ -1,0 +1,262 @@
+"""What a cursor says of the types of its columns, and how values in a driver's own form become the table's.
+
+Drivers give JSON as text or as parsed values, intervals as timedeltas, MySQL's booleans as numbers or bytes.  Which it
+is follows from the type codes of PEP 249's ``description``; nothing is guessed from the values.  A column whose type
+says nothing special is left as it is.
+
+1. json and jsonb: the value for VARIANT, ARRAY, MAP and STRUCT, the text for STRING
+2. interval: the text for STRING and VARIANT
+3. arrays: a list for ARRAY and VARIANT, its JSON text for STRING
+4. DuckDB's TIMESTAMP_NS: refused, since its cursor cuts the nanoseconds off
+5. tinyint(1) and bit(1): true or false for BOOLEAN
+6. bit(n) of MySQL: the number for whole numbers
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ...encode.values.json_input import parsed_json
+from ...encode.values.json_text import json_text
+from ...records import UnfitError, UnfitValue
+from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StringType, StructType
+
+if TYPE_CHECKING:
+    from ...schema import TableSchema
+
+__all__ = ["DatabaseColumn", "DatabaseRows", "columns_of"]
+
+Convert = Callable[[Any], Any]
+
+# Of pg_type.dat in PostgreSQL's source.
+_JSON, _INTERVAL, _BIT = frozenset({114, 3802}), 1186, 1560
+_ARRAYS = {
+    199: 114, 3807: 3802, 1187: 1186, 2951: 2950, 1000: 16, 1001: 17, 1002: 18, 1003: 19, 1005: 21, 1007: 23, 1009: 25,
+    1014: 1042, 1015: 1043, 1016: 20, 1021: 700, 1022: 701, 1028: 26, 1040: 829, 1041: 869, 651: 650, 1115: 1114,
+    1182: 1082, 1183: 1083, 1185: 1184, 1231: 1700, 1270: 1266, 791: 790, 143: 142, 1561: 1560, 1563: 1562, 775: 774,
+}  # fmt: skip
+# Of field_types.h in MySQL's source; MariaDB has no code of its own for JSON.
+_MYSQL_TINY, _MYSQL_BIT, _MYSQL_JSON = 1, 16, 245
+# From here on, a driver may have made days of months.
+_MONTH = dt.timedelta(days=28)
+_VARIANT = PrimitiveType(Kind.VARIANT)
+_WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseColumn:
+    """A column of a result whose values have a form of their own."""
+
+    name: str
+    form: str
+    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, or empty for elements that need nothing."""
+    is_text: bool = False
+    """Whether the driver gives text of what it could have parsed."""
+    is_array: bool = False
+    parse_array: Convert | None = None
+    """Reads the text of an array that the driver leaves as text."""
+
+
+def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
+    """The columns of an executed statement that need a conversion; may be called in the driver's thread only."""
+    describe = next((_DRIVERS[root] for root in _packages(cursor) if root in _DRIVERS), None)
+    if describe is None or cursor.description is None:
+        return ()
+    columns = (describe(cursor, str(column[0]), column) for column in cursor.description)
+    return tuple(column for column in columns if column is not None)
+
+
+def _packages(cursor: Any) -> Iterator[str]:
+    return (kind.__module__.partition(".")[0] for kind in type(cursor).__mro__)
+
+
+def _of_postgres(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
+    code = column[1]
+    element = _ARRAYS.get(code)
+    base = code if element is None else element
+    form = "json" if base in _JSON else {_INTERVAL: "interval", _BIT: "boolean"}.get(base, "")
+    if element is None and not form:
+        return None
+    is_text = form == "json" and _gives_text(cursor, base)
+    is_psycopg2 = "psycopg2" in _packages(cursor)
+    parse = _psycopg2_array(code) if element is not None and is_psycopg2 else None
+    return DatabaseColumn(name, form, is_text=is_text, is_array=element is not None, parse_array=parse)
+
+
+def _gives_text(cursor: Any, code: int) -> bool:
+    """Whether the driver was told to leave JSON as text."""
+    try:
+        if "psycopg" in _packages(cursor):
+            loader = cursor.adapters.get_loader(code, import_module("psycopg.pq").Format.TEXT)
+            return loader is not None and loader(code, cursor).load(b"[]") != []
+        known = import_module("psycopg2.extensions").string_types
+        caster = {**known, **(cursor.connection.string_types or {}), **(cursor.string_types or {})}.get(code)
+        return caster is None or caster("[]", cursor) != []
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+def _psycopg2_array(code: int) -> Convert:
+    extensions = import_module("psycopg2.extensions")
+    element = extensions.new_type((_ARRAYS[code],), "ZEROBUS_TEXT", lambda value, _: value)
+    array = extensions.new_array_type((code,), "ZEROBUS_ARRAY", element)
+    return lambda text: array(text, None)
+
+
+def _of_mysql(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
+    code, length = column[1], column[3]
+    if code == _MYSQL_JSON:
+        return DatabaseColumn(name, "json", is_text=True)
+    if code == _MYSQL_TINY and length == 1:
+        return DatabaseColumn(name, "boolean")
+    if code == _MYSQL_BIT:
+        return DatabaseColumn(name, "boolean" if length == 1 else "bits")
+    return None
+
+
+def _of_duckdb(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
+    kind = str(column[1])
+    element = kind.partition("[")[0] if kind.endswith("]") and "(" not in kind else kind
+    form = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds"}.get(element, "")
+    is_array = kind.endswith("]")
+    return DatabaseColumn(name, form, is_text=True, is_array=is_array) if form or is_array else None
+
+
+_DRIVERS: dict[str, Callable[[Any, str, Any], DatabaseColumn | None]] = {
+    "psycopg": _of_postgres,
+    "psycopg2": _of_postgres,
+    "pymysql": _of_mysql,
+    "MySQLdb": _of_mysql,
+    "mysql": _of_mysql,
+    "duckdb": _of_duckdb,
+    "_duckdb": _of_duckdb,
+}
+
+
+class DatabaseRows:
+    """Makes dicts of the rows of a result, with values in the form that a table's columns take."""
+
+    def __init__(self, names: Sequence[str], columns: Sequence[DatabaseColumn], schema: TableSchema | None) -> None:
+        types = {} if schema is None else {column.name.lower(): column.type for column in schema.columns}
+        self._names = names
+        self._converters = {
+            column.name: convert
+            for column in columns
+            if column.name.lower() in types and (convert := _converter(column, types[column.name.lower()])) is not None
+        }
+
+    def dicts(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Each row as a dict; one that is a mapping already only if its values have to be converted."""
+        for row in rows:
+            members = row if isinstance(row, Mapping) else dict(zip(self._names, row, strict=True))
+            if self._converters:
+                members = dict(members)
+                for name, convert in self._converters.items():
+                    if (value := members.get(name)) is not None:
+                        members[name] = convert(value)
+            yield members
+
+
+def _converter(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    if column.is_array:
+        return _array(column, kind)
+    if column.form == "json":
+        return _json(column, kind)
+    if column.form == "interval":
+        return _interval if isinstance(kind, StringType) or kind == _VARIANT else None
+    if column.form == "nanoseconds":
+        return _cut_off
+    if column.form == "boolean" and kind == PrimitiveType(Kind.BOOLEAN):
+        return _boolean
+    is_whole = isinstance(kind, PrimitiveType) and kind.kind in _WHOLE
+    return _bits if column.form in {"boolean", "bits"} and is_whole else None
+
+
+def _array(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    is_string = isinstance(kind, StringType)
+    if not is_string and kind != _VARIANT and not isinstance(kind, ArrayType):
+        return None
+    element = kind
+    while isinstance(element, ArrayType):
+        element = element.element
+    inner = _converter(replace(column, is_array=False), _VARIANT if is_string else element)
+
+    def items(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [None if item is None else items(item) for item in value]
+        return value if inner is None else inner(value)
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str) and column.parse_array is not None:
+            value = column.parse_array(value)
+        value = items(value)
+        return _text_of(value) if is_string and isinstance(value, list) else value
+
+    return convert
+
+
+def _json(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    if isinstance(kind, StringType):
+        return None if column.is_text else _text_of
+    if not column.is_text or not (kind == _VARIANT or isinstance(kind, ArrayType | MapType | StructType)):
+        return None
+
+    def convert(text: Any) -> Any:
+        try:
+            value = parsed_json(text) if isinstance(text, str) else text
+        except UnfitError as error:
+            return UnfitValue(text, str(error))
+        # JSON's null is a value of a VARIANT, and not SQL's NULL.
+        return orjson.Fragment("null") if value is None and kind == _VARIANT else value
+
+    return convert
+
+
+def _text_of(value: Any) -> Any:
+    try:
+        return json_text(value)
+    except UnfitError as error:
+        return UnfitValue(value, str(error))
+
+
+def _interval(value: Any) -> Any:
+    """PostgreSQL's text of an interval that the driver has made a timedelta of."""
+    if not isinstance(value, dt.timedelta):
+        return value
+    if abs(value) >= _MONTH:
+        return UnfitValue(
+            value,
+            "the driver may have made 30 days of a month; have intervals read as text (psycopg: "
+            "cursor.adapters.register_loader('interval', psycopg.types.string.TextLoader)), or cast it in the query",
+        )
+    sign, rest = ("-", -value) if value < dt.timedelta(0) else ("", value)
+    days = f"{sign}{rest.days} day{'' if rest.days == 1 and not sign else 's'} " if rest.days else ""
+    seconds, fraction = rest.seconds, f".{rest.microseconds:06}".rstrip("0") if rest.microseconds else ""
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"
+    return days.rstrip() if days and clock == "00:00:00" else f"{days}{sign}{clock}"
+
+
+def _cut_off(value: Any) -> Any:
+    return UnfitValue(
+        value,
+        "DuckDB's cursor cuts the nanoseconds off; pass the relation (connection.sql(…)), or cast it to TIMESTAMP",
+    )
+
+
+def _boolean(value: Any) -> Any:
+    """True or False of what stands for it; anything else as it is, which is refused."""
+    if isinstance(value, bytes) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, int | str) and value in {0, 1, "0", "1"}:
+        return bool(int(value))
+    return value
+
+
+def _bits(value: Any) -> Any:
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else value

@@ -1,0 +1,148 @@
+"""One column of each type of DuckDB, by relation and by cursor, into a matching table: each cell compared."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+
+from zerobus_core import IngestOptions, TableSchema
+from zerobus_core.encode import encoder_for
+from zerobus_core.errors import RecordError
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources.recognize import options_for, source_of
+
+ID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+MOMENT = 1774747800123456  # 2026-03-29 01:30:00.123456
+DAY = dt.date(2026, 3, 29).toordinal() - dt.date(1970, 1, 1).toordinal()
+
+
+class Json(str):
+    """A text that has to be this JSON, with all digits."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and parsed(self) == parsed(other)
+
+    __hash__ = str.__hash__
+
+
+def parsed(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)
+
+
+# An expression, the column's type, and what arrives on the wire as JSON.
+CELLS: list[tuple[str, str, Any]] = [
+    ("(-128)::TINYINT", "TINYINT", -128),
+    ("255::UTINYINT", "SMALLINT", 255),
+    ("(-32768)::SMALLINT", "SMALLINT", -32768),
+    ("65535::USMALLINT", "INT", 65535),
+    ("2147483647::INTEGER", "INT", 2147483647),
+    ("4294967295::UINTEGER", "BIGINT", 4294967295),
+    ("9223372036854775807::BIGINT", "BIGINT", 9223372036854775807),
+    ("18446744073709551615::UBIGINT", "DECIMAL(20,0)", "18446744073709551615"),
+    ("'1000000000000000000000000000000'::HUGEINT", "DECIMAL(38,0)", "1" + "0" * 30),
+    ("12345678901234.567891::DECIMAL(20,6)", "DECIMAL(20,6)", "12345678901234.567891"),
+    ("0.5::FLOAT", "FLOAT", 0.5),
+    ("0.1::DOUBLE", "DOUBLE", 0.1),
+    ("true", "BOOLEAN", True),
+    ("'é'", "STRING", "é"),
+    ("'b'::ENUM('a', 'b')", "STRING", "b"),
+    ("'\\x00\\xFF'::BLOB", "BINARY", "AP8="),
+    ("DATE '2026-03-29'", "DATE", DAY),
+    ("TIMESTAMP '2026-03-29 01:30:00.123456'", "TIMESTAMP_NTZ", MOMENT),
+    ("TIMESTAMP_S '2026-03-29 01:30:00'", "TIMESTAMP_NTZ", MOMENT - 123456),
+    ("TIMESTAMP_MS '2026-03-29 01:30:00.123'", "TIMESTAMP_NTZ", MOMENT - 456),
+    ("TIMESTAMPTZ '2026-03-29 01:30:00.123456+00'", "TIMESTAMP", MOMENT),
+    (f"'{ID}'::UUID", "STRING", ID),
+    (f"'{ID}'::UUID", "VARIANT", Json(f'"{ID}"')),
+    ("'{\"a\": [1, 1.10]}'::JSON", "VARIANT", Json('{"a": [1, 1.10]}')),
+    ("'{\"a\": [1, 1.10]}'::JSON", "STRING", '{"a": [1, 1.10]}'),
+    ("['{\"a\": 1}'::JSON]", "VARIANT", Json('[{"a": 1}]')),
+    ("{'a': 1, 'b': [NULL, 'x']}::VARIANT", "VARIANT", Json('{"a": 1, "b": [null, "x"]}')),
+    ("[1, 3]", "ARRAY<INT>", [1, 3]),
+    ("[1, NULL]", "VARIANT", Json("[1, null]")),
+    ("[1, 2, 3]::INTEGER[3]", "ARRAY<INT>", [1, 2, 3]),
+    ("{'a': 1, 'b': 'x'}", "STRUCT<a: INT, b: STRING>", {"a": 1, "b": "x"}),
+    ("{'a': 1, 'b': 'x'}", "VARIANT", Json('{"a": 1, "b": "x"}')),
+    ("MAP {'k': 1}", "MAP<STRING, INT>", {"k": 1}),
+    ("MAP {'k': 1}", "VARIANT", Json('{"k": 1}')),
+    ("NULL::JSON", "VARIANT", None),
+    ("'101'::BIT", "STRING", "101"),
+    ("'10000000111111111'::BIT", "STRING", "10000000111111111"),
+    ("NULL::BIT", "STRING", None),
+    ("5::UHUGEINT", "DECIMAL(38,0)", "5"),
+    ("'340282366920938463463374607431768211455'::UHUGEINT", "VARIANT", str(2**128 - 1)),
+    ("NULL::UHUGEINT", "VARIANT", None),
+]
+# What DuckDB before 2.0 gives to nobody, or to Arrow as bytes.
+if duckdb.__version__ < "2":
+    CELLS = [cell for cell in CELLS if "::VARIANT" not in cell[0] and "UHUGEINT" not in cell[0]]
+# Only the cursor, or only the relation, gives a value that the column takes.
+BY_CURSOR: list[tuple[str, str, Any]] = [
+    ("INTERVAL '3 days 02:03:04.5'", "STRING", "3 days 02:03:04.5"),
+    ("[INTERVAL '02:03:04']", "VARIANT", Json('["02:03:04"]')),
+    ("[1, 2]", "STRING", Json("[1, 2]")),
+    ("'{\"a\": 1}'::JSON", "STRUCT<a: INT>", {"a": 1}),
+]
+REFUSED: list[tuple[str, str, str]] = [
+    ("TIME '01:02:03'", "STRING", "pass str"),
+    ("1.5::DOUBLE", "DECIMAL(9,2)", "set round_floats=True"),
+    ("1", "BOOLEAN", "set numeric_booleans=True"),
+    ("TIMESTAMP_NS '2026-03-29 01:30:00.123456789'", "TIMESTAMP_NTZ", "nanoseconds"),
+    ("'abc'::BLOB", "STRING", "decode"),
+    ("'340282366920938463463374607431768211455'::UHUGEINT", "DECIMAL(38,0)", "digits before the point"),
+]
+
+
+def delivered(query: str, columns: str, *, by_cursor: bool) -> dict[str, Any]:
+    schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({columns})")
+    with duckdb.connect() as connection:
+        connection.execute("SET timezone = 'UTC'")
+        options = IngestOptions(record_format="json")
+        source = source_of(connection.execute(query) if by_cursor else connection.sql(query), options, schema)
+        encoder = encoder_for(schema, options_for(source, options), is_arrow=source.is_arrow)
+        (row,) = [
+            encoder.decode(batch, index)
+            for chunk in source.chunks(RowRanges())
+            for batch in encoder.encode(chunk)
+            for index in range(batch.rows)
+        ]
+        return row
+
+
+@pytest.mark.parametrize("by_cursor", [False, True])
+def test_each_type_of_duckdb_arrives_by_a_query_without_casts(by_cursor: bool) -> None:
+    cells = [*CELLS, *(BY_CURSOR if by_cursor else [])]
+    query = "SELECT " + ", ".join(f"{cell[0]} AS c{number}" for number, cell in enumerate(cells))
+    columns = ", ".join(f"c{number} {cell[1]}" for number, cell in enumerate(cells))
+    row = delivered(query, columns, by_cursor=by_cursor)
+    wrong = [
+        f"{expression} into {kind}: {row.get(f'c{number}')!r}, not {right!r}"
+        for number, (expression, kind, right) in enumerate(cells)
+        if not right == row.get(f"c{number}")  # noqa: SIM201  # Json decides
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("by_cursor", [False, True])
+@pytest.mark.parametrize(("expression", "kind", "reason"), REFUSED)
+def test_a_type_of_duckdb_that_the_column_cannot_hold_is_refused_with_a_remedy(
+    expression: str, kind: str, reason: str, by_cursor: bool
+) -> None:
+    if "UHUGEINT" in expression and duckdb.__version__ < "2":
+        reason = "not a decimal number" if not by_cursor else reason
+    with pytest.raises(RecordError) as caught:
+        delivered(f"SELECT {expression} AS c", f"c {kind}", by_cursor=by_cursor)
+    assert "row 0, field c:" in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_a_month_of_duckdb_is_not_taken_for_30_days() -> None:
+    with pytest.raises(RecordError, match="30 days of a month"):
+        delivered("SELECT INTERVAL 1 MONTH AS c", "c STRING", by_cursor=True)
