@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -172,10 +172,15 @@ def _members(value: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A record as a dict, a model as what it gives for itself; any other value as it is."""
+    """A record as a dict, a model as what it gives for itself, a deque or range as a list; other values as they are."""
     if isinstance(value, dict):
         return value
     if (inner := dumped(value)) is not value:
         return inner
     members = members_of(value)
-    return value if members is None else dict(members)
+    if members is not None:
+        return dict(members)
+    is_other = isinstance(value, Sequence) and not isinstance(
+        value, str | list | tuple | bytes | bytearray | memoryview
+    )
+    return list(value) if is_other else value
