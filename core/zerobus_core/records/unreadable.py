@@ -14,7 +14,7 @@ class UnfitError(Exception):
 
 
 class UnfitValue:
-    """What stands in the place of a value that its source could not read with certainty: no column takes it."""
+    """Takes the place of a value that its source could not read with certainty: no column takes it."""
 
     __slots__ = ("reason", "value")
 

@@ -84,7 +84,7 @@ def _value(data: bytes, at: int, names: Sequence[str], depth: int) -> Any:
     ids = at + 1 + size
     offsets = ids + count * id_width
     first = offsets + (count + 1) * width
-    # The values of an object may stand in another order than its names.
+    # The values of an object can be in another order than its names.
     members = [
         _value(data, first + _read(data, offsets + index * width, width), names, depth + 1) for index in range(count)
     ]

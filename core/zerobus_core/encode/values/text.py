@@ -91,7 +91,7 @@ def decimal_number(text: str) -> Decimal:
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
-    """True or false, in any case; 1 or 0 as well if numbers are taken."""
+    """True or false, in any case; also 1 or 0 if numbers are taken."""
     lower = str.strip(text).lower()
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
