@@ -11,9 +11,9 @@ from pyarrow import types
 
 from ...records import UnfitError
 from ...schema.types import DataType, DecimalType, Kind, StringType
+from ..values.arrow_types import working_type
 from ..values.epochs import DOUBTFUL, FACTORS
 from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE, null_test, scalar_converter
-from .types import working_type
 
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
