@@ -63,7 +63,7 @@ def test_the_metadata_names_licence_readme_and_extras(metadata: zipfile.Path) ->
     assert described["License-Expression"] == "Apache-2.0"
     assert described["Requires-Python"] == ">=3.11"
     assert described.get_payload() == (ROOT / "README.md").read_text()
-    assert set(described.get_all("Provides-Extra") or []) == {"airflow", "arrow", "dagster", "local"}
+    assert set(described.get_all("Provides-Extra") or []) == {"airflow", "arrow", "dagster", "excel", "local"}
 
 
 def test_the_entry_points_are_found_by_airflow_dagster_pytest_and_the_shell(metadata: zipfile.Path) -> None:

@@ -106,6 +106,7 @@ def test_a_delivery_is_one_span_with_counts_and_its_metrics_add_up(server: Local
         "zerobus.rows.acked": 95,
         "zerobus.rows.skipped": 0,
         "zerobus.rows.dead_lettered": 0,
+        "zerobus.rows.filtered": 0,
         "zerobus.rows.resent": receipt["rows_resent"],
         "zerobus.bytes_sent": receipt["bytes_sent"],
         "zerobus.reconnects": 1,

@@ -129,7 +129,7 @@ def test_columns_are_cast_to_the_tables_types_without_loss(kind: str, array: pa.
         ("DOUBLE", pa.array([Decimal("1.5")]), "a Decimal is not rounded here"),
         ("FLOAT", pa.array([1.0, 1.0, 1e300]), "too large for 32 bits"),
         ("STRING", pa.array([1]), "not text"),
-        ("STRING", pa.array([b"a"]), "not text: decode them"),
+        ("STRING", pa.array([b"a"]), "not text: pass value.decode"),
         ("VARCHAR(2)", pa.array(["a", "b", "abc"]), "longer than 2 characters"),
         ("BINARY", pa.array(["a"]), "text is not encoded here"),
         ("DATE", pa.array([datetime(2026, 1, 1), datetime(2026, 1, 1), datetime(2026, 1, 1, 1)]), "has a time"),

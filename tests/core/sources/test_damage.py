@@ -183,7 +183,7 @@ class _Opened(JsonLinesFormat):
 
 class _File:
     def __init__(self, path: str, storage: Storage) -> None:
-        self.shown, self.open = path, lambda: storage
+        self.shown, self.path, self.open = path, path, lambda: storage
 
 
 class TerminatedError(Exception):
