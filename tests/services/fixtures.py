@@ -54,5 +54,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Chromium:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SERVICE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        # A test of the matrix belongs to a cell, whose environment is another one than that of ``make services``.
+        if SERVICE_FIXTURES.intersection(getattr(item, "fixturenames", ())) and not item.get_closest_marker("matrix"):
             item.add_marker("service")
