@@ -10,12 +10,18 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.dagster_hosts.deployment import Deployment, figures, wait_for
+from tests.dagster_hosts.deployment import LAUNCHPAD, RESOURCES, Deployment, connection, figures, wait_for
 from tests.dagster_hosts.hosted import DAYS, HALF, POISONED_DAY, ROWS
+from tests.services.browser import Chromium
 from zerobus_local import LocalZerobus
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
@@ -127,3 +133,89 @@ def materializations(deployment: Deployment, name: str) -> list[dict[str, Any]]:
     """The latest ones first."""
     events = deployment.graphql.history(name, limit=1_000)
     return [event for event in events if event["__typename"] == "MaterializationEvent"]
+
+
+def test_the_launchpad_of_a_browser_delivers_and_the_pages_show_what_came_and_no_secret(
+    deployment: Deployment, zerobus: LocalZerobus, chromium: Chromium, tmp_path: Path
+) -> None:
+    graphql, selector = deployment.graphql, deployment.selector
+    job = {**selector, "pipelineName": "launched_job"}
+    default = graphql.ask(LAUNCHPAD, selector=job)["runConfigSchemaOrError"]["rootDefaultYaml"]
+    # What the launchpad fills in by itself has no credentials, and delivers.
+    assert "DATABRICKS_HOST" in default
+    assert "client_secret" not in default
+    resources = graphql.ask(RESOURCES, selector=selector)["allTopLevelResourceDetailsOrError"]["results"]
+    values = {value["key"]: value for each in resources for value in each["configuredValues"]}
+    assert (values["client_secret"]["type"], values["client_secret"]["value"]) == (
+        "ENV_VAR",
+        "DATABRICKS_CLIENT_SECRET",
+    )
+
+    secret = connection(zerobus)["DATABRICKS_CLIENT_SECRET"]
+    with chromium.driver(width=1500, height=1400) as driver:
+        pages = Pages(driver, graphql.url, tmp_path)
+        pages.open("/locations/hosted/jobs/launched_job/playground", "Launch run")
+        button = wait_for(lambda: enabled_button(driver, "Launch run"), "the launchpad's button")
+        button.click()
+        WebDriverWait(driver, 120).until(lambda page: "/runs/" in page.current_url)
+        run_id = driver.current_url.partition("/runs/")[2].partition("?")[0]
+        assert graphql.wait_for_end(run_id) == "SUCCESS"
+        # A second delivery, so that there is something to plot.
+        again = deployment.launch("launched_job", yaml.safe_load(default))
+        assert graphql.wait_for_end(again) == "SUCCESS"
+        assert ids_in(zerobus, "launched") == sorted([*range(ROWS), *range(ROWS)])
+
+        pages.open("/assets/launched?view=events", "rows_acked")
+        pages.open("/assets/launched?view=overview", "rows_acked")
+        plots = wait_for(lambda: enabled_button(driver, "Plots"), "the button for plots")
+        plots.click()
+        wait_for(lambda: driver.find_elements(By.TAG_NAME, "canvas"), "a plot", every=0.5)
+        pages.keep("plots")
+        pages.open("/assets/launched?view=checks", "zerobus_delivery")
+        pages.open(f"/runs/{run_id}", "ASSET_MATERIALIZATION")
+    assert not [name for name, text in pages.texts.items() if secret in text]
+    print(f"screenshots in {tmp_path}")
+
+
+class Pages:
+    """Opens pages, and keeps the document and a screenshot of each when it shows what is waited for."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str, folder: Path) -> None:
+        self.texts: dict[str, str] = {}
+        self._driver, self._url, self._folder = driver, url, folder
+
+    def open(self, path: str, shows: str) -> None:
+        start, driver = time.monotonic(), self._driver
+        driver.get(self._url + path)
+        name = path.partition("?view=")[2] or path.strip("/").partition("/")[0]
+        try:
+            WebDriverWait(driver, 120).until(lambda page: shows.lower() in text_of(page).lower())
+        finally:
+            self.keep(name)
+        print(f"{path} showed {shows!r} after {time.monotonic() - start:.1f} s")
+
+    def keep(self, name: str) -> None:
+        self._driver.save_screenshot(str(self._folder / f"{name}.png"))
+        self.texts[name] = self._driver.page_source
+
+
+def text_of(driver: webdriver.Chrome) -> str:
+    """The text of the page as people see it; none while the page is being built again."""
+    return str(driver.execute_script("return document.body ? document.body.innerText : ''"))
+
+
+def enabled_button(driver: webdriver.Chrome, label: str) -> webdriver.remote.webelement.WebElement | None:
+    for button in driver.find_elements(By.TAG_NAME, "button"):
+        if label.lower() in button.text.lower() and button.is_enabled():
+            return button
+    return None
+
+
+def test_no_secret_is_in_an_answer_an_event_or_a_file_of_dagster(deployment: Deployment, zerobus: LocalZerobus) -> None:
+    """After all of the above: the event log, the run storage, compute logs and the logs of the processes are files."""
+    secret = connection(zerobus)["DATABRICKS_CLIENT_SECRET"]
+    assert secret
+    assert not [answer for answer in deployment.graphql.answers if secret in answer]
+    files = [path for path in deployment.home.rglob("*") if path.is_file()]
+    assert {".db", ".log", ".out", ".err"} <= {path.suffix for path in files}
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
