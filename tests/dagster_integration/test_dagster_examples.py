@@ -26,6 +26,11 @@ def environment(server: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", credentials.client_secret)
 
 
+def create_table(server: LocalZerobus, sql: str) -> None:
+    """Examples share names of tables, and the order of tests is not fixed."""
+    server.create_table(sql.replace("CREATE TABLE", "CREATE OR REPLACE TABLE", 1))
+
+
 def run(example: dict[str, Any], **options: Any) -> dg.ExecuteInProcessResult:
     definitions: dg.Definitions = example["defs"]
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(**options)
@@ -33,7 +38,7 @@ def run(example: dict[str, Any], **options: Any) -> dg.ExecuteInProcessResult:
 
 def test_the_weather_of_new_york_becomes_a_table_and_passes_its_check(server: LocalZerobus) -> None:
     example = runpy.run_path(str(EXAMPLES / "dagster_weather.py"))
-    server.create_table(example["CREATE_TABLE"])
+    create_table(server, example["CREATE_TABLE"])
     result = run(example)
     assert server.read("main.default.weather").num_rows == 26_115
     (check,) = result.get_asset_check_evaluations()
@@ -42,7 +47,7 @@ def test_the_weather_of_new_york_becomes_a_table_and_passes_its_check(server: Lo
 
 def test_three_months_of_flights_are_one_run_with_the_figures_of_each_month(server: LocalZerobus) -> None:
     example = runpy.run_path(str(EXAMPLES / "dagster_flights_by_month.py"))
-    server.create_table(example["CREATE_TABLE"])
+    create_table(server, example["CREATE_TABLE"])
     tags = {
         "dagster/asset_partition_range_start": "2013-01-01",
         "dagster/asset_partition_range_end": "2013-03-01",
@@ -58,7 +63,7 @@ def test_three_months_of_flights_are_one_run_with_the_figures_of_each_month(serv
 
 def test_the_pages_of_an_api_are_delivered_by_an_async_asset(server: LocalZerobus) -> None:
     example = runpy.run_path(str(EXAMPLES / "dagster_async.py"))
-    server.create_table(example["CREATE_TABLE"])
+    create_table(server, example["CREATE_TABLE"])
     assert run(example).success
     assert sorted(server.read("main.default.readings")["id"].to_pylist()) == list(range(1_000))
 
@@ -67,7 +72,7 @@ def test_the_pages_of_an_api_are_delivered_by_an_async_asset(server: LocalZerobu
 @pytest.mark.filterwarnings("ignore")
 def test_the_command_line_delivers_in_a_process_of_its_own(server: LocalZerobus) -> None:
     example = runpy.run_path(str(EXAMPLES / "dagster_pipes.py"))
-    server.create_table(example["CREATE_TABLE"])
+    create_table(server, example["CREATE_TABLE"])
     assert run(example).success
     assert server.read("main.default.airlines").num_rows == 16
 
@@ -78,7 +83,7 @@ def test_the_handoff_delivers_each_file_once(
     monkeypatch.setenv("HANDOFF_FOLDER", str(tmp_path))
     (tmp_path / "landing").mkdir()
     example = runpy.run_path(str(EXAMPLES / "dagster_handoff.py"))
-    server.create_table(f"CREATE TABLE {example['TABLE']} (sensor BIGINT)")
+    create_table(server, f"CREATE TABLE {example['TABLE']} (sensor BIGINT)")
     for number in range(2):
         (tmp_path / "landing" / f"{number}.jsonl").write_text(f'{{"sensor": {number}}}\n')
         assert run(example).success
@@ -137,7 +142,7 @@ def test_the_example_of_shards_fills_a_table_with_one_materialization(
         (tmp_path / f"{number}.jsonl").write_text(lines)
     monkeypatch.setenv("READINGS_URI", str(tmp_path))
     example = runpy.run_path(str(EXAMPLES / "dagster_fan_out.py"))
-    server.create_table(f"CREATE TABLE {example['TABLE']} (sensor BIGINT NOT NULL, celsius DOUBLE)")
+    create_table(server, f"CREATE TABLE {example['TABLE']} (sensor BIGINT NOT NULL, celsius DOUBLE)")
     result = run(example)
     (event,) = result.asset_materializations_for_node("readings")
     assert event.metadata["dagster-zerobus/rows_acked"].value == 200
