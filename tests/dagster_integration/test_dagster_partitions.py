@@ -145,6 +145,19 @@ def test_a_partition_that_was_delivered_can_be_refused_and_another_still_goes(
     assert server.read(table).num_rows == 30
 
 
+@pytest.mark.parametrize(
+    ("on_rematerialize", "counts"), [("refuse", {"jan": 10, "feb": 20, "mar": 30}), ("append", {})]
+)
+def test_the_row_count_of_a_partition_is_reported_if_no_row_can_be_there_twice(
+    table: str, zerobus_with: Callable[..., ZerobusResource], on_rematerialize: str, counts: dict[str, int]
+) -> None:
+    resources = {"zerobus": zerobus_with(on_rematerialize=on_rematerialize)}
+    result = dg.materialize([by_resource(table)], resources=resources, tags=RANGE)
+    events = result.asset_materializations_for_node("flights")
+    key = "dagster/partition_row_count"
+    assert {event.partition: event.metadata[key].value for event in events if key in event.metadata} == counts
+
+
 @pytest.mark.parametrize("are_told_apart", [True, False], ids=["a mapping", "one source"])
 def test_partitions_that_a_failed_run_over_a_range_left_rows_of_are_refused(
     server: LocalZerobus,
