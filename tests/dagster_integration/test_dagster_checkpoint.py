@@ -189,6 +189,7 @@ def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
             if not is_reserved or keeper.is_due(clock.now):
                 reserved = max(reserved, sent + keeper.rows_to_reserve(1_000))
                 keeper.save(RowsKept(durable=RowRanges([(0, sent - 1_000)]), reached=reserved, counts=Counts()))
+                keeper.begin_reservation()
             kept.append((store.rows_durable, second * 1_000))
         found.append(store.load())
 

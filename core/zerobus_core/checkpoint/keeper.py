@@ -74,7 +74,7 @@ class CheckpointKeeper:
         self._look_took = self._save_took = 0.0
         self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
         self._window = 0
-        self._reserved_at: float | None = None
+        self._usable_at: float | None = None  # from when on the last reservation could be used
 
     @property
     def is_active(self) -> bool:
@@ -110,9 +110,8 @@ class CheckpointKeeper:
         a half pauses (with a slow store for two), and at least twice as many, so that reservations are written about
         as often as ACKs are. Half as many if it lasted far longer.
         """
-        now = self._clock()
-        if self._reserved_at is not None:
-            lasted = now - self._reserved_at
+        if self._usable_at is not None:
+            lasted = self._clock() - self._usable_at
             if lasted < self._pause:
                 # The next reservation is written after a pause, and can be used when it is settled.
                 spare = max(_SPARE * self._pause, _LEAST_SPARE * self._pause + self._settles_after())
@@ -120,9 +119,12 @@ class CheckpointKeeper:
                 self._window = int(self._window * min(max(wanted, 2.0), _MOST_GROWTH))
             elif lasted > _LASTS_LONG * self._pause:
                 self._window //= 2
-        self._reserved_at = now
         self._window = max(self._window, rows)
         return self._window
+
+    def begin_reservation(self) -> None:
+        """The last reservation can be used from now on: how long it lasts is counted without the waits for the store."""
+        self._usable_at = self._clock()
 
     def settles_in(self, saved_at: float) -> float:
         """Seconds until a newer attempt that did not see the save of ``saved_at`` has replaced it; 0.0 if that is over.

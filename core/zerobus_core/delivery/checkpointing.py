@@ -57,8 +57,9 @@ class Checkpointing:
         while (left := self._keeper.settles_in(self._announced_at)) > 0.0:
             time.sleep(min(left, _SLICE))
             poll()
-        account.admit(*self._keeper.check())
+        self._look()
         account.confirm()
+        self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
         """Save what is due; whether rows may be handed over.  ``now`` is a reading of the keeper's clock."""
@@ -89,7 +90,7 @@ class Checkpointing:
             return True
         if self._keeper.settles_in(self._repeats_at) > 0.0:
             return False
-        self._account.admit(*self._keeper.check())
+        self._look()
         self._repeats_at = None
         return True
 
@@ -102,9 +103,13 @@ class Checkpointing:
         account.announce(stop_row + self._keeper.rows_to_reserve(rows))
         return account.is_unconfirmed
 
+    def _look(self) -> None:
+        """Admit what an older attempt may have sent.  Raises DeliverySupersededError if there is a newer one."""
+        self._account.admit(*self._keeper.check())
+
     def save(self) -> None:
         """Save while the delivery runs."""
-        self._account.admit(*self._keeper.check())
+        self._look()
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent
         self._keeper.save(kept)
@@ -112,7 +117,7 @@ class Checkpointing:
     def save_last(self, *, has_source_changed: bool = False) -> None:
         """Save when nothing more will be sent; where a newer attempt has taken over, its checkpoint stays."""
         try:
-            self._account.admit(*self._keeper.check())
+            self._look()
         except DeliverySupersededError:
             return
         account = self._account

@@ -407,9 +407,26 @@ def test_a_reservation_lasts_about_as_long_as_the_pause_between_two_saves() -> N
         if row > reserved:
             reserved = row + keeper.rows_to_reserve(500)
             keeper.save(RowsKept(reached=reserved, counts=Counts()))
+            keeper.begin_reservation()
             reservations += 1
         clock.now += 0.1
     assert 1_000.0 / 20.0 <= reservations <= 1_000.0 / 10.0 + 10
     assert reserved - row <= 2 * 5_000 * 20, "no further ahead than it has to be"
     clock.now += 1_000.0
     assert keeper.rows_to_reserve(500) < reserved - row, "a slow source needs less"
+
+
+def test_a_reservation_grows_however_long_the_store_takes() -> None:
+    """What is written and settled takes longer than the pause: a reservation that is used up at once still grows."""
+    clock, store = Clock(), MemoryCheckpointStore()
+    store.save_interval = 1.0
+    keeper = keeper_of(store, clock)
+    windows = []
+    for _ in range(4):
+        windows.append(keeper.rows_to_reserve(50))
+        keeper.save(RowsKept(reached=0, counts=Counts()))
+        clock.now += 3.0
+        keeper.begin_reservation()
+        clock.now += 0.01
+    assert windows == sorted(set(windows))
+    assert windows[-1] > 1_000
