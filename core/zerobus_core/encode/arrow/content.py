@@ -11,6 +11,8 @@ from .rebuild import entries_of
 
 __all__ = ["ColumnsContent"]
 
+_VALID = b"\x01"
+
 
 class ColumnsContent:
     """The content of some rows, given as one array for each column; see ``zerobus_core.batch.RowContent``."""
@@ -25,7 +27,9 @@ class ColumnsContent:
 
 def _tracks(array: pa.Array) -> Iterator[bytes]:
     """Validity first; then values, of which those below a null are left out, since they are arbitrary."""
-    yield _values(array.is_valid().cast(pa.uint8()))
+    has_nulls = array.null_count > 0
+    yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
+    present = array.drop_null() if has_nulls else array
     kind = array.type
     if pa.types.is_struct(kind):
         for member in array.flatten():
@@ -36,11 +40,11 @@ def _tracks(array: pa.Array) -> Iterator[bytes]:
         yield _lengths(array)
         yield from _tracks(array.flatten())
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        yield from _text_tracks(array.drop_null(), pa.int32())
+        yield from _text_tracks(present, pa.int32())
     elif pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
-        yield from _text_tracks(array.drop_null(), pa.int64())
+        yield from _text_tracks(present, pa.int64())
     else:
-        yield _values(array.drop_null())
+        yield _values(present)
 
 
 def _map_tracks(array: pa.Array) -> Iterator[bytes]:

@@ -230,6 +230,7 @@ class _ProtobufPacker(_RecordPacker):
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         from google.protobuf.descriptor_pb2 import FileDescriptorProto  # protobuf is imported for protobuf only
 
+        from ..rows.columnar import ptars_handler
         from ..rows.messages import Messages
         from ..rows.protobuf import members_of
 
@@ -238,7 +239,7 @@ class _ProtobufPacker(_RecordPacker):
         self._messages = Messages(FileDescriptorProto.FromString(self.descriptor))
         self._message: Any = self._messages.row
         self._decoded = members_of
-        self._handler = None if _has_map(self._plain) else _ptars_handler(self._message)
+        self._handler = None if _has_map(self._plain) else ptars_handler(self._message.DESCRIPTOR)
         self._is_probed = False
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
@@ -283,12 +284,3 @@ def _has_map(schema: pa.Schema) -> bool:
         return any(is_inside(kind.field(i).type) for i in range(kind.num_fields))
 
     return any(is_inside(field.type) for field in schema)
-
-
-def _ptars_handler(message: Any) -> Any:
-    try:
-        import ptars  # optional
-    except ImportError:
-        return None
-    descriptor = message.DESCRIPTOR
-    return ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)

@@ -14,7 +14,6 @@ import re
 import struct
 from collections.abc import Sequence
 from decimal import Context, Decimal
-from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -22,6 +21,7 @@ import pyarrow as pa
 
 from ...records import UnfitError
 from .rebuild import bitmap_of, retype_nested
+from .variant_value import variant_value
 
 __all__ = ["check_variant", "decoded_variant", "encoded_variant", "variant_array"]
 
@@ -196,52 +196,9 @@ def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
 
 def decoded_variant(metadata: bytes, value: bytes) -> str:
     """The JSON text of what ``encoded_variant`` wrote; to show a user which row was refused."""
-    width = (metadata[0] >> 6) + 1
-    count = _read(metadata, 1, width)
-    at = 1 + width
-    ends = [_read(metadata, at + i * width, width) for i in range(count + 1)]
-    at += (count + 1) * width
-    names = [metadata[at + start : at + stop].decode() for start, stop in pairwise(ends)]
-    return orjson.dumps(_value(value, names), default=_numeral).decode()
+    read = variant_value({"metadata": metadata, "value": value})
+    return orjson.dumps(read, default=_numeral).decode()
 
 
 def _numeral(value: Decimal) -> orjson.Fragment:
     return orjson.Fragment(format(value, "f"))
-
-
-def _read(data: bytes, at: int, width: int) -> int:
-    return int.from_bytes(data[at : at + width], "little")
-
-
-def _value(node: bytes, names: Sequence[str]) -> Any:
-    basic, header = node[0] & 3, node[0] >> 2
-    if basic == _SHORT_STRING:
-        return node[1 : 1 + header].decode()
-    if basic == _PRIMITIVE:
-        return _scalar(node, header)
-    id_width = 0 if basic == _ARRAY else (header >> 2 & 3) + 1
-    is_large = header >> (2 if basic == _ARRAY else 4) & 1
-    size, width = (4 if is_large else 1), (header & 3) + 1
-    count = _read(node, 1, size)
-    at = 1 + size
-    keys = [names[_read(node, at + i * id_width, id_width)] for i in range(count)] if id_width else []
-    at += count * id_width
-    ends = [_read(node, at + i * width, width) for i in range(count + 1)]
-    at += (count + 1) * width
-    members = [_value(node[at + start : at + stop], names) for start, stop in pairwise(ends)]
-    return members if basic == _ARRAY else dict(zip(keys, members, strict=True))
-
-
-def _scalar(node: bytes, primitive: int) -> Any:
-    for integer, size in _INTEGERS:
-        if primitive == integer:
-            return int.from_bytes(node[1 : 1 + size], "little", signed=True)
-    for decimal, size, _ in _DECIMALS:
-        if primitive == decimal:
-            unscaled = int.from_bytes(node[2 : 2 + size], "little", signed=True)
-            return Decimal(unscaled).scaleb(-node[1], Context(prec=2 * _MAX_DIGITS))
-    if primitive == _STRING:
-        return node[5 : 5 + _read(node, 1, 4)].decode()
-    if primitive == _DOUBLE:
-        return struct.unpack("<d", node[1:9])[0]
-    return {_NULL: None, _TRUE: True, _FALSE: False}[primitive]

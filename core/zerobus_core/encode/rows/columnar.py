@@ -41,11 +41,11 @@ _SAMPLE_ROWS = 12
 class ColumnarRecords:
     """Serializes rows of one table.  Used by one thread at a time."""
 
-    def __init__(self, fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> None:
+    def __init__(self, fields: Sequence[Field], rules: ConversionRules, handler: Any) -> None:
         from .arrays import RowArrays  # pyarrow is optional
 
         self._arrays = RowArrays(fields, rules)
-        self._handler = ptars_handler(messages.row.DESCRIPTOR)
+        self._handler = handler
 
     def records(self, rows: list[Any]) -> list[bytes]:
         """A message for each row.  Raises NeedsWalkError if a row does not fit, or needs the exact walk."""
@@ -65,10 +65,10 @@ def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: 
     """
     if any(isinstance(field.type, StructType | ArrayType | MapType) for field in fields):
         return None
-    try:
-        columnar = ColumnarRecords(fields, rules, messages)
-    except ImportError:
+    handler = ptars_handler(messages.row.DESCRIPTOR)
+    if handler is None:
         return None
+    columnar = ColumnarRecords(fields, rules, handler)
     samples = list(_sample_rows(fields))
     try:
         is_same = columnar.wire_records(samples) == messages.serialized(samples)
@@ -81,9 +81,11 @@ def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: 
 
 
 def ptars_handler(descriptor: Any) -> Any:
-    """ptars' serializer of a message type.  Raises ImportError if ptars is not installed."""
-    import ptars  # optional
-
+    """ptars' serializer of a message type; None if ptars is not installed."""
+    try:
+        import ptars  # optional
+    except ImportError:
+        return None
     return ptars.HandlerPool([descriptor.file]).get_for_message(descriptor)
 
 

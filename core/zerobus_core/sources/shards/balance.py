@@ -7,9 +7,13 @@ shard is at most 4/3 of the best possible one (Graham 1969).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-__all__ = ["balanced"]
+__all__ = ["balanced", "cut", "cut_above"]
+
+# A unit is cut if it is more than this share of a shard, into pieces of about half of that: enough to balance, and few
+# enough that little is opened twice.
+_CUT_ABOVE = 0.25
 
 
 def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
@@ -26,3 +30,21 @@ def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
         groups[shard].append(index)
         heapq.heappush(heap, (load + sizes[index], count + 1, shard))
     return sorted(sorted(group) for group in groups)
+
+
+def cut_above(total: float, shards: int) -> float:
+    """The size from which a unit is cut."""
+    return total / shards * _CUT_ABOVE
+
+
+def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
+    """Runs of neighbours of at least half of ``limit`` each, but for the last: first index, the one after, and size."""
+    first = 0
+    held = 0.0
+    for stop, size in enumerate(sizes, 1):
+        held += size
+        if held >= limit / 2:
+            yield first, stop, int(held)
+            first, held = stop, 0.0
+    if first < len(sizes):
+        yield first, len(sizes), int(held)

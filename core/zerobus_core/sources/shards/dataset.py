@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
 from ..libraries.optional_imports import require_pyarrow
-from .balance import balanced
+from .balance import balanced, cut, cut_above
 from .form import MARK, VERSION, fingerprint_of
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..protocol.source import Source
 
 __all__ = ["dataset_shard_source", "is_dataset", "split_dataset"]
-
-_CUT_ABOVE = 0.25
 
 
 def is_dataset(value: Any) -> bool:
@@ -74,7 +72,7 @@ def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
     fragments = list(dataset.get_fragments())
     infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
     sizes = [int(info.size or 0) for info in infos]
-    limit = sum(sizes) / shards * _CUT_ABOVE
+    limit = cut_above(sum(sizes), shards)
     units = [unit for pair in zip(fragments, sizes, strict=True) for unit in _units(*pair, limit)]
     groups = balanced([size for _, size in units], shards)
     return [
@@ -88,13 +86,5 @@ def _units(fragment: Any, size: int, limit: float) -> Iterator[tuple[Any, int]]:
         yield fragment, size
         return
     scale = size / max(1, sum(group.total_byte_size for group in row_groups))  # before compression
-    held: list[int] = []
-    weight = 0.0
-    for group in row_groups:
-        held.append(group.id)
-        weight += group.total_byte_size * scale
-        if weight >= limit / 2:
-            yield fragment.subset(row_group_ids=held), int(weight)
-            held, weight = [], 0.0
-    if held:
-        yield fragment.subset(row_group_ids=held), int(weight)
+    for first, stop, held in cut([group.total_byte_size * scale for group in row_groups], limit):
+        yield fragment.subset(row_group_ids=[group.id for group in row_groups[first:stop]]), held

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from ..libraries.optional_imports import require_pyarrow
-from .balance import balanced
+from .balance import balanced, cut, cut_above
 
 if TYPE_CHECKING:
     from ..files.finding.found import FoundFile, FoundFiles
 
 __all__ = ["file_shards"]
-
-# A file is cut if it is more than this share of a shard, into units of about half of that: enough to balance, and
-# few enough that little is opened twice.
-_CUT_ABOVE = 0.25
 
 
 def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, ...], int]]:
@@ -24,8 +21,8 @@ def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, .
 
     Blocks for the footers of large files.
     """
-    target = sum(file.size for file in found.files) / shards
-    units = [unit for file in found.files for unit in _units(file, found.format, target * _CUT_ABOVE)]
+    limit = cut_above(sum(file.size for file in found.files), shards)
+    units = [unit for file in found.files for unit in _units(file, found.format, limit)]
     groups = balanced([size for _, size in units], shards)
     return [
         (_joined([units[index][0] for index in group]), sum(units[index][1] for index in group)) for group in groups
@@ -47,16 +44,9 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
         yield file, file.size
         return
     scale = file.size / max(1, sum(size for _, size in groups))  # row groups have their sizes before compression
-    first = stop = 0
-    held = 0.0
-    for rows, size in groups:
-        stop += rows
-        held += size * scale
-        if held >= limit / 2:
-            yield replace(file, part=(first, stop)), int(held)
-            first, held = stop, 0.0
-    if first < stop:
-        yield replace(file, part=(first, stop)), int(held)
+    starts = list(accumulate((rows for rows, _ in groups), initial=0))
+    for first, stop, held in cut([size * scale for _, size in groups], limit):
+        yield replace(file, part=(starts[first], starts[stop])), held
 
 
 def _joined(files: list[FoundFile]) -> tuple[FoundFile, ...]:
