@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zerobus_core import SqlQuery, merge_receipts, split_source
 
 from .compat import get_current_context, task
+from .parameters import ASSET_SCHEME
 from .rows import readable
 from .sql import database_hook
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from .compat import Context
 
 __all__ = ["merge_receipts_task", "split_source_task", "split_sql_task"]
-
-_ASSET_SCHEME = "databricks://"
 
 
 @task(task_id="split_source", multiple_outputs=False)
@@ -55,5 +54,5 @@ def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _attach(context: Context, receipt: dict[str, Any]) -> None:
     for outlet in context["task"].outlets:
-        if str(getattr(outlet, "uri", "")).startswith(_ASSET_SCHEME):
+        if str(getattr(outlet, "uri", "")).startswith(ASSET_SCHEME):
             context["outlet_events"][outlet].extra = {"zerobus": receipt}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .checkpoint import Resume
 
 __all__ = [
+    "ASSET_SCHEME",
     "as_mapping",
     "check_outlets",
     "check_source",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _NAME_PARTS = 3
-_ASSET_SCHEME = "databricks://"
+ASSET_SCHEME = "databricks://"
 _DEFAULT_OPTIONS = IngestOptions()
 
 
@@ -139,9 +140,9 @@ def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) ->
     """
     for outlet in outlets:
         other = getattr(outlet, "uri", None)
-        if not isinstance(other, str) or not other.startswith(_ASSET_SCHEME):
+        if not isinstance(other, str) or not other.startswith(ASSET_SCHEME):
             continue
-        name = ".".join(other.removeprefix(_ASSET_SCHEME).split("/")[1:])
+        name = ".".join(other.removeprefix(ASSET_SCHEME).split("/")[1:])
         is_other = other != uri if uri else name != table.replace("`", "").lower()
         if is_other and name.count(".") == _NAME_PARTS - 1:
             raise ConfigurationError(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import dagster as dg
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .progress import StepLog
     from .step import Step
 
-__all__ = ["DagsterDelivery", "routed_errors"]
+__all__ = ["DagsterDelivery", "are_by_partition", "routed_errors"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -81,7 +81,7 @@ class DagsterDelivery:
             **column_metadata(TableSchema.fetch(self.workspace, self.table, stop=stop)),
             **explorer_metadata(self.workspace.workspace_url, self.table),
         }
-        if not self.step.partitions or not isinstance(records, Mapping) or is_shard(records):
+        if not (self.step.partitions and are_by_partition(records)):
             receipts = self._push(records, self.name)
             whole = self._whole_partition(receipts) if len(self.step.partitions) == 1 else {}
             return {**columns, **range_metadata(self.step.partitions), **receipt_metadata(receipts), **whole}
@@ -179,6 +179,11 @@ class DagsterDelivery:
                 f"missing {missing or 'none'}, not of this run {unknown or 'none'}",
                 table=self.table,
             )
+
+
+def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether records are a mapping of partitions to records of their own; a shard is a mapping, and records."""
+    return isinstance(records, Mapping) and not is_shard(records)
 
 
 @contextmanager

@@ -12,11 +12,11 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from zerobus_core import ConfigurationError, IngestOptions, StreamManager, Workspace
-from zerobus_core.hosting import LoopBridge, check_table_name, is_shard, run_in_thread
+from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread
 
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
-from .delivery import DagsterDelivery, routed_errors
+from .delivery import DagsterDelivery, are_by_partition, routed_errors
 from .handoff import handoff_metadata, handoff_of
 from .history import OnRematerialize
 from .metadata import Metadata, receipt_metadata, table_metadata
@@ -186,8 +186,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             def run(bridge: LoopBridge) -> Metadata:
                 return replace(delivery, loop=bridge).run(records)
 
-            is_by_partition = isinstance(records, Mapping) and not is_shard(records)
-            parts = list(records.values()) if is_by_partition else [records]
+            parts = list(records.values()) if are_by_partition(records) else [records]
             is_async = all(isinstance(part, AsyncIterable) for part in parts)
             metadata = await run_in_thread(run, daemon=not is_async)
         return _result(delivery.step, metadata)

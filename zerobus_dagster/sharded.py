@@ -90,7 +90,7 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
             yield dg.Output(None, metadata={**table_metadata(table), "dagster-zerobus/shards": 0})
             return
         merged = merge_receipts(one["receipt"] for one in delivered)
-        _tell(context, merged)
+        _report(context, merged)
         yield dg.Output(None, metadata={**delivered[0]["about"], **_merged_metadata(merged)})
 
     def graph() -> Any:
@@ -118,7 +118,7 @@ def _merged_metadata(receipt: Receipt) -> Metadata:
     }
 
 
-def _tell(context: OpExecutionContext, receipt: Receipt) -> None:
+def _report(context: OpExecutionContext, receipt: Receipt) -> None:
     tell_step(
         context.log,
         "%s: %d rows of %d shards read, %d acknowledged, %d durable before, %d in the dead-letter file",

@@ -14,7 +14,7 @@ from ..storage.uris import shown_uri
 from .checkpoint import checkpoint_store
 from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
-from .options import ingest_options, ingest_options_of
+from .options import delivery_options, ingest_options, ingest_options_of
 from .progress import shown_progress
 from .receipts import print_receipt
 
@@ -60,10 +60,7 @@ def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -
 @dead_letters.command("replay")
 @click.argument("uri")
 @click.option("-t", "--table", metavar="NAME", help="Needed if the file holds letters of several tables.")
-@click.option("--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes.")
-@click.option("--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row.")
-@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, even on a terminal.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
+@delivery_options
 @connection_options
 @ingest_options
 @framed

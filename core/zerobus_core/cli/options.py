@@ -12,6 +12,7 @@ from ..options import IngestOptions
 from .format_options import format_flags, format_of_flags
 
 __all__ = [
+    "delivery_options",
     "ingest_options",
     "ingest_options_of",
     "options_without_format",
@@ -122,6 +123,19 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "Your name for the content of stdin, so that a retry with the same input can resume.",
     },
 }
+
+
+def delivery_options(command: _Command) -> _Command:
+    """Where a command that delivers rows keeps what is durable, and how it reports: ``checkpoint`` to ``quiet``."""
+    checkpoint = click.option(
+        "--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes."
+    )
+    epoch = click.option(
+        "--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row."
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, even on a terminal.")
+    quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
+    return checkpoint(epoch(as_json(quiet(command))))
 
 
 def ingest_options(command: _Command) -> _Command:

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError, TableNotFoundError
 from .checkpoint import checkpoint_store
 from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
-from .options import ingest_options, ingest_options_of
+from .options import delivery_options, ingest_options, ingest_options_of
 from .progress import shown_progress
 from .receipts import print_receipt
 
@@ -33,10 +33,7 @@ _FILE_ENDINGS = {
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("-t", "--table", metavar="NAME", help="catalog.schema.table")
-@click.option("--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes.")
-@click.option("--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row.")
-@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, even on a terminal.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
+@delivery_options
 @connection_options
 @ingest_options
 @framed

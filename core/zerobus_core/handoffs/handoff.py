@@ -275,7 +275,7 @@ class Handoff:
         try:
             return self._run(receipts, on_busy)
         except ZerobusIngestError as error:
-            if receipts:  # the slice of another run, which no receipt would tell of
+            if receipts:  # the slice of another run, which no receipt would report
                 error.delivered = combined(receipts, {}).as_dict()
             raise
 
