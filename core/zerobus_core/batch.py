@@ -7,7 +7,7 @@ positions, so that an acknowledged batch is a row range and nothing else has to 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -89,7 +89,7 @@ class BadRow:
 class RowContent(Protocol):
     """What some consecutive rows hold, as bytes for a digest, without the columns that the delivery fills itself."""
 
-    def tracks(self, start: int, stop: int) -> list[bytes]:
+    def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
         """The rows from index ``start`` to ``stop``, as a fixed number of byte strings, the tracks.
 
         Equal rows have equal tracks, in every process; the tracks of rows that follow on each other are those of all of

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..batch import RowContent
     from ..ranges import RowRanges
 
@@ -121,7 +123,7 @@ class RowDigests:
             self._hashes = []
             self._sums[first_row] = self._total
 
-    def _update(self, tracks: list[bytes]) -> None:
+    def _update(self, tracks: Sequence[bytes | memoryview]) -> None:
         if self._hashes is None:
             return
         if not self._hashes:

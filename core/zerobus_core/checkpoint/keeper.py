@@ -123,7 +123,7 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """The last reservation can be used from now on: how long it lasts is counted without the waits for the store."""
+        """The last reservation can be used from now on; how long it lasts is counted without waits for the store."""
         self._usable_at = self._clock()
 
     def settles_in(self, saved_at: float) -> float:
