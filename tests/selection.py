@@ -1,14 +1,16 @@
 """Which tests run, in which order and process.
 
 A run says at its end what it left out. With ``--no-skips`` a test that is skipped fails. With parallel processes the
-longest tests start first, and the tests that share an expensive fixture run in one process.
+longest tests start first, and the tests of a module that shares an expensive fixture run in one process.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 # Session fixtures that take many seconds to make: each is made in one process only (--dist loadgroup).
 EXPENSIVE = frozenset({"airflow"})
+_PARAMETERS = re.compile(r"^ *(?:async )?def \w+\(([^)]*)\)", re.MULTILINE)
 
 _services_left_out = pytest.StashKey[int]()
 
@@ -50,11 +53,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not hasattr(config, "workerinput"):
         return
-    for item in items:
-        for name in EXPENSIVE.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name))
     # What starts last is what everybody waits for.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run the modules of a group in one process, one after the other, and each other test in whichever is free.
+
+    The marker ``xdist_group`` would need the test's node id to change, which xdist 3.8 cannot do in pytest 9.2.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / nodeid.partition("::")[0]) or nodeid
+
+    return GroupScheduling(config, log)
+
+
+@cache
+def group_of(module: Path) -> str | None:
+    """What the tests of a module have in common that is made once: a session fixture, or a fixture of the module."""
+    source = module.read_text()
+    parameters = set(re.findall(r"\w+", " ".join(_PARAMETERS.findall(source))))
+    if shared := EXPENSIVE & parameters:
+        return "-".join(sorted(shared))
+    return str(module) if 'fixture(scope="module"' in source else None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

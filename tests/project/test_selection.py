@@ -54,6 +54,24 @@ def test_a_run_says_how_many_service_tests_it_left_out(run, pytester, processes)
     done.stdout.fnmatch_lines(["3 tests that need a service were left out: make services *"])
 
 
+@pytest.mark.parametrize("scope", ["module", "session"])
+def test_an_expensive_fixture_is_made_in_one_of_the_parallel_processes(run, pytester, scope) -> None:
+    pytester.makepyfile(
+        test_it=f"""
+            import os, pytest
+            @pytest.fixture(scope="{scope}")
+            def airflow():
+                with open("made", "a") as made: print(os.getpid(), file=made)
+            @pytest.mark.parametrize("number", range(12))
+            def test_with_it(airflow, number): pass
+            @pytest.mark.parametrize("number", range(12))
+            def test_without_it(number): pass
+        """,
+    )
+    run("-n", "3", "--dist", "loadgroup").assert_outcomes(passed=24)
+    assert len((pytester.path / "made").read_text().splitlines()) == 1
+
+
 def test_a_fast_run_leaves_out_slow_tests_and_no_test_starts_a_process_in_it(run, pytester) -> None:
     pytester.makepyfile(
         """
