@@ -117,14 +117,22 @@ def test_terminating_a_run_stops_its_async_delivery_and_keeps_the_checkpoint(
 ) -> None:
     """Dagster raises in the main thread, out of the event loop, which then does not run any more."""
 
+    def interrupt_when_idle() -> None:
+        """When every row that was sent is acknowledged: the table has stood still for a second."""
+        rows, deadline = -1, time.monotonic() + 60
+        while (now := server.read(table).num_rows) != rows and time.monotonic() < deadline:
+            rows = now
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
     async def endless() -> AsyncIterator[dict[str, Any]]:
         for n in range(1_000_000):
             yield {"id": n, "carrier": "UA", "delay": 0.0}
             if n % 50 == 49:
                 await asyncio.sleep(0.01)
                 if n > 1_000 and server.read(table).num_rows:
-                    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-                    await asyncio.sleep(60)
+                    threading.Thread(target=interrupt_when_idle, daemon=True).start()
+                    await asyncio.sleep(120)
 
     @dg.asset
     async def flights(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
