@@ -73,8 +73,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# At most 12 minutes; ARGS="--quick", ARGS="--only cpu", ARGS="--page" (docs/benchmarks.md).
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: setup
 	$(BIN)/python -m tests.core.chaos --schedules $(N)

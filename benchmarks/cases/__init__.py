@@ -1,0 +1,37 @@
+"""The cases of ``make bench``, by name, in the order in which they run.
+
+Each is a module next to this one whose ``figures(settings)`` yields figures as soon as they are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CASES", "Case", "CaseSkipped"]
+
+
+class CaseSkipped(Exception):  # noqa: N818  # not an error: the run goes on and prints it
+    """Why a case cannot run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case."""
+
+    about: str
+    limit: float
+    """Seconds after which it is stopped; what it has measured until then counts."""
+
+
+CASES = {
+    "rows": Case("rows, Arrow data and one Parquet file, next to hand-written loops", 160),
+    "readme": Case("the loop of the SDK's README", 40),
+    "scaling": Case("1 to 16 streams with a limit each", 70),
+    "round_trips": Case("0, 50 and 200 ms to each acknowledgement", 70),
+    "memory": Case("peak memory of a generator's rows", 90),
+    "one_row": Case("one row in a fresh process", 30),
+    "shares": Case("gate, ledger, checkpoint and digest as shares of the time", 30),
+    "cpu": Case("CPU per million rows, by kind of source", 90),
+    "shards": Case("8 shards in 2 processes", 50),
+    "dlt": Case("the load job of dlt, in an environment of its own", 90),
+}

@@ -1,0 +1,181 @@
+"""How the cases of ``make bench`` measure: ways side by side in the same run, medians, spread, targets.
+
+A neighbour on the machine slows down whatever runs next to it.  So the ways that are compared run in turn, in
+alternating order, and a ratio is taken inside each turn; the figure is the median of these ratios, and its noise is
+half of the range that the middle half of them covers.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["OURS", "Figure", "Sample", "Settings", "Spread", "Target", "compare", "figure_of", "measure"]
+
+OURS = "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one call took."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """CPU seconds of this process with all its threads; the server is another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median of some values, and how far they lie apart."""
+
+    median: float
+    least: float
+    most: float
+    noise: float
+    """Half of the range of the middle half of the values, as a share of the median; 0.0 for a single value."""
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of at least one value."""
+        median = statistics.median(values)
+        noise = 0.0
+        if len(values) > 1 and median:
+            low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+            noise = (high - low) / 2 / abs(median)
+        return cls(median, min(values), max(values), noise, len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What we promise ourselves of a figure's ratio, or of ours if it has no ratio."""
+
+    limit: float
+    is_least: bool = True
+    """Whether more is better."""
+
+    def verdict(self, spread: Spread) -> str:
+        """``met``, ``below`` or ``above``, with the noise of the run; a miss that the noise explains says so."""
+        sign = "≥" if self.is_least else "≤"
+        begin = f"target {sign} {self.limit:g}: "
+        if spread.median >= self.limit if self.is_least else spread.median <= self.limit:
+            return f"{begin}met, noise ±{spread.noise:.0%}"
+        missed = "below" if self.is_least else "above"
+        is_noise = abs(spread.median - self.limit) <= spread.noise * abs(spread.median)
+        return f"{begin}{missed}, noise ±{spread.noise:.0%}" + (", so it may be met" if is_noise else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One line of the table."""
+
+    case: str
+    name: str
+    unit: str
+    values: Mapping[str, Spread]
+    """By way: ``ours`` and those it is compared with."""
+    ratio: Spread | None = None
+    """How many times as good ours is as the first other way, by wall time."""
+    cpu_ratio: Spread | None = None
+    """The same by CPU time of this process, which neighbours on the machine disturb less."""
+    target: Target | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What became of the target; empty without one."""
+        if self.target is None:
+            return ""
+        return self.target.verdict(self.ratio or self.values[OURS])
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**asdict(self), "verdict": self.verdict}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Figure:
+        """The figure of ``as_json``."""
+
+        def spread(name: str) -> Spread | None:
+            return None if given[name] is None else Spread(**given[name])
+
+        return cls(
+            case=given["case"],
+            name=given["name"],
+            unit=given["unit"],
+            values={way: Spread(**values) for way, values in given["values"].items()},
+            ratio=spread("ratio"),
+            cpu_ratio=spread("cpu_ratio"),
+            target=None if given["target"] is None else Target(**given["target"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How much a run measures."""
+
+    quick: bool = False
+    hundred_million: bool = False
+    most_pairs: int = field(default=15)
+
+    def rows(self, count: int) -> int:
+        """So many rows, or a quarter of them in a quick run."""
+        return count // 4 if self.quick else count
+
+    def seconds(self, full: float) -> float:
+        """The time after which a comparison begins no further pair."""
+        return min(full, 3.0) if self.quick else full
+
+
+def measure(work: Callable[[], object]) -> Sample:
+    """Wall and CPU time of one call."""
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    work()
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    return Sample(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def compare(
+    ways: Mapping[str, Callable[[], object]],
+    settings: Settings,
+    *,
+    seconds: float = 18.0,
+    least: int = 3,
+    measure: Callable[[Callable[[], object]], Sample] = measure,
+) -> dict[str, list[Sample]]:
+    """Samples of each way, as many of one as of another: ``least``, and more while ``seconds`` are not over.
+
+    Each way runs once before anything is measured: that connects, imports and fills caches.
+    """
+    samples: dict[str, list[Sample]] = {name: [] for name in ways}
+    for work in ways.values():
+        work()
+    end = time.perf_counter() + settings.seconds(seconds)
+    turn = 0
+    while turn < least or (turn < settings.most_pairs and time.perf_counter() < end):
+        order = list(ways) if turn % 2 else list(reversed(ways))
+        for name in order:
+            samples[name].append(measure(ways[name]))
+        turn += 1
+    return samples
+
+
+def figure_of(
+    samples: Mapping[str, Sequence[Sample]], rows: int, *, case: str, name: str, target: Target | None = None
+) -> Figure:
+    """The rates of ways that delivered ``rows`` rows each time, and the ratios of ours to the first other one."""
+    peer = next((way for way in samples if way != OURS), None)
+    pairs = [] if peer is None else list(zip(samples[peer], samples[OURS], strict=True))
+    return Figure(
+        case=case,
+        name=name,
+        unit="rows/s",
+        values={way: Spread.of([rows / each.wall for each in taken]) for way, taken in samples.items()},
+        ratio=Spread.of([other.wall / ours.wall for other, ours in pairs]) if pairs else None,
+        cpu_ratio=Spread.of([other.cpu / max(ours.cpu, 1e-9) for other, ours in pairs]) if pairs else None,
+        target=target,
+    )

@@ -1,0 +1,55 @@
+"""Bar charts of figures as SVG, which reads on a light and on a dark page and needs no plotting library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+__all__ = ["Bar", "bar_chart"]
+
+_WIDTH = 760
+_LABEL = 250
+_ROW = 26
+_TOP = 54
+_COLOURS = {"ours": "#3f51b5", "other": "#9e9e9e"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar."""
+
+    label: str
+    value: float
+    text: str
+    """The value as it is written next to the bar."""
+    is_ours: bool = True
+
+
+def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, line_at: float | None = None) -> str:
+    """An SVG document of horizontal bars, with a dashed line at a value if one is given."""
+    height = _TOP + _ROW * len(bars) + 16
+    most = max([bar.value for bar in bars] + [line_at or 0.0]) or 1.0
+    room = _WIDTH - _LABEL - 150
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
+        'font-family="system-ui, sans-serif" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<text x="12" y="22" font-size="16" font-weight="bold" fill="#212121">{escape(title)}</text>',
+        f'<text x="12" y="41" fill="#616161">{escape(subtitle)}</text>',
+    ]
+    for number, bar in enumerate(bars):
+        top = _TOP + _ROW * number
+        width = max(1.0, room * bar.value / most)
+        colour = _COLOURS["ours" if bar.is_ours else "other"]
+        parts += [
+            f'<text x="{_LABEL - 8}" y="{top + 17}" text-anchor="end" fill="#212121">{escape(bar.label)}</text>',
+            f'<rect x="{_LABEL}" y="{top + 4}" width="{width:.1f}" height="{_ROW - 8}" rx="2" fill="{colour}"/>',
+            f'<text x="{_LABEL + width + 6:.1f}" y="{top + 17}" fill="#424242">{escape(bar.text)}</text>',
+        ]
+    if line_at is not None:
+        at = _LABEL + room * line_at / most
+        where = f'x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{height - 12}"'
+        parts.append(f'<line {where} stroke="#d32f2f" stroke-dasharray="4 3"/>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
