@@ -16,11 +16,26 @@ if TYPE_CHECKING:
 
     from .errors import BadField
 
-__all__ = ["BadRow", "Batch", "Chunk", "ContentHook", "Encoder", "RecordFormat", "RowContent"]
+__all__ = ["BadRow", "Batch", "Chunk", "ContentHook", "Encoder", "Origin", "RecordFormat", "RowContent"]
 
 _FEW_ROWS = 100
 
 RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where consecutive rows come from: the path or URI of a file, without secrets; None if there is none."""
+
+    path: str | None
+    first_row: int
+    """The number of the first of these rows in the file, from 0."""
+    rows: int
+
+    @property
+    def name(self) -> str | None:
+        """The last part of the path; of a file in an archive (``zip://a.csv::b.zip``) its own."""
+        return None if self.path is None else self.path.partition("::")[0].rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,8 @@ class Chunk:
 
     first_row: int
     rows: list[Any] | pa.RecordBatch
+    origins: tuple[Origin, ...] = ()
+    """Where they come from, in order; only if ``metadata_columns`` asks for that."""
 
     @property
     def stop_row(self) -> int:
@@ -37,7 +54,18 @@ class Chunk:
 
     def part(self, start: int, rows: int) -> Chunk:
         """The ``rows`` rows from index ``start`` on, or those that there are."""
-        return Chunk(self.first_row + start, self.rows[start : start + rows])
+        chosen = self.rows[start : start + rows]
+        origins = tuple(self.origins_of(self.first_row + start, len(chosen))) if self.origins else ()
+        return Chunk(self.first_row + start, chosen, origins)
+
+    def origins_of(self, first_row: int, rows: int) -> Iterator[Origin]:
+        """Where some of the rows come from, given by the position of the first one."""
+        before, stop_row = self.first_row, first_row + rows
+        for origin in self.origins:
+            start, stop = max(before, first_row), min(before + origin.rows, stop_row)
+            if start < stop:
+                yield Origin(origin.path, origin.first_row + start - before, stop - start)
+            before += origin.rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from typing import Any
 
 __all__ = [
     "EXTRA_COLUMNS",
+    "METADATA",
     "RESCUE",
     "RESCUED",
     "SHAPED",
     "constants_problem",
     "extra_columns_problem",
+    "metadata_columns_problem",
     "transform_problem",
     "variant_column",
 ]
@@ -25,6 +27,8 @@ RESCUED = "\0rescued"
 """The member of a row that holds those fields, on the way to the encoder; no column is called so."""
 SHAPED = "+shape:"
 """In a fingerprint, between that of the source itself and that of the options that change its rows."""
+METADATA = ("ingested_at", "file_name", "file_path", "row_number")
+"""What ``metadata_columns`` can ask for."""
 _VARIANT = "variant:"
 _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
@@ -38,6 +42,16 @@ def extra_columns_problem(value: Any) -> str | None:
     """What ``extra_columns`` must be, if ``value`` is something else."""
     is_known = isinstance(value, str) and (value in {"error", "drop", RESCUE} or bool(variant_column(value)))
     return None if is_known else EXTRA_COLUMNS
+
+
+def metadata_columns_problem(value: Any) -> str | None:
+    """What ``metadata_columns`` must be, if ``value`` is something else."""
+    if value is None:
+        return None
+    is_named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value.values())
+    if not is_named or not value or not set(value) <= set(METADATA) or len(set(value.values())) < len(value):
+        return f"{{{', '.join(f'{kind!r}: column' for kind in METADATA)}}}, or some of them, each another column"
+    return None
 
 
 def constants_problem(value: Any) -> str | None:

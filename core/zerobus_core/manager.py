@@ -142,7 +142,7 @@ class StreamManager:
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row
             # Arrow data is sent as it is, if need be again, and after this call its owner may change it.
-            yield Chunk(base + chunk.first_row, _owned(chunk.rows) if source.is_arrow else chunk.rows)
+            yield Chunk(base + chunk.first_row, _owned(chunk.rows) if source.is_arrow else chunk.rows, chunk.origins)
 
     @contextmanager
     def _work(self) -> Generator[None]:
@@ -191,7 +191,14 @@ class StreamManager:
     def _begin(self, options: IngestOptions, *, is_arrow: bool) -> Delivery:
         assert self._schema is not None
         self._delivery = Delivery(
-            Destination.of(self._workspace, self._schema, options, is_arrow=is_arrow, version=options.source_version),
+            Destination.of(
+                self._workspace,
+                self._schema,
+                options,
+                self._controls,
+                is_arrow=is_arrow,
+                version=options.source_version,
+            ),
             options,
             controls=self._controls,
         )

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from .column_options import RESCUE, constants_problem, extra_columns_problem, transform_problem
+from .column_options import (
+    RESCUE,
+    constants_problem,
+    extra_columns_problem,
+    metadata_columns_problem,
+    transform_problem,
+)
 from .errors import ConfigurationError
 from .file_formats import FileFormatOption, format_of
 from .storage.uris import without_secrets
@@ -66,6 +72,10 @@ class IngestOptions:
     delivery_name: str | None = None
     """Distinguishes deliveries with equal sources, or with one ``source_version``, in ``delivery_columns``; the same
     on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
+    metadata_columns: Mapping[str, str] | None = field(default=None, hash=False)
+    """``{"ingested_at": column, "file_name": column, "file_path": column, "row_number": column}``, or some of them:
+    columns of the table to fill with when the attempt began that sent the row, and with the name, the path or URI, and
+    the row's number, counted from 0, in its file.  Sources without files have numbers only."""
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
     """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
     look like seconds or milliseconds are refused."""
@@ -133,6 +143,7 @@ class IngestOptions:
             object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
         self._check_delivery_columns()
+        self._check_metadata_columns()
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
@@ -145,6 +156,11 @@ class IngestOptions:
                 f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
         return cls(**options)
+
+    @property
+    def filled_columns(self) -> frozenset[str]:
+        """The columns that the delivery fills itself."""
+        return frozenset([*(self.delivery_columns or {}).values(), *(self.metadata_columns or {}).values()])
 
     def _option_error(self, name: str, expected: str) -> ConfigurationError:
         shown = without_secrets(repr(getattr(self, name)))
@@ -186,6 +202,7 @@ class IngestOptions:
         for name, problem in (
             ("transform", transform_problem(self.transform)),
             ("constants", constants_problem(self.constants)),
+            ("metadata_columns", metadata_columns_problem(self.metadata_columns)),
             ("extra_columns", extra_columns_problem(self.extra_columns)),
         ):
             if problem is not None:
@@ -229,3 +246,13 @@ class IngestOptions:
         if not is_named or set(columns) != {"delivery_id", "row_number"} or len(set(columns.values())) != len(columns):
             raise self._option_error("delivery_columns", '{"delivery_id": column, "row_number": other column}')
         object.__setattr__(self, "delivery_columns", dict(columns))  # the caller may change its own
+
+    def _check_metadata_columns(self) -> None:
+        if self.metadata_columns is None:
+            return
+        other = {*(self.delivery_columns or {}).values(), *(self.constants or {})}
+        if both := sorted(other & set(self.metadata_columns.values())):
+            raise self._option_error(
+                "metadata_columns", f"without {', '.join(map(repr, both))}, which another option fills,"
+            )
+        object.__setattr__(self, "metadata_columns", dict(self.metadata_columns))

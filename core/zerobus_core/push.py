@@ -67,7 +67,9 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             options = options_for(source, options)
             _check_place(checkpoint, source, options)
             fingerprint = source.fingerprint if _needs_fingerprint(options, checkpoint) else None
-            destination = Destination.of(workspace, schema, options, is_arrow=source.is_arrow, version=fingerprint)
+            destination = Destination.of(
+                workspace, schema, options, controls, is_arrow=source.is_arrow, version=fingerprint
+            )
             facts = _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form)
             keeper = CheckpointKeeper(checkpoint, schema, facts)
 

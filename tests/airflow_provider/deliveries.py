@@ -57,6 +57,7 @@ with push_dag("column_options"):
             "transform_version": "{{ dag_run.conf['version'] }}",
             "rename": {"key": "ID"},
             "constants": {"note": "{{ dag_run.conf['note'] }}"},
+            "metadata_columns": {"row_number": "position"},
             "extra_columns": "drop",
         },
     )

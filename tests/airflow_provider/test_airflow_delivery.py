@@ -63,10 +63,14 @@ def test_records_in_the_dag_file_arrive_as_they_are_and_are_not_rendered(run, ta
     ]
 
 
-def test_options_for_columns_are_those_of_the_core(run, target, table):
+def test_options_for_columns_are_those_of_the_core(run, target):
+    table = target.new_table("id BIGINT NOT NULL, note STRING, position BIGINT")
     account = run("column_options", table, note="from the run", version="2")
     assert account["state"] == "success", account["log"]
-    assert target.rows(table) == [{"id": 1, "note": "from the run"}, {"id": 2, "note": "from the run"}]
+    assert target.rows(table) == [
+        {"id": 1, "note": "from the run", "position": 0},
+        {"id": 2, "note": "from the run", "position": 1},
+    ]
     assert receipt_of(account)["columns_dropped"] == ["colour", "size"]
 
 

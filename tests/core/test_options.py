@@ -11,6 +11,10 @@ import pytest
 from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 
+METADATA = (
+    "{'ingested_at': column, 'file_name': column, 'file_path': column, 'row_number': column}, or some of them, each "
+    "another column"
+)
 SECONDS = "a number of seconds above 0"
 
 
@@ -52,6 +56,10 @@ SECONDS = "a number of seconds above 0"
         ("transform", "my_rows.clean", 'a function of one row, or "package.module:function"'),
         ("transform", 5, 'a function of one row, or "package.module:function"'),
         ("transform_version", "1", "left out without a transform"),
+        ("metadata_columns", {"size": "a"}, "{'ingested_at': column, 'file_name': column, 'file_path': column, "),
+        ("metadata_columns", {"file_name": "a", "file_path": "a"}, METADATA),
+        ("metadata_columns", {}, METADATA),
+        ("metadata_columns", "file_name", METADATA),
         ("delivery_columns", ["a", "b"], '{"delivery_id": column, "row_number": other column}'),
     ],
 )

@@ -93,6 +93,26 @@ def test_files_beside_the_yaml_are_pushed_and_checked_with_names_of_variables_on
     assert node.asset_key == dg.AssetKey(table.split("."))
 
 
+@pytest.mark.usefixtures("environment")
+def test_rows_of_files_beside_the_yaml_have_the_name_of_their_file(
+    server: LocalZerobus, instance: dg.DagsterInstance
+) -> None:
+    table = "main.default.with_files"
+    server.create_table(f"CREATE TABLE {table} (id BIGINT, carrier STRING, delay DOUBLE, file STRING, number BIGINT)")
+    columns = {"file_name": "file", "row_number": "number"}
+    attributes = {
+        "table": table,
+        "source": "data/*.parquet",
+        "connection": {"client_id_env": "DATABRICKS_CLIENT_ID"},
+        "options": {"metadata_columns": columns},
+    }
+    with loaded(attributes, {"data/1.parquet": ROWS[:40], "data/2.parquet": ROWS[40:]}) as definitions:
+        result = run(definitions, instance)
+    assert result.success
+    found = [(row["file"], row["number"]) for row in server.read(table).sort_by("id").to_pylist()]
+    assert found == [*(("1.parquet", n) for n in range(40)), *(("2.parquet", n) for n in range(60))]
+
+
 def test_a_function_is_pushed_through_the_resource_of_the_project(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance
 ) -> None:

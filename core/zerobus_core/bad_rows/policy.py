@@ -46,7 +46,7 @@ class BadRowPolicy:
                 options.dead_letter_uri,
                 schema=schema,
                 source_fingerprint=source_fingerprint,
-                leave_out=(options.delivery_columns or {}).values(),
+                leave_out=options.filled_columns,
                 locate=locate,
             )
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..encode.filled import type_of_filled
 from ..errors import ConfigurationError
-from ..schema.types import Field, Kind, PrimitiveType, StringType
+from ..schema.types import Field
 from .frame import connection_options, framed, workspace_of
-from .options import source_options, source_options_of
+from .options import metadata_columns_of, source_options, source_options_of
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -33,6 +34,9 @@ SAMPLE_ROWS = 10_000
 @click.option(
     "--delivery-columns", nargs=2, metavar="DELIVERY_ID ROW_NUMBER", help="Add two columns for push --delivery-columns."
 )
+@click.option(
+    "--metadata-columns", multiple=True, metavar="FACT=COLUMN", help="Add a column for push --metadata-columns."
+)
 @click.option("--execute", is_flag=True, help="Make the table, by the local server or a SQL warehouse.")
 @click.option("--warehouse", metavar="ID", help="The SQL warehouse for --execute; the local server needs none.")
 @connection_options
@@ -48,7 +52,9 @@ def create_table(source: str, table: str, *, execute: bool, warehouse: str | Non
     rows, is_all, not_null = given.pop("rows"), given.pop("is_all"), given.pop("not_null")
     added: tuple[str, str] | None = given.pop("delivery_columns")
     sampled = sample_of(source, table, options, rows=None if is_all else rows, not_null=not_null)
-    schema = sampled.schema if added is None else _with_delivery_columns(sampled.schema, added)
+    metadata = metadata_columns_of(given.pop("metadata_columns"))
+    filled = [*zip(("delivery_id", "row_number"), added or (), strict=False), *metadata.items()]
+    schema = _with_columns(sampled.schema, filled)
     statement = schema.to_sql()
     how_many = f"all {sampled.rows:,}" if sampled.is_all else f"the first {sampled.rows:,}"
     click.echo(f"-- inferred from {how_many} rows of {source}")
@@ -84,12 +90,11 @@ def differences(table: TableSchema, source: TableSchema) -> list[str]:
     return lines
 
 
-def _with_delivery_columns(schema: TableSchema, names: tuple[str, str]) -> TableSchema:
+def _with_columns(schema: TableSchema, filled: list[tuple[str, str]]) -> TableSchema:
     from ..schema import TableSchema
 
-    start = len(schema.columns)
-    added = (
-        Field(names[0], StringType(), position=start),
-        Field(names[1], PrimitiveType(Kind.BIGINT), position=start + 1),
-    )
+    added = [
+        Field(name, type_of_filled(fact), position=position)
+        for position, (fact, name) in enumerate(filled, len(schema.columns))
+    ]
     return TableSchema.from_columns((*schema.columns, *added), schema.table)

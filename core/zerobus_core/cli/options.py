@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
 import click
 
+from ..column_options import METADATA, metadata_columns_problem
 from ..options import IngestOptions
 from .format_options import format_flags, format_of_flags
 
@@ -15,6 +16,7 @@ __all__ = [
     "delivery_options",
     "ingest_options",
     "ingest_options_of",
+    "metadata_columns_of",
     "options_without_format",
     "source_options",
     "source_options_of",
@@ -86,6 +88,11 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "delivery_name": {
         "metavar": "TEXT",
         "help": "Goes into that key; distinguishes deliveries of equal sources whose rows are all wanted.",
+    },
+    "metadata_columns": {
+        "multiple": True,
+        "metavar": "FACT=COLUMN",
+        "help": "A column of the table to fill: ingested_at, file_name, file_path or row_number; repeatable.",
     },
     "epoch_unit": {
         "type": click.Choice(["s", "ms", "us", "ns"]),
@@ -177,12 +184,25 @@ def source_options_of(given: dict[str, Any]) -> IngestOptions:
     return _options_of(given, _OF_SOURCES)
 
 
+def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
+    """The values of ``--metadata-columns``, such as ``file_name=source``, as a mapping."""
+    pairs = [text.partition("=") for text in texts]
+    columns = {fact: name for fact, _, name in pairs}
+    if len(columns) < len(pairs) or (columns and metadata_columns_problem(columns)):
+        raise click.BadParameter(
+            f"--metadata-columns takes FACT=COLUMN, each of them once; FACT is one of {', '.join(METADATA)}"
+        )
+    return columns
+
+
 def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
     format = format_of_flags(given)
     flags = {name: given.pop(name) for name in names if name != "format"}
     chosen: dict[str, Any] = {name: value for name, value in flags.items() if value not in (None, ())}
     if "delivery_columns" in chosen:
         chosen["delivery_columns"] = dict(zip(("delivery_id", "row_number"), chosen["delivery_columns"], strict=True))
+    if "metadata_columns" in chosen:
+        chosen["metadata_columns"] = metadata_columns_of(chosen["metadata_columns"])
     if "dead_letter_uri" in chosen:
         chosen.setdefault("on_bad_record", "dead_letter")  # a file for bad rows says what to do with them
     if "rename" in chosen:

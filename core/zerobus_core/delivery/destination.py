@@ -51,7 +51,14 @@ class Destination:
 
     @classmethod
     def of(
-        cls, workspace: Workspace, schema: TableSchema, options: IngestOptions, *, is_arrow: bool, version: str | None
+        cls,
+        workspace: Workspace,
+        schema: TableSchema,
+        options: IngestOptions,
+        controls: Controls,
+        *,
+        is_arrow: bool,
+        version: str | None,
     ) -> Destination:
         """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
         name = options.delivery_name
@@ -61,6 +68,7 @@ class Destination:
             options,
             is_arrow=is_arrow,
             delivery_id=identity,
+            started_at=controls.started_at,
             arrow_streams=isinstance(workspace.credentials, ClientCredentials),
         )
         return cls(workspace=workspace, schema=schema, encoder=encoder)

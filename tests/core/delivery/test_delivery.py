@@ -29,7 +29,7 @@ from zerobus_core import (
 )
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import MemoryCheckpointStore
-from zerobus_core.delivery import Delivery, Destination
+from zerobus_core.delivery import Controls, Delivery, Destination
 from zerobus_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -727,7 +727,7 @@ class TestAsYouGo:
         self, server: LocalZerobus, table: str
     ) -> None:
         schema = TableSchema.fetch(server.workspace, table)
-        destination = Destination.of(server.workspace, schema, options(), is_arrow=False, version=None)
+        destination = Destination.of(server.workspace, schema, options(), Controls(), is_arrow=False, version=None)
         delivery = Delivery(destination, options())
         with contextlib.suppress(LookupError), delivery.running():
             delivery.send(Chunk(0, rows(1)))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.core import faker
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
+from zerobus_core.encode.filled import FilledColumns
 from zerobus_core.encode.rows.columnar import columnar_records
 from zerobus_core.encode.rows.messages import Messages
 from zerobus_core.encode.rows.protobuf import ProtobufEncoder
@@ -25,7 +26,7 @@ COLUMNS = "id BIGINT NOT NULL, name STRING, at TIMESTAMP, price DECIMAL(10,2)"
 
 def records(schema: TableSchema, rows: list[Any], *, columnar: bool) -> list[bytes]:
     options = IngestOptions(record_format="protobuf")
-    encoder = ProtobufEncoder(schema, options, reason="asked for", delivery_id=None, columnar=columnar)
+    encoder = ProtobufEncoder(schema, options, reason="asked for", filled=FilledColumns(), columnar=columnar)
     return [record for batch in encoder.encode(Chunk(0, rows)) for record in batch.payload]
 
 

@@ -19,6 +19,7 @@ from tests.core import faker
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk, Encoder
 from zerobus_core.encode import encoder_for
+from zerobus_core.encode.filled import FilledColumns
 from zerobus_core.encode.rows.protobuf import ProtobufEncoder
 from zerobus_core.schema import ArrayType, Field, Kind, PrimitiveType
 
@@ -36,7 +37,7 @@ def format_of(way: str) -> faker.Format:
 
 def encoder_of(schema: TableSchema, record_format: Any) -> Encoder:
     if record_format == "protobuf by dicts":  # as where pyarrow or ptars is not installed
-        return ProtobufEncoder(schema, IngestOptions(), reason="asked for", delivery_id=None, columnar=False)
+        return ProtobufEncoder(schema, IngestOptions(), reason="asked for", filled=FilledColumns(), columnar=False)
     return encoder_for(schema, IngestOptions(record_format=record_format), is_arrow=False)
 
 

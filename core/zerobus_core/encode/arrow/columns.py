@@ -134,7 +134,7 @@ class ColumnCasts:
 
     def _unknown(self, name: str) -> str:
         if name in self._filled:
-            return f"column {name} is filled by the delivery itself (delivery_columns)"
+            return f"column {name} is filled by the delivery itself (delivery_columns or metadata_columns)"
         if re.fullmatch(r"__index_level_\d+__", name):
             return (
                 f"the table has no column {name}, which is pandas' index without a name: leave it out with "

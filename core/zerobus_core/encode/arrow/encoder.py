@@ -11,6 +11,7 @@ import pyarrow as pa
 from ...batch import BadRow, Batch, Chunk, ContentHook, RecordFormat
 from ...records import UnreadableRecord, is_message
 from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
+from ..filled import FilledColumns
 from ..problems import FOREIGN_ERRORS, WHOLE_ROW, RowProblems, record_error
 from ..rows.arrays import RowArrays
 from ..rows.walk import ExactWalk
@@ -47,27 +48,28 @@ class ArrowEncoder:
         record_format: RecordFormat = "arrow",
         reason: str = "asked for",
         is_arrow: bool = True,
-        delivery_id: str | None = None,
+        filled: FilledColumns | None = None,
     ) -> None:
         self._table = schema.table
         self._options = options
         self._packer = packer_for(record_format, schema, options)
         self.block_rows = options.batch_rows
         self.record_format_reason = reason
-        self._delivery_id = delivery_id
-        names = (options.delivery_columns or {}) if delivery_id else {}
-        self._id_column, self._row_column = names.get("delivery_id", ""), names.get("row_number", "")
-        filled = frozenset(names.values())
+        self._filled = filled or FilledColumns()
+        own = self._filled.names
+        self._types_of_filled = {
+            column.name: working_type(column.type) for column in schema.columns if column.name in own
+        }
         rules = ConversionRules.of(
             options,
             inner_nulls=record_format != "protobuf",
             check_variant=check_variant if record_format == "arrow" else None,
         )
-        self._fields = tuple(column for column in schema.columns if column.name not in filled)
-        self._casts = ColumnCasts(schema, rules, filled)
+        self._fields = tuple(column for column in schema.columns if column.name not in own)
+        self._casts = ColumnCasts(schema, rules, own)
 
         def walk(*, wire_text: bool) -> ExactWalk:
-            return ExactWalk(self._fields, replace(rules, wire_text=wire_text), reserved=filled)
+            return ExactWalk(self._fields, replace(rules, wire_text=wire_text), reserved=own)
 
         self._row_arrays = (
             None if is_arrow or _has_variant(StructType(self._fields)) else RowArrays(self._fields, rules)
@@ -98,6 +100,7 @@ class ArrowEncoder:
         on_content: ContentHook | None = None,
     ) -> Iterator[Batch]:
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
+        self._filled.begin(chunk)
         columns, bad = self._columns(chunk, is_strict=on_bad_row is None)
         batches: list[Batch] = []
         for start, stop in _runs(chunk, bad):
@@ -151,9 +154,13 @@ class ArrowEncoder:
         return {field.name: _column(members, field) for field in self._fields}, bad
 
     def _fill(self, columns: dict[str, pa.Array], start: int, stop: int) -> None:
-        if self._delivery_id is not None:
-            columns[self._id_column] = pa.repeat(pa.scalar(self._delivery_id, pa.large_string()), stop - start)
-            columns[self._row_column] = pa.array(range(start, stop), pa.int64())
+        parts: dict[str, list[pa.Array]] = {name: [] for name in self._filled.names}
+        for run in self._filled.runs(start, stop - start) if parts else ():
+            for name, value in run.constants.items():
+                parts[name].append(pa.repeat(pa.scalar(value, self._types_of_filled[name]), run.rows))
+            for name, first in run.numbers.items():
+                parts[name].append(pa.array(range(first, first + run.rows), pa.int64()))
+        columns.update({name: pa.concat_arrays(arrays) for name, arrays in parts.items()})
 
     def _hand_over(self, chunk: Chunk, bad: BadFields, on_bad_row: Callable[[BadRow], None] | None) -> None:
         if on_bad_row is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...errors import BadField
     from ...schema import TableSchema
     from ...schema.types import Field
+    from ..filled import FilledColumns
 
 __all__ = ["RowEncoder"]
 
@@ -39,16 +40,14 @@ class RowEncoder(ABC):
     """Turns chunks of row objects into batches; one record per row.  Used by one thread at a time."""
 
     def __init__(
-        self, schema: TableSchema, options: IngestOptions, *, reason: str, as_json: bool, delivery_id: str | None
+        self, schema: TableSchema, options: IngestOptions, *, reason: str, as_json: bool, filled: FilledColumns
     ) -> None:
         self._table = schema.table
         self._options = options
         self._as_json = as_json
-        self._delivery_id = delivery_id
+        self._filled = filled
         self.record_format_reason = reason
-        columns = options.delivery_columns if delivery_id is not None else None
-        self._id_column, self._row_column = (columns["delivery_id"], columns["row_number"]) if columns else ("", "")
-        self._reserved = frozenset((columns or {}).values())
+        self._reserved = filled.names
         # Columns that the delivery fills are not part of the row; supplying them is an error.
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         self._names_of_table = {field.name for field in self._fields}
@@ -93,6 +92,7 @@ class RowEncoder(ABC):
         rows = chunk.rows
         if not isinstance(rows, list):
             raise TypeError(f"an encoder of rows got {type(rows).__name__}")
+        self._filled.begin(chunk)
         runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
         unfit: list[BadField] = []
         for row, payload in self._encoded(rows, chunk.first_row):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...batch import Batch, RecordFormat
     from ...options import IngestOptions
     from ...schema import TableSchema
+    from ..filled import FilledColumns
 
 __all__ = ["JsonEncoder", "json_records"]
 
@@ -28,17 +29,14 @@ class JsonEncoder(RowEncoder):
 
     descriptor: bytes | None = None
 
-    def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, delivery_id: str | None) -> None:
-        super().__init__(schema, options, reason=reason, as_json=True, delivery_id=delivery_id)
+    def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, filled: FilledColumns) -> None:
+        super().__init__(schema, options, reason=reason, as_json=True, filled=filled)
         # Equal rows must become equal text where they are digested: with every column, in the table's order.
         self._is_flat = not any(isinstance(field.type, StructType | ArrayType | MapType) for field in self._fields)
         self._ordered = _ordered_of(StructType(self._fields))
         self._has_rescue = options.extra_columns == RESCUE
         if self._has_rescue:
             self._add_field(Field(name=RESCUED, type=PrimitiveType(Kind.VARIANT), position=-1))
-        self._filled = b""  # the members that the delivery fills, up to the number of the row
-        if self._reserved:
-            self._filled = orjson.dumps({self._id_column: delivery_id, self._row_column: 0})[1:-2]
 
     @property
     def record_format(self) -> RecordFormat:
@@ -63,17 +61,19 @@ class JsonEncoder(RowEncoder):
         return json_records(rows)
 
     def _with_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        if not self._filled:
+        if not self._reserved:
             return records
+        members = self._filled.json_members(first_row, len(records))
         return [
-            b"%b%b%b%d}" % (record[:-1], b"," if len(record) > len(b"{}") else b"", self._filled, number)
-            for number, record in enumerate(records, first_row)
+            b"%b%b%b}" % (record[:-1], b"," if len(record) > len(b"{}") else b"", filled)
+            for record, filled in zip(records, members, strict=True)
         ]
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        if not self._filled:
+        if not self._reserved:
             return records
-        return [record[: -len(b"%b%d}" % (self._filled, number))] for number, record in enumerate(records, first_row)]
+        members = self._filled.json_members(first_row, len(records))
+        return [record[: -len(filled) - 1] for record, filled in zip(records, members, strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...batch import Batch, RecordFormat
     from ...options import IngestOptions
     from ...schema import TableSchema
+    from ..filled import FilledColumns
 
 # A small delivery pays more for the import of pyarrow than it gains by it.
 _FEW_ROWS = 5_000
@@ -41,19 +42,18 @@ class ProtobufEncoder(RowEncoder):
         options: IngestOptions,
         *,
         reason: str,
-        delivery_id: str | None,
+        filled: FilledColumns,
         columnar: bool = True,
     ) -> None:
-        super().__init__(schema, options, reason=reason, as_json=False, delivery_id=delivery_id)
+        super().__init__(schema, options, reason=reason, as_json=False, filled=filled)
         self.descriptor: bytes | None = schema.descriptor_proto()
         self._whole = Messages(FileDescriptorProto.FromString(self.descriptor))
         self._part, self._delivery = self._whole, None
         if self._reserved:
-            # Messages with the same numbers concatenate: the rows' columns first, then the delivery's two.
-            filled = [column for column in schema.columns if column.name in self._reserved]
+            # Messages with the same numbers concatenate: the rows' columns first, then the delivery's.
+            own = [column for column in schema.columns if column.name in self._reserved]
             self._part = Messages(file_descriptor(schema.table, self._fields))
-            self._delivery = Messages(file_descriptor(schema.table, filled))
-            self._filled_bytes = len(self._filled_columns(0, 1)[0])
+            self._delivery = Messages(file_descriptor(schema.table, own))
         self._columnar: ColumnarRecords | None = None
         few_rows = 0 if "pyarrow" in sys.modules else _FEW_ROWS
         self._rows_until_columnar: int | None = few_rows if columnar else None
@@ -90,18 +90,13 @@ class ProtobufEncoder(RowEncoder):
 
     def _filled_columns(self, first_row: int, rows: int) -> list[bytes]:
         assert self._delivery is not None
-        return self._delivery.serialized(
-            [{self._id_column: self._delivery_id, self._row_column: row} for row in range(first_row, first_row + rows)]
-        )
+        return self._delivery.serialized(self._filled.values(first_row, rows))
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
         if self._delivery is None:
             return records
-        # The number of the row takes seven bits a byte, and at least one.
-        least = self._filled_bytes - 1
-        return [
-            record[: -(least + max(1, (row.bit_length() + 6) // 7))] for row, record in enumerate(records, first_row)
-        ]
+        filled = self._filled_columns(first_row, len(records))
+        return [record[: -len(columns)] for record, columns in zip(records, filled, strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
         """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64.

@@ -188,7 +188,7 @@ class ExactWalk:
 
     def _unknown(self, name: object, names: set[str], what: str) -> tuple[str, str]:
         if name in self._reserved:
-            return "nothing", "the delivery fills this column itself (delivery_columns)"
+            return "nothing", "the delivery fills this column itself (delivery_columns or metadata_columns)"
         near = next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
         return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ...batch import Chunk
+from ...batch import Chunk, Origin
 from ...errors import ConfigurationError
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
+from ...storage.uris import shown_uri
 from ..files.finding.found import local_content, local_version
 from ..libraries.pandas_index import with_range_column
 from ..protocol.chunking import clip, coalesce, split
-from ..protocol.source import Source
+from ..protocol.source import Source, origins_of
 from ..rows.frame_rows import FrameRows
 from ..rows.iterables import check_length, content_with_version, version_fingerprint
 from .fingerprint import content_fingerprint
@@ -174,6 +175,9 @@ class DatasetSource(Source):
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
         self._options = options
+        self._starts: list[int] = []  # first positions of the pieces of files that were begun, and the pieces
+        self._files: list[tuple[str, int]] = []
+        self.has_files = all(getattr(fragment, "path", None) for fragment in self._fragments)
 
     @property
     def is_content_known(self) -> bool:
@@ -193,9 +197,18 @@ class DatasetSource(Source):
         """Yield the rows that are not in ``skip``."""
         return coalesce(self._wanted(skip), self._chunk_rows)
 
+    def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
+        """See ``Source``; only if ``metadata_columns`` asks for it."""
+        return origins_of(first_row, stop_row, self._starts, self._files)
+
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
         first = 0
+        self._starts, self._files = [], []
         for fragment in self._fragments:
+            if self.has_files and self._options.metadata_columns is not None:
+                for rows, number in _pieces(fragment):
+                    self._starts.append(first + rows)
+                    self._files.append((shown_uri(fragment.path), number))
             if first in skip and _tells_rows(fragment):
                 stop = first + _count(fragment)
                 if next(skip.without(first, stop), None) is None:
@@ -206,6 +219,20 @@ class DatasetSource(Source):
                 yield from wanted_slices(batch, first, skip)
                 first += len(batch)
         check_length(first, skip)
+
+
+def _pieces(fragment: Any) -> list[tuple[int, int]]:
+    """The unbroken pieces of a fragment: its rows before each, and the number of the first row of each in the file."""
+    if not hasattr(fragment, "row_groups"):
+        return [(0, 0)]
+    pieces: list[tuple[int, int]] = []
+    rows = 0
+    for group in fragment.row_groups:
+        before = sum(fragment.metadata.row_group(index).num_rows for index in range(group.id))
+        if not pieces or before - pieces[-1][1] != rows - pieces[-1][0]:
+            pieces.append((rows, before))
+        rows += group.num_rows
+    return pieces
 
 
 def is_whole(dataset: Any) -> bool:

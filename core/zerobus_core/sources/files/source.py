@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...batch import Chunk
+from ...batch import Chunk, Origin
 from ...errors import ConfigurationError, ZerobusIngestError
 from ...file_formats import CsvFormat, ExcelFormat, FileFormatOption, JsonFormat, format_of
 from ...process.signals import is_of_signal
@@ -14,7 +14,7 @@ from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
 from ..libraries.optional_imports import require_pyarrow
 from ..protocol.chunking import coalesce, split
-from ..protocol.source import Source
+from ..protocol.source import Source, origins_of
 from ..rows.iterables import check_length
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
@@ -38,6 +38,8 @@ _Answer = TypeVar("_Answer")
 
 class FileSource(Source):
     """All rows of some files, in the order of their paths."""
+
+    has_files = True
 
     def __init__(self, found: FoundFiles, reader: FileFormat, options: IngestOptions) -> None:
         self._found = found
@@ -108,6 +110,10 @@ class FileSource(Source):
         file = self._found.files[index]
         first = file.part[0] if file.part else 0
         return f"{file.shown}, row {row - self._starts[index] + first}"
+
+    def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
+        """See ``Source``."""
+        return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
         """The line of a row that was read, if the files are text."""
@@ -183,6 +189,10 @@ class FileSource(Source):
                 column = pa.repeat(pa.scalar(value, kind), len(rows))
                 rows = pa.RecordBatch.from_arrays([*rows.columns, column], [*rows.schema.names, name])
         return rows
+
+
+def _origin(file: FoundFile) -> tuple[str, int]:
+    return file.shown, file.part[0] if file.part else 0
 
 
 def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:

@@ -25,6 +25,7 @@ from ...records import (
     with_members,
     without_members,
 )
+from .origins import OriginSource
 from .source import ChangedSource, Shaping, Source, combined_fingerprint
 from .transforming import TransformedSource, rows_of
 
@@ -45,7 +46,9 @@ def shaped(source: Source, options: IngestOptions) -> Source:
     if options.transform is not None:
         source = TransformedSource(source, options)
     is_shaped = options.select or options.drop or options.rename or options.constants
-    return ShapedSource(source, options) if is_shaped or options.extra_columns != "error" else source
+    if is_shaped or options.extra_columns != "error":
+        source = ShapedSource(source, options)
+    return source if options.metadata_columns is None else OriginSource(source, options.metadata_columns)
 
 
 class ShapedSource(ChangedSource):

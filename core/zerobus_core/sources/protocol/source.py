@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ...batch import Origin
 from ...column_options import SHAPED
 
 if TYPE_CHECKING:
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from ...ranges import RowRanges
     from ...schema import TableSchema
 
-__all__ = ["ChangedSource", "Shaping", "Source", "SourceLike", "combined_fingerprint", "is_source_like", "source_from"]
+__all__ = [
+    "ChangedSource",
+    "Shaping",
+    "Source",
+    "SourceLike",
+    "combined_fingerprint",
+    "is_source_like",
+    "origins_of",
+    "source_from",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,8 @@ class Source(ABC):
     """Whether all rows are there already, so that reading them waits for nothing."""
     start_delay: float = 0.0
     """Seconds to wait before the first row is read: the shards of a source do not all open streams at one moment."""
+    has_files: bool = False
+    """Whether ``origins`` names the file of each row."""
     why_empty: str | None = None
     """Why it has no rows, if it is known to have none; for the receipt's notes."""
 
@@ -142,6 +155,10 @@ class Source(ABC):
         """Where the row at position ``row`` is in a text file, such as "line 3"; empty if that is not known."""
         return ""
 
+    def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
+        """Where the rows of the last chunk come from that are at these positions; in order, all of them."""
+        yield Origin(None, first_row, stop_row - first_row)
+
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
         """Called by the delivery once all of the rows are durable."""
 
@@ -161,6 +178,7 @@ class ChangedSource(Source):
         self.is_text = source.is_text
         self.is_in_memory = source.is_in_memory
         self.start_delay = source.start_delay
+        self.has_files = source.has_files
         self.why_empty = source.why_empty
 
     @property
@@ -194,6 +212,10 @@ class ChangedSource(Source):
         """See ``Source``."""
         return self._source.place(row)
 
+    def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
+        """See ``Source``."""
+        return self._source.origins(first_row, stop_row)
+
     def on_durable(self) -> None:
         """See ``Source``."""
         self._source.on_durable()
@@ -203,6 +225,23 @@ class ChangedSource(Source):
 
     def _count_rows(self) -> int | None:
         return self._source.total_rows
+
+
+def origins_of(
+    first_row: int, stop_row: int, starts: Sequence[int], files: Sequence[tuple[str, int]]
+) -> Iterator[Origin]:
+    """Where rows come from that are read from files in turn.
+
+    ``starts`` are the positions of the first rows of the files that were begun, ``files`` the path of each, and the
+    number in it of the first row that is read.
+    """
+    index = bisect_right(starts, first_row) - 1
+    while first_row < stop_row:
+        path, before = files[index]
+        stop = min(stop_row, starts[index + 1]) if index + 1 < len(starts) else stop_row
+        if first_row < stop:
+            yield Origin(path, first_row - starts[index] + before, stop - first_row)
+        first_row, index = max(first_row, stop), index + 1
 
 
 def is_source_like(value: object) -> bool:

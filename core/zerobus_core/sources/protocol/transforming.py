@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...batch import Chunk
+from ...batch import Chunk, Origin
 from ...errors import ConfigurationError, ZerobusIngestError
 from ...process.signals import is_of_signal
 from ...ranges import RowRanges
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransformedSource", "rows_of"]
 
-# Where rows were in the source is remembered for so many runs of rows that were kept, which takes some megabytes.
+# Where rows were in the source is remembered for so many runs of rows that were kept, which takes some megabytes,
+# and for all runs of the last chunk.
 _MOST_RUNS = 50_000
 
 
@@ -45,7 +46,7 @@ class TransformedSource(ChangedSource):
         self.is_in_memory = False  # the function can take any time
         self._filtered = 0
         # Of each run of kept rows: its first position, and how many rows were left out before it.
-        self._runs: deque[tuple[int, int]] = deque(maxlen=_MOST_RUNS)
+        self._runs: deque[tuple[int, int]] = deque()
 
     def __repr__(self) -> str:
         return f"TransformedSource({self._source!r}, rows_filtered={self._filtered})"
@@ -77,6 +78,8 @@ class TransformedSource(ChangedSource):
 
     def _kept(self, chunk: Chunk, position: int) -> list[Any]:
         kept: list[Any] = []
+        while len(self._runs) > _MOST_RUNS:
+            self._runs.popleft()
         for row in rows_of(chunk):
             out = row if isinstance(row, UnreadableRecord) else self._transformed(row)
             if out is None:
@@ -106,6 +109,16 @@ class TransformedSource(ChangedSource):
         """See ``Source``."""
         before = self._given(row)
         return "" if before is None else self._source.place(before)
+
+    def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
+        """See ``Source``."""
+        runs = list(self._runs)
+        index = bisect_right(runs, first_row, key=lambda run: run[0]) - 1
+        while first_row < stop_row:
+            before = runs[index][1]
+            end = min(stop_row, runs[index + 1][0]) if index + 1 < len(runs) else stop_row
+            yield from self._source.origins(first_row + before, end + before)
+            first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
         """The position of a row in the other source, as far as that is remembered."""

@@ -1,0 +1,133 @@
+"""The columns that a delivery fills itself: ``delivery_columns`` and ``metadata_columns``.
+
+They are not part of the rows: a row that has one of them is refused, and a digest of the rows leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ..batch import Chunk, Origin
+from ..errors import ConfigurationError
+from ..schema.types import DataType, Kind, PrimitiveType, StringType
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from ..schema import TableSchema
+
+__all__ = ["FilledColumns", "Run", "type_of_filled"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMESTAMP, _BIGINT = PrimitiveType(Kind.TIMESTAMP), PrimitiveType(Kind.BIGINT)
+
+
+def type_of_filled(kind: str) -> DataType:
+    """The type that a column must have that is filled with ``kind``, a key of one of the two options."""
+    return {"row_number": _BIGINT, "ingested_at": _TIMESTAMP}.get(kind, StringType())
+
+
+class Run:
+    """Consecutive rows whose filled values are equal or count up, as wire values by column."""
+
+    def __init__(self, rows: int, constants: dict[str, str | int], numbers: dict[str, int]) -> None:
+        self.rows = rows
+        self.constants = constants
+        self.numbers = numbers
+        """The number of the first row, by column."""
+
+
+class FilledColumns:
+    """The values of those columns for each row.  ``names`` is empty if there are none."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self._constants: dict[str, str | int] = {}
+        self._number_of_delivery = self._number_of_source = self._name = self._path = ""
+        self._origins: tuple[Origin, ...] = ()
+        self._first_row = 0
+
+    @classmethod
+    def of(
+        cls, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime
+    ) -> FilledColumns:
+        """Those that the options name.  Raises ConfigurationError if the table lacks one, or has it of another type."""
+        filled = cls()
+        filled._fill(schema, options, delivery_id, started_at)
+        return filled
+
+    def _fill(self, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime) -> None:
+        if options.delivery_columns is not None:
+            if not delivery_id:
+                raise ConfigurationError("delivery_columns needs a delivery id", table=schema.table)
+            _check_columns(schema, "delivery_columns", options.delivery_columns)
+            self._constants[options.delivery_columns["delivery_id"]] = delivery_id
+            self._number_of_delivery = options.delivery_columns["row_number"]
+        metadata = options.metadata_columns or {}
+        _check_columns(schema, "metadata_columns", metadata)
+        if "ingested_at" in metadata:
+            self._constants[metadata["ingested_at"]] = (started_at - _EPOCH) // timedelta(microseconds=1)
+        self._number_of_source = metadata.get("row_number", "")
+        self._name, self._path = metadata.get("file_name", ""), metadata.get("file_path", "")
+        self.names = options.filled_columns
+
+    def begin(self, chunk: Chunk) -> None:
+        """Answer for the rows of ``chunk`` from now on."""
+        self._first_row, self._origins = chunk.first_row, chunk.origins
+
+    def runs(self, first_row: int, rows: int) -> Iterator[Run]:
+        """The values of the columns for consecutive rows of the chunk."""
+        if not self._origins:
+            yield self._run(first_row, Origin(None, first_row, rows))
+            return
+        for origin in Chunk(self._first_row, [], self._origins).origins_of(first_row, rows):
+            yield self._run(first_row, origin)
+            first_row += origin.rows
+
+    def _run(self, first_row: int, origin: Origin) -> Run:
+        constants, numbers = dict(self._constants), {}
+        if self._name and origin.name is not None:
+            constants[self._name] = origin.name
+        if self._path and origin.path is not None:
+            constants[self._path] = origin.path
+        if self._number_of_delivery:
+            numbers[self._number_of_delivery] = first_row
+        if self._number_of_source:
+            numbers[self._number_of_source] = origin.first_row
+        return Run(origin.rows, constants, numbers)
+
+    def values(self, first_row: int, rows: int) -> list[dict[str, Any]]:
+        """The same as a dict for each row."""
+        return [
+            {**run.constants, **{name: number + index for name, number in run.numbers.items()}}
+            for run in self.runs(first_row, rows)
+            for index in range(run.rows)
+        ]
+
+    def json_members(self, first_row: int, rows: int) -> list[bytes]:
+        """The same as the members of a JSON object, without its braces, for each row."""
+        members: list[bytes] = []
+        for run in self.runs(first_row, rows):
+            whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]
+            # The numbers come last; what is before them is the same in every row.
+            tail = b",".join(b"%b:0" % orjson.dumps(name) for name in run.numbers)
+            head, tail = whole[: len(whole) - len(tail)], tail.replace(b":0", b":%d")
+            members += [
+                head + tail % tuple(number + index for number in run.numbers.values()) for index in range(run.rows)
+            ]
+        return members
+
+
+def _check_columns(schema: TableSchema, option: str, names: Any) -> None:
+    columns = {column.name: column for column in schema.columns}
+    for kind, name in names.items():
+        column, expected = columns.get(name), type_of_filled(kind)
+        if column is None:
+            raise ConfigurationError(f"{option} names {name!r}, which the table does not have", table=schema.table)
+        if column.type != expected:
+            raise ConfigurationError(
+                f"{option} names {name!r}, which is {column.type} and must be {expected}", table=schema.table
+            )
