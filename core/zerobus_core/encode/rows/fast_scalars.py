@@ -96,17 +96,19 @@ def _doubles(values: Column) -> Column | None:
         return values
     whole = [value for value in values if type(value) is not float]
     is_fit = _INT.issuperset(map(type, whole)) and _within(whole, -_EXACT_IN_DOUBLE, _EXACT_IN_DOUBLE)
-    return values if is_fit else None
+    return list(map(float, values)) if is_fit else None
 
 
 def _singles(values: Column) -> Column | None:
     # A NaN or an infinity makes the sum one, and goes the exact way.
-    is_fit = _doubles(values) is not None and math.isfinite(sum(values)) and _within(values, *_SINGLE_RANGE)
-    return values if is_fit else None
+    doubles = _doubles(values)
+    is_fit = doubles is not None and math.isfinite(sum(doubles)) and _within(doubles, *_SINGLE_RANGE)
+    return doubles if is_fit else None
 
 
 def _finite_doubles(values: Column) -> Column | None:
-    return values if _doubles(values) is not None and math.isfinite(sum(values)) else None
+    doubles = _doubles(values)
+    return doubles if doubles is not None and math.isfinite(sum(doubles)) else None
 
 
 # Strictly inside the limit; the limit itself goes the exact way.
