@@ -222,9 +222,9 @@ def head(data: Path, table: str, rows: int) -> None:
     """Print rows of a table as JSON Lines."""
     from deltalake import DeltaTable
 
-    from .catalog.rows import plain_rows
+    from .catalog.rows import first_rows, plain_rows
 
-    found = DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset().head(rows)
+    found = first_rows(DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset(), rows)
     for row in plain_rows(found):
         click.echo(json.dumps(row, default=str, ensure_ascii=False))
 

@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["index.md", "python.md"])
+@pytest.mark.parametrize("page", ["python.md"])
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python[^\n]*\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks

@@ -1,4 +1,4 @@
-"""The README is a tour: its blocks run from top to bottom in one empty folder, as a reader would type them."""
+"""The README and the quickstart: their blocks run from top to bottom in an empty folder, as a reader types them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ import pytest
 
 from zerobus_core import IngestOptions
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-OPTIONS = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
-BLOCKS = re.findall(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+QUICKSTART = (ROOT / "docs" / "index.md").read_text()
+OPTIONS = (ROOT / "docs" / "options.md").read_text()
 # Blocks that do not run here, and why.
 NOT_RUN = {
     ("bash", "install"): "the tests run on this checkout, which make setup has installed in the same way",
-    ("text", ""): "a drawing",
 }
+# What fits into the box of a code block where the README is shown.
+WIDEST_CODE = 96
 
 
-def tour() -> str:
-    """The README as a shell script: Python blocks become the files that they are called."""
+def blocks_of(page: str) -> list[tuple[str, str, str]]:
+    """Language, title and text of each block."""
+    return re.findall(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+
+
+def tour(page: str) -> str:
+    """The page as a shell script: Python blocks become the files that they are called."""
     lines = ["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT"]
-    for language, title, block in BLOCKS:
+    for language, title, block in blocks_of(page):
         if (language, title) in NOT_RUN:
             continue
         if language == "python":
@@ -51,21 +58,56 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_every_block_is_a_file_or_a_command_or_is_left_out_for_a_reason() -> None:
-    assert len(BLOCKS) == README.count("\n```") // 2
-    kinds = {(language, title) for language, title, _ in BLOCKS}
-    assert set(NOT_RUN) <= kinds
-    for language, title in kinds - set(NOT_RUN):
+@pytest.mark.parametrize("page", [README, QUICKSTART], ids=["README", "quickstart"])
+def test_every_block_is_a_file_or_a_command_or_is_left_out_for_a_reason(page: str) -> None:
+    blocks = blocks_of(page)
+    assert len(blocks) == page.count("\n```") // 2
+    for language, title in {(language, title) for language, title, _ in blocks} - set(NOT_RUN):
         assert (language == "python" and title.endswith(".py")) or (language, title) == ("bash", "run")
+
+
+@pytest.mark.parametrize("page", [README, QUICKSTART], ids=["README", "quickstart"])
+def test_no_line_of_code_is_wider_than_its_box(page: str) -> None:
+    lines = [line for _, _, block in blocks_of(page) for line in block.splitlines()]
+    assert [line for line in lines if len(line) > WIDEST_CODE] == []
+
+
+def test_the_readme_has_no_link_that_only_works_in_a_checkout() -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", README)
+    assert targets
+    assert [target for target in map("".join, targets) if not target.startswith("https://")] == []
+
+
+def test_the_files_that_the_readme_names_exist() -> None:
+    named = re.findall(r"`((?:docs/)?\w+\.md)`", README)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_tour_of_the_readme_runs_to_its_end(tmp_path: Path, environ: dict[str, str]) -> None:
-    with (tmp_path / "tour.log").open("w") as log:
+    output = take_the_tour(README, tmp_path, environ)
+    assert "1 new rows, from 1 files" in output
+    assert "main.default.orders  2001 rows" in output  # of Airflow, Dagster and the handoff
+    heads = [json.loads(line) for line in output.splitlines() if line.startswith('{"id"')]
+    assert len(heads) == 3
+    assert all(row["total"] == row["id"] * 1.5 for row in heads)
+
+
+def test_the_tour_of_the_quickstart_runs_to_its_end(tmp_path: Path, environ: dict[str, str]) -> None:
+    output = take_the_tour(QUICKSTART, tmp_path, environ)
+    assert "1000 rows read, 1000 acknowledged\n1000 rows in the Delta table" in output
+    assert "'rows_acked': 1000, 'rows_skipped': 0" in output
+
+
+def take_the_tour(page: str, folder: Path, environ: dict[str, str]) -> str:
+    """What the page's commands print; they must all succeed."""
+    # A file, since the server that the page starts in the background would keep a pipe open.
+    with (folder / "tour.log").open("w") as log:
         ended = subprocess.run(
-            ["bash", "-c", tour()],
-            cwd=tmp_path,
+            ["bash", "-c", tour(page)],
+            cwd=folder,
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -73,15 +115,9 @@ def test_the_tour_of_the_readme_runs_to_its_end(tmp_path: Path, environ: dict[st
             timeout=840,
             check=False,
         )
-    output = (tmp_path / "tour.log").read_text()
+    output = (folder / "tour.log").read_text()
     assert ended.returncode == 0, output[-8_000:]
-    assert "1000 rows read, 1000 acknowledged\n1000 rows in the Delta table" in output
-    assert "main.default.orders  2000 rows" in output  # after Airflow and Dagster
-    assert "'rows_acked': 1000, 'rows_skipped': 0" in output
-    assert "1 new rows, from 1 files" in output
-    heads = [json.loads(line) for line in output.splitlines() if line.startswith('{"id"')]
-    assert len(heads) == 3
-    assert all(row["total"] == row["id"] * 1.5 for row in heads)
+    return output
 
 
 def test_the_table_of_options_has_all_options_with_their_defaults() -> None:

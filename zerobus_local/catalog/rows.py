@@ -6,8 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.dataset import Dataset
 
-__all__ = ["plain_rows"]
+__all__ = ["first_rows", "plain_rows"]
+
+
+def first_rows(dataset: Dataset, rows: int) -> pa.Table:
+    """The first ``rows`` rows, or all if there are fewer.
+
+    ``Dataset.head`` leaves threads that read ahead, and a process that ends while they read crashes. A row group that
+    is read to its end leaves none.
+    """
+    import pyarrow as pa
+
+    parts = [dataset.schema.empty_table()]
+    missing = rows
+    groups = (group for fragment in dataset.get_fragments() for group in fragment.split_by_row_group())
+    while missing > 0 and (group := next(groups, None)) is not None:
+        parts.append(group.to_table(schema=dataset.schema).slice(0, missing))
+        missing -= parts[-1].num_rows
+    return pa.concat_tables(parts)
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
