@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import CheckpointKeeper, DigestForm, FileCheckpointStore, SourceFacts
-from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
+from .delivery import Controls, Delivery, Destination, fetch_schema, removed_in_time, source_in_time
 from .delivery.arguments import (
     checkpoint_argument,
     hook_argument,
@@ -70,7 +71,10 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             destination = Destination.of(
                 workspace, schema, options, controls, is_arrow=source.is_arrow, version=fingerprint
             )
-            facts = _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form)
+            facts = replace(
+                _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form),
+                removed_since=removed_in_time(source, options, controls),
+            )
             keeper = CheckpointKeeper(checkpoint, schema, facts)
 
         def deliver() -> Receipt:

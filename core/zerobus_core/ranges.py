@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-__all__ = ["END", "RowRanges"]
+__all__ = ["END", "RemovedRows", "RowRanges", "moved_end", "moved_ranges"]
 
 END = 2**63 - 1
 """A position after those of all rows."""
@@ -104,3 +105,32 @@ class RowRanges:
         twin = RowRanges()
         twin._starts, twin._stops, twin._count = self._starts.copy(), self._stops.copy(), self._count
         return twin
+
+
+class RemovedRows(NamedTuple):
+    """Rows that were taken out of a source, at the positions that they had in it."""
+
+    start: int
+    rows: int
+    is_exact: bool = True
+    """False if they are so many or more, so that the new positions of the rows after them are not known."""
+
+
+def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:
+    """The positions of ``ranges`` after the removal, as far as they are known; ``removed`` ascends."""
+    moved = RowRanges()
+    first = shift = 0
+    for gone in (*removed, RemovedRows(END, 0)):
+        for start, stop in ranges:
+            if max(start, first) < min(stop, gone.start):
+                moved.add(max(start, first) - shift, min(stop, gone.start) - shift)
+        if not gone.is_exact:
+            break
+        first = gone.start + gone.rows
+        shift += gone.rows
+    return moved
+
+
+def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
+    """Where the rows before ``position`` end after the removal, at the latest."""
+    return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

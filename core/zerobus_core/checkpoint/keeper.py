@@ -152,7 +152,7 @@ class CheckpointKeeper:
                 "is in the account of the newer one. Nothing has to be done"
             )
         is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
-        return (found.reached, found.counts.rows_resent) if is_of_these_rows else (0, 0)
+        return (self.past.reached_now(found), found.counts.rows_resent) if is_of_these_rows else (0, 0)
 
     def _found(self) -> Checkpoint | None:
         if self._store is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..column_options import SHAPED
 from ..errors import ConfigurationError, Counts
-from ..ranges import END, RowRanges
+from ..ranges import END, RowRanges, moved_end, moved_ranges
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, why_other_table
 
 if TYPE_CHECKING:
+    from ..ranges import RemovedRows
     from ..schema import TableSchema
     from .digest import DigestForm
 
@@ -62,6 +64,8 @@ class SourceFacts:
     total_rows: int | None = None
     why_empty: str | None = None
     """Why there are no rows, if that is known."""
+    removed_since: Callable[[str, int], Sequence[RemovedRows]] | None = None
+    """See ``Source.removed_since``; empty if nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,15 @@ class Resumption:
     """Why the delivery starts at the first row although there is a checkpoint."""
     attempt: AttemptMark | None = None
     """Which attempt wrote the checkpoint."""
+    removed_from: str | None = None
+    """The fingerprint of the source that the checkpoint is of, if rows were removed from it since."""
+    removed: Sequence[RemovedRows] = ()
+    """Those rows, as far as they are known."""
+
+    def reached_now(self, checkpoint: Checkpoint) -> int:
+        """Rows below which position of the source as it is now an attempt may have sent."""
+        reached = checkpoint.reached
+        return moved_end(reached, self.removed) if checkpoint.source_fingerprint == self.removed_from else reached
 
 
 def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
@@ -99,16 +112,40 @@ def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> 
         return Resumption()
     if reason := why_other_table(checkpoint, schema, epoch=store.epoch):
         return Resumption(reason=reason, attempt=checkpoint.attempt)
+    removed_from = checkpoint.source_fingerprint
+    removed = _removed_since(checkpoint, source)
+    if removed:
+        checkpoint = replace(
+            checkpoint,
+            source_fingerprint=source.fingerprint,
+            durable=moved_ranges(checkpoint.durable, removed),
+            reached=moved_end(_reached(checkpoint), removed),
+        )
     reason = _why_not(checkpoint, schema, source)
     return Resumption(
         skip=RowRanges() if reason else checkpoint.durable.copy(),
         digest=None if reason or source.form is None else checkpoint.digest,
-        reached=max(checkpoint.reached, *(stop for _, stop in checkpoint.durable), 0),
+        reached=_reached(checkpoint),
         counts=checkpoint.counts,
         resumed_from=None if reason else checkpoint.written_at,
         reason=reason,
         attempt=checkpoint.attempt,
+        removed_from=removed_from if removed else None,
+        removed=removed,
     )
+
+
+def _reached(checkpoint: Checkpoint) -> int:
+    return max(checkpoint.reached, *(stop for _, stop in checkpoint.durable), 0)
+
+
+def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[RemovedRows]:
+    """The rows that were removed from the source that the checkpoint is of; empty if nothing is known of that."""
+    before, now = checkpoint.source_fingerprint, source.fingerprint
+    if before is None or now is None or before == now or source.removed_since is None:
+        return ()
+    # Digests are of blocks of positions, which move.
+    return () if source.form or checkpoint.digest else source.removed_since(before, _reached(checkpoint))
 
 
 def _resume_from_remains(error: InvalidCheckpointError, schema: TableSchema, *, epoch: str | None) -> Resumption:

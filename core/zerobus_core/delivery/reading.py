@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from ..process.guard import SourceGuard
+from ..errors import IngestInterruptedError, IngestTimeoutError
+from ..process.guard import SourceGuard, in_time
 from ..sources import source_of
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
+    from ..ranges import RemovedRows
     from ..schema import TableSchema
     from ..sources import Source
     from .destination import Controls
 
-__all__ = ["source_in_time"]
+__all__ = ["removed_in_time", "source_in_time"]
 
 
 def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, controls: Controls) -> Source:
@@ -23,3 +28,25 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
     """
     with SourceGuard(controls.deadline(options), stop=controls.stop) as guard:
         return guard.call(lambda: source_of(records, options, schema))
+
+
+def removed_in_time(
+    source: Source, options: IngestOptions, controls: Controls
+) -> Callable[[str, int], list[RemovedRows]]:
+    """``Source.removed_since`` as a list; it may read as long as the delivery may, and ends with a stop request."""
+    deadline = controls.deadline(options)
+
+    def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:
+        removed: list[RemovedRows] = []
+        coming = in_time(source.removed_since(fingerprint, reached), deadline, stop=controls.stop)
+        with closing(coming):
+            for one in coming:
+                if controls.stop.is_set():
+                    raise IngestInterruptedError("stopped on request while rows of earlier attempts were counted")
+                if time.monotonic() > deadline:
+                    raise IngestTimeoutError("timed out while rows of earlier attempts were counted")
+                if one is not None:
+                    removed.append(one)
+        return removed
+
+    return removed_since

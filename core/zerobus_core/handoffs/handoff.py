@@ -212,15 +212,20 @@ class Handoff:
             return replace(receipt, handoff=facts)
 
     def _finish_slice(self, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-        done = self._settled(opened)
         counts = {name: int(getattr(receipt, name)) for name in COUNTS}
-        before, state = self._kept.update(
-            lambda state: state.finish(
-                opened.id, done=done, counts=counts, owner=self._kept.owner, now=self._kept.now()
-            )
-        )
+        written: list[Position] = []
+
+        def finished(state: State) -> State:
+            done = None
+            if state.open is not None and state.open.id == opened.id:
+                # As the state has it now: a person may have released a file since then.
+                done = self._settled(state.open)
+                written.append(done)
+            return state.finish(opened.id, done=done, counts=counts, owner=self._kept.owner, now=self._kept.now())
+
+        before, state = self._kept.update(finished)
         deactivate(self._kept.owner.attempt)
-        self._kept.clean(before, state, mine=done)
+        self._kept.clean(before, state, mine=written)
         self._after_finish(state)
         past = next((past for past in state.history if past.id == opened.id), None)
         if past is None:
@@ -233,7 +238,7 @@ class Handoff:
         except HandoffStateError:
             _, state = self._kept.load()
             if state.has_ended(opened.id):  # by another run, which has removed what the slice began with
-                return None
+                raise StateConflict(self._kept.store.shown) from None
             raise
 
     def _after_finish(self, state: State) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -104,23 +104,26 @@ class StateKeeper:
         return text
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
-        """Change the state, whoever else writes it; returns what it was and what it is."""
+        """Change the state, whoever else writes it; returns what it was and what it is.
+
+        ``change`` is called again if another run has written the state, or if it raises StateConflict.
+        """
         for _ in range(MOST_CONFLICTS):
             text, state = self.load()
-            changed = change(state)
-            if changed == state:
-                return state, state
             with suppress(StateConflict):
+                changed = change(state)
+                if changed == state:
+                    return state, state
                 self.save(changed, replaces=text)
                 return state, changed
         raise HandoffBusyError(f"handoff {self.name!r}: other runs write the state all the time; try again")
 
-    def clean(self, before: State, state: State, *, mine: Position) -> None:
+    def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
         """Remove what nothing refers to any more; what fails here is left over, and costs space only."""
         context = self.context()
         try:
-            self.source.remove_unused(before.done, state.done, context)
-            self.source.remove_unused(mine, state.done, context)
+            for position in (before.done, *mine):
+                self.source.remove_unused(position, state.done, context)
             kept = {past.id for past in state.history}
             for past in before.history:
                 if past.id not in kept and past.opened_by:

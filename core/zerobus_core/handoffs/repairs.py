@@ -29,7 +29,7 @@ def rewind(keeper: StateKeeper, to: Any) -> None:
         return state.rewind(position, owner=keeper.owner, now=keeper.now())
 
     before, state = keeper.update(rewound)
-    keeper.clean(before, state, mine=None)
+    keeper.clean(before, state)
 
 
 def skip(keeper: StateKeeper, slice_id: str) -> None:
@@ -43,7 +43,7 @@ def skip(keeper: StateKeeper, slice_id: str) -> None:
         return state.skip(slice_id, done=done, counts=counts, owner=keeper.owner, now=keeper.now())
 
     before, state = keeper.update(skipped)
-    keeper.clean(before, state, mine=None)
+    keeper.clean(before, state)
 
 
 def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> None:

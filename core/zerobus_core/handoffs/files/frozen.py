@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .ledger import entry_of
 
-__all__ = ["FrozenFile", "from_list", "to_list"]
+__all__ = ["FrozenFile", "FrozenList", "from_list", "to_list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +30,57 @@ class FrozenFile:
         return entry_of(self.path, self.listed)
 
 
-def to_list(files: Sequence[FrozenFile]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenList:
+    """The files of a slice, and those that people took out of it since it was frozen."""
+
+    files: tuple[FrozenFile, ...]
+    released: tuple[tuple[int, FrozenFile], ...] = ()
+    """In the order in which that happened; the number is the file's place in the list that it was taken out of."""
+
+    def without(self, path: str) -> FrozenList:
+        """The list without a file; itself if it is not in it."""
+        for place, file in enumerate(self.files):
+            if file.path == path:
+                rest = self.files[:place] + self.files[place + 1 :]
+                return FrozenList(files=rest, released=(*self.released, (place, file)))
+        return self
+
+    def earlier(self) -> list[tuple[FrozenFile, ...]]:
+        """The lists that earlier attempts may have read, newest first."""
+        lists: list[tuple[FrozenFile, ...]] = []
+        files = self.files
+        for place, file in reversed(self.released):
+            files = (*files[:place], file, *files[place:])
+            lists.append(files)
+        return lists
+
+
+def to_list(frozen: FrozenList) -> bytes:
     """The list as it is kept."""
-    rows = [[file.path, file.size, file.listed, file.asked] for file in files]
-    return json.dumps({"format": "zerobus-handoff-files", "version": 1, "files": rows}).encode()
+    plain: dict[str, Any] = {"format": "zerobus-handoff-files", "version": 1, "files": list(map(_row, frozen.files))}
+    if frozen.released:
+        plain["released"] = [[place, *_row(file)] for place, file in frozen.released]
+    return json.dumps(plain).encode()
 
 
-def from_list(data: bytes) -> list[FrozenFile]:
-    """Read what ``to_list`` wrote; raises ValueError for anything else."""
+def from_list(data: bytes) -> FrozenList:
+    """Read what ``to_list`` wrote; raises ValueError, KeyError or TypeError for anything else."""
     plain: Any = json.loads(data)
     if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != ("zerobus-handoff-files", 1):
         raise ValueError("it is not a list of files of version 1")
-    return [_file(row) for row in plain["files"]]
+    released = tuple((_place(place), _file(row)) for place, *row in plain.get("released", ()))
+    return FrozenList(files=tuple(map(_file, plain["files"])), released=released)
+
+
+def _row(file: FrozenFile) -> list[Any]:
+    return [file.path, file.size, file.listed, file.asked]
+
+
+def _place(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a place in the list")
+    return value
 
 
 def _file(row: Any) -> FrozenFile:

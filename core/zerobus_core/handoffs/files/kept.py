@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HandoffStateError
-from .frozen import FrozenFile, from_list
+from .frozen import FrozenList, from_list
 from .ledger import InvalidLedgerError, Ledger
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def list_name(one: Bounds | PastSlice) -> str:
     return str(one.facts.get("_list") or f"{one.id}.files.json")
 
 
-def read_list(one: Bounds | PastSlice, context: Context) -> list[FrozenFile]:
+def read_list(one: Bounds | PastSlice, context: Context) -> FrozenList:
     """The frozen list of a slice; raises HandoffStateError if it is missing or damaged."""
     data = side_files(context).read(list_name(one))
     if data is None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError, FrozenFileError
-from ...sources.files.finding.found import found_file, version_of, versions_in
+from ...sources.files.finding.found import FoundFile, found_file, version_of, versions_in
 from ...sources.files.finding.listing import Location
 from ...sources.files.source import source_of_files
 from ...storage.filesystem import filesystem_of, modified_at
 from ...storage.uris import shown_uri
 from ..source import Bounds, Context, Plan
-from .frozen import FrozenFile, to_list
+from .frozen import FrozenFile, FrozenList, to_list
 from .kept import list_name, read_ledger, read_list, side_files, write_ledger
 from .ledger import Known, entry_of
 from .looking import ask_storage, changed_error, check_formats, check_unchanged, is_same
@@ -33,6 +33,8 @@ OnChanged = Literal["fail", "deliver", "ignore"]
 _SIGNS = "*?["
 # Files that people took out; each is 40 characters of the state.
 _MAX_RELEASED = 1_000
+# Files that were left out of one slice, by name.
+_MAX_NAMED = 20
 _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released": []}
 
 
@@ -143,7 +145,7 @@ class NewFiles:
         if self._names_increase:
             end["floor"] = frozen[-1].path
         facts = {"files": len(frozen), "bytes": sum(file.size for file in frozen)}
-        return Plan(end=end, facts=facts, files=to_list(frozen), remaining=remaining)
+        return Plan(end=end, facts=facts, files=to_list(FrozenList(files=tuple(frozen))), remaining=remaining)
 
     def _candidates(
         self, place: Location, done: Mapping[str, Any], context: Context
@@ -239,7 +241,8 @@ class NewFiles:
     @contextmanager
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> Generator[Any]:
         """See HandoffSource."""
-        frozen = read_list(bounds, context)
+        kept = read_list(bounds, context)
+        frozen = kept.files
         if not frozen:
             yield []
             return
@@ -252,17 +255,14 @@ class NewFiles:
                 )
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)
-        files = [
-            found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
-            for file in frozen
-        ]
-        yield source_of_files(files, place, options)
+        earlier = [_found_files(place, files) for files in kept.earlier()]
+        yield source_of_files(_found_files(place, frozen), place, options, earlier=earlier)
 
     # afterwards
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
         """See HandoffSource."""
-        frozen = read_list(bounds, context)
+        frozen = read_list(bounds, context).files
         start = bounds.start or _NOTHING
         done = {**start, "files": start["files"] + len(frozen)}
         if self._names_increase:
@@ -283,7 +283,8 @@ class NewFiles:
 
     def forget(self, past: PastSlice, context: Context) -> None:
         """See HandoffSource."""
-        side_files(context).delete(list_name(past))
+        for name in (list_name(past), *past.facts.get("_former_lists", [])):
+            side_files(context).delete(name)
 
     # what people do
 
@@ -294,7 +295,7 @@ class NewFiles:
         start = past.start or _NOTHING
         if self._names_increase:
             return start
-        entries = [file.entry for one in (past, *later) if one.opened_by for file in read_list(one, context)]
+        entries = [file.entry for one in (past, *later) if one.opened_by for file in read_list(one, context).files]
         ledger = read_ledger(done or _NOTHING, context).without_files(entries)
         name = write_ledger(ledger, f"before-{past.id}", context)
         return {**(done or _NOTHING), "files": len(ledger), "ledger": name}
@@ -336,9 +337,9 @@ class NewFiles:
         done = done or _NOTHING
         place = self._place()
         path = file.removeprefix(f"{place.root}/")
-        frozen = [] if bounds is None else read_list(bounds, context)
-        rest = [one for one in frozen if one.path != path]
-        entries = [one.entry for one in frozen if one.path == path]
+        frozen = FrozenList(files=()) if bounds is None else read_list(bounds, context)
+        rest = frozen.without(path)
+        entries = [one.entry for _, one in rest.released[len(frozen.released) :]]
         info = next(iter(ask_storage(place, [path])))
         if info is not None and not entries:
             entries = [entry_of(path, versions_in(place.fs)(info) or "")]
@@ -346,10 +347,16 @@ class NewFiles:
             raise ConfigurationError(f"{file!r} is neither in the open slice nor in {place.shown}")
         released = [*done["released"], *(entry.hex() for entry in entries)][-_MAX_RELEASED:]
         facts = None
-        if bounds is not None and len(rest) < len(frozen):
+        if bounds is not None and rest is not frozen:
             name = f"{bounds.id}.{secrets.token_hex(4)}.files.json"
             side_files(context).write(name, to_list(rest))
-            facts = {"files": len(rest), "bytes": sum(one.size for one in rest), "_list": name}
+            facts = {
+                "files": len(rest.files),
+                "bytes": sum(one.size for one in rest.files),
+                "left_out": [*bounds.facts.get("left_out", []), path][-_MAX_NAMED:],
+                "_list": name,
+                "_former_lists": [*bounds.facts.get("_former_lists", []), list_name(bounds)],
+            }
         return {**done, "released": released}, facts
 
     def shown(self, position: Position, *, values: bool = True) -> Any:
@@ -374,6 +381,13 @@ class NewFiles:
         if place.is_one_file:
             raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
         return place
+
+
+def _found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
+    return [
+        found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
+        for file in files
+    ]
 
 
 def _check_fixed_part(path: str) -> None:

@@ -19,10 +19,11 @@ from ..rows.iterables import check_length
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
 from .part import read_part
+from .removed import removed_rows
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
-    from ...ranges import RowRanges
+    from ...ranges import RemovedRows, RowRanges
     from ...schema import TableSchema
     from .finding.listing import Location
     from .formats.file_format import FileFormat, Wanted
@@ -41,7 +42,10 @@ class FileSource(Source):
 
     has_files = True
 
-    def __init__(self, found: FoundFiles, reader: FileFormat, options: IngestOptions) -> None:
+    def __init__(
+        self, found: FoundFiles, reader: FileFormat, options: IngestOptions, *, earlier: Sequence[FoundFiles] = ()
+    ) -> None:
+        """``earlier`` are the files as earlier attempts were given them: these, and some that were left out since."""
         self._found = found
         self._reader = reader
         self._chunk_rows = options.batch_rows
@@ -51,6 +55,7 @@ class FileSource(Source):
         self.is_arrow = reader.is_arrow
         self.is_text = reader.is_text
         self.fingerprint = found.fingerprint(reader.settings)
+        self._earlier = {files.fingerprint(reader.settings): files for files in earlier}
 
     @property
     def is_content_known(self) -> bool:
@@ -78,6 +83,12 @@ class FileSource(Source):
                 return None
             total += count
         return total
+
+    def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
+        """See ``Source``."""
+        before = self._earlier.get(fingerprint)
+        if before is not None:
+            yield from removed_rows(before.files, self._found.files, self._reader, self._chunk_rows, reached)
 
     def would_hold(self, uri: str) -> bool:
         """Whether a file at ``uri`` is one of these, or would be found with them by the next try."""
@@ -253,13 +264,27 @@ def source_of_found(
     return FileSource(found, reader or _reader(found, chosen, tuple(options.drop)), options)
 
 
-def source_of_files(files: Sequence[FoundFile], place: Location, options: IngestOptions) -> FileSource:
-    """The source that reads files that are known already, in the order given, which ``place`` would find."""
+def source_of_files(
+    files: Sequence[FoundFile],
+    place: Location,
+    options: IngestOptions,
+    *,
+    earlier: Sequence[Sequence[FoundFile]] = (),
+) -> FileSource:
+    """The source that reads files that are known already, in the order given, which ``place`` would find.
+
+    ``earlier`` are the lists that earlier attempts read: the same files, and some that were left out since.
+    """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)
     assert kind is not None
-    found = FoundFiles(given=place.shown, format=kind, files=tuple(files), places=(place,))
-    return FileSource(found, _reader(found, chosen, tuple(options.drop)), options)
+
+    def found_of(files: Sequence[FoundFile]) -> FoundFiles:
+        return FoundFiles(given=place.shown, format=kind, files=tuple(files), places=(place,))
+
+    found = found_of(files)
+    reader = _reader(found, chosen, tuple(options.drop))
+    return FileSource(found, reader, options, earlier=[found_of(one) for one in earlier])
 
 
 def _reader(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:

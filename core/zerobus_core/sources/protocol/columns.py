@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...batch import Chunk
-from ...column_options import RESCUE, RESCUED, variant_column
+from ...column_options import RESCUE, RESCUED, SHAPED, variant_column
 from ...encode.problems import shown_name
 from ...errors import ConfigurationError, SchemaError
 from ...records import (
@@ -31,7 +31,7 @@ from .transforming import TransformedSource, rows_of
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
-    from ...ranges import RowRanges
+    from ...ranges import RemovedRows, RowRanges
     from ...schema import TableSchema
 
 __all__ = ["ShapedSource", "shaped"]
@@ -225,6 +225,12 @@ class ShapedSource(ChangedSource):
                 f"options.extra_columns collects fields in {self._variant!r}, which the source has, too; rename it",
                 table=self._table,
             )
+
+    def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
+        """See ``Source``; only if the columns were changed in the same way."""
+        source, _, shape = fingerprint.partition(SHAPED)
+        if shape == (self.fingerprint or "").partition(SHAPED)[2]:
+            yield from self._source.removed_since(source, reached)
 
     def _find_fingerprint(self) -> str | None:
         shape: dict[str, Any] = {"drop": sorted(self._dropped), "rename": sorted(self._names.items())}

@@ -16,7 +16,7 @@ from ...column_options import SHAPED
 
 if TYPE_CHECKING:
     from ...batch import Chunk
-    from ...ranges import RowRanges
+    from ...ranges import RemovedRows, RowRanges
     from ...schema import TableSchema
 
 __all__ = [
@@ -146,6 +146,14 @@ class Source(ABC):
     def would_hold(self, uri: str) -> bool:
         """Whether a file at ``uri`` is part of the source, or would be at the next attempt."""
         return False
+
+    def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
+        """The rows before ``reached`` that were taken out of the source with this fingerprint to make this one.
+
+        In order.  Yields None while it reads; yields nothing if it is not known that this is that source without some
+        rows.  The rows after the last RemovedRows that is not exact are not compared.
+        """
+        return iter(())
 
     def locate(self, row: int) -> str:
         """Where the row at position ``row`` is in the source, in words; for dead letters."""

@@ -1,0 +1,103 @@
+"""Which rows a list of files lost with the files that were left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ...errors import IngestInterruptedError, IngestTimeoutError
+from ...process.signals import is_of_signal
+from ...ranges import END, RemovedRows, RowRanges
+from ...storage.filesystem import changed_file_error
+from .part import read_part
+
+if TYPE_CHECKING:
+    from .finding.found import FoundFile
+    from .formats.file_format import FileFormat, Pieces
+
+__all__ = ["removed_rows"]
+
+# No file has so many rows.
+_NOTHING = RowRanges([(0, END // 2)])
+
+
+def removed_rows(
+    before: Sequence[FoundFile], now: Sequence[FoundFile], reader: FileFormat, chunk_rows: int, reached: int
+) -> Iterator[RemovedRows | None]:
+    """See ``Source.removed_since``: of ``before``, the files that are not in ``now`` were left out.
+
+    Files before the last one that was left out are read to count their rows, if their format does not say it, as far as
+    rows before ``reached`` go.  Raises what reading raises; a file that was left out may be damaged, changed or gone.
+    """
+    kept = {_facts_of(file) for file in now}
+    if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
+        return
+    start = 0
+    for file in before:
+        if start >= reached:
+            yield RemovedRows(start, 0, is_exact=False)  # what comes after was never sent
+            return
+        if _facts_of(file) in kept:
+            start += yield from _count_kept(reader, file, chunk_rows)
+            continue
+        removed = RemovedRows(start, *(yield from _count_removed(reader, file, chunk_rows, reached - start)))
+        yield removed
+        if not removed.is_exact:
+            return
+        start += removed.rows
+
+
+def _count_kept(reader: FileFormat, file: FoundFile, chunk_rows: int) -> Generator[None, None, int]:
+    has_changed = file.watched()
+    rows = reader.count(file)
+    if rows is None:
+        pieces = read_part(reader, file, _NOTHING.without, chunk_rows)
+        rows = yield from _passed_over(pieces)
+    if has_changed():
+        raise changed_file_error(file.shown)
+    return rows
+
+
+def _passed_over(pieces: Pieces) -> Generator[None, None, int]:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return int(end.value)
+        yield None
+
+
+def _count_removed(
+    reader: FileFormat, file: FoundFile, chunk_rows: int, enough: int
+) -> Generator[None, None, tuple[int, bool]]:
+    """How many rows the file has, or ``enough``, and whether that is known: the file may be gone, or damaged.
+
+    The rows before the damage are in it, whatever comes after.
+    """
+    rows = 0
+    try:
+        has_changed = file.watched()
+        if has_changed():
+            return 0, False
+        count = reader.count(file)
+        pieces = read_part(reader, file, RowRanges().without, chunk_rows)
+        with closing(pieces):
+            while count is None and rows < enough:
+                try:
+                    start, piece = next(pieces)
+                    rows = start + len(piece)
+                except StopIteration as end:
+                    count = int(end.value)
+                yield None
+        if has_changed():
+            return 0, False
+    except Exception as error:  # every decoder and every storage has errors of its own
+        if is_of_signal(error) or isinstance(error, IngestInterruptedError | IngestTimeoutError):
+            raise
+        return rows, False
+    return (rows if count is None else count), True
+
+
+def _facts_of(file: FoundFile) -> tuple[str, int, str | None]:
+    return file.path, file.size, file.version
