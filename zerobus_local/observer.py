@@ -8,14 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from .catalog.rows import plain_rows
+from .catalog.last_rows import last_rows
 
 if TYPE_CHECKING:
     from .model.objects import Table
@@ -23,19 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer", "TableView"]
 
-_LAST_ROWS = 5
 _WINDOW = 3.0  # seconds that a rate is taken over
 _HISTORY = 60  # samples in the curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """A table as it is now: rows and version of its Delta table, and rows of the newest file."""
+    """A table as it is now: rows and version of its Delta table, and the rows that were committed last."""
 
     table: Table
     rows: int
     version: int
     last_rows: list[dict[str, Any]]
+    """The newest first."""
 
 
 class Observer:
@@ -62,7 +60,7 @@ class Observer:
                     table=table,
                     rows=sum(files["num_records"].to_pylist()),
                     version=delta.version(),
-                    last_rows=_last_rows(table, files),
+                    last_rows=last_rows(table, delta.version(), files),
                 )
             except (DeltaError, OSError):
                 self._deltas.pop(table.table_id, None)
@@ -92,15 +90,3 @@ class Observer:
             samples.popleft()
         (then, before), (_, rows) = samples[0], samples[-1]
         return (rows - before) / (now - then) if now > then else 0.0
-
-
-def _last_rows(table: Table, files: pa.Table) -> list[dict[str, Any]]:
-    if files.num_rows == 0:
-        return []
-    newest = files.sort_by([("modification_time", "descending")]).slice(0, 1).to_pylist()[0]
-    with pq.ParquetFile(table.path / unquote(newest["path"])) as file:
-        group = file.num_row_groups - 1
-        rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()
-    # A partition column is in the path and the log, not in the file.
-    partition = {name: newest.get(f"partition.{name}") for name in table.partition_by}
-    return [row | partition for row in plain_rows(rows.slice(max(0, rows.num_rows - _LAST_ROWS)))[::-1]]

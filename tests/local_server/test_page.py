@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
+from deltalake import DeltaTable
 from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties
 from zerobus.sdk.sync import ZerobusSdk
 
@@ -108,16 +109,49 @@ def test_tables_are_shown_with_schema_row_count_and_last_rows(server: LocalZerob
     assert page.scripts == ["/local/static/page.js"]
     assert "1,200 rows" in page.text
     assert page.tables["Columns of main.default.t"][1] == ["id", "bigint", "NOT NULL", "<script>alert(1)</script>"]
-    assert page.tables["Last rows of main.default.t"][:2] == [["id", "name", "v"], ["1199", "<b>&bold", "NULL"]]
-    [_, stream] = page.tables["Open streams, then those that ended lately"]
+    assert page.tables["Last rows of main.default.t, the newest first"][:2] == [
+        ["id", "name", "v"],
+        ["1199", "<b>&bold", "NULL"],
+    ]
+    assert "1 stream that has ended" in page.text
+    [_, stream] = page.tables["Streams that ended, the last one first"]
     assert stream[:3] == ["main.default.t", "1", "json"]
     assert stream[4] == "1,200"
+
+
+def last_ids(server: LocalZerobus) -> list[str]:
+    return [row[0] for row in show(server).tables["Last rows of main.default.t, the newest first"][1:]]
+
+
+def test_the_last_rows_are_those_of_the_last_commits_whatever_file_they_are_in(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT, name STRING)")
+    for number in range(7):
+        server.sql(f"INSERT INTO main.default.t VALUES ({number}, 'a')")
+    assert last_ids(server) == ["6", "5", "4", "3", "2"]
+    server.sql("INSERT INTO main.default.t VALUES (7, 'a'), (8, 'a')")
+    assert last_ids(server) == ["8", "7", "6", "5", "4"]
+    [table] = server.catalog.tables()
+    DeltaTable(table.path).optimize.compact()
+    assert last_ids(server) == ["8", "7", "6", "5", "4"]
+    DeltaTable(table.path).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    assert len(last_ids(server)) == 5
+    server.sql("INSERT INTO main.default.t VALUES (9, 'a')")
+    server.sql("DELETE FROM main.default.t WHERE id = 9")
+    assert "9" not in last_ids(server)
+
+
+def test_numbers_are_aligned_to_the_right_in_head_and_cells(server: LocalZerobus) -> None:
+    server.create_table("CREATE TABLE main.default.t (id BIGINT, name STRING, price DECIMAL(9,2))")
+    server.sql("INSERT INTO main.default.t VALUES (1, 'a', 2.5)")
+    html = httpx.get(server.workspace_url).text
+    assert '<th scope="col" class="number">id</th><th scope="col">name</th><th scope="col" class="number">price' in html
+    assert '<tr><td class="number">1</td><td>a</td><td class="number">2.50</td></tr>' in html
 
 
 def test_the_last_rows_of_a_partitioned_table_show_their_partition(server: LocalZerobus) -> None:
     server.create_table("CREATE TABLE main.default.t (id BIGINT, name STRING) PARTITIONED BY (name)")
     ingest(server, 2)
-    assert show(server).tables["Last rows of main.default.t"][1] == ["1", "<b>&bold"]
+    assert show(server).tables["Last rows of main.default.t, the newest first"][1] == ["1", "<b>&bold"]
 
 
 def test_every_input_has_a_label_and_every_form_posts_to_this_server(server: LocalZerobus) -> None:
@@ -162,6 +196,8 @@ def test_a_form_that_is_wrong_is_answered_with_the_page_and_the_reason(
     assert answer.status_code == 400
     page = Page(answer.text)
     assert says in page.text
+    if seconds := fields.get("seconds"):
+        assert f'name="seconds" inputmode="decimal" placeholder="0" value="{seconds}"' in answer.text
     assert page.scripts == ["/local/static/page.js"]
     assert server.faults.list() == {}
 

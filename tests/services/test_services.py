@@ -6,18 +6,22 @@ import datetime as dt
 import decimal
 import struct
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis as redis_client
+from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.services.browser import Chromium
 from tests.services.databases import MariaDb, Postgres, Redis
 from zerobus_core import IngestOptions, ingest
+from zerobus_core.errors import ZerobusIngestError
 from zerobus_local import LocalZerobus
+from zerobus_local.faults import ACTIONS
 
 COLUMNS = "id BIGINT NOT NULL, amount DECIMAL(20,6), at TIMESTAMP, day DATE, note STRING, data BINARY"
 ROWS = [
@@ -112,6 +116,71 @@ def test_the_page_shows_its_tables_in_a_browser(chromium: Chromium, zerobus: Loc
         driver.get(zerobus.workspace_url)
         WebDriverWait(driver, 30).until(lambda page: table_name in page.find_element(By.TAG_NAME, "body").text)
         assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def shown_fields(driver: webdriver.Chrome) -> set[str]:
+    return {
+        str(field.get_attribute("name"))
+        for field in driver.find_elements(By.CSS_SELECTOR, "form.fault input, form.fault select")
+        if field.is_displayed()
+    }
+
+
+def test_the_form_for_a_fault_shows_the_fields_of_its_action(chromium: Chromium, zerobus: LocalZerobus) -> None:
+    when = {"action", "table", "stream", "message", "times", "probability"}
+    with chromium.driver() as driver:
+        driver.get(zerobus.workspace_url)
+        chosen = Select(driver.find_element(By.CSS_SELECTOR, "form.fault select[name=action]"))
+        for action, fields in ACTIONS.items():
+            chosen.select_by_visible_text(action)
+            assert shown_fields(driver) == when | fields, action
+        chosen.select_by_visible_text("cut")
+        Select(driver.find_element(By.NAME, "at")).select_by_visible_text("after_commit")
+        driver.find_element(By.NAME, "times").send_keys("many")
+        driver.find_element(By.CSS_SELECTOR, "form.fault button").click()
+        wait = WebDriverWait(driver, 30)
+        alert = wait.until(lambda page: page.find_element(By.CSS_SELECTOR, "[role=alert]"))
+        assert "times" in alert.text
+        assert shown_fields(driver) == when | {"at"}
+        times = driver.find_element(By.NAME, "times")
+        times.clear()
+        times.send_keys("3")
+        driver.find_element(By.CSS_SELECTOR, "form.fault button").click()
+        wait.until(lambda page: not page.find_elements(By.CSS_SELECTOR, "[role=alert]"))
+    (rule,) = zerobus.faults.list().values()
+    assert rule.as_dict() == {"action": "cut", "at": "after_commit", "times": 3}
+    zerobus.faults.clear()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_fits_its_window_with_short_rows(
+    chromium: Chromium, zerobus: LocalZerobus, table_name: str, width: int
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING, note STRING, at TIMESTAMP)")
+    note = "a longer text with many words in it, as people write them " * 3
+    rows = [{"id": number, "name": "x", "note": note, "at": datetime(2026, 1, 2, tzinfo=UTC)} for number in range(9)]
+    ingest(zerobus.workspace, table_name, rows)
+    with pytest.raises(ZerobusIngestError):
+        ingest(zerobus.workspace, table_name, [{"nothing": 1}], options={"max_attempts": 1})
+    zerobus.faults.add(action="cut", at="after_commit", table=table_name, stream=[3, 4, 5], message=[1, 2, 3], times=3)
+    with chromium.driver(width=max(width, 500)) as driver:
+        driver.set_window_size(width, 1024)
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 1024, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        driver.get(zerobus.workspace_url)
+        WebDriverWait(driver, 30).until(lambda page: table_name in page.find_element(By.TAG_NAME, "body").text)
+        for details in driver.find_elements(By.TAG_NAME, "summary"):
+            driver.execute_script("arguments[0].parentElement.open = true", details)
+        heights = driver.execute_script("return [...document.querySelectorAll('tr')].map(row => row.offsetHeight)")
+        assert len(heights) > 10
+        assert max(heights) < 100
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        streams, form = (driver.find_element(By.CSS_SELECTOR, f"section.{name}").rect for name in ("streams", "switch"))
+        is_beside = form["x"] >= streams["x"] + streams["width"] and form["y"] == streams["y"]
+        assert is_beside == (width == 1280)
+    zerobus.faults.clear()
 
 
 def size_of_png(path: Path) -> tuple[int, int]:

@@ -58,10 +58,11 @@ def static(call: Call) -> Response:
 
 def add_fault(call: Call) -> Response:
     """POST /local/page/faults from the form: the fault is on, and back to the page."""
+    form = call.form()
     try:
-        call.service.faults.add(_rule(call.form()))
+        call.service.faults.add(_rule(form))
     except (ValueError, TypeError, InvalidRequest) as error:
-        return HTMLResponse(render.page(call.service, problem=str(error)), 400, headers=_HEADERS)
+        return HTMLResponse(render.page(call.service, problem=str(error), form=form), 400, headers=_HEADERS)
     return _back()
 
 

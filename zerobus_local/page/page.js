@@ -10,13 +10,16 @@ pause.addEventListener("click", () => {
 });
 const refresh = async () => {
   if (!paused && !document.hidden && !live.contains(document.activeElement)) {
-    const unfolded = [...live.querySelectorAll("details[open] summary")].map((summary) => summary.textContent);
+    const unfolded = [...live.querySelectorAll("details[open]")].map((details) => details.dataset.key);
+    const scrolled = [...live.querySelectorAll(".scroll")].map((part) => part.scrollLeft);
     try {
       const answer = await fetch("/local/page");
       if (answer.ok) {
         live.innerHTML = await answer.text();
-        for (const summary of live.querySelectorAll("details summary"))
-          if (unfolded.includes(summary.textContent)) summary.parentElement.open = true;
+        for (const details of live.querySelectorAll("details"))
+          if (unfolded.includes(details.dataset.key)) details.open = true;
+        const parts = [...live.querySelectorAll(".scroll")];
+        if (parts.length === scrolled.length) parts.forEach((part, index) => { part.scrollLeft = scrolled[index]; });
       }
       document.body.classList.toggle("gone", !answer.ok);
     } catch {
@@ -26,3 +29,12 @@ const refresh = async () => {
   setTimeout(refresh, 1000);
 };
 setTimeout(refresh, 1000);
+
+// The form has the fields of all actions; those that the chosen one does not take are hidden.
+const action = document.querySelector("form.fault select[name=action]");
+const showFields = () => {
+  for (const label of document.querySelectorAll("form.fault label[data-actions]"))
+    label.hidden = !label.dataset.actions.split(" ").includes(action.value);
+};
+action.addEventListener("change", showFields);
+showFields();

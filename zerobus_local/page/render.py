@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ _SHOWN_STREAMS = 50
 _SHOWN_ERRORS = 10
 _SHOWN_LOG = 8
 _LONGEST_CELL = 60
+_LONGEST_ERROR = 240
+_RIGHT = ' class="number"'
+_NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 _STATUSES = (
     "UNAVAILABLE",
     "INTERNAL",
@@ -30,10 +33,26 @@ _STATUSES = (
     "PERMISSION_DENIED",
 )
 
+# Fields of the form: name, label, keyboard, and what holds if it is left empty.
+_FIELDS = (
+    ("at", "Point", "text", ""),
+    ("status", "Status", "text", ""),
+    ("text", "Text", "text", "injected fault"),
+    ("seconds", "Seconds", "decimal", "0"),
+    ("predicate", "Predicate", "text", "price < 0"),
+    ("http_status", "HTTP status", "numeric", "503"),
+)
+_WHENS = (
+    ("stream", "Stream", "numeric", "every"),
+    ("message", "Message", "numeric", "every"),
+    ("times", "Times", "numeric", "always"),
+    ("probability", "Probability", "decimal", "1"),
+)
+_CHOICES = {"at": POINTS, "status": _STATUSES}
 
-def page(service: Service, problem: str = "") -> str:
-    """The whole page; ``problem`` is what was wrong with the form that was sent."""
-    alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+
+def page(service: Service, problem: str = "", form: Mapping[str, str] | None = None) -> str:
+    """The whole page; ``problem`` is what was wrong with ``form``, which was sent and is shown again."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -55,9 +74,8 @@ def page(service: Service, problem: str = "") -> str:
 </dl>
 </header>
 <main>
-{alert}
 <div id="live">{live(service)}</div>
-{_fault_form(service)}
+{_fault_form(service, problem, form or {})}
 </main>
 </body>
 </html>
@@ -73,17 +91,33 @@ def _streams(service: Service) -> str:
     streams = service.streams.statistics()
     rates = service.observer.rates(streams)
     open_streams = [stream for stream in streams if stream.closed_at is None]
+    ended = [stream for stream in streams if stream.closed_at is not None]
     figures = (
         _figure("open streams", f"{len(open_streams):,}")
         + _figure("rows/s", f"{sum(rates.values()):,.0f}")
         + _figure("rows unacknowledged", f"{sum(stream.rows_unacknowledged for stream in open_streams):,}")
         + _curve(service.observer.history())
     )
-    rows = [_stream_row(stream, rates) for stream in streams[:_SHOWN_STREAMS]]
-    head = ("Table", "Stream", "Format", "State", "Rows", "Rows/s", "Unacknowledged", "ACK latency", "Client")
-    return f"""<section aria-labelledby="streams"><h2 id="streams">Streams</h2>
+    nothing = "No stream is open." if ended else "No stream has been opened yet."
+    return f"""<section aria-labelledby="streams" class="streams"><h2 id="streams">Streams</h2>
 <div class="figures">{figures}</div>
-{_table("Open streams, then those that ended lately", head, rows, "No stream has been opened yet.")}</section>"""
+{_streams_table("Open streams", open_streams, rates, nothing)}
+{_ended_streams(ended, rates)}</section>"""
+
+
+def _ended_streams(ended: list[StreamStatistics], rates: dict[str, float]) -> str:
+    if not ended:
+        return ""
+    failed = sum(1 for stream in ended if stream.error)
+    what = f"{len(ended):,} {'stream that has' if len(ended) == 1 else 'streams that have'} ended"
+    summary = f"{what}, {failed:,} of them failed" if failed else what
+    return _folded("ended", summary, _streams_table("Streams that ended, the last one first", ended, rates, ""))
+
+
+def _streams_table(caption: str, streams: list[StreamStatistics], rates: dict[str, float], nothing: str) -> str:
+    head = ("Table", "Stream", "Format", "State", "Rows", "Rows/s", "Unacknowledged", "ACK latency", "Client")
+    rows = [_stream_row(stream, rates) for stream in streams[:_SHOWN_STREAMS]]
+    return _table(caption, head, rows, nothing, numbers={"Stream", "Rows", "Rows/s", "Unacknowledged", "ACK latency"})
 
 
 def _stream_row(stream: StreamStatistics, rates: dict[str, float]) -> str:
@@ -95,10 +129,9 @@ def _stream_row(stream: StreamStatistics, rates: dict[str, float]) -> str:
         state = '<span class="state">closed</span>'
     latency = "" if stream.ack_latency is None else f"{stream.ack_latency * 1000:,.0f} ms"
     rate = f"{rates[stream.stream_id]:,.0f}" if stream.stream_id in rates else ""
-    texts = [escape(stream.table), f"{stream.number}", escape(stream.record_format)]
+    texts = [_text(escape(stream.table)), _figures(f"{stream.number}"), _text(escape(stream.record_format))]
     figures = [f"{stream.rows_received:,}", rate, f"{stream.rows_unacknowledged:,}", latency]
-    cells = [*texts, state, *figures, _cell(stream.client)]
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return _row([*texts, _text(state), *map(_figures, figures), _text(_cell(stream.client))])
 
 
 def _tables(service: Service) -> str:
@@ -114,12 +147,16 @@ def _table_view(view: TableView) -> str:
     table = view.table
     name = escape(table.full_name)
     names = [column.name for column in table.columns]
-    rows = ["<tr>" + "".join(f"<td>{_value(row.get(name))}</td>" for name in names) + "</tr>" for row in view.last_rows]
+    numbers = {column.name for column in table.columns if _is_number(column.type_text)}
+    rows = [
+        _row([(_figures if name in numbers else _text)(_value(row.get(name))) for name in names])
+        for row in view.last_rows
+    ]
     place = f"version {view.version} · <code>{escape(str(table.path))}</code>"
     return f"""<article><h3>{name}</h3>
 <p><strong>{view.rows:,}</strong> rows <span class="quiet">{place}</span></p>
-{_table(f"Last rows of {table.full_name}", names, rows, "No rows yet.")}
-<details><summary>Schema of {name}</summary>{_schema(view)}</details></article>"""
+{_table(f"Last rows of {table.full_name}, the newest first", names, rows, "No rows yet.", numbers=numbers)}
+{_folded(f"schema of {table.full_name}", f"Schema of {table.full_name}", _schema(view))}</article>"""
 
 
 def _schema(view: TableView) -> str:
@@ -135,61 +172,91 @@ def _schema(view: TableView) -> str:
 
 def _faults(service: Service) -> str:
     rules = [
-        f"<tr><td>{number}</td><td><code>{escape(json.dumps(rule.as_dict()))}</code></td>"
+        f'<tr>{_figures(str(number))}<td class="long"><code>{escape(json.dumps(rule.as_dict()))}</code></td>'
         f'<td><form method="post" action="/local/page/faults/{number}/off">'
         f'<button aria-label="Switch fault {number} off">Off</button></form></td></tr>'
         for number, rule in service.faults.list().items()
     ]
     log = [
-        f"<tr><td>{_clock(struck.at)}</td><td>{struck.rule}</td><td>{escape(struck.action)}</td>"
-        f"<td>{escape(struck.table)}</td><td>{_number(struck.stream)}</td><td>{_number(struck.message)}</td></tr>"
+        f"<tr><td>{_clock(struck.at)}</td>{_figures(str(struck.rule))}<td>{escape(struck.action)}</td>"
+        f"<td>{escape(struck.table)}</td>{_figures(_number(struck.stream))}{_figures(_number(struck.message))}</tr>"
         for struck in service.faults.log()[: -_SHOWN_LOG - 1 : -1]
     ]
     off = '<form method="post" action="/local/page/faults/off"><button>All off</button></form>' if rules else ""
     head = ("Time", "Fault", "Action", "Table", "Stream", "Message")
     return f"""<section aria-labelledby="faults"><h2 id="faults">Faults</h2>
-{_table("Faults that are on", ("Number", "Rule", "Switch"), rules, "All faults are off.")}{off}
-{_table("What struck lately", head, log, "None struck yet.")}</section>"""
+{_table("Faults that are on", ("Number", "Rule", "Switch"), rules, "All faults are off.", numbers={"Number"})}{off}
+{_table("What struck lately", head, log, "None struck yet.", numbers={"Fault", "Stream", "Message"})}</section>"""
 
 
-def _fault_form(service: Service) -> str:
-    actions = _options(ACTIONS)
-    tables = '<option value="">every table</option>' + _options(table.full_name for table in service.catalog.tables())
-    return f"""<section aria-labelledby="switch"><h2 id="switch">Switch a fault on</h2>
+def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
+    alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    tables = _options((table.full_name for table in service.catalog.tables()), form.get("table"))
+    fields = "".join(_field(name, *rest, value=form.get(name, "")) for name, *rest in _FIELDS)
+    return f"""<section aria-labelledby="switch" class="switch"><h2 id="switch">Switch a fault on</h2>{alert}
 <form method="post" action="/local/page/faults" class="fault">
-<label>Action <select name="action">{actions}</select></label>
-<label>Table <select name="table">{tables}</select></label>
-<label>Stream <input name="stream" inputmode="numeric" placeholder="every"></label>
-<label>Message <input name="message" inputmode="numeric" placeholder="every"></label>
-<label>Times <input name="times" inputmode="numeric" placeholder="always"></label>
-<label>Probability <input name="probability" inputmode="decimal" placeholder="1"></label>
-<label>Point <select name="at">{_options(POINTS)}</select></label>
-<label>Status <select name="status">{_options(_STATUSES)}</select></label>
-<label>Seconds <input name="seconds" inputmode="decimal" placeholder="0"></label>
-<label>Predicate <input name="predicate" placeholder="price &lt; 0"></label>
-<label>HTTP status <input name="http_status" inputmode="numeric" placeholder="503"></label>
+<label class="wide">Action <select name="action">{_options(ACTIONS, form.get("action"))}</select></label>
+{fields}
+<label class="wide">Table <select name="table"><option value="">every table</option>{tables}</select></label>
+{"".join(_field(name, *rest, value=form.get(name, "")) for name, *rest in _WHENS)}
 <button>Switch on</button>
-</form>
-<p class="quiet">An action takes the fields that it knows; the others are left out.</p></section>"""
+</form></section>"""
+
+
+def _field(name: str, label: str, kind: str, placeholder: str, *, value: str) -> str:
+    """One field with its label; the script shows it only for the actions that take it."""
+    actions = " ".join(action for action, fields in ACTIONS.items() if name in fields)
+    mark = f' data-actions="{actions}"' if actions else ""
+    if name in _CHOICES:
+        return f'<label{mark}>{label} <select name="{name}">{_options(_CHOICES[name], value)}</select></label>'
+    return (
+        f'<label{mark}>{label} <input name="{name}" inputmode="{kind}" placeholder="{escape(placeholder)}" '
+        f'value="{escape(value)}"></label>'
+    )
 
 
 def _errors(service: Service) -> str:
     rows = [
-        f"<tr><td>{_clock(error['at'])}</td><td>{escape(error['table'])}</td><td>{escape(error['error'])}</td></tr>"
+        f"<tr><td>{_clock(error['at'])}</td><td>{escape(error['table'])}</td>"
+        f'<td class="long">{_cell(error["error"], _LONGEST_ERROR)}</td></tr>'
         for error in service.streams.errors()[:_SHOWN_ERRORS]
     ]
     table = _table("The last errors", ("Time", "Table", "Error"), rows, "No stream was refused or failed.")
     return f'<section aria-labelledby="errors"><h2 id="errors">Errors</h2>{table}</section>'
 
 
-def _table(caption: str, head: Iterable[str], rows: list[str], nothing: str) -> str:
+def _folded(key: str, summary: str, inner: str) -> str:
+    """A part that is folded; the script finds it by ``key``, and leaves it open or closed when it refreshes."""
+    return f'<details data-key="{escape(key)}"><summary>{escape(summary)}</summary>{inner}</details>'
+
+
+def _table(
+    caption: str, head: Iterable[str], rows: list[str], nothing: str, *, numbers: Container[str] = frozenset()
+) -> str:
+    """``numbers`` are the columns, by their heads, that are aligned to the right."""
     if not rows:
         return f'<p class="nothing">{escape(nothing)}</p>' if nothing else ""
-    cells = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    cells = "".join(f'<th scope="col"{_RIGHT if text in numbers else ""}>{escape(text)}</th>' for text in head)
     return (
         f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{cells}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _text(cell: str) -> str:
+    return f"<td>{cell}</td>"
+
+
+def _figures(cell: str) -> str:
+    return f"<td{_RIGHT}>{cell}</td>"
+
+
+def _is_number(type_text: str) -> bool:
+    return type_text.lower().startswith(_NUMBERS)
 
 
 def _figure(name: str, value: str) -> str:
@@ -208,8 +275,8 @@ def _curve(history: list[float]) -> str:
     )
 
 
-def _options(names: Iterable[str]) -> str:
-    return "".join(f"<option>{escape(name)}</option>" for name in names)
+def _options(names: Iterable[str], chosen: str | None) -> str:
+    return "".join(f"<option{' selected' if name == chosen else ''}>{escape(name)}</option>" for name in names)
 
 
 def _value(value: object) -> str:
@@ -218,10 +285,10 @@ def _value(value: object) -> str:
     return _cell(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False).strip('"'))
 
 
-def _cell(text: str) -> str:
-    if len(text) <= _LONGEST_CELL:
+def _cell(text: str, longest: int = _LONGEST_CELL) -> str:
+    if len(text) <= longest:
         return escape(text)
-    return f'<span title="{escape(text[:1000])}">{escape(text[:_LONGEST_CELL])}…</span>'
+    return f'<span title="{escape(text[:1000])}">{escape(text[:longest])}…</span>'
 
 
 def _number(number: int | None) -> str:
