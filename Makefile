@@ -1,4 +1,4 @@
-# make setup | docs | dist | demo | fast | test | services | matrix | check | bench | chaos N=1000
+# make setup | docs | dist | demo KEEP=1 | fast | test | services | matrix | check | bench | chaos N=1000
 PYTHON ?= python3.11
 ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
 PYTHON := python3
@@ -20,8 +20,9 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[airflow,dagster,arrow,local]' --group dev
 	touch $@
 
+# KEEP=1 serves the page of the local server until Ctrl-C.
 demo: setup
-	$(BIN)/python -m example_dags.demo
+	$(BIN)/python -m example_dags.demo $(if $(KEEP),--keep)
 
 # Tests that start no server, no host and no process.
 fast: setup

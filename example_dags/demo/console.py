@@ -1,25 +1,24 @@
-"""What the demo shows while it runs: sections, progress, receipts and checks; on a terminal and in a log file."""
+"""What the demo shows while it runs: sections, progress and checks; on a terminal and in a log file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 __all__ = ["Story"]
 
-_LINE_EVERY = 5.0
+_LINE_EVERY = 10.0
 
 
 class Story:
     """Reports what happens, and keeps account of the checks.
 
-    On a terminal it draws bars that vanish when they are done; anywhere else it prints a line every five seconds.
+    On a terminal it draws bars that vanish when they are done; anywhere else it prints a line every ten seconds.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -34,42 +33,28 @@ class Story:
         """Seconds since the story began."""
         return time.monotonic() - self._started
 
-    def section(self, title: str) -> None:
-        """Begin the next part."""
+    def section(self, title: str, proves: str) -> None:
+        """Begin the next part, and say what it proves."""
         self._sections += 1
         self.console.print(f"\n[bold]{self._sections}  {title}[/bold]  [dim]at {self.seconds:.0f} s[/dim]")
+        self.tell(f"Proves: {proves}")
 
     def tell(self, text: str) -> None:
         """Say something."""
         self.console.print(f"   {text}", markup=False)
 
     def equal(self, what: str, expected: Any, seen: Any) -> None:
-        """Check that two values are equal, and show both."""
-        self.holds(what, expected == seen, expected, seen)
+        """Check that two values are equal, and show the value."""
+        self.holds(what, expected == seen, seen, expected)
 
-    def holds(self, what: str, good: bool, expected: Any, seen: Any) -> None:
-        """Check a condition, and show what was expected and what was seen."""
+    def holds(self, what: str, good: bool, seen: Any, expected: Any) -> None:
+        """Check a condition; show what was seen, and what was expected if the condition does not hold."""
         if good:
             self.passed += 1
-        else:
-            self.failures.append(f"{what}: expected {_text(expected)}, seen {_text(seen)}")
-        verdict = "[green]ok[/green]    " if good else "[bold red]FAILED[/bold red]"
-        self.console.print(f"   {verdict} {what}: expected {_text(expected)}, seen {_text(seen)}")
-
-    def mapping(self, values: Mapping[str, Any]) -> None:
-        """Show names and values, a receipt for example."""
-        width = max(map(len, values), default=0)
-        for name, value in values.items():
-            self.tell(f"  {name:{width}}  {_text(value)}")
-
-    def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        """Show a table of texts."""
-        table = Table(box=None, padding=(0, 2), pad_edge=False)
-        for name in columns:
-            table.add_column(f"     {name}" if name == columns[0] else name)
-        for first, *rest in rows:
-            table.add_row(f"     {first}", *rest)
-        self.console.print(table)
+            self.console.print(f"   [green]ok[/green]   {what}: {_text(seen)}")
+            return
+        self.failures.append(f"{what}: expected {_text(expected)}, seen {_text(seen)}")
+        self.console.print(f"   [bold red]FAILED[/bold red] {self.failures[-1]}")
 
     @contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -81,7 +66,7 @@ class Story:
             columns.insert(2, MofNCompleteColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not live) as bar:
             task = bar.add_task(what, total=total)
-            next_line = started if not live else float("inf")
+            next_line = started + _LINE_EVERY if not live else float("inf")
 
             def update(done: int) -> None:
                 nonlocal next_line
@@ -96,8 +81,8 @@ class Story:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

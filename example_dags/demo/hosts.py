@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from zerobus_core import ClientCredentials, Workspace
 
-__all__ = ["Airflow", "Child", "dagster_weather"]
+__all__ = ["Airflow", "Child", "dagster_weather", "workspace_environ"]
 
 _HERE = Path(__file__).parent
 
@@ -71,6 +71,11 @@ class Child:
     def has_ended(self) -> bool:
         """Whether it has ended."""
         return self.exit_code is not None
+
+    def kill(self) -> None:
+        """``kill -9``, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -148,17 +153,25 @@ def dagster_weather(home: Path, workspace: Workspace, receipt: Path) -> Child:
     """Materialize the asset ``weather``."""
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    assert isinstance(workspace.credentials, ClientCredentials)
     environ = {
         **_environ(prefix="DAGSTER"),
+        **workspace_environ(workspace),
         "DAGSTER_HOME": str(home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
+    }
+    return Child(["-m", "example_dags.demo.weather_asset", str(receipt)], environ=environ, log=home / "weather.log")
+
+
+def workspace_environ(workspace: Workspace) -> dict[str, str]:
+    """Our environment, with the variables that ``Workspace.from_env`` reads."""
+    assert isinstance(workspace.credentials, ClientCredentials)
+    return {
+        **_environ(prefix="DATABRICKS"),
         "ZEROBUS_SERVER_ENDPOINT": workspace.endpoint,
         "DATABRICKS_HOST": workspace.workspace_url,
         "DATABRICKS_CLIENT_ID": workspace.credentials.client_id,
         "DATABRICKS_CLIENT_SECRET": workspace.credentials.client_secret,
     }
-    return Child(["-m", "example_dags.demo.weather_asset", str(receipt)], environ=environ, log=home / "weather.log")
 
 
 def _environ(*, prefix: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +53,10 @@ def test_the_demo_holds_what_it_promises_and_leaves_no_process(tmp_path: Path) -
     output, _ = demo.communicate(timeout=840)
     assert demo.returncode == 0, output[-8_000:]
     assert "FAILED" not in output
-    assert "rows_read == rows_acked == 60000: expected 60,000, seen (60000, 60000)" in output
+    assert "Traceback" not in output
+    assert "Warning" not in output
+    assert "rows_read and rows_acked in its receipt: 60,000, 60,000" in output
+    assert output.count("Proves: ") == len(re.findall(r"^\d+  ", output, re.MULTILINE)) == 6
     verdict = re.search(r"(\d+) of (\d+) checks held", output)
     assert verdict is not None
     assert verdict[1] == verdict[2]
@@ -61,6 +65,41 @@ def test_the_demo_holds_what_it_promises_and_leaves_no_process(tmp_path: Path) -
     assert hint is not None
     assert "flights" in subprocess.run(shlex.split(hint[1]), capture_output=True, text=True, check=True).stdout
     assert processes_of(tmp_path) == []
+    assert without_numbers(picture()) <= without_numbers(output.splitlines())
+
+
+def picture() -> list[str]:
+    """What the README shows of the demo."""
+    found = re.search(
+        r'^```text title="the demo"\n(.*?)^```$', (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert found is not None
+    return found[1].splitlines()
+
+
+def without_numbers(lines: list[str]) -> set[str]:
+    return {re.sub(r"\b[0-9a-f]{12}\b|\d[\d,.]*", "N", line.rstrip()) for line in lines}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_with_keep_the_page_stays_open_until_ctrl_c(tmp_path: Path) -> None:
+    demo = start(tmp_path / "demo", "--rows", "30000", "--keep")
+    assert demo.stdout is not None
+    address = pid = None
+    for line in demo.stdout:
+        address = address or re.search(r"the page of the local server: (http://127\.0\.0\.1:\d+)", line)
+        pid = re.search(r"until kill (\d+)", line)
+        if pid:
+            break
+    assert address is not None
+    assert pid is not None
+    with urllib.request.urlopen(address[1], timeout=30) as page:
+        assert "main.default.flights" in page.read().decode()
+    os.kill(int(pid[1]), signal.SIGINT)
+    demo.communicate(timeout=60)
+    assert demo.returncode == 0
+    assert processes_of(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -68,7 +107,7 @@ def test_ctrl_c_ends_the_demo_and_everything_that_it_started(tmp_path: Path) -> 
     demo = start(tmp_path / "demo")
     assert demo.stdout is not None
     for line in demo.stdout:
-        if "Dagster: the asset" in line:
+        if "Dagster materializes the asset" in line:
             break
     started = time.monotonic()
     demo.send_signal(signal.SIGINT)

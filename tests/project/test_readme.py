@@ -21,6 +21,7 @@ OPTIONS = (ROOT / "docs" / "options.md").read_text()
 # Blocks that do not run here, and why.
 NOT_RUN = {
     ("bash", "install"): "the tests run on this checkout, which make setup has installed in the same way",
+    ("text", "the demo"): "tests/project/test_demo.py compares it with what the demo prints",
 }
 # What fits into the box of a code block where the README is shown.
 WIDEST_CODE = 96
