@@ -26,7 +26,9 @@ def load_table(
     try:
         from deltalake import DeltaTable
     except ImportError as error:
-        raise ConfigurationError("loading an input needs the package deltalake") from error
+        raise ConfigurationError(
+            f"loading an input from the Delta table {table} needs deltalake: pip install deltalake"
+        ) from error
     catalog, schema, name = table.split(".")
     where = uri.format(catalog=catalog, schema=schema, table=name)
     dataset = DeltaTable(where, storage_options=dict(storage_options)).to_pyarrow_dataset()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError, TransportError
-from zerobus_core.hosting import check_table_name
+from zerobus_core.hosting import check_table_name, shown_uri
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -29,7 +29,9 @@ def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) 
         try:
             from deltalake import DeltaTable
         except ImportError as error:
-            raise ConfigurationError("counting the rows of a Delta table needs the package deltalake") from error
+            raise ConfigurationError(
+                f"counting the rows of the Delta table at {shown_uri(uri)} needs deltalake: pip install deltalake"
+            ) from error
         table = DeltaTable(uri, storage_options=dict(storage_options or {}))
         return int(table.to_pyarrow_dataset().count_rows())
 

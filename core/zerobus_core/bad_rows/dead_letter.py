@@ -19,6 +19,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordError
+from ..optional_imports import require_pyarrow
 from ..process.signals import is_of_signal
 from ..ranges import RowRanges
 from ..storage.atomic_file import KeptFile
@@ -74,6 +75,8 @@ class DeadLetterFile:
         self._pending: list[bytes] = []
         self._rows = RowRanges()
         self._form = _form_of(uri)
+        if self._form == "parquet":
+            require_pyarrow(f"writing dead letters to {shown_uri(uri)}")
         self._file = KeptFile(uri, "dead-letter file")
         self._file.prepare()
         # What the file held of this source, by rows; where it has no fingerprint, by rows and records.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..column_options import RESCUE
+from ..optional_imports import require_pyarrow
 from ..schema.format_limits import arrow_limits, protobuf_limits
 from .filled import FilledColumns
 
@@ -36,6 +37,7 @@ def encoder_for(
     filled = FilledColumns.of(schema, options, delivery_id, started_at or datetime.now(UTC))
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
     if record_format == "arrow" or is_arrow:
+        require_pyarrow(f"sending Arrow records to {schema.table}" if record_format == "arrow" else "Arrow data")
         from .arrow.encoder import ArrowEncoder  # pyarrow is imported for Arrow only
 
         return ArrowEncoder(

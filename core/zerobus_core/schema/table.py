@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, SchemaError
+from ..optional_imports import require_pyarrow
 from ..records import members_of
 from .catalog_json import table_info
 from .format_limits import arrow_limits, protobuf_limits
@@ -225,12 +226,9 @@ class TableSchema:
         Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError without pyarrow.
         """
         self._refuse_limits("Arrow", arrow_limits(self.columns))
-        try:
-            from .arrow import arrow_schema
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                "Arrow needs pyarrow: pip install 'zerobus-orchestration[arrow]'", table=self.table
-            ) from error
+        require_pyarrow(f"the Arrow schema of {self.table}")
+        from .arrow import arrow_schema
+
         return arrow_schema(self.columns)
 
     def to_sql(self) -> str:

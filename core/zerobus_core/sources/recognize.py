@@ -10,11 +10,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+from ..optional_imports import require_pyarrow
 from ..records import is_record
 from .files.finding.found import looks_like_path
 from .files.source import FileSource, files_source
 from .libraries.frame_kinds import columnar_package, is_instance
-from .libraries.optional_imports import require_pyarrow
 from .protocol.columns import shaped
 from .protocol.source import Source, is_source_like, source_from
 from .rows.cursor import CursorSource, is_cursor
@@ -85,7 +85,7 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
 
 
 def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
-    pa = require_pyarrow(f"a {type(records).__name__}")
+    pa = require_pyarrow(f"reading a {type(records).__name__}")
 
     from .arrow.arrow import TableSource
     from .arrow.frames import frame_content
@@ -227,7 +227,7 @@ def _batches_source(
     on_durable: Callable[[], None] | None = None,
 ) -> Source:
     """The first item decides whether all of them are read as Arrow data or as rows."""
-    require_pyarrow(f"a {type(first).__name__}")
+    require_pyarrow(f"reading a {type(first).__name__}")
 
     from .arrow.arrow import BatchesSource, batches_of
     from .arrow.frames import is_read_as_rows, rows_of_frames

@@ -73,6 +73,16 @@ CELLS: list[tuple[str, str, Any]] = [
     ("MAP {'k': 1}", "MAP<STRING, INT>", {"k": 1}),
     ("MAP {'k': 1}", "VARIANT", Json('{"k": 1}')),
     ("NULL::JSON", "VARIANT", None),
+    ("{'j': '{\"a\": 1.10}'::JSON, 'n': 1}", "STRUCT<j: VARIANT, n: INT>", {"j": Json('{"a": 1.10}'), "n": 1}),
+    ("{'j': '{\"a\": [1]}'::JSON}", "VARIANT", Json('{"j": {"a": [1]}}')),
+    ("{'j': '{\"a\": 1}'::JSON}", "STRUCT<J: STRING>", {"J": '{"a": 1}'}),
+    ("{'l': ['{\"a\": 1}'::JSON]}", "VARIANT", Json('{"l": [{"a": 1}]}')),
+    ("{'l': ['{\"a\": 1}'::JSON]}", "STRUCT<l: ARRAY<VARIANT>>", {"l": [Json('{"a": 1}')]}),
+    ("[{'j': '[1]'::JSON}]", "VARIANT", Json('[{"j": [1]}]')),
+    ("[{'j': '[1]'::JSON}]", "ARRAY<STRUCT<j: VARIANT>>", [{"j": Json("[1]")}]),
+    ("MAP {'k': '{\"a\": 1}'::JSON}", "MAP<STRING, VARIANT>", {"k": Json('{"a": 1}')}),
+    ("MAP {'k': '{\"a\": 1}'::JSON}", "VARIANT", Json('{"k": {"a": 1}}')),
+    ("{'s': {'m': MAP {'k': ['1'::JSON]}}}", "VARIANT", Json('{"s": {"m": {"k": [1]}}}')),
     ("'101'::BIT", "STRING", "101"),
     ("'10000000111111111'::BIT", "STRING", "10000000111111111"),
     ("NULL::BIT", "STRING", None),
@@ -85,10 +95,9 @@ if duckdb.__version__ < "2":
     CELLS = [cell for cell in CELLS if "::VARIANT" not in cell[0] and "UHUGEINT" not in cell[0]]
 # Only the cursor, or only the relation, gives a value that the column takes.
 BY_CURSOR: list[tuple[str, str, Any]] = [
-    ("INTERVAL '3 days 02:03:04.5'", "STRING", "3 days 02:03:04.5"),
-    ("[INTERVAL '02:03:04']", "VARIANT", Json('["02:03:04"]')),
     ("[1, 2]", "STRING", Json("[1, 2]")),
     ("'{\"a\": 1}'::JSON", "STRUCT<a: INT>", {"a": 1}),
+    ("{'j': '{\"a\": 1}'::JSON}", "STRUCT<j: STRUCT<a: INT>>", {"j": {"a": 1}}),
 ]
 REFUSED: list[tuple[str, str, str]] = [
     ("TIME '01:02:03'", "STRING", "pass str"),
@@ -143,6 +152,17 @@ def test_a_type_of_duckdb_that_the_column_cannot_hold_is_refused_with_a_remedy(
     assert reason in str(caught.value)
 
 
-def test_a_month_of_duckdb_is_not_taken_for_30_days() -> None:
+@pytest.mark.parametrize("interval", ["1 month", "1 month -29 days", "1 day", "00:00:01"])
+def test_an_interval_of_duckdbs_cursor_is_refused_for_a_month_has_30_days_in_it(interval: str) -> None:
+    with pytest.raises(RecordError, match="30 days of a month.*cast it to text in the query"):
+        delivered(f"SELECT INTERVAL '{interval}' AS c", "c STRING", by_cursor=True)
     with pytest.raises(RecordError, match="30 days of a month"):
-        delivered("SELECT INTERVAL 1 MONTH AS c", "c STRING", by_cursor=True)
+        delivered(f"SELECT [{{'i': INTERVAL '{interval}'}}] AS c", "c VARIANT", by_cursor=True)
+    text = delivered(f"SELECT INTERVAL '{interval}'::VARCHAR AS c", "c STRING", by_cursor=True)
+    assert text["c"].startswith("1 ") or text["c"] == interval
+
+
+def test_nanoseconds_inside_of_a_struct_of_duckdbs_cursor_are_not_cut_off() -> None:
+    query = "SELECT {'t': TIMESTAMP_NS '2026-03-29 01:30:00.123456789'} AS c"
+    with pytest.raises(RecordError, match="cuts the nanoseconds off"):
+        delivered(query, "c STRUCT<t: TIMESTAMP_NTZ>", by_cursor=True)

@@ -212,4 +212,65 @@ def test_without_python_calamine_the_error_says_what_to_install(tmp_path: Path) 
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "rows.xlsx")], capture_output=True, text=True, check=False
     )
-    assert "reading Excel files needs python-calamine: pip install 'zerobus-orchestration[excel]'" in done.stderr
+    needed = "rows.xlsx needs python-calamine: pip install 'zerobus-orchestration[excel]'"
+    assert f"reading {tmp_path}/{needed}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "install"),
+    [
+        ("rows.parquet", "pyarrow", "'zerobus-orchestration[arrow]'"),
+        ("rows.arrow", "pyarrow", "'zerobus-orchestration[arrow]'"),
+        ("rows.csv", "pyarrow", "'zerobus-orchestration[arrow]'"),
+        ("rows.jsonl.zst", "pyarrow", "'zerobus-orchestration[arrow]'"),
+        ("rows.avro", "fastavro", "fastavro"),
+        ("rows.ods", "python_calamine", "'zerobus-orchestration[excel]'"),
+    ],
+)
+def test_the_error_for_a_missing_package_names_file_and_command(
+    name: str, package: str, install: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"x" * 40)
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from zerobus_core import IngestOptions\n"
+        "from zerobus_core.ranges import RowRanges\n"
+        "from zerobus_core.sources import source_of\n"
+        "list(source_of(sys.argv[1], IngestOptions()).chunks(RowRanges()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / name)], capture_output=True, text=True, check=False
+    )
+    expected = f"reading {tmp_path / name} needs {package.replace('_', '-')}: pip install {install}"
+    assert f"ConfigurationError: {expected}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"record_format": "arrow"}, "sending Arrow records to main.default.t needs pyarrow: pip install"),
+        (
+            {"on_bad_record": "dead_letter", "dead_letter_uri": "bad.parquet"},
+            "writing dead letters to bad.parquet needs pyarrow: pip install",
+        ),
+    ],
+)
+def test_an_option_that_needs_a_missing_package_is_refused_before_a_row_is_read(
+    options: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    program = (
+        "import json, sys; sys.modules['pyarrow'] = None\n"
+        "from zerobus_core import IngestOptions, TableSchema\n"
+        "from zerobus_core.bad_rows.policy import BadRowPolicy\n"
+        "from zerobus_core.encode import encoder_for\n"
+        "options = IngestOptions(**json.loads(sys.argv[1]))\n"
+        "schema = TableSchema.from_sql('CREATE TABLE main.default.t (id INT)')\n"
+        "encoder = encoder_for(schema, options, is_arrow=False)\n"
+        "BadRowPolicy(schema, encoder, options, source_fingerprint=None)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(options)],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert expected in done.stderr
+    assert "ConfigurationError" in done.stderr

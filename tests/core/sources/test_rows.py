@@ -159,7 +159,7 @@ def test_without_pyarrow_it_is_said_what_to_install() -> None:
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         command = [sys.executable, "-c", code, file.name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert "reading csv files needs pyarrow: pip install 'zerobus-orchestration[arrow]'" in done.stderr
+    assert f"reading {file.name} needs pyarrow: pip install 'zerobus-orchestration[arrow]'" in done.stderr
 
 
 def test_a_slow_iterable_yields_what_it_has_after_a_second() -> None:

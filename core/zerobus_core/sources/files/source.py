@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...batch import Chunk, Origin
 from ...errors import ConfigurationError, ZerobusIngestError
 from ...file_formats import CsvFormat, ExcelFormat, FileFormatOption, JsonFormat, format_of
+from ...optional_imports import require_calamine, require_fastavro, require_pyarrow
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
-from ..libraries.optional_imports import require_pyarrow
 from ..protocol.chunking import coalesce, split
 from ..protocol.source import Source, origins_of
 from ..rows.iterables import check_length
@@ -289,8 +289,9 @@ def source_of_files(
 
 def _reader(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
     # Each imports what it reads with.
+    reading = f"reading {found.files[0].shown}"
     if found.format in {"parquet", "csv", "ipc"}:
-        require_pyarrow(f"{found.format} files")
+        require_pyarrow(reading)
     if found.format == "parquet":
         from .formats.parquet import DeadLetterFormat, ParquetFormat, holds_dead_letters
 
@@ -305,10 +306,12 @@ def _reader(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[s
 
         return IpcFormat(dropped)
     if found.format == "excel":
+        require_calamine(reading)
         from .formats.excel import ExcelReader
 
         return ExcelReader(chosen if isinstance(chosen, ExcelFormat) else None)
     if found.format == "avro":
+        require_fastavro(reading)
         from .formats.avro import AvroFormat
 
         return AvroFormat()

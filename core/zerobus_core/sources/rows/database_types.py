@@ -5,9 +5,10 @@ is follows from the type codes of PEP 249's ``description``; nothing is guessed 
 says nothing special is left as it is.
 
 1. json and jsonb: the value for VARIANT, ARRAY, MAP and STRUCT, the text for STRING
-2. interval: the text for STRING and VARIANT
+2. interval: the text for STRING and VARIANT; refused if the driver has made a timedelta of it
 3. arrays: a list for ARRAY and VARIANT, its JSON text for STRING
 4. DuckDB's TIMESTAMP_NS: refused, since its cursor cuts the nanoseconds off
+   DuckDB's STRUCT and MAP: their members, each by its own type
 5. tinyint(1) and bit(1): true or false for BOOLEAN
 6. bit(n) of MySQL: the number for whole numbers
 """
@@ -43,8 +44,6 @@ _ARRAYS = {
 }  # fmt: skip
 # Of field_types.h in MySQL's source; MariaDB has no code of its own for JSON.
 _MYSQL_TINY, _MYSQL_BIT, _MYSQL_JSON = 1, 16, 245
-# From here on, a driver may have made days of months.
-_MONTH = dt.timedelta(days=28)
 _VARIANT = PrimitiveType(Kind.VARIANT)
 _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
@@ -55,12 +54,15 @@ class DatabaseColumn:
 
     name: str
     form: str
-    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, or empty for elements that need nothing."""
+    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map``, or empty for elements that
+    need nothing."""
     is_text: bool = False
     """Whether the driver gives text of what it could have parsed."""
     is_array: bool = False
     parse_array: Convert | None = None
     """Reads the text of an array that the driver leaves as text."""
+    members: tuple[DatabaseColumn, ...] = ()
+    """Of a ``struct``, the members that need a conversion; of a ``map``, its values if they do."""
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
@@ -121,11 +123,22 @@ def _of_mysql(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
 
 
 def _of_duckdb(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
-    kind = str(column[1])
-    element = kind.partition("[")[0] if kind.endswith("]") and "(" not in kind else kind
-    form = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds"}.get(element, "")
-    is_array = kind.endswith("]")
-    return DatabaseColumn(name, form, is_text=True, is_array=is_array) if form or is_array else None
+    return _duckdb_column(name, column[1])
+
+
+def _duckdb_column(name: str, kind: Any) -> DatabaseColumn | None:
+    form = {"JSON": "json", "INTERVAL": "interval", "TIMESTAMP_NS": "nanoseconds"}.get(str(kind), "")
+    if form:
+        return DatabaseColumn(name, form, is_text=True)
+    nested = getattr(kind, "id", "")
+    if nested in {"list", "array"}:
+        element = _duckdb_column(name, dict(kind.children)["child"])
+        return replace(element or DatabaseColumn(name, "", is_text=True), is_array=True)
+    if nested not in {"struct", "map"}:
+        return None
+    inner = kind.children if nested == "struct" else [pair for pair in kind.children if pair[0] == "value"]
+    members = tuple(found for member, type_ in inner if (found := _duckdb_column(member, type_)) is not None)
+    return DatabaseColumn(name, nested, members=members) if members else None
 
 
 _DRIVERS: dict[str, Callable[[Any, str, Any], DatabaseColumn | None]] = {
@@ -164,10 +177,9 @@ class DatabaseRows:
 
 
 def _converter(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    if column.is_array:
-        return _array(column, kind)
-    if column.form == "json":
-        return _json(column, kind)
+    form = "array" if column.is_array else column.form
+    if form in _NESTED:
+        return _NESTED[form](column, kind)
     if column.form == "interval":
         return _interval if isinstance(kind, StringType) or kind == _VARIANT else None
     if column.form == "nanoseconds":
@@ -201,6 +213,40 @@ def _array(column: DatabaseColumn, kind: DataType) -> Convert | None:
     return convert
 
 
+def _members(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    """A struct as a dict, in which each member has the form that the table's type takes."""
+    types = {field.name.lower(): field.type for field in kind.fields} if isinstance(kind, StructType) else {}
+    converters = {
+        member.name: convert
+        for member in column.members
+        if (convert := _converter(member, types.get(member.name.lower(), _VARIANT))) is not None
+    }
+
+    def convert_members(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: item if item is None or name not in converters else converters[name](item)
+            for name, item in value.items()
+        }
+
+    return convert_members if converters else None
+
+
+def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    (values,) = column.members
+    convert = _converter(values, kind.value if isinstance(kind, MapType) else _VARIANT)
+    if convert is None:
+        return None
+
+    def convert_values(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: None if item is None else convert(item) for key, item in value.items()}
+
+    return convert_values
+
+
 def _json(column: DatabaseColumn, kind: DataType) -> Convert | None:
     if isinstance(kind, StringType):
         return None if column.is_text else _text_of
@@ -218,6 +264,14 @@ def _json(column: DatabaseColumn, kind: DataType) -> Convert | None:
     return convert
 
 
+_NESTED: dict[str, Callable[[DatabaseColumn, DataType], Convert | None]] = {
+    "array": _array,
+    "json": _json,
+    "map": _map_values,
+    "struct": _members,
+}
+
+
 def _text_of(value: Any) -> Any:
     try:
         return json_text(value)
@@ -226,20 +280,15 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """PostgreSQL's text of an interval that the driver has made a timedelta of."""
+    """The text of an interval; a timedelta does not say how many of its days were a month: 1 mon -29 days is 1 day."""
     if not isinstance(value, dt.timedelta):
         return value
-    if abs(value) >= _MONTH:
-        return UnfitValue(
-            value,
-            "the driver may have made 30 days of a month; have intervals read as text (psycopg: "
-            "cursor.adapters.register_loader('interval', psycopg.types.string.TextLoader)), or cast it in the query",
-        )
-    sign, rest = ("-", -value) if value < dt.timedelta(0) else ("", value)
-    days = f"{sign}{rest.days} day{'' if rest.days == 1 and not sign else 's'} " if rest.days else ""
-    seconds, fraction = rest.seconds, f".{rest.microseconds:06}".rstrip("0") if rest.microseconds else ""
-    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}"
-    return days.rstrip() if days and clock == "00:00:00" else f"{days}{sign}{clock}"
+    return UnfitValue(
+        value,
+        "the driver makes a timedelta of an interval, and 30 days of a month; cast it to text in the query, or have "
+        "intervals read as text (psycopg: cursor.adapters.register_loader('interval', "
+        "psycopg.types.string.TextLoader))",
+    )
 
 
 def _cut_off(value: Any) -> Any:

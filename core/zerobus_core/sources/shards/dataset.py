@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
-from ..libraries.optional_imports import require_pyarrow
+from ...optional_imports import require_pyarrow
 from .balance import balanced, cut, cut_above
 from .form import MARK, VERSION, fingerprint_of
 
@@ -55,7 +55,7 @@ def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: Ingest
 
 
 def _version_of(dataset: Any) -> str:
-    require_pyarrow("a dataset")
+    require_pyarrow("reading a dataset")
     from ..arrow.arrow import dataset_fingerprint, is_whole
 
     version = dataset_fingerprint(dataset, list(dataset.get_fragments())) if is_whole(dataset) else None

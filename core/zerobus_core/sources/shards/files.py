@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ..libraries.optional_imports import require_pyarrow
+from ...optional_imports import require_pyarrow
 from .balance import balanced, cut, cut_above
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
     if format != "parquet" or file.size <= limit:
         yield file, file.size
         return
-    require_pyarrow("parquet files")
+    require_pyarrow(f"reading {file.shown}")
     import pyarrow.parquet as pq
 
     with file.open() as opened, pq.ParquetFile(opened) as parquet:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigurationError
+from ....optional_imports import require_pyarrow
 from ....storage.uris import shown_uri
-from ...libraries.optional_imports import require_pyarrow
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor
@@ -31,7 +31,7 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
     if compression == "gzip":
         return _GzipFile(opened)
     if compression == "zstd":
-        pa = require_pyarrow(".zst files")
+        pa = require_pyarrow(f"reading {shown_uri(path)}")
         stream = pa.CompressedInputStream(pa.PythonFile(opened, mode="r"), "zstd")
     else:
         stream = _StreamsReader(opened, _decompressor(path, compression))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigurationError
-
 if TYPE_CHECKING:
     from ..finding.found import FoundFile
     from .file_format import Pieces, Wanted
@@ -20,10 +18,8 @@ class AvroFormat:
     is_text = False
 
     def __init__(self) -> None:
-        try:
-            import fastavro
-        except ImportError as error:
-            raise ConfigurationError("reading Avro files needs fastavro: pip install fastavro") from error
+        import fastavro
+
         self._fastavro = fastavro
 
     @property

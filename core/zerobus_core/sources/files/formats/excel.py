@@ -33,12 +33,8 @@ class ExcelReader:
     is_text = False
 
     def __init__(self, given: ExcelFormat | None = None) -> None:
-        try:
-            import python_calamine
-        except ImportError as error:
-            raise ConfigurationError(
-                "reading Excel files needs python-calamine: pip install 'zerobus-orchestration[excel]'"
-            ) from error
+        import python_calamine
+
         self._calamine: Any = python_calamine
         self._given = given or ExcelFormat()
         self._decimals: frozenset[str] = frozenset()
