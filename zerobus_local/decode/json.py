@@ -133,8 +133,8 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
 def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
     """The members of a record, with those that do not fit as one object in the rescue column (docs: rescue column).
 
-    That are fields without a column, and values of another type than a nullable column has.  The form of the object is
-    modelled without a source.
+    That are fields without a column, and values of another type than a nullable column has.  The object has the form of
+    the documentation's example: the names and values as they were sent.
     """
     assert shape.rescue is not None
     if shape.rescue in value:
