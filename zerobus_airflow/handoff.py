@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zerobus_core import Checkpoint, ConfigurationError, TransportError
 
@@ -20,13 +20,13 @@ from .checkpoint import attempts_chain
 from .compat import AirflowRuntimeError
 
 if TYPE_CHECKING:
-    from zerobus_core import CheckpointStore, IngestOptions, Progress, Receipt
+    from zerobus_core import CheckpointStore, IngestOptions, Progress, Receipt, Workspace
     from zerobus_core.hosting import StopRequest
 
+    from .checkpoint import Resume
     from .compat import Context
-    from .delivery import ZerobusDeliveryOperator
 
-__all__ = ["AssetStateStore", "check_handoff", "hand_over", "is_handoff_source"]
+__all__ = ["AssetStateStore", "HandoffTask", "check_handoff", "hand_over", "is_handoff_source"]
 
 # Airflow's documented limit is 64 KB, and its own envelope takes some of it.
 _MOST_BYTES = 60_000
@@ -36,12 +36,30 @@ _KEY = "zerobus/handoff/"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
+class HandoffTask(Protocol):
+    """The parameters of a ``ZerobusDeliveryOperator`` that a handoff reads."""
+
+    task_id: str
+    table: str
+    workspace: Workspace | None
+    outlets: Any
+    resume: Resume
+    checkpoint_uri: str | None
+    state_uri: str | None
+    handoff_name: str | None
+    on_busy: Any
+
+    @property
+    def asset_uri(self) -> str:
+        """The URI of the table's asset."""
+
+
 def is_handoff_source(source: Any) -> bool:
     """Whether a source knows what is new in it: NewFiles, NewRows, NewItems."""
     return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
 
 
-def check_handoff(operator: ZerobusDeliveryOperator) -> None:
+def check_handoff(operator: HandoffTask) -> None:
     """Refuse, when the Dag is parsed, what a handoff cannot do."""
     if operator.resume == "never":
         raise ConfigurationError(
@@ -145,7 +163,7 @@ class _translating:  # noqa: N801 - a context manager
 
 
 def hand_over(
-    operator: ZerobusDeliveryOperator,
+    operator: HandoffTask,
     context: Context,
     source: Any,
     *,
@@ -181,7 +199,7 @@ def hand_over(
     return handoff.run(on_busy=operator.on_busy)
 
 
-def _asset_store(operator: ZerobusDeliveryOperator, context: Context, name: str) -> AssetStateStore:
+def _asset_store(operator: HandoffTask, context: Context, name: str) -> AssetStateStore:
     stores = context.get("asset_state_store")
     asset = next((outlet for outlet in operator.outlets if getattr(outlet, "uri", None) == operator.asset_uri), None)
     if stores is None or asset is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import zerobus_core
@@ -15,9 +15,7 @@ from .compat import ObjectStoragePath
 if TYPE_CHECKING:
     from zerobus_core import Receipt, Workspace
 
-    from .delivery import ZerobusDeliveryOperator
-
-__all__ = ["delivery_lineage", "file_datasets", "query_datasets"]
+__all__ = ["DeliveryTask", "delivery_lineage", "file_datasets", "query_datasets"]
 
 # Seconds.  The answer of the delivery itself is mostly still known.
 _SCHEMA_TIMEOUT = 10.0
@@ -26,7 +24,17 @@ _SCHEMA_AGE = 3_600.0
 _log = logging.getLogger(__name__)
 
 
-def delivery_lineage(operator: ZerobusDeliveryOperator) -> Any:
+class DeliveryTask(Protocol):
+    """The results of a ``ZerobusDeliveryOperator`` that OpenLineage receives."""
+
+    receipt: Receipt | None
+    workspace: Workspace | None
+
+    def lineage_inputs(self) -> list[Any]:
+        """The data sets that the rows came from."""
+
+
+def delivery_lineage(operator: DeliveryTask) -> Any:
     """An ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.  Raises nothing."""
     receipt, workspace = operator.receipt, operator.workspace
     if receipt is None or workspace is None:

@@ -9,7 +9,7 @@ from .component import ZerobusIngestComponent
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials
 from .definitions import check_definitions
-from .handoff import build_zerobus_handoff_sensor
+from .handoff_sensor import build_zerobus_handoff_sensor
 from .io_manager import ZerobusIOManager
 from .resource import ZerobusResource
 from .row_count import delta_row_count, warehouse_row_count

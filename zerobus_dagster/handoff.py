@@ -1,4 +1,4 @@
-"""Handoffs in Dagster: the state in the asset's own events, and a sensor that requests a run when something is new.
+"""Handoffs in Dagster, whose state is in the asset's own events.
 
 The state is an observation of the asset.  Of two runs that write it at the same moment, the one whose event comes first
 in the log has won.  Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     from zerobus_core import CheckpointStore, Handoff, IngestOptions, Receipt, Workspace
 
-    from .resource import ZerobusResource
-    from .step import AssetKeyLike, Step
+    from .step import Step
 
-__all__ = ["EventStateStore", "build_zerobus_handoff_sensor", "handoff_metadata", "handoff_of"]
+__all__ = ["EventStateStore", "handoff_metadata", "handoff_of"]
 
 _STATE = f"{NAMESPACE}/handoff_state"
 _NAME = f"{NAMESPACE}/handoff"
@@ -204,43 +203,3 @@ def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
         plain[f"{NAMESPACE}/handoff_{name}"] = value if isinstance(value, bool | int) else str(value)
     plain[f"{NAMESPACE}/handoff_rows_ahead"] = int(facts.get("waiting_rows", 0))
     return plain
-
-
-def build_zerobus_handoff_sensor(  # noqa: PLR0913 - what a sensor needs to look at a handoff
-    asset: AssetKeyLike | dg.AssetsDefinition,
-    *,
-    table: str,
-    source: Callable[[], Any],
-    handoff: str | None = None,
-    state_uri: str | None = None,
-    resource_key: str = "zerobus",
-    minimum_interval_seconds: int | None = None,
-    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
-) -> dg.SensorDefinition:
-    """Build a sensor that requests a run of ``asset`` when ``source()`` has something new for ``table``.
-
-    It only reads: the run itself freezes the slice.  ``handoff`` and ``state_uri`` are those of the asset's
-    ``hand_over``.  The run key is the state's revision and where the new slice would end, so that one run is requested
-    for the same news.
-    """
-    key = asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
-
-    @dg.sensor(
-        name=f"{key.to_python_identifier()}_handoff_sensor",
-        asset_selection=dg.AssetSelection.assets(key),
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        required_resource_keys={resource_key},
-    )
-    def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from zerobus_core import Handoff
-
-        resource: ZerobusResource = getattr(context.resources, resource_key)
-        name = handoff or key.to_user_string()
-        state: Any = state_uri or EventStateStore(instance=context.instance, asset_key=key, table=table, name=name)
-        seen = Handoff(resource.workspace(), table, source(), state=state, name=name).look()
-        if not seen["is_new"]:
-            return dg.SkipReason(f"nothing is new since {seen['from']}")
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"{seen['revision']}-{seen['to']}")])
-
-    return look
