@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from airflow.models.dagrun import DagRun
@@ -45,17 +46,28 @@ def printing_to(path):
         sys.stderr.flush()
 
 
-def dags():
-    """Every Dag of the folder, by id; an error if one of its files cannot be read."""
-    bag = versions.dag_bag(os.environ["DAGS_OF_TESTS"])
+def dags(folder):
+    """Every Dag in a folder, by id; an error if one of its files cannot be read."""
+    bag = versions.dag_bag(str(folder))
     if bag.import_errors:
         raise RuntimeError(bag.import_errors)
     return bag.dags
 
 
+@cache
+def folders():
+    """Where each Dag is."""
+    return {dag_id: folder for folder in Path(os.environ["DAGS_OF_TESTS"]).iterdir() for dag_id in dags(folder)}
+
+
+def find_dag(dag_id):
+    """A Dag as its file is read now, as each task of a host reads it."""
+    return dags(folders()[dag_id])[dag_id]
+
+
 def run(dag_id, conf):
     try:
-        run_id = dags()[dag_id].test(run_conf=conf).run_id
+        run_id = find_dag(dag_id).test(run_conf=conf).run_id
     except versions.Ended:
         with create_session() as session:
             run_id = session.scalars(
@@ -66,7 +78,7 @@ def run(dag_id, conf):
 
 def rerun(dag_id, run_id, task_id):
     """Clear one task of a finished run, as a person does in the UI, and run it again."""
-    dag = dags()[dag_id]
+    dag = find_dag(dag_id)
     with create_session() as session:
         instance = the_run(session, dag_id, run_id).get_task_instance(task_id, session=session)
         clear_task_instances([instance], session, **({"dag": dag} if versions.AIRFLOW < (3, 0) else {}))
@@ -118,7 +130,7 @@ def account_of(dag_id, run_id):
 
 
 def dag_ids():
-    return sorted(dags())
+    return sorted(folders())
 
 
 REQUESTS = {"run": run, "rerun": rerun, "dag_ids": dag_ids}

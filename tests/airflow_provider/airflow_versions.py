@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
@@ -31,7 +32,7 @@ def dag_bag(folder):
     if AIRFLOW >= (3, 2):
         from airflow.dag_processing.dagbag import BundleDagBag
 
-        return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="tests")
+        return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=Path(folder).name)
     from airflow.models.dagbag import DagBag
 
     return (

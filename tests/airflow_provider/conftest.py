@@ -4,7 +4,6 @@ import json
 import os
 import re
 import select
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import pytest
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+DAG_FILES = ("deliveries", "handoff_dags", "interrupted_dags", "retried_dags", "source_dags")
 
 # In this process Airflow is a library: no database, no logging set-up, nobody's configuration. The Dags run in a child
 # process. It is imported here, before a test module asks for it, and the other tests' children do not see how.
@@ -37,11 +37,15 @@ class Airflow:
 
     def __init__(self, home, dag_folder):
         self.home = home
-        bundle = {
-            "name": "tests",
-            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-            "kwargs": {"path": str(dag_folder)},
-        }
+        # One for each file: before a run Airflow 3 reads all of the Dag's bundle, and writes it to the database.
+        bundles = [
+            {
+                "name": folder.name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder)},
+            }
+            for folder in sorted(dag_folder.iterdir())
+        ]
         self.environ = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
@@ -49,7 +53,7 @@ class Airflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(dag_folder),
             "DAGS_OF_TESTS": str(dag_folder),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         }
         self.command("db", "migrate")
         self._runs = 0
@@ -163,19 +167,23 @@ def target(zerobus):
 
 @pytest.fixture(scope="session")
 def dag_folder(tmp_path_factory):
-    """The Dags of the tests, the examples, and the code blocks of the guide, as files in one folder."""
+    """The Dags of the tests, the examples, and the code blocks of the guide, as files in a folder each."""
     folder = tmp_path_factory.mktemp("dags")
-    for name in ("deliveries.py", "handoff_dags.py"):
-        shutil.copy(HERE / name, folder)
-    if AIRFLOW < (3, 0):
-        return folder  # the others are written for Airflow 3
-    for file in (ROOT / "example_dags").glob("airflow_*.py"):
-        shutil.copy(file, folder)
-    for page in ("airflow", "fan_out"):
-        guide = (ROOT / "docs" / f"{page}.md").read_text()
-        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)):
-            if page == "airflow" or "with DAG(" in block:
-                (folder / f"guide_{page}_{number}.py").write_text(block)
+
+    def add(name, text):
+        (folder / name).mkdir()
+        (folder / name / f"{name}.py").write_text(text)
+
+    files = [HERE / f"{name}.py" for name in DAG_FILES]
+    if AIRFLOW >= (3, 0):  # the others are written for Airflow 3
+        files += (ROOT / "example_dags").glob("airflow_*.py")
+        for page in ("airflow", "fan_out"):
+            guide = (ROOT / "docs" / f"{page}.md").read_text()
+            for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)):
+                if page == "airflow" or "with DAG(" in block:
+                    add(f"guide_{page}_{number}", block)
+    for file in files:
+        add(file.stem, file.read_text())
     return folder
 
 

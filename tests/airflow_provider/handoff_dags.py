@@ -7,21 +7,16 @@ import os
 import signal
 import sqlite3
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
+from dag_parts import TABLE, push_dag
+
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
-from zerobus_airflow.compat import DAG
 from zerobus_core import NewFiles, NewItems, NewRows
 
-TABLE = "{{ dag_run.conf['table'] }}"
 STATE = "{{ dag_run.conf['state'] }}"
 connection = json.loads(os.environ.get("AIRFLOW_CONN_ZEROBUS_DEFAULT", '{"host": "https://x.example"}'))
 FOLDER = Path(os.environ.get("HANDOFF_FOLDER", "/nowhere"))
-
-
-def push_dag(dag_id, **defaults):
-    return DAG(dag_id, schedule=None, default_args={"retries": 0, "retry_delay": timedelta(0), **defaults})
 
 
 with push_dag("new_files", retries=1):
