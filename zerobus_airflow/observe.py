@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from zerobus_core.hosting import is_of_signal
+from zerobus_core.hosting import ProgressLog, is_of_signal
 
 from .compat import Stats
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .compat import Context
 
-__all__ = ["LogGroup", "Observer", "ProgressLog", "without_failing"]
+__all__ = ["LogGroup", "Observer", "without_failing"]
 
 _PROGRESS_INTERVAL = 10.0
 # Each time costs a request to Airflow's API, some milliseconds.
@@ -73,42 +73,13 @@ class LogGroup:
             self._log.info("::endgroup::")
 
 
-class ProgressLog:
-    """One line of progress every ten seconds, from the progress objects that come twice a second."""
-
-    def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log = log
-        self._clock = clock
-        self._next = clock() + _PROGRESS_INTERVAL
-
-    def __call__(self, progress: Progress) -> None:
-        """Log the line, if it is time for one."""
-        now = self._clock()
-        if now < self._next:
-            return
-        self._next = now + _PROGRESS_INTERVAL
-        if progress.is_connecting:
-            why = f"; trying again after: {progress.last_error}" if progress.last_error else ""
-            self._log.info("connecting%s", why)
-            return
-        self._log.info(
-            "%d%s rows durable (%.0f rows/s); %d in flight on %d streams, the oldest for %.1f s",
-            progress.rows_acked + progress.rows_skipped,
-            "" if progress.total_rows is None else f" of {progress.total_rows}",
-            progress.rows_per_s,
-            progress.unacked_rows,
-            progress.streams,
-            progress.oldest_unacked_s,
-        )
-
-
 class Observer:
     """Reports how a delivery goes to the log, the task's state (Airflow 3.3 and newer) and ``Stats``."""
 
     def __init__(self, context: Context, table: str, log: Any) -> None:
         self._state = context.get("task_state_store")
         self._table = table
-        self._progress_log = ProgressLog(log)
+        self._progress_log = ProgressLog(log.info, interval=_PROGRESS_INTERVAL)
         self._state_at = float("-inf")
         self._counted = dict.fromkeys(_COUNTERS, 0)
 

@@ -33,7 +33,7 @@ from .metadata import (
     receipt_metadata,
     table_metadata,
 )
-from .progress import LoopLog, ProgressLog, core_logs_in, tell_step
+from .progress import LoopLog, core_logs_in, progress_log, tell_step
 
 if TYPE_CHECKING:
     from zerobus_core import Receipt, Workspace
@@ -108,7 +108,7 @@ class DagsterDelivery:
                 records if loop is None else loop.records(records),
                 options=self._on_host(self._named, name),
                 checkpoint=store if loop is None else loop.store(store),
-                on_progress=ProgressLog(log),
+                on_progress=progress_log(log),
                 stop=None if loop is None else loop.stop,
             )
         tell_step(

@@ -6,16 +6,16 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from zerobus_core.hosting import is_of_signal
+from zerobus_core.hosting import ProgressLog, is_of_signal
 
 if TYPE_CHECKING:
-    from zerobus_core import Progress
     from zerobus_core.hosting import LoopBridge
 
-__all__ = ["LoopLog", "ProgressLog", "StepLog", "core_logs_in", "tell_step"]
+__all__ = ["LoopLog", "StepLog", "core_logs_in", "progress_log", "tell_step"]
 
 _PROGRESS_INTERVAL = 30.0
 
@@ -42,30 +42,9 @@ class LoopLog:
         self.bridge.post(tell_step, self.step_log, msg, *args, level=level)
 
 
-@dataclass(slots=True)
-class ProgressLog:
-    """Logs how far a delivery has come, every 30 seconds: the ``on_progress`` of the core."""
-
-    log: StepLog
-    _next: float = field(default=_PROGRESS_INTERVAL)
-
-    def __call__(self, progress: Progress) -> None:
-        """Log this progress, or not yet."""
-        if progress.elapsed_s < self._next:
-            return
-        self._next = progress.elapsed_s + _PROGRESS_INTERVAL
-        if progress.is_connecting:
-            trouble = f"; trying again after: {progress.last_error}" * bool(progress.last_error)
-            tell_step(self.log, "%s: connecting%s", progress.table, trouble)
-            return
-        tell_step(
-            self.log,
-            "%s: %d rows durable, %d in flight, %.0f rows/s",
-            progress.table,
-            progress.rows_acked + progress.rows_skipped,
-            progress.unacked_rows,
-            progress.rows_per_s,
-        )
+def progress_log(log: StepLog) -> ProgressLog:
+    """The ``on_progress`` that writes a line to the step's log every 30 seconds."""
+    return ProgressLog(partial(tell_step, log), interval=_PROGRESS_INTERVAL)
 
 
 def tell_step(log: StepLog, message: object, *arguments: object, level: int = logging.INFO) -> None:

@@ -22,7 +22,7 @@ from .history import OnRematerialize
 from .metadata import Metadata, receipt_metadata, table_metadata
 from .op_result import OpResult
 from .options import checked_options, ingest_options
-from .progress import ProgressLog, core_logs_in
+from .progress import core_logs_in, progress_log
 from .step import AssetKeyLike, Step, StepContext
 
 __all__ = ["ZerobusResource"]
@@ -223,7 +223,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
                     options=self._options(options),
                     name=name,
                     state_uri=state_uri,
-                    on_progress=ProgressLog(step.log),
+                    on_progress=progress_log(step.log),
                 )
                 receipt = handoff.run(on_busy=on_busy)
         receipts = step.deliveries.add(step.asset_key, None, receipt, step.add_metadata)
@@ -259,7 +259,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         with routed_errors(), ExitStack() as stack:
             if step is not None:
                 stack.enter_context(core_logs_in(step.log))
-            hook = None if step is None else ProgressLog(step.log)
+            hook = None if step is None else progress_log(step.log)
             manager = StreamManager(self.workspace(), table, options=self._options(options), on_progress=hook)
             with manager:
                 yield manager

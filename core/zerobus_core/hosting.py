@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .handoffs import Owner, StateConflict
     from .process.interruption import StopRequest
     from .process.signals import is_of_signal
+    from .receipt import ProgressLog
     from .replaying import replay_options
     from .schema.table import check_table_name
     from .sources.files.finding.found import holds_no_files
@@ -32,6 +33,7 @@ __all__ = [
     "InvalidCheckpointError",
     "LoopBridge",
     "Owner",
+    "ProgressLog",
     "StateConflict",
     "StopRequest",
     "UriWithFilesystem",
@@ -55,6 +57,7 @@ _HOMES = {
     "InvalidCheckpointError": "checkpoint",
     "LoopBridge": "aio",
     "Owner": "handoffs",
+    "ProgressLog": "receipt",
     "StateConflict": "handoffs",
     "StopRequest": "process.interruption",
     "UriWithFilesystem": "storage.filesystem",

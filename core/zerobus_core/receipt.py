@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import Counts
 
-__all__ = ["AckLatency", "Progress", "Receipt", "notes_on"]
+__all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +126,9 @@ class Progress:
     """Age of the oldest batch that was handed to a stream and is not acknowledged; 0.0 if there is none."""
     elapsed_s: float
     reconnects: int = 0
+    """Streams opened after another one died."""
     rows_filtered: int = 0
     """Rows that ``IngestOptions.transform`` left out."""
-    """Streams opened after another one died."""
     last_error: str | None = None
     """Why a stream was lost or not opened, as long as nothing was acknowledged since."""
 
@@ -135,3 +136,38 @@ class Progress:
     def is_connecting(self) -> bool:
         """Whether no stream has been of use yet: none is open, and nothing was acknowledged."""
         return self.streams == 0 and self.rows_acked == 0
+
+
+class ProgressLog:
+    """An ``on_progress`` that writes a line every ``interval`` seconds of the delivery.
+
+    ``write`` is called as a method of a logger is: with a text that has ``%`` in it, and its arguments.  What it raises
+    is raised.
+    """
+
+    def __init__(self, write: Callable[..., object], *, interval: float) -> None:
+        self._write = write
+        self._interval = interval
+        self._next = interval
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the line, if it is time for one."""
+        if progress.elapsed_s < self._next:
+            return
+        self._next = progress.elapsed_s + self._interval
+        trouble = f"; trying again after: {progress.last_error}" if progress.last_error else ""
+        if progress.is_connecting:
+            self._write("%s: connecting%s", progress.table, trouble)
+            return
+        self._write(
+            "%s: %d%s rows durable (%.0f rows/s); %d in flight on %d %s, the oldest for %.1f s%s",
+            progress.table,
+            progress.rows_acked + progress.rows_skipped,
+            "" if progress.total_rows is None else f" of {progress.total_rows}",
+            progress.rows_per_s,
+            progress.unacked_rows,
+            progress.streams,
+            "stream" if progress.streams == 1 else "streams",
+            progress.oldest_unacked_s,
+            trouble,
+        )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zerobus_airflow.observe import ProgressLog
+from zerobus_airflow.observe import Observer
 from zerobus_core import Progress, Receipt
 from zerobus_local import LocalZerobusProcess
 
@@ -252,14 +252,12 @@ def test_a_bad_row_is_named_and_not_tried_again(run, target, table):
 
 
 def test_progress_is_told_every_ten_seconds(caplog):
-    now = 0.0
-    tell = ProgressLog(logging.getLogger("task"), clock=lambda: now)
+    observer = Observer({}, "main.default.t", logging.getLogger("task"))
     with caplog.at_level(logging.INFO):
-        for _ in range(70):
-            now += 0.5
-            tell(progress_at(now))
+        for half_seconds in range(1, 71):
+            observer.on_progress(progress_at(half_seconds / 2))
     assert [record.getMessage() for record in caplog.records] == [
-        f"{acked} of 1000 rows durable (10 rows/s); 5 in flight on 1 streams, the oldest for 0.2 s"
+        f"main.default.t: {acked} of 1000 rows durable (10 rows/s); 5 in flight on 1 stream, the oldest for 0.2 s"
         for acked in (100, 200, 300)
     ]
 
