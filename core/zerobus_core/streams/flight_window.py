@@ -1,8 +1,12 @@
-"""How many bytes may be in flight: few at first, twice as many whenever that was too few.
+"""How many bytes may be in flight: few at first, many more whenever that was too few.
 
 What is in flight when a connection breaks may be in the table twice, so no more is in flight than keeps the service
-busy.  As long as the window holds batches back, it grows by what is acknowledged, and so doubles with each round of
-acknowledgements: the longer they take, the larger it becomes, up to ``max_unacked_bytes``.  A lost stream halves it.
+busy.  As long as the window holds batches back, it grows with what is acknowledged: it doubles with the first round of
+acknowledgements, so that a break in a small delivery admits a batch or two, and becomes sixteen times as large with
+each round after it, up to ``max_unacked_bytes``.  A lost stream halves it.
+
+Each round in which the window is too small costs the time to an acknowledgement, 0.26 s where that takes 0.2 s more
+than a commit.  To double each time would cost seven of them.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ __all__ = ["FlightWindow"]
 
 # For each stream: a batch or two of small rows, so that an idle connection costs about one round.
 _FIRST_BYTES = 512 * 1024
+_GROWTH = 16
 
 
 class FlightWindow:
@@ -33,7 +38,8 @@ class FlightWindow:
     def on_acked(self, nbytes: int) -> None:
         """So many bytes were acknowledged."""
         if self._has_held_back:
-            self.limit = min(self._most, self.limit + nbytes)
+            growth = 2 if self.limit < 2 * self._first else _GROWTH
+            self.limit = min(self._most, self.limit + (growth - 1) * nbytes)
 
     def on_lost(self) -> None:
         """A stream died with batches in flight."""
