@@ -14,6 +14,7 @@ from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
 from ..protocol.chunking import coalesce, split
+from ..protocol.read_ahead import read_ahead
 from ..protocol.source import Source, origins_of
 from ..rows.iterables import check_length
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
@@ -103,9 +104,15 @@ class FileSource(Source):
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
-        return coalesce(self._chunks(skip), self._chunk_rows)
+        chunks = self._chunks(skip)
+        # Text is converted on the way, which takes the interpreter; a second thread would only be in its way.
+        return coalesce(read_ahead(chunks) if self._is_columnar else chunks, self._chunk_rows)
 
-    def _chunks(self, skip: RowRanges) -> Iterator[Chunk]:
+    @property
+    def _is_columnar(self) -> bool:
+        return self.is_arrow and not self.is_text
+
+    def _chunks(self, skip: RowRanges) -> Generator[Chunk]:
         self._starts = []
         base = 0
         for file in self._found.files:

@@ -1,0 +1,90 @@
+"""Reads the next chunks of files in a thread of their own, while those before them are encoded and sent.
+
+A read of a file is a native call: of seconds, if the file is far away.  Here the main thread only waits for another
+thread, so that signals and stop requests take effect while a file is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+
+from ...batch import Chunk
+from .chunking import HEARTBEAT
+
+__all__ = ["read_ahead"]
+
+# Chunks that are read, or being read, beyond the one that is encoded: of 16 MiB each, at most.
+_AHEAD = 2
+# Seconds to wait for a read that is not needed any more; it may be stuck, and the task ends anyway.
+_STOP_TIMEOUT = 0.25
+
+
+def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, of which up to two are read ahead by a daemon thread, and chunks without rows while it reads.
+
+    Nothing is read before the first chunk is asked for.  Errors of ``chunks`` are raised when their turn comes.
+    Closing the iterator stops the thread: at once, or after the read that it is in.  Only for chunks that no code of
+    the user's makes, since that would run in the thread.
+    """
+    reader = _Reader(chunks)
+    try:
+        yield from reader.items()
+    finally:
+        reader.stop()
+
+
+class _Reader:
+    def __init__(self, chunks: Generator[Chunk]) -> None:
+        self._chunks = chunks
+        self._slots = threading.Semaphore(_AHEAD)
+        # Chunks, then None for the end or the error that came instead.
+        self._ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
+        self._is_stopped = False
+        # In the context of the caller, which Airflow keeps the task in.
+        run = copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._work,), name="zerobus-read-ahead", daemon=True)
+        self._thread.start()
+
+    def items(self) -> Iterator[Chunk]:
+        last = 0
+        while True:
+            try:
+                item = self._ready.get(timeout=HEARTBEAT)
+            except Empty:
+                yield Chunk(last, [])
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            self._slots.release()
+            last = item.stop_row
+            yield item
+
+    def stop(self) -> None:
+        """Read nothing more; returns within 0.25 s."""
+        self._is_stopped = True
+        self._slots.release()
+        self._thread.join(_STOP_TIMEOUT)
+
+    def _work(self) -> None:
+        end: BaseException | None = None
+        try:
+            self._read()
+        except BaseException as error:  # noqa: BLE001  # the edge of the thread: whoever waits is to raise it
+            end = error
+        self._ready.put(end)
+
+    def _read(self) -> None:
+        try:
+            while self._slots.acquire() and not self._is_stopped:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    return
+                self._ready.put(chunk)
+                del chunk  # it would live on while the thread waits
+        finally:
+            self._chunks.close()  # here: a generator that runs cannot be closed by another thread
