@@ -199,10 +199,10 @@ def print_environment(data: Path, wait: float) -> None:
 @_plain_errors
 def tables(data: Path, as_json: bool) -> None:
     """List the tables: name, rows, columns and the folder of the Delta table."""
-    from deltalake import DeltaTable
+    from .catalog.reading import dataset_at
 
     for table in _catalog(data).tables():
-        rows = DeltaTable(table.path).to_pyarrow_dataset().count_rows()
+        rows = dataset_at(table.path).count_rows()
         columns = {column.name: column.type_text + ("" if column.nullable else " not null") for column in table.columns}
         if as_json:
             click.echo(
@@ -220,11 +220,10 @@ def tables(data: Path, as_json: bool) -> None:
 @_plain_errors
 def head(data: Path, table: str, rows: int) -> None:
     """Print rows of a table as JSON Lines."""
-    from deltalake import DeltaTable
-
+    from .catalog.reading import dataset_at
     from .catalog.rows import first_rows, plain_rows
 
-    found = first_rows(DeltaTable(_catalog(data).table(table).path).to_pyarrow_dataset(), rows)
+    found = first_rows(dataset_at(_catalog(data).table(table).path), rows)
     for row in plain_rows(found):
         click.echo(json.dumps(row, default=str, ensure_ascii=False))
 

@@ -13,11 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from deltalake import DeltaTable
-
 from zerobus_core import ClientCredentials, Workspace
 
 from .catalog.catalog import Catalog
+from .catalog.reading import dataset_at
 from .errors import LocalZerobusError
 from .options import ServerOptions
 from .remote import RemoteFaults, RemoteServer
@@ -101,7 +100,7 @@ class LocalZerobusProcess:
 
     def read(self, table: str) -> pa.Table:
         """All rows of a table, out of its Delta table in the data folder; also works without the child."""
-        return DeltaTable(Catalog(self.data).table(table).path).to_pyarrow_table()
+        return dataset_at(Catalog(self.data).table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
         """Make a service principal that has no grants yet; this service as that principal."""

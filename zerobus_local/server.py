@@ -9,13 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from deltalake import DeltaTable
-
 from zerobus_core import ClientCredentials, Workspace
 
 from . import page
 from .catalog.catalog import Catalog, Result
 from .catalog.data_folder import DataFolderLock
+from .catalog.reading import dataset_at
 from .catalog.tokens import Tokens
 from .errors import InvalidRequest, LocalZerobusError
 from .faults import Faults
@@ -117,7 +116,7 @@ class LocalZerobus:
 
     def read(self, table: str) -> pa.Table:
         """All rows of a table, out of its Delta table; the order of rows is not defined."""
-        return DeltaTable(self._service.catalog.table(table).path).to_pyarrow_table()
+        return dataset_at(self._service.catalog.table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
         """Make a service principal that has no grants yet; this service as that principal."""

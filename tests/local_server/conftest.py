@@ -15,6 +15,7 @@ from zerobus.sdk.shared.headers_provider import HeadersProvider
 from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_local.catalog.catalog import Catalog
+from zerobus_local.catalog.reading import dataset_at
 from zerobus_local.catalog.tokens import ZEROBUS_PRIVILEGES, Tokens
 from zerobus_local.faults import Faults
 from zerobus_local.grpc_door.messages import EphemeralStreamRequest, EphemeralStreamResponse
@@ -135,7 +136,7 @@ class Door:
         return stream
 
     def rows(self, table: str) -> pa.Table:
-        return DeltaTable(self.catalog.table(table).path).to_pyarrow_table()
+        return dataset_at(self.catalog.table(table).path).to_table()
 
     def version(self, table: str) -> int:
         return DeltaTable(self.catalog.table(table).path).version()

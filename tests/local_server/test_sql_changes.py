@@ -57,6 +57,13 @@ def test_rows_are_inserted_and_deleted_beside_a_delivery(server: LocalZerobus) -
     assert server.read(TABLE).num_rows == 0
 
 
+def test_text_is_inserted_and_cast_to_the_type_of_its_column(server: LocalZerobus) -> None:
+    server.sql("CREATE TABLE main.default.notes (id INT, note STRING)")
+    server.sql("INSERT INTO main.default.notes VALUES ('12', 'a note longer than a view holds by itself'), (13, NULL)")
+    rows = server.read("main.default.notes").sort_by("id").to_pylist()
+    assert rows == [{"id": 12, "note": "a note longer than a view holds by itself"}, {"id": 13, "note": None}]
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [

@@ -24,6 +24,7 @@ class Cell:
     smoke: str = ""
     packages: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
+    whole: bool = False
     may_fail: bool = False
     requirements: tuple[str, ...] = ()
     resolution: str = "highest"

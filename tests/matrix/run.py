@@ -121,9 +121,13 @@ class Runner:
         _run([*install, "--prerelease", "allow", *requirements], log)
 
     def _test(self, cell: Cell, python: Path, log: Path) -> str:
-        chosen = ["-m", "matrix or not service", "-n", "3"] if self._full else ["--matrix", "-m", "matrix"]
+        chosen, timeout = ["--matrix", "-m", "matrix"], CELL_TIMEOUT
+        if self._full:
+            chosen, timeout = ["-m", "matrix or not service", "-n", "3"], FULL_TIMEOUT
+        elif cell.whole:
+            chosen, timeout = ["-m", "not service", "-n", "4", "--dist", "loadgroup"], FULL_TIMEOUT
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *cell.args, *cell.tests]
-        code = _call(command, log, cwd=self._files, timeout=FULL_TIMEOUT if self._full else CELL_TIMEOUT)
+        code = _call(command, log, cwd=self._files, timeout=timeout)
         last = next(iter(reversed(log.read_text().strip().splitlines())), "")
         if code != 0:
             raise CellError(f"pytest exited with {code}: {last}")
@@ -246,7 +250,7 @@ def main() -> int:
     cells = load_cells()
     parser = argparse.ArgumentParser(description="run the cells of the version matrix")
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"all if none is given: {', '.join(cells)}")
-    parser.add_argument("--full", action="store_true", help="all tests of a cell, not only those marked matrix")
+    parser.add_argument("--full", action="store_true", help="all tests of a cell, also those that it leaves out otherwise")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--lock", action="store_true", help="make the constraints again and run nothing")
     arguments = parser.parse_args()

@@ -68,11 +68,21 @@ def _target_columns(table: Table, columns: Sequence[str]) -> list[str]:
     return names
 
 
+def _plain_text(values: Any) -> Any:
+    """The values, with text as every pyarrow casts it: the query engine gives views, which those before 18 do not."""
+    if str(values.type) != "string_view":
+        return values
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        return pa.array(values.to_pylist(), pa.string())
+
+
 def _cast(values: Any, field: pa.Field, count: int) -> Any:
     if values is None:
         values = pa.nulls(count, field.type)
     try:
-        cast = values.cast(field.type)
+        cast = _plain_text(values).cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidRequest(f"column {field.name}: {error}") from error
     if not field.nullable and cast.null_count:

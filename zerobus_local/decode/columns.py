@@ -48,7 +48,7 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
 
 def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
     # pyarrow 16 aborts the process when it casts the keys of a map: see below.
-    if _has_map(kind) and not column.type.equals(kind):
+    if (_has_map(kind) and not column.type.equals(kind)) or _has_other_fields(column.type, kind):
         return _rebuilt(column, kind)
     days = _days_as_numbers(kind)
     # Arrow makes dates of 32-bit numbers only.
@@ -59,8 +59,24 @@ def _has_map(kind: pa.DataType) -> bool:
     return pa.types.is_map(kind) or any(_has_map(kind.field(index).type) for index in range(kind.num_fields))
 
 
+def _has_other_fields(given: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether structs lack fields of the column's, or have them in another order, which pyarrow casts since 19 only."""
+    if pa.types.is_struct(kind) and pa.types.is_struct(given):
+        wanted = {field.name: field.type for field in kind}
+        names = [field.name for field in given]
+        if not wanted.keys() >= set(names):
+            return False
+        return names != list(wanted) or any(_has_other_fields(field.type, wanted[field.name]) for field in given)
+    if pa.types.is_list(kind) and pa.types.is_list(given):
+        return _has_other_fields(given.value_type, kind.value_type)
+    return False
+
+
 def _rebuilt(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A map, or what holds one, made of its converted parts."""
+    """A column made of its converted parts."""
+    if _has_other_fields(column.type, kind) and pa.types.is_struct(kind):
+        parts = [_member(column, field) for field in kind]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
     if pa.types.is_struct(kind) and pa.types.is_struct(column.type) and column.type.num_fields == kind.num_fields:
         parts = [_converted(column.field(index), field.type) for index, field in enumerate(kind)]
         return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
@@ -73,6 +89,11 @@ def _rebuilt(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_list(kind) and pa.types.is_list(column.type):
         return _listed(column, kind, _converted(column.values, kind.value_type))
     return column.cast(kind)
+
+
+def _member(column: pa.StructArray, field: pa.Field) -> pa.Array:
+    index = column.type.get_field_index(field.name)
+    return pa.nulls(len(column), field.type) if index < 0 else _converted(column.field(index), field.type)
 
 
 def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from ..model.nullability import without_not_null
 from .refusal import RefusedRecordError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ __all__ = [
     "Decoder",
     "TableShape",
     "check_sizes",
-    "without_not_null",
 ]
 
 # docs: zerobus-quotas, "Record size 10 MB"
@@ -62,21 +62,6 @@ class TableShape:
     def required(self) -> list[str]:
         """The names of the NOT NULL columns."""
         return [f.name for f in self.schema if not f.nullable]
-
-
-def without_not_null(schema: pa.Schema) -> pa.Schema:
-    """The schema with everything nullable, at any depth; map keys stay as Arrow has them."""
-    return pa.schema([pa.field(f.name, _nullable(f.type), nullable=True) for f in schema])
-
-
-def _nullable(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(f.name, _nullable(f.type), nullable=True) for f in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(pa.field(kind.value_field.name, _nullable(kind.value_type), nullable=True))
-    if pa.types.is_map(kind):
-        return pa.map_(_nullable(kind.key_type), _nullable(kind.item_type))
-    return kind
 
 
 class Decoder(Protocol):

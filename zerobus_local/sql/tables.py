@@ -16,8 +16,8 @@ __all__ = ["add_columns", "create_table", "named_check", "table_name", "text_of"
 
 _MOST_COLUMNS = 2_000  # docs.databricks.com, zerobus-quotas
 _INFORMATIONAL = (exp.PrimaryKey, exp.ForeignKey, exp.PrimaryKeyColumnConstraint)
-# By name: older releases of sqlglot do not have the first.
-_CLUSTERING = {"ClusterProperty", "ClusteredByProperty"}
+# By name: which of them the parser gives depends on the release of sqlglot.
+_CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from ..decode.decoder import without_not_null
 from ..errors import InvalidRequest, LocalZerobusError, UnknownTable
+from ..model.nullability import without_not_null
 from .compaction import Compactor
 
 if TYPE_CHECKING:

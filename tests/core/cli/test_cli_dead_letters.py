@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import zerobus_core
+from tests.cli_runner import cli_runner
 from tests.core.cli.test_cli_push import environment
 from zerobus_core.cli import main
 from zerobus_local import LocalZerobus
@@ -37,7 +38,7 @@ def letters(server: LocalZerobus, tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, server: LocalZerobus | None = None) -> Result:
-    return CliRunner().invoke(main, ["dead-letters", *arguments], env=environment(server.workspace) if server else {})
+    return cli_runner().invoke(main, ["dead-letters", *arguments], env=environment(server.workspace) if server else {})
 
 
 def test_reasons_are_counted_and_values_are_hidden(letters: Path) -> None:

@@ -99,7 +99,8 @@ def error_for(row: Any, record_format: Any) -> RecordError:
 def test_forty_bad_values_are_explained_as_in_the_golden_file() -> None:
     assert len(CASES) >= 40
     parts = [f"# {what}\n{error_for(row, record_format)}\n" for what, row, record_format in CASES]
-    text = "\n".join(parts)
+    # numpy before 2 writes its own name in full.
+    text = "\n".join(parts).replace("numpy.datetime64", "np.datetime64")
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text, encoding="utf-8")
     assert text == GOLDEN.read_text(encoding="utf-8")

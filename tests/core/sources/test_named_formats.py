@@ -16,9 +16,9 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from pyarrow import feather
 
+from tests.cli_runner import cli_runner
 from tests.core.cli.test_cli_push import environment
 from zerobus_core import ExcelFormat, FileCheckpointStore, IngestOptions, ingest
 from zerobus_core.cli import main
@@ -126,7 +126,7 @@ def test_a_file_without_an_extension_is_read_by_the_format_that_is_named(
     with pytest.raises(ConfigurationError, match="its extension says no format"):
         ingest(zerobus.workspace, table, str(path))
     ingest(zerobus.workspace, table, str(path), options={"format": name})
-    done = CliRunner().invoke(
+    done = cli_runner().invoke(
         main, ["push", str(path), "-t", table, "--format", name], env=environment(zerobus.workspace)
     )
     assert done.exit_code == 0, done.stderr

@@ -110,7 +110,12 @@ def test_an_index_that_is_a_column_too_is_one_column_or_refused(
 ) -> None:
     frame = pd.DataFrame({"id": [1, 2, 3], "n": ["a", "b", "c"]}).set_index("id", drop=False)
     table = pa.Table.from_pandas(frame)
-    assert table.schema.pandas_metadata["index_columns"][0]["kind"] == "range"
+    [index] = table.schema.pandas_metadata["index_columns"]
+    if isinstance(index, str):  # older releases of pyarrow keep it as a column without a name, which is refused
+        with pytest.raises(SchemaError, match=f"the table has no column {index}, which is pandas' index"):
+            delivered(zerobus, table_name, table)
+        return
+    assert index["kind"] == "range"
     assert [row["id"] for row in delivered(zerobus, table_name, table)] == [1, 2, 3]
     other = table.set_column(0, "id", pa.array([1, 2, 4]))
     with pytest.raises(ConfigurationError, match="an index of that name with other values"):
