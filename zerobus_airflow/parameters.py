@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zerobus_core import ConfigurationError, IngestOptions
+from zerobus_core.hosting import warn_deprecated
 
 from .compat import XComArg
 
@@ -57,11 +57,7 @@ def one_of(name: str, value: Any, *choices: str) -> Any:
 def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
     """Which attempts may skip rows; ``durable`` is the older name of a part of it."""
     if durable is not None:
-        warnings.warn(
-            "durable is deprecated and goes away in 0.4: leave it out, or say resume='never' instead of durable=False",
-            DeprecationWarning,
-            stacklevel=4,
-        )
+        warn_deprecated("durable", "leave it out, or say resume='never' instead of durable=False", stacklevel=4)
         resume = resume or ("retry" if durable else "never")
         if not durable:
             return "never"

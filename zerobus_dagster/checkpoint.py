@@ -29,6 +29,7 @@ from .run_log import facts_in_log, write_to_log
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun, EventLogRecord
 
+    from .resume import Resume
     from .step import Attempt, Step
 
 __all__ = ["ROWS_DURABLE", "ObservationCheckpointStore", "observations_of", "tries_of"]
@@ -53,15 +54,19 @@ _SHARE_AT_RISK = 0.125
 _LONG_SHARE_AT_RISK = 0.02
 
 
-def tries_of(run: DagsterRun, instance: DagsterInstance) -> list[DagsterRun]:
-    """This run and those that it takes up from failure, newest first."""
+def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
+    """This run and those that it takes up from failure, newest first; with "always", any that it re-executes."""
     tries = [run]
-    while len(tries) < _MOST_TRIES and any(run.tags.get(tag) == "true" for tag in _FROM_FAILURE):
+    while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
         parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
         if parent is None or parent in tries:
             break
         tries.append(run := parent)
     return tries
+
+
+def _is_from_failure(run: DagsterRun) -> bool:
+    return any(run.tags.get(tag) == "true" for tag in _FROM_FAILURE)
 
 
 def observations_of(instance: DagsterInstance, records_filter: dg.AssetRecordsFilter) -> Iterator[EventLogRecord]:
@@ -78,8 +83,9 @@ class ObservationCheckpointStore:
     """The checkpoint of one delivery of a step: the ``CheckpointStore`` of the core.
 
     ``delivery`` distinguishes the deliveries of one step to one table.  ``partition`` is that of the records, where a
-    run over several delivers each on its own.  ``resume=False`` finds nothing.  ``is_evidence`` makes sure that another
-    run sees for each partition that rows of it are durable, also where nothing could resume from the checkpoint.
+    run over several delivers each on its own.  ``resume="never"`` finds nothing.  ``is_evidence`` makes sure that
+    another run sees for each partition that rows of it are durable, also where nothing could resume from the
+    checkpoint.
     """
 
     step: Step
@@ -87,7 +93,7 @@ class ObservationCheckpointStore:
     table: str
     delivery: str
     partition: str | None = None
-    resume: bool = True
+    resume: Resume = "retry"
     is_evidence: bool = False
     clock: Callable[[], float] = time.monotonic
     _tries: list[DagsterRun] = field(init=False)
@@ -99,7 +105,7 @@ class ObservationCheckpointStore:
     """Whether no earlier checkpoint of the delivery was found: any observation of it is then newer than its log."""
 
     def __post_init__(self) -> None:
-        self._tries = tries_of(self.attempt.run, self.attempt.instance)
+        self._tries = tries_of(self.attempt.run, self.attempt.instance, self.resume)
         self._started = self.clock()
 
     @property
@@ -123,8 +129,9 @@ class ObservationCheckpointStore:
 
     def load(self) -> Checkpoint | None:
         """The checkpoint that this or an earlier try saved last, or None."""
-        text = next((value.value for value in self._checkpoints()), None) if self.resume else None
-        self._is_first = self.resume and text is None
+        may_find = self.resume != "never"
+        text = next((value.value for value in self._checkpoints()), None) if may_find else None
+        self._is_first = may_find and text is None
         if text is not None and not isinstance(text, str):
             raise InvalidCheckpointError(f"the checkpoint is {type(text).__name__}, not text")
         found = None if text is None else Checkpoint.from_json(text)
@@ -139,7 +146,8 @@ class ObservationCheckpointStore:
         if found is None:
             return
         runs = [run.run_id for run in self._tries]
-        why = "a retry of the step" if len(runs) == 1 else f"a re-execution from failure of run {runs[1]}"
+        how = " from failure" if _is_from_failure(self.attempt.run) else ""
+        why = "a retry of the step" if len(runs) == 1 else f"a re-execution{how} of run {runs[1]}"
         tell_step(
             self.step.log,
             "%s: this is %s; by the checkpoint of %s, %d rows of the delivery are durable",

@@ -2,7 +2,7 @@
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +10,7 @@ import dagster as dg
 from dagster.components import scaffold_component
 from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictBool, field_validator, model_validator
 
 from .checks import build_zerobus_delivery_check
 from .component_source import ZerobusSource, ZerobusTable
@@ -19,6 +19,7 @@ from .credentials import ZerobusCredentials
 from .metadata import table_metadata
 from .options import ingest_options
 from .resource import ZerobusResource
+from .resume import RESUME, resume_of
 
 __all__ = ["ZerobusIngestComponent"]
 
@@ -119,8 +120,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     connection: ZerobusConnection | None = Field(
         default=None, description="Instead of resource: the environment variables that hold the connection."
     )
-    resume: bool | None = Field(
-        default=None, description="Whether a retry sends only the missing rows; the resource's setting if left out."
+    resume: Literal["retry", "always", "never"] | StrictBool | None = Field(
+        default=None, description=f"{RESUME}  The resource's setting if left out; true and false are deprecated."
     )
     on_rematerialize: Literal["append", "refuse"] | None = Field(
         default=None,
@@ -131,6 +132,11 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         default=None, description="A check of each delivery; none if left out."
     )
     op: OpSpec | None = Field(default=None, description="Name, tags, pool and backfill policy of the step.")
+
+    @field_validator("resume")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return None if value is None else resume_of(value, stacklevel=2)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -183,7 +189,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Push ``records``; override it to change them on their way or to add to the result."""
         table = self._table_of(context.asset_key)
-        launch = ZerobusIngestConfig(**(context.op_execution_context.op_config or {}))
+        launch = ZerobusIngestConfig(**self._launched(context.op_execution_context.op_config or {}))
         config = ZerobusIngestConfig(
             options={**self.options, **table.options_in(context), **launch.options},
             resume=self.resume if launch.resume is None else launch.resume,
@@ -203,6 +209,12 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
             options=config,
         )
 
+    @staticmethod
+    def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of the launch: Dagster has made an object of it before, and that has warned."""
+        resume = config.get("resume")
+        return {**config, "resume": None if resume is None else resume_of(resume)}
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """An asset for each table, and its check if there is to be one."""
         folder = context.path if context.path.is_dir() else context.path.parent
@@ -213,8 +225,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def _definitions(self, table: ZerobusTable, folder: Path) -> dg.Definitions:
         spec, op = self._spec(table), self.op or OpSpec()
         table.check(spec)
-        if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume is False):
-            raise ValueError("handoff goes neither with on_rematerialize: refuse nor with resume: false; leave it out")
+        if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume == "never"):
+            raise ValueError("handoff goes neither with on_rematerialize: refuse nor with resume: never; leave it out")
         read = table.reader(folder)
         name = spec.key.to_python_identifier()
         key = f"zerobus_{name}" if self.connection else self.resource

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from .history import OnRematerialize
 from .options import checked_options
+from .resume import RESUME, resume_of
 
 __all__ = ["ZerobusIngestConfig"]
 
@@ -28,13 +29,17 @@ class ZerobusIngestConfig(dg.Config):
     options: dict[str, Any] = Field(
         default={}, description='Options by the names of IngestOptions, over those of the resource: {"streams": 4}.'
     )
-    resume: bool | None = Field(
-        default=None, description="Whether a retry sends only the missing rows; the resource's setting if left out."
-    )
+    # Any, since Dagster's configuration has no type for a word or the older True or False.
+    resume: Any = Field(default=None, description=f"{RESUME}  The resource's setting if left out.")
     on_rematerialize: str | None = Field(
         default=None,
         description='"append" or "refuse" if the asset or partition was delivered before; the resource\'s if left out.',
     )
+
+    def __init__(self, **data: Any) -> None:
+        if data.get("resume") is not None:
+            data["resume"] = resume_of(data["resume"], stacklevel=2)
+        super().__init__(**data)
 
     @field_validator("options")
     @classmethod

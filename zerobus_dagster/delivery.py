@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from zerobus_core.hosting import LoopBridge
 
     from .progress import StepLog
+    from .resume import Resume
     from .step import Step
 
 __all__ = ["DagsterDelivery", "are_by_partition", "routed_errors"]
@@ -63,7 +64,7 @@ class DagsterDelivery:
     table: str
     options: IngestOptions
     name: str
-    resume: bool
+    resume: Resume
     on_rematerialize: OnRematerialize
     checkpoint_uri: str | None = None
     loop: LoopBridge | None = None
@@ -129,7 +130,7 @@ class DagsterDelivery:
             yield
         except BaseException as error:
             is_stop = not isinstance(error, Exception) or isinstance(error, IngestInterruptedError)
-            if (is_stop or is_of_signal(error)) and store is not None and self.resume:
+            if (is_stop or is_of_signal(error)) and store is not None and self.resume != "never":
                 rest = (
                     "; re-execute the run from failure to send the rest"
                     if store.rows_durable
@@ -151,13 +152,13 @@ class DagsterDelivery:
             return replace(self.options, delivery_name=json.dumps([given, name]))
         if attempt is None:
             return self.options
-        began_in = tries_of(attempt.run, attempt.instance)[-1].run_id
+        began_in = tries_of(attempt.run, attempt.instance, self.resume)[-1].run_id
         asset = self.step.asset_key.to_user_string() if self.step.asset_key else None
         return replace(self.options, delivery_name=json.dumps([began_in, attempt.step_key, asset, name]))
 
     def _checkpoint_store(self, name: str, partition: str | None) -> Store | None:
         attempt, refuses = self.step.attempt, self.on_rematerialize == "refuse"
-        if attempt is None or not (self.resume or refuses):
+        if attempt is None or (self.resume == "never" and not refuses):
             return None
         observations = ObservationCheckpointStore(
             step=self.step,

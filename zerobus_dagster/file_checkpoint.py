@@ -32,7 +32,7 @@ class StepFileStore(FileCheckpointStore):
 
     def load(self) -> Checkpoint | None:
         """See CheckpointStore."""
-        found = super().load() if self._observations.resume else None
+        found = super().load() if self._observations.resume != "never" else None
         self._observations.report_resumed(found)
         return found
 

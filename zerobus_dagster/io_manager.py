@@ -14,6 +14,7 @@ from .delta_input import load_table
 from .options import checked_options, ingest_options
 from .partition_rows import is_frame, split_frame
 from .resource import ZerobusResource
+from .resume import resume_of
 from .step import Step
 from .table_name import from_asset_key, from_metadata, full_name, plain
 
@@ -95,7 +96,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 table=table,
                 options=ingest_options(self.zerobus.options, self.options, _metadata(context, "ingest_options", {})),
                 name=f"output {_name(context)} {context.mapping_key or ''}".rstrip(),
-                resume=self.zerobus.resume,
+                resume=resume_of(self.zerobus.resume),
                 on_rematerialize=self.zerobus.on_rematerialize,
                 checkpoint_uri=self.zerobus.checkpoint_uri,
             )

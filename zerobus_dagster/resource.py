@@ -2,7 +2,6 @@
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 import sys
-import warnings
 from collections.abc import AsyncIterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 from zerobus_core import ConfigurationError, IngestOptions, StreamManager, Workspace
-from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread
+from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread, warn_deprecated
 
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
@@ -23,6 +22,7 @@ from .metadata import Metadata, receipt_metadata, table_metadata
 from .op_result import OpResult
 from .options import checked_options, ingest_options
 from .progress import core_logs_in, progress_log
+from .resume import RESUME, resume_of
 from .step import AssetKeyLike, Step, StepContext
 
 __all__ = ["ZerobusResource"]
@@ -89,10 +89,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     options: dict[str, Any] = Field(
         default={}, description='Options of every delivery, by the names of IngestOptions: {"streams": 4}.'
     )
-    resume: bool = Field(
-        default=True,
-        description="Whether a retry of the step, or a re-execution from failure, sends only the missing rows.",
-    )
+    # Any, since Dagster's configuration has no type for a word or the older True or False.
+    resume: Any = Field(default="retry", description=RESUME)
     checkpoint_uri: str | None = Field(
         default=None,
         description=(
@@ -107,14 +105,15 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     )
 
     def __init__(self, **data: Any) -> None:
+        if "resume" in data:
+            data["resume"] = resume_of(data["resume"], stacklevel=2)
         super().__init__(**data)
         caller = sys._getframe(1).f_globals.get("__name__", "")
         # Dagster builds the resource again for each run.
         if {"client_id", "client_secret"} & data.keys() and not caller.startswith("dagster."):
-            warnings.warn(
-                "client_id and client_secret of ZerobusResource are deprecated and go away in 0.4: pass "
-                "credentials=ZerobusCredentials(client_id=..., client_secret=...)",
-                DeprecationWarning,
+            warn_deprecated(
+                "ZerobusResource with client_id and client_secret",
+                "pass credentials=ZerobusCredentials(client_id=..., client_secret=...)",
                 stacklevel=2,
             )
 
@@ -209,7 +208,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         path or URI of a file, which NewFiles requires.  ``name`` is the asset's key if not given.  A retry of the step,
         or a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError in a partitioned asset, and with ``resume=False`` or ``on_rematerialize="refuse"``.
+        Raises ConfigurationError in a partitioned asset, and with ``resume="never"`` or ``on_rematerialize="refuse"``.
         """
         with routed_errors():
             self._check_handoff(table)
@@ -230,7 +229,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         return _result(step, {**receipt_metadata(receipts), **handoff_metadata(receipt)})
 
     def _check_handoff(self, table: str) -> None:
-        wrong = "resume=False" if not self.resume else None
+        wrong = 'resume="never"' if self.resume == "never" else None
         if self.on_rematerialize == "refuse":
             wrong = 'on_rematerialize="refuse"'
         if wrong:
@@ -280,7 +279,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             table=table,
             options=merged,
             name=step.deliveries.next_name(step.asset_key, table, merged),
-            resume=self.resume if config.resume is None else config.resume,
+            resume=resume_of(self.resume if config.resume is None else config.resume),
             on_rematerialize=cast("OnRematerialize", config.on_rematerialize or self.on_rematerialize),
             checkpoint_uri=self.checkpoint_uri,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .aio import LoopBridge, async_records, run_in_thread
     from .bad_rows import letter_rows
     from .checkpoint import InvalidCheckpointError
+    from .deprecations import warn_deprecated
     from .doctor import diagnose
     from .handoffs import Owner, StateConflict
     from .process.interruption import StopRequest
@@ -49,6 +50,7 @@ __all__ = [
     "run_in_thread",
     "shown_uri",
     "sql_fingerprint",
+    "warn_deprecated",
 ]
 
 # Hosts import adapters in every process that parses a Dag or loads definitions, so each name loads when it is used.
@@ -73,6 +75,7 @@ _HOMES = {
     "run_in_thread": "aio",
     "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",
+    "warn_deprecated": "deprecations",
 }
 
 

@@ -132,7 +132,7 @@ def test_new_files_need_a_state_uri(
     assert ids(server, table) == [1]
 
 
-@pytest.mark.parametrize("change", [{"resume": False}, {"on_rematerialize": "refuse"}])
+@pytest.mark.parametrize("change", [{"resume": "never"}, {"on_rematerialize": "refuse"}])
 def test_what_does_not_go_with_a_handoff_is_refused(
     table: str, zerobus_with: Callable[..., ZerobusResource], instance: dg.DagsterInstance, orders: Orders, change: Any
 ) -> None:
@@ -228,7 +228,7 @@ def test_the_component_hands_over_new_rows_of_a_query(
     [
         ({"handoff": {}}, "needs state_uri"),
         ({"on_rematerialize": "refuse"}, "goes neither with"),
-        ({"resume": False}, "goes neither with"),
+        ({"resume": "never"}, "goes neither with"),
         ({"source": None, "sql": {"query": "SELECT 1"}}, "needs column"),
         ({"asset": {"key": "x", "partitions_def": {"type": "static", "partition_keys": ["a"]}}}, "not for partitioned"),
     ],

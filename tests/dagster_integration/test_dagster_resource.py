@@ -362,7 +362,7 @@ def test_without_resume_a_retry_sends_every_row(
             raise RuntimeError("after the delivery")
         return result
 
-    assert run(flights, zerobus_with(resume=False)).success
+    assert run(flights, zerobus_with(resume="never")).success
     assert len(ids(server, table)) == 200
 
 
@@ -383,7 +383,7 @@ def test_the_key_of_a_row_is_the_same_in_all_tries_and_another_one_when_it_is_as
     def keys() -> list[tuple[object, ...]]:
         return [tuple(row.values()) for row in server.read(table).select(["delivery", "number"]).to_pylist()]
 
-    zerobus = zerobus_with(resume=False)
+    zerobus = zerobus_with(resume="never")
     assert run(keyed, zerobus, instance=instance).success
     assert (len(keys()), len(set(keys()))) == (4, 2)
     assert run(keyed, zerobus, instance=instance).success
@@ -554,7 +554,7 @@ def test_a_run_that_failed_after_some_rows_has_its_delivery_refused_but_to_a_re_
         options: dict[str, Any] = {"batch_rows": 10, **({"source_version": "1"} if can_resume else {})}
         return zerobus.ingest(context, table, iter([*ROWS, *bad]), options=options)
 
-    careful = zerobus_with(on_rematerialize="refuse", resume=can_resume)
+    careful = zerobus_with(on_rematerialize="refuse", resume="retry" if can_resume else "never")
     failed = run(flights, careful, instance=instance)
     assert not failed.success
     delivered = ids(server, table)
