@@ -250,7 +250,7 @@ def main() -> int:
     cells = load_cells()
     parser = argparse.ArgumentParser(description="run the cells of the version matrix")
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"all if none is given: {', '.join(cells)}")
-    parser.add_argument("--full", action="store_true", help="all tests of a cell, also those that it leaves out otherwise")
+    parser.add_argument("--full", action="store_true", help="all tests of a cell, also what it leaves out otherwise")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--lock", action="store_true", help="make the constraints again and run nothing")
     arguments = parser.parse_args()
