@@ -59,10 +59,12 @@ strict-types:
 imports:
 	$(BIN)/lint-imports
 
-# The guide as a site in site/: strict, so that a lost link or page fails.
+# The guide as a site in site/: strict, so that a lost link or page fails; and its search finds what users look for.
+# To look at it: python -m http.server --directory site
 docs: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	$(BIN)/python docs/check_search.py site
 
 # The wheel and the source archive in dist/, checked.
 dist: setup

@@ -1,6 +1,6 @@
 """Every error that a delivery can end in.
 
-The first split says whose move it is::
+The first split says whose move it is:
 
     ZerobusIngestError
     ├── your side: another try needs a change

@@ -27,7 +27,7 @@ __all__ = ["StreamManager"]
 
 
 class StreamManager:
-    """Streams to one table, for rows that come bit by bit::
+    """Streams to one table, for rows that come bit by bit:
 
         with StreamManager(workspace, "main.default.flights") as streams:
             for page in pages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -97,3 +98,9 @@ def test_the_core_of_the_wheel_runs_without_this_checkout(wheel: zipfile.Path, t
         check=True,
     )
     assert done.stdout.startswith(str(tmp_path))
+
+
+def test_the_changelog_begins_with_the_version_of_the_wheel(metadata: zipfile.Path) -> None:
+    version = Parser().parsestr((metadata / "METADATA").read_text())["Version"]
+    versions = re.findall(r"^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == version
