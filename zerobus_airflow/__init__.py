@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .hook import ZerobusHook
     from .operator import ZerobusIngestOperator
     from .replay import DeadLetterReplayOperator
+    from .slices import finish_slice_task, freeze_slice_task
     from .sql import SqlToZerobusOperator
     from .task_types import task
 
@@ -20,6 +21,8 @@ __all__ = [
     "SqlToZerobusOperator",
     "ZerobusHook",
     "ZerobusIngestOperator",
+    "finish_slice_task",
+    "freeze_slice_task",
     "merge_receipts_task",
     "split_source_task",
     "split_sql_task",
@@ -35,6 +38,8 @@ _HOMES = {
     "SqlToZerobusOperator": "sql",
     "ZerobusHook": "hook",
     "ZerobusIngestOperator": "operator",
+    "finish_slice_task": "slices",
+    "freeze_slice_task": "slices",
     "merge_receipts_task": "fan_out",
     "split_source_task": "fan_out",
     "split_sql_task": "fan_out",

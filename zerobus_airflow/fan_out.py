@@ -15,7 +15,7 @@ from .sql import database_hook
 if TYPE_CHECKING:
     from .compat import Context
 
-__all__ = ["merge_receipts_task", "split_source_task", "split_sql_task"]
+__all__ = ["attach_receipt", "merge_receipts_task", "split_source_task", "split_sql_task"]
 
 
 @task(task_id="split_source", multiple_outputs=False)
@@ -48,11 +48,12 @@ def split_sql_task(
 def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One receipt for the ``output`` of mapped deliveries; the event of the table's asset, as an outlet, has it too."""
     merged = merge_receipts(list(receipts)).as_dict()
-    _attach(get_current_context(), merged)
+    attach_receipt(get_current_context(), merged)
     return merged
 
 
-def _attach(context: Context, receipt: dict[str, Any]) -> None:
+def attach_receipt(context: Context, receipt: dict[str, Any]) -> None:
+    """Put the receipt into the events of the task's outlets that are tables."""
     for outlet in context["task"].outlets:
         if str(getattr(outlet, "uri", "")).startswith(ASSET_SCHEME):
             context["outlet_events"][outlet].extra = {"zerobus": receipt}

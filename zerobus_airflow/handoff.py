@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .checkpoint import Resume
     from .compat import Context
 
-__all__ = ["AssetStateStore", "HandoffTask", "check_handoff", "hand_over", "is_handoff_source"]
+__all__ = ["AssetStateStore", "HandoffTask", "check_handoff", "check_shard", "hand_over", "is_handoff_source"]
 
 # Airflow's documented limit is 64 KB, and its own envelope takes some of it.
 _MOST_BYTES = 60_000
@@ -37,7 +37,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
 class HandoffTask(Protocol):
-    """The parameters of a ``ZerobusDeliveryOperator`` that a handoff reads."""
+    """The parameters of a ``HandoffTask`` that a handoff reads."""
 
     task_id: str
     table: str
@@ -68,6 +68,21 @@ def check_handoff(operator: HandoffTask) -> None:
         )
     if operator.checkpoint_uri is not None:
         raise ConfigurationError(f"task {operator.task_id!r}: a handoff keeps its checkpoints with its state_uri")
+
+
+def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
+    """Refuse, when the Dag is parsed, a shard of a slice without the handoff that it is part of."""
+    if shard is None:
+        return
+    if not is_handoff_source(source):
+        raise ConfigurationError(
+            f"task {operator.task_id!r}: shard is for a source that knows what is new (NewFiles, NewRows); a shard of "
+            "split_source_task belongs in source"
+        )
+    if operator.state_uri is None:
+        raise ConfigurationError(
+            f"task {operator.task_id!r}: shards of a slice need state_uri, where each of them finds the slice"
+        )
 
 
 class AssetStateStore:
@@ -180,6 +195,9 @@ def hand_over(
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner
 
+    shard = getattr(operator, "shard", None)
+    if shard is not None:
+        return _deliver_shard(operator, source, shard, options=options, on_progress=on_progress, stop=stop)
     ti = context["ti"]
     index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
     name = operator.handoff_name or f"{ti.dag_id}.{ti.task_id}{index}"
@@ -197,6 +215,31 @@ def hand_over(
         stop=stop,
     )
     return handoff.run(on_busy=operator.on_busy)
+
+
+def _deliver_shard(
+    operator: HandoffTask,
+    source: Any,
+    shard: Any,
+    *,
+    options: IngestOptions,
+    on_progress: Callable[[Progress], None],
+    stop: StopRequest,
+) -> Receipt:
+    from zerobus_core import Handoff
+
+    assert operator.workspace is not None
+    handoff = Handoff(
+        operator.workspace,
+        operator.table,
+        source,
+        state=operator.state_uri,
+        name=operator.handoff_name,
+        options=options,
+        on_progress=on_progress,
+        stop=stop,
+    )
+    return handoff.deliver_shard(shard)
 
 
 def _asset_store(operator: HandoffTask, context: Context, name: str) -> AssetStateStore:

@@ -11,7 +11,7 @@ from zerobus_core.hosting import holds_no_files
 
 from .compat import context_merge, determine_kwargs
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
-from .handoff import check_handoff, is_handoff_source
+from .handoff import check_handoff, check_shard, is_handoff_source
 from .parameters import check_source
 from .rows import Rows, protected, readable, rendered, resolve
 
@@ -37,6 +37,9 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         (templated)
     :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
         on the worker only.
+    :param shard: with a source that knows what is new: one of the shards that ``freeze_slice_task`` returns, mostly by
+        ``expand(shard=…)``: only its part of the slice is delivered, and ``finish_slice_task`` moves the state on.
+        (templated: task outputs are resolved)
     :param op_args: positional arguments of ``records_callable``. (templated)
     :param op_kwargs: keyword arguments of ``records_callable``. (templated)
     :param rows_processor: a function that gets the rows and the context variables as keyword arguments, as that of
@@ -49,20 +52,23 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         *ZerobusDeliveryOperator.template_fields,
         "records",
         "source",
+        "shard",
         "op_args",
         "op_kwargs",
     )
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own attribute, read-only by custom
         **ZerobusDeliveryOperator.template_fields_renderers,
+        "shard": "json",
         "op_args": "py",
         "op_kwargs": "py",
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an operator's parameters are what a Dag author writes
         self,
         *,
         records: Any = None,
         source: Any = None,
+        shard: Any = None,
         records_callable: Callable[..., Any] | None = None,
         op_args: Collection[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
@@ -93,8 +99,10 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             check_handoff(self)
         else:
             check_source(source)
+        check_shard(self, source, shard)
         self.records = protected(records)
         self.source = source
+        self.shard = shard
         self.records_callable = records_callable
         self.op_args = list(op_args or ())
         self.op_kwargs = dict(op_kwargs or {})

@@ -19,6 +19,7 @@ The first split says whose move it is:
     │   └── IngestTimeoutError        a deadline passed                               (retryable)
     ├── a handoff
     │   ├── HandoffBusyError          another run delivers the open slice             (retryable)
+    │   ├── ShardsMissingError        shards of a slice that are not durable yet      (retryable)
     │   ├── HandoffStateError         a state that is lost, damaged or of something else
     │   ├── SliceForgottenError       a slice that the state does not hold any more
     │   ├── WatermarkPrecisionError   a column whose values do not survive the driver
@@ -55,6 +56,7 @@ __all__ = [
     "RecordError",
     "RejectedRecordError",
     "SchemaError",
+    "ShardsMissingError",
     "SliceForgottenError",
     "SourceChangedError",
     "TableNotFoundError",
@@ -277,6 +279,12 @@ class IngestInterruptedError(ZerobusIngestError):
 
 class HandoffBusyError(ZerobusIngestError):
     """Another run holds the open slice of the handoff, and its lease has not expired."""
+
+    retryable = True
+
+
+class ShardsMissingError(ZerobusIngestError):
+    """Shards of a handoff's slice are not durable, so the state did not move on; deliver them, and finish again."""
 
     retryable = True
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from dag_parts import TABLE, push_dag
 
-from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, table_asset
+from zerobus_airflow import (
+    SqlToZerobusOperator,
+    ZerobusIngestOperator,
+    finish_slice_task,
+    freeze_slice_task,
+    table_asset,
+)
 from zerobus_core import NewFiles, NewItems, NewRows
 
 STATE = "{{ dag_run.conf['state'] }}"
@@ -111,3 +117,11 @@ for name, source in SOURCES.items():
             options={"batch_rows": 50, "max_unacked_bytes": 20_000},
         )
     globals()[name] = dag
+
+
+with push_dag("slice_by_shards", retries=1):
+    what = {"table": TABLE, "source": NewFiles(FOLDER / "landing" / "*.jsonl"), "state_uri": STATE}
+    pushed = ZerobusIngestOperator.partial(
+        task_id="push", options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1}, **what
+    ).expand(shard=freeze_slice_task(n=3, **what))
+    finish_slice_task(pushed.output, **what)

@@ -172,3 +172,42 @@ def test_a_new_rows_source_can_be_given_to_the_plain_operator():
     source = NewRows(lambda: None, "SELECT 1 AS a", column="a", lag_rows=0)
     operator = ZerobusIngestOperator(task_id="x", table="a.b.c", source=source, state_uri="/x.json")
     assert operator.source is source
+
+
+def test_a_slice_is_frozen_by_one_task_delivered_by_mapped_ones_and_finished_by_the_last(run, target, tmp_path):
+    landing = tmp_path / "landing"
+    for number in range(6):
+        write(landing, f"{number}.jsonl", *range(number * 100, (number + 1) * 100))
+    fault = target.server.faults.add(action="cut", at="before_commit", table=run.table, message=10, times=1)
+    try:
+        account = run("slice_by_shards")
+    finally:
+        target.server.faults.remove(fault)
+    assert account["state"] == "success", account["log"]
+    tries = [account["tasks"][f"push[{index}]"]["tries"] for index in range(3)]
+    assert sorted(tries) == [1, 1, 2], "only the shard that failed is tried again"
+    receipt = account["tasks"]["finish_slice"]["xcom"]["return_value"]
+    assert (receipt["rows_read"], receipt["shards"], receipt["handoff"]["files"]) == (600, 3, 6)
+    assert receipt["rows_acked"] + receipt["rows_skipped"] == 600
+    assert receipt["rows_skipped"] > 0
+    stored = ids(target, run.table)
+    assert sorted(set(stored)) == list(range(600))
+    assert len(stored) - 600 <= receipt["rows_resent"]
+    nothing = run("slice_by_shards")
+    assert nothing["tasks"]["finish_slice"]["state"] == "skipped", "nothing is new"
+    write(landing, "6.jsonl", 600)
+    assert run("slice_by_shards")["tasks"]["finish_slice"]["xcom"]["return_value"]["rows_acked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "state_uri", "match"), [("landing/", "s.json", "for a source that knows"), (None, None, "state_uri")]
+)
+def test_a_shard_of_a_slice_needs_its_source_and_its_state(source, state_uri, match, tmp_path):
+    with pytest.raises(ConfigurationError, match=match):
+        ZerobusIngestOperator(
+            task_id="push",
+            table="a.b.c",
+            source=source or NewFiles(tmp_path),
+            state_uri=state_uri,
+            shard={"zerobus_shard": 2},
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,13 +20,17 @@ from ..errors import (
     ZerobusIngestError,
     naming_table,
 )
+from ..merging import merge_receipts
 from ..process.signals import is_of_signal
 from ..push import ingest
-from . import repairs
+from ..sources import Source
+from ..sources.shards.form import start_delay
+from . import repairs, shards
 from .busy import freeze_when_free
 from .freezing import last_delivered, open_slice
 from .keeper import COUNTS, MOST_CONFLICTS, StateKeeper
 from .owner import activate, deactivate, process_owner, with_process
+from .parts import count_of, part_id, part_ids, parts_of
 from .source import Bounds, bounds_of
 from .state import OpenSlice, Owner, PastSlice, Position, State, short_hash
 from .store import EXPLICIT, StateConflict
@@ -50,8 +54,9 @@ class Handoff:
     ``state`` is the path or URI of a file, or a StateStore; ``name`` names the handoff, and is the name of the state's
     file if not given.  ``owner`` says who delivers: hosts give one that is the same in every attempt of a run.
 
-    ``run`` does everything.  To do it step by step: ``freeze`` the slice, ``deliver`` it, ``finish`` it.  All methods
-    are called from one thread, and block.
+    ``run`` does everything.  To do it step by step: ``freeze`` the slice, ``deliver`` it, ``finish`` it.  To do it in
+    several processes: ``split`` it in one, ``deliver_shard`` in many, ``finish_shards`` in one.  All methods are called
+    from one thread, and block.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery needs, everything by name
@@ -152,8 +157,11 @@ class Handoff:
             return self._receipt
 
     def _deliver_open(self, opened: OpenSlice) -> Receipt:
+        bounds = bounds_of(opened)
         try:
-            return self._send(bounds_of(opened))
+            if parts_of(opened) is None:
+                return self._send(bounds)
+            return merge_receipts([self._send(bounds, index=index) for index in range(count_of(opened))])
         except Exception as error:
             deactivate(self._kept.owner.attempt)
             if not is_of_signal(error):
@@ -164,8 +172,7 @@ class Handoff:
             raise
 
     def _redeliver(self, past: PastSlice) -> Receipt:
-        is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
-        if is_known or past.outcome == "skipped":
+        if self._is_delivered(past):
             receipt = self._send_nothing(
                 f"slice {past.id} was {past.outcome} by {past.finished_by}, and nothing is left"
             )
@@ -176,20 +183,29 @@ class Handoff:
         receipt = self._send(bounds_of(past), again=short_hash(self._kept.owner.chain))
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
+    def _is_delivered(self, past: PastSlice) -> bool:
+        """Whether nothing is left of the slice for this chain of attempts."""
+        is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
+        return is_known or past.outcome == "skipped"
+
     def _send_nothing(self, why: str) -> Receipt:
         kept = self._kept
         return ingest(self._workspace, kept.table, NothingToSend(why), options=kept.options, stop=self._stop)
 
-    def _send(self, bounds: Bounds, *, again: str = "") -> Receipt:
+    def _send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
         kept = self._kept
-        options = replace(kept.source.options(bounds, kept.options), delivery_name=kept.epoch_of(bounds.id))
-        with kept.source.open(bounds, options, kept.context()) as records:
+        part = bounds.id if index is None else part_id(bounds, index)
+        options = kept.source.options(replace(bounds, id=part), kept.options)
+        options = replace(options, delivery_name=kept.epoch_of(part))
+        with shards.open_part(kept, bounds, index, options) as records:
+            if isinstance(records, Source):
+                records.start_delay = delay
             return ingest(
                 self._workspace,
                 kept.table,
                 records,
                 options=options,
-                checkpoint=kept.checkpoint_of(bounds.id, again=again),
+                checkpoint=kept.checkpoint_of(part, again=again),
                 on_progress=self._on_progress,
                 stop=self._stop,
             )
@@ -261,13 +277,80 @@ class Handoff:
         return state.moved(instead, now=self._kept.now()) if is_still_so else state
 
     def _finish_again(self, past: PastSlice, receipt: Receipt) -> dict[str, Any]:
-        facts = facts_of(self.name, self._kept.source, past)
         if receipt.rows_redelivered or receipt.rows_read:
-            chain, rows = self._kept.owner.chain, receipt.rows_read
-            self._kept.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=self._kept.now()))
-            self._kept.forget_checkpoint(f"{past.id}.again-{short_hash(chain)}")
-            return {**facts, "redelivered": True}
-        return {**facts, "delivered_by": past.finished_by}
+            return self._note_redelivery(past, self._kept.owner.chain, receipt.rows_read)
+        return {**facts_of(self.name, self._kept.source, past), "delivered_by": past.finished_by}
+
+    def _note_redelivery(self, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
+        self._kept.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=self._kept.now()))
+        for part in {past.id, *part_ids(past)}:
+            self._kept.forget_checkpoint(f"{part}.again-{short_hash(chain)}")
+        return {**facts_of(self.name, self._kept.source, past), "redelivered": True}
+
+    def split(self, n: int) -> list[dict[str, Any]]:
+        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; none if nothing is new.
+
+        Each is a dict of JSON types of a few hundred bytes for ``deliver_shard``, in any process that has this handoff.
+        The slice is then delivered by these shards only (docs/fan_out.md).  A slice that was split before, by this run
+        or another one, keeps its shards; one that was begun as a whole is one shard.  Raises ConfigurationError for
+        NewItems, and HandoffBusyError as ``freeze`` does.
+        """
+        with naming_table(self._kept.table):
+            shards.check_source(self._kept, n)
+            self.freeze()
+            try:
+                if self._past is not None:
+                    again = self._kept.owner.chain or "again"
+                    is_done = self._is_delivered(self._past)
+                    return [] if is_done else shards.describe(self._kept, self._past, again=again)
+                if self._slice is None:
+                    return []
+                return shards.describe(self._kept, shards.share(self._kept, self._slice, n, self._notes))
+            finally:
+                self._forget_work()
+
+    def deliver_shard(self, shard: Mapping[str, Any]) -> Receipt:
+        """Send the rows of one shard that ``split`` returned, and return when every one of them is durable.
+
+        Reads the state and never writes it.  Another attempt resumes from the shard's own checkpoint, next to the
+        state.  Raises HandoffBusyError if another run has taken the slice up.
+        """
+        with naming_table(self._kept.table):
+            plain = shards.checked(self._kept, shard)
+            one = shards.held_slice(self._kept, plain)
+            if isinstance(one, PastSlice) and not plain["again"]:
+                receipt = self._send_nothing(f"slice {one.id} was {one.outcome} by {one.finished_by}: nothing is left")
+            else:
+                delay = start_delay(plain, self._kept.options.streams)
+                again = plain["again"] and short_hash(plain["again"])
+                receipt = self._send(bounds_of(one), again=again, index=plain["index"], delay=delay)
+                if again:
+                    receipt = replace(receipt, rows_redelivered=receipt.rows_read)
+            return replace(receipt, handoff=shards.shard_facts(plain))
+
+    def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
+        """Move the state on, since every shard of the slice is durable; return one receipt for all of them.
+
+        ``receipts`` are what ``deliver_shard`` returned, or their ``as_dict``.  Raises ShardsMissingError, which names
+        the shards, if one has no receipt.  Without receipts nothing was new, and the receipt says so.
+        """
+        with naming_table(self._kept.table):
+            every = list(receipts)
+            wanted = shards.wanted_slice(self._kept, every)
+            self._forget_work()
+            if wanted is None:
+                self.deliver()
+                return self.finish()
+            one = shards.delivered_slice(self._kept, wanted["slice"], every)
+            receipt = merge_receipts(every)
+            if isinstance(one, OpenSlice):
+                past = self._finish_slice(one, receipt)
+                facts = {**facts_of(self.name, self._kept.source, past), **shards.notes_of(past, self._kept.owner)}
+            elif wanted["again"]:
+                facts = self._note_redelivery(one, wanted["again"], receipt.rows_read)
+            else:
+                facts = {**facts_of(self.name, self._kept.source, one), "delivered_by": one.finished_by}
+            return replace(receipt, handoff=facts)
 
     def run(self, *, on_busy: str = "fail") -> Receipt:
         """Deliver the slice that another run left, if there is one, and then what is new.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,12 +17,13 @@ from ..errors import ConfigurationError, HandoffBusyError, HandoffStateError, Ze
 from ..process.signals import is_of_signal
 from .document import from_json, to_json
 from .owner import is_alive
+from .parts import part_ids
 from .source import Context, HandoffSource
-from .state import Lease, OpenSlice, Owner, Position, State
+from .state import Lease, OpenSlice, Owner, PastSlice, Position, State
 from .store import FileStateStore, StateConflict, StateStore, state_store_of
 
 if TYPE_CHECKING:
-    from ..checkpoint import CheckpointStore
+    from ..checkpoint import Checkpoint, CheckpointStore
     from ..options import IngestOptions
 
 __all__ = ["COUNTS", "MOST_CONFLICTS", "StateKeeper"]
@@ -128,7 +129,8 @@ class StateKeeper:
             for past in before.history:
                 if past.id not in kept and past.opened_by:
                     self.source.forget(past, context)
-                    self.store.forget(past.id)
+                    for part in part_ids(past):
+                        self.store.forget(part)
         except ZerobusIngestError as error:
             _log.warning("%s: files next to the state could not be removed: %s", self.table, error)
 
@@ -137,9 +139,10 @@ class StateKeeper:
         holder = self.holder(state, self.owner)
         if holder is not None:
             assert state.open is not None
+            where = "its shards" if holder.is_of_shards else f"process {holder.owner.pid} on {holder.owner.host}"
             raise HandoffBusyError(
                 f"handoff {self.name!r}: slice {state.open.id} is being delivered by {holder.owner.key} "
-                f"(process {holder.owner.pid} on {holder.owner.host}) since {holder.taken_at}; try again later, "
+                f"({where}) since {holder.taken_at}; try again later, "
                 'or say what to do with on_busy="skip" or "wait"'
             )
 
@@ -154,17 +157,28 @@ class StateKeeper:
         )
 
     def _renewed_at(self, opened: OpenSlice) -> datetime | None:
-        checkpoint = self.checkpoint_of(opened.id)
-        try:
-            kept = checkpoint.load()
-        except InvalidCheckpointError:
-            return None
-        return None if kept is None else datetime.fromisoformat(kept.written_at)
+        times = [datetime.fromisoformat(kept.written_at) for kept in self._checkpoints_of(opened)]
+        return max(times, default=None)
+
+    def _checkpoints_of(self, one: OpenSlice | PastSlice) -> Iterator[Checkpoint]:
+        """What the deliveries of a slice have saved: one, or one for each shard."""
+        for part in part_ids(one):
+            with suppress(InvalidCheckpointError):
+                kept = self.checkpoint_of(part).load()
+                if kept is not None:
+                    yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
         """The row-level checkpoint of a slice; ``again`` names a redelivery of it."""
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
+
+    def is_begun(self, opened: OpenSlice) -> bool:
+        """Whether an attempt may have sent rows of a slice that was not split."""
+        try:
+            return self.checkpoint_of(opened.id).load() is not None
+        except InvalidCheckpointError:
+            return True
 
     def forget_checkpoint(self, kept: str) -> None:
         """Remove a checkpoint that nothing will resume from; if that fails, it is left over."""
@@ -177,13 +191,10 @@ class StateKeeper:
         """Names the delivery of a slice: its checkpoint's epoch, and its ``delivery_name``."""
         return json.dumps([self.name, slice_id])
 
-    def counts_of(self, slice_id: str) -> dict[str, int]:
-        """The counts of a slice that is not done, by its checkpoint."""
-        try:
-            kept = self.checkpoint_of(slice_id).load()
-        except InvalidCheckpointError:
-            kept = None
-        return {} if kept is None else {name: int(getattr(kept.counts, name)) for name in COUNTS}
+    def counts_of(self, opened: OpenSlice) -> dict[str, int]:
+        """The counts of a slice that is not done, by its checkpoints."""
+        every = list(self._checkpoints_of(opened))
+        return {name: sum(int(getattr(kept.counts, name)) for kept in every) for name in COUNTS} if every else {}
 
     def let_go(self, opened: OpenSlice) -> None:
         """Let another run take the slice up at once.  Whatever fails here only makes that run wait for the lease."""

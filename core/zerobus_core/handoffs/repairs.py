@@ -39,7 +39,7 @@ def skip(keeper: StateKeeper, slice_id: str) -> None:
     def skipped(state: State) -> State:
         opened = _check_open(state, slice_id)
         done = keeper.source.settled(bounds_of(opened), context)
-        counts = keeper.counts_of(slice_id)
+        counts = keeper.counts_of(opened)
         return state.skip(slice_id, done=done, counts=counts, owner=keeper.owner, now=keeper.now())
 
     before, state = keeper.update(skipped)

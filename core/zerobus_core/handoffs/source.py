@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
+    from .parts import Parts
     from .state import OpenSlice, PastSlice, Position
     from .store import SideFiles
 
-__all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "bounds_of"]
+__all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "SplittableSource", "bounds_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,21 @@ class HandoffSource(Protocol):
 
     def nothing_new(self, done: Position) -> str:
         """That nothing is new after ``done``, in words without secrets and without text of the rows."""
+        ...
+
+
+@runtime_checkable
+class SplittableSource(Protocol):
+    """A HandoffSource whose slices can be split into parts that several workers deliver."""
+
+    def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
+        """At most ``n`` parts of about equal size: disjoint, and together the slice.  Blocks."""
+        ...
+
+    def open_part(
+        self, bounds: Bounds, index: int, options: IngestOptions, context: Context
+    ) -> AbstractContextManager[Any]:
+        """The records of one part, the same at every attempt."""
         ...
 
 

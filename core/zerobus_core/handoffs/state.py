@@ -12,6 +12,7 @@ The law:
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
 7. A run that delivered a slice never gets another slice for it: the slice is in the history, or the run is refused.
+8. A slice that was split is delivered by its shards only, whoever delivers it: see ``shards``.
 
 Positions (``done``, ``start``, ``end``) are JSON values that only the kind of source understands.
 """
@@ -29,6 +30,7 @@ from ..errors import ConfigurationError, SliceForgottenError
 __all__ = [
     "LEASE_SECONDS",
     "MAX_HISTORY",
+    "SHARDS_LEASE_SECONDS",
     "Lease",
     "OpenSlice",
     "Owner",
@@ -49,6 +51,8 @@ MAX_FORMER = 1_000
 # Redeliveries that one slice remembers.
 MAX_REDELIVERIES = 20
 LEASE_SECONDS = 300.0
+# Shards wait in queues and between attempts, and nothing renews the lease meanwhile.
+SHARDS_LEASE_SECONDS = 3_600.0
 # What ends a slice for good.
 _ENDED = {"delivered", "skipped"}
 
@@ -76,6 +80,11 @@ class Lease:
 
     owner: Owner
     taken_at: str
+
+    @property
+    def is_of_shards(self) -> bool:
+        """Whether shards deliver, in several processes, and not the process of the owner."""
+        return bool(self.owner.pid) and not self.owner.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +125,11 @@ class PastSlice:
     finished_at: str
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     redeliveries: tuple[Redelivery, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the slice was delivered or skipped."""
+        return self.outcome in _ENDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +193,7 @@ class State:
     ) -> Lease | None:
         """The lease that keeps ``owner`` from the open slice; None if it may take it.
 
-        ``renewed_at`` is when the slice's checkpoint was saved last.  ``is_alive`` says whether the holder's process
+        ``renewed_at`` is when a checkpoint of the slice was saved last.  ``is_alive`` says whether the holder's process
         still lives; None if that cannot be known from here.
         """
         assert self.open is not None
@@ -187,7 +201,8 @@ class State:
         if lease.owner.key == owner.key or is_alive is False:
             return None
         last = max(filter(None, (_moment(lease.taken_at), renewed_at)))
-        return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None
+        seconds = SHARDS_LEASE_SECONDS if lease.is_of_shards else LEASE_SECONDS
+        return lease if now < last + timedelta(seconds=seconds) else None
 
     def has_ended(self, slice_id: str) -> bool:
         """Whether the slice is in the history as delivered or skipped."""
@@ -215,6 +230,12 @@ class State:
         """Give the open slice to ``owner``."""
         opened = self._open_one(slice_id)
         return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
+
+    def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
+        """Let shards deliver the slice that ``owner`` holds; ``facts`` say how it was split."""
+        opened = self._open_one(slice_id)
+        lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
+        return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))
 
     def let_go(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
         """End the lease of ``owner``, who stops before the slice is done, so that nobody waits for it to expire."""
@@ -276,7 +297,7 @@ class State:
             finished_at=now.isoformat(),
         )
         if opened is not None and facts is not None:
-            opened = replace(opened, facts=dict(facts))
+            opened = replace(opened, facts={**opened.facts, **facts})
         if opened is not None:
             opened = replace(opened, start=done)
         return self._settle(note, now, done=done, open=opened)

@@ -25,6 +25,7 @@ from zerobus_core.errors import (
     RecordError,
     RejectedRecordError,
     SchemaError,
+    ShardsMissingError,
     SourceChangedError,
     TableNotFoundError,
     ThrottledError,
@@ -55,6 +56,7 @@ CODES = {
     IngestTimeoutError: 75,
     IngestInterruptedError: 75,
     HandoffBusyError: 75,
+    ShardsMissingError: 75,
 }
 
 

@@ -8,22 +8,26 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError, FrozenFileError
-from ...sources.files.finding.found import FoundFile, found_file, version_of, versions_in
+from ...sources.files.finding.found import FoundFile, version_of, versions_in
 from ...sources.files.finding.listing import Location
 from ...sources.files.source import source_of_files
 from ...storage.filesystem import filesystem_of, modified_at
 from ...storage.uris import shown_uri
+from ..parts import list_of_parts
 from ..source import Bounds, Context, Plan
 from .frozen import FrozenFile, FrozenList, to_list
+from .groups import found_files, parts_of_files, pieces_of, read_part
 from .kept import list_name, read_ledger, read_list, side_files, write_ledger
 from .ledger import Known, entry_of
 from .looking import ask_storage, changed_error, check_formats, check_unchanged, is_same
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
+    from ..parts import Parts
     from ..state import PastSlice, Position
 
 __all__ = ["NewFiles"]
@@ -241,12 +245,35 @@ class NewFiles:
     @contextmanager
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> Generator[Any]:
         """See HandoffSource."""
-        kept = read_list(bounds, context)
-        frozen = kept.files
-        if not frozen:
-            yield []
-            return
+        yield self._opened(bounds, read_list(bounds, context), options, found_files)
+
+    def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
+        """See SplittableSource: files by their sizes; Parquet files that are large for a part between row groups."""
+        frozen = read_list(bounds, context).files
         place = self._place()
+        check_unchanged(place, bounds, frozen, list(ask_storage(place, [file.path for file in frozen])))
+        return parts_of_files(frozen, place, n)
+
+    @contextmanager
+    def open_part(self, bounds: Bounds, index: int, options: IngestOptions, context: Context) -> Generator[Any]:
+        """See SplittableSource."""
+        pieces = read_part(bounds, index, context)
+        yield self._opened(bounds, read_list(bounds, context), options, partial(pieces_of, pieces))
+
+    def _opened(
+        self,
+        bounds: Bounds,
+        kept: FrozenList,
+        options: IngestOptions,
+        found_in: Callable[[Location, Sequence[FrozenFile]], list[FoundFile]],
+    ) -> Any:
+        """What reads the files that ``found_in`` takes from the list; raises FrozenFileError if one has changed."""
+        place = self._place()
+        files = found_in(place, kept.files)
+        if not files:
+            return []
+        paths = {file.path for file in files}
+        frozen = [file for file in kept.files if f"{place.root}/{file.path}" in paths]
         for file in frozen:
             if not place.takes(f"{place.root}/{file.path}"):
                 raise FrozenFileError(
@@ -255,8 +282,10 @@ class NewFiles:
                 )
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)
-        earlier = [_found_files(place, files) for files in kept.earlier()]
-        yield source_of_files(_found_files(place, frozen), place, options, earlier=earlier)
+        earlier = [found_in(place, files) for files in kept.earlier()]
+        if any(file.part for file in files):  # whose rows are not counted: a delivery starts over
+            earlier = []
+        return source_of_files(files, place, options, earlier=earlier)
 
     # afterwards
 
@@ -283,7 +312,8 @@ class NewFiles:
 
     def forget(self, past: PastSlice, context: Context) -> None:
         """See HandoffSource."""
-        for name in (list_name(past), *past.facts.get("_former_lists", [])):
+        names = (list_name(past), list_of_parts(past.id), *past.facts.get("_former_lists", []))
+        for name in names:
             side_files(context).delete(name)
 
     # what people do
@@ -381,13 +411,6 @@ class NewFiles:
         if place.is_one_file:
             raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
         return place
-
-
-def _found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    return [
-        found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
-        for file in files
-    ]
 
 
 def _check_fixed_part(path: str) -> None:

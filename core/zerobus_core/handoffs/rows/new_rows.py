@@ -21,10 +21,12 @@ from ...sources.sql.names import checked_name, spelled
 from ...sources.sql.statements import Condition, checked_query, tables_in
 from ..source import Bounds, Context, IntervalSource, Plan
 from .bounds import after, check_comparable, checked_lag, checked_lag_rows, precision_error
+from .ranges import conditions_of_part, parts_of_range
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...schema import TableSchema
+    from ..parts import Parts
     from ..state import PastSlice, Position
 
 __all__ = ["NewRows"]
@@ -241,20 +243,41 @@ class NewRows(IntervalSource):
         with ExitStack() as opened:
             yield SchemaRows(lambda schema: self._rows(bounds, opened, schema), options, can_read_again=True)
 
-    def _rows(self, bounds: Bounds, opened: ExitStack, schema: TableSchema | None) -> Iterator[Any]:
+    def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
+        """See SplittableSource: ranges of the column's values, which the database compares."""
+
+        def questions(connection: Any) -> Parts:
+            database = Database(connection, self._query, self._paramstyle)
+            database.begin()
+            return parts_of_range(database, *self._range(database, bounds), n)
+
+        return ask(self._connect, questions)
+
+    @contextmanager
+    def open_part(self, bounds: Bounds, index: int, options: IngestOptions, context: Context) -> Generator[Any]:
+        """See SplittableSource."""
+        with ExitStack() as opened:
+            yield SchemaRows(lambda schema: self._rows(bounds, opened, schema, index), options, can_read_again=True)
+
+    def _range(self, database: Database, bounds: Bounds) -> tuple[str, list[Condition]]:
+        """The quoted column, and what all rows of a slice have in common."""
         start = bounds.start or self._initial
         lower = None if start is None else watermark.from_plain(start)
+        name, code = self._described(database)
+        column = database.column(name, code, lower=lower) or Column(sql=database.dialect.column(name), is_time=False)
         upper = watermark.from_plain(bounds.end)
+        return column.sql, [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
 
+    def _rows(
+        self, bounds: Bounds, opened: ExitStack, schema: TableSchema | None, part: int | None = None
+    ) -> Iterator[Any]:
         def execute(connection: Any) -> Any:
             database = Database(connection, self._query, self._paramstyle)
-            name, code = self._described(database)
-            column = database.column(name, code, lower=lower) or Column(
-                sql=database.dialect.column(name), is_time=False
-            )
+            column, range_ = self._range(database, bounds)
+            if part is not None:
+                range_ += conditions_of_part(column, bounds, part)
             columns = database.columns()
-            order = [column.sql, *(database.dialect.column(spelled(key, columns) or key) for key in self._key)]
-            range_ = [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
+            order = [column, *(database.dialect.column(spelled(key, columns) or key) for key in self._key)]
             statement = database.dialect.statement("*", self._query, range_, order)
             return execute_on_server(connection, *statement, as_text=True)
 

@@ -18,6 +18,7 @@ _COMMON = {MARK, "kind", "index", "of", "fingerprint"}
 _FIELDS = {
     "files": _COMMON | {"source", "format", "files", "bytes"},
     "dataset": _COMMON | {"fragments", "bytes"},
+    "slice": _COMMON | {"handoff", "slice", "again", "run", "size"},
     "sql": _COMMON | {"query", "key", "after", "up_to", "is_null", "rows"},
 }
 _RANGE = ("after", "up_to", "is_null")

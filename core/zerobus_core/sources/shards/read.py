@@ -22,6 +22,7 @@ __all__ = ["GivenShard", "read_shard", "shard_source"]
 
 _READ_BY = {
     "dataset": "read_shard(dataset, shard)",
+    "slice": "it to Handoff.deliver_shard(shard); in Airflow, to the operator as shard, next to source and state_uri",
     "sql": "read_shard(SqlQuery(connect, query), shard); in Airflow, SqlToZerobusOperator(shard=…)",
 }
 
@@ -64,7 +65,7 @@ def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
     return GivenShard(source, plain)
 
 
-_NAMES = {"sql": "a SqlQuery", "dataset": "a dataset", "files": "files"}
+_NAMES = {"sql": "a SqlQuery", "dataset": "a dataset", "files": "files", "slice": "the slice of a handoff"}
 
 
 def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) -> Source:

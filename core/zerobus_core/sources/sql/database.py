@@ -139,16 +139,21 @@ class Database:
         low, high = row.values() if isinstance(row, dict) else row
         return low, high
 
-    def values_at(self, column: str, numbers: Sequence[int]) -> list[Any]:
-        """The values at these numbers, from 1, in the database's order of all that are not NULL; each value once."""
+    def values_at(self, column: str, numbers: Sequence[int], conditions: Sequence[Condition] = ()) -> list[Any]:
+        """The values at these numbers, from 1, in the database's order of all that are not NULL; each value once.
+
+        Only rows that meet all conditions are numbered.
+        """
         numbered = f"{column} AS zerobus_key, ROW_NUMBER() OVER (ORDER BY {column}) AS zerobus_number"
-        inner, _ = self.dialect.statement(numbered, self._query, [Condition(f"{column} IS NOT NULL")])
+        inner, values = self.dialect.statement(
+            numbered, self._query, list(conditions) or [Condition(f"{column} IS NOT NULL")]
+        )
         wanted = ", ".join(map(str, numbers))
         sql = (
             f"SELECT zerobus_key FROM (\n{inner}\n) z WHERE zerobus_number IN ({wanted}) "  # noqa: S608  # as above
             "ORDER BY zerobus_number"
         )
-        cursor = self._execute(sql, None)
+        cursor = self._execute(sql, values)
         try:
             return list(dict.fromkeys(map(_only, cursor.fetchall())))
         finally:

@@ -1,0 +1,242 @@
+"""Shards of a slice: frozen by one task, delivered by several, finished by a last one.
+
+The rule:
+
+1. ``split`` freezes the slice, or takes up the open one, and writes into the state how it was split.  From then on the
+   slice is delivered by these shards only, whoever delivers it and however often, each with a checkpoint of its own
+   next to the state.  A slice of which something was sent before is not split: it is one shard.
+2. A shard only reads the state.  It is delivered as long as the run that split the slice last holds it: a shard of a
+   run that lost the slice is refused before it sends a row (HandoffBusyError).
+3. The lease of a split slice is the run's, not a process's: it lasts 3,600 s from the split, and from each save of any
+   of its checkpoints.  Nobody can know whether a shard still waits in a queue, so a lease can expire while the run
+   lives.  Then another run takes the slice up, with the same shards and the same checkpoints: what is durable is
+   skipped, what may have been sent is counted in ``rows_resent``, and a shard that is still being delivered elsewhere
+   stops when its checkpoint has a newer owner (DeliverySupersededError).
+4. ``finish`` moves the state on only with a receipt of every shard, each of which accounts for all its rows.  Until
+   then it says which shards are missing (ShardsMissingError).  It changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError, HandoffBusyError, ShardsMissingError, SliceForgottenError
+from ..receipt import Receipt
+from ..sources.shards.form import MARK, VERSION, fingerprint_of
+from .parts import Parts, count_of, facts_with, list_of_parts, parts_of
+from .source import SplittableSource, bounds_of
+from .state import OpenSlice, Owner, PastSlice, State, short_hash
+
+if TYPE_CHECKING:
+    from ..options import IngestOptions
+    from .keeper import StateKeeper
+    from .source import Bounds
+
+__all__ = [
+    "check_source",
+    "checked",
+    "delivered_slice",
+    "describe",
+    "held_slice",
+    "notes_of",
+    "open_part",
+    "shard_facts",
+    "share",
+    "wanted_slice",
+]
+
+_MOST_SHARDS = 1_000
+_NOTES = "_notes"
+_FIELDS = {MARK, "kind", "handoff", "slice", "again", "run", "index", "of", "size", "fingerprint"}
+
+
+def check_source(keeper: StateKeeper, n: Any) -> None:
+    """Raise ConfigurationError if the source cannot be split, or not into ``n`` shards."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
+        raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
+    if not isinstance(keeper.source, SplittableSource):
+        raise ConfigurationError(
+            f"a source of {keeper.source.kind} cannot be split: its records come from one function, in one order; "
+            "deliver it by hand_over, in one task"
+        )
+
+
+def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, Any]) -> OpenSlice:
+    """Write into the state that shards deliver the open slice, at most ``n`` unless it was split before.
+
+    ``notes`` are for the receipt of the last task.
+    """
+    facts = {**opened.facts} if parts_of(opened) else {**facts_with(_split(keeper, opened, n)), _NOTES: dict(notes)}
+
+    def shared(state: State) -> State:
+        _check_held(keeper, state, opened.id, short_hash(keeper.owner.key))
+        return state.share(opened.id, facts, owner=keeper.owner, now=keeper.now())
+
+    _, state = keeper.update(shared)
+    assert state.open is not None
+    return state.open
+
+
+def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
+    """What the source had to say when the slice was frozen; what is new since another run froze it remains."""
+    notes = {"remaining": False, **past.facts.get(_NOTES, {})}
+    return notes if past.opened_by == owner.key else {**notes, "remaining": True}
+
+
+def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
+    if keeper.is_begun(opened):  # as a whole
+        return Parts(sizes=[{}], ends=[None], is_whole=True)
+    assert isinstance(keeper.source, SplittableSource)
+    context = keeper.context()
+    parts = keeper.source.split(bounds_of(opened), n, context)
+    if parts.files is not None:
+        assert context.side_files is not None  # a source of files has looked
+        context.side_files.write(list_of_parts(opened.id), parts.files)
+    return parts
+
+
+def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
+    """The shards of a slice as JSON types; ``again`` is the chain of attempts that sends it once more."""
+    parts = parts_of(one)
+    sizes = [{}] if parts is None else parts.sizes
+    head = {
+        MARK: VERSION,
+        "kind": "slice",
+        "handoff": keeper.name,
+        "slice": one.id,
+        "again": again,
+        "run": short_hash(keeper.owner.key),
+        "of": len(sizes),
+    }
+    shards = [{**head, "index": index, "size": dict(size)} for index, size in enumerate(sizes)]
+    return [{**shard, "fingerprint": _fingerprint(shard)} for shard in shards]
+
+
+def _fingerprint(shard: Mapping[str, Any]) -> str:
+    facts = (shard[name] for name in ("handoff", "slice", "again", "run"))
+    return fingerprint_of(shard["index"], shard["of"], *facts)
+
+
+def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
+    """A shard of this handoff; raises ConfigurationError for anything else."""
+    if not isinstance(shard, Mapping) or shard.get("kind") != "slice" or set(shard) != _FIELDS:
+        raise ConfigurationError(
+            f"shard must be one of the dicts that Handoff.split returns, not {type(shard).__name__}; split again"
+        )
+    plain = dict(shard)
+    if plain[MARK] != VERSION or plain["fingerprint"] != _fingerprint(plain):
+        raise ConfigurationError("the shard was changed since Handoff.split returned it; split again")
+    if plain["handoff"] != keeper.name:
+        raise ConfigurationError(f"the shard belongs to handoff {plain['handoff']!r}, not {keeper.name!r}")
+    return plain
+
+
+def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
+    """The slice that a shard is part of, if it is to be delivered; a PastSlice if nothing of it is left to send.
+
+    Raises HandoffBusyError if another run has taken the slice up.
+    """
+    _, state = keeper.load()
+    past = _past(state, shard["slice"])
+    if past is not None:
+        return past
+    _check_held(keeper, state, shard["slice"], shard["run"])
+    assert state.open is not None
+    if count_of(state.open) != shard["of"]:
+        raise ConfigurationError(f"slice {state.open.id} was not split into {shard['of']} shards; split again")
+    return state.open
+
+
+def _check_held(keeper: StateKeeper, state: State, slice_id: str, run: str) -> None:
+    if state.open is None or state.open.id != slice_id:
+        raise SliceForgottenError(
+            f"handoff {keeper.name!r}: slice {slice_id} is not open any more: it was skipped, or the state was rewound"
+        )
+    holder = state.open.lease.owner
+    if short_hash(holder.key) != run:
+        raise HandoffBusyError(
+            f"handoff {keeper.name!r}: {holder.key} has taken slice {slice_id} up since its lease expired, and "
+            "delivers its shards; nothing was sent. Nothing has to be done"
+        )
+
+
+def _past(state: State, slice_id: str) -> PastSlice | None:
+    return next((past for past in reversed(state.history) if past.id == slice_id and past.is_done), None)
+
+
+def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the receipts say of the slice, ``{"slice": id, "again": …}``; None without receipts.
+
+    Raises ConfigurationError if they are not those of the shards of one slice of this handoff.
+    """
+    every = [_facts_of(one) for one in receipts]
+    if not every:
+        return None
+    for name in ("name", "slice", "again"):
+        if len({one[name] for one in every}) > 1:
+            raise ConfigurationError(f"receipts are of several slices: {sorted({one['slice'] for one in every})}")
+    if every[0]["name"] != keeper.name:
+        raise ConfigurationError(f"receipts are of handoff {every[0]['name']!r}, not {keeper.name!r}")
+    return every[0]
+
+
+def _facts_of(one: Any) -> dict[str, Any]:
+    facts = one.handoff if isinstance(one, Receipt) else one.get("handoff") if isinstance(one, Mapping) else None
+    if not isinstance(facts, dict) or not {"name", "slice", "again", "shard", "of"} <= set(facts):
+        raise ConfigurationError("receipts must be those that Handoff.deliver_shard returned, one for each shard")
+    return dict(facts)
+
+
+def delivered_slice(
+    keeper: StateKeeper, slice_id: str, receipts: list[Receipt | Mapping[str, Any]]
+) -> OpenSlice | PastSlice:
+    """The slice whose shards are all durable by these receipts.  Raises ShardsMissingError if one is not."""
+    _, state = keeper.load()
+    one = _past(state, slice_id) or state.open
+    if one is None or one.id != slice_id:
+        raise SliceForgottenError(f"slice {slice_id} is neither open nor one of the last slices")
+    of = count_of(one)
+    facts = [_facts_of(receipt) for receipt in receipts]
+    durable = [each["shard"] for each, receipt in zip(facts, receipts, strict=True) if _is_durable(receipt)]
+    if len(set(durable)) < len(durable) or any(each["of"] != of for each in facts):
+        raise ConfigurationError(f"receipts hold a shard twice, or are not those of the {of} shards of {slice_id}")
+    missing = sorted(set(range(of)) - set(durable))
+    if missing:
+        raise ShardsMissingError(
+            f"handoff {keeper.name!r}: {len(missing)} of {of} shards of slice {slice_id} have no receipt that accounts "
+            f"for all their rows: {', '.join(map(str, missing))}. The state stays where it is; deliver these shards "
+            "again, and then finish"
+        )
+    return one
+
+
+def _is_durable(receipt: Receipt | Mapping[str, Any]) -> bool:
+    plain = receipt.as_dict() if isinstance(receipt, Receipt) else receipt
+    parts = ("rows_acked", "rows_skipped", "rows_dead_lettered", "rows_filtered")
+    return bool(plain["rows_read"] == sum(plain.get(name, 0) for name in parts))
+
+
+def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
+    """What the receipt of a shard says in ``handoff``."""
+    return {
+        "name": shard["handoff"],
+        "slice": shard["slice"],
+        "again": shard["again"],
+        "shard": shard["index"],
+        "of": shard["of"],
+    }
+
+
+@contextmanager
+def open_part(keeper: StateKeeper, bounds: Bounds, index: int | None, options: IngestOptions) -> Generator[Any]:
+    """The records of one part of a slice; of the whole slice if ``index`` is None."""
+    source, parts = keeper.source, parts_of(bounds)
+    if index is None or parts is None or parts.is_whole:
+        opened = source.open(bounds, options, keeper.context())
+    else:
+        assert isinstance(source, SplittableSource)
+        opened = source.open_part(bounds, index, options, keeper.context())
+    with opened as records:
+        yield records

@@ -1,0 +1,96 @@
+"""Tasks around the mapped delivery of a handoff's slice: one that freezes it, and one that finishes it.
+
+The three share ``table``, ``source`` and ``state_uri``.  The run of the Dag holds the slice, and not one of its tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zerobus_core import ConfigurationError, ZerobusIngestError
+
+from .checkpoint import attempts_chain
+from .compat import AirflowFailException, get_current_context, task
+from .fan_out import attach_receipt
+from .handoff import is_handoff_source
+from .hook import ZerobusHook
+
+if TYPE_CHECKING:
+    from zerobus_core import Handoff
+
+__all__ = ["finish_slice_task", "freeze_slice_task"]
+
+_T = TypeVar("_T")
+
+
+@task(task_id="freeze_slice", multiple_outputs=False)
+def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
+    source: Any,
+    n: int,
+    *,
+    table: str,
+    state_uri: str,
+    handoff_name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    zerobus_conn_id: str = ZerobusHook.default_conn_name,
+) -> list[dict[str, Any]]:
+    """The shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
+
+    See ``zerobus_core.Handoff.split``.  None if nothing is new: then the tasks that follow are skipped.  While another
+    run delivers a slice, the task fails, and is retried.
+    """
+    handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
+    return _routed(lambda: handoff.split(n))
+
+
+@task(task_id="finish_slice", multiple_outputs=False)
+def finish_slice_task(
+    receipts: Sequence[Mapping[str, Any]],
+    *,
+    source: Any,
+    table: str,
+    state_uri: str,
+    handoff_name: str | None = None,
+    zerobus_conn_id: str = ZerobusHook.default_conn_name,
+) -> dict[str, Any]:
+    """Move the state on, given the ``output`` of the mapped deliveries; returns one receipt for all of them.
+
+    Fails, and says which, if shards are missing.  The event of the table's asset, as an outlet, has the receipt, too.
+    """
+    handoff = _handoff(source, table, state_uri, handoff_name, None, zerobus_conn_id)
+    receipt = _routed(lambda: handoff.finish_shards(list(receipts))).as_dict()
+    attach_receipt(get_current_context(), receipt)
+    return receipt
+
+
+def _handoff(
+    source: Any,
+    table: str,
+    state_uri: str,
+    name: str | None,
+    options: Mapping[str, Any] | None,
+    conn_id: str,
+) -> Handoff:
+    # What only a delivery needs is not imported by every process that parses a Dag.
+    from zerobus_core import Handoff
+    from zerobus_core.hosting import Owner
+
+    if not is_handoff_source(source):
+        raise ConfigurationError(f"source is of type {type(source).__name__}; give NewFiles or NewRows")
+    context = get_current_context()
+    ti = context["ti"]
+    owner = Owner(key=json.dumps([ti.dag_id, ti.run_id, state_uri]), chain=attempts_chain(context))
+    workspace = ZerobusHook(conn_id).get_workspace()
+    return Handoff(workspace, table, source, state=state_uri, name=name, options=options, owner=owner)
+
+
+def _routed(work: Callable[[], _T]) -> _T:
+    """What ``work`` returns; an error that another attempt cannot fix is not retried."""
+    try:
+        return work()
+    except ZerobusIngestError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
