@@ -37,7 +37,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
 class HandoffTask(Protocol):
-    """The parameters of a ``HandoffTask`` that a handoff reads."""
+    """The parameters of a ``ZerobusDeliveryOperator`` that a handoff reads."""
 
     task_id: str
     table: str

@@ -161,8 +161,11 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     name: str | None,
     state_uri: str | None,
     on_progress: Any,
+    is_of_asset: bool = False,
 ) -> Handoff:
     """The handoff of a step: the same slice in every attempt of it, and in re-executions from failure.
+
+    With ``is_of_asset`` all steps of the asset in this run are one owner, which shares a slice between them.
 
     Raises ConfigurationError in a partitioned asset, whose partitions are the slices.
     """
@@ -188,7 +191,7 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     owner = None
     if attempt is not None:
         root = tries_of(attempt.run, attempt.instance)[-1].run_id
-        owner = Owner(key=f"{root}/{attempt.step_key}")
+        owner = Owner(key=f"{root}/{key.to_user_string() if is_of_asset else attempt.step_key}")
     return Handoff(
         workspace, table, source, state=state, name=chosen, options=options, owner=owner, on_progress=on_progress
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 import dagster as dg
 from pydantic import Field, field_validator
 
-from zerobus_core import ConfigurationError, IngestOptions, StreamManager, Workspace
+from zerobus_core import ConfigurationError, Handoff, IngestOptions, StreamManager, Workspace
 from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread, warn_deprecated
 
 from .config import ZerobusIngestConfig
@@ -211,22 +211,37 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         Raises ConfigurationError in a partitioned asset, and with ``resume="never"`` or ``on_rematerialize="refuse"``.
         """
         with routed_errors():
-            self._check_handoff(table)
             step = Step.of(context, _asset_key(asset_key))
             with core_logs_in(step.log):
-                handoff = handoff_of(
-                    step,
-                    self.workspace(),
-                    table,
-                    source,
-                    options=self._options(options),
-                    name=name,
-                    state_uri=state_uri,
-                    on_progress=progress_log(step.log),
-                )
+                handoff = self.handoff(step, table, source, name=name, state_uri=state_uri, options=options)
                 receipt = handoff.run(on_busy=on_busy)
         receipts = step.deliveries.add(step.asset_key, None, receipt, step.add_metadata)
         return _result(step, {**receipt_metadata(receipts), **handoff_metadata(receipt)})
+
+    def handoff(  # noqa: PLR0913 - as above
+        self,
+        step: Step,
+        table: str,
+        source: Any,
+        *,
+        name: str | None,
+        state_uri: str | None,
+        options: Options,
+        is_of_asset: bool = False,
+    ) -> Handoff:
+        """The handoff that ``hand_over`` runs, and whose slices ``build_zerobus_sharded_asset`` splits."""
+        self._check_handoff(table)
+        return handoff_of(
+            step,
+            self.workspace(),
+            table,
+            source,
+            options=self._options(options),
+            name=name,
+            state_uri=state_uri,
+            on_progress=progress_log(step.log),
+            is_of_asset=is_of_asset,
+        )
 
     def _check_handoff(self, table: str) -> None:
         wrong = 'resume="never"' if self.resume == "never" else None

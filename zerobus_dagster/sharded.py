@@ -1,36 +1,34 @@
 """A sharded asset: one asset whose rows are delivered by several steps, each with its own part of the source."""
 
 # Dagster reads the annotations of ops itself, and takes no text: no `from __future__ import annotations` here.
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any
 
 import dagster as dg
 from dagster import OpExecutionContext
 
-from zerobus_core import ConfigurationError, IngestOptions, Receipt, merge_receipts
+from zerobus_core import ConfigurationError, IngestOptions, Receipt
 from zerobus_core.hosting import check_table_name
 
 from .config import ZerobusIngestConfig
-from .delivery import routed_errors
-from .metadata import Metadata, receipt_metadata, receipts_in, table_metadata
+from .metadata import Metadata, receipt_metadata, table_metadata
 from .progress import tell_step
+from .shards import Read, ShardedWork, SliceWork, SourceWork, Split
 from .step import AssetKeyLike
 
-if TYPE_CHECKING:
-    from .resource import ZerobusResource
-
 __all__ = ["build_zerobus_sharded_asset"]
-
-Shard: TypeAlias = Mapping[str, Any]
-_ABOUT_THE_TABLE = {"dagster/column_schema", "dagster/table_name", "dagster/storage_kind"}
 
 
 def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset, everything by name
     key: AssetKeyLike,
     *,
     table: str,
-    split: Callable[[OpExecutionContext], Sequence[Shard]],
-    read: Callable[[OpExecutionContext, Shard], Any] | None = None,
+    split: Split | None = None,
+    read: Read | None = None,
+    source: Callable[[OpExecutionContext], Any] | None = None,
+    shards: int | None = None,
+    state_uri: str | None = None,
+    handoff: str | None = None,
     options: IngestOptions | ZerobusIngestConfig | Mapping[str, Any] | None = None,
     resource_key: str = "zerobus",
     required_resource_keys: Set[str] = frozenset(),
@@ -45,6 +43,11 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     queries, ``read_shard(source, shard)``; without it the shard itself, which is right for files.  Neither is called
     while definitions are loaded.  ``required_resource_keys`` are those that the two use by ``context.resources``.
 
+    Instead of ``split``, ``source`` returns a source that knows what is new (NewFiles, NewRows), of which each run
+    delivers what came since the last one, in at most ``shards`` shards: the first step freezes the slice, the last one
+    moves the state on.  The state is in the asset's own events, or at ``state_uri``, which NewFiles requires;
+    ``handoff`` is its name, the asset's key if not given.  Not for partitioned assets.
+
     The asset is materialized once, when every shard is durable, with the merged receipt.  A step that fails is tried
     again by ``retry_policy``, or by a re-execution from failure: only its shard, from its own checkpoint.
     ``pool`` limits how many shards are delivered at once, over all runs, if the instance has a limit for it.
@@ -52,46 +55,47 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     is as for ``dagster.graph_asset``.
 
     Executors: in-process, multiprocess, Celery, Kubernetes.  Not dagster-dask, which never runs dynamic outputs.
-    Raises ConfigurationError if the table's name is not catalog.schema.table.
+    Raises ConfigurationError if the table's name is not catalog.schema.table, or for what does not belong together.
     """
     asset_key = dg.AssetKey.from_coercible(key)
     check_table_name(table)
+    common: Any = {"table": table, "asset_key": asset_key, "resource_key": resource_key, "options": options}
+    work: ShardedWork
+    if source is not None and split is None and read is None and shards is not None:
+        work = SliceWork(**common, source=source, n=shards, state_uri=state_uri, name=handoff)
+    elif split is not None and source is None and not (shards or state_uri or handoff):
+        work = SourceWork(**common, split_source=split, read=read)
+    else:
+        raise ConfigurationError(
+            "give either split, and read if need be; or source and shards, and state_uri and handoff if need be",
+            table=table,
+        )
     name = "__".join(asset_key.path).replace("-", "_").replace(".", "_")
+    keys = {resource_key, *required_resource_keys}
+    split_keys = set(required_resource_keys) if source is None else keys
 
-    @dg.op(name=f"{name}__split", out=dg.DynamicOut(dict), required_resource_keys=set(required_resource_keys))
+    @dg.op(name=f"{name}__split", out=dg.DynamicOut(dict), required_resource_keys=split_keys)
     def split_op(context: OpExecutionContext) -> Iterator[dg.DynamicOutput[dict[str, Any]]]:
-        with routed_errors():
-            shards = _checked(split(context), table)
-        context.log.info(f"{table}: {len(shards)} shards")
-        for index, shard in enumerate(shards):
+        found = work.split(context)
+        context.log.info(f"{table}: {len(found)} shards")
+        for index, shard in enumerate(found):
             yield dg.DynamicOutput(shard, mapping_key=f"shard_{index:04d}")
 
-    @dg.op(
-        name=f"{name}__deliver",
-        required_resource_keys={resource_key, *required_resource_keys},
-        retry_policy=retry_policy,
-        pool=pool,
-    )
+    @dg.op(name=f"{name}__deliver", required_resource_keys=keys, retry_policy=retry_policy, pool=pool)
     def deliver_op(context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
-        resource = cast("ZerobusResource", getattr(context.resources, resource_key))
-        with routed_errors():
-            records = shard if read is None else read(context, shard)
-        result = resource.ingest(context, table, records, options=options, asset_key=asset_key)
-        metadata: Metadata = {**cast("Metadata", result.metadata)}
-        return {
-            "receipt": receipts_in(metadata)[-1],
-            "about": {name: value for name, value in metadata.items() if name in _ABOUT_THE_TABLE},
-        }
+        return work.deliver(context, shard)
 
-    @dg.op(name=f"{name}__merge", out=dg.Out(dg.Nothing))
+    @dg.op(name=f"{name}__merge", out=dg.Out(dg.Nothing), required_resource_keys=split_keys)
     def merge_op(context: OpExecutionContext, delivered: list[dict[str, Any]]) -> Iterator[dg.Output[None]]:
-        if not delivered:
-            context.log.warning(f"{table}: the source has no shards, and nothing was delivered")
+        merged = work.merge(context, [one["receipt"] for one in delivered])
+        if merged is None:
             yield dg.Output(None, metadata={**table_metadata(table), "dagster-zerobus/shards": 0})
             return
-        merged = merge_receipts(one["receipt"] for one in delivered)
-        _report(context, merged)
-        yield dg.Output(None, metadata={**delivered[0]["about"], **_merged_metadata(merged)})
+        receipt, more = merged
+        _report(context, receipt)
+        about = delivered[0]["about"] if delivered else {}
+        metadata = {**table_metadata(table), **about, **_merged_metadata(receipt, len(delivered)), **more}
+        yield dg.Output(None, metadata=metadata)
 
     def graph() -> Any:
         return merge_op(split_op().map(deliver_op).collect())
@@ -101,19 +105,11 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     return dg.graph_asset(key=asset_key, **attributes)(graph)
 
 
-def _checked(shards: Any, table: str) -> list[dict[str, Any]]:
-    if isinstance(shards, Sequence) and all(isinstance(shard, Mapping) for shard in shards):
-        return [dict(shard) for shard in shards]
-    raise ConfigurationError(
-        f"split must return the list of shards that split_source returns, not {type(shards).__name__}", table=table
-    )
-
-
-def _merged_metadata(receipt: Receipt) -> Metadata:
+def _merged_metadata(receipt: Receipt, shards: int) -> Metadata:
     slowest = round(receipt.slowest_shard_s or 0.0, 3)
     return {
         **receipt_metadata([receipt]),
-        "dagster-zerobus/shards": receipt.shards,
+        "dagster-zerobus/shards": shards,
         "dagster-zerobus/slowest_shard_s": slowest,
     }
 

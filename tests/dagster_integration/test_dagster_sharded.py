@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from zerobus_core import ConfigurationError, SqlQuery, TransportError, read_shard, split_source
+from zerobus_core import ConfigurationError, NewFiles, NewRows, SqlQuery, TransportError, read_shard, split_source
 from zerobus_core.workspace import ClientCredentials
 from zerobus_dagster import ZerobusResource, build_zerobus_sharded_asset
 from zerobus_local import LocalZerobus
@@ -21,8 +21,9 @@ KEY = dg.AssetKey("flights")
 
 
 def written(folder: Path, files: int, rows: int) -> Path:
+    """Write the files that are not there yet."""
     folder.mkdir(exist_ok=True)
-    for number in range(files):
+    for number in range(len(list(folder.iterdir())), files):
         lines = [
             json.dumps({"id": row, "carrier": "UA", "delay": 0.5}) for row in range(number * rows, (number + 1) * rows)
         ]
@@ -141,6 +142,66 @@ def test_a_source_without_shards_is_materialized_and_says_so(
 def test_a_table_that_is_not_named_in_full_is_refused_when_the_asset_is_built(table_name: str) -> None:
     with pytest.raises(ConfigurationError):
         build_zerobus_sharded_asset("flights", table=table_name, split=lambda context: [])
+
+
+@pytest.mark.parametrize("state", ["file", "events"])
+def test_each_run_delivers_the_shards_of_what_is_new_and_a_failed_one_alone_again(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path, state: str
+) -> None:
+    folder = tmp_path / "files"
+    database = tmp_path / "flights.db"
+
+    def grow(files: int, rows: int) -> None:
+        written(folder, files, rows)
+        with sqlite3.connect(database) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS flights (id INTEGER, carrier TEXT, delay REAL)")
+            count = connection.execute("SELECT count(*) FROM flights").fetchone()[0]
+            new = [(row,) for row in range(count, files * rows)]
+            connection.executemany("INSERT INTO flights VALUES (?, 'UA', 1.5)", new)
+        connection.close()
+
+    def source(context: dg.OpExecutionContext) -> Any:
+        if state == "file":
+            return NewFiles(folder)
+        return NewRows(lambda: sqlite3.connect(database), "SELECT * FROM flights", column="id", commits_in_order=True)
+
+    asset = build_zerobus_sharded_asset(
+        "flights",
+        table=table,
+        source=source,
+        shards=3,
+        state_uri=str(tmp_path / "state" / "s.json") if state == "file" else None,
+        options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1},
+        retry_policy=dg.RetryPolicy(max_retries=1),
+    )
+    grow(6, 50)
+    fault = server.faults.add(action="cut", at="before_commit", table=table, message=5, times=1)
+    result = dg.materialize([asset], instance=instance, resources={"zerobus": zerobus})
+    server.faults.remove(fault)
+    assert result.success
+    started = result.all_events
+    retried = [event.step_key for event in started if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert len(retried) == 1, "only the shard that failed"
+    receipt = receipt_in(instance)
+    assert (receipt["rows_read"], receipt["shards"], materializations(instance)) == (300, 3, 1)
+    assert receipt["rows_acked"] + receipt["rows_skipped"] == 300
+    delivered = ids(server, table)
+    assert sorted(set(delivered)) == list(range(300))
+    assert len(delivered) - 300 <= receipt["rows_resent"]
+    grow(7, 50)
+    assert dg.materialize([asset], instance=instance, resources={"zerobus": zerobus}).success
+    assert receipt_in(instance)["rows_acked"] == 50
+    assert dg.materialize([asset], instance=instance, resources={"zerobus": zerobus}).success
+    nothing = receipt_in(instance)
+    assert nothing["rows_read"] == 0
+    assert "new" in nothing["notes"][0]
+    assert sorted(set(ids(server, table))) == list(range(350))
+
+
+def test_what_does_not_belong_together_is_refused_when_the_asset_is_built() -> None:
+    for given in ({}, {"split": list, "source": list}, {"source": list}, {"split": list, "shards": 3}):
+        with pytest.raises(ConfigurationError, match="give either split"):
+            build_zerobus_sharded_asset("flights", table="main.default.flights", **given)  # type: ignore[arg-type]  # it is wrong
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ MAX_FORMER = 1_000
 # Redeliveries that one slice remembers.
 MAX_REDELIVERIES = 20
 LEASE_SECONDS = 300.0
-# Shards wait in queues and between attempts, and nothing renews the lease meanwhile.
+# Shards wait in queues and between attempts, and nothing renews the lease then.
 SHARDS_LEASE_SECONDS = 3_600.0
 # What ends a slice for good.
 _ENDED = {"delivered", "skipped"}

@@ -1,0 +1,138 @@
+"""What the steps of a sharded asset do: with the shards of a source, or with those of a handoff's slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from dagster import OpExecutionContext
+
+from zerobus_core import ConfigurationError, merge_receipts
+
+from .delivery import routed_errors
+from .handoff import handoff_metadata
+from .metadata import Metadata, receipts_in
+from .progress import core_logs_in
+from .step import Step
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from zerobus_core import Handoff, Receipt
+
+    from .resource import Options, ZerobusResource
+
+__all__ = ["Read", "Shard", "ShardedWork", "SliceWork", "SourceWork", "Split"]
+
+Shard: TypeAlias = Mapping[str, Any]
+Split: TypeAlias = Callable[[OpExecutionContext], Sequence[Shard]]
+Read: TypeAlias = Callable[[OpExecutionContext, Shard], Any]
+_ABOUT_THE_TABLE = {"dagster/column_schema", "dagster/table_name", "dagster/storage_kind"}
+
+
+class ShardedWork(Protocol):
+    """What the three kinds of steps do.  Receipts are plain dicts between steps."""
+
+    def split(self, context: OpExecutionContext) -> list[dict[str, Any]]:
+        """The shards, of JSON types."""
+        ...
+
+    def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
+        """Deliver one shard; returns its receipt, and what the metadata says about the table."""
+        ...
+
+    def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
+        """One receipt, with more metadata; None if there is nothing to account for."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceWork:
+    """Shards of a source that stays as it is."""
+
+    table: str
+    asset_key: dg.AssetKey
+    resource_key: str
+    options: Options
+    split_source: Split
+    read: Read | None
+
+    def split(self, context: OpExecutionContext) -> list[dict[str, Any]]:
+        """See ShardedWork."""
+        with routed_errors():
+            return _checked(self.split_source(context), self.table)
+
+    def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
+        """See ShardedWork."""
+        with routed_errors():
+            records = shard if self.read is None else self.read(context, shard)
+        resource = _resource(context, self.resource_key)
+        result = resource.ingest(context, self.table, records, options=self.options, asset_key=self.asset_key)
+        metadata: Metadata = {**cast("Metadata", result.metadata)}
+        about = {name: value for name, value in metadata.items() if name in _ABOUT_THE_TABLE}
+        return {"receipt": receipts_in(metadata)[-1], "about": about}
+
+    def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
+        """See ShardedWork."""
+        if receipts:
+            return merge_receipts(receipts), {}
+        context.log.warning(f"{self.table}: the source has no shards, and nothing was delivered")
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceWork:
+    """Shards of what is new in a source: the run of the asset holds the slice."""
+
+    table: str
+    asset_key: dg.AssetKey
+    resource_key: str
+    options: Options
+    source: Callable[[OpExecutionContext], Any]
+    n: int
+    state_uri: str | None
+    name: str | None
+
+    def split(self, context: OpExecutionContext) -> list[dict[str, Any]]:
+        """See ShardedWork."""
+        with self._handoff(context) as handoff:
+            return handoff.split(self.n)
+
+    def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
+        """See ShardedWork."""
+        with self._handoff(context) as handoff:
+            return {"receipt": handoff.deliver_shard(shard).as_dict(), "about": {}}
+
+    def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
+        """See ShardedWork."""
+        with self._handoff(context) as handoff:
+            receipt = handoff.finish_shards(receipts)
+        return receipt, cast("Metadata", handoff_metadata(receipt))
+
+    @contextmanager
+    def _handoff(self, context: OpExecutionContext) -> Iterator[Handoff]:
+        step = Step.of(context, self.asset_key)
+        with routed_errors(), core_logs_in(step.log):
+            yield _resource(context, self.resource_key).handoff(
+                step,
+                self.table,
+                self.source(context),
+                name=self.name,
+                state_uri=self.state_uri,
+                options=self.options,
+                is_of_asset=True,
+            )
+
+
+def _resource(context: OpExecutionContext, key: str) -> ZerobusResource:
+    return cast("ZerobusResource", getattr(context.resources, key))
+
+
+def _checked(shards: Any, table: str) -> list[dict[str, Any]]:
+    if isinstance(shards, Sequence) and all(isinstance(shard, Mapping) for shard in shards):
+        return [dict(shard) for shard in shards]
+    raise ConfigurationError(
+        f"split must return the list of shards that split_source returns, not {type(shards).__name__}", table=table
+    )
