@@ -103,7 +103,7 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """What goes into the key of ``delivery_columns``: one name for the attempts of a task until it is cleared.
+    """The name in the key of ``delivery_columns``: the same for all attempts of a task until it is cleared.
 
     With ``resume="always"`` the name stays the same after clearing, since the same delivery goes on.
     """
@@ -113,7 +113,7 @@ def delivery_name(context: Context, resume: Resume) -> str:
 
 
 def attempts_chain(context: Context) -> str:
-    """What all automatic retries of a task have in common, until someone clears it."""
+    """An id that all automatic retries of a task share, until someone clears it."""
     return _epoch(context, "retry")
 
 

@@ -153,7 +153,7 @@ def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
 
 
 def kept_link(link: BaseOperatorLink, ti_key: TaskInstanceKey) -> str:
-    """What ``keep_link`` kept, or an empty text."""
+    """The link that ``keep_link`` stored, or an empty text."""
     if IS_AIRFLOW_3:
         return ""
     return import_module("airflow.models.xcom").XCom.get_value(key=_link_key(link), ti_key=ti_key) or ""

@@ -176,11 +176,11 @@ class ZerobusDeliveryOperator(BaseOperator):
         return self._result(context, receipt)
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
-        """What to send, for as long as it is being sent."""
+        """The records to send; open as long as they are being sent."""
         raise NotImplementedError
 
     def _own_options(self) -> dict[str, Any]:
-        """What the operator sets in ``options`` unless they state it."""
+        """The options that the operator sets unless the user's ``options`` set them."""
         return {}
 
     def _source_version(self, context: Context) -> str | None:
@@ -244,7 +244,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """What makes the rows of one mapped task others than those of the next one, beyond its template fields."""
+        """The arguments that distinguish one mapped task's rows from the next one's, besides its template fields."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:

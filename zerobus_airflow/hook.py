@@ -208,7 +208,7 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
 
 
 class _Fields:
-    """What the fields of a connection mean, whichever of the two types it has."""
+    """The fields of a connection of either type, by their meaning."""
 
     def __init__(self, connection: Connection) -> None:
         if connection.conn_type not in _CONNECTION_TYPES:

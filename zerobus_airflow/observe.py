@@ -1,4 +1,4 @@
-"""What is seen of a delivery while it runs, and after: lines in the log, the task's state, counters.
+"""Reports a delivery while it runs and at its end: lines in the log, the task's state, counters.
 
 Everything here informs, and so nothing here may fail a task.
 """

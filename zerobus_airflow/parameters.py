@@ -1,4 +1,4 @@
-"""What a Dag author may write: checked while the Dag is parsed, as far as it is known then."""
+"""Checks the parameters of operators while the Dag is parsed, as far as their values are known then."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def as_mapping(options: Any) -> dict[str, Any]:
 
 
 def templated_options(options: Any) -> Any:
-    """What an operator keeps of ``options``: their names and constants are checked now, templates when rendered."""
+    """The ``options`` that an operator keeps. Names and constants are checked now, templates when they are rendered."""
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options
     given = as_mapping(options)

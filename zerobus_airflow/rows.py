@@ -34,7 +34,7 @@ class Rows:
 
 
 def protected(records: Any) -> Any:
-    """What an operator keeps of ``records``, so that Airflow resolves outputs and templates, and leaves data alone."""
+    """The ``records`` in a form in which Airflow resolves outputs and templates, and does not touch data."""
     if isinstance(records, Mapping):
         raise ConfigurationError("records is a dict, which is one record; give a list of them: [record]")
     if isinstance(records, bytes) or (isinstance(records, str) and is_known(records)):

@@ -42,7 +42,7 @@ class ZerobusSql(dg.Model, dg.Resolvable):
     )
 
     def version(self, partition: str | None) -> str | None:
-        """What makes the rows the same in every attempt: see ``IngestOptions.source_version``."""
+        """A version of the rows, the same in every attempt: see ``IngestOptions.source_version``."""
         return sql_fingerprint(self.query, {"partition_key": partition}, order_by=self.order_by, database=self.url_env)
 
     def rows(self, partition: str | None) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What a launch may change about a delivery, without repeating the connection."""
+"""The options that a launch can change for one run, without repeating the connection."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from typing import Any, get_args

@@ -56,7 +56,7 @@ def refuse_rematerialization(step: Step, table: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """What the runs but ``own`` did with an asset, or one partition of it, and a table."""
+    """The events of all runs except ``own`` for an asset, or one partition of it, and a table."""
 
     instance: DagsterInstance
     asset_key: dg.AssetKey

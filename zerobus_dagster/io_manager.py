@@ -158,7 +158,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
 
 
 def not_append(write_mode: object) -> str:
-    """What is wrong with a write mode, and what to do instead."""
+    """The message for a write mode other than append; says what to do instead."""
     return (
         f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
         "To replace rows, push to a staging table and MERGE from it"

@@ -180,7 +180,7 @@ def receipts_in(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def error_metadata(error: ZerobusIngestError) -> Metadata:
-    """What is known about a failed delivery, without any value of a row."""
+    """The metadata of a failed delivery, without any value of a row."""
     metadata: Metadata = {f"{NAMESPACE}/error": type(error).__name__}
     if error.table:
         metadata.update(table_metadata(error.table))

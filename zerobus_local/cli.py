@@ -68,7 +68,7 @@ def _plain_errors(command: _Command) -> _Command:
 
 
 def _leave_quietly() -> NoReturn:
-    """Who read the output has gone, as ``head`` does; nothing is wrong, and the rest has nowhere to go."""
+    """Exit without an error after the reader of the output has closed the pipe, as ``head`` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
@@ -320,7 +320,7 @@ def _catalog(data: Path) -> Catalog:
 
 
 def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
-    """What the folder's server answers, also one that is only starting; without one, what the folder itself says."""
+    """The answer of the folder's server, even if it is still starting; without a server, that of the folder itself."""
     from .catalog.catalog import Catalog
     from .catalog.data_folder import DataFolderLock, FolderInUseError
 

@@ -165,7 +165,7 @@ class LocalZerobusProcess:
         return remote
 
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
-        """What the child that gave no first line said in its log from ``begin`` on; it is gone then."""
+        """Why the child gave no first line, with the end of its log from ``begin`` on.  Ends the child."""
         assert self._process is not None
         what = f"did not start within {self._timeout:g} s"
         if has_ended:

@@ -43,7 +43,7 @@ class RemoteError(LocalZerobusError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteServer:
-    """What ``zerobus-local serve`` prints first, and what can be asked with it."""
+    """A running ``zerobus-local serve``, from the first line that it prints."""
 
     endpoint: str
     workspace_url: str

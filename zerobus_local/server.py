@@ -128,7 +128,7 @@ class LocalZerobus:
         self._service.tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
-        """What a client needs to know, secret included; the first line of ``zerobus-local serve``."""
+        """The URLs and credentials for a client, secret included; the first line of ``zerobus-local serve``."""
         default = self._service.catalog.principals.default
         return {
             "endpoint": self.endpoint,

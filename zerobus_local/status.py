@@ -72,7 +72,7 @@ class StatusError(Exception):
 
 
 class CutError(Exception):
-    """The connection ends without a word, because a fault says so."""
+    """A fault makes the server close the connection without a status."""
 
 
 def invalid_error(message: str, *, error_code: int | None = None) -> StatusError:

@@ -70,7 +70,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one ingest call carries: all of it is acknowledged, or none.
+    """The rows of one ingest call, which are all acknowledged or not at all.
 
     ``payload`` is a list of protobuf messages (bytes), a list of JSON objects (str), or one Arrow record batch.
     ``nbytes`` counts the payload as the service does.
@@ -135,7 +135,7 @@ class Encoder(Protocol):
 
     @property
     def record_format(self) -> RecordFormat:
-        """What the payloads of its batches are."""
+        """The format of the payloads of its batches."""
         ...
 
     @property

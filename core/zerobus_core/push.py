@@ -99,7 +99,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
-    """What decides about skipping; a digest costs time, and is needed only where the fingerprint proves nothing."""
+    """The facts that decide about skipping; a digest takes time, and is made only if the fingerprint proves nothing."""
     is_known = fingerprint is None or source.is_content_known
     return SourceFacts(
         fingerprint=fingerprint,

@@ -113,7 +113,7 @@ class Workspace:
 
 
 def mask_of(workspace: Workspace) -> Mask:
-    """What masks the secret of these credentials, wherever a server or a library quotes it."""
+    """The mask for the secret of these credentials, in whatever text of a server or a library quotes it."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         return Mask(client_id=credentials.client_id, secret=credentials.client_secret)
@@ -180,7 +180,7 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
 
 
 def _quoted(text: str) -> str:
-    """What was given, less what may be a password or a token in it."""
+    """The value that was given, without what could be a password or a token."""
     text, at, host = text.rpartition("@")
     return repr(re.split(r"[?#]", f"{'…@' if at else ''}{host}")[0])
 

@@ -1,4 +1,4 @@
-"""What a person looks up and puts right in the local tables: SHOW TABLES, DESCRIBE, INSERT and DELETE."""
+"""SQL to look at and correct the local tables: SHOW TABLES, DESCRIBE, INSERT and DELETE."""
 
 from __future__ import annotations
 
@@ -106,5 +106,5 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """What is wrong, without the layers that it went through and without a table of rows."""
+    """The first line of an error's text, without the layers that it went through and without a table of rows."""
     return str(error).splitlines()[0].rpartition("error: ")[2]

@@ -71,7 +71,7 @@ class DataFolderLock:
 
 
 def running_server(data: Path) -> dict[str, Any] | None:
-    """What the server of this folder announced; None if none runs, also where one died and left its announcement."""
+    """The announcement of this folder's server; None if none runs, even if one died and left its announcement."""
     announced = _announced(data)
     if announced is None:
         return None

@@ -32,9 +32,9 @@ __all__ = [
 
 
 def create(table: Table) -> None:
-    """Make an empty Delta table next to the table's place; ``put_in_place`` is to follow.
+    """Make an empty Delta table in a temporary folder; call ``put_in_place`` next.
 
-    What crashes left there is deleted.  InvalidRequest for what cannot be a Delta table.
+    Deletes what a crash has left there.  Raises InvalidRequest if it cannot be a Delta table.
     """
     for left_over in table.path.parent.glob(f".{table.path.name}.*"):
         remove(left_over)

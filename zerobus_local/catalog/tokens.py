@@ -34,7 +34,7 @@ _AUDIENCE = "zerobus-local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a token speaks for, and until when (seconds since 1970)."""
+    """The principal of a token, and when it expires (seconds since 1970)."""
 
     client_id: str
     name: str
@@ -79,7 +79,7 @@ class Tokens:
     def verify(
         self, token: str | None, table_full_name: str | None = None, privileges: Iterable[str] = ZEROBUS_PRIVILEGES
     ) -> Identity:
-        """Who the token speaks for.
+        """The principal of the token.
 
         With a table, also that the token was issued for it with ``privileges``, and that the principal holds the
         grants now.  Raises Unauthenticated, or PermissionDenied with code 4024.

@@ -65,7 +65,7 @@ class TableShape:
 
 
 class Decoder(Protocol):
-    """Turns records into a batch of ``shape.open_schema``, or raises RefusedRecordError: then none is to be stored."""
+    """Turns records into a batch of ``shape.open_schema``, or raises RefusedRecordError to store none."""
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
         """One row per record, in order."""

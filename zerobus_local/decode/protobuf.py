@@ -85,7 +85,7 @@ def _is_repeated(field: Any) -> bool:
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
-    """What turns records into Arrow, and the class of one record."""
+    """The handler that converts records to Arrow, and the message class of one record."""
     file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
     file.message_type.append(message)
     pool = descriptor_pool.DescriptorPool()

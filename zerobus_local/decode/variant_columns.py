@@ -39,7 +39,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 
 def _offsets(column: pa.Array) -> pa.Array:
-    """Where each list begins in its flattened values; a null marks a null list."""
+    """The offsets of the lists in their flattened values; a null marks a null list."""
     ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
     starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     if not column.null_count:

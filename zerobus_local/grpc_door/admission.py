@@ -25,7 +25,7 @@ TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
 
 @dataclass(slots=True)
 class Call:
-    """What the headers of a call say; ``number`` is the call's count on its table."""
+    """The contents of a call's headers; ``number`` counts the calls on its table."""
 
     table_name: str
     token: str
@@ -43,7 +43,7 @@ class Admission:
 
     @staticmethod
     def call(context: Any) -> Call:
-        """What the headers say, unchecked."""
+        """The contents of the headers, unchecked."""
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return Call(

@@ -51,7 +51,7 @@ class Call:
         return token.strip() if scheme.lower() == "bearer" else None
 
     def identity(self) -> Identity:
-        """Who asks, by the token; raises Unauthenticated."""
+        """The principal of the request's token; raises Unauthenticated."""
         return self.service.tokens.verify(self.bearer)
 
     def json(self) -> Any:

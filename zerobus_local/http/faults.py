@@ -30,7 +30,7 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """What the token endpoint answers instead of its work, if anything, and the lifetime it has to give, if any.
+    """The answer that a fault gives instead of a token, and the lifetime that a fault sets; None for each without one.
 
     ``table`` is the one that the token is asked for; "" for a token that is for none, which only rules without a
     table trigger.  Waits here for as long as a rule says.

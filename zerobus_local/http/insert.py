@@ -82,7 +82,7 @@ def _insert(call: Call) -> None:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    """InvalidRequest for an object that names a field twice, of which the parser keeps the last without a word."""
+    """Raise InvalidRequest if an object has a field twice: the parser would keep the last one and say nothing."""
 
     def checked(members: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(members)

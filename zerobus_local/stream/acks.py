@@ -37,7 +37,7 @@ class AckQueue:
         self.uncommitted_bytes += request.nbytes
 
     def next_committed(self) -> Stored:
-        """The oldest stored request was committed; it is to be passed to ``acknowledge_at``."""
+        """Report that the oldest stored request was committed; the result is to be passed to ``acknowledge_at``."""
         request = self._stored.popleft()
         self.uncommitted_bytes -= request.nbytes
         return request

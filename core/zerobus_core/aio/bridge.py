@@ -101,7 +101,7 @@ class LoopBridge:
             function(*args, **kwargs)
 
     def on_loop(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """The function, called on the loop's thread whoever calls it."""
+        """Wrap the function so that it runs in the loop's thread, from whichever thread it is called."""
 
         def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             return self.call(function, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What becomes of rows that no table takes: they fail the delivery, or become dead letters up to a bound."""
+"""Rows that do not fit the table: they fail the delivery, or become dead letters up to a limit."""
 
 from __future__ import annotations
 

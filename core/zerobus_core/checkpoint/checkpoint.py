@@ -55,7 +55,7 @@ class AttemptMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What can be read of a checkpoint that is refused: whose it was, and how far rows may have been sent."""
+    """The facts of a refused checkpoint that are still needed: which attempt wrote it, and how far rows were sent."""
 
     table: str
     table_identity: str | None
@@ -78,7 +78,7 @@ class InvalidCheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsDigest:
-    """What the durable rows held, where the source's fingerprint does not say it."""
+    """A digest of the durable rows, needed if the source's fingerprint does not cover their content."""
 
     form: DigestForm
     segments: tuple[Segment, ...]

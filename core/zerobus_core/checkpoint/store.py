@@ -1,4 +1,4 @@
-"""Where checkpoints are kept, and whether the next try may skip by what it finds there."""
+"""Stores of checkpoints, and the decision whether the next attempt can skip rows by one."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class CheckpointStore(Protocol):
     Called from the thread that called ``ingest``.  ``epoch`` changes when a host clears the delivery, so that the
     next try starts from the first row.
 
-    Two attempts at one delivery may run at the same time, as an orchestrator's lost task and its retry do.  A ``load``
-    precedes each save: by it an attempt notices that a newer one has taken over.
+    Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and its retry.
+    Each save is preceded by a ``load``, so that an attempt notices when a newer one has taken over.
 
-    A store may say in ``save_interval`` how many seconds shall lie between two saves while a delivery runs; 1.0 where
-    it does not.  It is asked after each save.  What was acknowledged since the last save is sent again after a crash.
+    A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it
+    has none).  It is read after each save.  What was acknowledged since the last save is sent again after a crash.
     """
 
     @property

@@ -133,7 +133,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 
 def delivery_options(command: _Command) -> _Command:
-    """Where a command that delivers rows keeps what is durable, and how it reports: ``checkpoint`` to ``quiet``."""
+    """The options of a command that delivers rows, from ``checkpoint`` to ``quiet``."""
     checkpoint = click.option(
         "--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes."
     )

@@ -58,7 +58,7 @@ class JsonLinesPipe:
         check_length(rows_read, skip)
 
     def _blocks(self) -> Iterator[bytes]:
-        """What the writer has written, as it comes, and nothing whenever nothing comes for a while."""
+        """Blocks of stdin as they arrive; an empty block whenever nothing arrives for a while."""
         while True:
             if not _is_ready(self._pipe):
                 yield b""

@@ -181,7 +181,7 @@ class Account:
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """What was announced was found in the store: no newer attempt has replaced it."""
+        """Report that the store holds what was announced: no newer attempt has replaced it."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:

@@ -1,4 +1,4 @@
-"""What another attempt will do after one that failed, and what a foreign exception says of the rows."""
+"""Texts for a failed attempt: what the next one will do, and the note that other exceptions get."""
 
 from __future__ import annotations
 

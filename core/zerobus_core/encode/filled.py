@@ -54,7 +54,7 @@ class FilledColumns:
     def of(
         cls, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime
     ) -> FilledColumns:
-        """Those that the options name.  Raises ConfigurationError if the table lacks one, or has it of another type."""
+        """The columns that the options name.  Raises ConfigurationError if one is missing or of another type."""
         filled = cls()
         filled._fill(schema, options, delivery_id, started_at)
         return filled

@@ -20,7 +20,7 @@ _PAUSE = 1.0
 def freeze_when_free(
     freeze: Callable[[], object], on_busy: str, *, stop: threading.Event | None, timeout: float | None
 ) -> str | None:
-    """Freeze the next slice with ``freeze``; returns who is in the way, if that is to be skipped.
+    """Freeze the next slice with ``freeze``; returns the reason if the run is to be skipped.
 
     Waiting ends with HandoffBusyError after ``timeout`` seconds, and with IngestInterruptedError when ``stop`` is set.
     """

@@ -1,4 +1,4 @@
-"""The state of one handoff in its store: read, checked and changed, whoever else writes it."""
+"""Reads, checks and changes the state of one handoff in its store, safe against other writers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateKeeper:
-    """What a handoff is, and who works on it now.  Raises what the store raises."""
+    """One handoff, and the owner that works on it now.  Raises what the store raises."""
 
     name: str
     table: str
@@ -105,7 +105,7 @@ class StateKeeper:
         return text
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
-        """Change the state, whoever else writes it; returns what it was and what it is.
+        """Change the state, safe against other writers; returns the old and the new state.
 
         ``change`` is called again if another run has written the state, or if it raises StateConflict.
         """

@@ -128,7 +128,7 @@ class HandoffSource(Protocol):
         ...
 
     def nothing_new(self, done: Position) -> str:
-        """That nothing is new after ``done``, in words without secrets and without text of the rows."""
+        """A sentence that says that nothing is new after ``done``, without secrets and without values of rows."""
         ...
 
 

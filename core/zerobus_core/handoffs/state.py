@@ -103,7 +103,7 @@ class OpenSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redelivery:
-    """That a finished slice was sent again, because a person asked for it."""
+    """A record that a finished slice was sent again, because a person asked for it."""
 
     chain: str
     rows: int

@@ -63,7 +63,7 @@ class StateStore(Protocol):
 
     @property
     def shown(self) -> str:
-        """Where it is, for messages; without secrets."""
+        """The location, for messages; without secrets."""
         ...
 
     @property

@@ -28,7 +28,7 @@ def in_each_child(begin: Callable[[], object]) -> None:
 
 
 class ForkSafeLock:
-    """A lock for a ``with`` statement, of a module: free in the child of a fork, whoever has it in the parent."""
+    """A module's lock, for a ``with`` statement. It is free in the child of a fork, even if the parent holds it."""
 
     def __init__(self) -> None:
         self._begin()

@@ -51,9 +51,9 @@ class StopRequest(threading.Event):
         self._put_back()
 
     def interrupt(self) -> None:
-        """Set it, and raise IngestInterruptedError in the main thread if that does not look at it within 0.25 s.
+        """Request the stop; raise IngestInterruptedError in the main thread if that does not notice within 0.25 s.
 
-        In other threads, outside of the block and without SIGALRM (Windows), it is set only.
+        In other threads, outside of the block and without SIGALRM (Windows), only the event is set.
         """
         self.set()
         is_pointless = self._is_seen or not self._is_open or self._former is not None

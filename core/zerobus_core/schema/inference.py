@@ -36,7 +36,7 @@ LIKE_DATES = "text that looks like dates or times"
 
 @dataclass(slots=True)
 class _Seen:
-    """What the values at one place are."""
+    """The types of the values seen at one place."""
 
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False

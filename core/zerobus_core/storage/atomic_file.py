@@ -63,7 +63,7 @@ class KeptFile:
         return fs == other and path == place
 
     def read(self) -> bytes | None:
-        """What is kept, or None."""
+        """The content of the file, or None if it does not exist."""
         fs, path = self._place()
         with self._translating_errors("read"), suppress(FileNotFoundError):
             if self.is_local:

@@ -95,5 +95,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """What counts against ``max_unacked_bytes``."""
+    """The bytes that count against ``max_unacked_bytes``."""
     return nbytes + rows * _ROW_OVERHEAD

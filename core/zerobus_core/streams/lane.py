@@ -98,7 +98,7 @@ class Lane:
         self.last_error = None
 
     def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
-        """What follows the loss of the lane's stream while rows are still to be sent.
+        """Decide what to do when the lane's stream is lost while rows are still to be sent.
 
         ``suspect_failures`` counts the streams that died with the same batch as their first unacknowledged one.
         """

@@ -51,5 +51,5 @@ in_each_child(_rates.clear)
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
-    """The one bound of a table, whoever asks for it and however its name is written."""
+    """The rate limit of a table: one object for all callers and all spellings of its name."""
     return _rates.setdefault((endpoint, table.casefold()), OpenRate())

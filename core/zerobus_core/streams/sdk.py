@@ -80,7 +80,7 @@ def _keep_for_ever(sdk: Any) -> None:
 
 
 class SdkSession:
-    """What all streams of one delivery are opened with; ``open`` blocks and is called from their worker threads."""
+    """Opens the streams of one delivery.  ``open`` blocks, and is called from their worker threads."""
 
     def __init__(self, workspace: Workspace, table: str, encoder: Encoder, options: IngestOptions) -> None:
         self._workspace = workspace

@@ -152,7 +152,7 @@ _ANYBODYS = Mask()
 
 
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
-    """What the SDK raised, or passed to a callback, as an error of our tree with the SDK's text in it.
+    """Our error for one that the SDK raised or passed to a callback, with the SDK's text in it.
 
     A server may quote the secret or the token that it was sent: ``mask`` takes them out of the text and the causes.
     """

@@ -79,7 +79,7 @@ class ArrowEncoder:
 
     @property
     def record_format(self) -> RecordFormat:
-        """What the payloads of its batches are."""
+        """The format of the payloads of its batches."""
         return self._packer.record_format
 
     @property

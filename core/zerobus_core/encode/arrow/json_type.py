@@ -22,7 +22,7 @@ _VARIANT = PrimitiveType(Kind.VARIANT)
 
 
 def fragment_of(text: str) -> orjson.Fragment:
-    """What writes a JSON text into a VARIANT as it is.  Raises UnfitError if it is not JSON, or has a key twice."""
+    """A fragment that writes the text unchanged.  Raises UnfitError if it is not JSON, or has a key twice."""
     _parsed(text)
     return orjson.Fragment(text)
 
@@ -84,7 +84,7 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of the values in a dictionary or in runs, and the storage of an extension type."""
+    """The plain type: of a dictionary or run-end encoding its values' type, of an extension type its storage type."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind

@@ -74,6 +74,6 @@ def bitmap_of(array: pa.Array) -> pa.Buffer | None:
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """Where each list begins in the array's flattened values; null lists take none."""
+    """The offsets of the lists in the array's flattened values; null lists are empty."""
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]

@@ -1,4 +1,4 @@
-"""Casts of text, as CSV files hold it, to the types of a table's columns; used where text is to be parsed.
+"""Casts of text, as in CSV files, to the types of a table's columns; used if text is parsed.
 
 The rules are those of ``values.text``.  Arrow's own casts take less than it in some places and more in others; what
 they take beyond the rules is found here, and what they leave goes to the walk over single values.

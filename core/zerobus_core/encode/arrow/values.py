@@ -56,7 +56,7 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """The value with pairs where a MAP is kept as a list of structs of ``key`` and ``value``, as Polars does."""
+    """Convert MAPs in the value, which Polars keeps as lists of structs of ``key`` and ``value``, to lists of pairs."""
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
         return {name: with_pairs(v, members[name]) if name in members else v for name, v in value.items()}

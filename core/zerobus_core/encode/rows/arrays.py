@@ -145,7 +145,7 @@ def _unless_none(reshape: Reshape) -> Reshape:
 
 
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> DirectArray | None:
-    """How usual values become an array without a converter; None if there is no such way."""
+    """The function that makes an array of usual values without a converter; None if this type needs one."""
     kind = field.type
     if plain is not None:
         return _typed(plain, lambda values: pa.array(values, target))

@@ -58,5 +58,5 @@ class ConversionRules:
 
     @classmethod
     def of(cls, options: IngestOptions, **of_format: Any) -> ConversionRules:
-        """What the options of a delivery say of values, and what its record format needs."""
+        """The rules that follow from the options of a delivery and its record format."""
         return cls(**{name: getattr(options, name) for name in _OF_OPTIONS}, **of_format)

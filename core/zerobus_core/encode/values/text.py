@@ -1,4 +1,4 @@
-"""What text says where text is parsed: one set of rules for whole columns and for single values.
+"""The rules for parsing text, for whole columns and for single values alike.
 
 White space around is ignored.  Numerals have ASCII digits without separators; a whole number may end in ``.0``, as data
 frames write those of a column with gaps.  Dates and times are ISO 8601.  An empty text, NA, N/A, NULL and null say that

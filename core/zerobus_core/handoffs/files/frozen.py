@@ -26,7 +26,7 @@ class FrozenFile:
 
     @property
     def entry(self) -> bytes:
-        """What the ledger keeps of it."""
+        """The entry of this file in the ledger."""
         return entry_of(self.path, self.listed)
 
 

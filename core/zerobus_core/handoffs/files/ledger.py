@@ -120,7 +120,7 @@ class Ledger:
         )
 
     def _index(self) -> list[int]:
-        """Where the entries begin whose first two bytes are each number."""
+        """For each value of an entry's first two bytes, the offset in bytes at which its entries begin."""
         firsts = bytearray(2 * len(self))
         little = sys.byteorder == "little"
         firsts[little::2] = self._entries[0::ENTRY_BYTES]

@@ -195,7 +195,7 @@ class NewFiles:
         return by_ledger
 
     def _settled(self, place: Location, candidates: list[_Candidate], context: Context) -> list[_Candidate]:
-        """Those that were left alone for long enough; of names that increase, those before the first that was not."""
+        """The files that were left alone for long enough; if names increase, those before the first that was not."""
         if not self._settle or not candidates:
             return candidates
         now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
@@ -228,7 +228,7 @@ class NewFiles:
         return taken
 
     def _confirmed(self, place: Location, taken: list[_Candidate], context: Context) -> list[FrozenFile]:
-        """Those that are still the same when they are asked for one by one."""
+        """The files that are unchanged when each is looked at again."""
         frozen: list[FrozenFile] = []
         for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
             asked = None if info is None else version_of(place.fs, info)

@@ -185,7 +185,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
 
 
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
-    """Ours for theirs, with secrets masked; only what a user's ``token_supplier`` raised stays as it is."""
+    """Our error for an error of a library, with secrets masked. An error of a user's ``token_supplier`` is kept."""
     mask = mask_of(workspace)
     origin: BaseException = error
     ours: BaseException | None = None

@@ -322,7 +322,7 @@ def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
 
 
 def _reading(fragment: Any) -> list[Any]:
-    """What of a file a fragment is, and how it is read."""
+    """Which part of a file the fragment is, and how it is read."""
     try:
         groups = [group.id for group in getattr(fragment, "row_groups", ())]
     except (pa.ArrowException, OSError) as error:

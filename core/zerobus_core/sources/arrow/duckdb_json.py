@@ -60,7 +60,7 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """The type that a column is to have, and what makes it of the array; None if it is right."""
+    """The right type of a column and the function that converts its array; None if the column needs no conversion."""
     if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
     return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None

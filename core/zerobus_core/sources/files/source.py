@@ -219,7 +219,7 @@ def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
-    """What a decoder or a storage says of a file; raises errors of ours only, for each of them has its own."""
+    """Call a decoder or a storage; raises only errors of ours, whichever error the library raises."""
     try:
         return ask()
     except ZerobusIngestError:

@@ -87,7 +87,7 @@ class ShapedSource(ChangedSource):
         return self._source.shaping + Shaping(columns_dropped=tuple(self._lost), notes=tuple(notes))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Those of the other source, with other rows."""
+        """The chunks of the other source, with their rows changed."""
         self._unseen = {*self._selected, *self._names}
         self._lost = {}
         for chunk in self._source.chunks(skip):
@@ -101,7 +101,7 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # it was perhaps in the rows that were left out
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read for the table, whose columns decide what ``extra_columns`` is about.
+        """Prepare the other source for the table, whose columns decide which columns are extra ones.
 
         The other source knows the columns by its own names.
         """

@@ -32,7 +32,7 @@ class OriginSource(ChangedSource):
         return f"OriginSource({self._source!r}, {self._columns})"
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Those of the other source, with their origins if it has files."""
+        """The chunks of the other source, with the files that they come from if there are any."""
         for chunk in self._source.chunks(skip):
             if self.has_files and len(chunk.rows):
                 yield replace(chunk, origins=tuple(self._source.origins(chunk.first_row, chunk.stop_row)))

@@ -134,7 +134,7 @@ class TransformedSource(ChangedSource):
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
-    """The function; one that is named as text is imported, as from the current directory."""
+    """The function; if it is given as text (``module:name``), it is imported, also from the current directory."""
     if callable(given):
         return given  # type: ignore[no-any-return]
     module, _, name = str(given).partition(":")

@@ -54,7 +54,7 @@ def sql_fingerprint(
 
 @dataclass(slots=True)
 class _Reading:
-    """That a cursor's rows were fetched, and whether to the end."""
+    """A record that a cursor's rows were fetched, and whether to the end."""
 
     cursor: Callable[[], Any]
     description: Any

@@ -299,7 +299,7 @@ def _cut_off(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> Any:
-    """True or False of what stands for it; anything else as it is, which is refused."""
+    """The boolean that the driver's value means; any other value unchanged, so that it is refused later."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | str) and value in {0, 1, "0", "1"}:

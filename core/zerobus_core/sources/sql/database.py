@@ -27,7 +27,7 @@ _PG_FLOATS = {700, 701, 1700}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """What the values of the column are."""
+    """A column of a query, and what is known of its values."""
 
     sql: str
     """The quoted name."""

@@ -102,7 +102,7 @@ def key_column(database: Database, key: str) -> str:
 
 
 def range_conditions(column: str, shard: Mapping[str, Any]) -> list[Condition]:
-    """What rows of a shard have in common; the database compares, so that its own order decides."""
+    """The conditions for the rows of a shard. The database compares the values, so that its order is used."""
     if shard["is_null"]:
         return [Condition(f"{column} IS NULL")]
     conditions = [

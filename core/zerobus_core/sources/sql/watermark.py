@@ -62,7 +62,7 @@ def _plain(value: Any) -> Plain | None:  # noqa: PLR0911 - one line for each typ
 
 
 def from_plain(plain: Plain) -> Any:
-    """What ``to_plain`` was given; bytes of any kind come back as ``bytes``."""
+    """The value that was given to ``to_plain``; bytes of any kind come back as ``bytes``."""
     kind, text = plain["type"], plain["value"]
     readers: dict[str, Callable[[str], Any]] = {
         "datetime": dt.datetime.fromisoformat,

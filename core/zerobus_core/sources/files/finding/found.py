@@ -223,7 +223,7 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
-    """What changes with the content of a file, out of a listing; of a local file, not with its links and modes."""
+    """The facts in a listing that change with a file's content; for a local file not its links and modes."""
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
 
@@ -243,7 +243,7 @@ def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
 
 
 def known_format(path: str) -> str | None:
-    """The format that the extension of a file says, or None."""
+    """The format by the extension of a file, or None."""
     return _format_of(path)
 
 
