@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import BadField, RecordError
@@ -16,6 +17,7 @@ __all__ = [
     "RowProblems",
     "record_error",
     "shown_name",
+    "unknown_column_hint",
 ]
 
 # Enough to see a pattern, few enough to read.
@@ -68,6 +70,21 @@ class RowProblems:
 def shown_name(name: object) -> str:
     """A column's name for a message; quoted if it has a blank, a byte order mark or the like that nobody would see."""
     return name if isinstance(name, str) and name.isascii() and name.isidentifier() else repr(name)
+
+
+def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
+    """What to do about a column of the source that none of ``columns`` is; empty if nothing comes to mind."""
+    if not name.strip():
+        return (
+            f", a column without a name, as of a delimiter at the end of the header or of pandas' index: leave it out "
+            f"with drop=[{name!r}] (--drop {name!r})"
+        )
+    columns = list(columns)
+    own = next((column for column in columns if column.lower() == name.strip().lower()), None)
+    if own is not None:
+        return f" (did you mean {own}? CsvFormat(skip_blanks=True) leaves blanks out, or use rename)"
+    near = next(iter(difflib.get_close_matches(name, columns, n=1)), None)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def record_error(table: str, fields: Sequence[BadField]) -> RecordError:

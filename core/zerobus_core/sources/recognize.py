@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from io import IOBase
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -149,8 +150,7 @@ def _schema_of(records: Any) -> Any:
 def _refuse_what_is_no_source(records: Any) -> None:
     if isinstance(records, type):
         raise ConfigurationError(f"records is the class {records.__qualname__}; pass a list of its objects")
-    if isinstance(records, Mapping):
-        raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
+    _refuse_other_forms(records)
     if inspect.isfunction(records) or inspect.ismethod(records):
         raise ConfigurationError(f"records is the function {records.__qualname__}; pass what it returns: call it")
     if inspect.iscoroutine(records):
@@ -171,6 +171,23 @@ def _refuse_what_is_no_source(records: Any) -> None:
         raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
     if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
         raise ConfigurationError(f"records is {_describe(records)}; {_INSTEAD}")
+
+
+def _refuse_other_forms(records: Any) -> None:
+    """What holds rows, but is not a sequence of them."""
+    if isinstance(records, Mapping):
+        if records and all(isinstance(value, list | tuple) for value in records.values()):
+            raise ConfigurationError(
+                "records is a dict of lists: if each of them is a column, pass pyarrow.table(records); if it is one "
+                "record, pass a list of them: [record]"
+            )
+        raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
+    if isinstance(records, IOBase):
+        raise ConfigurationError("records is an open file; pass its path, or the rows that you read from it")
+    if type(records).__module__.partition(".")[0] == "numpy":
+        raise ConfigurationError(
+            "records is a numpy array; pass pandas.DataFrame(records, columns=…), in which columns have names"
+        )
 
 
 def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
@@ -282,6 +299,11 @@ def _refuse_wrapped_object(record: Any) -> None:
 
 
 def _no_record_error(record: Any) -> ConfigurationError:
+    if isinstance(record, str | bytes) and record.strip()[:1] in {"{", b"{"}:
+        return ConfigurationError(
+            f"the first record is {_describe(record)}, which seems to be JSON; pass (json.loads(line) for line in "
+            "records)"
+        )
     return ConfigurationError(
         f"the first record is {_describe(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
         "with one value for each column"

@@ -176,7 +176,7 @@ def test_a_number_that_no_column_takes_and_a_key_twice_are_told_with_their_rows(
     ]
     assert fields[0].reason == "the line has one key twice in one object"
     assert "digits after the point" in fields[2].reason
-    assert fields[3].reason == "the line cannot be read as JSON"
+    assert fields[3].reason == "the line cannot be read as JSON: expecting value at character 6"
     assert fields[4].reason.startswith("not a mapping")
 
 

@@ -6,7 +6,6 @@ the walk over single values, which either takes them after all or says why not.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from ...errors import BadField, SchemaError
 from ...records import UnfitError
-from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name
+from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name, unknown_column_hint
 from ..rows.walk import ExactWalk
 from ..values.arrow_types import extensions, plain_type, working_type
 from .cast import UnfitArrayError, compiled_cast
@@ -140,8 +139,7 @@ class ColumnCasts:
                 f"the table has no column {name}, which is pandas' index without a name: leave it out with "
                 f"drop=[{name!r}] (--drop {name}), or write the frame with index=False"
             )
-        near = next(iter(difflib.get_close_matches(name, self._columns, n=1)), None)
-        return f"the table has no column {shown_name(name)}" + (f" (did you mean {near}?)" if near else "")
+        return f"the table has no column {shown_name(name)}{unknown_column_hint(name, self._columns)}"
 
 
 class _ColumnCast:

@@ -39,6 +39,11 @@ WHOLE_NUMBER = r"[+-]?[0-9]+(\.0*)?"
 NOT_FINITE = r"[+-]?(?i:inf|infinity|nan)"
 _NUMERAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE_NUMBER, _NOT_FINITE = re.compile(WHOLE_NUMBER), re.compile(NOT_FINITE)
+# Numbers, dates and words as people and other programs write them, for the hint in the reason.
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}([.,'\u2019 \u00a0\u202f]?[0-9]{3})*([.,][0-9]+)?")
+_WITH_SIGN = re.compile(r"[$\u20ac\u00a3\u00a5].*|.*[$\u20ac\u00a3\u00a5%]")
+_OTHER_DATE = re.compile(r"[0-9]{1,4}[./ -][0-9A-Za-z]{1,9}[./ -][0-9]{1,4}\b.*")
+_OTHER_NULLS = frozenset({"\\N", "-", "--", "?", ".", "#n/a", "n.a.", "nan", "nil", "none", "(null)", "<na>", "nat"})
 # What datetime.fromisoformat cuts off without a word.
 _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
@@ -63,7 +68,7 @@ def whole_number(text: str) -> int:
             return int(text.partition(".")[0])
     except ValueError:  # more than Python's own limit of 4,300 digits
         pass
-    raise UnfitError("the text is not a whole number")
+    raise UnfitError(f"the text is not a whole number{_number_hint(text)}")
 
 
 def real_number(text: str) -> float:
@@ -72,7 +77,7 @@ def real_number(text: str) -> float:
     if not _NUMERAL.fullmatch(text):
         if _NOT_FINITE.fullmatch(text):
             return float(text)
-        raise UnfitError("the text is not a number")
+        raise UnfitError(f"the text is not a number{_number_hint(text)}")
     number = float(text)
     if math.isinf(number):
         raise UnfitError("too large for 64 bits")
@@ -87,7 +92,7 @@ def decimal_number(text: str) -> Decimal:
             return Decimal(text)
     except InvalidOperation:  # an exponent beyond all bounds
         pass
-    raise UnfitError("the text is not a number")
+    raise UnfitError(f"the text is not a number{_number_hint(text)}")
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
@@ -96,7 +101,8 @@ def boolean(text: str, *, numeric: bool = False) -> bool:
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
     if lower not in {"true", "false"}:
-        raise UnfitError("the text is neither true nor false")
+        hint = _null_hint(lower) or ": for a CSV file, name other words by CsvFormat(true_values=…, false_values=…)"
+        raise UnfitError(f"the text is neither true nor false{hint}")
     return lower == "true"
 
 
@@ -128,4 +134,20 @@ def moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise UnfitError("the text is not ISO 8601") from None
+        hint = _null_hint(text)
+        if _OTHER_DATE.fullmatch(text):
+            hint = ": for a CSV file, say how it is written by CsvFormat(date_format=…) or timestamp_format"
+        raise UnfitError(f"the text is not ISO 8601{hint}") from None
+
+
+def _number_hint(text: str) -> str:
+    if _GROUPED.fullmatch(text) and not text.replace(".", "", 1).lstrip("+-").isdecimal():
+        return ": for a CSV file, say how it is written by CsvFormat(decimal_char=…) or thousands_char"
+    if _WITH_SIGN.fullmatch(text):
+        return ": take its sign off by a transform, or deliver it to a STRING column"
+    return _null_hint(text)
+
+
+def _null_hint(text: str) -> str:
+    is_null = text.lower() in _OTHER_NULLS or text in _OTHER_NULLS
+    return ": if it stands for NULL in a CSV file, name it by CsvFormat(null_values=…)" if is_null else ""

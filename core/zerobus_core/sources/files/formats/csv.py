@@ -172,7 +172,10 @@ class _Rows:
             ) from error
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ConfigurationError(f"the header of {self._name} has columns twice: {', '.join(map(repr, twice))}")
+            raise ConfigurationError(
+                f"the header of {self._name} has columns twice: {', '.join(map(repr, twice))}; give each a name of its "
+                "own by CsvFormat(names=…, skip_lines=1)"
+            )
         return names
 
     def _take(self, size: int) -> bytes:
@@ -290,6 +293,11 @@ class _CellTable:
                 good.append(plain)
             else:
                 reason = f"has {cells} cell{'' if cells == 1 else 's'}, and the header has {len(self._names)}"
+                if cells == len(self._names) + 1 and row.endswith(self._delimiter.encode()):
+                    reason += (
+                        f", with a delimiter at its end: name all {cells} columns by CsvFormat(names=…, skip_lines=1), "
+                        "and leave the last one out by drop"
+                    )
                 bad[len(rows)] = _unreadable(row, line + lines_before, reason)
             rows.append((row, line + lines_before))
         batch, reasons = read_cells(self._parsed(b"".join(good), bool), self._readers)

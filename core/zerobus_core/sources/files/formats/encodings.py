@@ -16,6 +16,19 @@ _FOREIGN_BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+# First bytes of files that are not text, and what to do with them.
+_NOT_TEXT = (
+    (b"\x1f\x8b", "gzip", "add .gz to its name"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", "add .zst to its name"),
+    (b"\xfd7zXZ\0", "xz", "add .xz to its name"),
+    (b"PK\x03\x04", "ZIP", "name the files inside, zip://*.csv::archive.zip; or it is an Excel file: .xlsx"),
+    (b"\xd0\xcf\x11\xe0", "old Excel", "name it .xls"),
+    (b"PAR1\x15", "Parquet", 'name it .parquet, or say format="parquet"'),
+    (b"ARROW1\0\0", "Arrow IPC", 'name it .arrow, or say format="arrow"'),
+    (b"Obj\x01", "Avro", 'name it .avro, or say format="avro"'),
+)
+_PAGE = (b"<!doctype html", b"<html")
+_LONGEST_START = 16
 _UNREADABLE = "zerobus_unreadable"
 
 
@@ -24,11 +37,11 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 
     A byte that is not valid in ``encoding`` becomes bytes that are not valid in UTF-8, so that whoever reads the value
     refuses it.  ``name`` is the file's, for errors: a UTF-16 or UTF-32 file that is read as something else is a
-    ConfigurationError.
+    ConfigurationError, as is a file that is not text by its first bytes, or an HTML page.
     """
     codec = codecs.lookup(encoding)
     start = b""
-    while len(start) < len(codecs.BOM_UTF32_LE) and (block := next(blocks, b"")):
+    while len(start) < _LONGEST_START and (block := next(blocks, b"")):
         start += block
     found = next((other for bom, other in _FOREIGN_BOMS if start.startswith(bom)), None)
     if found is not None and not codec.name.startswith(found):
@@ -36,11 +49,26 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
             f'{name} is {found.upper()}, by its first bytes, and is read as {codec.name}: say encoding="{found}" in '
             "the format"
         )
+    _refuse_other_files(start, name)
     if codec.name in {"utf-8", "utf-8-sig"}:
         yield start.removeprefix(_BOM)
         yield from blocks
         return
     yield from _transcoded(start, blocks, codec)
+
+
+def _refuse_other_files(start: bytes, name: str) -> None:
+    for sign, what, remedy in _NOT_TEXT:
+        if start.startswith(sign):
+            article = "an" if what[0] in "aeiouAEIOUx" else "a"
+            raise ConfigurationError(
+                f"{name} is {article} {what} file, by its first bytes, and is read as text: {remedy}"
+            )
+    if start.lstrip().lower().startswith(_PAGE):
+        raise ConfigurationError(
+            f"{name} is an HTML page, by its first bytes: it may be a login or error page that was saved; open it, and "
+            "fetch the file again"
+        )
 
 
 def _transcoded(start: bytes, blocks: Iterator[bytes], codec: codecs.CodecInfo) -> Iterator[bytes]:

@@ -36,6 +36,11 @@ class UnreadableLine(UnreadableRecord):
 
     reason = "the line cannot be read as JSON"
 
+    def __new__(cls, text: str, why: str = "") -> UnreadableLine:  # noqa: D102  # text is immutable, and has no __init__
+        line = super().__new__(cls, text)
+        line.reason = f"{cls.reason}: {why}" if why else cls.reason
+        return line
+
 
 class LineWithKeyTwice(UnreadableLine):
     """A line in which an object has one key twice: which value is meant is not ours to say."""
@@ -74,13 +79,20 @@ class JsonValues:
         return float in map(type, map(get, self._plain)) or any(check(get(name)) for name, check in self._nested)
 
     def _exact_row(self, line: bytes) -> Any:
+        kind: type[UnreadableLine]
         try:
             return self._settle(_opened(_DECODER.decode(line.decode(errors="surrogatepass"))))
         except _KeyTwiceError:
-            kind: type[UnreadableLine] = LineWithKeyTwice
-        except (ValueError, ArithmeticError, RecursionError):
-            kind = UnreadableLine
-        return kind(line.decode(errors="replace").rstrip("\r\n"))
+            kind, why = LineWithKeyTwice, ""
+        except json.JSONDecodeError as error:
+            kind, why = UnreadableLine, f"{error.msg[:1].lower()}{error.msg[1:]} at character {error.pos + 1}"
+        except UnicodeDecodeError as error:
+            kind, why = UnreadableLine, f"byte {error.start + 1} is not UTF-8"
+        except RecursionError:
+            kind, why = UnreadableLine, "it is nested too deeply"
+        except (ValueError, ArithmeticError) as error:
+            kind, why = UnreadableLine, str(error) if isinstance(error, _UnfitNumberError) else ""
+        return kind(line.decode(errors="replace").rstrip("\r\n"), why)
 
 
 def _unchanged(row: Any) -> Any:
@@ -143,6 +155,10 @@ class _KeyTwiceError(ValueError):
     pass
 
 
+class _UnfitNumberError(ValueError):
+    """A number that JSON does not have, or that no column takes."""
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
@@ -153,12 +169,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(text: str) -> Decimal:
     number = Decimal(text)
     if number and abs(number.adjusted()) > _MAX_EXPONENT:
-        raise ValueError("no column takes a number of this size")
+        raise _UnfitNumberError("no column takes a number of this size")
     return number
 
 
 def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not valid JSON")
+    raise _UnfitNumberError(f'{constant} is not valid JSON; write null, or "{constant}" for a DOUBLE column')
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object_pairs_hook=_object)
