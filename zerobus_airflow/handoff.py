@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetStateStore", "HandoffTask", "check_handoff", "check_shard", "hand_over", "is_handoff_source"]
 
-# Airflow's documented limit is 64 KB, and its own envelope takes some of it.
+# Airflow's documented limit is 64 KB, and its own envelope takes some of it.  Runs that take a slice up and finish it
+# write a little more than the run that froze it.
 _MOST_BYTES = 60_000
+_HARD_LIMIT = 63_000
 _RETENTION = timedelta(days=3_650)
 _KEY = "zerobus/handoff/"
 # Seconds after a write for which another run that wrote at the same moment may still be writing.
@@ -89,6 +91,8 @@ class AssetStateStore:
     """A ``StateStore`` in the state of an asset.  Each call is a request to Airflow's supervisor."""
 
     side_files = None
+    most_bytes = _MOST_BYTES
+    """A slice whose state would be longer is not frozen."""
 
     def __init__(
         self,
@@ -114,9 +118,10 @@ class AssetStateStore:
         """See StateStore."""
         from zerobus_core.hosting import StateConflict
 
-        if len(text) > _MOST_BYTES:
+        if len(text) > _HARD_LIMIT:
             raise ConfigurationError(
-                f"the state has {len(text)} bytes, and Airflow keeps at most {_MOST_BYTES} for an asset: give state_uri"
+                f"the state has {len(text):,} bytes, and Airflow keeps at most {_HARD_LIMIT:,} for an asset: give "
+                "state_uri"
             )
         if self._get(self._key) != (None if replaces is None else json.loads(replaces)):
             raise StateConflict(self.shown)

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from copy import copy
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +59,18 @@ class Airflow:
         self.command("db", "migrate")
         self._runs = 0
         self._start_host()
+
+    def second(self):
+        """Another process of the same Airflow, which runs Dags at the same time."""
+        other = copy(self)
+        other._runs = 10_000
+        other._start_host()
+        return other
+
+    def kill(self):
+        """End the process as ``kill -9`` does, whatever it runs."""
+        self._host.kill()
+        self._host.wait()
 
     def _start_host(self):
         reader, writer = os.pipe()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,62 @@ with push_dag("new_rows_without_a_place"):
     SqlToZerobusOperator(
         task_id="push", table=TABLE, sql="SELECT 1 AS id", sql_conn_id="orders", incremental="id", lag_rows=0
     )
+
+
+with push_dag("rows_of_long_text"):
+    SqlToZerobusOperator(
+        task_id="push",
+        table="main.default.handoff_notes",
+        sql="SELECT id, note FROM notes",
+        sql_conn_id="orders",
+        incremental="note",
+        key="id",
+        lag_rows=0,
+        outlets=[table_asset(connection["host"], "main.default.handoff_notes")],
+    )
+
+
+class HeldRows(NewRows):
+    """Says in mid-slice that it is there, and goes on when it may."""
+
+    @contextmanager
+    def open(self, *given):
+        with super().open(*given) as records:
+            chunks = records.chunks
+
+            def until_let_go(skip):
+                for number, chunk in enumerate(chunks(skip)):
+                    yield chunk
+                    if number == 2 and (FOLDER / "hold").exists():
+                        (FOLDER / "hold").unlink()
+                        (FOLDER / "held").touch()
+                        for _ in range(1_200):
+                            if (FOLDER / "go").exists():
+                                break
+                            time.sleep(0.05)
+
+            records.chunks = until_let_go
+            yield records
+
+
+for on_busy in ("fail", "skip", "wait"):
+    with push_dag(f"shared_rows_{on_busy}") as dag:
+        ZerobusIngestOperator(
+            task_id="push",
+            table="main.default.handoff_shared",
+            source=HeldRows(
+                lambda: sqlite3.connect(FOLDER / "shared.db"),
+                "SELECT * FROM orders",
+                column="id",
+                key="id",
+                lag_rows=0,
+            ),
+            handoff_name="shared",
+            on_busy=on_busy,
+            outlets=[table_asset(connection["host"], "main.default.handoff_shared")],
+            options={"batch_rows": 50, "max_unacked_bytes": 20_000},
+        )
+    globals()[f"shared_rows_{on_busy}"] = dag
 
 
 def fetch(since, upto):

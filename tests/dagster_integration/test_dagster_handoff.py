@@ -1,6 +1,7 @@
 """Handoffs in Dagster: three runs, one that fails and is retried, a wiped asset, and a sensor."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from zerobus_core import NewFiles, NewItems, NewRows
+from zerobus_core import Handoff, NewFiles, NewItems, NewRows
+from zerobus_core.hosting import Owner
 from zerobus_dagster import ZerobusIngestComponent, ZerobusResource, build_zerobus_handoff_sensor
 from zerobus_local import LocalZerobus
 
@@ -130,6 +132,44 @@ def test_new_files_need_a_state_uri(
     for _ in range(2):
         assert dg.materialize([asset], resources={"zerobus": zerobus}, instance=instance).success
     assert ids(server, table) == [1]
+
+
+def test_a_step_does_as_on_busy_says_while_another_run_delivers(
+    server: LocalZerobus,
+    table: str,
+    zerobus: ZerobusResource,
+    instance: dg.DagsterInstance,
+    orders: Orders,
+    tmp_path: Path,
+) -> None:
+    def materialize(on_busy: str) -> dg.ExecuteInProcessResult:
+        asset = asset_of(table, orders.source, on_busy=on_busy, state_uri=str(tmp_path / "s.json"))
+        return dg.materialize([asset], resources={"zerobus": zerobus}, instance=instance, raise_on_error=False)
+
+    def facts(result: dg.ExecuteInProcessResult) -> Any:
+        (event,) = result.asset_materializations_for_node("delivered")
+        return event.metadata["dagster-zerobus/handoff_facts"].value
+
+    orders.insert(1)
+    holder = Handoff(
+        server.workspace, table, orders.source(), state=tmp_path / "s.json", name="delivered", owner=Owner(key="run-1")
+    )
+    holder.freeze()
+    orders.insert(2)
+    failed = materialize("fail")
+    assert not failed.success
+    assert "HandoffBusyError" in str(failed.failure_data_for_node("delivered"))
+    skipped = materialize("skip")
+    assert skipped.success
+    assert "run-1" in facts(skipped)["busy"]
+    assert ids(server, table) == []
+    finishing = threading.Timer(1.0, lambda: (holder.deliver(), holder.finish()))
+    finishing.start()
+    waited = materialize("wait")
+    finishing.join(60)
+    assert waited.success
+    assert (facts(waited)["from"], facts(waited)["to"]) == (1, 2)
+    assert ids(server, table) == [1, 2]
 
 
 @pytest.mark.parametrize("change", [{"resume": "never"}, {"on_rematerialize": "refuse"}])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import HandoffStateError
+from ..ranges import END
+from .keeper import COUNTS
 from .store import StateConflict
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
         text, state = _begun(keeper, text, state)
         _side_files(context).write(f"{slice_id}.files.json", plan.files)
     frozen = state.freeze(slice_id, plan.end, plan.facts, owner=keeper.owner, now=keeper.now())
+    _check_room(keeper, frozen)
     try:
         keeper.save(frozen, replaces=text)
     except StateConflict:
@@ -45,6 +48,16 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
             _side_files(context).delete(f"{slice_id}.files.json")
         raise
     return Opened(frozen.open, {**notes, "remaining": plan.remaining})
+
+
+def _check_room(keeper: StateKeeper, frozen: State) -> None:
+    """The state must have room when the slice is finished, too: its rows are durable by then."""
+    assert frozen.open is not None
+    keeper.check_room(frozen)
+    counts = dict.fromkeys(COUNTS, END)
+    keeper.check_room(
+        frozen.finish(frozen.open.id, done=frozen.open.end, counts=counts, owner=keeper.owner, now=keeper.now())
+    )
 
 
 def last_delivered(state: State) -> PastSlice | None:

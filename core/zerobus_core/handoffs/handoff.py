@@ -23,6 +23,7 @@ from ..errors import (
 from ..merging import merge_receipts
 from ..process.signals import is_of_signal
 from ..push import ingest
+from ..ranges import END
 from ..sources import Source
 from ..sources.shards.form import start_delay
 from . import repairs, shards
@@ -179,8 +180,11 @@ class Handoff:
             # An attempt of this run that ended before it could return its receipt.
             is_unsaid = past.finished_by == self._kept.owner.key
             return replace(receipt, rows_resent=past.counts.get("rows_resent", 0)) if is_unsaid else receipt
+        chain = self._kept.owner.chain
+        _, state = self._kept.load()
+        self._kept.check_room(state.redelivered(past.id, chain=chain, rows=END, now=self._kept.now()))
         _log.warning("%s: slice %s was delivered before, and is sent again on request", self._kept.table, past.id)
-        receipt = self._send(bounds_of(past), again=short_hash(self._kept.owner.chain))
+        receipt = self._send(bounds_of(past), again=short_hash(chain))
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:

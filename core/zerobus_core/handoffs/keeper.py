@@ -104,6 +104,17 @@ class StateKeeper:
         self.store.save(text, replaces=replaces)
         return text
 
+    def check_room(self, state: State) -> None:
+        """Raise ConfigurationError if the store cannot keep a state of that length; nothing is written."""
+        most = getattr(self.store, "most_bytes", None)
+        if most is None or len(text := to_json(state)) <= most:
+            return
+        raise ConfigurationError(
+            f"the state of handoff {self.name!r} would have {len(text):,} bytes, and {self.store.shown} keeps at most "
+            f"{most:,}; nothing was frozen or sent. Give the path or URI of a file as state (state_uri in Airflow); a "
+            "new state begins at `initial`, so let that be the end of the last delivered slice"
+        )
+
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
         """Change the state, safe against other writers; returns the old and the new state.
 

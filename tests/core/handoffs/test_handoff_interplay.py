@@ -139,6 +139,30 @@ def test_rows_that_have_changed_start_the_slice_over_and_are_counted(
     assert {(number, 2 if number < 5 else 1) for number in range(30)} <= stored
 
 
+def test_other_items_on_a_retry_start_the_slice_over_and_are_counted(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    first_id = 0
+
+    def fetch(since: Any, upto: Any) -> tuple[Any, int]:
+        return ([{"id": number} for number in range(first_id, first_id + 1_500)], 1_500)
+
+    def handoff() -> Handoff:
+        return Handoff(
+            zerobus.workspace, table_name, NewItems(fetch), state=tmp_path / "s.json", owner=Owner(key="run")
+        )
+
+    first = handoff()
+    first.freeze()
+    first.deliver()
+    first_id = 100
+    receipt = handoff().run()
+    assert (receipt.rows_acked, receipt.rows_skipped, receipt.rows_resent) == (1_500, 0, 1_500)
+    assert zerobus.read(table_name).num_rows == 3_000
+    assert set(range(1_600)) == set(zerobus.read(table_name).column("id").to_pylist())
+
+
 @pytest.mark.parametrize("options", [{"delivery_name": "mine"}, {"source_version": "1"}])
 def test_names_of_deliveries_are_the_handoffs_own(
     zerobus: LocalZerobus, table_name: str, tmp_path: Path, landing: Path, options: Any

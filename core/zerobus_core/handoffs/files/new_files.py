@@ -342,6 +342,8 @@ class NewFiles:
 
     def parsed(self, value: Any) -> Position:
         """See HandoffSource."""
+        if value is None:
+            return None
         if not isinstance(value, str) or not value:
             raise ConfigurationError(f"{value!r} is not the name of a file, relative to the source's directory")
         return value
@@ -350,7 +352,9 @@ class NewFiles:
         """See HandoffSource."""
         place = self._place()
         first = len(place.root) + 1
-        infos = [info for info in place.each() if start < str(info["name"])[first:] <= end]
+        if end is None:
+            raise ConfigurationError("an explicit slice needs an end, the name of its last file")
+        infos = [info for info in place.each() if (start or "") < str(info["name"])[first:] <= end]
         candidates: list[_Candidate] = []
         for info in sorted(infos, key=lambda info: str(info["name"])):
             size, listed = int(info.get("size") or 0), versions_in(place.fs)(info) or ""
