@@ -73,6 +73,13 @@ def core(name: str, file: str, tests: str, *changes: tuple[str, str]) -> Mutant:
 
 
 MUTANTS = [
+    files(
+        "a changed file of a large ledger is delivered", ("~(is_known & (versions[at] == asked[:, 1]))", "~is_known")
+    ),
+    files(
+        "a file after the last one is not found",
+        ("numpy.minimum(numpy.searchsorted(", "numpy.maximum(numpy.searchsorted("),
+    ),
     *(core(*fault) for fault in FAULTS),
     handoff(
         "a finished slice does not move the state on",

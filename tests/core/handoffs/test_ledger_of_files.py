@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerobus_core.handoffs.files.ledger import ENTRY_BYTES, InvalidLedgerError, Ledger, entry_of
+from zerobus_core.handoffs.files.ledger import ENTRY_BYTES, InvalidLedgerError, Ledger, entries_of, entry_of
 
 NAMES = st.sampled_from([f"f{number}" for number in range(12)])
 
@@ -47,6 +47,34 @@ def test_entries_are_found_at_any_place() -> None:
     for number in range(0, 5_000, 7):
         assert ledger.knows(data[number * 16 + 3 : number * 16 + 19]) == "new"
     assert ledger.knows(entries[0][:8] + bytes(8)) == "changed"
+
+
+@pytest.mark.parametrize("known", [5_000, 120_000])
+def test_many_files_are_looked_up_as_each_of_them_is(known: int) -> None:
+    """Of a large ledger with numpy, of a small one without."""
+    draw = random.Random(known)
+    entries = sorted({draw.randbytes(8): draw.randbytes(8) for _ in range(known)}.items())
+    ledger = Ledger(b"".join(path + version for path, version in entries))
+    asked = [path + version for path, version in draw.sample(entries, 50)]
+    asked += [path + draw.randbytes(8) for path, _ in draw.sample(entries, 50)]
+    asked += [draw.randbytes(ENTRY_BYTES) for _ in range(50)]
+    asked += [
+        bytes(ENTRY_BYTES),
+        b"\xff" * ENTRY_BYTES,
+        *(path + version for path, version in (entries[0], entries[-1])),
+    ]
+    draw.shuffle(asked)
+    wanted = [(number, what) for number, entry in enumerate(asked) if (what := ledger.knows(entry)) != "delivered"]
+    assert list(ledger.not_delivered(b"".join(asked))) == wanted
+    assert {what for _, what in wanted} == {"new", "changed"}
+    assert len(wanted) == 102
+    assert list(ledger.not_delivered(b"")) == []
+
+
+def test_entries_of_many_files_are_those_of_each() -> None:
+    for names in (["a", "Straße", ""], ["a", "not-utf-8-\udcff"]):
+        versions = [f"v{number}" for number in range(len(names))]
+        assert entries_of(names, versions) == b"".join(map(entry_of, names, versions))
 
 
 def test_bytes_across_two_entries_are_not_an_entry() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError, FrozenFileError
@@ -22,7 +23,7 @@ from ..source import Bounds, Context, Plan
 from .frozen import FrozenFile, FrozenList, to_list
 from .groups import found_files, parts_of_files, pieces_of, read_part
 from .kept import list_name, read_ledger, read_list, side_files, write_ledger
-from .ledger import Known, entry_of
+from .ledger import Known, entries_of, entry_of
 from .looking import ask_storage, changed_error, check_formats, check_unchanged, is_same
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = ["NewFiles"]
 OnChanged = Literal["fail", "deliver", "ignore"]
 
 _SIGNS = "*?["
+# Files of the listing that are looked up together.
+_AT_ONCE = 5_000
 # Files that people took out; each is 40 characters of the state.
 _MAX_RELEASED = 1_000
 # Files that were left out of one slice, by name.
@@ -155,42 +158,43 @@ class NewFiles:
         self, place: Location, done: Mapping[str, Any], context: Context
     ) -> tuple[list[_Candidate], list[_Candidate]]:
         """The files that are new, and those that were delivered with other content."""
-        known = self._known(done, context)
+        not_delivered = self._not_delivered(done, context)
         start = len(place.root) + 1
         version_in = versions_in(place.fs)
         new: list[_Candidate] = []
         changed: list[_Candidate] = []
-        for info in place.each():  # perhaps a million times
-            name = str(info["name"])
-            path, version = name[start:], version_in(info)
-            if version is None:
-                raise ConfigurationError(
-                    f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new "
-                    "cannot be known"
-                )
-            what = known(path, version)
-            if what != "delivered":
-                candidate = _Candidate(path=path, info=info, size=int(info.get("size") or 0), listed=version)
+        listing = iter(place.each())
+        while infos := list(islice(listing, _AT_ONCE)):
+            paths = [str(info["name"])[start:] for info in infos]
+            versions = _checked_versions(infos, list(map(version_in, infos)))
+            for number, what in not_delivered(paths, versions):
+                info = infos[number]
+                size = int(info.get("size") or 0)
+                candidate = _Candidate(path=paths[number], info=info, size=size, listed=versions[number])
                 (new if what == "new" else changed).append(candidate)
         return new, changed
 
-    def _known(self, done: Mapping[str, Any], context: Context) -> Callable[[str, str], Known]:
+    def _not_delivered(
+        self, done: Mapping[str, Any], context: Context
+    ) -> Callable[[list[str], list[str]], Iterator[tuple[int, Known]]]:
+        """Says which files of a part of the listing were not delivered as they are, by paths and versions."""
         released = frozenset(bytes.fromhex(entry) for entry in done["released"])
         floor = done["floor"]
         if self._names_increase:
 
-            def by_name(path: str, version: str) -> Known:
-                is_old = floor is not None and path <= floor
-                return "delivered" if is_old or entry_of(path, version) in released else "new"
+            def by_name(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
+                for number, path in enumerate(paths):
+                    is_old = floor is not None and path <= floor
+                    if not is_old and entry_of(path, versions[number]) not in released:
+                        yield number, "new"
 
             return by_name
-        knows = read_ledger(done, context).knows
-        if not released:
-            return lambda path, version: knows(entry_of(path, version))
+        ledger = read_ledger(done, context)
 
-        def by_ledger(path: str, version: str) -> Known:
-            entry = entry_of(path, version)
-            return "delivered" if entry in released else knows(entry)
+        def by_ledger(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
+            for number, known in ledger.not_delivered(entries_of(paths, versions)):
+                if not released or entry_of(paths[number], versions[number]) not in released:
+                    yield number, known
 
         return by_ledger
 
@@ -415,6 +419,17 @@ class NewFiles:
         if place.is_one_file:
             raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
         return place
+
+
+def _checked_versions(infos: Sequence[Mapping[str, Any]], versions: Sequence[str | None]) -> list[str]:
+    checked = [version for version in versions if version is not None]
+    if len(checked) < len(infos):
+        name = str(infos[list(versions).index(None)]["name"])
+        raise ConfigurationError(
+            f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new cannot be "
+            "known"
+        )
+    return checked
 
 
 def _check_fixed_part(path: str) -> None:
