@@ -24,7 +24,7 @@ OPTIONS: dict[str, list[tuple[str, str]]] = {
     ],
     "`delivery_columns`": [(INTERPLAY, "test_delivery_columns_are_the_same_when_a_slice_is_sent_again")],
     "`delivery_name`, `source_version`": [(INTERPLAY, "test_names_of_deliveries_are_the_handoffs_own")],
-    '`resume="never"` (Airflow), `resume=False` (Dagster)': [
+    '`resume="never"`': [
         (AIRFLOW, "test_what_does_not_belong_together_is_refused_when_the_dag_is_parsed"),
         (DAGSTER, "test_what_does_not_go_with_a_handoff_is_refused"),
         (DAGSTER, "test_the_component_refuses_at_load_what_cannot_be"),
