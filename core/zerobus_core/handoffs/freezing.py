@@ -54,7 +54,7 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
     """The state must have room when the slice is finished, too: its rows are durable by then."""
     assert frozen.open is not None
     keeper.check_room(frozen)
-    counts = dict.fromkeys(COUNTS, END)
+    counts: dict[str, int] = dict.fromkeys(COUNTS, END)
     keeper.check_room(
         frozen.finish(frozen.open.id, done=frozen.open.end, counts=counts, owner=keeper.owner, now=keeper.now())
     )
