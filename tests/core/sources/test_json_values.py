@@ -194,3 +194,48 @@ def test_a_renamed_column_keeps_the_digits_of_its_type(tmp_path: Path) -> None:
     source = source_of(tmp_path / "x.jsonl", IngestOptions(rename={"p": "price"}), schema)
     (chunk,) = source.chunks(RowRanges())
     assert chunk.rows == [{"price": Decimal("0.12345678901234567890")}]
+
+
+TOGETHER = [
+    b'{"n": 1, "d": 1.5, "x": 0.25}',
+    b'{"n": 2, "d": 1, "x": 1e400}',
+    b'{"n": 18446744073709551616, "x": 1.0}',
+    b'{"n": 3, "n": 4}',
+    b'{"n": 5, "x": "a\\": 1"}',
+    b'{"n": 6, "v": {"a": 1, "a": 2}}',
+    b'{"n": 7, "v": {"a": 0.1}}',
+    b'{"n": 8, "v": [{"a": 1}, {}]}',
+    b' { "n" : 9 } ',
+    b'{"n": 1},{"n": 2}',
+    b'{"n": [1',
+    b"2]}",
+    b"[1, 2]",
+    b"17",
+    b"null",
+    b'{"n": "\\ud800"}',
+    b"not JSON",
+    b"{}",
+    b'{"zerobus_dead_letter": 1, "record": "{\\"n\\": 1}"}',
+]
+
+
+def shown(rows: list[object]) -> list[tuple[str, str]]:
+    return [(type(row).__name__, repr(row)) for row in rows]
+
+
+@pytest.mark.parametrize("number", range(len(TOGETHER)))
+def test_lines_that_are_read_together_give_what_each_gives_by_itself(number: int) -> None:
+    values = values_of("n BIGINT, d DECIMAL(10, 2), x DOUBLE, v VARIANT")
+    good = [b'{"n": 1}', b'{"n": 2, "x": 0.5}']
+    for block in ([TOGETHER[number]], [*good, TOGETHER[number]], [TOGETHER[number], *good, TOGETHER[number - 1]]):
+        assert shown(values.rows(block)) == shown(list(map(values.row, block)))
+
+
+def test_lines_that_are_read_together_never_borrow_from_one_another() -> None:
+    values = JsonValues()
+    for block in (
+        [b'{"n": [1', b"2]}", b'{"n": 1},{"n": 2}'],
+        [b'{"a": 1},{}', b'{"b": [{}', b"{}]}"],
+        [b"{}", b'{"a": 1, "a": 2}', b'{"t": "x"}'],
+    ):
+        assert shown(values.rows(block)) == shown(list(map(values.row, block)))

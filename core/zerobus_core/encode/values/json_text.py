@@ -59,7 +59,11 @@ def may_have_key_twice(text: bytes, value: Any) -> bool:
     if not isinstance(value, dict | list):
         return False
     written = text.translate(None, b" \t\r\n").count(b'":')
-    return not (isinstance(value, dict) and written == len(value)) and written != _count_keys(value)
+    if isinstance(value, dict) and written == len(value):
+        return False
+    if isinstance(value, list) and set(map(type, value)) == {dict} and written == sum(map(len, value)):
+        return False
+    return written != _count_keys(value)
 
 
 def _count_keys(value: Any) -> int:

@@ -19,6 +19,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -164,8 +165,15 @@ class DatabaseRows:
             if column.name.lower() in types and (convert := _converter(column, types[column.name.lower()])) is not None
         }
 
-    def dicts(self, rows: Iterable[Any]) -> Iterator[Any]:
+    def dicts(self, rows: Sequence[Any]) -> Iterable[Any]:
         """Each row as a dict; one that is a mapping already only if its values have to be converted."""
+        are_tuples = all(issubclass(kind, tuple | list) for kind in set(map(type, rows)))
+        if self._converters or not are_tuples or set(map(len, rows)) != {len(self._names)}:
+            return self._converted(rows)
+        # In C: a loop over the rows takes twice as long, and as long as fetching them.
+        return list(map(dict, map(zip, repeat(self._names), rows)))
+
+    def _converted(self, rows: Iterable[Any]) -> Iterator[Any]:
         for row in rows:
             members = row if isinstance(row, Mapping) else dict(zip(self._names, row, strict=True))
             if self._converters:

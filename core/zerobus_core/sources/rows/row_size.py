@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from ...batch import Chunk
@@ -13,6 +15,7 @@ __all__ = ["SAMPLED_EVERY", "chunks_of", "size_of"]
 # The size of every 16th row is measured, and taken for the others.
 SAMPLED_EVERY = 16
 _DEPTH = 4
+_WEIGHTLESS = frozenset({bool, date, datetime, Decimal, float, int, type(None)})
 
 
 def size_of(row: Any) -> int:
@@ -26,7 +29,14 @@ def size_of(row: Any) -> int:
         values = row
     else:
         values = getattr(row, "__dict__", {}).values() or _slots(row)
-    return sum(_weight(value, _DEPTH) for value in values)
+    size = 0
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind not in _WEIGHTLESS:
+            size += _weight(value, _DEPTH)
+    return size
 
 
 def _weight(value: Any, depth: int) -> int:

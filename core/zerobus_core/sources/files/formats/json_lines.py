@@ -128,30 +128,30 @@ def text_pieces(
     blank = 0
     start, stop = next(runs, _NO_RUN)
     row = size = 0
-    rows: list[Any] = []
+    held: list[bytes] = []
     pulse = Heartbeat()
     deadline = 0.0
     for line in texts:
         is_due = False
         if line is None:
-            is_due = time.monotonic() >= deadline if rows else pulse.is_due()
+            is_due = time.monotonic() >= deadline if held else pulse.is_due()
         elif line and not line.isspace():
             if row == stop:
                 start, stop = next(runs, _NO_RUN)
             if row >= start:
-                if not rows:
+                if not held:
                     deadline = time.monotonic() + MAX_WAIT
-                rows.append(values.row(line))
+                held.append(line)
                 size += len(line)
-                is_due = len(rows) == chunk_rows or size >= MAX_CHUNK_BYTES or row + 1 == stop
+                is_due = len(held) == chunk_rows or size >= MAX_CHUNK_BYTES or row + 1 == stop
             row += 1
         elif lines is not None:
             blank += 1
             lines.note(row, row + blank + 1)
         if is_due:
-            yield row - len(rows), rows
-            rows, size = [], 0
-    yield row - len(rows), rows
+            yield row - len(held), values.rows(held)
+            held, size = [], 0
+    yield row - len(held), values.rows(held)
     return row
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import repeat
+from operator import contains
 from typing import Any, NoReturn
 
 import orjson
@@ -72,6 +74,26 @@ class JsonValues:
             pass  # JSON also has integers beyond any double, and halves of surrogate pairs
         return self._exact_row(line)
 
+    def rows(self, lines: Sequence[bytes]) -> list[Any]:
+        """The rows of some lines, as ``row`` gives each; all of them are looked at together, which is much faster."""
+        try:
+            values = list(map(orjson.loads, lines))
+        except (orjson.JSONDecodeError, RecursionError):
+            return list(map(self.row, lines))
+        if _are_plain_objects(lines, values) and not self._are_some_rounded(values):
+            return values
+        pairs = zip(lines, values, strict=True)
+        return [value if self._is_settled(line, value) else self.row(line) for line, value in pairs]
+
+    def _is_settled(self, line: bytes, value: Any) -> bool:
+        is_plain = type(value) is dict and MARKER not in value
+        return is_plain and not may_have_key_twice(line, value) and not self._is_rounded(value)
+
+    def _are_some_rounded(self, values: Sequence[dict[str, Any]]) -> bool:
+        if any(float in set(map(type, map(dict.get, values, repeat(name)))) for name in self._plain):
+            return True
+        return any(any(map(check, map(dict.get, values, repeat(name)))) for name, check in self._nested)
+
     def _is_rounded(self, row: Any) -> bool:
         if not isinstance(row, dict):
             return False
@@ -93,6 +115,14 @@ class JsonValues:
         except (ValueError, ArithmeticError) as error:
             kind, why = UnreadableLine, str(error) if isinstance(error, _UnfitNumberError) else ""
         return kind(line.decode(errors="replace").rstrip("\r\n"), why)
+
+
+def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
+    """Whether all values are objects that are not dead letters, and none of them has a key twice."""
+    if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
+        return False
+    # A line cannot have fewer keys than its value, so that equal sums are equal numbers in each line.
+    return not may_have_key_twice(b"".join(lines), values)
 
 
 def _unchanged(row: Any) -> Any:
