@@ -106,14 +106,26 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
 def remedies_as_flags(text: str) -> str:
     """``CsvFormat(quote_char=None)`` in a message is ``--quote-char none`` on the command line."""
     text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
-    return re.sub(r'CsvFormat\((\w+)=("(?:[^"\\]|\\.)*"|\w+)\)', _remedy, text)
+    text = re.sub(r"\bset (\w+)=True\b", lambda match: f"give {_flag(match[1])}", text)
+    text = re.sub(rf"\b(?:Csv|Json|Excel)Format\(({_ARGUMENT}(?:, {_ARGUMENT})*)\)", _remedies, text)
+    return re.sub(r'\bsay (format|encoding)=("[\w-]+")', lambda match: f"say {_remedy(match[1], match[2])}", text)
 
 
-def _remedy(match: re.Match[str]) -> str:
-    value = ast.literal_eval(match[2])
+# A field of a format and its value; an ellipsis stands for a value that only the user knows.
+_ARGUMENT = r'\w+=(?:"(?:[^"\\]|\\.)*"|\w+|…)'
+
+
+def _remedies(match: re.Match[str]) -> str:
+    return " and ".join(_remedy(*each[0].split("=", 1)) for each in re.finditer(_ARGUMENT, match[1]))
+
+
+def _remedy(name: str, text: str) -> str:
+    if text == "…":
+        return _flag(name)
+    value = ast.literal_eval(text)
     if value is True:
-        return _flag(match[1])
-    return f"{_flag(match[1])} {_NONE if value is None else shlex.quote(str(value))}"
+        return _flag(name)
+    return f"{_flag(name)} {_NONE if value is None else shlex.quote(str(value))}"
 
 
 def _flag(name: str) -> str:

@@ -17,7 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.cli_runner import cli_runner
+from tests.core.cli.test_cli_push import environment
 from zerobus_core import CsvFormat, IngestOptions, ingest
+from zerobus_core.cli import main
 from zerobus_core.errors import ConfigurationError, RecordError, SchemaError, ZerobusIngestError
 from zerobus_local import LocalZerobus
 
@@ -206,3 +209,37 @@ def test_records_in_a_common_form_that_is_not_rows_are_refused_with_the_way_out(
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
     with pytest.raises(ZerobusIngestError, match=message):
         ingest(zerobus.workspace, table_name, records())
+
+
+REMEDIES_AS_FLAGS: list[tuple[str, str, str, list[str]]] = [
+    ('id,x\n1,"1,5"\n', "DOUBLE", "is written by --decimal-char and --thousands-char", ["--decimal-char", ","]),
+    ("id,x\n1,31.12.2025\n", "DATE", "by --date-format and --timestamp-format", ["--date-format", "%d.%m.%Y"]),
+    ("id,x\n1,Y\n", "BOOLEAN", "name other words by --true-values and --false-values", ["--true-values", "Y"]),
+    ("id,x\n1,-\n", "BIGINT", "name it by --null-values", ["--null-values", "-"]),
+    ("id, x\n1, 5\n", "BIGINT", "did you mean x? --skip-blanks leaves blanks out", ["--skip-blanks"]),
+    ("id,x,\n1,5,\n", "BIGINT", "(--drop '')", ["--drop", ""]),
+    (
+        "id,x\n1,5,\n",
+        "BIGINT",
+        "name all 3 columns by --names and --skip-lines 1",
+        ["--names", "id", "--names", "x", "--names", "end", "--skip-lines", "1", "--drop", "end"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", REMEDIES_AS_FLAGS, ids=lambda case: case[2])
+def test_the_command_line_names_the_flag_that_reads_the_file(
+    case: tuple[str, str, str, list[str]], zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    text, kind, hint, flags = case
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, x {kind})")
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    command = ["push", str(path), "-t", table_name]
+    refused = cli_runner().invoke(main, command, env=environment(zerobus.workspace))
+    assert refused.exit_code in {2, 65}
+    assert hint in " ".join(refused.stderr.split())
+    assert "Format(" not in refused.stderr
+    pushed = cli_runner().invoke(main, [*command, *flags], env=environment(zerobus.workspace))
+    assert pushed.exit_code == 0, pushed.stderr
+    assert zerobus.read(table_name).num_rows == 1

@@ -136,13 +136,13 @@ def moment(text: str) -> datetime:
     except ValueError:
         hint = _null_hint(text)
         if _OTHER_DATE.fullmatch(text):
-            hint = ": for a CSV file, say how it is written by CsvFormat(date_format=…) or timestamp_format"
+            hint = ": for a CSV file, say how it is written by CsvFormat(date_format=…, timestamp_format=…)"
         raise UnfitError(f"the text is not ISO 8601{hint}") from None
 
 
 def _number_hint(text: str) -> str:
     if _GROUPED.fullmatch(text) and not text.replace(".", "", 1).lstrip("+-").isdecimal():
-        return ": for a CSV file, say how it is written by CsvFormat(decimal_char=…) or thousands_char"
+        return ": for a CSV file, say how it is written by CsvFormat(decimal_char=…, thousands_char=…)"
     if _WITH_SIGN.fullmatch(text):
         return ": take its sign off by a transform, or deliver it to a STRING column"
     return _null_hint(text)
