@@ -6,7 +6,7 @@ import hashlib
 import json
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from ...errors import ConfigurationError
 from .cursor_thread import CursorThread
 from .database_types import DatabaseRows, columns_of
 from .iterables import IterableSource
+from .row_blocks import RowBlocks
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -73,14 +74,14 @@ class CursorSource(IterableSource):
         self._cursor = cursor
         self._names = _column_names(cursor)
         self._schema: TableSchema | None = None
-        super().__init__(self._rows, options)
+        super().__init__(lambda: RowBlocks(self._blocks()), options)
         self.fingerprint = fingerprint or self.fingerprint
 
     def read_for(self, schema: TableSchema) -> None:
         """See ``Source``: JSON, intervals, arrays and MySQL's booleans become what the columns take."""
         self._schema = schema
 
-    def _rows(self) -> Iterator[Any]:
+    def _blocks(self) -> Iterator[Iterable[Any]]:
         before = self._reading_before()
         converted = DatabaseRows(self._names, self._special_columns(), self._schema)
         rows = self._cursor.fetchmany(_FETCH_ROWS)
@@ -93,7 +94,7 @@ class CursorSource(IterableSource):
         reading = _Reading(_reference(self._cursor), self._cursor.description)
         self._readings.append(reading)
         while rows:
-            yield from converted.dicts(rows)
+            yield converted.dicts(rows)
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         reading.is_finished = True
 

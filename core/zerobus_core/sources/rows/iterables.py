@@ -15,6 +15,7 @@ from ...errors import ConfigurationError
 from ..protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from ..protocol.source import Source
 from .content import rows_fingerprint
+from .row_blocks import RowBlocks
 from .row_size import SAMPLED_EVERY, chunks_of, size_of
 
 if TYPE_CHECKING:
@@ -233,7 +234,25 @@ class IterableSource(Source):
                 position += len(taken)
         check_length(position, skip)
 
+    def _take_slices(self, rows: RowBlocks, limit: int) -> list[Any]:
+        taken: list[Any] = []
+        size = 0
+        deadline = float("inf")
+        while len(taken) < limit and size < MAX_CHUNK_BYTES:
+            part = rows.take(min(SAMPLED_EVERY, limit - len(taken)))
+            if not part:
+                break
+            now = self._clock()
+            deadline = deadline if taken else now + MAX_WAIT
+            taken += part
+            size += size_of(part[0]) * len(part)
+            if now >= deadline:
+                break
+        return taken
+
     def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
+        if isinstance(rows, RowBlocks):
+            return self._take_slices(rows, limit)
         taken = list(islice(rows, 1))
         deadline = self._clock() + MAX_WAIT
         if not taken or limit == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from ..rows.cursor_thread import CursorThread
 from ..rows.database_types import DatabaseRows
 from ..rows.drivers import execute_on_server
 from ..rows.iterables import IterableSource
+from ..rows.row_blocks import RowBlocks
 from . import watermark
 from .database import Database, translating_database_errors
 from .names import spelled
@@ -60,7 +61,7 @@ class SqlRangeSource(IterableSource):
         self._query = query
         self._shard = shard
         self._schema: TableSchema | None = None
-        super().__init__(self._rows, options, can_read_again=True)
+        super().__init__(lambda: RowBlocks(self._blocks()), options, can_read_again=True)
         # Rows without a key have no order, so positions say nothing of them.
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
@@ -68,7 +69,7 @@ class SqlRangeSource(IterableSource):
         """See ``Source``: JSON, arrays and MySQL's booleans become what the columns take."""
         self._schema = schema
 
-    def _rows(self) -> Iterator[Any]:
+    def _blocks(self) -> Iterator[Iterable[Any]]:
         with ExitStack() as opened:
             with translating_database_errors():
                 cursor = opened.enter_context(
@@ -77,7 +78,7 @@ class SqlRangeSource(IterableSource):
             names = [str(column[0]) for column in cursor.description]
             converted = DatabaseRows(names, cursor.special_columns, self._schema)
             while rows := self._fetch(cursor):
-                yield from converted.dicts(rows)
+                yield converted.dicts(rows)
 
     def _fetch(self, cursor: CursorThread) -> Any:
         with translating_database_errors():
