@@ -108,11 +108,11 @@ MUTANTS = [
     handoff("an ended process keeps its slice", (" or is_alive is False:", ":")),
     handoff(
         "a lease never ends",
-        ("return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None", "return lease"),
+        ("return lease if now < last + timedelta(seconds=seconds) else None", "return lease"),
     ),
     handoff(
         "a lease is worth nothing",
-        ("return lease if now < last + timedelta(seconds=LEASE_SECONDS) else None", "return None"),
+        ("return lease if now < last + timedelta(seconds=seconds) else None", "return None"),
     ),
     handoff(
         "a saved checkpoint does not renew the lease",
@@ -142,7 +142,9 @@ MUTANTS = [
     ),
     removed("rows behind a removed file do not move", ("        shift += gone.rows\n", "")),
     removed("rows that were sent are not admitted", ("min(gone.rows, max(0, position - gone.start))", "gone.rows")),
-    handoff("a released file stays in the slice", ("opened = replace(opened, facts=dict(facts))", "pass")),
+    handoff(
+        "a released file stays in the slice", ("opened = replace(opened, facts={**opened.facts, **facts})", "pass")
+    ),
     files("a changed file is a delivered one", ('return "changed"', 'return "delivered"')),
     files("a new version does not replace the old one", ("copied = at + ENTRY_BYTES if mine", "copied = at if mine")),
     files(
