@@ -142,7 +142,7 @@ class DagsterDelivery:
     def _on_host(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call what asks Dagster something: on the loop's thread in an async step."""
+        """Call a function that uses Dagster; in an async step it runs in the loop's thread."""
         return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:

@@ -30,6 +30,13 @@ def test_the_files_that_the_page_names_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_names_that_contributing_gives_are_in_their_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`(\w+)`\s+(?:of|in)\s+`((?:core|zerobus_\w+|tests)/[\w/.]+\.py)`", text)
+    assert len(named) > 4
+    assert [(name, file) for name, file in named if not re.search(rf"\b{name}\b", (ROOT / file).read_text())] == []
+
+
 def test_the_files_that_contributing_names_exist() -> None:
     named = re.findall(r"`((?:core|zerobus_\w+|docs|tests)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
     assert named

@@ -98,7 +98,7 @@ def _write(table: Table, rows: pa.Table) -> None:
 
 
 def delete_rows(table: Table, condition: str | None) -> int:
-    """Delete the rows for which the condition is true, or all; returns how many.  For who holds the commit lock."""
+    """Delete the rows for which the condition is true, or all; returns how many.  The caller holds the commit lock."""
     try:
         return int(DeltaTable(table.path).delete(condition)["num_deleted_rows"])
     except Exception as error:  # as above

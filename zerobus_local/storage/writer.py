@@ -58,7 +58,7 @@ class Budget:
             self._used += nbytes
 
     def give(self, nbytes: int) -> None:
-        """Return bytes that were taken."""
+        """Give back bytes that ``take`` has taken."""
         with self._changed:
             self._used -= nbytes
             self._changed.notify_all()

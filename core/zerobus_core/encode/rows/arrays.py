@@ -62,13 +62,13 @@ class RowArrays:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-        """The same of rows that are wire values already; members that are not there are nulls."""
+        """As ``record_batch``, for rows that are wire values already; missing members are nulls."""
         columns = [[row.get(field.name) for row in rows] for field in self._fields]
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def quick_batch(self, records: Column) -> pa.RecordBatch | None:
-        """The same, or None for records that need the exact walk."""
+        """As ``record_batch``, but None for records that need the exact walk."""
         if any(map(is_message, set(map(type, records)))):  # they hold wire text
             return None
         try:

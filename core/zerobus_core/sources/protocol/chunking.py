@@ -65,7 +65,7 @@ def delayed(
 def clip(
     batch: pa.RecordBatch, first_row: int, wanted: Callable[[int, int], Iterator[tuple[int, int]]]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The wanted runs of a batch, with their positions; an empty one, which ``coalesce`` knows, if there is none."""
+    """The wanted parts of a batch, with their positions; an empty part, which ``coalesce`` expects, if none is."""
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
     for start, stop in runs:

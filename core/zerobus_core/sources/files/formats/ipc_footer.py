@@ -1,4 +1,4 @@
-"""Where an Arrow IPC file says that its messages end, which shows whether it is one file or several joined together.
+"""The end of the messages by an Arrow IPC file's footer: it shows whether several files were joined together.
 
 ``cat a.arrow b.arrow`` has the footer of ``b`` at its end, whose offsets then point into ``a``: the readers give rows
 of ``a`` in place of those of ``b``, or fail.  The layout is that of Message.fbs and File.fbs of apache/arrow.
