@@ -211,6 +211,29 @@ def test_records_in_a_common_form_that_is_not_rows_are_refused_with_the_way_out(
         ingest(zerobus.workspace, table_name, records())
 
 
+def test_rows_inside_of_an_object_are_named(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    page = {"next": None, "data": [{"id": 1}, {"id": 2}]}
+    (tmp_path / "page.json").write_text(json.dumps(page))
+    for records in ([page], str(tmp_path / "page.json")):
+        with pytest.raises(RecordError, match="field data: .*it is a list of records: if they are the rows, pass that"):
+            ingest(zerobus.workspace, table_name, records)
+    ingest(zerobus.workspace, table_name, page["data"])
+    assert zerobus.read(table_name).num_rows == 2
+
+
+def test_a_title_before_the_header_is_passed_over_as_the_error_says(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING)")
+    (tmp_path / "rows.csv").write_text("Report of May\n\nid,name\n1,a\n")
+    path = str(tmp_path / "rows.csv")
+    with pytest.raises(SchemaError, match=r"the table has id, name, and the source none of them; .*skip_lines=…"):
+        ingest(zerobus.workspace, table_name, path)
+    ingest(zerobus.workspace, table_name, path, options={"format": CsvFormat(skip_lines=1)})
+    assert zerobus.read(table_name).to_pylist() == [{"id": 1, "name": "a"}]
+
+
 REMEDIES_AS_FLAGS: list[tuple[str, str, str, list[str]]] = [
     ('id,x\n1,"1,5"\n', "DOUBLE", "is written by --decimal-char and --thousands-char", ["--decimal-char", ","]),
     ("id,x\n1,31.12.2025\n", "DATE", "by --date-format and --timestamp-format", ["--date-format", "%d.%m.%Y"]),

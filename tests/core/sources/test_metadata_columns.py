@@ -23,13 +23,17 @@ from zerobus_core import (
     ClientCredentials,
     FileCheckpointStore,
     IngestOptions,
+    NewFiles,
     Receipt,
     StreamManager,
+    hand_over,
     ingest,
     split_source,
 )
 from zerobus_core.cli import main
 from zerobus_core.errors import ConfigurationError, RecordError, SchemaError
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources import source_of
 from zerobus_local import LocalZerobus
 
 TABLE = "(id BIGINT, loaded TIMESTAMP, file STRING, path STRING, n BIGINT)"
@@ -287,3 +291,37 @@ def test_a_flag_that_cannot_be_says_what_there_is(flag: str, zerobus: LocalZerob
         result = run_cli(zerobus, command, path, "--table", "main.default.t", "--metadata-columns", flag)
         assert result.exit_code == 2
         assert "ingested_at, file_name, file_path, row_number" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_rows_after_those_that_are_skipped_keep_their_file_and_number(kind: str, tmp_path: Path) -> None:
+    paths = [FILES[kind](list(range(start, start + 40)), tmp_path / name) for start, name in ((0, "a"), (40, "b"))]
+    options = IngestOptions(metadata_columns=COLUMNS, batch_rows=7)
+    for start, stop in ((0, 13), (5, 41), (30, 80), (0, 79)):
+        source = source_of([str(path) for path in paths], options)
+        found = [
+            (chunk.first_row + index, origin.name, number)
+            for chunk in source.chunks(RowRanges([(start, stop)]))
+            for index, (origin, number) in enumerate(
+                (origin, origin.first_row + at) for origin in chunk.origins for at in range(origin.rows)
+            )
+        ]
+        rows = [row for row in range(80) if not start <= row < stop]
+        assert found == [(row, paths[row // 40].name, row % 40) for row in rows]
+
+
+def test_a_handoff_of_new_files_fills_the_columns(zerobus: LocalZerobus, table_name: str, tmp_path: Path) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} {TABLE}")
+    (tmp_path / "in").mkdir()
+    options = IngestOptions(metadata_columns=COLUMNS)
+    for number in range(2):
+        as_csv([number], tmp_path / "in" / f"{number}")
+        hand_over(
+            zerobus.workspace,
+            table_name,
+            NewFiles(str(tmp_path / "in"), settle=0),
+            state=str(tmp_path / "state.json"),
+            options=options,
+        )
+    found = [(row["id"], row["file"], row["n"]) for row in read(zerobus, table_name)]
+    assert found == [(0, "0.csv", 0), (1, "1.csv", 0)]

@@ -35,6 +35,9 @@ _NO_VALUES = {
     "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
 }
 
+# Names of columns in an error.
+_MOST_SHOWN = 10
+
 BadFields = dict[int, list[BadField]]
 
 
@@ -121,6 +124,12 @@ class ColumnCasts:
             for field in schema
             if has_union_of_json(field)
         ]
+        if given and not set(names) & set(self._columns):
+            has = ", ".join([*list(self._columns)[:_MOST_SHOWN], *(["…"] if len(self._columns) > _MOST_SHOWN else [])])
+            problems.append(
+                f"the table has {has}, and the source none of them; if another line of a CSV file has the names, say "
+                "CsvFormat(skip_lines=…), or name them by CsvFormat(names=…)"
+            )
         if problems:
             raise SchemaError(
                 f"the columns of the source do not fit the table: {'; '.join(problems)}",

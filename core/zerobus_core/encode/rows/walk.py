@@ -181,6 +181,8 @@ class ExactWalk:
             for name in record:
                 if name not in names:
                     expected, reason = self._unknown(name, names, "column" if not path else "field")
+                    if not path and _are_records(record[name]):
+                        reason += "; it is a list of records: if they are the rows, pass that list"
                     problems.add(f"{prefix}{shown_name(name)}", record[name], expected, reason)
             return out
 
@@ -191,6 +193,10 @@ class ExactWalk:
             return "nothing", "the delivery fills this column itself (delivery_columns or metadata_columns)"
         near = next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
         return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
+
+
+def _are_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
