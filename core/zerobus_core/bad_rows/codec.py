@@ -1,4 +1,4 @@
-"""How a bad row is written into a dead-letter file so that a person can mend it and it can be sent again.
+"""How a bad row is written into a dead-letter file so that a person can correct it and send it again.
 
 JSON, with dates, times, decimals and UUIDs as text, which is parsed when the file is pushed.  What JSON has no form
 for is an object of one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
