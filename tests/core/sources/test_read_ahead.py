@@ -17,6 +17,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from zerobus_core import IngestInterruptedError, IngestOptions, ingest
 from zerobus_core.batch import Chunk
+from zerobus_core.ranges import RowRanges
+from zerobus_core.sources.files.source import files_source
 from zerobus_core.sources.protocol.read_ahead import read_ahead
 from zerobus_local import LocalZerobus
 
@@ -165,3 +167,13 @@ def test_a_stop_request_ends_a_delivery_whose_file_is_stuck(server: LocalZerobus
         StuckFileSystem.may_read.set()
         thread.join(WAIT)
         StuckFileSystem.is_stuck = False
+
+
+@pytest.mark.parametrize(("text", "rows"), [("x", 200), ("x" * 50_000, 100)])
+def test_two_chunks_of_a_parquet_file_are_read_at_once_if_their_rows_are_small(
+    tmp_path: Path, text: str, rows: int
+) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"text": [f"{n}{text}" for n in range(400)]}), path)
+    chunks = files_source(str(path), IngestOptions(batch_rows=100)).chunks(RowRanges())
+    assert [len(chunk.rows) for chunk in chunks if len(chunk.rows)] == [rows] * (400 // rows)

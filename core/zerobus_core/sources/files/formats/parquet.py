@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetterFormat", "ParquetFormat", "holds_dead_letters"]
 
+# Of so many bytes in the file, before compression, two chunks take little memory.
+_SMALL_BYTES = 2 * 1024 * 1024
+
 
 class ParquetFormat:
     """Reads row group by row group, so that memory holds one at most.
@@ -54,9 +57,10 @@ class ParquetFormat:
             total = parquet.metadata.num_rows
             first = 0
             for group in range(parquet.metadata.num_row_groups):
-                stop = first + parquet.metadata.row_group(group).num_rows
+                metadata = parquet.metadata.row_group(group)
+                stop = first + metadata.num_rows
                 if next(wanted(first, stop), None) is not None:
-                    batches = parquet.iter_batches(batch_size=chunk_rows, row_groups=[group])
+                    batches = parquet.iter_batches(batch_size=_rows_at_once(metadata, chunk_rows), row_groups=[group])
                     at = first
                     for batch in moments.exact(batches, group) if moments else batches:
                         indexed = batch if index is None else index.added_to(batch, at, total, file.shown)
@@ -64,6 +68,12 @@ class ParquetFormat:
                         at += len(batch)
                 first = stop
             return first
+
+
+def _rows_at_once(group: Any, chunk_rows: int) -> int:
+    """Two chunks if their rows are small: below some 10,000 rows the cost of a read or a cast is that of the call."""
+    size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
+    return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
 
 
 def _opened(scope: ExitStack, file: FoundFile, **options: Any) -> Any:
