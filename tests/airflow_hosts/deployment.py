@@ -1,4 +1,7 @@
-"""A whole Airflow as processes, driven by its REST API: scheduler, API server, Dag processor and a Celery worker."""
+"""A whole Airflow as processes, driven by its REST API: scheduler, API server, Dag processor, and a Celery worker.
+
+With the LocalExecutor, the scheduler's own child processes are the workers.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def wait_for(condition, what, timeout=PATIENCE, every=0.2):
 class Deployment:
     """The processes of one Airflow, and its REST API."""
 
-    def __init__(self, home, environ):
+    def __init__(self, home, environ, *, has_celery=True):
         self.home = home
         self._environ = environ
         self._port = free_port()
@@ -50,7 +53,8 @@ class Deployment:
         )
         self.start("scheduler", "scheduler", "--skip-serve-logs")
         self.start("dag-processor", "dag-processor")
-        self.start_worker()
+        if has_celery:
+            self.start_worker()
         wait_for(lambda: self.ask("GET", "/dags").get("total_entries") == 4, "the Dags", every=1.0)
 
     def start_worker(self):

@@ -1,9 +1,13 @@
-"""Shards on a whole Airflow with two Celery workers, one of which is killed: only its shards run again."""
+"""Shards on a whole Airflow one of whose workers is killed: only its shards run again.
+
+With two Celery workers, and with the LocalExecutor, whose workers are processes of the scheduler.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.airflow_hosts.deployment import wait_for
@@ -12,19 +16,17 @@ SHARDS, SHARD_ROWS = 8, 500
 
 
 class Shards:
-    """A run of eight mapped shards on two workers, the second of which can be killed."""
+    """A run of eight mapped shards, and the workers of which one can be killed."""
 
-    def __init__(self, deployment, folder, table):
+    def __init__(self, deployment, folder, table, workers):
         self._deployment = deployment
+        self._workers = workers
         for number in range(SHARDS):
             rows = range(number * SHARD_ROWS, (number + 1) * SHARD_ROWS)
             (folder / f"{number}.jsonl").write_text("".join(f'{{"id": {row}, "note": "row {row}"}}\n' for row in rows))
         dag = Path(__file__).with_name("sharded.py").read_text()
         (deployment.home / "dags" / "sharded.py").write_text(dag)
         wait_for(lambda: "sharded" in {one["dag_id"] for one in deployment.ask("GET", "/dags")["dags"]}, "the Dag")
-        options = ("--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--celery-hostname", "second@%h")
-        deployment.start("second", "celery", "worker", *options)
-        self._worker = deployment.process("second")
         self.run_id = deployment.trigger("sharded", table=table, folder=str(folder))
 
     def instances(self):
@@ -37,13 +39,17 @@ class Shards:
         """The shards whose processes are among these."""
         return {index for index, one in self.instances().items() if one["state"] == "running" and one["pid"] in pids}
 
-    def of_second_worker(self):
-        """The shards that the second worker delivers now."""
-        return self.of({process.pid for process in self._worker.children(recursive=True)})
+    def worker_in_the_middle(self, delivered):
+        """A worker one of whose shards has delivered 200 of its rows, by the ids that are in the table."""
+        for worker in self._workers():
+            own = self.of({process.pid for process in processes_of(worker)})
+            if any(sum(row // SHARD_ROWS == index for row in delivered) >= 200 for index in own):
+                return worker
+        return None
 
-    def kill_second_worker(self):
+    def kill(self, worker):
         """End the worker and all that it started, as a machine that is gone; returns the shards that it had."""
-        processes = [*self._worker.children(recursive=True), self._worker]
+        processes = processes_of(worker)
         for process in processes:
             process.kill()
         return self.of({process.pid for process in processes})
@@ -63,25 +69,28 @@ class Shards:
         return self._deployment.ask("GET", f"{path}?deserialize=true")["value"]
 
 
-@pytest.mark.timeout(900)
-def test_only_the_shards_of_a_worker_that_is_killed_run_again(deployment, zerobus, table_name, tmp_path):
+def processes_of(worker):
+    """A worker and all that it started."""
+    try:
+        return [*worker.children(recursive=True), worker]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def check_only_its_shards_run_again(zerobus, table_name, deployment, folder, workers):
+    """Kill a worker in the middle of a shard; returns how many shards it had."""
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL, note STRING)")
     slow = zerobus.faults.add(action="delay_ack", seconds=0.2, table=table_name)
-    shards = Shards(deployment, tmp_path, table_name)
+    shards = Shards(deployment, folder, table_name, workers)
 
     def ids():
         return zerobus.read(table_name).column("id").to_pylist()
 
-    def is_in_the_middle():
-        own = shards.of_second_worker()
-        return any(sum(row // SHARD_ROWS == index for row in ids()) >= 200 for index in own)
-
-    wait_for(is_in_the_middle, "a shard of the second worker in its middle", every=0.5)
-    lost = shards.kill_second_worker()
+    worker = wait_for(lambda: shards.worker_in_the_middle(ids()), "a shard of a worker in its middle", every=0.5)
+    lost = shards.kill(worker)
     zerobus.faults.remove(slow)
     assert shards.end() == "success"
     assert {index for index, one in shards.instances().items() if one["try_number"] == 2} == lost
-    assert 0 < len(lost) <= 2
     receipt = shards.receipt()
     assert (receipt["rows_read"], receipt["shards"]) == (SHARDS * SHARD_ROWS, SHARDS)
     assert receipt["rows_acked"] + receipt["rows_skipped"] == SHARDS * SHARD_ROWS
@@ -89,3 +98,22 @@ def test_only_the_shards_of_a_worker_that_is_killed_run_again(deployment, zerobu
     delivered = ids()
     assert set(delivered) == set(range(SHARDS * SHARD_ROWS))
     assert len(delivered) - SHARDS * SHARD_ROWS <= receipt["rows_resent"]
+    return len(lost)
+
+
+@pytest.mark.timeout(900)
+def test_only_the_shards_of_a_celery_worker_that_is_killed_run_again(deployment, zerobus, table_name, tmp_path):
+    options = ("--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--celery-hostname", "second@%h")
+    deployment.start("second", "celery", "worker", *options)
+    second = deployment.process("second")
+    lost = check_only_its_shards_run_again(zerobus, table_name, deployment, tmp_path, lambda: [second])
+    assert 0 < lost <= 2
+
+
+@pytest.mark.timeout(900)
+def test_only_the_shard_of_a_local_worker_that_is_killed_runs_again(local_deployment, zerobus, table_name, tmp_path):
+    scheduler = local_deployment.process("scheduler")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    lost = check_only_its_shards_run_again(zerobus, table_name, local_deployment, folder, scheduler.children)
+    assert lost == 1
