@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assets import table_asset
     from .decorator import zerobus_ingest_task
-    from .fan_out import merge_receipts_task, split_source_task, split_sql_task
+    from .fan_out import merge_receipts_task, pool_arguments, split_source_task, split_sql_task
     from .hook import ZerobusHook
     from .operator import ZerobusIngestOperator
     from .replay import DeadLetterReplayOperator
@@ -24,6 +24,7 @@ __all__ = [
     "finish_slice_task",
     "freeze_slice_task",
     "merge_receipts_task",
+    "pool_arguments",
     "split_source_task",
     "split_sql_task",
     "table_asset",
@@ -41,6 +42,7 @@ _HOMES = {
     "finish_slice_task": "slices",
     "freeze_slice_task": "slices",
     "merge_receipts_task": "fan_out",
+    "pool_arguments": "fan_out",
     "split_source_task": "fan_out",
     "split_sql_task": "fan_out",
     "table_asset": "assets",

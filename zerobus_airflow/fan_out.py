@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from zerobus_core import SqlQuery, merge_receipts, split_source
+from zerobus_core import ConfigurationError, SqlQuery, merge_receipts, split_source
 
-from .compat import get_current_context, task
+from .compat import conf, get_current_context, task
 from .parameters import ASSET_SCHEME
 from .rows import readable
 from .sql import database_hook
@@ -15,7 +15,19 @@ from .sql import database_hook
 if TYPE_CHECKING:
     from .compat import Context
 
-__all__ = ["attach_receipt", "merge_receipts_task", "split_source_task", "split_sql_task"]
+__all__ = ["attach_receipt", "merge_receipts_task", "pool_arguments", "split_source_task", "split_sql_task"]
+
+
+def pool_arguments(streams: int = 1) -> dict[str, Any]:
+    """The pool that Airflow's configuration names (section ``zerobus``, option ``pool``), for the arguments of a task.
+
+    ``ZerobusIngestOperator.partial(…, options={"streams": 2}, **pool_arguments(2))``: the task takes as many slots as
+    it opens ``streams``.  Nothing if no pool is configured, since a task whose pool does not exist is never scheduled.
+    """
+    if isinstance(streams, bool) or not isinstance(streams, int) or streams < 1:
+        raise ConfigurationError(f"streams must be a whole number from 1, not {streams!r}")
+    pool = conf.get("zerobus", "pool", fallback=None)
+    return {"pool": pool, "pool_slots": streams} if pool else {}
 
 
 @task(task_id="split_source", multiple_outputs=False)

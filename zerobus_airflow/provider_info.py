@@ -49,7 +49,15 @@ def _config_section() -> dict[str, Any]:
                 "type": "string",
                 "example": "s3://bucket/zerobus-checkpoints",
                 "default": None,
-            }
+            },
+            "pool": {
+                "description": "The pool of tasks that are given pool_arguments(), with as many slots as streams may "
+                "be open at once. Make it first: airflow pools set zerobus 50 'Zerobus streams'.",
+                "version_added": "0.2.0",
+                "type": "string",
+                "example": "zerobus",
+                "default": None,
+            },
         },
     }
 

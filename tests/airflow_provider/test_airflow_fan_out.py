@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zerobus_airflow import SqlToZerobusOperator
+from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, pool_arguments
 from zerobus_core import ConfigurationError, SqlQuery, split_source
 
 
@@ -105,3 +105,13 @@ def test_a_shard_with_what_orders_or_bounds_rows_otherwise_is_refused(other, tmp
         SqlToZerobusOperator(
             task_id="push", table="a.b.c", sql="SELECT id FROM rows", sql_conn_id="rows_db", shard=shard, **other
         )
+
+
+def test_tasks_are_put_into_the_pool_that_the_configuration_names(monkeypatch):
+    monkeypatch.delenv("AIRFLOW__ZEROBUS__POOL", raising=False)
+    assert pool_arguments(2) == {}, "a task whose pool does not exist is never scheduled"
+    monkeypatch.setenv("AIRFLOW__ZEROBUS__POOL", "streams")
+    mapped = ZerobusIngestOperator.partial(task_id="push", table="a.b.c", **pool_arguments(2)).expand(source=["x.csv"])
+    assert (mapped.pool, mapped.pool_slots) == ("streams", 2)
+    with pytest.raises(ConfigurationError, match="whole number from 1"):
+        pool_arguments(0)
