@@ -178,6 +178,16 @@ class Program:
             print(self.output[-5_000:])
             raise
 
+    def wait(self) -> int:
+        """Wait for the end, and return the exit code."""
+        return self._process.wait(timeout=PATIENCE)
+
+    def kill(self) -> None:
+        """End the program and all that it started, as a machine that is gone."""
+        for process in [*self.descendants(), psutil.Process(self._process.pid)]:
+            process.kill()
+        self._process.wait()
+
     def interrupt(self) -> int:
         """Send SIGINT and return the exit code."""
         self._process.send_signal(signal.SIGINT)
