@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,8 @@ def test_no_exported_name_is_the_name_of_a_module() -> None:
     """Importing the module would put it in the place of what is exported."""
     package = Path(zerobus_core.__file__).parent
     assert [name for name in zerobus_core.__all__ if any(package.glob(f"{name}.py")) or (package / name).is_dir()] == []
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert zerobus_core.__version__ == project["version"]

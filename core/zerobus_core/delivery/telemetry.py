@@ -1,7 +1,7 @@
 """A span and metrics for each delivery, through ``opentelemetry-api`` where the process has it.
 
-Where it is not installed nothing happens, and where it fails the delivery does not.  Where it goes is the business of
-whoever sets up the OpenTelemetry SDK in the process.
+Where it is not installed, or not set up, nothing happens; where it fails the delivery does not.  Where it goes is the
+business of whoever sets up the OpenTelemetry SDK in the process.
 
 Span ``zerobus.ingest``: attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome`` ("delivered",
 "failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
@@ -15,6 +15,8 @@ down; histogram ``zerobus.ack_latency`` in seconds.  Counts move at most every 0
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -36,6 +38,8 @@ __all__ = ["DeliveryTelemetry"]
 
 _log = logging.getLogger("zerobus_core")
 _SCOPE = "zerobus_core"
+# The variables by which opentelemetry-api finds the providers that it is to use.
+_PROVIDERS = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,14 @@ class _Instruments:
     ack_latency: Histogram
 
 
-@cache
 def _instruments() -> _Instruments | None:
+    """None in a process that has not set OpenTelemetry up: then there is nobody to tell, and the import takes time."""
+    is_set_up = "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
+    return _made_instruments() if is_set_up or any(map(os.environ.get, _PROVIDERS)) else None
+
+
+@cache
+def _made_instruments() -> _Instruments | None:
     try:
         from opentelemetry import metrics, trace
     except ImportError:

@@ -10,13 +10,13 @@ import ctypes
 import os
 import sys
 import threading
-from importlib.metadata import version
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError
 from ..process.fork import ForkSafeLock, in_each_child
+from ..version import USER_AGENT
 from ..workspace import ClientCredentials, FederatedCredentials, mask_of
 from .sdk_errors import translated_error
 
@@ -64,7 +64,7 @@ def _sdk_of(workspace: Workspace) -> Any:
     with _lock:
         sdk = _sdks.get(key)
         if sdk is None:
-            sdk = module.ZerobusSdk(*key, application_name=f"zerobus-orchestration/{version('zerobus-orchestration')}")
+            sdk = module.ZerobusSdk(*key, application_name=USER_AGENT)
             _sdks[key] = sdk
         return sdk
 

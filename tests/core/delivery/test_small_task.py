@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,19 +13,34 @@ from zerobus_local import LocalZerobus
 
 # Each of them takes a tenth of a second or more to import, and none of them is needed for a row.
 SLOW = ("databricks.sdk", "requests", "pyarrow", "numpy", "pandas", "sqlglot", "fsspec", "rich")
+# These take that long together where there are no bytecode files.
+SLOW += ("difflib", "html", "importlib.metadata", "opentelemetry", "zipfile")
 
 
-def test_a_task_of_one_row_imports_no_slow_package(zerobus: LocalZerobus) -> None:
+def imported_by_task(zerobus: LocalZerobus, **variables: str) -> list[str]:
+    """Which slow packages a task of one row imports, in a process with these variables."""
     zerobus.create_table("CREATE TABLE IF NOT EXISTS main.default.small (id BIGINT, name STRING)")
-    script = f"{TASK}\nimport sys\nprint([name for name in {SLOW!r} if name in sys.modules])"
+    # What is there before is of this installation's .pth files, and not ours.
+    script = f"import sys\nbefore = set(sys.modules)\n{TASK}\nnew = sys.modules.keys() - before\n"
+    script += f"print([name for name in {SLOW!r} if name in new])"
     ended = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | environment(zerobus.workspace),
+        env=os.environ | environment(zerobus.workspace) | variables,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ended.stdout.splitlines()[1:] == ["[]"], ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    names: list[str] = ast.literal_eval(ended.stdout.splitlines()[1])
+    return names
+
+
+def test_a_task_of_one_row_imports_no_slow_package(zerobus: LocalZerobus) -> None:
+    assert imported_by_task(zerobus) == []
+
+
+def test_a_provider_that_a_variable_names_is_told_of_a_task_of_one_row(zerobus: LocalZerobus) -> None:
+    assert "opentelemetry" in imported_by_task(zerobus, OTEL_PYTHON_TRACER_PROVIDER="sdk_tracer_provider")
 
 
 def test_a_task_of_one_row_takes_a_third_of_a_cpu_second(zerobus: LocalZerobus) -> None:

@@ -5,7 +5,6 @@ Every row could go this way; the fast paths exist so that few have to.
 
 from __future__ import annotations
 
-import difflib
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -191,6 +190,8 @@ class ExactWalk:
     def _unknown(self, name: object, names: set[str], what: str) -> tuple[str, str]:
         if name in self._reserved:
             return "nothing", "the delivery fills this column itself (delivery_columns or metadata_columns)"
+        import difflib
+
         near = next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
         return "nothing", f"the table has no such {what}" + (f"; did you mean {near}?" if near else "")
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -159,6 +158,8 @@ def _quoted(answer: Answer) -> str:
         text = answer.body[: 64 * 1024].decode("utf-8", "replace")
         title = _TITLE.search(text)
         if title is not None:
+            from html import unescape
+
             text = f"an HTML page, {unescape(title[1]).strip()!r}"
         elif text.lstrip().startswith("<"):
             text = "an HTML page"

@@ -11,11 +11,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from ...errors import ConfigurationError, IngestTimeoutError, TransportError, ZerobusIngestError
+from ...version import USER_AGENT
 from .answers import json_object_of, token_of
 from .connection import Connection, UnsupportedProxyError, proxy_of
 
@@ -47,7 +47,7 @@ def get_json(
 
     Raises our errors, RetryLater, UnsupportedProxyError, OSError and http.client's errors.
     """
-    agent = {"User-Agent": f"zerobus-orchestration/{version('zerobus-orchestration')}", "Accept": "application/json"}
+    agent = {"User-Agent": USER_AGENT, "Accept": "application/json"}
     with reach(workspace_url, timeout=timeout) as connection:
         pair = f"{credentials.client_id}:{credentials.client_secret}".encode()
         sign_in = {
