@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -83,6 +82,8 @@ def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
     own = next((column for column in columns if column.lower() == name.strip().lower()), None)
     if own is not None:
         return f" (did you mean {own}? CsvFormat(skip_blanks=True) leaves blanks out, or use rename)"
+    import difflib
+
     near = next(iter(difflib.get_close_matches(name, columns, n=1)), None)
     return f" (did you mean {near}?)" if near else ""
 
