@@ -60,7 +60,7 @@ class TaskStateCheckpointStore:
 
     @property
     def epoch(self) -> str:
-        """Which chain of attempts this is."""
+        """The id of this chain of attempts."""
         return self._epoch
 
     def load(self) -> Checkpoint | None:

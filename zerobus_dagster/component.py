@@ -65,7 +65,7 @@ class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
 
 
 class ZerobusRetries(dg.Model, dg.Resolvable):
-    """How often Dagster tries again after an error that another try can mend; only missing rows are sent then."""
+    """How often Dagster retries after an error that a retry can fix; only missing rows are sent then."""
 
     max_retries: int = Field(default=2, ge=0, description="Retries of a step, after its first attempt.")
     delay: float = Field(default=30.0, ge=0, description="Seconds before the first retry; it doubles each time.")

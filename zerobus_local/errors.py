@@ -73,7 +73,7 @@ class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """Known, but without the grant.  ``code`` is the number that Zerobus puts into its message, where it has one."""
+    """The principal is known but lacks the grant.  ``code`` is the number in Zerobus's message, if it has one."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

@@ -201,7 +201,7 @@ def test_an_acknowledgement_that_never_comes_leaves_no_materialization(
     result = run(flights, zerobus)
     assert not result.success
     assert materializations(result) == []
-    # Not a Failure: an error that another try can mend leaves as it is, and a RetryPolicy would apply.
+    # Not a Failure: an error that another try can fix leaves as it is, and a RetryPolicy would apply.
     assert failure_of(result).user_failure_data is None
     assert "IngestTimeoutError" in str(failure_of(result).error)
 
@@ -209,7 +209,7 @@ def test_an_acknowledgement_that_never_comes_leaves_no_materialization(
 def test_a_retry_sends_only_the_rows_that_are_missing(
     server: LocalZerobus, table: str, zerobus: ZerobusResource
 ) -> None:
-    # Batches of ten rows; the stream dies for good at the sixth, and the second try finds it mended.
+    # Batches of ten rows; the stream dies for good at the sixth, and the second try finds it repaired.
     rule = server.faults.add(action="fail", table=table, message=5, status="UNAVAILABLE")
     refuse = server.faults.add(action="refuse_open", table=table, stream=[2, 3, 4, 5, 6, 7, 8])
     options = {"batch_rows": 10, "max_unacked_bytes": 1, "source_version": "1"}  # one batch at a time

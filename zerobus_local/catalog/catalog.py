@@ -116,7 +116,7 @@ class Catalog:
         return self._commit_locks.setdefault(table_id, threading.RLock())
 
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Hold it while files are merged, during which commits of rows go on; otherwise like ``commit_lock``."""
+        """Hold it while files are merged. Unlike ``commit_lock``, it does not stop commits of rows."""
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:

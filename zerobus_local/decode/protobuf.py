@@ -1,7 +1,7 @@
 """Protobuf records to Arrow, by ``ptars``, without a Python object per record.
 
 Protobuf passes over what it does not know, so a field that the descriptor does not have, or has with another wire type,
-would be lost without a word.  The service documents that unknown fields are refused, and so they are here: a record
+would be lost silently.  The service documents that unknown fields are refused, and so they are here: a record
 that comes out with another length when it is encoded again is looked at field by field.
 """
 

@@ -81,7 +81,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # without it a second server shares the port instead of failing
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                # A client that is gone without a word is found out; one that pings often is not punished for it.
+                # A client that has vanished is noticed; one that pings often is not punished for it.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.max_ping_strikes", 0),

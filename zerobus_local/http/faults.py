@@ -32,8 +32,8 @@ class CutResponse(Response):
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
     """The answer that a fault gives instead of a token, and the lifetime that a fault sets; None for each without one.
 
-    ``table`` is the one that the token is asked for; "" for a token that is for none, which only rules without a
-    table trigger.  Waits here for as long as a rule says.
+    ``table`` is the one that the token is requested for.  If it is "", only rules without a table trigger.  Blocks for
+    the delay of a rule.
     """
     delay = faults.trigger("token_delay", table)
     if delay is not None:

@@ -1,4 +1,4 @@
-"""Rows that the table does not take: what becomes of them, and the file that keeps them until they are mended."""
+"""Rows that do not fit the table: what happens to them, and the file that keeps them until they are corrected."""
 
 from .codec import from_letter
 from .dead_letter import MARKER, DeadLetterFile

@@ -62,7 +62,7 @@ def _moment_or_container(value: Any) -> Any:
 
 
 def from_letter(value: Any) -> Any:
-    """The value again that ``to_letter`` wrote, unless it was text."""
+    """Convert back a value that ``to_letter`` has written; text stays text."""
     if isinstance(value, list):
         return [from_letter(item) for item in value]
     if not isinstance(value, dict):

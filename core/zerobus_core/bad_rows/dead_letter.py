@@ -1,4 +1,4 @@
-"""The dead-letter file: rows that no table took, with what was wrong, kept until someone mends them.
+"""The dead-letter file: rows that no table took, with what was wrong, kept until someone corrects them.
 
 One letter per row of a source.  A retry finds the same bad rows again; a letter that the file holds already is not
 written twice, and none is ever taken out.  Letters of one source are distinguished by row number; where a source has no
@@ -139,7 +139,7 @@ class DeadLetterFile:
         if not self._can_append and self._nbytes > _MAX_WHOLE_BYTES:
             raise RecordError(
                 f"the dead letters at {shown_uri(self.uri)} would take more than {_MAX_WHOLE_BYTES} bytes, the most "
-                "for a file that cannot be appended to: mend the source, or name a local .jsonl file; a smaller "
+                "for a file that cannot be appended to: correct the source, or name a local .jsonl file; a smaller "
                 "max_bad_records ends such a delivery sooner"
             )
         self._pending.append(line)

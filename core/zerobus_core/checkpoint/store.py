@@ -140,7 +140,7 @@ def _reached(checkpoint: Checkpoint) -> int:
 
 
 def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[RemovedRows]:
-    """The rows that were removed from the source that the checkpoint is of; empty if nothing is known of that."""
+    """The rows that were removed from the checkpoint's source since then; empty if that is not known."""
     before, now = checkpoint.source_fingerprint, source.fingerprint
     if before is None or now is None or before == now or source.removed_since is None:
         return ()

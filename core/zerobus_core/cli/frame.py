@@ -182,7 +182,7 @@ def _say(text: str, *, debug: bool) -> None:
 
 
 def exit_at_once(code: int) -> None:
-    """End the process without taking the interpreter apart.
+    """End the process without the interpreter's clean-up.
 
     That can take longer than the second within which a signal takes effect, and aborts the process if a native thread
     calls into Python at that time.

@@ -61,7 +61,7 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
 
 
 def last_delivered(state: State) -> PastSlice | None:
-    """The slice before, unless a rewind or the like came after it."""
+    """The last slice, if it was delivered; None if a person has rewound or skipped since then."""
     if not state.history or state.history[-1].outcome != "delivered":
         return None
     return state.history[-1]

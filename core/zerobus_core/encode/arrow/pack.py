@@ -221,7 +221,7 @@ class _JsonPacker(_RecordPacker):
 class _ProtobufPacker(_RecordPacker):
     """Protobuf messages, by ptars where it is installed and agrees with protobuf's own implementation.
 
-    ptars is young (0.0.x), and skips what it does not expect without a word.  So it is given plain types only, no
+    ptars is young (0.0.x), and silently skips what it does not expect.  So it is given plain types only, no
     maps, and its first records of every delivery are compared with those of protobuf's C implementation.
     """
 

@@ -142,7 +142,7 @@ def _date(source: pa.DataType) -> ArrayCast | None:
 
         def from_midnight(array: pa.Array) -> pa.Array:
             days = array.cast(pa.date32(), safe=False)
-            # A cast to days drops the time of day without a word.
+            # A cast to days silently drops the time of day.
             if not days.cast(source).equals(array):
                 raise UnfitArrayError
             return from_days_checked(days)

@@ -1,7 +1,7 @@
 """Rows to protobuf messages by columns: the Arrow arrays of a block, serialized by ptars.
 
-ptars is young (0.0.x), and skips what it does not expect without a word.  So it serializes the rows of a table only
-if it writes the same bytes as protobuf's C implementation for sample rows of that table's types.
+ptars is young (0.0.x), and silently skips what it does not expect.  So it serializes the rows of a table only if it
+writes the same bytes as protobuf's C implementation for sample rows of that table's types.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def plain_type(kind: DataType) -> pa.DataType:
 
 
 def extensions(field: pa.Field) -> Iterator[str]:
-    """The names of the extension types that a field's values are of, or hold; also of those that nobody registered."""
+    """The names of the extension types in a field's type, at any depth, whether registered or not."""
     name = (field.metadata or {}).get(b"ARROW:extension:name")
     if name is not None:
         yield name.decode(errors="replace")

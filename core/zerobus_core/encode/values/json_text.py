@@ -32,7 +32,7 @@ _EXACT_OPTIONS = _OPTIONS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON text; a ``str`` is a string value, an ``orjson.Fragment`` the text of any."""
+    """The value as JSON text.  A ``str`` is a string; an ``orjson.Fragment`` is JSON text already, of any value."""
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
         if ("numpy" in sys.modules and _TIME.search(text)) or _SHORT_FRACTION.search(text):

@@ -1,7 +1,7 @@
 """One value of a scalar type, from what people have to what the wire carries, exactly or not at all.
 
 Every function takes a value that is not null and returns the wire value, or raises UnfitError with the reason.
-Nothing is rounded, cut, clamped or parsed on the quiet; docs/types.md is the promise in full.
+Nothing is rounded, cut, clamped or parsed silently; docs/types.md is the promise in full.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _GROUPED = re.compile(r"[+-]?[0-9]{1,3}([.,'\u2019 \u00a0\u202f]?[0-9]{3})*([.,]
 _WITH_SIGN = re.compile(r"[$\u20ac\u00a3\u00a5].*|.*[$\u20ac\u00a3\u00a5%]")
 _OTHER_DATE = re.compile(r"[0-9]{1,4}[./ -][0-9A-Za-z]{1,9}[./ -][0-9]{1,4}\b.*")
 _OTHER_NULLS = frozenset({"\\N", "-", "--", "?", ".", "#n/a", "n.a.", "nan", "nil", "none", "(null)", "<na>", "nat"})
-# What datetime.fromisoformat cuts off without a word.
+# What datetime.fromisoformat silently cuts off.
 _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
 

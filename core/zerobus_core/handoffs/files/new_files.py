@@ -417,7 +417,7 @@ class NewFiles:
     def _place(self) -> Location:
         place = Location(self._path)
         if place.is_one_file:
-            raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob, whose files are new")
+            raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob")
         return place
 
 

@@ -130,7 +130,7 @@ def _unchanged(row: Any) -> Any:
 
 
 def _opened(value: Any) -> Any:
-    """The row that a dead letter holds, mended or not; any other value as it is."""
+    """The row that a dead letter holds, corrected or not; any other value unchanged."""
     return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
 
 

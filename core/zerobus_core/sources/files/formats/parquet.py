@@ -129,7 +129,7 @@ def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
         return _drops(microseconds.flatten(), nanoseconds.flatten())
     if microseconds.type == nanoseconds.type:
         return False
-    # Multiplying wraps around without a word, as reading did.
+    # Multiplying wraps around silently, as reading did.
     same = pc.equal(pc.multiply(microseconds.cast(pa.int64()), 1_000), nanoseconds.cast(pa.int64()))
     return pc.all(same).as_py() is False
 
