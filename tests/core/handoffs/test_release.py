@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from zerobus_core import Handoff, IngestOptions, NewFiles
-from zerobus_core.errors import DeliveredFileChangedError, FrozenFileError, RecordError
+from zerobus_core.errors import DeliveredFileChangedError, FrozenFileError, RecordError, TransportError
 from zerobus_core.handoffs.files.frozen import FrozenFile, FrozenList, from_list, to_list
 from zerobus_local import LocalZerobus
 
@@ -158,6 +160,37 @@ def test_a_slice_whose_rows_are_transformed_starts_over_and_that_is_admitted(sli
     slice_.handoff().release("b.jsonl")
     receipt = slice_.handoff(**options).run()
     assert (receipt.rows_skipped, receipt.rows_acked, receipt.rows_resent) == (0, 75, 75)
+
+
+def test_a_storage_that_fails_while_rows_are_counted_can_be_tried_again(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT)")
+    storage, whole = fsspec.filesystem("memory"), MemoryFileSystem._open
+
+    def broken(self: MemoryFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("a.jsonl"):
+            raise ConnectionResetError(f"the storage hung up on {path}")
+        return whole(self, path, *args, **options)
+
+    for name, ids in (("a", FIRST), ("b", SECOND), ("c", THIRD)):
+        storage.pipe(f"/released/{name}.jsonl", "".join(f"{json.dumps({'id': one})}\n" for one in ids).encode())
+
+    def handoff() -> Handoff:
+        return Handoff(zerobus.workspace, table_name, NewFiles("memory://released/*.jsonl"), state=tmp_path / "s.json")
+
+    first = handoff()
+    first.freeze()
+    first.deliver()
+    first._forget_work()
+    handoff().release("b.jsonl")
+    monkeypatch.setattr(MemoryFileSystem, "_open", broken)
+    with pytest.raises(TransportError, match=r"a\.jsonl"):
+        handoff().run()
+    monkeypatch.setattr(MemoryFileSystem, "_open", whole)
+    receipt = handoff().run()
+    assert (receipt.rows_skipped, receipt.rows_acked, receipt.rows_resent) == (130, 0, 0)
+    assert zerobus.read(table_name).num_rows == 180
 
 
 def test_the_lists_of_a_slice_leave_with_it(slice_: Slice) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from ...errors import IngestInterruptedError, IngestTimeoutError
+from ...errors import IngestInterruptedError, IngestTimeoutError, ZerobusIngestError
 from ...process.signals import is_of_signal
 from ...ranges import END, RemovedRows, RowRanges
-from ...storage.filesystem import changed_file_error
+from ...storage.filesystem import changed_file_error, unreadable_file_error
 from .part import read_part
 
 if TYPE_CHECKING:
@@ -49,12 +49,20 @@ def removed_rows(
 
 
 def _count_kept(reader: FileFormat, file: FoundFile, chunk_rows: int) -> Generator[None, None, int]:
-    has_changed = file.watched()
-    rows = reader.count(file)
-    if rows is None:
-        pieces = read_part(reader, file, _NOTHING.without, chunk_rows)
-        rows = yield from _passed_over(pieces)
-    if has_changed():
+    try:
+        has_changed = file.watched()
+        rows = reader.count(file)
+        if rows is None:
+            rows = yield from _passed_over(read_part(reader, file, _NOTHING.without, chunk_rows))
+        is_other = has_changed()
+    except ZerobusIngestError:
+        raise
+    except Exception as error:  # every decoder and every storage has errors of its own
+        if is_of_signal(error):
+            raise
+        failure = unreadable_file_error(file.shown, error)
+        raise failure from failure.__cause__
+    if is_other:
         raise changed_file_error(file.shown)
     return rows
 
