@@ -45,7 +45,7 @@ TAKEN: dict[str, tuple[list[str], dict[str, list[Any]]]] = {
     }),
     "FLOAT": (REALS, {
         "`float`": [0.5, 1e38], "NumPy floats": [np.float32(0.5), np.float64(2)],
-        "`int` that a double holds exactly": [1, 2**53],
+        "`int` that the type holds exactly": [1, 2**53],
         "NaN and infinities are values (not in JSON)": [float("nan"), float("inf")],
     }),
     "DECIMAL(p,s)": (["DECIMAL(6,2)"], {"`Decimal`": [Decimal("1.50"), Decimal("1E+2")], "`int`": [7]}),
@@ -135,6 +135,9 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
 SPECIAL: list[tuple[str, Any, dict[str, Any], str | None]] = [
     ("c DATE", [{"c": "2024-01-02 00:00:00"}], {"parse_text": True}, None),
     ("c FLOAT", [{"c": 1e39}], {}, "too large for 32 bits"),
+    ("c FLOAT", [{"c": 2**24 + 1}], {}, "a FLOAT cannot hold this whole number exactly: pass float"),
+    ("c FLOAT", [{"c": 0.5}, {"c": 2**24 + 1}], {}, "a FLOAT cannot hold this whole number exactly: pass float"),
+    ("c FLOAT", pa.record_batch({"c": [2**24 + 1]}), {}, "a FLOAT cannot hold this whole number exactly: pass float"),
     ("c FLOAT", pa.record_batch({"c": [1e39]}), {}, "too large for 32 bits"),
     ("c DOUBLE", [{"c": float("nan")}], {"record_format": "json"}, "JSON has no NaN"),
     ("c STRING", pa.record_batch({"c": pa.array([b"\xff"]).cast(pa.string(), safe=False)}), {}, "not UTF-8"),

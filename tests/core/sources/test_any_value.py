@@ -213,9 +213,15 @@ def is_scalar_equal(kind: Any, value: Any, wire: Any) -> bool:  # noqa: PLR0911 
     if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}:
         return int(wire) == microseconds_of(value)
     if is_real:
-        single = np.float32(float(value)).item() if kind.kind is Kind.FLOAT else float(value)
-        return float(wire) == single or (math.isnan(single) and math.isnan(float(wire)))
+        return is_real_equal(value, float(wire), is_single=kind.kind is Kind.FLOAT)
     return int(wire) == value
+
+
+def is_real_equal(value: Any, wire: float, *, is_single: bool) -> bool:
+    nearest = np.float32(float(value)).item() if is_single else float(value)
+    if isinstance(value, int) and value != nearest:  # a whole number is not rounded
+        return False
+    return wire == nearest or (math.isnan(nearest) and math.isnan(wire))
 
 
 def days_of(value: Any) -> Any:

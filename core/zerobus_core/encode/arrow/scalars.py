@@ -69,8 +69,8 @@ def _nan_to_null(array: pa.Array) -> pa.Array:
 
 def _float(source: pa.DataType) -> ArrayCast | None:
     if types.is_integer(source):
-        # A safe cast to float32 would refuse what a double rounds on its way; the walk goes by the double.
-        return lambda array: _single(array.cast(pa.float64()))
+        # The cast refuses whole numbers beyond 24 bits; the walk takes those of them that a single holds.
+        return lambda array: array.cast(pa.float32())
     if types.is_floating(source):
         return _single
     return None

@@ -20,7 +20,7 @@ from typing import Any
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..values.epochs import DOUBTFUL
-from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
+from ..values.scalars import DAY_RANGE, EXACT_IN_SINGLE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
 
 __all__ = ["NULL", "FastPath", "fast_path"]
 
@@ -102,8 +102,12 @@ def _doubles(values: Column) -> Column | None:
 def _singles(values: Column) -> Column | None:
     # A NaN or an infinity makes the sum one, and goes the exact way.
     doubles = _doubles(values)
-    is_fit = doubles is not None and math.isfinite(sum(doubles)) and _within(doubles, *_SINGLE_RANGE)
-    return doubles if is_fit else None
+    if doubles is None or not math.isfinite(sum(doubles)) or not _within(doubles, *_SINGLE_RANGE):
+        return None
+    if doubles is not values:  # there are whole numbers among them
+        whole = [value for value in values if type(value) is not float]
+        return doubles if _within(whole, -EXACT_IN_SINGLE, EXACT_IN_SINGLE) else None
+    return doubles
 
 
 def _finite_doubles(values: Column) -> Column | None:

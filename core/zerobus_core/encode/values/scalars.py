@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import struct
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAY_RANGE",
+    "EXACT_IN_SINGLE",
     "FLOAT32_LIMIT",
     "INTEGER_BITS",
     "MICROSECOND_RANGE",
@@ -51,6 +53,8 @@ MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.ma
 INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
 # The largest double that still rounds to a finite float32.
 FLOAT32_LIMIT = 3.4028235677973366e38
+# Up to here, each whole number is a single.
+EXACT_IN_SINGLE = 2**24
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
@@ -127,15 +131,28 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 
 def _float(*, is_single: bool, parse_text: bool, finite: bool) -> Scalar:
     def convert(value: Any) -> float:
-        number = _real(unwrapped(value), parse_text=parse_text)
+        given = unwrapped(value)
+        number = _real(given, parse_text=parse_text)
         if math.isfinite(number):
-            if is_single and abs(number) >= FLOAT32_LIMIT:
-                raise UnfitError("too large for 32 bits")
+            if is_single:
+                _check_single(given, number)
         elif finite:
             raise UnfitError('JSON has no NaN or infinity: use record_format="protobuf" or "arrow", or None for NULL')
         return number
 
     return convert
+
+
+def _check_single(given: Any, number: float) -> None:
+    """Floats and text become the nearest single; a whole number is not changed."""
+    if abs(number) >= FLOAT32_LIMIT:
+        raise UnfitError("too large for 32 bits")
+    if (
+        isinstance(given, int)
+        and abs(number) > EXACT_IN_SINGLE
+        and struct.unpack("f", struct.pack("f", number)) != (number,)
+    ):
+        raise UnfitError("a FLOAT cannot hold this whole number exactly: pass float(value) for the nearest one")
 
 
 def _real(value: Any, *, parse_text: bool) -> float:
