@@ -1,6 +1,7 @@
 """Shards in several processes against one task, with the service's limit per stream switched on.
 
     python -m benchmarks.fan_out --shards 8 --limit 100000 --postgres "dbname=bench host=/run/postgresql"
+    python -m benchmarks.fan_out --rows 20000               # a few seconds, to see that it runs
 
 Both deliver the flights as Parquet files and, with ``--postgres``, a table of as many rows in PostgreSQL.  A figure is
 the time from the first delivery's start to the last one's end, in worker processes that have imported everything, as
@@ -123,10 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Print a line for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--rows", type=int, help="so many of the flights, to see that it runs (default: all)")
     parser.add_argument("--limit", type=float, default=100_000, help="rows per second and stream")
     parser.add_argument("--postgres", help="connection string; the table zerobus_bench is replaced there")
     options = parser.parse_args(arguments)
-    flights = source.flights()
+    flights = source.flights().slice(0, options.rows)
     context = get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
