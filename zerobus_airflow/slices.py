@@ -75,13 +75,13 @@ def _handoff(
 ) -> Handoff:
     # What only a delivery needs is not imported by every process that parses a Dag.
     from zerobus_core import Handoff
-    from zerobus_core.hosting import Owner
+    from zerobus_core.hosting import Owner, shown_uri
 
     if not is_handoff_source(source):
         raise ConfigurationError(f"source is of type {type(source).__name__}; give NewFiles or NewRows")
     context = get_current_context()
     ti = context["ti"]
-    owner = Owner(key=json.dumps([ti.dag_id, ti.run_id, state_uri]), chain=attempts_chain(context))
+    owner = Owner(key=json.dumps([ti.dag_id, ti.run_id, shown_uri(state_uri)]), chain=attempts_chain(context))
     workspace = ZerobusHook(conn_id).get_workspace()
     return Handoff(workspace, table, source, state=state_uri, name=name, options=options, owner=owner)
 
