@@ -28,6 +28,7 @@ from zerobus_core import (
     StreamManager,
     hand_over,
     ingest,
+    replay,
     split_source,
 )
 from zerobus_core.cli import main
@@ -325,3 +326,23 @@ def test_a_handoff_of_new_files_fills_the_columns(zerobus: LocalZerobus, table_n
         )
     found = [(row["id"], row["file"], row["n"]) for row in read(zerobus, table_name)]
     assert found == [(0, "0.csv", 0), (1, "1.csv", 0)]
+
+
+def test_a_replay_has_times_and_numbers_and_no_names_of_files(
+    zerobus: LocalZerobus, table_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("id\n0\nbad\n")
+    letters = tmp_path / "bad.jsonl"
+    deliver(
+        zerobus, table_name, str(tmp_path / "a.csv"), metadata_columns=COLUMNS, on_bad_record="dead_letter",
+        dead_letter_uri=str(letters),
+    )  # fmt: skip
+    (letter,) = map(json.loads, letters.read_text().splitlines())
+    assert letter["record"] == {"id": "bad"}
+    letters.write_text(json.dumps({**letter, "record": {"id": "1"}}) + "\n")
+    with pytest.raises(ConfigurationError, match="asks for file_name and file_path"):
+        replay(zerobus.workspace, str(letters), options={"metadata_columns": COLUMNS})
+    replay(zerobus.workspace, str(letters), options={"metadata_columns": NUMBERS})
+    row = read(zerobus, table_name)[1]
+    assert (row["id"], row["n"], row["file"]) == (1, 0, None)
+    assert row["loaded"] is not None
