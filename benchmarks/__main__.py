@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
     """The figures of one case, why it has none or not all, and whether that is a failure."""
     limit = CASES[name].limit + (_HUNDRED_MILLION_SECONDS if name == "memory" and settings.hundred_million else 0.0)
-    with tempfile.TemporaryDirectory(prefix="zerobus-bench-") as folder:
+    # A server that was killed a moment ago may still be writing a file.
+    with tempfile.TemporaryDirectory(prefix="zerobus-bench-", ignore_cleanup_errors=True) as folder:
         out = Path(folder) / "figures"
         command = [sys.executable, "-m", "benchmarks.one_case", name, str(out)]
         command += ["--quick"] * settings.quick + ["--hundred-million"] * settings.hundred_million

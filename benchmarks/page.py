@@ -32,9 +32,11 @@ def write_page(results: Path, docs: Path) -> None:
 def page_with(page: str, document: dict[str, Any], figures: Sequence[Figure]) -> str:
     """The page with the figures between its marks replaced."""
     facts = document["machine"]
+    kind = "quick run" if document.get("is_quick") else "run"
     about = (
-        f"One run on a {facts['cpus']}-core machine ({facts['cpu']}, Python {facts['python']}), "
-        f"{document['finished_at'][:10]}, commit {facts['commit']}, {document['seconds']} s."
+        f"One {kind} on a {facts['cpus']}-core machine ({facts['cpu']}, Python {facts['python']}) whose load was "
+        f"{facts['load_before']} before it began; {document['finished_at'][:10]}, commit {facts['commit']}, "
+        f"{document['seconds']} s."
     )
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
     skipped = "".join(f"\n\nSkipped: {name}, since {why}." for name, why in document["skipped"].items())

@@ -47,8 +47,9 @@ def figures(settings: Settings) -> Iterator[Figure]:
                 checkpoint=Path(folder, f"checkpoint-{turn}"),
             )
             profiler.disable()
+            wall = time.perf_counter() - started
             for part, seconds in _seconds_by_part(pstats.Stats(profiler)).items():
-                shares.setdefault(part, []).append(100 * seconds / (time.perf_counter() - started))
+                shares.setdefault(part, []).append(100 * seconds / wall)
     for part in (*_PARTS, "waiting", "other"):
         taken = shares.get(part, [0.0])
         yield Figure(case="shares", name=part, unit="%", values={OURS: Spread.of(taken)})
