@@ -21,7 +21,7 @@ def test_the_examples_and_the_dags_of_the_guide_are_read_without_what_they_name(
     ids = set(airflow.dag_ids())
     assert {"airflow_records", "airflow_files", "airflow_sql"} <= ids
     assert {"readings", "deliveries", "orders", "producer", "consumer", "storage", "by_hand", "by_region"} <= ids
-    assert {"airflow_fan_out", "flights_by_shards", "orders_by_shards"} <= ids
+    assert {"airflow_fan_out", "flights_by_shards", "orders_by_shards", "new_orders_by_shards"} <= ids
 
 
 @pytest.fixture
