@@ -23,7 +23,7 @@ from zerobus_core.ranges import RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, StringType
 
 FORMATS: list[faker.Format] = ["protobuf", "json", "arrow"]
-QUICK = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+QUICK = settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 BLOCK = 4
 
 
@@ -255,7 +255,7 @@ def test_another_process_with_another_hash_seed_finds_the_same_digest() -> None:
             text=True,
             check=True,
         ).stdout
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")
     }
     assert len(outputs) == 1
     assert "Segment" in outputs.pop()

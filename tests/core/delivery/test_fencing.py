@@ -181,7 +181,7 @@ class SlowStore(MemoryCheckpointStore):
     It looks while the older one is about to save more, and replaces that a save later.
     """
 
-    SECONDS = 0.5
+    SECONDS = 0.2
 
     def __init__(self, when_newer_looks: Callable[[], object]) -> None:
         super().__init__()

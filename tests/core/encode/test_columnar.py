@@ -31,7 +31,7 @@ def records(schema: TableSchema, rows: list[Any], *, columnar: bool) -> list[byt
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_both_ways_write_the_same_bytes(data: st.DataObject) -> None:
     """Else a retry in an environment without ptars would take unchanged rows for changed ones."""
     schema = data.draw(faker.schemas("protobuf").filter(is_flat))

@@ -28,7 +28,7 @@ WAYS = [*FORMATS, "protobuf by dicts"]
 
 
 # Explaining a failure costs minutes here, and the values say enough.
-QUICK = settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+QUICK = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 
 
 def format_of(way: str) -> faker.Format:

@@ -305,7 +305,7 @@ class ManySlices(HandoffMachine):
 TestHandoffMachine = HandoffMachine.TestCase
 TestManySlices = ManySlices.TestCase
 TestHandoffMachine.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
-TestManySlices.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestManySlices.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
 
 
 def open_state() -> tuple[State, OpenSlice]:
