@@ -279,7 +279,7 @@ class State:
         owner: Owner,
         now: datetime,
     ) -> State:
-        """Take ``what`` out of the open slice, which then has ``facts``; ``done`` has to know of it.
+        """Take ``what`` out of the open slice and update its ``facts``; ``done`` has to know of it.
 
         ``facts`` is None if the slice holds nothing like it, or none is open.
         """

@@ -232,7 +232,7 @@ class HandoffMachine(RuleBasedStateMachine):
         released = state.release(
             what="x", done=state.done, facts={"smaller": True}, owner=Owner(key="person"), now=self.now
         )
-        assert released.open == replace(state.open, facts={"smaller": True})
+        assert released.open == replace(state.open, facts={**state.open.facts, "smaller": True})
         assert released.done == state.done
         self.write(state, released)
 
