@@ -98,6 +98,11 @@ class Deployment:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/push/xcomEntries/return_value"
         return self.ask("GET", f"{path}?deserialize=true")["value"]
 
+    def checkpoint(self, dag_id, run_id):
+        """What the state of the task push says of the rows that are durable."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/push/state-store/zerobus/checkpoint"
+        return self.ask("GET", path)["value"]
+
     def wait_for_state(self, dag_id, run_id, *states):
         def reached():
             instance = self.instance(dag_id, run_id)

@@ -75,6 +75,13 @@ def test_a_running_task_that_is_marked_failed_ends_at_once(deployment, push):
     deployment.ask("PATCH", path, new_state="failed")
     running.ends_at_once()
     assert deployment.instance("stopped", running.run_id)["state"] == "failed"
+    # No row twice, none left out on the way, and as many as the checkpoint admits: at least the durable ones, and at
+    # most those that may have been sent.
+    ids = running.ids
+    assert ids == list(range(len(ids)))
+    checkpoint = deployment.checkpoint("stopped", running.run_id)
+    durable = sum(end - begin for begin, end in checkpoint["durable"])
+    assert ROWS // 2 < durable <= len(ids) <= checkpoint["reached"]
 
 
 def test_a_task_that_gets_sigterm_ends_at_once_and_its_retry_resumes(deployment, push):

@@ -112,6 +112,12 @@ def test_no_hook_is_made_and_no_connection_read_while_a_dag_is_parsed():
 
 
 @pytest.mark.matrix
+def test_the_hook_of_an_operator_is_made_once():
+    operator = push(records=ROWS, zerobus_conn_id="elsewhere", endpoint="https://1.zerobus.eu.cloud.databricks.com")
+    assert operator.hook is operator.hook
+    assert operator.hook.zerobus_conn_id == "elsewhere"
+
+
 def test_airflow_may_copy_a_dag_deeply(dag):
     operator = push(records=ROWS)
     operator.on_kill()

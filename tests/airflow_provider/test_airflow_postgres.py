@@ -63,19 +63,37 @@ def check(target, table, kind):
         assert {name: json.loads(v) if name in is_json else v for name, v in seen.items()} == VALUES
 
 
-@pytest.mark.parametrize("kind", ["STRING", "VARIANT"])
-def test_the_operator_takes_values_of_postgresql_without_a_cast(postgres, database, target, monkeypatch, kind):
+@pytest.fixture
+def deliver(postgres, database, target, monkeypatch):
+    """Run the operator over a query; it is given back as it is after the delivery."""
     source = {"conn_type": "postgres", "host": postgres.host, "port": postgres.port, "schema": database}
     source |= {"login": postgres.user, "password": postgres.password}
     monkeypatch.setenv("AIRFLOW_CONN_THINGS", json.dumps(source))
     monkeypatch.setenv("AIRFLOW_CONN_ZEROBUS_DEFAULT", json.dumps(target.connection))
+
+    def deliver(table, sql):
+        operator = SqlToZerobusOperator(task_id="push", table=table, sql=sql, sql_conn_id="things", resume="never")
+        ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="push", map_index=-1, max_tries=0, try_number=1)
+        operator.execute({"ti": ti, "dag_run": SimpleNamespace(clear_number=0), "outlet_events": {}})
+        return operator
+
+    return deliver
+
+
+@pytest.mark.parametrize("kind", ["STRING", "VARIANT"])
+def test_the_operator_takes_values_of_postgresql_without_a_cast(deliver, target, kind):
     table = new_table(target, kind)
-    operator = SqlToZerobusOperator(
-        task_id="push", table=table, sql="SELECT * FROM things ORDER BY id", sql_conn_id="things", resume="never"
-    )
-    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="push", map_index=-1, max_tries=0, try_number=1)
-    operator.execute({"ti": ti, "dag_run": SimpleNamespace(clear_number=0), "outlet_events": {}})
+    deliver(table, "SELECT * FROM things ORDER BY id")
     check(target, table, kind)
+
+
+def test_openlineage_gets_the_table_of_a_query_as_input(deliver, postgres, database, target):
+    table = target.new_table("id BIGINT")
+    lineage = deliver(table, "SELECT id FROM things ORDER BY id").get_openlineage_facets_on_complete(None)
+    (source,) = lineage.inputs
+    assert source.namespace == f"postgres://{postgres.host}:{postgres.port}"
+    assert source.name == f"{database}.public.things"
+    assert [output.name for output in lineage.outputs] == [table]
 
 
 @pytest.mark.parametrize("driver", [psycopg, psycopg2], ids=["psycopg", "psycopg2"])
