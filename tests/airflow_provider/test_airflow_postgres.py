@@ -7,12 +7,14 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import psycopg
-import psycopg2
 import pytest
 
 from zerobus_airflow import SqlToZerobusOperator
 from zerobus_core import ingest
 from zerobus_core.hosting import execute_on_server
+
+# Airflow's provider for PostgreSQL brings it.
+psycopg2 = pytest.importorskip("psycopg2")
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
 NAMES = ("object", "scalar", "span", "spans", "identifier", "identifiers", "numbers", "texts", "documents")
