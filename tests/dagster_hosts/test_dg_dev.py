@@ -10,32 +10,12 @@ import psutil
 import pytest
 
 from tests.dagster_hosts.deployment import BINARIES, GraphQL, Program, connection
+from tests.dg_project import write_project
 from tests.services.programs import free_port
 from zerobus_local import LocalZerobus
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
-PROJECT = """
-[project]
-name = "flights_project"
-version = "0.1.0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "flights_project"
-"""
-DEFINITIONS = """
-from pathlib import Path
-
-import dagster as dg
-
-
-@dg.definitions
-def defs():
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
-"""
 COMPONENT = """
 type: zerobus_dagster.ZerobusIngestComponent
 
@@ -54,24 +34,18 @@ LOCATIONS = """
 """
 
 
-def write_project(folder: Path, table: str) -> None:
-    package = folder / "src" / "flights_project"
-    data = package / "defs" / "flights" / "data"
-    data.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PROJECT)
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    (package / "__init__.py").touch()
-    (package / "definitions.py").write_text(DEFINITIONS)
-    (package / "defs" / "__init__.py").touch()
-    (package / "defs" / "flights" / "defs.yaml").write_text(COMPONENT.format(table=table))
-    (data / "flights.csv").write_text("id,note\n1,UA\n2,AA\n")
+def write_project_with_component(folder: Path, table: str) -> None:
+    flights = write_project(folder) / "flights"
+    (flights / "data").mkdir(parents=True)
+    (flights / "defs.yaml").write_text(COMPONENT.format(table=table))
+    (flights / "data" / "flights.csv").write_text("id,note\n1,UA\n2,AA\n")
 
 
 def test_dg_dev_serves_a_project_delivers_its_files_and_stops(
     tmp_path: Path, zerobus: LocalZerobus, table_name: str
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, note STRING)")
-    write_project(tmp_path, table_name)
+    write_project_with_component(tmp_path, table_name)
     port = free_port()
     environ = {
         **os.environ,

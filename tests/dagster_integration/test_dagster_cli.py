@@ -8,32 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.dg_project import DEFINITIONS, write_project
 from zerobus_core import ClientCredentials
 from zerobus_local import LocalZerobus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.matrix]
 
-PROJECT = """
-[project]
-name = "flights_project"
-version = "0.1.0"
-
-[tool.dg]
-directory_type = "project"
-
-[tool.dg.project]
-root_module = "flights_project"
-"""
-DEFINITIONS = """
-from pathlib import Path
-
-import dagster as dg
-
-
-@dg.definitions
-def defs():
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
-"""
 COMPONENT = """
 type: zerobus_dagster.ZerobusIngestComponent
 
@@ -91,13 +71,7 @@ def attempt(*command: str, folder: Path, **variables: str) -> subprocess.Complet
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project as create-dagster makes it, without any component."""
-    package = tmp_path / "src" / "flights_project"
-    (package / "defs").mkdir(parents=True)
-    (tmp_path / "pyproject.toml").write_text(PROJECT)
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    (package / "__init__.py").touch()
-    (package / "definitions.py").write_text(DEFINITIONS)
-    (package / "defs" / "__init__.py").touch()
+    write_project(tmp_path)
     return tmp_path
 
 
