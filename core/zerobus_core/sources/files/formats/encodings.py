@@ -41,7 +41,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
     """
     codec = codecs.lookup(encoding)
     start = b""
-    while len(start) < _LONGEST_START and (block := next(blocks, b"")):
+    while _says_too_little(start) and (block := next(blocks, b"")):
         start += block
     found = next((other for bom, other in _FOREIGN_BOMS if start.startswith(bom)), None)
     if found is not None and not codec.name.startswith(found):
@@ -55,6 +55,17 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
         yield from blocks
         return
     yield from _transcoded(start, blocks, codec)
+
+
+def _says_too_little(start: bytes) -> bool:
+    """Whether more bytes are needed to see what a file is; no more are waited for, since the rows at hand can go on."""
+    if len(start) < len(codecs.BOM_UTF32_LE):
+        return True
+    text = start.lstrip().lower()
+    may_be_other = any(sign.startswith(start) for sign, _, _ in _NOT_TEXT) or any(
+        page.startswith(text) for page in _PAGE
+    )
+    return may_be_other and len(start) < _LONGEST_START
 
 
 def _refuse_other_files(start: bytes, name: str) -> None:
