@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib.util import find_spec
@@ -18,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli_runner import cli_runner
+from tests.core.cli.data_sets import FORMS, deliver, differences
 from zerobus_core import ClientCredentials, TableSchema, Workspace, ingest
 from zerobus_core.cli import main
 from zerobus_core.errors import SchemaError
@@ -218,57 +216,17 @@ def package_data(name: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=["", "NA"]).head(3_000)
 
 
-def write_json_lines(frame: pd.DataFrame, path: Path) -> None:
-    # Not by to_json, which rounds numbers.
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 SETS = {name: name for name in ("airlines.csv", "airports.csv", "flights.csv.zip", "planes.csv", "weather.csv")}
-WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    "csv": lambda frame, path: frame.to_csv(path, index=False),
-    "jsonl": write_json_lines,
-    "parquet": lambda frame, path: frame.to_parquet(path, index=False),
-}
 
 
-@pytest.mark.parametrize("form", [*WRITERS, "frame"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", SETS)
 def test_a_public_data_set_goes_from_file_to_table_without_sql_by_hand(
     name: str, form: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
 ) -> None:
     frame = package_data(name)
-    if form == "frame":
-        zerobus.create_table(
-            TableSchema.from_arrow(pa.Schema.from_pandas(frame, preserve_index=False), table_name).to_sql()
-        )
-        ingest(zerobus.workspace, table_name, frame)
-    else:
-        path = tmp_path / f"x.{form}"
-        WRITERS[form](frame, path)
-        made = invoke(zerobus.workspace, "create-table", str(path), "--table", table_name, "--execute", "--all")
-        assert made.exit_code == 0, made.output
-        pushed = invoke(zerobus.workspace, "push", str(path), "--table", table_name, "-q")
-        assert pushed.exit_code == 0, pushed.output
-        assert json.loads(pushed.stdout)["rows_acked"] == len(frame)
-    given, landed = frame.to_dict("records"), zerobus.read(table_name).to_pylist()
-    assert len(landed) == len(given)
-    different = [
-        (column, row[column], other[column])
-        for row, other in zip(given, landed, strict=True)
-        for column in row
-        if not same(row[column], other[column])
-    ]
-    assert different[:5] == []
-
-
-def same(given: Any, landed: Any) -> bool:
-    """Whether a cell landed as it was given; pandas holds whole numbers with gaps as floats, and times as text."""
-    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
-        return True
-    if isinstance(landed, datetime) and isinstance(given, str):
-        return datetime.fromisoformat(given).replace(tzinfo=None) == landed.replace(tzinfo=None)
-    return bool(given == landed)
+    deliver(frame, form, zerobus, table_name, tmp_path, {})
+    assert differences(frame, zerobus.read(table_name).to_pylist())[:5] == []
 
 
 def test_a_source_without_rows_makes_no_table(tmp_path: Path) -> None:
