@@ -171,13 +171,16 @@ def test_the_page_fits_its_window_with_short_rows(
         )
         driver.get(zerobus.workspace_url)
         WebDriverWait(driver, 30).until(lambda page: table_name in page.find_element(By.TAG_NAME, "body").text)
-        for details in driver.find_elements(By.TAG_NAME, "summary"):
-            driver.execute_script("arguments[0].parentElement.open = true", details)
-        heights = driver.execute_script("return [...document.querySelectorAll('tr')].map(row => row.offsetHeight)")
+        # The page changes each second, so all of it is measured at once.
+        heights, scroll_width, (streams, form) = driver.execute_script(
+            "for (const part of document.querySelectorAll('details')) part.open = true;"
+            "const box = (name) => document.querySelector(`section.${name}`).getBoundingClientRect().toJSON();"
+            "return [[...document.querySelectorAll('tr')].map(row => row.offsetHeight),"
+            "document.documentElement.scrollWidth, [box('streams'), box('switch')]]"
+        )
         assert len(heights) > 10
         assert max(heights) < 100
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-        streams, form = (driver.find_element(By.CSS_SELECTOR, f"section.{name}").rect for name in ("streams", "switch"))
+        assert scroll_width <= width
         is_beside = form["x"] >= streams["x"] + streams["width"] and form["y"] == streams["y"]
         assert is_beside == (width == 1280)
     zerobus.faults.clear()
