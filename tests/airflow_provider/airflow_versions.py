@@ -35,11 +35,12 @@ def dag_bag(folder):
         return BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=Path(folder).name)
     from airflow.models.dagbag import DagBag
 
-    return (
-        DagBag(dag_folder=folder, include_examples=False, read_dags_from_db=False)
-        if AIRFLOW < (3, 0)
-        else DagBag(dag_folder=folder, include_examples=False)
-    )
+    if AIRFLOW >= (3, 0):
+        return DagBag(dag_folder=folder, include_examples=False)
+    bag = DagBag(dag_folder=folder, include_examples=False, read_dags_from_db=False)
+    # Otherwise the data sets of the Dags are not known, and have no events.
+    bag.sync_to_db()
+    return bag
 
 
 def run_task(instance, task, session):

@@ -10,17 +10,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.airflow_provider.conftest import AIRFLOW, needs_state
 from zerobus_airflow.observe import Observer
 from zerobus_core import Progress, Receipt
 from zerobus_local import LocalZerobusProcess
-
-AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 @pytest.fixture
@@ -325,6 +323,7 @@ def test_an_outlet_that_is_the_table_tells_the_receipt_to_whom_it_triggers(run, 
     assert event["extra"]["zerobus"] == receipt_of(account)
 
 
+@needs_state
 def test_the_next_try_sends_the_missing_rows_and_no_others(run, target, table):
     account = run("resume_retry", table)
     assert account["state"] == "success", account["log"]
@@ -335,6 +334,7 @@ def test_the_next_try_sends_the_missing_rows_and_no_others(run, target, table):
     assert target.rows(table) == rows_from(0, 1_000)
 
 
+@needs_state
 def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_same(run, target, table):
     fault = target.server.faults.add(action="cut", at="before_commit", table=table, message=30, times=1)
     try:
@@ -347,6 +347,7 @@ def test_a_retry_resumes_the_output_of_a_task_without_being_told_that_it_is_the_
     assert target.rows(table) == rows_from(0, 500)
 
 
+@needs_state
 def test_rows_that_were_deleted_between_two_tries_leave_no_gap_in_the_table(airflow, target, table, tmp_path):
     """The ten rows that moved to the front of the result were taken for rows that are durable."""
     database = tmp_path / "rows.db"
@@ -365,6 +366,7 @@ def test_rows_that_were_deleted_between_two_tries_leave_no_gap_in_the_table(airf
     assert_sent_as_it_is_now(account, target, table)
 
 
+@needs_state
 def test_a_generator_that_yields_other_rows_at_the_second_try_leaves_no_gap_in_the_table(run, target, table):
     assert_sent_as_it_is_now(run("shifted_generator", table), target, table)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.airflow_provider.conftest import needs_state
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, pool_arguments
 from zerobus_core import ConfigurationError, SqlQuery, split_source
 
@@ -33,6 +34,7 @@ def landing(tmp_path):
     return tmp_path
 
 
+@needs_state
 def test_only_the_shard_that_failed_is_tried_again_and_it_resumes(airflow, target, table, landing):
     fault = target.server.faults.add(action="cut", at="before_commit", table=table, message=10, times=1)
     try:
