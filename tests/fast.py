@@ -28,6 +28,7 @@ HEAVY = frozenset(
         "Process",
         "ThreadingHTTPServer",
         "fork",
+        "machine",  # of a benchmark, which asks git for the version
         "multiprocessing",
         "posix_spawn",
         "socket",
