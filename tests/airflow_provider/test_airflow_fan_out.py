@@ -85,6 +85,7 @@ def test_an_empty_source_has_no_shards_and_nothing_is_delivered(airflow, target,
     assert target.rows(table) == []
 
 
+@needs_state
 def test_a_cleared_generator_that_is_mapped_over_other_arguments_is_another_source(airflow, target, table):
     """The version that the user states is of the call, so that index 0 does not skip rows of another list."""
     first = airflow.run("versions_of_mapped", environ=target.environ, table=table, starts=[0])

@@ -71,7 +71,7 @@ def test_a_run_that_is_killed_is_retried_with_the_rest_of_its_slice(run, target,
         if trap:
             (tmp_path / "trap").touch()
         account = run("new_items")
-        if account["tasks"]["push"]["state"] == "failed":  # Airflow gave the killed task no second attempt
+        if account["tasks"]["push"]["state"] in {"failed", "up_for_retry"}:  # no second attempt in this process
             account = run("new_items")
         receipt = receipt_of(account)
         assert receipt["handoff"]["to"] == newest
@@ -103,7 +103,7 @@ def test_three_runs_of_which_one_is_killed_deliver_every_row_and_a_cleared_one_i
         if number == 1:
             (tmp_path / "trap").touch()
         account = run(dag_id)
-        if account["tasks"]["push"]["state"] == "failed":  # Airflow gave the killed task no second attempt
+        if account["tasks"]["push"]["state"] in {"failed", "up_for_retry"}:  # no second attempt in this process
             account = run(dag_id)
         assert receipt_of(account)["rows_read"] == 600
         assert not (tmp_path / "trap").exists()
