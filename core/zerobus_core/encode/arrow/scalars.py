@@ -13,7 +13,9 @@ from ...records import UnfitError
 from ...schema.types import DataType, DecimalType, Kind, StringType
 from ..values.arrow_types import working_type
 from ..values.epochs import DOUBTFUL, FACTORS
-from ..values.scalars import DAY_RANGE, FLOAT32_LIMIT, MICROSECOND_RANGE, null_test, scalar_converter
+from ..values.numbers import FLOAT32_LIMIT
+from ..values.scalars import null_test, scalar_converter
+from ..values.times import DAY_RANGE, MICROSECOND_RANGE
 
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules

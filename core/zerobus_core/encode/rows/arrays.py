@@ -21,7 +21,7 @@ from ...records import UnfitError, is_message
 from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
 from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
-from ..values.scalars import MICROSECOND_RANGE
+from ..values.times import MICROSECOND_RANGE
 from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts
 from .fast_scalars import NULL
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from ...schema.types import DataType, DecimalType, Kind, PrimitiveType, StringType
 from ..values.epochs import DOUBTFUL
-from ..values.scalars import DAY_RANGE, EXACT_IN_SINGLE, FLOAT32_LIMIT, INTEGER_BITS, MICROSECOND_RANGE
+from ..values.numbers import EXACT_IN_SINGLE, FLOAT32_LIMIT, INTEGER_BITS
+from ..values.times import DAY_RANGE, MICROSECOND_RANGE
 
 __all__ = ["NULL", "FastPath", "fast_path"]
 

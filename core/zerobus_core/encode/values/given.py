@@ -1,0 +1,32 @@
+"""A value as people give it, before its column's type is looked at."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from typing import Any
+
+from ...records import UnfitError, UnfitValue, dumped
+
+__all__ = ["parsable", "unwrapped"]
+
+
+def unwrapped(value: Any) -> Any:
+    """The value inside an Enum member, a pydantic model or a NumPy scalar; any other as it is."""
+    if isinstance(value, Enum):
+        return unwrapped(value.value)
+    if isinstance(value, UnfitValue):
+        raise UnfitError(value.reason)
+    if (inner := dumped(value)) is not value:  # pydantic's RootModel
+        return unwrapped(inner)
+    numpy = sys.modules.get("numpy")  # who has a NumPy scalar has imported NumPy
+    if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):
+        return value.item()
+    return value
+
+
+def parsable(value: str, what: str, parse_text: bool) -> str:
+    """The text, if text is parsed; raises UnfitError with what to pass instead of it if not."""
+    if not parse_text:
+        raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
+    return value
