@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -15,28 +14,25 @@ from ..delivery.arguments import hook_argument, stop_argument, table_argument, w
 from ..errors import (
     ConfigurationError,
     HandoffBusyError,
-    HandoffStateError,
-    SliceForgottenError,
     ZerobusIngestError,
     naming_table,
 )
 from ..merging import merge_receipts
 from ..process.signals import is_of_signal
-from ..push import ingest
 from ..ranges import END
-from ..sources import Source
 from ..sources.shards.form import start_delay
 from . import repairs, shards
 from .busy import freeze_when_free
+from .finishing import finish_slice, note_redelivery
 from .freezing import last_delivered, open_slice
-from .keeper import COUNTS, MOST_CONFLICTS, StateKeeper
+from .keeper import MOST_CONFLICTS, StateKeeper
 from .owner import activate, deactivate, process_owner, with_process
-from .parts import count_of, part_id, part_ids, parts_of
+from .sending import SliceSender
 from .source import Bounds, bounds_of
-from .state import OpenSlice, Owner, PastSlice, Position, State, short_hash
-from .store import EXPLICIT, StateConflict
+from .state import OpenSlice, Owner, PastSlice, short_hash
+from .store import StateConflict
 from .summary import combined
-from .views import NothingToSend, facts_of, no_facts, nothing_new, public, shown_state
+from .views import facts_of, no_facts, nothing_new, shown_state
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -74,7 +70,7 @@ class Handoff:
         stop: threading.Event | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._workspace = workspace_argument(workspace)
+        workspace = workspace_argument(workspace)
         self._kept = StateKeeper.of(
             table=table_argument(table),
             source=source,
@@ -84,8 +80,8 @@ class Handoff:
             owner=process_owner() if owner is None else with_process(owner),
             now=clock,
         )
-        self._on_progress = hook_argument("on_progress", on_progress)
         self._stop = None if stop is None else stop_argument(stop)
+        self._sender = SliceSender(workspace, self._kept, hook_argument("on_progress", on_progress), self._stop)
         self._slice: OpenSlice | None = None
         self._past: PastSlice | None = None
         self._receipt: Receipt | None = None
@@ -154,15 +150,12 @@ class Handoff:
                 self._receipt = self._deliver_open(self._slice)
             else:
                 _, state = self._kept.load()
-                self._receipt = self._send_nothing(nothing_new(self._kept.source, state.done, self._notes))
+                self._receipt = self._sender.send_nothing(nothing_new(self._kept.source, state.done, self._notes))
             return self._receipt
 
     def _deliver_open(self, opened: OpenSlice) -> Receipt:
-        bounds = bounds_of(opened)
         try:
-            if parts_of(opened) is None:
-                return self._send(bounds)
-            return merge_receipts([self._send(bounds, index=index) for index in range(count_of(opened))])
+            return self._sender.send_open(opened)
         except Exception as error:
             deactivate(self._kept.owner.attempt)
             if not is_of_signal(error):
@@ -174,7 +167,7 @@ class Handoff:
 
     def _redeliver(self, past: PastSlice) -> Receipt:
         if self._is_delivered(past):
-            receipt = self._send_nothing(
+            receipt = self._sender.send_nothing(
                 f"slice {past.id} was {past.outcome} by {past.finished_by}, and nothing is left"
             )
             # An attempt of this run that ended before it could return its receipt.
@@ -184,35 +177,13 @@ class Handoff:
         _, state = self._kept.load()
         self._kept.check_room(state.redelivered(past.id, chain=chain, rows=END, now=self._kept.now()))
         _log.warning("%s: slice %s was delivered before, and is sent again on request", self._kept.table, past.id)
-        receipt = self._send(bounds_of(past), again=short_hash(chain))
+        receipt = self._sender.send(bounds_of(past), again=short_hash(chain))
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
         """Whether nothing is left of the slice for this chain of attempts."""
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         return is_known or past.outcome == "skipped"
-
-    def _send_nothing(self, why: str) -> Receipt:
-        kept = self._kept
-        return ingest(self._workspace, kept.table, NothingToSend(why), options=kept.options, stop=self._stop)
-
-    def _send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
-        kept = self._kept
-        part = bounds.id if index is None else part_id(bounds, index)
-        options = kept.source.options(replace(bounds, id=part), kept.options)
-        options = replace(options, delivery_name=kept.epoch_of(part))
-        with shards.open_part(kept, bounds, index, options) as records:
-            if isinstance(records, Source):
-                records.start_delay = delay
-            return ingest(
-                self._workspace,
-                kept.table,
-                records,
-                options=options,
-                checkpoint=kept.checkpoint_of(part, again=again),
-                on_progress=self._on_progress,
-                stop=self._stop,
-            )
 
     def finish(self) -> Receipt:
         """Move the state on to the end of the delivered slice; return the receipt with what was handed over."""
@@ -221,7 +192,7 @@ class Handoff:
             if receipt is None:
                 raise ConfigurationError("nothing was delivered: call deliver() before finish()")
             if self._slice is not None:
-                past = self._finish_slice(self._slice, receipt)
+                past = finish_slice(self._kept, self._slice, receipt)
                 facts = {**facts_of(self.name, self._kept.source, past), **self._notes}
             elif self._past is not None:
                 facts = self._finish_again(self._past, receipt)
@@ -231,65 +202,10 @@ class Handoff:
             self._forget_work()
             return replace(receipt, handoff=facts)
 
-    def _finish_slice(self, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-        counts = {name: int(getattr(receipt, name)) for name in COUNTS}
-        written: list[Position] = []
-
-        def finished(state: State) -> State:
-            done = None
-            if state.open is not None and state.open.id == opened.id:
-                # As the state has it now: a person may have released a file since then.
-                done = self._settled(state.open)
-                written.append(done)
-            return state.finish(opened.id, done=done, counts=counts, owner=self._kept.owner, now=self._kept.now())
-
-        before, state = self._kept.update(finished)
-        deactivate(self._kept.owner.attempt)
-        self._kept.clean(before, state, mine=written)
-        self._after_finish(state)
-        past = next((past for past in state.history if past.id == opened.id), None)
-        if past is None:
-            raise SliceForgottenError(f"slice {opened.id} has left the history while it was delivered")
-        return past
-
-    def _settled(self, opened: OpenSlice) -> Position:
-        try:
-            return self._kept.source.settled(bounds_of(opened), self._kept.context())
-        except HandoffStateError:
-            _, state = self._kept.load()
-            if state.has_ended(opened.id):  # by another run, which has removed what the slice began with
-                raise StateConflict(self._kept.store.shown) from None
-            raise
-
-    def _after_finish(self, state: State) -> None:
-        """The rows are durable and the state says so: nothing may fail the run any more."""
-        try:
-            instead = self._kept.source.after_finish(state.done)
-            if instead is not None:
-                self._kept.update(
-                    lambda now: (
-                        now.moved(instead, now=self._kept.now()) if now.done == state.done and not now.open else now
-                    )
-                )
-        except Exception as error:  # of the user's commit, or of any store
-            if is_of_signal(error):
-                raise
-            _log.warning("%s: commit failed, the next run repeats it: %s", self._kept.table, error)
-
-    def _moved(self, state: State, done: Position, instead: Position) -> State:
-        is_still_so = state.done == done and state.open is None
-        return state.moved(instead, now=self._kept.now()) if is_still_so else state
-
     def _finish_again(self, past: PastSlice, receipt: Receipt) -> dict[str, Any]:
         if receipt.rows_redelivered or receipt.rows_read:
-            return self._note_redelivery(past, self._kept.owner.chain, receipt.rows_read)
+            return note_redelivery(self._kept, past, self._kept.owner.chain, receipt.rows_read)
         return {**facts_of(self.name, self._kept.source, past), "delivered_by": past.finished_by}
-
-    def _note_redelivery(self, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
-        self._kept.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=self._kept.now()))
-        for part in {past.id, *part_ids(past)}:
-            self._kept.forget_checkpoint(f"{part}.again-{short_hash(chain)}")
-        return {**facts_of(self.name, self._kept.source, past), "redelivered": True}
 
     def split(self, n: int) -> list[dict[str, Any]]:
         """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; none if nothing is new.
@@ -323,11 +239,13 @@ class Handoff:
             plain = shards.checked(self._kept, shard)
             one = shards.held_slice(self._kept, plain)
             if isinstance(one, PastSlice) and not plain["again"]:
-                receipt = self._send_nothing(f"slice {one.id} was {one.outcome} by {one.finished_by}: nothing is left")
+                receipt = self._sender.send_nothing(
+                    f"slice {one.id} was {one.outcome} by {one.finished_by}: nothing is left"
+                )
             else:
                 delay = start_delay(plain, self._kept.options.streams)
                 again = plain["again"] and short_hash(plain["again"])
-                receipt = self._send(bounds_of(one), again=again, index=plain["index"], delay=delay)
+                receipt = self._sender.send(bounds_of(one), again=again, index=plain["index"], delay=delay)
                 if again:
                     receipt = replace(receipt, rows_redelivered=receipt.rows_read)
             return replace(receipt, handoff=shards.shard_facts(plain))
@@ -348,10 +266,10 @@ class Handoff:
             one = shards.delivered_slice(self._kept, wanted["slice"], every)
             receipt = merge_receipts(every)
             if isinstance(one, OpenSlice):
-                past = self._finish_slice(one, receipt)
+                past = finish_slice(self._kept, one, receipt)
                 facts = {**facts_of(self.name, self._kept.source, past), **shards.notes_of(past, self._kept.owner)}
             elif wanted["again"]:
-                facts = self._note_redelivery(one, wanted["again"], receipt.rows_read)
+                facts = note_redelivery(self._kept, one, wanted["again"], receipt.rows_read)
             else:
                 facts = {**facts_of(self.name, self._kept.source, one), "delivered_by": one.finished_by}
             return replace(receipt, handoff=facts)
@@ -388,7 +306,7 @@ class Handoff:
 
     def _busy(self, holder: str, facts: dict[str, Any]) -> Receipt:
         _, state = self._kept.load()
-        return replace(self._send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
+        return replace(self._sender.send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
 
     def look(self) -> dict[str, Any]:
         """Whether there is something to deliver now, as JSON types; freezes and writes nothing."""
@@ -440,25 +358,7 @@ class Handoff:
         Calling it again takes up where it was interrupted.  All rows count as redelivered.
         """
         with naming_table(self._kept.table):
-            context, source = self._kept.context(), self._kept.source
-            first, last = source.parsed(start), source.parsed(end)
-            plan = source.between(first, last, context)
-            slice_id = f"{EXPLICIT}{short_hash(json.dumps([first, last]))}"
-            if plan.files is not None and context.side_files is not None:
-                context.side_files.write(f"{slice_id}.files.json", plan.files)
-            receipt = self._send(Bounds(id=slice_id, start=first, end=last, facts=plan.facts))
-            self._kept.store.forget(slice_id)
-            if plan.files is not None and context.side_files is not None:
-                context.side_files.delete(f"{slice_id}.files.json")
-            facts = {
-                "name": self.name,
-                "slice": slice_id,
-                "from": source.shown(first),
-                "to": source.shown(last),
-                **public(plan.facts),
-                "remaining": False,
-            }
-            return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
+            return self._sender.send_between(start, end)
 
     def _forget_work(self) -> None:
         deactivate(self._kept.owner.attempt)

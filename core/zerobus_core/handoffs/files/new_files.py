@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError, FrozenFileError
-from ...sources.files.finding.found import FoundFile, version_of, versions_in
+from ...sources.files.finding.found import FoundFile, versions_in
 from ...sources.files.finding.listing import Location
 from ...sources.files.source import source_of_files
-from ...storage.filesystem import filesystem_of, modified_at
+from ...storage.filesystem import filesystem_of
 from ...storage.uris import shown_uri
 from ..parts import list_of_parts
 from ..source import Bounds, Context, Plan
+from .arguments import check_fixed_part, checked_bound, checked_seconds
+from .candidates import Candidate, bounded, confirmed, find_candidates, not_delivered, settled
 from .frozen import FrozenFile, FrozenList, to_list
 from .groups import found_files, parts_of_files, pieces_of, read_part
 from .kept import list_name, read_ledger, read_list, side_files, write_ledger
-from .ledger import Known, entries_of, entry_of
-from .looking import ask_storage, changed_error, check_formats, check_unchanged, is_same
+from .ledger import entry_of
+from .looking import ask_storage, changed_error, check_unchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...options import IngestOptions
     from ..parts import Parts
     from ..state import PastSlice, Position
@@ -35,22 +36,11 @@ __all__ = ["NewFiles"]
 
 OnChanged = Literal["fail", "deliver", "ignore"]
 
-_SIGNS = "*?["
-# Files of the listing that are looked up together.
-_AT_ONCE = 5_000
 # Files that people took out; each is 40 characters of the state.
 _MAX_RELEASED = 1_000
 # Files that were left out of one slice, by name.
 _MAX_NAMED = 20
 _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released": []}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    path: str
-    info: Mapping[str, Any]
-    size: int
-    listed: str
 
 
 class NewFiles:
@@ -80,14 +70,14 @@ class NewFiles:
         if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
             raise ConfigurationError(f"path must be a path, a glob or a URI, not {type(path).__name__}")
         self._path = os.path.expanduser(os.fspath(path))
-        self._settle = _checked_seconds(settle)
-        self._max_files = _checked_bound("max_files", max_files)
-        self._max_bytes = _checked_bound("max_bytes", max_bytes)
+        self._settle = checked_seconds(settle)
+        self._max_files = checked_bound("max_files", max_files)
+        self._max_bytes = checked_bound("max_bytes", max_bytes)
         if on_changed not in ("fail", "deliver", "ignore"):
             raise ConfigurationError(f"on_changed must be 'fail', 'deliver' or 'ignore', not {on_changed!r}")
         self._on_changed = on_changed
         self._names_increase = bool(names_increase)
-        _check_fixed_part(self._path)
+        check_fixed_part(self._path)
 
     def __repr__(self) -> str:
         return f"NewFiles({shown_uri(self._path)!r})"
@@ -127,7 +117,7 @@ class NewFiles:
         """See HandoffSource."""
         done = done or _NOTHING
         place = self._place()
-        candidates, changed = self._candidates(place, done, context)
+        candidates, changed = find_candidates(place, not_delivered(done, context, in_order=self._names_increase))
         notes: dict[str, Any] = {}
         if changed:
             if self._on_changed == "fail":
@@ -136,16 +126,16 @@ class NewFiles:
         if self._on_changed == "deliver":
             candidates += changed
         candidates.sort(key=lambda candidate: candidate.path)
-        settled = self._settled(place, candidates, context)
-        taken = self._bounded(settled)
-        frozen = self._confirmed(place, taken, context)
-        if len(settled) < len(candidates):
-            notes["unsettled"] = len(candidates) - len(settled)
+        old = settled(place, candidates, context, seconds=self._settle, in_order=self._names_increase)
+        taken = bounded(old, self._max_files, self._max_bytes)
+        frozen = confirmed(place, taken, context, in_order=self._names_increase)
+        if len(old) < len(candidates):
+            notes["unsettled"] = len(candidates) - len(old)
         if len(frozen) < len(taken):
             notes["unsettled"] = notes.get("unsettled", 0) + len(taken) - len(frozen)
         if not frozen:
             return None, notes
-        return self._planned(done, frozen, remaining=len(taken) < len(settled)), notes
+        return self._planned(done, frozen, remaining=len(taken) < len(old)), notes
 
     def _planned(self, done: Mapping[str, Any], frozen: list[FrozenFile], *, remaining: bool) -> Plan:
         end = {**done, "files": done["files"] + len(frozen)}
@@ -153,96 +143,6 @@ class NewFiles:
             end["floor"] = frozen[-1].path
         facts = {"files": len(frozen), "bytes": sum(file.size for file in frozen)}
         return Plan(end=end, facts=facts, files=to_list(FrozenList(files=tuple(frozen))), remaining=remaining)
-
-    def _candidates(
-        self, place: Location, done: Mapping[str, Any], context: Context
-    ) -> tuple[list[_Candidate], list[_Candidate]]:
-        """The files that are new, and those that were delivered with other content."""
-        not_delivered = self._not_delivered(done, context)
-        start = len(place.root) + 1
-        version_in = versions_in(place.fs)
-        new: list[_Candidate] = []
-        changed: list[_Candidate] = []
-        listing = iter(place.each())
-        while infos := list(islice(listing, _AT_ONCE)):
-            paths = [str(info["name"])[start:] for info in infos]
-            versions = _checked_versions(infos, list(map(version_in, infos)))
-            for number, what in not_delivered(paths, versions):
-                info = infos[number]
-                size = int(info.get("size") or 0)
-                candidate = _Candidate(path=paths[number], info=info, size=size, listed=versions[number])
-                (new if what == "new" else changed).append(candidate)
-        return new, changed
-
-    def _not_delivered(
-        self, done: Mapping[str, Any], context: Context
-    ) -> Callable[[list[str], list[str]], Iterator[tuple[int, Known]]]:
-        """Says which files of a part of the listing were not delivered as they are, by paths and versions."""
-        released = frozenset(bytes.fromhex(entry) for entry in done["released"])
-        floor = done["floor"]
-        if self._names_increase:
-
-            def by_name(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
-                for number, path in enumerate(paths):
-                    is_old = floor is not None and path <= floor
-                    if not is_old and entry_of(path, versions[number]) not in released:
-                        yield number, "new"
-
-            return by_name
-        ledger = read_ledger(done, context)
-
-        def by_ledger(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
-            for number, known in ledger.not_delivered(entries_of(paths, versions)):
-                if not released or entry_of(paths[number], versions[number]) not in released:
-                    yield number, known
-
-        return by_ledger
-
-    def _settled(self, place: Location, candidates: list[_Candidate], context: Context) -> list[_Candidate]:
-        """The files that were left alone for long enough; if names increase, those before the first that was not."""
-        if not self._settle or not candidates:
-            return candidates
-        now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
-        settled: list[_Candidate] = []
-        for candidate in candidates:
-            if self._is_settled(candidate, now):
-                settled.append(candidate)
-            elif self._names_increase:
-                break
-        return settled
-
-    def _is_settled(self, candidate: _Candidate, now: datetime) -> bool:
-        modified = modified_at(candidate.info)
-        if modified is None:
-            raise ConfigurationError(
-                f"settle={self._settle:g}: the storage of {shown_uri(str(candidate.info['name']))} does not say when "
-                "files were changed; leave settle out"
-            )
-        return (now - modified).total_seconds() >= self._settle
-
-    def _bounded(self, candidates: list[_Candidate]) -> list[_Candidate]:
-        taken = candidates[: self._max_files]
-        if self._max_bytes is None:
-            return taken
-        total = 0
-        for count, candidate in enumerate(taken):
-            total += candidate.size
-            if count and total > self._max_bytes:
-                return taken[:count]
-        return taken
-
-    def _confirmed(self, place: Location, taken: list[_Candidate], context: Context) -> list[FrozenFile]:
-        """The files that are unchanged when each is looked at again."""
-        frozen: list[FrozenFile] = []
-        for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
-            asked = None if info is None else version_of(place.fs, info)
-            if info is None or asked is None or not is_same(candidate.info, info, place):
-                if self._names_increase:
-                    break
-                continue
-            frozen.append(FrozenFile(path=candidate.path, size=candidate.size, listed=candidate.listed, asked=asked))
-        check_formats(place, frozen, context.options)
-        return frozen
 
     # reading
 
@@ -359,11 +259,11 @@ class NewFiles:
         if end is None:
             raise ConfigurationError("an explicit slice needs an end, the name of its last file")
         infos = [info for info in place.each() if (start or "") < str(info["name"])[first:] <= end]
-        candidates: list[_Candidate] = []
+        candidates: list[Candidate] = []
         for info in sorted(infos, key=lambda info: str(info["name"])):
             size, listed = int(info.get("size") or 0), versions_in(place.fs)(info) or ""
-            candidates.append(_Candidate(path=str(info["name"])[first:], info=info, size=size, listed=listed))
-        frozen = self._confirmed(place, candidates, context)
+            candidates.append(Candidate(path=str(info["name"])[first:], info=info, size=size, listed=listed))
+        frozen = confirmed(place, candidates, context, in_order=self._names_increase)
         if not frozen:
             raise ConfigurationError(f"{place.shown} holds no file after {start!r} up to {end!r}")
         return self._planned(_NOTHING, frozen, remaining=False)
@@ -419,41 +319,3 @@ class NewFiles:
         if place.is_one_file:
             raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob")
         return place
-
-
-def _checked_versions(infos: Sequence[Mapping[str, Any]], versions: Sequence[str | None]) -> list[str]:
-    checked = [version for version in versions if version is not None]
-    if len(checked) < len(infos):
-        name = str(infos[list(versions).index(None)]["name"])
-        raise ConfigurationError(
-            f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new cannot be "
-            "known"
-        )
-    return checked
-
-
-def _check_fixed_part(path: str) -> None:
-    link = path.rpartition("://")[2]
-    if not path or (any(sign in link for sign in _SIGNS) and not _fixed_part(link)):
-        raise ConfigurationError(
-            f"{shown_uri(path)!r} has no fixed part: name the directory before the first *, such as './landing/*.csv'"
-        )
-
-
-def _fixed_part(path: str) -> str:
-    first = min(path.find(sign) for sign in _SIGNS if sign in path)
-    return path[:first].rpartition("/")[0].strip("/")
-
-
-def _checked_seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**8:
-        raise ConfigurationError(f"settle must be a number of seconds from 0, not {value!r}")
-    return float(value)
-
-
-def _checked_bound(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1, or None, not {value!r}")
-    return value

@@ -1,0 +1,42 @@
+"""What ``NewFiles`` takes as arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import ConfigurationError
+from ...storage.uris import shown_uri
+
+__all__ = ["check_fixed_part", "checked_bound", "checked_seconds"]
+
+_SIGNS = "*?["
+
+
+def check_fixed_part(path: str) -> None:
+    """Raise ConfigurationError for a glob that could match anything in the storage."""
+    link = path.rpartition("://")[2]
+    if not path or (any(sign in link for sign in _SIGNS) and not _fixed_part(link)):
+        raise ConfigurationError(
+            f"{shown_uri(path)!r} has no fixed part: name the directory before the first *, such as './landing/*.csv'"
+        )
+
+
+def _fixed_part(path: str) -> str:
+    first = min(path.find(sign) for sign in _SIGNS if sign in path)
+    return path[:first].rpartition("/")[0].strip("/")
+
+
+def checked_seconds(value: Any) -> float:
+    """``settle``, or a ConfigurationError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**8:
+        raise ConfigurationError(f"settle must be a number of seconds from 0, not {value!r}")
+    return float(value)
+
+
+def checked_bound(name: str, value: Any) -> int | None:
+    """``max_files`` or ``max_bytes``, or a ConfigurationError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1, or None, not {value!r}")
+    return value

@@ -1,0 +1,149 @@
+"""Which files of a listing go into the next slice: new, left alone for long enough, and unchanged at a second look.
+
+``in_order`` says that each new file has a name after all earlier ones.  Then no file is taken after one that is left
+for later, since the slice ends at the last name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConfigurationError
+from ...sources.files.finding.found import version_of, versions_in
+from ...storage.filesystem import modified_at
+from ...storage.uris import shown_uri
+from .frozen import FrozenFile
+from .kept import read_ledger
+from .ledger import Known, entries_of, entry_of
+from .looking import ask_storage, check_formats, is_same
+
+if TYPE_CHECKING:
+    from ...sources.files.finding.listing import Location
+    from ..source import Context
+
+__all__ = ["Candidate", "NotDelivered", "bounded", "confirmed", "find_candidates", "not_delivered", "settled"]
+
+NotDelivered = Callable[[list[str], list[str]], Iterator[tuple[int, Known]]]
+"""From paths and versions of a part of the listing to the indices of those that were not delivered as they are."""
+
+# Files of the listing that are looked up together.
+_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A file of the listing; ``path`` is relative to the source's directory, ``listed`` its version there."""
+
+    path: str
+    info: Mapping[str, Any]
+    size: int
+    listed: str
+
+
+def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
+    """What knows the files that were delivered, or taken out by a person."""
+    released = frozenset(bytes.fromhex(entry) for entry in done["released"])
+    floor = done["floor"]
+    if in_order:
+
+        def by_name(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
+            for number, path in enumerate(paths):
+                is_old = floor is not None and path <= floor
+                if not is_old and entry_of(path, versions[number]) not in released:
+                    yield number, "new"
+
+        return by_name
+    ledger = read_ledger(done, context)
+
+    def by_ledger(paths: list[str], versions: list[str]) -> Iterator[tuple[int, Known]]:
+        for number, known in ledger.not_delivered(entries_of(paths, versions)):
+            if not released or entry_of(paths[number], versions[number]) not in released:
+                yield number, known
+
+    return by_ledger
+
+
+def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
+    """The files that are new, and those that were delivered with other content."""
+    start = len(place.root) + 1
+    version_in = versions_in(place.fs)
+    new: list[Candidate] = []
+    changed: list[Candidate] = []
+    listing = iter(place.each())
+    while infos := list(islice(listing, _AT_ONCE)):
+        paths = [str(info["name"])[start:] for info in infos]
+        versions = _checked_versions(infos, list(map(version_in, infos)))
+        for number, what in unknown(paths, versions):
+            info = infos[number]
+            size = int(info.get("size") or 0)
+            candidate = Candidate(path=paths[number], info=info, size=size, listed=versions[number])
+            (new if what == "new" else changed).append(candidate)
+    return new, changed
+
+
+def settled(
+    place: Location, candidates: list[Candidate], context: Context, *, seconds: float, in_order: bool
+) -> list[Candidate]:
+    """The files that were left alone for so many seconds."""
+    if not seconds or not candidates:
+        return candidates
+    now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
+    old: list[Candidate] = []
+    for candidate in candidates:
+        if _is_settled(candidate, now, seconds):
+            old.append(candidate)
+        elif in_order:
+            break
+    return old
+
+
+def _is_settled(candidate: Candidate, now: datetime, seconds: float) -> bool:
+    modified = modified_at(candidate.info)
+    if modified is None:
+        raise ConfigurationError(
+            f"settle={seconds:g}: the storage of {shown_uri(str(candidate.info['name']))} does not say when files were "
+            "changed; leave settle out"
+        )
+    return (now - modified).total_seconds() >= seconds
+
+
+def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int | None) -> list[Candidate]:
+    """The first files, within both bounds; one file at least."""
+    taken = candidates[:most_files]
+    if most_bytes is None:
+        return taken
+    total = 0
+    for count, candidate in enumerate(taken):
+        total += candidate.size
+        if count and total > most_bytes:
+            return taken[:count]
+    return taken
+
+
+def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
+    """The files that are unchanged when each is looked at again."""
+    frozen: list[FrozenFile] = []
+    for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
+        asked = None if info is None else version_of(place.fs, info)
+        if info is None or asked is None or not is_same(candidate.info, info, place):
+            if in_order:
+                break
+            continue
+        frozen.append(FrozenFile(path=candidate.path, size=candidate.size, listed=candidate.listed, asked=asked))
+    check_formats(place, frozen, context.options)
+    return frozen
+
+
+def _checked_versions(infos: Sequence[Mapping[str, Any]], versions: Sequence[str | None]) -> list[str]:
+    checked = [version for version in versions if version is not None]
+    if len(checked) < len(infos):
+        name = str(infos[list(versions).index(None)]["name"])
+        raise ConfigurationError(
+            f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new cannot be "
+            "known"
+        )
+    return checked

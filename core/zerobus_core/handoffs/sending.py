@@ -1,0 +1,92 @@
+"""Sends slices and their shards, each with the checkpoint that lies next to the state."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..merging import merge_receipts
+from ..push import ingest
+from ..sources import Source
+from . import shards
+from .parts import count_of, part_id, parts_of
+from .source import Bounds, bounds_of
+from .state import OpenSlice, short_hash
+from .store import EXPLICIT
+from .views import NothingToSend, public
+
+if TYPE_CHECKING:
+    from ..receipt import Progress, Receipt
+    from ..workspace import Workspace
+    from .keeper import StateKeeper
+
+__all__ = ["SliceSender"]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSender:
+    """Delivers rows to the handoff's table, and writes checkpoints but never the state.  All methods block."""
+
+    workspace: Workspace
+    keeper: StateKeeper
+    on_progress: Callable[[Progress], None] | None
+    stop: threading.Event | None
+
+    def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
+        """Send a slice, or the shard of it that has the ``index``; what its checkpoint says is durable is skipped.
+
+        ``again`` names a redelivery, which has a checkpoint of its own; ``delay`` is in seconds.
+        """
+        kept = self.keeper
+        part = bounds.id if index is None else part_id(bounds, index)
+        options = kept.source.options(replace(bounds, id=part), kept.options)
+        options = replace(options, delivery_name=kept.epoch_of(part))
+        with shards.open_part(kept, bounds, index, options) as records:
+            if isinstance(records, Source):
+                records.start_delay = delay
+            return ingest(
+                self.workspace,
+                kept.table,
+                records,
+                options=options,
+                checkpoint=kept.checkpoint_of(part, again=again),
+                on_progress=self.on_progress,
+                stop=self.stop,
+            )
+
+    def send_open(self, opened: OpenSlice) -> Receipt:
+        """Send an open slice: as one, or shard by shard if it was split."""
+        bounds = bounds_of(opened)
+        if parts_of(opened) is None:
+            return self.send(bounds)
+        return merge_receipts([self.send(bounds, index=index) for index in range(count_of(opened))])
+
+    def send_between(self, start: Any, end: Any) -> Receipt:
+        """Send what lies after ``start``, up to and including ``end``; see ``Handoff.deliver_between``."""
+        context, source = self.keeper.context(), self.keeper.source
+        first, last = source.parsed(start), source.parsed(end)
+        plan = source.between(first, last, context)
+        slice_id = f"{EXPLICIT}{short_hash(json.dumps([first, last]))}"
+        if plan.files is not None and context.side_files is not None:
+            context.side_files.write(f"{slice_id}.files.json", plan.files)
+        receipt = self.send(Bounds(id=slice_id, start=first, end=last, facts=plan.facts))
+        self.keeper.store.forget(slice_id)
+        if plan.files is not None and context.side_files is not None:
+            context.side_files.delete(f"{slice_id}.files.json")
+        facts = {
+            "name": self.keeper.name,
+            "slice": slice_id,
+            "from": source.shown(first),
+            "to": source.shown(last),
+            **public(plan.facts),
+            "remaining": False,
+        }
+        return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
+
+    def send_nothing(self, why: str) -> Receipt:
+        """A receipt of no rows that says ``why``."""
+        kept = self.keeper
+        return ingest(self.workspace, kept.table, NothingToSend(why), options=kept.options, stop=self.stop)
