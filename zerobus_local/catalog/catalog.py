@@ -24,7 +24,7 @@ from typing import Any
 
 from ..errors import AlreadyExists, InvalidRequest, NotFound, UnknownTable
 from ..model.names import TableName
-from ..model.objects import RESCUE_TAG, Alteration, Check, Column, Grant, Namespace, State, Table
+from ..model.objects import Alteration, Check, Column, Grant, Namespace, State, Table
 from ..sql.statements import (
     AddCheck,
     AddColumns,
@@ -53,10 +53,9 @@ from .changes import delete_rows, describe, insert_rows, list_tables
 from .grants import without_securable
 from .principals import Principals
 from .query import run_query
+from .tags import tagged
 
 __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
-
-_NO_RESCUE = "column {}: only a nullable VARIANT column takes what JSON records hold beyond the table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,25 +289,11 @@ class Catalog:
         return Result(message=f"altered table {table.name}", notes=getattr(statement, "notes", ()))
 
     def _set_tags(self, statement: SetTags) -> Result:
-        """Tags are the catalog's own: the Delta table is not touched."""
         table = self.table(str(statement.name))
-        found = next((column for column in table.columns if column.name.lower() == statement.column.lower()), None)
-        if found is None:
-            names = ", ".join(column.name for column in table.columns)
-            raise NotFound(f"{table.name} has no column {statement.column}; it has {names}")
-        changed, given = dict(found.tags), dict(statement.tags)
-        if statement.unset:
-            changed = {name: value for name, value in changed.items() if name not in given}
-        else:
-            changed |= given
-        tagged = replace(found, tags=changed)
-        columns = tuple(tagged if column is found else column for column in table.columns)
+        altered, notes = tagged(table, statement)
         with self._alone(table):
-            altered = replace(table, columns=columns, updated_at=_now())
+            altered = replace(altered, updated_at=_now())
             self._save(replace(self._state, tables=self._state.tables | {table.name: altered}))
-        notes = (
-            () if RESCUE_TAG not in given or statement.unset or tagged.is_rescue else (_NO_RESCUE.format(found.name),)
-        )
         return Result(message=f"altered table {table.name}", notes=notes)
 
     def _settle_alteration(self) -> None:
