@@ -8,6 +8,7 @@ a process and binding a port raise an error.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -49,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("fast"):
+        os.environ.setdefault("ANY_VALUE_EXAMPLES", "60")
         sys.addaudithook(_refuse_processes_and_servers)
 
 

@@ -16,8 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -111,17 +113,20 @@ def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     options["max_stream_life"] = options["max_stream_life"] or None
     checked = ServerOptions(faults=tuple(_fault(text) for text in faults), **options)
-    stop = threading.Event()
+    # Unlike an event, it can be used by the handler of a signal that interrupts the handler of another one.
+    ends: SimpleQueue[None] = SimpleQueue()
     with LocalZerobus.start(data, options=checked) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda *_: ends.put(None))
         if stop_with_stdin:
-            threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
+            threading.Thread(target=_put_at_end_of_stdin, args=(ends,), daemon=True).start()
         click.echo(json.dumps(server.describe()))
         click.echo(f"zerobus-local: tables and streams at {server.workspace_url}/ (Ctrl-C ends)", err=True)
         # In slices, so that a signal is handled at once on every platform.
-        while not stop.wait(0.5):
-            pass
+        while True:
+            with suppress(Empty):
+                ends.get(timeout=0.5)
+                break
 
 
 @main.command("create-table")
@@ -268,9 +273,9 @@ def clear_faults(data: Path, number: int | None) -> None:
         switches.remove(number)
 
 
-def _set_at_end_of_stdin(stop: threading.Event) -> None:
+def _put_at_end_of_stdin(ends: SimpleQueue[None]) -> None:
     sys.stdin.read()
-    stop.set()
+    ends.put(None)
 
 
 def _fault(text: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .batch import Chunk
 from .delivery import Controls, Delivery, Destination, fetch_schema, source_in_time
 from .delivery.arguments import hook_argument, options_argument, table_argument, workspace_argument
 from .errors import ConfigurationError, naming_table
+from .process.stop_event import StopEvent
 from .ranges import RowRanges
 from .sources import options_for
 
@@ -54,7 +55,7 @@ class StreamManager:
         self._table = table_argument(table)
         self._options = options_argument(options)
         self._on_progress = hook_argument("on_progress", on_progress)
-        self._stop = threading.Event()
+        self._stop = StopEvent()
         self._scope = ExitStack()
         self._schema: TableSchema | None = None
         self._delivery: Delivery | None = None

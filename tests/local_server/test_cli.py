@@ -170,8 +170,9 @@ def test_serve_says_where_it_is_in_its_first_line_and_ends_in_order_on_a_signal(
         assert list(printed) == ["endpoint", "workspace_url", "client_id", "client_secret", "data"]
         assert printed["data"] == str(tmp_path)
         assert httpx.get(f"{printed['workspace_url']}/").status_code == 200
-        process.send_signal(number)
-        rest, errors = process.communicate(timeout=300)
+        for _ in range(3):  # as a launcher may, which passes on what its group gets too
+            process.send_signal(number)
+        rest, errors = process.communicate(timeout=120)
     assert (process.returncode, rest) == (0, "")
     assert printed["client_secret"] not in errors
     LocalZerobus.start(tmp_path).stop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..checkpoint import FileCheckpointStore
 from ..errors import ConfigurationError
 from ..options import IngestOptions
+from ..process.stop_event import StopEvent
 from ..schema.table import check_table_name
 from ..workspace import Workspace
 
@@ -81,7 +82,7 @@ def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
 def stop_argument(value: Any) -> threading.Event:
     """The event that stops the delivery; one that nobody sets for None."""
     if value is None:
-        return threading.Event()
+        return StopEvent()
     if _has_methods(value, "is_set", "wait") and type(value).__module__.partition(".")[0] != "asyncio":
         return cast("threading.Event", value)
     raise ConfigurationError(f"stop must be a threading.Event, not {_kind(value)}")

@@ -6,7 +6,6 @@ The error is raised in the main thread, by the handler of an alarm (SIGALRM); el
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Collection
 from types import FrameType
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import IngestInterruptedError
 from .guard import SourceGuard, is_in_main_thread, is_inside
+from .stop_event import StopEvent
 
 __all__ = ["StopRequest"]
 
@@ -21,7 +21,7 @@ __all__ = ["StopRequest"]
 _GRACE = 0.25
 
 
-class StopRequest(threading.Event):
+class StopRequest(StopEvent):
     """An event to give a delivery as ``stop``, which a signal's handler may also ``interrupt``.
 
     A delivery that waits for acknowledgements looks at it every 0.1 s.  One that sits in its source does not, and
