@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -22,7 +23,8 @@ __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
 # Dataclasses are passed through, since orjson leaves out private and computed fields.
 # Sorted, since an object has no order, and equal ones must become equal text.
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+# Without NumPy's values: some versions of orjson end the process at a datetime64 far before year 1 or after 9999.
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _MICROSECOND_DIGITS = 6
 _TIME = re.compile(rb'"[0-9-]+T[0-9]{2}:[0-9]{2}:[0-9]{2}')
@@ -120,6 +122,20 @@ def _numpy_time(value: Any) -> str | None:
     return whole + point + fraction.ljust(_MICROSECOND_DIGITS, "0") if fraction else whole
 
 
+def _numpy_value(value: Any) -> Any:
+    """Numbers with the digits of their own type: a float32 has fewer than the double that it is the same as."""
+    kind = value.dtype.kind
+    if kind in "biuf":
+        one_piece = value.astype(value.dtype.newbyteorder("="), order="C")
+        with suppress(TypeError):  # longer than a double
+            return orjson.Fragment(orjson.dumps(one_piece, option=orjson.OPT_SERIALIZE_NUMPY))
+    if value.ndim:
+        return list(value)
+    if kind == "M":
+        return _numpy_time(value)
+    raise UnfitError(f"cannot be written as JSON: {_without_form(value)}")
+
+
 def _moment_text(value: date | time) -> str:
     """ISO 8601 text of what orjson does not write: subclasses, and other time zones than the usual ones."""
     if isinstance(value, datetime):
@@ -140,6 +156,9 @@ def _default(value: Any) -> Any:
         return _moment_text(value)
     if isinstance(value, UUID):
         return str(value)
+    numpy = sys.modules.get("numpy")  # who has a NumPy value has imported NumPy
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
+        return _numpy_value(value)
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)
     plain = _plain(value)
@@ -158,7 +177,7 @@ def _is_finite(value: Any) -> bool:
     """Whether no number in what orjson takes is NaN or infinite."""
     if isinstance(value, float):
         return math.isfinite(value)
-    numpy = sys.modules.get("numpy")  # who has a NumPy value has imported NumPy
+    numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.floating | numpy.ndarray):
         return value.dtype.kind != "f" or bool(numpy.isfinite(value).all())
     return all(map(_is_finite, _members(value)))
