@@ -21,7 +21,7 @@ _FETCH_ROWS = 1_000
 
 
 class Rows:
-    """Holds rows past Airflow's rendering, and shows their kind instead of their content.
+    """Keeps rows out of Airflow's rendered template fields: only their type is shown, not their content.
 
     Airflow keeps the rendered template fields of each task in its database, and shows them to everyone.
     """

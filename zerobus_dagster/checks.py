@@ -150,10 +150,10 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """The receipts of each partition that the run delivered, else of those of the last run that delivered any.
+    """The receipts, by partition, of run ``run_id``; if it delivered nothing, of the last run that did.
 
-    A materialization without a receipt is not of a delivery: someone reported it by hand.  Of two in one run, the later
-    one describes the step's last try, which accounts for the rows of those before.
+    Materializations without a receipt are ignored: they were reported by hand, not made by a delivery.  If a run has
+    several for one partition, the newest is used: it comes from the last attempt, and covers the earlier attempts.
     """
     wanted: str | None = None
     latest: dict[str | None, Receipts] = {}

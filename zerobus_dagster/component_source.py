@@ -24,7 +24,7 @@ Read = Callable[[dg.AssetExecutionContext], Any]
 
 
 class ZerobusSql(dg.Model, dg.Resolvable):
-    """A query whose rows are pushed, of any database that SQLAlchemy reads."""
+    """Pushes the rows of a query, from any database that SQLAlchemy supports."""
 
     query: str = Field(
         description="The statement; :partition_key is the partition of the run.",

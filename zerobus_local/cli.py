@@ -320,7 +320,7 @@ def _catalog(data: Path) -> Catalog:
     from .catalog.catalog import Catalog
 
     if not (data / "catalog.json").exists():
-        raise LocalZerobusError(f"{data} is not a data folder of zerobus-local: give it with --data")
+        raise LocalZerobusError(f"{data} is not a data folder of zerobus-local: set --data to the folder of the server")
     return Catalog(data)
 
 

@@ -53,7 +53,9 @@ class ServerOptions:
         for name in ("grpc_port", "http_port", "tls_port"):
             port = getattr(self, name)
             if not isinstance(port, int) or not 0 <= port <= _HIGHEST_PORT:
-                raise InvalidRequest(f"{name} {port!r} is not a port: give 0 to {_HIGHEST_PORT}, 0 picks a free one")
+                raise InvalidRequest(
+                    f"{name} must be a port number from 0 to {_HIGHEST_PORT} (0 picks a free port), not {port!r}"
+                )
         try:
             _ = self.limits
         except (ValueError, TypeError) as error:

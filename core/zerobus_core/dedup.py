@@ -85,7 +85,7 @@ def check_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
     """The key's columns, if they can be one."""
     names = [key] if isinstance(key, str) else list(key)
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise ConfigurationError(f"a key is one or more names of columns, not {key!r}")
+        raise ConfigurationError(f"a key is one or more column names, not {key!r}")
     if len({name.lower() for name in names}) < len(names):
         raise ConfigurationError(f"the key names a column twice: {', '.join(names)}")
     if schema is not None:

@@ -73,8 +73,8 @@ def test_identifiers_are_quoted_whatever_is_in_them() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ([], "one or more names"),
-        ([""], "one or more names"),
+        ([], "one or more column names"),
+        ([""], "one or more column names"),
         (["d", "D"], "names a column twice"),
         (["d", "nope"], "the table has no column nope; it has d, n"),
     ],

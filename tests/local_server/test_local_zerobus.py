@@ -307,7 +307,7 @@ def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerob
     [
         ({"host": "0.0.0.0"}, "can be reached from other machines"),
         ({"host": "example.com"}, "can be reached from other machines"),
-        ({"grpc_port": 70_000}, "grpc_port 70000 is not a port"),
+        ({"grpc_port": 70_000}, "grpc_port must be a port number from 0 to 65535 .0 picks a free port., not 70000"),
         ({"commit_delay": -1.0}, "commit_delay -1.0 is not a number of seconds"),
         ({"token_lifetime": float("nan")}, "token_lifetime nan"),
     ],

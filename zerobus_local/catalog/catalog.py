@@ -119,7 +119,7 @@ class Catalog:
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """Have ``listener`` called with every table that is dropped or replaced, when it is gone."""
+        """Call ``listener`` with each table that is dropped or replaced, after it is gone."""
         self._when_dropped.append(listener)
 
     @contextmanager

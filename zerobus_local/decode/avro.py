@@ -129,7 +129,7 @@ class _SchemaCheck:
             self._check(field["type"], self._shape.types[field["name"]], field["name"])
         for name in self._shape.required:
             if name not in names:
-                raise self._misfit_error(f"column {name} is NOT NULL, and the record has no such field")
+                raise self._misfit_error(f"column {name} is NOT NULL, but the record has no such field")
 
     def _check(self, avro: Any, delta: Any, path: str) -> None:
         avro = self._without_null(avro, path)

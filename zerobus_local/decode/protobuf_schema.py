@@ -104,7 +104,7 @@ def _check_message(shape: TableShape, message: descriptor_pb2.DescriptorProto) -
     names = {field.name for field in message.field}
     for name in shape.required:
         if name not in names:
-            raise schema_mismatch_error(shape.table, f"column {name} is NOT NULL, and {message.name} has no such field")
+            raise schema_mismatch_error(shape.table, f"column {name} is NOT NULL, but {message.name} has no such field")
 
 
 def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
@@ -152,7 +152,7 @@ def _check_struct(table: str, field: Any, delta: Any, nested: dict[str, Any], pa
     present = {inner.name for inner in message.field}
     for name, inner in types.items():
         if not inner["nullable"] and name not in present:
-            raise schema_mismatch_error(table, f"field {path}.{name} is NOT NULL, and {message.name} has no such field")
+            raise schema_mismatch_error(table, f"field {path}.{name} is NOT NULL, but {message.name} has no such field")
 
 
 def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> Any:

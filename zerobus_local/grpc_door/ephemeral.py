@@ -74,7 +74,7 @@ class EphemeralProtocol:
         self._decoder = decoder
 
     def parse(self, message: bytes) -> Request:
-        """A request with at least one record of the stream's type."""
+        """Parse an ingest request; it must hold at least one record of the stream's type."""
         request = _parsed(message)
         kind = request.WhichOneof("payload")
         if kind == "ingest_record_batch":

@@ -112,13 +112,13 @@ class ServedStream:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """Take no more requests, and end with UNAVAILABLE when what was taken is acknowledged; from any thread."""
+        """Refuse new requests; end with UNAVAILABLE once the accepted ones are acknowledged.  Thread-safe."""
         with self._inbox.changed:
             self._stopping = True
             self._inbox.changed.notify_all()
 
     def cancel(self) -> None:
-        """The call is over; from any thread."""
+        """End, because the call is over.  Thread-safe."""
         with self._inbox.changed:
             self._cancelled = True
             self._inbox.changed.notify_all()

@@ -100,12 +100,12 @@ def _longest(spans: list[Any], limit: int) -> list[Any]:
 class Checkpoint:
     """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all attempts so far.
 
-    Rows below ``reached`` may have been given to the service: those that are not durable may be sent twice.
+    Rows below ``reached`` may have been sent.  Those of them that are not in ``durable`` may be sent twice.
 
-    ``table_identity`` is that of the schema: the same name may be of another table, in another workspace or since it
-    was replaced.  ``source_fingerprint`` is None if the source has none; nothing is skipped by such a checkpoint.
-    ``digest`` is needed to skip rows where the fingerprint does not say what they hold.  ``attempt`` wrote it; None in
-    one of version 2.  ``written_at`` is ISO 8601 in UTC.
+    ``table_identity`` identifies the table itself: another workspace, or a replaced table, can have the same name.
+    ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.  ``digest`` is needed
+    to skip rows if the fingerprint does not cover their content.  ``attempt`` is the attempt that wrote the checkpoint;
+    None in version 2.  ``written_at`` is ISO 8601 in UTC.
     """
 
     table: str
@@ -141,7 +141,7 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Checkpoint:
-        """Read what ``to_json`` wrote, now or in version 2, and nothing else: raises InvalidCheckpointError."""
+        """Read a checkpoint of this version or version 2; raise InvalidCheckpointError for anything else."""
         plain = _object_of(text)
         try:
             return cls._read(plain)

@@ -126,7 +126,7 @@ def needed_table_of(given: dict[str, Any]) -> str:
 
 
 def environment_of(given: dict[str, Any]) -> dict[str, str]:
-    """The environment variables, with those replaced that were given as flags, which are taken out of ``given``."""
+    """The environment variables, overridden by the flags in ``given``.  Removes those flags from ``given``."""
     flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
     return dict(os.environ) | {variable: value for variable, value in flags.items() if value is not None}
 

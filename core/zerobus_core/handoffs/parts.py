@@ -1,4 +1,4 @@
-"""How a slice was split, as the state keeps it: part of the slice's facts.  Pure."""
+"""How a slice was split into parts, as stored in ``facts`` of the slice.  No I/O."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class HandoffSource(Protocol):
         ...
 
     def prepare(self, context: Context) -> None:
-        """Raise ConfigurationError if the source cannot be used with such a store."""
+        """Raise ConfigurationError if the source cannot be used with the state store of ``context``."""
 
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
         """The next slice after ``done``, None if nothing is new; and notes for the receipt.

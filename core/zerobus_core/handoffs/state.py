@@ -152,7 +152,7 @@ class State:
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
-        """Raise ConfigurationError unless the state is of this handoff, table and source."""
+        """Raise ConfigurationError unless the state belongs to this handoff, table and source."""
         for what, mine, given in (("handoff", self.name, name), ("table", self.table, table)):
             if mine != given:
                 raise ConfigurationError(

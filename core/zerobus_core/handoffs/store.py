@@ -77,7 +77,7 @@ class StateStore(Protocol):
         """Keep ``text`` if what is kept is still ``replaces``; raises StateConflict otherwise."""
 
     def has_traces(self) -> bool:
-        """Whether something of the handoff is kept besides the state: then a missing state is a lost one."""
+        """Whether the store holds anything of the handoff other than its state: a missing state was then lost."""
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:

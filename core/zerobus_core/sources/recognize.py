@@ -57,7 +57,9 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
     else:
         source = _data_source(records, options)
     if options.format is not None and not isinstance(source, FileSource):
-        raise ConfigurationError(f"options.format says how files are read, and records is {_describe(records)}")
+        raise ConfigurationError(
+            f"options.format applies only to files, but records is {_describe(records)}; leave it out"
+        )
     return source
 
 

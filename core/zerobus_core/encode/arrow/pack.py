@@ -121,7 +121,7 @@ class _ArrowPacker:
 
 
 def _wired_members(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Python's values as those of the wire: days, microseconds, text; nulls are left out."""
+    """Convert Python values to their wire form (days, microseconds, text); nulls are left out."""
     return {
         field.name: _wired(values[field.name], field.type) for field in fields if values.get(field.name) is not None
     }

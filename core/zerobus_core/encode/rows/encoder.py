@@ -154,7 +154,7 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """The block with the table's spelling of names that differ in case only; itself if there is none."""
+        """Spell names that differ only in case as the table does; return ``block`` itself if nothing changes."""
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
             return block

@@ -1,4 +1,4 @@
-"""Whole numbers for times: what they count since 1970, and when that cannot be what was meant."""
+"""Convert whole numbers to microseconds since 1970, and refuse those whose unit is in doubt."""
 
 from __future__ import annotations
 

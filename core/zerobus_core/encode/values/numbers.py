@@ -73,7 +73,9 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
             if is_single:
                 _check_single(given, number)
         elif finite:
-            raise UnfitError('JSON has no NaN or infinity: use record_format="protobuf" or "arrow", or None for NULL')
+            raise UnfitError(
+                'JSON has no NaN or infinity: set record_format to "protobuf" or "arrow", or send None (NULL) instead'
+            )
         return number
 
     return convert

@@ -44,8 +44,9 @@ class UnsupportedProxyError(Exception):
 class Connection:
     """A connection to the host of ``url``, opened by the first request and kept until ``close``.
 
-    ``timeout`` is the longest wait for one answer of the network in seconds.  Raises OSError, http.client's errors,
-    ConfigurationError for variables that cannot be right, and UnsupportedProxyError.
+    ``timeout`` is the longest wait, in seconds, for a single network operation.  Raises OSError, the errors of
+    http.client, ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and
+    UnsupportedProxyError.
     """
 
     def __init__(self, url: str, *, timeout: float, environ: Mapping[str, str] | None = None) -> None:

@@ -54,7 +54,7 @@ def delayed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Chunk]:
-    """The same chunks, the first one after so many seconds, with a chunk without rows now and then before it."""
+    """Yield ``chunks`` after a delay of ``seconds``, with empty chunks as heartbeats during the delay."""
     end = clock() + seconds
     while (left := end - clock()) > 0:
         sleep(min(left, HEARTBEAT))

@@ -88,8 +88,8 @@ class CursorSource(IterableSource):
         # One that was read to its end gives rows only if it was executed again.
         if before is not None and not (before.is_finished and rows):
             raise ConfigurationError(
-                "the rows of this cursor were fetched by an earlier delivery, and it goes on where that has left it; "
-                "execute the statement again, on a new cursor if need be"
+                "rows of this cursor were fetched by an earlier delivery, and would be missing here; execute the "
+                "statement again, on a new cursor if need be"
             )
         reading = _Reading(_reference(self._cursor), self._cursor.description)
         self._readings.append(reading)
