@@ -187,7 +187,7 @@ def test_a_long_delivery_leaves_few_observations_and_a_kill_costs_few_rows(
             sent = second * 1_000 + 1_000
             is_reserved = sent <= reserved
             if not is_reserved or keeper.is_due(clock.now):
-                reserved = max(reserved, sent + keeper.rows_to_reserve(1_000))
+                reserved = max(reserved, sent + keeper.rows_to_reserve(1_000, is_used_up=not is_reserved))
                 keeper.save(RowsKept(durable=RowRanges([(0, sent - 1_000)]), reached=reserved, counts=Counts()))
                 keeper.begin_reservation()
             kept.append((store.rows_durable, second * 1_000))

@@ -74,7 +74,8 @@ class CheckpointKeeper:
         self._look_took = self._save_took = 0.0
         self._kept = RowsKept(reached=self.past.reached, counts=self.past.counts)
         self._window = 0
-        self._usable_at: float | None = None  # from when on the last reservation could be used
+        self._reserved_at: float | None = None
+        self._waited = 0.0  # seconds until the last reservation could be used
 
     @property
     def is_active(self) -> bool:
@@ -103,15 +104,17 @@ class CheckpointKeeper:
         """Whether it is time to save again; ``now`` is a reading of the clock."""
         return self._store is not None and now - self.saved_at >= self._pause
 
-    def rows_to_reserve(self, rows: int) -> int:
-        """How many rows to reserve behind the next ``rows``.
+    def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
+        """How many rows to reserve behind the next ``rows``; ``is_used_up`` if the last reservation is before them.
 
         More if the last reservation did not last until the next save was due: as many as would have lasted for one and
         a half pauses (with a slow store for two), and at least twice as many, so that reservations are written about
         as often as ACKs are. Half as many if it lasted far longer.
         """
-        if self._usable_at is not None:
-            lasted = self._clock() - self._usable_at
+        now = self._clock()
+        if self._reserved_at is not None:
+            # Rows that are used up lasted from when they could be used, however long the store took until then.
+            lasted = now - self._reserved_at - (self._waited if is_used_up else 0.0)
             if lasted < self._pause:
                 # The next reservation is written after a pause, and can be used when it is settled.
                 spare = max(_SPARE * self._pause, _LEAST_SPARE * self._pause + self._settles_after())
@@ -119,12 +122,14 @@ class CheckpointKeeper:
                 self._window = int(self._window * min(max(wanted, 2.0), _MOST_GROWTH))
             elif lasted > _LASTS_LONG * self._pause:
                 self._window //= 2
+        self._reserved_at, self._waited = now, 0.0
         self._window = max(self._window, rows)
         return self._window
 
     def begin_reservation(self) -> None:
-        """The last reservation can be used from now on; how long it lasts is counted without waits for the store."""
-        self._usable_at = self._clock()
+        """The last reservation can be used from now on, and nothing was sent while it was waited for."""
+        if self._reserved_at is not None:
+            self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
         """Seconds until a newer attempt that did not see the save of ``saved_at`` has replaced it; 0.0 if that is over.

@@ -50,8 +50,9 @@ class Checkpointing:
         self._last_batch = (batch.stop_row, batch.rows)
         if account.is_reserved(batch.stop_row):
             return
-        if not account.is_announced(batch.stop_row):
-            account.announce(batch.stop_row + self._keeper.rows_to_reserve(batch.rows))
+        is_new = not account.is_announced(batch.stop_row)
+        if is_new:
+            account.announce(batch.stop_row + self._keeper.rows_to_reserve(batch.rows, is_used_up=True))
             self.save()
             self._announced_at = self._keeper.saved_at
         while (left := self._keeper.settles_in(self._announced_at)) > 0.0:
@@ -59,7 +60,8 @@ class Checkpointing:
             poll()
         self._look()
         account.confirm()
-        self._keeper.begin_reservation()
+        if is_new:
+            self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
         """Save what is due; whether rows may be handed over.  ``now`` is a reading of the keeper's clock."""

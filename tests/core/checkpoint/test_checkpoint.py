@@ -405,7 +405,7 @@ def test_a_reservation_lasts_about_as_long_as_the_pause_between_two_saves() -> N
     while clock.now < 1_000.0:
         row += 500
         if row > reserved:
-            reserved = row + keeper.rows_to_reserve(500)
+            reserved = row + keeper.rows_to_reserve(500, is_used_up=True)
             keeper.save(RowsKept(reached=reserved, counts=Counts()))
             keeper.begin_reservation()
             reservations += 1
@@ -423,7 +423,7 @@ def test_a_reservation_grows_however_long_the_store_takes() -> None:
     keeper = keeper_of(store, clock)
     windows = []
     for _ in range(4):
-        windows.append(keeper.rows_to_reserve(50))
+        windows.append(keeper.rows_to_reserve(50, is_used_up=True))
         keeper.save(RowsKept(reached=0, counts=Counts()))
         clock.now += 3.0
         keeper.begin_reservation()
