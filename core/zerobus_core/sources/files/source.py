@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...batch import Chunk, Origin
 from ...errors import ConfigurationError, ZerobusIngestError
-from ...file_formats import CsvFormat, ExcelFormat, FileFormatOption, JsonFormat, format_of
-from ...optional_imports import require_calamine, require_fastavro, require_pyarrow
+from ...file_formats import FileFormatOption, format_of
 from ...process.signals import is_of_signal
 from ...storage.filesystem import changed_file_error, unreadable_file_error
 from ...storage.uris import shown_uri
@@ -20,6 +19,7 @@ from ..rows.iterables import check_length
 from .finding.found import FoundFile, FoundFiles, find_files, known_format
 from .finding.partitions import partition_types
 from .part import read_part
+from .readers import reader_of
 from .removed import removed_rows
 
 if TYPE_CHECKING:
@@ -268,7 +268,9 @@ def source_of_found(
             f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
             "would be read as rows by the next try; name another place"
         )
-    return FileSource(found, reader or _reader(found, chosen, tuple(options.drop)), options)
+    if reader is None:
+        reader = _answer(found.files[0], lambda: reader_of(found, chosen, tuple(options.drop)))
+    return FileSource(found, reader, options)
 
 
 def source_of_files(
@@ -290,38 +292,5 @@ def source_of_files(
         return FoundFiles(given=place.shown, format=kind, files=tuple(files), places=(place,))
 
     found = found_of(files)
-    reader = _reader(found, chosen, tuple(options.drop))
+    reader = _answer(found.files[0], lambda: reader_of(found, chosen, tuple(options.drop)))
     return FileSource(found, reader, options, earlier=[found_of(one) for one in earlier])
-
-
-def _reader(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
-    # Each imports what it reads with.
-    reading = f"reading {found.files[0].shown}"
-    if found.format in {"parquet", "csv", "ipc"}:
-        require_pyarrow(reading)
-    if found.format == "parquet":
-        from .formats.parquet import DeadLetterFormat, ParquetFormat, holds_dead_letters
-
-        is_of_letters = _answer(found.files[0], lambda: holds_dead_letters(found.files[0]))
-        return DeadLetterFormat() if is_of_letters else ParquetFormat(dropped)
-    if found.format == "csv":
-        from .formats.csv import CsvReader
-
-        return CsvReader(chosen if isinstance(chosen, CsvFormat) else None)
-    if found.format == "ipc":
-        from .formats.ipc import IpcFormat
-
-        return IpcFormat(dropped)
-    if found.format == "excel":
-        require_calamine(reading)
-        from .formats.excel import ExcelReader
-
-        return ExcelReader(chosen if isinstance(chosen, ExcelFormat) else None)
-    if found.format == "avro":
-        require_fastavro(reading)
-        from .formats.avro import AvroFormat
-
-        return AvroFormat()
-    from .formats.json_lines import JsonLinesFormat
-
-    return JsonLinesFormat(chosen if isinstance(chosen, JsonFormat) else None)

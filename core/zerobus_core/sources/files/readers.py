@@ -1,0 +1,80 @@
+"""Which class reads the files of a format.  Each is imported when it is needed, with the library that it reads with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...file_formats import CsvFormat, ExcelFormat, FileFormatOption, JsonFormat
+from ...optional_imports import require_calamine, require_fastavro, require_pyarrow
+
+if TYPE_CHECKING:
+    from .finding.found import FoundFiles
+    from .formats.file_format import FileFormat
+
+__all__ = ["reader_of"]
+
+Maker = Callable[["FoundFiles", FileFormatOption | None, tuple[str, ...]], "FileFormat"]
+
+
+def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
+    """What reads ``found`` with the settings that were chosen; columns of ``dropped`` need not be read.
+
+    Raises ConfigurationError if a library is missing, and whatever a decoder raises that looks into a file.
+    """
+    return _MAKERS[found.format](found, chosen, dropped)
+
+
+def _parquet(found: FoundFiles, _chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
+    require_pyarrow(_reading(found))
+    from .formats.parquet import DeadLetterFormat, ParquetFormat, holds_dead_letters
+
+    return DeadLetterFormat() if holds_dead_letters(found.files[0]) else ParquetFormat(dropped)
+
+
+def _csv(found: FoundFiles, chosen: FileFormatOption | None, _dropped: tuple[str, ...]) -> FileFormat:
+    require_pyarrow(_reading(found))
+    from .formats.csv import CsvReader
+
+    return CsvReader(chosen if isinstance(chosen, CsvFormat) else None)
+
+
+def _ipc(found: FoundFiles, _chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
+    require_pyarrow(_reading(found))
+    from .formats.ipc import IpcFormat
+
+    return IpcFormat(dropped)
+
+
+def _excel(found: FoundFiles, chosen: FileFormatOption | None, _dropped: tuple[str, ...]) -> FileFormat:
+    require_calamine(_reading(found))
+    from .formats.excel import ExcelReader
+
+    return ExcelReader(chosen if isinstance(chosen, ExcelFormat) else None)
+
+
+def _avro(found: FoundFiles, _chosen: FileFormatOption | None, _dropped: tuple[str, ...]) -> FileFormat:
+    require_fastavro(_reading(found))
+    from .formats.avro import AvroFormat
+
+    return AvroFormat()
+
+
+def _json_lines(_found: FoundFiles, chosen: FileFormatOption | None, _dropped: tuple[str, ...]) -> FileFormat:
+    from .formats.json_lines import JsonLinesFormat
+
+    return JsonLinesFormat(chosen if isinstance(chosen, JsonFormat) else None)
+
+
+def _reading(found: FoundFiles) -> str:
+    return f"reading {found.files[0].shown}"
+
+
+_MAKERS: dict[str, Maker] = {
+    "parquet": _parquet,
+    "csv": _csv,
+    "ipc": _ipc,
+    "excel": _excel,
+    "avro": _avro,
+    "jsonl": _json_lines,
+}
