@@ -218,4 +218,12 @@ def test_no_secret_is_in_an_answer_an_event_or_a_file_of_dagster(deployment: Dep
     assert not [answer for answer in deployment.graphql.answers if secret in answer]
     files = [path for path in deployment.home.rglob("*") if path.is_file()]
     assert {".db", ".log", ".out", ".err"} <= {path.suffix for path in files}
-    assert not [path for path in files if secret.encode() in path.read_bytes()]
+    assert not [path for path in files if secret.encode() in content_of(path)]
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file; SQLite removes the files next to a database that nobody uses at the moment."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
