@@ -33,15 +33,19 @@ class ColumnsContent:
 
 def _tracks_of(array: pa.Array) -> Tracks:
     """The tracks of a column; one without nulls gives parts of its own buffers, which costs next to nothing."""
-    kind = array.type
-    if array.null_count == 0:
-        if pa.types.is_string(kind) or pa.types.is_binary(kind):
-            return _texts(array, "i")
-        if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
-            return _texts(array, "q")
-        if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
-            return _numbers(array)
+    if array.null_count == 0 and not pa.types.is_nested(array.type):
+        return _flat(array)
     return lambda start, stop: _tracks(array.slice(start, stop - start))
+
+
+def _flat(array: pa.Array) -> Tracks:
+    """The tracks of an array that is not nested and holds no null."""
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return _texts(array, "i")
+    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        return _texts(array, "q")
+    return _numbers(array)
 
 
 def _numbers(array: pa.Array) -> Tracks:
@@ -69,11 +73,10 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
     return tracks
 
 
-def _tracks(array: pa.Array) -> Iterator[bytes]:
+def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
     """Validity first; then values, of which those below a null are left out, since they are arbitrary."""
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
-    present = array.drop_null() if has_nulls else array
     kind = array.type
     if pa.types.is_struct(kind):
         for member in array.flatten():
@@ -83,15 +86,13 @@ def _tracks(array: pa.Array) -> Iterator[bytes]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield _lengths(array)
         yield from _tracks(array.flatten())
-    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        yield from _text_tracks(present, pa.int32())
-    elif pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
-        yield from _text_tracks(present, pa.int64())
     else:
-        yield _values(present)
+        present = array.drop_null() if has_nulls else array
+        _, *values = _flat(present)(0, len(present))
+        yield from values
 
 
-def _map_tracks(array: pa.Array) -> Iterator[bytes]:
+def _map_tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
     """Entries sorted by key, since a map has no order."""
     lists = entries_of(array)
     yield _lengths(lists)
@@ -106,16 +107,6 @@ def _map_tracks(array: pa.Array) -> Iterator[bytes]:
 
 def _lengths(lists: pa.Array) -> bytes:
     return _values(pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64()))
-
-
-def _text_tracks(array: pa.Array, offset_type: pa.DataType) -> Iterator[bytes]:
-    yield _values(pc.binary_length(array).cast(pa.int64()))
-    _, offsets, data = array.buffers()
-    if not len(array) or data is None:
-        yield b""
-        return
-    bounds = pa.Array.from_buffers(offset_type, array.offset + len(array) + 1, [None, offsets])
-    yield bytes(memoryview(data)[bounds[array.offset].as_py() : bounds[array.offset + len(array)].as_py()])
 
 
 def _values(array: pa.Array) -> bytes:
