@@ -27,9 +27,9 @@ def parts_of_range(database: Database, column: str, conditions: Sequence[Conditi
     ``conditions`` are those of the slice.
     """
     rows = database.count(conditions)
-    numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
-    values = database.values_at(column, numbers, conditions) if numbers else []
-    ends: list[dict[str, Any] | None] = [_plain(value, column) for value in values]
+    ends: list[dict[str, Any] | None] = [
+        _plain(value, column) for value in database.quantiles(column, rows, n, conditions)
+    ]
     size = {"rows": rows // (len(ends) + 1)}
     return Parts(sizes=[size] * (len(ends) + 1), ends=[*ends, None])
 

@@ -62,12 +62,6 @@ def _plain(end: Any, key: str) -> dict[str, Any]:
     return plain
 
 
-def _quantiles(database: Database, column: str, rows: int, n: int) -> list[Any]:
-    """The keys at equal distances in the database's own order, each once, without the last one."""
-    numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
-    return database.values_at(column, numbers) if numbers else []
-
-
 def _even(database: Database, column: str, rows: int, n: int) -> list[Any]:
     low, high = database.extremes(column)
     between = next((make for kinds, make in _BETWEEN if isinstance(low, kinds)), None)
@@ -80,7 +74,7 @@ def _even(database: Database, column: str, rows: int, n: int) -> list[Any]:
     return [end for end in dict.fromkeys(ends) if low <= end < high]
 
 
-_ENDS: dict[str, Callable[[Database, str, int, int], list[Any]]] = {"quantiles": _quantiles, "even": _even}
+_ENDS: dict[str, Callable[[Database, str, int, int], list[Any]]] = {"quantiles": Database.quantiles, "even": _even}
 # In this order: a datetime is a date, too.
 _BETWEEN: list[tuple[type | tuple[type, ...], Callable[[Any, Any, int, int], Any]]] = [
     (int, lambda low, high, part, n: low + (high - low) * part // n),

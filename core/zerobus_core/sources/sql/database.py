@@ -139,11 +139,14 @@ class Database:
         low, high = row.values() if isinstance(row, dict) else row
         return low, high
 
-    def values_at(self, column: str, numbers: Sequence[int], conditions: Sequence[Condition] = ()) -> list[Any]:
-        """The values at these numbers, from 1, in the database's order of all that are not NULL; each value once.
+    def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
+        """The values that cut ``rows`` rows into at most ``n`` parts of equal size; each value once, without the last.
 
-        Only rows that meet all conditions are numbered.
+        The order is that of the database.  Counted are the rows that meet all conditions, or whose value is not NULL.
         """
+        numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
+        if not numbers:
+            return []
         numbered = f"{column} AS zerobus_key, ROW_NUMBER() OVER (ORDER BY {column}) AS zerobus_number"
         inner, values = self.dialect.statement(
             numbered, self._query, list(conditions) or [Condition(f"{column} IS NOT NULL")]
