@@ -115,8 +115,10 @@ class ZerobusIngestError(Exception):
     ``table`` is the full name of the table, or None if the error came before a table was named.
     ``counts`` says where the rows were when the error was raised, and ``next_attempt`` what another attempt will do
     about those that are durable; it is empty if nothing is.  ``delivered`` is the receipt (``as_dict``) of what a
-    handoff's run had delivered before it failed, or None.  Only the message may be a required argument of a subclass:
-    unpickling calls the class with it alone, and then restores the attributes.
+    handoff's run had delivered before it failed, or None.  ``redelivered_slice`` is the id of the slice of a handoff
+    that was being sent again when the error came, or None: its rows that ``counts`` calls acknowledged are in the table
+    twice.  Only the message may be a required argument of a subclass: unpickling calls the class with it alone, and
+    then restores the attributes.
     """
 
     retryable: ClassVar[bool] = False
@@ -128,6 +130,7 @@ class ZerobusIngestError(Exception):
         self.counts = counts or Counts()
         self.next_attempt = ""
         self.delivered: dict[str, Any] | None = None
+        self.redelivered_slice: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.table}: {self.message}" if self.table else self.message
@@ -135,6 +138,8 @@ class ZerobusIngestError(Exception):
             text = f"{text}; {self.next_attempt}"
         if self.delivered is not None:
             text = f"{text}; before that, this run delivered {_summary_of(self.delivered)}"
+        if self.redelivered_slice is not None and self.counts.rows_acked:
+            text = f"{text}; slice {self.redelivered_slice} was being sent again: its acknowledged rows are there twice"
         if self.counts == Counts():
             return text
         dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""

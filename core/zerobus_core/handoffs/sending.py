@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ZerobusIngestError
 from ..merging import merge_receipts
 from ..push import ingest
 from ..sources import Source
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from .keeper import StateKeeper
 
 __all__ = ["SliceSender"]
+
+
+@contextmanager
+def _naming_slice(redelivered: str | None) -> Generator[None]:
+    """Name the slice that is sent again in the errors raised inside: no receipt counts what they left in the table."""
+    try:
+        yield
+    except ZerobusIngestError as error:
+        error.redelivered_slice = redelivered
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,8 @@ class SliceSender:
         part = bounds.id if index is None else part_id(bounds, index)
         options = kept.source.options(replace(bounds, id=part), kept.options)
         options = replace(options, delivery_name=kept.epoch_of(part))
-        with shards.open_part(kept, bounds, index, options) as records:
+        is_again = bool(again) or bounds.id.startswith(EXPLICIT)
+        with _naming_slice(bounds.id if is_again else None), shards.open_part(kept, bounds, index, options) as records:
             if isinstance(records, Source):
                 records.start_delay = delay
             return ingest(

@@ -6,7 +6,7 @@
 ``rows``: transactions of a real PostgreSQL insert and update rows, and commit late within ``lag``.  ``files``: files
 appear and are rewritten.  Runs are child processes that are killed with -9 at random moments.  At the end the writers
 stop, ``lag`` passes, and one more run follows: then the keys and last versions of the world are held against the Delta
-table, and the duplicates against what the receipts admit.
+table, and the duplicates against what the receipts admit, and the errors of runs that sent a slice again.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ class Runs:
         if error != "killed":
             self.outcome.errors[error] = self.outcome.errors.get(error, 0) + 1
             self.outcome.released += len(answer["released"])
+            self.outcome.redelivered += answer["redelivered"]
         return str(error)
 
     def _count_receipt(self, receipt: dict[str, Any] | None) -> None:

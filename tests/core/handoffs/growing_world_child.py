@@ -43,6 +43,7 @@ def deliver(job: dict[str, Any], result: str) -> None:
         answer = handoff.run(on_busy=job["on_busy"]).as_dict()
     except ZerobusIngestError as error:
         answer = {"error": type(error).__name__, "text": str(error), "released": [], "delivered": error.delivered}
+        answer["redelivered"] = error.counts.rows_acked if error.redelivered_slice else 0
         open_slice = re.search(r"release --slice (\S+) --file", str(error))
         if open_slice is not None:
             answer["released"] = released(handoff, open_slice[1], str(error))

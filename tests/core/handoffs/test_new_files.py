@@ -22,6 +22,7 @@ from zerobus_core.errors import (
     HandoffBusyError,
     HandoffStateError,
     SliceForgottenError,
+    ZerobusIngestError,
 )
 from zerobus_core.handoffs import FileStateStore, Owner, StateConflict
 from zerobus_core.handoffs.freezing import open_slice
@@ -323,6 +324,30 @@ def test_a_retry_gets_its_own_slice_and_a_cleared_run_sends_it_again(landing: La
     assert landing.handoff(cleared).run().rows_read == 0
     assert landing.ids() == [1, 1]
     assert landing.run().rows_acked == 1
+
+
+def test_a_redelivery_that_fails_says_which_slice_is_there_twice(landing: Landing) -> None:
+    """No receipt counts these rows: the error must."""
+    landing.write("a.parquet", 1, 2, 3)
+    landing.write("b.parquet", 4, 5, 6)
+    assert landing.handoff(Owner(key="dag/run1/task", chain="1")).run().rows_acked == 6
+    landing.zerobus.faults.add(action="fail", status="INVALID_ARGUMENT", message=5, table=landing.table)
+    again = Handoff(
+        landing.zerobus.workspace,
+        landing.table,
+        landing.source(),
+        state=landing.state,
+        options=IngestOptions(batch_rows=1),
+        owner=Owner(key="dag/run1/task", chain="2"),
+    )
+    with pytest.raises(ZerobusIngestError) as e:
+        again.run()
+    error = pickle.loads(pickle.dumps(e.value))
+    (past,) = landing.handoff().show()["history"]
+    assert error.redelivered_slice == past["slice"]
+    assert error.counts.rows_acked == 5
+    assert f"slice {past['slice']} was being sent again: its acknowledged rows are there twice" in str(error)
+    assert landing.ids() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
 
 
 def test_a_run_whose_slice_has_left_the_history_is_refused(landing: Landing) -> None:
