@@ -17,19 +17,18 @@ import dagster as dg
 from zerobus_core import Checkpoint, ConfigurationError
 
 from .checkpoint import observations_of, tries_of
-from .metadata import NAMESPACE, table_in, table_metadata
+from .metadata import HANDOFF_NAME, NAMESPACE, table_in, table_metadata
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, EventLogRecord
 
-    from zerobus_core import CheckpointStore, Handoff, IngestOptions, Receipt, Workspace
+    from zerobus_core import CheckpointStore, Handoff, IngestOptions, Workspace
 
     from .step import Step
 
-__all__ = ["EventStateStore", "handoff_metadata", "handoff_of"]
+__all__ = ["EventStateStore", "handoff_of"]
 
 _STATE = f"{NAMESPACE}/handoff_state"
-_NAME = f"{NAMESPACE}/handoff"
 _REVISION = f"{NAMESPACE}/handoff_revision"
 _SLICE = f"{NAMESPACE}/handoff_slice"
 _CHECKPOINT = f"{NAMESPACE}/handoff_checkpoint"
@@ -78,7 +77,8 @@ class EventStateStore:
         ).records
         events = [record.asset_materialization for record in records]
         return any(
-            event is not None and _NAME in event.metadata and table_in(event.metadata) == self.table for event in events
+            event is not None and HANDOFF_NAME in event.metadata and table_in(event.metadata) == self.table
+            for event in events
         )
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
@@ -102,7 +102,7 @@ class EventStateStore:
             dg.AssetObservation(
                 asset_key=self.asset_key,
                 description=description,
-                metadata={**table_metadata(self.table), _NAME: self.name, **metadata},
+                metadata={**table_metadata(self.table), HANDOFF_NAME: self.name, **metadata},
             )
         )
 
@@ -122,7 +122,7 @@ class EventStateStore:
     def _records(self) -> Iterator[EventLogRecord]:
         for record in observations_of(self.instance, dg.AssetRecordsFilter(asset_key=self.asset_key)):
             metadata = _metadata_of(record)
-            if _NAME in metadata and metadata[_NAME].value == self.name:
+            if HANDOFF_NAME in metadata and metadata[HANDOFF_NAME].value == self.name:
                 yield record
 
 
@@ -195,14 +195,3 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     return Handoff(
         workspace, table, source, state=state, name=chosen, options=options, owner=owner, on_progress=on_progress
     )
-
-
-def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
-    """From where to where, and how far the source is ahead."""
-    facts = receipt.handoff or {}
-    plain: dict[str, Any] = {_NAME: facts.get("name", ""), f"{NAMESPACE}/handoff_facts": dg.MetadataValue.json(facts)}
-    for name in ("from", "to", "remaining"):
-        value = facts.get(name)
-        plain[f"{NAMESPACE}/handoff_{name}"] = value if isinstance(value, bool | int) else str(value)
-    plain[f"{NAMESPACE}/handoff_rows_ahead"] = int(facts.get("waiting_rows", 0))
-    return plain

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from zerobus_core import Receipt, TableSchema, ZerobusIngestError
 
 __all__ = [
+    "HANDOFF_NAME",
     "NAMESPACE",
     "Metadata",
     "column_metadata",
     "error_metadata",
     "explorer_metadata",
+    "handoff_metadata",
     "partition_metadata",
     "range_metadata",
     "receipt_metadata",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 NAMESPACE = "dagster-zerobus"
+HANDOFF_NAME = f"{NAMESPACE}/handoff"
 
 Metadata: TypeAlias = dict[str, int | float | str | dg.TableSchema | dg.MetadataValue]
 
@@ -125,6 +128,20 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
         _RECEIPT: dg.MetadataValue.json(last),
         **receipts_metadata(receipts),
     }
+
+
+def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
+    """From where to where, and how far the source is ahead."""
+    facts = receipt.handoff or {}
+    plain: dict[str, Any] = {
+        HANDOFF_NAME: facts.get("name", ""),
+        f"{NAMESPACE}/handoff_facts": dg.MetadataValue.json(facts),
+    }
+    for name in ("from", "to", "remaining"):
+        value = facts.get(name)
+        plain[f"{NAMESPACE}/handoff_{name}"] = value if isinstance(value, bool | int) else str(value)
+    plain[f"{NAMESPACE}/handoff_rows_ahead"] = int(facts.get("waiting_rows", 0))
+    return plain
 
 
 def explorer_metadata(workspace_url: str, table: str) -> Metadata:

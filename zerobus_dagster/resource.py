@@ -16,9 +16,9 @@ from zerobus_core.hosting import LoopBridge, check_table_name, run_in_thread, wa
 from .config import ZerobusIngestConfig
 from .credentials import ZerobusCredentials, client_credentials
 from .delivery import DagsterDelivery, are_by_partition, routed_errors
-from .handoff import handoff_metadata, handoff_of
+from .handoff import handoff_of
 from .history import OnRematerialize
-from .metadata import Metadata, receipt_metadata, table_metadata
+from .metadata import Metadata, handoff_metadata, receipt_metadata, table_metadata
 from .op_result import OpResult
 from .options import checked_options, ingest_options
 from .progress import core_logs_in, progress_log

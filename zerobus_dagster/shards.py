@@ -12,8 +12,7 @@ from dagster import OpExecutionContext
 from zerobus_core import ConfigurationError, merge_receipts
 
 from .delivery import routed_errors
-from .handoff import handoff_metadata
-from .metadata import Metadata, receipts_in
+from .metadata import Metadata, handoff_metadata, receipts_in
 from .progress import core_logs_in
 from .step import Step
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
+CHANGES = PAGE.partition("## Where do I change X?")[2]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
@@ -28,6 +29,26 @@ def test_the_files_that_the_page_names_exist() -> None:
     named = re.findall(r"`((?:core|zerobus_\w+|docs|tests)/[\w/.]+)`", PAGE)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_each_file_that_a_change_leads_to_is_in_the_folder_of_its_heading() -> None:
+    sections = re.findall(r"^### [^`\n]*`([\w./]+)`\n(.*?)(?=^##|\Z)", CHANGES, re.MULTILINE | re.DOTALL)
+    assert len(sections) == len(re.findall(r"^### ", CHANGES, re.MULTILINE)) > 5
+    missing = [
+        f"{folder} {name}"
+        for folder, rows in sections
+        for row in re.findall(r"^\|[^|]+\|(.+)\|$", rows, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row)
+        if not (ROOT / folder / name).exists() and not (ROOT / name).exists()
+    ]
+    assert missing == []
+
+
+def test_each_room_of_the_core_is_named_for_a_change() -> None:
+    # Nobody looks for these: they follow from changes elsewhere.
+    followers = {"batch", "deprecations", "push", "ranges", "replaying", "version"}
+    named = set(re.findall(r"[\w.]+", CHANGES.replace(".py", "")))
+    assert set(layers_of("zerobus_core")) - followers - named == set()
 
 
 def test_the_names_that_contributing_gives_are_in_their_files() -> None:
