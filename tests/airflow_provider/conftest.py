@@ -128,8 +128,11 @@ class Airflow:
         self._host.stdin.flush()
         ready, _, _ = select.select([self._answers], [], [], timeout)
         answer = self._answers.readline() if ready else ""
+        failure = f"no answer within {timeout} s"
+        if ready and not answer:  # the host closes its pipe first, and writes its traceback then
+            failure = f"the process ended with exit code {self._host.wait(60)}"
         text = (log if log.exists() else self.home / "host.log").read_text()
-        assert answer, f"no answer within {timeout} s; the log ends with:\n{text[-5_000:]}"
+        assert answer, f"{failure}; the log ends with:\n{text[-20_000:]}"
         # What comes before the first task is Airflow reading Dags.
         return json.loads(answer), text.partition("[DAG TEST] starting")[2] or text
 
