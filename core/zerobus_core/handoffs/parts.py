@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .source import Bounds
-    from .state import OpenSlice, PastSlice
+from typing import Any, Protocol
 
 __all__ = ["Parts", "count_of", "facts_with", "list_of_parts", "part_id", "part_ids", "parts_of"]
 
 _FACT = "_shards"
+
+
+class AnySlice(Protocol):
+    """A slice, whether it is open, past, or only its bounds."""
+
+    @property
+    def id(self) -> str:
+        """Names the slice in the state."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the state keeps of the slice, as JSON types."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +45,13 @@ def facts_with(parts: Parts) -> dict[str, Any]:
     return {_FACT: kept, "shards": len(parts.sizes)}
 
 
-def parts_of(one: Bounds | OpenSlice | PastSlice) -> Parts | None:
+def parts_of(one: AnySlice) -> Parts | None:
     """The parts of a slice; None if it was not split."""
     kept = one.facts.get(_FACT)
     return None if kept is None else Parts(sizes=kept["sizes"], ends=kept["ends"], is_whole=kept["whole"])
 
 
-def part_id(one: Bounds | OpenSlice | PastSlice, index: int) -> str:
+def part_id(one: AnySlice, index: int) -> str:
     """Names the delivery of one part, whoever delivers it: its checkpoint, and its rows in ``delivery_columns``."""
     parts = parts_of(one)
     if parts is None or parts.is_whole:
@@ -49,12 +59,12 @@ def part_id(one: Bounds | OpenSlice | PastSlice, index: int) -> str:
     return f"{one.id}.shard-{index:04d}-of-{len(parts.sizes):04d}"
 
 
-def part_ids(one: OpenSlice | PastSlice) -> list[str]:
+def part_ids(one: AnySlice) -> list[str]:
     """The names of all deliveries of a slice: one, or one for each part."""
     return [part_id(one, index) for index in range(count_of(one))]
 
 
-def count_of(one: Bounds | OpenSlice | PastSlice) -> int:
+def count_of(one: AnySlice) -> int:
     """How many deliveries a slice has."""
     parts = parts_of(one)
     return 1 if parts is None else len(parts.sizes)
