@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import clear_task_instances
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -81,18 +80,15 @@ def rerun(dag_id, run_id, task_id):
     dag = find_dag(dag_id)
     with create_session() as session:
         instance = the_run(session, dag_id, run_id).get_task_instance(task_id, session=session)
-        clear_task_instances([instance], session, **({"dag": dag} if versions.AIRFLOW < (3, 0) else {}))
+        instance = versions.clear_task(instance, dag, session)
         dag_run = the_run(session, dag_id, run_id)
         dag_run.start_date = dag_run.start_date or dag_run.queued_at  # the scheduler's work
-        session.commit()
-        instance.try_number += 1
         session.commit()
         versions.run_task(instance, dag.task_dict[task_id], session)
     return account_of(dag_id, run_id)
 
 
 def the_run(session, dag_id, run_id):
-
     return session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).one()
 
 

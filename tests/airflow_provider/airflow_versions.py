@@ -43,6 +43,19 @@ def dag_bag(folder):
     return bag
 
 
+def clear_task(instance, dag, session):
+    """Clear a task instance; the one to run next, which has a try number of its own."""
+    from airflow.models.taskinstance import clear_task_instances
+
+    if AIRFLOW >= (3, 4):  # keeps the row of each try, and adds one
+        (successor,) = clear_task_instances([instance], session)
+        return successor
+    clear_task_instances([instance], session, **({"dag": dag} if AIRFLOW < (3, 0) else {}))
+    session.commit()
+    instance.try_number += 1  # as the scheduler does
+    return instance
+
+
 def run_task(instance, task, session):
     """Run a cleared task instance again, in this process."""
     if AIRFLOW < (3, 0):
