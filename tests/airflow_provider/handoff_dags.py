@@ -176,7 +176,7 @@ for name, source in SOURCES.items():
     globals()[name] = dag
 
 
-with push_dag("slice_by_shards", retries=1):
+with push_dag("slice_by_shards", retries=0 if (FOLDER / "no_retries").exists() else 1):
     what = {"table": TABLE, "source": NewFiles(FOLDER / "landing" / "*.jsonl"), "state_uri": STATE}
     pushed = ZerobusIngestOperator.partial(
         task_id="push", options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1}, **what

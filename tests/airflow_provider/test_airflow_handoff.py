@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.airflow_provider.conftest import AIRFLOW
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator
-from zerobus_core import ConfigurationError, NewFiles, NewRows
+from zerobus_core import Checkpoint, ConfigurationError, Handoff, NewFiles, NewRows
 
 
 def receipt_of(account):
@@ -197,6 +199,60 @@ def test_a_slice_is_frozen_by_one_task_delivered_by_mapped_ones_and_finished_by_
     assert nothing["tasks"]["finish_slice"]["state"] == "skipped", "nothing is new"
     write(landing, "6.jsonl", 600)
     assert run("slice_by_shards")["tasks"]["finish_slice"]["xcom"]["return_value"]["rows_acked"] == 1
+
+
+def aged(state: Path, **by: float) -> None:
+    """Let the clock of a state go on: what is written in it, and in its checkpoints, is older by then."""
+
+    def older(time):
+        return (datetime.fromisoformat(time) - timedelta(**by)).isoformat()
+
+    plain = json.loads(state.read_text())
+    plain["open"]["lease"]["taken_at"] = older(plain["open"]["lease"]["taken_at"])
+    state.write_text(json.dumps(plain))
+    for path in state.with_name(f"{state.name}.d").glob("*.checkpoint.json"):
+        checkpoint = Checkpoint.from_json(path.read_text())
+        path.write_text(replace(checkpoint, written_at=older(checkpoint.written_at)).to_json())
+
+
+@pytest.fixture
+def dead_run(run, target, tmp_path):
+    """A run of which one shard has died for good, after it and the others had sent rows."""
+    for number in range(6):
+        write(tmp_path / "landing", f"{number}.jsonl", *range(number * 100, (number + 1) * 100))
+    (tmp_path / "no_retries").touch()
+    fault = target.server.faults.add(action="cut", at="before_commit", table=run.table, message=5, times=1)
+    try:
+        account = run("slice_by_shards")
+    finally:
+        target.server.faults.remove(fault)
+    states = [account["tasks"][name]["state"] for name in ("push[0]", "push[1]", "push[2]", "finish_slice")]
+    assert sorted(states) == ["failed", "success", "success", "upstream_failed"], account["log"]
+    return account
+
+
+@pytest.mark.parametrize("ends", ["by itself", "by a person"])
+def test_a_later_run_takes_up_the_slice_of_a_run_that_died_when_its_lease_ends(dead_run, run, target, tmp_path, ends):
+    write(tmp_path / "landing", "6.jsonl", 600)
+    state = tmp_path / "state.json"
+    busy = run("slice_by_shards")
+    assert busy["tasks"]["freeze_slice"]["state"] == "failed"
+    assert "lease lasts until" in busy["log"], busy["log"]
+    assert dead_run["run_id"] in busy["log"]
+    if ends == "by itself":
+        aged(state, hours=1)
+    else:
+        source = NewFiles(tmp_path / "landing" / "*.jsonl")
+        Handoff(target.workspace, run.table, source, state=state).end_lease()
+    receipt = run("slice_by_shards")["tasks"]["finish_slice"]["xcom"]["return_value"]
+    assert (receipt["rows_read"], receipt["shards"]) == (600, 3), "the same slice and the same shards"
+    assert receipt["rows_acked"] + receipt["rows_skipped"] == 600
+    assert receipt["rows_skipped"] >= 400
+    assert receipt["handoff"]["remaining"], "what came since is for the next run"
+    assert run("slice_by_shards")["tasks"]["finish_slice"]["xcom"]["return_value"]["rows_acked"] == 1
+    stored = ids(target, run.table)
+    assert sorted(set(stored)) == list(range(601))
+    assert len(stored) - 601 <= receipt["rows_resent"]
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,21 @@ def rewind(to: str, **given: Any) -> None:
 
 @handoff.command("release")
 @_state_options
-@click.option("--file", "file", required=True, metavar="PATH", help="The file, relative to the source's directory.")
+@click.option("--file", "file", metavar="PATH", help="The file, relative to the source's directory.")
+@click.option("--lease", "lease", is_flag=True, help="End the lease of the run that holds the open slice.")
 @click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
-def release(file: str, slice_id: str | None, **given: Any) -> None:
-    """Leave out one file in its present version: a damaged one, or a delivered one that has changed."""
+def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
+    """Leave out one file in its present version, or end the lease of a run that has died.
+
+    --file is for a damaged file, or a delivered one that has changed.  With --lease the next run takes up the open
+    slice without waiting for the lease to end.
+    """
+    if lease == (file is not None):
+        raise ConfigurationError("give --file, which leaves a file out, or --lease, which ends the lease; not both")
+    if file is None:
+        question = "End the lease? The next run takes up the open slice, so no process may still be delivering it."
+        _change(given, question, lambda one: one.end_lease(slice_id))
+        return
     question = f"Leave {file} out? Its rows in this version are not delivered."
     _change(given, question, lambda one: one.release(file, slice_id=slice_id))
 

@@ -7,9 +7,9 @@ run out; ``files``, ``rows`` and ``items`` find what is new.
 from .files import NewFiles
 from .handoff import Handoff
 from .items import NewItems
+from .lease import Owner
 from .rows import NewRows
 from .run import hand_over
-from .state import Owner
 from .store import FileStateStore, StateConflict, StateStore
 
 __all__ = [

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from ..errors import HandoffStateError
-from .state import Lease, OpenSlice, Owner, PastSlice, Redelivery, State
+from .lease import Lease, Owner
+from .state import OpenSlice, PastSlice, Redelivery, State
 
 __all__ = ["MAX_BYTES", "VERSION", "from_json", "to_json"]
 

@@ -26,10 +26,11 @@ from .busy import freeze_when_free
 from .finishing import finish_slice, note_redelivery
 from .freezing import last_delivered, open_slice
 from .keeper import MOST_CONFLICTS, StateKeeper
+from .lease import Owner
 from .owner import activate, deactivate, process_owner, with_process
 from .sending import SliceSender
 from .source import Bounds, bounds_of
-from .state import OpenSlice, Owner, PastSlice, short_hash
+from .state import OpenSlice, PastSlice, short_hash
 from .store import StateConflict
 from .summary import combined
 from .views import facts_of, no_facts, nothing_new, shown_state
@@ -124,7 +125,7 @@ class Handoff:
             self._past = own
             return bounds_of(own)
         if state.open is not None:
-            self._kept.check_holder(state)
+            self._kept.check_holder(state, 'try again later, or say what to do with on_busy="skip" or "wait"')
             taken = state.take_up(state.open.id, owner=self._kept.owner, now=self._kept.now())
             self._kept.save(taken, replaces=text)
             self._slice = taken.open
@@ -254,13 +255,15 @@ class Handoff:
         """Move the state on, since every shard of the slice is durable; return one receipt for all of them.
 
         ``receipts`` are what ``deliver_shard`` returned, or their ``as_dict``.  Raises ShardsMissingError, which names
-        the shards, if one has no receipt.  Without receipts nothing was new, and the receipt says so.
+        the shards, if one has no receipt.  Without receipts nothing was new, and the receipt says so; if this run has
+        an open slice, all its shards are missing.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
             wanted = shards.wanted_slice(self._kept, every)
             self._forget_work()
             if wanted is None:
+                shards.check_none_missing(self._kept)
                 self.deliver()
                 return self.finish()
             one = shards.delivered_slice(self._kept, wanted["slice"], every)
@@ -329,18 +332,33 @@ class Handoff:
         """
         _, state = self._kept.load()
         is_held = state.open is not None and self._kept.holder(state, Owner(key="")) is not None
-        return shown_state(state, self._kept.source, is_held=is_held, values=values)
+        lease_ends_at = None if state.open is None else self._kept.lease_ends_at(state)
+        return shown_state(state, self._kept.source, is_held=is_held, lease_ends_at=lease_ends_at, values=values)
 
     def rewind(self, to: Any = None) -> None:
         """Make everything after ``to`` new again: a position, or the id of a slice in the history, which is included.
 
         None is the beginning.  The rows are sent once more; Zerobus does not take the old ones out of the table.
+
+        Raises HandoffBusyError while a run delivers the open slice: its lease must end first.
         """
         repairs.rewind(self._kept, to)
 
     def skip(self, slice_id: str) -> None:
-        """Give up the open slice: its missing rows are not delivered by this handoff.  It stays in the history."""
+        """Give up the open slice: its missing rows are not delivered by this handoff.  It stays in the history.
+
+        Raises HandoffBusyError while a run delivers it: its lease must end first.
+        """
         repairs.skip(self._kept, slice_id)
+
+    def end_lease(self, slice_id: str | None = None) -> None:
+        """End the lease on the open slice now, since its run has died: the next run takes the slice up.
+
+        Rows that the dead run may have sent are counted in that run's ``rows_resent``.  If the run lives, it loses the
+        slice as soon as another one takes it up.  Raises SliceForgottenError if no slice, or another one than
+        ``slice_id``, is open.
+        """
+        repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
         """Leave out one file, in the version that it has: out of the open slice, and for good.

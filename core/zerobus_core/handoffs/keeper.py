@@ -19,12 +19,13 @@ from .document import from_json, to_json
 from .owner import is_alive
 from .parts import part_ids
 from .source import Context, HandoffSource
-from .state import Lease, OpenSlice, Owner, PastSlice, Position, State
+from .state import OpenSlice, PastSlice, Position, State
 from .store import FileStateStore, StateConflict, StateStore, state_store_of
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint, CheckpointStore
     from ..options import IngestOptions
+    from .lease import Lease, Owner
 
 __all__ = ["COUNTS", "MOST_CONFLICTS", "StateKeeper"]
 
@@ -145,17 +146,22 @@ class StateKeeper:
         except ZerobusIngestError as error:
             _log.warning("%s: files next to the state could not be removed: %s", self.table, error)
 
-    def check_holder(self, state: State) -> None:
-        """Raise HandoffBusyError if another run holds the open slice."""
+    def check_holder(self, state: State, advice: str) -> None:
+        """Raise HandoffBusyError, with ``advice``, if another run holds the open slice."""
         holder = self.holder(state, self.owner)
         if holder is not None:
             assert state.open is not None
             where = "its shards" if holder.is_of_shards else f"process {holder.owner.pid} on {holder.owner.host}"
             raise HandoffBusyError(
                 f"handoff {self.name!r}: slice {state.open.id} is being delivered by {holder.owner.key} "
-                f"({where}) since {holder.taken_at}; try again later, "
-                'or say what to do with on_busy="skip" or "wait"'
+                f"({where}) since {holder.taken_at}, and its lease lasts until {self.lease_ends_at(state)}, or longer "
+                f"if it goes on; {advice}"
             )
+
+    def lease_ends_at(self, state: State) -> str:
+        """When the lease on the open slice ends if no checkpoint is saved any more; ISO 8601, UTC."""
+        assert state.open is not None
+        return state.open.lease.ends_at(self._renewed_at(state.open)).isoformat(timespec="seconds")
 
     def holder(self, state: State, owner: Owner) -> Lease | None:
         """The lease that keeps ``owner`` from the open slice, or None."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from .state import Owner
+from .lease import Owner
 
 __all__ = ["activate", "deactivate", "is_alive", "process_owner", "with_process"]
 

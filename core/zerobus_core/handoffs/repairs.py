@@ -1,4 +1,4 @@
-"""What only a person may do to a handoff: go back, give a slice up, leave a file out."""
+"""What only a person may do to a handoff: go back, give a slice up, end its lease, leave a file out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from .keeper import StateKeeper
     from .state import OpenSlice, State
 
-__all__ = ["release", "rewind", "skip"]
+__all__ = ["end_lease", "release", "rewind", "skip"]
+
+_WHILE_HELD = (
+    "nothing was changed, since what it sends after that would be lost to the state. Wait; or, if you know that its "
+    "processes have ended, end the lease first (handoff release --lease, Handoff.end_lease)"
+)
 
 
 def rewind(keeper: StateKeeper, to: Any) -> None:
@@ -19,6 +24,8 @@ def rewind(keeper: StateKeeper, to: Any) -> None:
     source, context = keeper.source, keeper.context()
 
     def rewound(state: State) -> State:
+        if state.open is not None:
+            keeper.check_holder(state, _WHILE_HELD)
         ids = [past.id for past in state.history]
         if isinstance(to, str) and to in ids:
             at = ids.index(to)
@@ -38,12 +45,25 @@ def skip(keeper: StateKeeper, slice_id: str) -> None:
 
     def skipped(state: State) -> State:
         opened = _check_open(state, slice_id)
+        keeper.check_holder(state, _WHILE_HELD)
         done = keeper.source.settled(bounds_of(opened), context)
         counts = keeper.counts_of(opened)
         return state.skip(slice_id, done=done, counts=counts, owner=keeper.owner, now=keeper.now())
 
     before, state = keeper.update(skipped)
     keeper.clean(before, state)
+
+
+def end_lease(keeper: StateKeeper, slice_id: str | None) -> None:
+    """See ``Handoff.end_lease``."""
+
+    def ended(state: State) -> State:
+        opened = state.open if slice_id is None else _check_open(state, slice_id)
+        if opened is None:
+            raise SliceForgottenError(f"handoff {keeper.name!r}: no slice is open, so there is no lease to end")
+        return state.let_go(opened.id, owner=opened.lease.owner, now=keeper.now())
+
+    keeper.update(ended)
 
 
 def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> None:

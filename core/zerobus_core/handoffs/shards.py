@@ -18,7 +18,7 @@ The rule:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,16 @@ from ..receipt import Receipt
 from ..sources.shards.form import MARK, VERSION, fingerprint_of
 from .parts import Parts, count_of, facts_with, list_of_parts, parts_of
 from .source import SplittableSource, bounds_of
-from .state import OpenSlice, Owner, PastSlice, State, short_hash
+from .state import OpenSlice, PastSlice, State, short_hash
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
     from .keeper import StateKeeper
+    from .lease import Owner
     from .source import Bounds
 
 __all__ = [
+    "check_none_missing",
     "check_source",
     "checked",
     "delivered_slice",
@@ -204,12 +206,25 @@ def delivered_slice(
         raise ConfigurationError(f"receipts hold a shard twice, or are not those of the {of} shards of {slice_id}")
     missing = sorted(set(range(of)) - set(durable))
     if missing:
-        raise ShardsMissingError(
-            f"handoff {keeper.name!r}: {len(missing)} of {of} shards of slice {slice_id} have no receipt that accounts "
-            f"for all their rows: {', '.join(map(str, missing))}. The state stays where it is; deliver these shards "
-            "again, and then finish"
-        )
+        raise _missing_error(keeper, one, missing)
     return one
+
+
+def check_none_missing(keeper: StateKeeper) -> None:
+    """Raise ShardsMissingError if the owner's run has an open slice, of which there are no receipts."""
+    _, state = keeper.load()
+    opened, run = state.open, keeper.owner.key
+    if opened is not None and run in {opened.opened_by, opened.lease.owner.key}:
+        _check_held(keeper, state, opened.id, short_hash(run))
+        raise _missing_error(keeper, opened, range(count_of(opened)))
+
+
+def _missing_error(keeper: StateKeeper, one: OpenSlice | PastSlice, missing: Collection[int]) -> ShardsMissingError:
+    return ShardsMissingError(
+        f"handoff {keeper.name!r}: {len(missing)} of {count_of(one)} shards of slice {one.id} have no receipt that "
+        f"accounts for all their rows: {', '.join(map(str, missing))}. The state stays where it is; deliver these "
+        "shards again, and then finish"
+    )
 
 
 def _is_durable(receipt: Receipt | Mapping[str, Any]) -> bool:

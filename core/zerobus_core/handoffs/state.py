@@ -26,14 +26,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from ..errors import ConfigurationError, SliceForgottenError
+from .lease import LEASE_SECONDS, Lease, Owner
 
 __all__ = [
-    "LEASE_SECONDS",
     "MAX_HISTORY",
-    "SHARDS_LEASE_SECONDS",
-    "Lease",
     "OpenSlice",
-    "Owner",
     "PastSlice",
     "Position",
     "Redelivery",
@@ -50,41 +47,8 @@ MAX_HISTORY = 20
 MAX_FORMER = 1_000
 # Redeliveries that one slice remembers.
 MAX_REDELIVERIES = 20
-LEASE_SECONDS = 300.0
-# Shards wait in queues and between attempts, and nothing renews the lease then.
-SHARDS_LEASE_SECONDS = 3_600.0
 # What ends a slice for good.
 _ENDED = {"delivered", "skipped"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Who delivers: a run of a task, a run of a step, or a process.
-
-    ``key`` is the same in every attempt of a run.  ``chain`` changes when a person asks for the run again (a cleared
-    task); it is the same over automatic retries.  ``host``, ``pid`` and ``process_start`` say which process it is now.
-    """
-
-    key: str
-    chain: str = ""
-    host: str = ""
-    pid: int = 0
-    process_start: str = ""
-    attempt: str = ""
-    """Names this attempt among the attempts of one process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """Who holds the open slice, and since when (ISO 8601, UTC)."""
-
-    owner: Owner
-    taken_at: str
-
-    @property
-    def is_of_shards(self) -> bool:
-        """Whether shards deliver, in several processes, and not the process of the owner."""
-        return bool(self.owner.pid) and not self.owner.host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +164,7 @@ class State:
         lease = self.open.lease
         if lease.owner.key == owner.key or is_alive is False:
             return None
-        last = max(filter(None, (_moment(lease.taken_at), renewed_at)))
-        seconds = SHARDS_LEASE_SECONDS if lease.is_of_shards else LEASE_SECONDS
-        return lease if now < last + timedelta(seconds=seconds) else None
+        return lease if now < lease.ends_at(renewed_at) else None
 
     def has_ended(self, slice_id: str) -> bool:
         """Whether the slice is in the history as delivered or skipped."""
@@ -238,7 +200,7 @@ class State:
         return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))
 
     def let_go(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
-        """End the lease of ``owner``, who stops before the slice is done, so that nobody waits for it to expire."""
+        """End the lease of ``owner``, which stops before the slice is done, so that nobody waits for it to expire."""
         if self.open is None or self.open.id != slice_id or self.open.lease.owner != owner:
             return self
         ended = now - timedelta(seconds=2 * LEASE_SECONDS)
@@ -384,7 +346,3 @@ def _remember(
     longer = (*history, past)
     gone = [one for one in longer[:-MAX_HISTORY] if one.opened_by and one.outcome in _ENDED]
     return longer[-MAX_HISTORY:], (*former, *(short_hash(one.opened_by) for one in gone))[-MAX_FORMER:]
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

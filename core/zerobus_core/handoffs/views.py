@@ -65,7 +65,9 @@ def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
     return {"name": state.name, "slice": None, "from": done, "to": done, "remaining": False}
 
 
-def shown_state(state: State, source: HandoffSource, *, is_held: bool, values: bool) -> dict[str, Any]:
+def shown_state(
+    state: State, source: HandoffSource, *, is_held: bool, lease_ends_at: str | None, values: bool
+) -> dict[str, Any]:
     """The whole state; text in watermarks is masked unless ``values`` is set."""
     opened = state.open
     plain: dict[str, Any] = {
@@ -87,6 +89,7 @@ def shown_state(state: State, source: HandoffSource, *, is_held: bool, values: b
             "opened_by": opened.opened_by,
             "held_by": opened.lease.owner.key,
             "is_held": is_held,
+            "lease_ends_at": lease_ends_at,
             **public(opened.facts),
         }
     return plain

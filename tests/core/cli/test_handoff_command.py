@@ -94,6 +94,28 @@ def test_a_poison_slice_is_skipped(
     assert command_line(zerobus.workspace, "handoff", "run", "landing", *arguments, "-q").returncode == 0
 
 
+def test_the_lease_of_a_run_that_died_keeps_the_slice_until_a_person_ends_it(
+    command_line: CommandLine, zerobus: LocalZerobus, table_name: str, landing: Path
+) -> None:
+    (landing / "a.jsonl").write_text('{"id": 1}\n')
+    source = NewFiles(landing)
+    run = Handoff(zerobus.workspace, table_name, source, state="s.json", owner=Owner(key="run1"))
+    slice_id = run.split(2)[0]["slice"]
+
+    def handoff(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        given = ["landing", "--table", table_name, "--state", "s.json", *arguments]
+        return command_line(zerobus.workspace, "handoff", command, *given)
+
+    refused = handoff("skip", slice_id, "--yes")
+    assert (refused.returncode, "its lease lasts until" in refused.stderr) == (75, True), refused.stderr
+    unclear = handoff("release", "--lease", "--file", "a.jsonl", "--yes")
+    assert (unclear.returncode, "not both" in unclear.stderr) == (2, True)
+    assert json.loads(handoff("show").stdout)["open"]["is_held"]
+    assert not json.loads(handoff("release", "--lease", "--yes").stdout)["open"]["is_held"]
+    assert json.loads(handoff("run", "-q").stdout)["rows_acked"] == 1
+    assert handoff("release", "--lease", "--yes").returncode != 0
+
+
 def test_rows_by_the_name_of_a_function(
     command_line: CommandLine, zerobus: LocalZerobus, table_name: str, landing: Path
 ) -> None:

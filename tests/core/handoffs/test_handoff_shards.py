@@ -171,6 +171,61 @@ def test_another_run_is_busy_until_the_lease_of_the_shards_has_expired(slices: S
     assert slices.handoff("run2", later=3_700).split(3)
 
 
+def test_a_slice_that_shards_deliver_is_not_skipped_or_rewound_before_its_lease_ends(slices: Slices) -> None:
+    """Its shards would go on sending, and the next run would send the same rows again."""
+    shards = slices.handoff("run1").split(3)
+    slices.handoff().deliver_shard(shards[0])
+    before = slices.handoff().show()
+    lease_ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()[:14]  # to the hour
+    for change in (lambda: slices.handoff().skip(shards[0]["slice"]), lambda: slices.handoff().rewind(None)):
+        with pytest.raises(HandoffBusyError, match=rf"run1 .its shards.*until {lease_ends}.*handoff release --lease"):
+            change()
+    assert slices.handoff().show() == before
+    assert before["open"]["lease_ends_at"].startswith(lease_ends)
+    slices.handoff(later=3_700).skip(shards[0]["slice"])
+    assert slices.handoff(later=3_700).show()["history"][-1]["outcome"] == "skipped"
+
+
+def test_a_process_that_delivers_a_slice_keeps_it_from_being_skipped_or_rewound(slices: Slices) -> None:
+    held = slices.handoff("run1")
+    bounds = held.freeze()
+    assert bounds is not None
+    with pytest.raises(HandoffBusyError, match=f"process {os.getpid()} .*until"):
+        slices.handoff().rewind(None)
+    with pytest.raises(HandoffBusyError, match="nothing was changed"):
+        slices.handoff().skip(bounds.id)
+    held.deliver()
+    assert held.finish().rows_acked == FILES * ROWS
+    slices.handoff().rewind(None)
+    assert slices.run().rows_acked == FILES * ROWS
+
+
+def test_a_lease_that_a_person_ends_lets_the_next_run_take_the_slice_up(slices: Slices) -> None:
+    shards = slices.handoff("run1").split(3)
+    slices.handoff().deliver_shard(shards[0])  # the worker of the others died for good
+    with pytest.raises(SliceForgottenError, match="is not open"):
+        slices.handoff().end_lease("000009-00000000")
+    slices.handoff().end_lease(shards[0]["slice"])
+    assert not slices.handoff().show()["open"]["is_held"]
+    receipt = slices.run()
+    assert (receipt.rows_skipped, receipt.rows_acked) == (400, 800)
+    assert slices.counts() == everything()
+    with pytest.raises(SliceForgottenError, match="no slice is open"):
+        slices.handoff().end_lease()
+
+
+def test_the_last_task_without_receipts_fails_if_the_slice_of_its_run_is_open(slices: Slices) -> None:
+    """As after shards that all failed, if the last task runs whatever became of them."""
+    slices.handoff("run1", later=-4_000).split(3)
+    with pytest.raises(ShardsMissingError, match=r"3 of 3 shards .*: 0, 1, 2\."):
+        slices.handoff("run1").finish_shards([])
+    slices.handoff("run2").split(3)
+    with pytest.raises(HandoffBusyError, match="run2 has taken"):
+        slices.handoff("run1").finish_shards([])
+    other = slices.handoff("run3").finish_shards([])
+    assert other.rows_read == 0, "a run that froze nothing has nothing to finish"
+
+
 def test_each_save_of_a_shards_checkpoint_renews_the_lease(slices: Slices) -> None:
     late = slices.handoff("run1", later=-3_000)
     shards = late.split(3)
@@ -314,6 +369,7 @@ def test_a_shard_that_was_changed_or_is_of_another_handoff_is_refused(slices: Sl
         slices.handoff().deliver_shard({**shard, "index": 1})
     with pytest.raises(ConfigurationError, match="deliver_shard"):
         ingest(slices.zerobus.workspace, slices.table, shard)
+    slices.handoff().end_lease(shard["slice"])
     slices.handoff().skip(shard["slice"])
     assert slices.handoff().deliver_shard(shard).rows_read == 0
     slices.handoff().rewind(None)
@@ -324,7 +380,7 @@ def test_a_shard_that_was_changed_or_is_of_another_handoff_is_refused(slices: Sl
 
 
 def test_a_shard_of_a_slice_that_is_gone_is_refused(slices: Slices) -> None:
-    shard = slices.handoff("run1").split(3)[0]
+    shard = slices.handoff("run1", later=-4_000).split(3)[0]
     slices.handoff().rewind(None)
     with pytest.raises(SliceForgottenError, match="is not open any more"):
         slices.handoff().deliver_shard(shard)

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from zerobus_core.errors import ConfigurationError, HandoffStateError, SliceForgottenError
 from zerobus_core.handoffs.document import from_json, to_json
-from zerobus_core.handoffs.state import LEASE_SECONDS, MAX_HISTORY, OpenSlice, Owner, PastSlice, State
+from zerobus_core.handoffs.lease import LEASE_SECONDS, Owner
+from zerobus_core.handoffs.state import MAX_HISTORY, OpenSlice, PastSlice, State
 
 START = datetime(2026, 11, 29, tzinfo=UTC)
 

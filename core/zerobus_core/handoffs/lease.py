@@ -1,0 +1,48 @@
+"""Who delivers the open slice, and until when no other run may.  Pure: no clock, no storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+__all__ = ["LEASE_SECONDS", "SHARDS_LEASE_SECONDS", "Lease", "Owner"]
+
+LEASE_SECONDS = 300.0
+# Shards wait in queues and between attempts, and nothing renews the lease then.
+SHARDS_LEASE_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who delivers: a run of a task, a run of a step, or a process.
+
+    ``key`` is the same in every attempt of a run.  ``chain`` changes when a person asks for the run again (a cleared
+    task); it is the same over automatic retries.  ``host``, ``pid`` and ``process_start`` say which process it is now.
+    """
+
+    key: str
+    chain: str = ""
+    host: str = ""
+    pid: int = 0
+    process_start: str = ""
+    attempt: str = ""
+    """Names this attempt among the attempts of one process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who holds the open slice, and since when (ISO 8601, UTC)."""
+
+    owner: Owner
+    taken_at: str
+
+    @property
+    def is_of_shards(self) -> bool:
+        """Whether shards deliver, in several processes, and not the process of the owner."""
+        return bool(self.owner.pid) and not self.owner.host
+
+    def ends_at(self, renewed_at: datetime | None) -> datetime:
+        """When another run may take the slice over, if no checkpoint is saved after ``renewed_at``."""
+        taken_at = datetime.fromisoformat(self.taken_at)
+        last = taken_at if renewed_at is None else max(taken_at, renewed_at)
+        return last + timedelta(seconds=SHARDS_LEASE_SECONDS if self.is_of_shards else LEASE_SECONDS)
