@@ -40,10 +40,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows as their source has them: a list of row objects, or one Arrow record batch."""
+    """Consecutive rows as their source has them: row objects, or one Arrow record batch."""
 
     first_row: int
     rows: list[Any] | pa.RecordBatch
+    """From a source that was told to give them (``Source.give_tuples``) also ``records.TupleRows``."""
     origins: tuple[Origin, ...] = ()
     """Where they come from, in order; only if ``metadata_columns`` asks for that."""
 

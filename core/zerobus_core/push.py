@@ -71,6 +71,8 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
             destination = Destination.of(
                 workspace, schema, options, controls, is_arrow=source.is_arrow, version=fingerprint
             )
+            if destination.takes_tuples:
+                source.give_tuples()
             facts = replace(
                 _facts_of(source, fingerprint, None if checkpoint is None else destination.digest_form),
                 removed_since=removed_in_time(source, options, controls),

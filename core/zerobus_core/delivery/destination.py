@@ -74,6 +74,11 @@ class Destination:
         return cls(workspace=workspace, schema=schema, encoder=encoder)
 
     @property
+    def takes_tuples(self) -> bool:
+        """Whether the encoder of rows takes ``TupleRows``; the one that sends Arrow records takes lists only."""
+        return self.encoder.record_format != "arrow"
+
+    @property
     def digest_form(self) -> DigestForm:
         """How the rows are digested, where they are."""
         return DigestForm(record_format=self.encoder.record_format, encoding=ENCODING_VERSION)

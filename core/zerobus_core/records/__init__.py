@@ -12,9 +12,11 @@ from .members import (
     with_members,
     without_members,
 )
+from .tuple_rows import TupleRows
 from .unreadable import UnfitError, UnfitValue, UnreadableRecord, UnreadableRow, short_repr
 
 __all__ = [
+    "TupleRows",
     "UnfitError",
     "UnfitValue",
     "UnreadableRecord",

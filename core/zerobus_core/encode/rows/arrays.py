@@ -7,7 +7,7 @@ an array is only made of values whose types were looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain, repeat
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...records import UnfitError, is_message
+from ...records import TupleRows, UnfitError, in_case_of, is_message
 from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, StructType
 from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["RowArrays"]
 
 Column = list[Any]
+TypedColumn = tuple[Column, Collection[type]]
+"""The values of a column, and the set of their types."""
 DirectArray = Callable[[Column], pa.Array | None]
 """The array of a column's values, or None if they need a closer look."""
 Reshape = Callable[[Any], Any]
 
+_ONLY_NULL: Collection[type] = NULL
 _DATE, _DATETIME = frozenset({date}), frozenset({datetime})
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,17 +49,19 @@ class RowArrays:
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._fields = tuple(fields)
         self._names = frozenset(field.name for field in fields)
-        self._getters = [itemgetter(field.name) for field in fields]
+        self._values_of = _getter([field.name for field in fields])
+        self._places: tuple[tuple[str, ...], list[int | None]] | None = None
+        """The names of the last TupleRows, and where each field is among them."""
         self._as_dicts = rows_as_dicts(self._names)
         self.schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
         rules = replace(rules, refuse_unknown=True)
         self._members = [_ArrayColumn(field, rules) for field in fields]
 
-    def record_batch(self, records: Column) -> pa.RecordBatch:
+    def record_batch(self, records: Column | TupleRows) -> pa.RecordBatch:
         """One row for each record.  Raises NeedsWalkError if a record does not fit, or needs the exact walk."""
-        columns = self._columns(self._as_dicts(records))
+        columns = self._of_tuples(records) if isinstance(records, TupleRows) else self._of_dicts(records)
         try:
-            arrays = [member.array(column) for member, column in zip(self._members, columns, strict=True)]
+            arrays = [member.array(*column) for member, column in zip(self._members, columns, strict=True)]
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # too large a number, or a lone surrogate
             raise NeedsWalkError from None
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
@@ -76,19 +81,56 @@ class RowArrays:
         except (NeedsWalkError, UnfitError, *FOREIGN_ERRORS):
             return None
 
-    def _columns(self, rows: Column) -> list[Column]:
+    def _of_dicts(self, records: Column) -> list[TypedColumn]:
+        rows = self._as_dicts(records)
         try:
-            columns = [list(map(get, rows)) for get in self._getters]
+            flat = list(chain.from_iterable(map(self._values_of, rows)))
         except KeyError:
             self._check_names(rows)
-            return [_partial_column(field, rows) for field in self._fields]
+            return [_typed_column(_partial_column(field, rows)) for field in self._fields]
         if set(map(len, rows)) != {len(self._names)}:  # otherwise the rows have these columns and no other ones
             self._check_names(rows)
-        return columns
+        return _typed_columns(flat, len(self._fields))
+
+    def _of_tuples(self, rows: TupleRows) -> list[TypedColumn]:
+        if self._places is None or self._places[0] != rows.names:
+            self._places = rows.names, self._places_in(rows.names)
+        given = _typed_columns(rows.values(), len(rows.names))
+        absent = [None] * len(rows), _ONLY_NULL
+        return [absent if place is None else given[place] for place in self._places[1]]
+
+    def _places_in(self, names: tuple[str, ...]) -> list[int | None]:
+        places: Mapping[str, int] = {name: place for place, name in enumerate(names)}
+        if not self._names.issuperset(places):
+            places = in_case_of(places, self._names)
+        is_short = any(field.name not in places for field in self._fields if not field.nullable)
+        if is_short or not self._names.issuperset(places):
+            raise NeedsWalkError
+        return [places.get(field.name) for field in self._fields]
 
     def _check_names(self, rows: Column) -> None:
         if not self._names.issuperset(chain.from_iterable(rows)):
             raise NeedsWalkError
+
+
+def _getter(names: list[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """A function that gives a row's values of these names.  Raises KeyError."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: [row[name] for name in names]
+
+
+def _typed_columns(values: Column, width: int) -> list[TypedColumn]:
+    """The columns of rows of ``width`` values that follow on each other."""
+    types = list(map(type, values))
+    first = types[:width]
+    if first * (len(types) // width) == types:  # the usual case: no column has two types
+        return [(values[at::width], {first[at]}) for at in range(width)]
+    return [(values[at::width], set(types[at::width])) for at in range(width)]
+
+
+def _typed_column(values: Column) -> TypedColumn:
+    return values, set(map(type, values))
 
 
 def _partial_column(field: Field, rows: Column) -> Column:
@@ -104,17 +146,17 @@ def _partial_column(field: Field, rows: Column) -> Column:
 class _ArrayColumn:
     """Makes the array of a column's values."""
 
-    __slots__ = ("_convert", "_direct", "_reshape", "_type")
+    __slots__ = ("_convert", "_direct", "_reshape", "_type", "_usual")
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self._type = plain_type(field.type)
         self._reshape = _pairs_of(field.type)
         self._convert, plain = column_converter(field, rules)
-        self._direct = _direct(field, self._type, plain)
+        self._usual, self._direct = _direct(field, self._type, plain)
 
-    def array(self, values: Column) -> pa.Array:
-        """The array of values as users have them."""
-        array = self._direct(values) if self._direct is not None else None
+    def array(self, values: Column, types: Collection[type]) -> pa.Array:
+        """The array of values as users have them, of these types."""
+        array = self._direct(values) if self._usual.issuperset(types) else None
         return self.wire_array(self._convert(values)) if array is None else array
 
     def wire_array(self, values: Column) -> pa.Array:
@@ -144,23 +186,19 @@ def _unless_none(reshape: Reshape) -> Reshape:
     return lambda value: None if value is None else reshape(value)
 
 
-def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> DirectArray | None:
-    """The function that makes an array of usual values without a converter; None if this type needs one."""
+def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
+    """The function that makes an array of usual values without a converter, and the types of these."""
     kind = field.type
     if plain is not None:
-        return _typed(plain, lambda values: pa.array(values, target))
+        return plain, lambda values: pa.array(values, target)
     if not isinstance(kind, PrimitiveType):
-        return None
+        return frozenset(), lambda values: None
     if kind.kind == Kind.DATE:
-        return _typed(_DATE | NULL if field.nullable else _DATE, _days)
+        return _DATE | NULL if field.nullable else _DATE, _days
     if kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}:
         epochs = (_EPOCH_NAIVE,) if kind.kind == Kind.TIMESTAMP_NTZ else (_EPOCH_NAIVE, _EPOCH_UTC)
-        return _typed(_DATETIME, lambda values: _microseconds(values, epochs))
-    return None
-
-
-def _typed(types: frozenset[type], array_of: DirectArray) -> DirectArray:
-    return lambda values: array_of(values) if types.issuperset(map(type, values)) else None
+        return _DATETIME, lambda values: _microseconds(values, epochs)
+    return frozenset(), lambda values: None
 
 
 def _days(values: Column) -> pa.Array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...schema.types import ArrayType, DataType, Field, Kind, MapType, PrimitiveType, StructType
 
 if TYPE_CHECKING:
+    from ...records import TupleRows
     from ..values.rules import ConversionRules
     from .messages import Messages
 
@@ -47,7 +48,7 @@ class ColumnarRecords:
         self._arrays = RowArrays(fields, rules)
         self._handler = handler
 
-    def records(self, rows: list[Any]) -> list[bytes]:
+    def records(self, rows: list[Any] | TupleRows) -> list[bytes]:
         """A message for each row.  Raises NeedsWalkError if a row does not fit, or needs the exact walk."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.record_batch(rows)).to_pylist()
         return records

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...batch import BadRow, Batch, Chunk, ContentHook
 from ...options import MAX_RECORD_BYTES, IngestOptions
-from ...records import UnfitError, in_case_of, is_message
+from ...records import TupleRows, UnfitError, in_case_of, is_message
 from ..batching import split_batches
 from ..content import RecordsContent
 from ..problems import FOREIGN_ERRORS, MAX_BAD_FIELDS, WHOLE_ROW, RowProblems, record_error
@@ -90,7 +90,7 @@ class RowEncoder(ABC):
         """Yield batches in row order; see ``zerobus_core.batch.Encoder``."""
         self._is_digested = on_content is not None
         rows = chunk.rows
-        if not isinstance(rows, list):
+        if not isinstance(rows, list | TupleRows):
             raise TypeError(f"an encoder of rows got {type(rows).__name__}")
         self._filled.begin(chunk)
         runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
@@ -117,19 +117,27 @@ class RowEncoder(ABC):
                     on_content(batch.first_row, batch.rows, content)
                 yield batch
 
-    def _encoded(self, rows: list[Any], first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
+    def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
         """Records of consecutive rows, or what is wrong with one row; each with its first row's number."""
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
             row = first_row + start
-            records = self._fast(block, row)
+            records = self._of_tuples(block, row) if isinstance(block, TupleRows) else self._fast(block, row)
             if records is not None:
                 yield row, records
             else:
                 for number, record in enumerate(block, row):
                     yield number, self._walked(record, number)
             start += len(block)
+
+    def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+        """As ``_fast``; dicts are made of the tuples only if they are needed."""
+        try:
+            records = self._tuple_payloads(block, first_row)
+        except _UNFIT:
+            records = None
+        return self._fast(list(block), first_row) if records is None else self._within_limit(records)
 
     def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
         """The records of a block, or None if a row needs the walk."""
@@ -144,6 +152,10 @@ class RowEncoder(ABC):
                 return None
             self._has_other_case = True
             return self._fast(cased, first_row)
+        return self._within_limit(records)
+
+    def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
+        """The records, or None if one is too large; the next block is as large as their sizes allow."""
         sizes = list(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
         return records if max(sizes) <= MAX_RECORD_BYTES else None
@@ -169,6 +181,10 @@ class RowEncoder(ABC):
         converted = convert(block)
         self._are_in_order = convert.are_in_order
         return self._payloads(converted, first_row)
+
+    def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+        """As ``_fast_payloads``; None if dicts are needed."""
+        return None
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:
         _, walk = self._way(is_message(type(record)))

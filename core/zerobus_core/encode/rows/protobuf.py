@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...batch import Batch, RecordFormat
     from ...options import IngestOptions
+    from ...records import TupleRows
     from ...schema import TableSchema
     from ..filled import FilledColumns
 
@@ -68,6 +69,11 @@ class ProtobufEncoder(RowEncoder):
             self._count_towards_columnar(len(block))
         if self._columnar is None or wire_text:
             return super()._fast_payloads(block, first_row, wire_text=wire_text)
+        return self._with_filled(self._columnar.records(block), first_row)
+
+    def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
+        if self._columnar is None:
+            return None
         return self._with_filled(self._columnar.records(block), first_row)
 
     def _count_towards_columnar(self, rows: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ...sources.rows.cursor import SchemaRows
 from ...sources.rows.cursor_thread import CursorThread
 from ...sources.rows.database_types import DatabaseRows
 from ...sources.rows.drivers import execute_on_server
+from ...sources.rows.row_blocks import RowBlocks
 from ...sources.sql import watermark
 from ...sources.sql.database import Column, Database, ask, translating_database_errors
 from ...sources.sql.names import checked_name, spelled
@@ -241,7 +242,7 @@ class NewRows(IntervalSource):
     ) -> Generator[Any]:
         """See HandoffSource."""
         with ExitStack() as opened:
-            yield SchemaRows(lambda schema: self._rows(bounds, opened, schema), options, can_read_again=True)
+            yield self._source(bounds, opened, options)
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
         """See SplittableSource: ranges of the column's values, which the database compares."""
@@ -257,7 +258,7 @@ class NewRows(IntervalSource):
     def open_part(self, bounds: Bounds, index: int, options: IngestOptions, context: Context) -> Generator[Any]:
         """See SplittableSource."""
         with ExitStack() as opened:
-            yield SchemaRows(lambda schema: self._rows(bounds, opened, schema, index), options, can_read_again=True)
+            yield self._source(bounds, opened, options, index)
 
     def _range(self, database: Database, bounds: Bounds) -> tuple[str, list[Condition]]:
         """The quoted column, and what all rows of a slice have in common."""
@@ -268,9 +269,16 @@ class NewRows(IntervalSource):
         upper = watermark.from_plain(bounds.end)
         return column.sql, [*after(column, lower), Condition(f"{column.sql} <= {{}}", (upper,))]
 
-    def _rows(
-        self, bounds: Bounds, opened: ExitStack, schema: TableSchema | None, part: int | None = None
-    ) -> Iterator[Any]:
+    def _source(self, bounds: Bounds, opened: ExitStack, options: IngestOptions, part: int | None = None) -> SchemaRows:
+        return SchemaRows(
+            lambda schema, as_tuples: RowBlocks(self._blocks(bounds, opened, schema, part, as_tuples=as_tuples)),
+            options,
+            can_read_again=True,
+        )
+
+    def _blocks(
+        self, bounds: Bounds, opened: ExitStack, schema: TableSchema | None, part: int | None, *, as_tuples: bool
+    ) -> Iterator[Iterable[Any]]:
         def execute(connection: Any) -> Any:
             database = Database(connection, self._query, self._paramstyle)
             column, range_ = self._range(database, bounds)
@@ -291,7 +299,7 @@ class NewRows(IntervalSource):
                 rows = cursor.fetchmany(_FETCH_ROWS)
             if not rows:
                 return
-            yield from converted.dicts(rows)
+            yield converted.records(rows, as_tuples=as_tuples)
 
     # afterwards
 

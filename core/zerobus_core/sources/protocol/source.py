@@ -143,6 +143,9 @@ class Source(ABC):
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
         """Read from now on for a table of ``schema``, which distinguishes what the source alone cannot."""
 
+    def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
+        """Chunks can hold ``TupleRows`` from now on: whoever reads them takes these as well as lists."""
+
     def would_hold(self, uri: str) -> bool:
         """Whether a file at ``uri`` is part of the source, or would be at the next attempt."""
         return False

@@ -63,7 +63,7 @@ class _Reading:
 
 
 class CursorSource(IterableSource):
-    """The rows of an executed statement, as dicts by column name; read once.
+    """The rows of an executed statement, by column name; read once.
 
     ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
     """
@@ -94,7 +94,7 @@ class CursorSource(IterableSource):
         reading = _Reading(_reference(self._cursor), self._cursor.description)
         self._readings.append(reading)
         while rows:
-            yield converted.dicts(rows)
+            yield converted.records(rows, as_tuples=self._as_tuples)
             rows = self._cursor.fetchmany(_FETCH_ROWS)
         reading.is_finished = True
 
@@ -117,17 +117,20 @@ class CursorSource(IterableSource):
 
 
 class SchemaRows(IterableSource):
-    """Rows that are made for a table: ``start`` gets its schema, or None if that is not known."""
+    """Rows that are made for a table.
+
+    ``start`` gets its schema, or None if that is not known, and whether it can give ``TupleRows`` in ``RowBlocks``.
+    """
 
     def __init__(
         self,
-        start: Callable[[TableSchema | None], Iterator[Any]],
+        start: Callable[[TableSchema | None, bool], Iterator[Any]],
         options: IngestOptions,
         *,
         can_read_again: bool = False,
     ) -> None:
         self._schema: TableSchema | None = None
-        super().__init__(lambda: start(self._schema), options, can_read_again=can_read_again)
+        super().__init__(lambda: start(self._schema, self._as_tuples), options, can_read_again=can_read_again)
 
     def read_for(self, schema: TableSchema) -> None:
         """See ``Source``."""

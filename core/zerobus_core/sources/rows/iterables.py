@@ -21,6 +21,7 @@ from .row_size import SAMPLED_EVERY, chunks_of, size_of
 if TYPE_CHECKING:
     from ...options import IngestOptions
     from ...ranges import RowRanges
+    from ...records import TupleRows
 
 __all__ = [
     "IterableSource",
@@ -197,12 +198,17 @@ class IterableSource(Source):
         rows are durable.
         """
         self._can_read_again = can_read_again
+        self._as_tuples = False
         self._start = start
         self._on_durable = on_durable
         self._is_made_anew = is_made_anew
         self._chunk_rows = options.batch_rows
         self._clock = clock
         self.fingerprint = version_fingerprint(options)
+
+    def give_tuples(self) -> None:
+        """See ``Source``; a subclass that reads a database goes by it."""
+        self._as_tuples = True
 
     def on_durable(self) -> None:
         """See ``Source``."""
@@ -228,31 +234,15 @@ class IterableSource(Source):
                 taken = self._take(rows, min(self._chunk_rows, stop - position))
                 if not taken:
                     break
-                if self._is_made_anew:
+                if self._is_made_anew and isinstance(taken, list):  # tuples cannot be changed
                     _check_objects(taken, position)
                 yield Chunk(position, taken)
                 position += len(taken)
         check_length(position, skip)
 
-    def _take_slices(self, rows: RowBlocks, limit: int) -> list[Any]:
-        taken: list[Any] = []
-        size = 0
-        deadline = float("inf")
-        while len(taken) < limit and size < MAX_CHUNK_BYTES:
-            part = rows.take(min(SAMPLED_EVERY, limit - len(taken)))
-            if not part:
-                break
-            now = self._clock()
-            deadline = deadline if taken else now + MAX_WAIT
-            taken += part
-            size += size_of(part[0]) * len(part)
-            if now >= deadline:
-                break
-        return taken
-
-    def _take(self, rows: Iterator[Any], limit: int) -> list[Any]:
+    def _take(self, rows: Iterator[Any], limit: int) -> list[Any] | TupleRows:
         if isinstance(rows, RowBlocks):
-            return self._take_slices(rows, limit)
+            return rows.take_chunk(limit, self._clock)
         taken = list(islice(rows, 1))
         deadline = self._clock() + MAX_WAIT
         if not taken or limit == 1:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+
+from ...records import TupleRows
+from ..protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT
+from .row_size import SAMPLED_EVERY, size_of
 
 __all__ = ["RowBlocks"]
 
@@ -13,7 +17,7 @@ class RowBlocks(Iterator[Any]):
 
     def __init__(self, blocks: Iterable[Iterable[Any]]) -> None:
         self._blocks = iter(blocks)
-        self._block: list[Any] = []
+        self._block: list[Any] | TupleRows = []
         self._at = 0
 
     def __next__(self) -> Any:
@@ -21,15 +25,48 @@ class RowBlocks(Iterator[Any]):
             return row
         raise StopIteration
 
-    def take(self, most: int) -> list[Any]:
+    def take(self, most: int) -> list[Any] | TupleRows:
         """At most so many rows of the block at hand, or of the next one if none are left; no rows at the end."""
+        self._fill()
+        taken = self._block[self._at : self._at + most]
+        self._at += len(taken)
+        return taken
+
+    def take_chunk(self, limit: int, clock: Callable[[], float]) -> list[Any] | TupleRows:
+        """At most ``limit`` rows, of about ``MAX_CHUNK_BYTES``, that come within ``MAX_WAIT``; no rows at the end."""
+        parts: list[list[Any] | TupleRows] = []
+        rows = size = 0
+        deadline = float("inf")
+        while rows < limit and size < MAX_CHUNK_BYTES:
+            self._fill()
+            fitting, weight = _fitting(self._block, self._at, limit - rows, MAX_CHUNK_BYTES - size)
+            if not fitting:
+                break
+            now = clock()
+            deadline = deadline if parts else now + MAX_WAIT
+            parts.append(self.take(fitting))
+            rows += fitting
+            size += weight
+            if now >= deadline:
+                break
+        return parts[0] if len(parts) == 1 else TupleRows.joined(parts)
+
+    def _fill(self) -> None:
         while self._at >= len(self._block):
             self._block = []  # its rows are not needed while the next ones are fetched
             self._at = 0
             block = next(self._blocks, None)
             if block is None:
-                return []
-            self._block = block if isinstance(block, list) else list(block)
-        taken = self._block[self._at : self._at + most]
-        self._at += len(taken)
-        return taken
+                return
+            self._block = block if isinstance(block, list | TupleRows) else list(block)
+
+
+def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
+    """How many rows from ``at`` on fill about ``most_bytes``, at most ``limit``; and how many bytes these are."""
+    sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
+    stop, size = min(len(block), at + limit), 0
+    for row in range(at, stop, SAMPLED_EVERY):
+        if size >= most_bytes:
+            return row - at, size
+        size += size_of(sample[row]) * min(SAMPLED_EVERY, stop - row)
+    return stop - at, size

@@ -78,7 +78,7 @@ class SqlRangeSource(IterableSource):
             names = [str(column[0]) for column in cursor.description]
             converted = DatabaseRows(names, cursor.special_columns, self._schema)
             while rows := self._fetch(cursor):
-                yield converted.dicts(rows)
+                yield converted.records(rows, as_tuples=self._as_tuples)
 
     def _fetch(self, cursor: CursorThread) -> Any:
         with translating_database_errors():

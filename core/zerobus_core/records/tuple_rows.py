@@ -1,0 +1,59 @@
+"""Rows of a query as the driver gives them: tuples, and one list of names for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, overload
+
+__all__ = ["TupleRows"]
+
+
+class TupleRows(Sequence[Any]):
+    """Consecutive rows that are held as tuples; whoever asks for a row gets a new dict of it.
+
+    A dict for each row takes a third of the time in which a query's rows are read, and the encoder by columns needs
+    none.  Every tuple has a value for each of ``names``.
+    """
+
+    __slots__ = ("names", "tuples")
+
+    def __init__(self, names: Sequence[str], tuples: list[tuple[Any, ...]]) -> None:
+        self.names = tuple(names)
+        self.tuples = tuples
+
+    def __repr__(self) -> str:
+        return f"TupleRows({', '.join(self.names)}: {len(self.tuples)} rows)"
+
+    def __len__(self) -> int:
+        return len(self.tuples)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> TupleRows: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | TupleRows:
+        if isinstance(index, slice):
+            return TupleRows(self.names, self.tuples[index])
+        return dict(zip(self.names, self.tuples[index], strict=True))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        # In C: a loop over the rows takes twice as long.
+        return map(dict, map(zip, repeat(self.names), self.tuples))
+
+    def values(self) -> list[Any]:
+        """The values of all rows, one row after the other."""
+        return list(chain.from_iterable(self.tuples))
+
+    @staticmethod
+    def joined(parts: Sequence[Sequence[Any]]) -> list[Any] | TupleRows:
+        """The rows of all parts: as tuples if all of them are tuples with the same names, otherwise as a list."""
+        tuples: list[tuple[Any, ...]] = []
+        names = parts[0].names if parts and isinstance(parts[0], TupleRows) else None
+        for part in parts:
+            if not isinstance(part, TupleRows) or part.names != names:
+                return [row for each in parts for row in each]
+            tuples += part.tuples
+        return [] if names is None else TupleRows(names, tuples)
