@@ -12,7 +12,7 @@ import pytest
 
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.encode import encoder_for
-from zerobus_core.errors import RecordError
+from zerobus_core.errors import RecordError, SchemaError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources.recognize import options_for, source_of
 
@@ -160,6 +160,30 @@ def test_an_interval_of_duckdbs_cursor_is_refused_for_a_month_has_30_days_in_it(
         delivered(f"SELECT [{{'i': INTERVAL '{interval}'}}] AS c", "c VARIANT", by_cursor=True)
     text = delivered(f"SELECT INTERVAL '{interval}'::VARCHAR AS c", "c STRING", by_cursor=True)
     assert text["c"].startswith("1 ") or text["c"] == interval
+
+
+UNIONS = [
+    ("union_value(j := '{\"a\": 1}'::JSON)", "VARIANT", "json"),
+    ("[union_value(j := '{\"a\": 1}'::JSON)]", "VARIANT", "json"),
+    ("{'u': union_value(j := '{\"a\": 1}'::JSON)}", "VARIANT", "json"),
+    ("union_value(t := TIMESTAMP_NS '2026-03-29 01:30:00.123456789')", "TIMESTAMP_NTZ", "nanoseconds"),
+    ("union_value(i := INTERVAL '1 month')", "VARIANT", "interval"),
+]
+
+
+@pytest.mark.parametrize(("expression", "kind", "form"), UNIONS)
+def test_a_union_whose_value_may_have_a_form_of_its_own_is_refused(expression: str, kind: str, form: str) -> None:
+    query = f"SELECT {expression} AS c"
+    with pytest.raises(RecordError, match=f"does not say which member of the UNION this is, and one is {form}"):
+        delivered(query, f"c {kind}", by_cursor=True)
+    if form == "json":
+        with pytest.raises(SchemaError, match="holds JSON as a member of a union"):
+            delivered(query, f"c {kind}", by_cursor=False)
+
+
+def test_a_number_of_a_union_with_json_needs_no_member() -> None:
+    query = "SELECT union_value(i := 7)::UNION(i INT, j JSON) AS c"
+    assert delivered(query, "c VARIANT", by_cursor=True) == {"c": Json("7")}
 
 
 def test_nanoseconds_inside_of_a_struct_of_duckdbs_cursor_are_not_cut_off() -> None:

@@ -78,6 +78,9 @@ def _marked(field: pa.Field, kind: Any) -> pa.Field:
 def _marked_inside(source: pa.DataType, kinds: dict[str, Any]) -> pa.DataType:
     if pa.types.is_struct(source):
         return pa.struct([_marked(member, kinds[member.name]) for member in source])
+    if pa.types.is_union(source):  # is refused later: its JSON cannot be told from its text
+        members = [_marked(member, kinds[member.name]) for member in map(source.field, range(source.num_fields))]
+        return pa.sparse_union(members, source.type_codes)
     if pa.types.is_map(source):
         return pa.map_(source.key_field, _marked(source.item_field, kinds["value"]))
     if not hasattr(source, "value_field") or "child" not in kinds:

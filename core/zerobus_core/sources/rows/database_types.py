@@ -9,6 +9,7 @@ says nothing special is left as it is.
 3. arrays: a list for ARRAY and VARIANT, its JSON text for STRING
 4. DuckDB's TIMESTAMP_NS: refused, since its cursor cuts the nanoseconds off
    DuckDB's STRUCT and MAP: their members, each by its own type
+   DuckDB's UNION: a value that may be JSON, an interval or TIMESTAMP_NS is refused, since nothing says which it is
 5. tinyint(1) and bit(1): true or false for BOOLEAN
 6. bit(n) of MySQL: the number for whole numbers
 """
@@ -54,15 +55,15 @@ class DatabaseColumn:
 
     name: str
     form: str
-    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map``, or empty for elements that
-    need nothing."""
+    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map``, ``union``, or empty for
+    elements that need nothing."""
     is_text: bool = False
     """Whether the driver gives text of what it could have parsed."""
     is_array: bool = False
     parse_array: Convert | None = None
     """Reads the text of an array that the driver leaves as text."""
     members: tuple[DatabaseColumn, ...] = ()
-    """Of a ``struct``, the members that need a conversion; of a ``map``, its values if they do."""
+    """Of a ``struct`` or ``union``, the members that need a conversion; of a ``map``, its values if they do."""
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
@@ -134,9 +135,9 @@ def _duckdb_column(name: str, kind: Any) -> DatabaseColumn | None:
     if nested in {"list", "array"}:
         element = _duckdb_column(name, dict(kind.children)["child"])
         return replace(element or DatabaseColumn(name, "", is_text=True), is_array=True)
-    if nested not in {"struct", "map"}:
+    if nested not in {"struct", "map", "union"}:
         return None
-    inner = kind.children if nested == "struct" else [pair for pair in kind.children if pair[0] == "value"]
+    inner = [pair for pair in kind.children if pair[0] == "value"] if nested == "map" else kind.children
     members = tuple(found for member, type_ in inner if (found := _duckdb_column(member, type_)) is not None)
     return DatabaseColumn(name, nested, members=members) if members else None
 
@@ -258,6 +259,21 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
     return convert_values
 
 
+def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
+    """Refuses a value of a union that a member with a conversion may have: the cursor does not say which one it is."""
+    forms = {member.form for member in column.members if _converter(member, kind) is not None}
+    if not forms:
+        return None
+    reason = f"the driver does not say which member of the UNION this is, and one is {' or '.join(sorted(forms))}"
+
+    def refuse(value: Any) -> Any:
+        if isinstance(value, bool | int | float):
+            return value
+        return UnfitValue(value, f"{reason}; make each member a column of its own in the query, or cast it to text")
+
+    return refuse
+
+
 def _json(column: DatabaseColumn, kind: DataType) -> Convert | None:
     if isinstance(kind, StringType):
         return None if column.is_text else _text_of
@@ -280,6 +296,7 @@ _NESTED: dict[str, Callable[[DatabaseColumn, DataType], Convert | None]] = {
     "json": _json,
     "map": _map_values,
     "struct": _members,
+    "union": _any_member,
 }
 
 
