@@ -75,6 +75,8 @@ class Delivery:
             PoolHooks(stop=self._controls.stop, deadline=self._deadline, tick=self._tick, on_refused=self._on_refused),
             open_rate=open_rate_of(destination.workspace.endpoint, table),
         )
+        if source.total_rows is not None:
+            self._pool.expect(source.total_rows - self._keeper.past.skip.rows)
         self._account = Account(self._pool.ledger, self._keeper.past, form=source.form, total_rows=source.total_rows)
         self._shaped_before = Shaping()
         self._place: Callable[[int], str] | None = None

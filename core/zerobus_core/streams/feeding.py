@@ -32,13 +32,22 @@ class Feeder:
     def __init__(self, ledger: Ledger, *, max_unacked_bytes: int, shares: int) -> None:
         """``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
         self._ledger = ledger
+        self._expected_rows: int | None = None  # until the bytes of the first rows are known
         self._flight = FlightWindow(most=max_unacked_bytes, streams=shares)
         self._shares = shares
         self._window = RefusalWindow()
 
+    def expect(self, rows: int) -> None:
+        """About so many rows will be fed."""
+        self._expected_rows = rows
+
     def feed(self, streams: Sequence[LiveStream], now: float) -> None:
         """Hand waiting batches to ``streams``, which are open, as long as the bounds allow it."""
         while (entry := self._ledger.waiting) is not None:
+            if self._expected_rows is not None and streams:
+                first, rows = entry.batch, self._expected_rows
+                self._flight.on_size_known(_load(first.nbytes, first.rows) * rows // first.rows)
+                self._expected_rows = None
             live = self._roomiest(streams, entry)
             if live is None:
                 if streams:

@@ -99,6 +99,10 @@ class StreamPool:
 
     # What the caller does
 
+    def expect(self, rows: int) -> None:
+        """About so many rows will be sent; call it before the first ``send``, if that is known."""
+        self._feeder.expect(rows)
+
     def send(self, batch: Batch) -> None:
         """Hand a batch to a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
 

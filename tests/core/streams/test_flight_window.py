@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
+import pyarrow as pa
 import pytest
 
-from zerobus_core import IngestOptions, ingest
+from zerobus_core import IngestInterruptedError, IngestOptions, Progress, ingest
 from zerobus_core.streams.flight_window import FlightWindow
 from zerobus_local import LocalZerobus
 
@@ -44,6 +47,51 @@ def test_it_is_never_wider_than_the_option_says() -> None:
     window.on_held_back()
     window.on_acked(10_000)
     assert window.limit == 2_000
+
+
+def test_it_begins_with_an_eighth_of_a_delivery_of_known_size() -> None:
+    window = FlightWindow(most=64 * MIB, streams=1)
+    window.on_size_known(80 * MIB)
+    assert window.limit == 10 * MIB
+    window.on_held_back()
+    window.on_acked(MIB)
+    assert window.limit == (10 + 15) * MIB
+    window.on_size_known(80 * MIB)
+    assert window.limit == (10 + 15) * MIB, "the size is for the start only"
+
+
+def test_the_size_of_a_small_or_huge_delivery_keeps_it_within_its_bounds() -> None:
+    window = FlightWindow(most=64 * MIB, streams=1)
+    window.on_size_known(3 * MIB)
+    assert window.limit == MIB // 2
+    window.on_size_known(10**15)
+    assert window.limit == 64 * MIB
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_eighth_of_a_large_table_is_sent_before_the_first_acknowledgement(
+    server: LocalZerobus, *, is_known: bool
+) -> None:
+    rows = 1_000_000
+    server.create_table("CREATE TABLE main.default.t (id BIGINT)")
+    server.faults.add(action="withhold_ack")
+    table = pa.table({"id": pa.array(range(rows))})
+    # A reader does not say how many rows are to come.
+    source = table if is_known else table.to_reader()
+    stop, seen = threading.Event(), []
+
+    def look(progress: Progress) -> None:
+        # The same twice, some time apart: the window is used up.
+        if progress.unacked_rows and seen[-1:] == [progress.unacked_rows]:
+            stop.set()
+        seen.append(progress.unacked_rows)
+
+    with pytest.raises(IngestInterruptedError):
+        ingest(server.workspace, "main.default.t", source, on_progress=look, stop=stop)
+    if is_known:
+        assert rows // 8 - 5_000 <= seen[-1] <= rows // 8 + 20_000
+    else:
+        assert seen[-1] <= 10_000
 
 
 @pytest.mark.parametrize("at", ["before_commit", "after_commit"])
