@@ -1,7 +1,7 @@
 """What flows through a delivery: chunks of rows from a source, batches of wire payloads to a stream.
 
-A row is known by its position in the source, 0-based.  A chunk and a batch each cover one unbroken run of
-positions, so that an acknowledged batch is a row range and nothing else has to be remembered about it.
+A row is identified by its position in the source, counted from 0.  The rows of a chunk or batch have consecutive
+positions, so an acknowledged batch can be recorded as one range of rows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where consecutive rows come from: the path or URI of a file, without secrets; None if there is none."""
+    """The file that consecutive rows come from: its path or URI without secrets, or None if the rows are not from a
+    file.
+    """
 
     path: str | None
     first_row: int
@@ -34,13 +36,13 @@ class Origin:
 
     @property
     def name(self) -> str | None:
-        """The last part of the path; of a file in an archive (``zip://a.csv::b.zip``) its own."""
+        """The last part of the path. For a file in an archive (``zip://a.csv::b.zip``), the file's own name."""
         return None if self.path is None else self.path.partition("::")[0].rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows as their source has them: row objects, or one Arrow record batch."""
+    """Consecutive rows in the source's own form: a list of row objects, or one Arrow record batch."""
 
     first_row: int
     rows: list[Any] | pa.RecordBatch
@@ -54,13 +56,13 @@ class Chunk:
         return self.first_row + len(self.rows)
 
     def part(self, start: int, rows: int) -> Chunk:
-        """The ``rows`` rows from index ``start`` on, or those that there are."""
+        """Return up to ``rows`` rows, beginning at index ``start``."""
         chosen = self.rows[start : start + rows]
         origins = tuple(self.origins_of(self.first_row + start, len(chosen))) if self.origins else ()
         return Chunk(self.first_row + start, chosen, origins)
 
     def origins_of(self, first_row: int, rows: int) -> Iterator[Origin]:
-        """Where some of the rows come from, given by the position of the first one."""
+        """Yield the origin of each of ``rows`` rows, beginning at position ``first_row``."""
         before, stop_row = self.first_row, first_row + rows
         for origin in self.origins:
             start, stop = max(before, first_row), min(before + origin.rows, stop_row)
@@ -71,10 +73,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of one ingest call, which are all acknowledged or not at all.
+    """The rows of one ingest call. The service acknowledges all of them or none.
 
     ``payload`` is a list of protobuf messages (bytes), a list of JSON objects (str), or one Arrow record batch.
-    ``nbytes`` counts the payload as the service does.
+    ``nbytes`` is the size of the payload as the service counts it.
     """
 
     first_row: int
@@ -88,14 +90,14 @@ class Batch:
         return self.first_row + self.rows
 
     def parts(self) -> list[Batch]:
-        """The same rows in smaller batches, such that two rounds lead from a batch to a single row.
+        """Split the batch so that a single bad row is found in two rounds of splitting.
 
-        About ``sqrt(rows)`` batches, or one for each row where there are few.
+        Returns about ``sqrt(rows)`` batches, or one batch per row if there are few rows.
         """
         return self.split(1 if self.rows <= _FEW_ROWS else math.isqrt(self.rows))
 
     def split(self, size: int) -> list[Batch]:
-        """The same rows in batches of ``size`` rows, the last one of what is left."""
+        """Split the batch into batches of ``size`` rows; the last one can be shorter."""
         batches = []
         for start in range(0, self.rows, size):
             rows = min(size, self.rows - start)
@@ -108,7 +110,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that does not fit the table, as the source gave it, and every field of it that is wrong (bounded)."""
+    """A row that does not fit the table, in the source's own form, with its invalid fields (up to a limit)."""
 
     row: int
     record: Any
@@ -116,13 +118,13 @@ class BadRow:
 
 
 class RowContent(Protocol):
-    """What some consecutive rows hold, as bytes for a digest, without the columns that the delivery fills itself."""
+    """The content of consecutive rows as bytes for a digest, without the columns that the delivery fills itself."""
 
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
-        """The rows from index ``start`` to ``stop``, as a fixed number of byte strings, the tracks.
+        """Return the rows from index ``start`` to ``stop`` as a fixed number of byte strings, called tracks.
 
-        Equal rows have equal tracks, in every process; the tracks of rows that follow on each other are those of all of
-        them when joined one by one.
+        Equal rows have equal tracks in every process. To get the tracks of two neighbouring ranges together, join the
+        ranges' tracks one by one.
         """
         ...
 
@@ -132,16 +134,16 @@ ContentHook: TypeAlias = Callable[[int, int, RowContent], None]
 
 
 class Encoder(Protocol):
-    """Turns chunks into batches that fit the service's limits; compiled once per table and record format."""
+    """Turns chunks into batches that fit the service's limits. It is compiled once per table and record format."""
 
     @property
     def record_format(self) -> RecordFormat:
-        """The format of the payloads of its batches."""
+        """The format of the payloads that ``encode`` yields."""
         ...
 
     @property
     def record_format_reason(self) -> str:
-        """One clause that says why this format was taken, for the receipt."""
+        """One clause for the receipt that says why this record format is used."""
         ...
 
     @property
@@ -156,7 +158,7 @@ class Encoder(Protocol):
 
     @property
     def block_rows(self) -> int:
-        """How many rows to encode next, at most; more may take long, or much memory."""
+        """The largest number of rows to pass to ``encode`` at once; more could take too long or too much memory."""
         ...
 
     def encode(
@@ -166,14 +168,14 @@ class Encoder(Protocol):
         on_bad_row: Callable[[BadRow], None] | None = None,
         on_content: ContentHook | None = None,
     ) -> Iterator[Batch]:
-        """Yield batches in row order, cut by rows and by bytes.
+        """Yield batches in row order, cut by number of rows and by size.
 
-        A row that does not fit is handed to ``on_bad_row`` and left out (its batch ends before it); without
-        ``on_bad_row``, RecordError names rows and fields before the first batch of the chunk is yielded.
-        ``on_content`` is called for each batch before it is yielded, in row order.
+        A row that does not fit is passed to ``on_bad_row`` and left out; the batch before it ends there. Without
+        ``on_bad_row``, a RecordError that names rows and fields is raised before the first batch of the chunk is
+        yielded. ``on_content`` is called for each batch, in row order, before the batch is yielded.
         """
         ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """The ``index``-th row of a batch, read back from its payload as JSON-able values; for dead letters."""
+        """Decode the row at ``index`` from the batch's payload into JSON types; used for dead letters."""
         ...

@@ -1,4 +1,4 @@
-"""The options that say which columns of a source are delivered, and as what: their forms, and what is refused."""
+"""The options that select, rename and fill columns: their types, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def variant_column(extra_columns: str) -> str | None:
-    """The column that takes the fields that the table lacks; None if they are not kept."""
+    """Return the column that collects fields that the table lacks; None if such fields are not kept."""
     return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
 
 
 def extra_columns_problem(value: Any) -> str | None:
-    """What ``extra_columns`` must be, if ``value`` is something else."""
+    """Describe what ``extra_columns`` must be; return None if ``value`` is valid."""
     is_known = isinstance(value, str) and (value in {"error", "drop", RESCUE} or bool(variant_column(value)))
     return None if is_known else EXTRA_COLUMNS
 
 
 def metadata_columns_problem(value: Any) -> str | None:
-    """What ``metadata_columns`` must be, if ``value`` is something else."""
+    """Describe what ``metadata_columns`` must be; return None if ``value`` is valid."""
     if value is None:
         return None
     is_named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value.values())
@@ -55,7 +55,7 @@ def metadata_columns_problem(value: Any) -> str | None:
 
 
 def constants_problem(value: Any) -> str | None:
-    """What ``constants`` must be, if ``value`` is something else."""
+    """Describe what ``constants`` must be; return None if ``value`` is valid."""
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -65,7 +65,7 @@ def constants_problem(value: Any) -> str | None:
 
 
 def transform_problem(value: Any) -> str | None:
-    """What ``transform`` must be, if ``value`` is something else."""
+    """Describe what ``transform`` must be; return None if ``value`` is valid."""
     if value is None or (callable(value) and not isinstance(value, type)):
         return None
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""SQL that takes duplicates out again: a view over the table, and a MERGE into a clean one.
+"""SQL that removes duplicates: a view over the table, or a MERGE into a clean table.
 
-Zerobus delivers at least once: a row whose acknowledgement was lost is sent again.  Rows that carry the same key are
-the same row, and any one of them will do.
+Zerobus delivers at least once: a row whose acknowledgement was lost is sent again. Rows with the same key are copies of
+one row, so it does not matter which of them is kept.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ROW = "_zerobus_row"
 
 
 def delivery_id(table: str, source_fingerprint: str | None, name: str | None = None) -> str:
-    """What ``delivery_columns`` writes next to the row number: the same on every try of the same source.
+    """Return the id that ``delivery_columns`` writes next to the row number: the same on each attempt at one source.
 
-    ``name`` is the delivery's own, where it has one; see ``IngestOptions.delivery_name``.  Raises ConfigurationError
-    for a source without a fingerprint, whose rows nothing would recognise.
+    ``name`` is the delivery's ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no
+    fingerprint, because no later attempt could then recognise its rows.
     """
     if source_fingerprint is None:
         raise ConfigurationError(
-            "delivery_columns needs a source that can be recognised on the next try, and this one has no fingerprint: "
+            "delivery_columns needs a source that the next attempt can recognise, but this one has no fingerprint: "
             "set source_version to a name for its content, for example the date it is of",
             table=table,
         )
@@ -41,10 +41,10 @@ def delivery_id(table: str, source_fingerprint: str | None, name: str | None = N
 def dedup_view_sql(
     table: str, key: Sequence[str], *, view: str | None = None, schema: TableSchema | None = None
 ) -> str:
-    """Databricks SQL of a view that shows one row of each key, and every row that has none (all of it is NULL).
+    """Return Databricks SQL for a view with one row of each key, and all rows without a key.
 
-    ``view`` is ``table`` with ``_dedup`` at its end if not given.  With ``schema`` the key's columns are looked up,
-    and ConfigurationError says which of them are missing from the table.
+    A row is without a key if each of the key's columns is NULL. ``view`` defaults to the name of the table followed by
+    ``_dedup``. If ``schema`` is given, ConfigurationError names the key columns that are missing from the table.
     """
     from sqlglot import exp
 
@@ -56,10 +56,10 @@ def dedup_view_sql(
 
 
 def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
-    """Databricks SQL that inserts into ``target`` one row of each key of ``source`` that it does not hold yet.
+    """Return Databricks SQL that inserts one row for each key of ``source`` that is not in ``target`` yet.
 
-    Both tables have the same columns.  A NULL in a part of a key is equal to a NULL.  Rows without a key (all of it is
-    NULL) are left out, and a comment says so: nothing shows which of them were merged before.
+    Both tables have the same columns. A NULL in a key column is equal to another NULL. Rows without a key (each key
+    column is NULL) are left out, because nothing shows whether they were merged before; a comment in the SQL says so.
     """
     from sqlglot import exp
 
@@ -82,7 +82,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
 
 
 def check_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
-    """The key's columns, if they can be one."""
+    """Return the key's columns as a list; raise ConfigurationError if they cannot be a key."""
     names = [key] if isinstance(key, str) else list(key)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(f"a key is one or more column names, not {key!r}")

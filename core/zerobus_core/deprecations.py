@@ -1,4 +1,4 @@
-"""The warning of a name that still works."""
+"""Warnings about deprecated names that still work."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["warn_deprecated"]
 
 
 def warn_deprecated(old: str, instead: str, *, stacklevel: int) -> None:
-    """Warn that ``old`` goes away in 0.4, and say what to write instead.
+    """Warn that ``old`` will be removed in 0.4, and that ``instead`` replaces it.
 
-    ``stacklevel`` is counted as in ``warnings.warn`` from the caller of this function: 1 is that caller.
+    ``stacklevel`` is counted as in ``warnings.warn``, beginning at the caller of this function: 1 is that caller.
     """
     message = f"{old} is deprecated and goes away in 0.4: {instead}"
     warnings.warn(message, DeprecationWarning, stacklevel=stacklevel + 1)

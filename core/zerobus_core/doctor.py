@@ -1,6 +1,6 @@
-"""Everything that has to be right before rows can be delivered, tried step by step; no row is written.
+"""Checks that rows can be delivered, step by step; no row is written.
 
-A step that fails says what is wrong and what to do; the steps that rest on it are skipped.  Secrets appear nowhere.
+A step that fails says what is wrong and what to do. Steps that depend on it are skipped. No step shows a secret.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that was looked at.
+    """The result of one check.
 
-    ``detail`` says what was found or what is wrong, ``advice`` what to do about it.  A warning is something that may
-    be right, which cannot be known from here.  ``error`` is what failed the step.
+    ``detail`` says what was found or what is wrong, ``advice`` what to do about it. A warning means that the check
+    could not decide whether something is right. ``error`` is the exception that made the step fail.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Step:
     error: ZerobusIngestError | None = None
 
     def as_dict(self) -> dict[str, str]:
-        """The step as JSON types."""
+        """Return the step as JSON types."""
         plain = {"step": self.name, "status": self.status, "detail": self.detail, "advice": self.advice}
         return plain | ({"error": type(self.error).__name__} if self.error else {})
 
@@ -55,9 +55,9 @@ def diagnose(
     workspace: Workspace | None = None,
     options: IngestOptions | None = None,
 ) -> Iterator[Step]:
-    """Yield each step when it is done; the workspace comes from ``environ`` if it is not given.
+    """Yield each step when it is done. The workspace is built from ``environ`` unless ``workspace`` is given.
 
-    Without a table, what concerns the table is left out.  A step takes a minute at most.
+    Without a table, the checks of the table are left out. A step takes at most a minute.
     """
     environ = os.environ if environ is None else environ
     options = options or IngestOptions()
@@ -119,7 +119,7 @@ def _configured(environ: Mapping[str, str]) -> tuple[Step, Workspace | None]:
 
 
 def _reached(name: str, url: str, environ: Mapping[str, str]) -> Step:
-    """Resolve the name, connect, and shake hands where it is https."""
+    """Resolve the host name and connect; for an https URL also do the TLS handshake."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -175,7 +175,7 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """What Unity Catalog says about our grants; it may not answer, and then only opening a stream shows them."""
+    """Check our grants in Unity Catalog. If it does not answer, only opening a stream can show them."""
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id
     if client_id is None:
@@ -223,7 +223,7 @@ def _privileges(workspace: Workspace, kind: str, name: str, *, only_own: bool) -
 
 
 def _stream_opened(workspace: Workspace, schema: TableSchema, options: IngestOptions) -> Step:
-    """Open a stream as a delivery would, and close it with nothing sent."""
+    """Open a stream as a delivery would, and close it without sending anything."""
     from .encode import encoder_for
     from .streams.sdk import SdkSession
     from .streams.stream import Died, Event, Opened, Stream

@@ -1,35 +1,35 @@
-"""Every error that a delivery can end in.
+"""All errors that a delivery can raise.
 
-The first split says whose move it is:
+The first level of the tree says who has to act:
 
     ZerobusIngestError
-    ├── your side: another try needs a change
-    │   ├── ConfigurationError        an endpoint, an option, a credential that cannot be right
-    │   ├── SchemaError               a table that Zerobus cannot take, or rows of another shape
+    ├── your side: another attempt needs a change first
+    │   ├── ConfigurationError        an invalid endpoint, option, credential or source
+    │   ├── SchemaError               a table that Zerobus cannot write to, or rows of another shape
     │   ├── RecordError               rows that do not fit the table; each bad field is named
-    │   └── DeliverySupersededError   a newer attempt at the same delivery has taken over
+    │   └── DeliverySupersededError   a newer attempt at the same delivery has replaced this one
     ├── the service's answer
     │   ├── AuthenticationError       the credentials are not accepted
-    │   ├── PermissionDeniedError     accepted, but without the grants on this table
+    │   ├── PermissionDeniedError     credentials without the grants on this table
     │   ├── TableNotFoundError        no such table
-    │   ├── RejectedRecordError       the service refused rows that fitted the schema
-    │   └── ThrottledError            too much, too fast                              (retryable)
+    │   ├── RejectedRecordError       the service refused rows that fit the schema
+    │   └── ThrottledError            a quota or rate limit was exceeded              (retryable)
     ├── the wire
-    │   ├── TransportError            a connection that broke or never came to be     (retryable)
+    │   ├── TransportError            a connection broke or could not be opened       (retryable)
     │   └── IngestTimeoutError        a deadline passed                               (retryable)
     ├── a handoff
     │   ├── HandoffBusyError          another run delivers the open slice             (retryable)
     │   ├── ShardsMissingError        shards of a slice that are not durable yet      (retryable)
-    │   ├── HandoffStateError         a state that is lost, damaged or of something else
-    │   ├── SliceForgottenError       a slice that the state does not hold any more
-    │   ├── WatermarkPrecisionError   a column whose values do not survive the driver
+    │   ├── HandoffStateError         a state that is lost, damaged or of another handoff
+    │   ├── SliceForgottenError       a slice that the state no longer contains
+    │   ├── WatermarkPrecisionError   a column whose values the database driver changes
     │   ├── DeliveredFileChangedError a delivered file that has other content now
     │   └── FrozenFileError           a file of the open slice that is gone or has changed
-    ├── SourceChangedError            rows that are durable have changed in the source    (retryable)
-    └── IngestInterruptedError        a stop that someone asked for                   (retryable)
+    ├── SourceChangedError            delivered rows have changed in the source       (retryable)
+    └── IngestInterruptedError        someone asked the delivery to stop              (retryable)
 
-``retryable`` is a property of the class: another try with the same input can succeed.  Adapters
-decide by it and by nothing else.
+``retryable`` is a property of the class. It is True if another attempt with the same input can succeed. Adapters use
+only this property to decide about a retry.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Where the rows of a delivery were at one moment; all are numbers of rows."""
+    """The numbers of rows of a delivery, by what had happened to them at one moment."""
 
     rows_read: int = 0
     rows_acked: int = 0
@@ -82,16 +82,16 @@ class Counts:
 
     @property
     def rows_not_durable(self) -> int:
-        """Rows that were read and are neither acknowledged, nor durable before, nor dead-lettered, nor filtered."""
+        """Rows that were read, but are not acknowledged, durable from before, dead-lettered or filtered."""
         settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
         return self.rows_read - settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadField:
-    """One field that does not fit: where it is, what it is, and why it was refused.
+    """One field that does not fit: its path, its value, the type expected, and the reason.
 
-    ``value_repr`` is short and belongs in an error message; it never goes into a receipt or a checkpoint.
+    ``value_repr`` is short and only for error messages; it never goes into a receipt or a checkpoint.
     """
 
     row: int
@@ -112,13 +112,15 @@ class BadField:
 class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
-    ``table`` is the full name of the table, or None if the error came before a table was named.
-    ``counts`` says where the rows were when the error was raised, and ``next_attempt`` what another attempt will do
-    about those that are durable; it is empty if nothing is.  ``delivered`` is the receipt (``as_dict``) of what a
-    handoff's run had delivered before it failed, or None.  ``redelivered_slice`` is the id of the slice of a handoff
-    that was being sent again when the error came, or None: its rows that ``counts`` calls acknowledged are in the table
-    twice.  Only the message may be a required argument of a subclass: unpickling calls the class with it alone, and
-    then restores the attributes.
+    ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
+    holds the numbers of rows at the time of the error. ``next_attempt`` says what another attempt does about the
+    durable rows; it is empty if no row is durable. ``delivered`` is the receipt (``as_dict``) of what a handoff's run
+    had delivered before it failed, or None. ``redelivered_slice`` is the id of the handoff's slice that was being sent
+    again when the error was raised, or None. The rows that ``counts`` reports as acknowledged are then in the table
+    twice.
+
+    A subclass must not require any argument but the message: unpickling calls the class with the message alone and then
+    restores the attributes.
     """
 
     retryable: ClassVar[bool] = False
@@ -150,7 +152,7 @@ class ZerobusIngestError(Exception):
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
-        """The same error, with the table, the counts and the outlook that its raiser did not know."""
+        """Fill in the table, the counts and the outlook if they are not set yet, and return the same error."""
         self.table = self.table or table
         self.counts = counts
         self.next_attempt = next_attempt
@@ -163,12 +165,12 @@ def _summary_of(receipt: dict[str, Any]) -> str:
 
 
 class ForeignError(Exception):
-    """Takes the place, in a chain of causes, of a library's error that held a secret: its type and its masked text."""
+    """Replaces a library's error that held a secret in a chain of causes; has its type and its masked text."""
 
 
 @contextmanager
 def naming_table(table: str) -> Generator[None]:
-    """Name the table in what is raised inside, where the raiser did not know it."""
+    """Set ``table`` on each ZerobusIngestError raised in the block that has none."""
     try:
         yield
     except ZerobusIngestError as error:
@@ -196,15 +198,15 @@ _AT_SHUTDOWN = frozenset(
 
 
 class ConfigurationError(ZerobusIngestError):
-    """An endpoint, an option, a credential or a source that cannot be right; found before any work, where it can be."""
+    """An endpoint, an option, a credential or a source is invalid; raised before any work if possible."""
 
 
 class SchemaError(ZerobusIngestError):
-    """The table is of a kind that Zerobus does not take, or the rows are of another shape."""
+    """Zerobus does not support this kind of table, or the rows have another shape."""
 
 
 class RecordError(ZerobusIngestError):
-    """Rows that do not fit the table's schema; found before anything of their batch was sent."""
+    """Rows do not fit the table's schema; raised before anything of their batch is sent."""
 
     def __init__(
         self,
@@ -219,7 +221,7 @@ class RecordError(ZerobusIngestError):
 
 
 class DeliverySupersededError(ZerobusIngestError):
-    """A newer attempt with the same checkpoint has taken over; this one sends and writes nothing more."""
+    """A newer attempt with the same checkpoint has replaced this one, which sends and writes nothing more."""
 
 
 class AuthenticationError(ZerobusIngestError):
@@ -227,15 +229,15 @@ class AuthenticationError(ZerobusIngestError):
 
 
 class PermissionDeniedError(ZerobusIngestError):
-    """The credentials are good, but lack grants: USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself."""
+    """The credentials are valid, but lack grants: USE CATALOG, USE SCHEMA, and MODIFY + SELECT on the table itself."""
 
 
 class TableNotFoundError(ZerobusIngestError):
-    """Unity Catalog knows no table of this name, or does not show it to these credentials."""
+    """Unity Catalog has no table of this name, or hides it from these credentials."""
 
 
 class RejectedRecordError(ZerobusIngestError):
-    """The service refused rows that fitted the schema; ``rows`` are their numbers in the source, 0-based."""
+    """The service refused rows that fit the schema; ``rows`` are their positions in the source, counted from 0."""
 
     def __init__(
         self,
@@ -250,65 +252,68 @@ class RejectedRecordError(ZerobusIngestError):
 
 
 class ThrottledError(ZerobusIngestError):
-    """The service asked for less: a quota, RESOURCE_EXHAUSTED or HTTP 429, for longer than the attempts lasted."""
+    """The service reported a quota, RESOURCE_EXHAUSTED or HTTP 429 until all attempts were used up."""
 
     retryable = True
 
 
 class TransportError(ZerobusIngestError):
-    """The connection broke, or never came to be, for longer than the attempts lasted."""
+    """The connection broke or could not be opened, until all attempts were used up."""
 
     retryable = True
 
 
 class IngestTimeoutError(ZerobusIngestError):
-    """A deadline passed: opening a stream, ACK progress, or the delivery as a whole."""
+    """A time limit was exceeded: for opening a stream, for an acknowledgement, or for the whole delivery."""
 
     retryable = True
 
 
 class SourceChangedError(ZerobusIngestError):
-    """The rows that an earlier attempt delivered are not those that the source has now; the next attempt starts over.
+    """Rows that an earlier attempt delivered have changed in the source; the next attempt starts over.
 
-    Its checkpoint calls no row durable any more, and still says how far rows may have been sent.
+    The checkpoint no longer counts any row as durable, but still says how many rows may have been sent.
     """
 
     retryable = True
 
 
 class IngestInterruptedError(ZerobusIngestError):
-    """Someone asked the delivery to stop; what was acknowledged until then is durable."""
+    """Someone asked the delivery to stop; the rows acknowledged until then are durable."""
 
     retryable = True
 
 
 class HandoffBusyError(ZerobusIngestError):
-    """Another run holds the open slice of the handoff, and its lease has not expired."""
+    """Another run is delivering the open slice of the handoff, and its lease has not expired."""
 
     retryable = True
 
 
 class ShardsMissingError(ZerobusIngestError):
-    """Shards of a handoff's slice are not durable, so the state did not move on; deliver them, and finish again."""
+    """Some shards of a handoff's slice are not durable, so the state did not advance.
+
+    Deliver them, and finish the slice again.
+    """
 
     retryable = True
 
 
 class HandoffStateError(ConfigurationError):
-    """The state of a handoff is damaged, of another version, or lost although its store holds what belongs to it."""
+    """The state of a handoff is damaged, has another version, or is missing although its store holds files of it."""
 
 
 class SliceForgottenError(ConfigurationError):
-    """A slice is asked for that the state does not hold any more; nothing else is delivered instead."""
+    """The state no longer contains the slice that was asked for; no other slice is delivered instead."""
 
 
 class WatermarkPrecisionError(ConfigurationError):
-    """The driver changes values of the column: the database finds no row for a value that it has just returned."""
+    """The driver changes values of the column: the database cannot find a value that it has just returned."""
 
 
 class DeliveredFileChangedError(ConfigurationError):
-    """Files that were delivered have other content now; see ``NewFiles(on_changed=…)``."""
+    """The content of delivered files has changed; see ``NewFiles(on_changed=…)``."""
 
 
 class FrozenFileError(ConfigurationError):
-    """A file of the open slice is gone or has changed since the slice was frozen; nothing was skipped."""
+    """A file of the open slice was removed or changed after the slice was frozen; no row was skipped."""

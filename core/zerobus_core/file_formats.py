@@ -1,4 +1,4 @@
-"""How text files are to be read: what a file does not say of itself."""
+"""Options for reading files, for what a file's content does not reveal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LINE_ENDS = "\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
-    r"""How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files have tabs.
+    r"""How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files are split at tabs.
 
-    An empty cell without quotes is NULL, ``""`` is the empty text.  Blank lines are not rows, unless there is one
-    column only: there they are an empty cell.  Raises ConfigurationError naming the option, its value and what it can
-    be.
+    An empty cell without quotes is NULL; ``""`` is the empty text. Blank lines are ignored, unless the file has a
+    single column: a blank line is then a row with an empty cell. Raises ConfigurationError that names the option, its
+    value and the valid values.
     """
 
     name: ClassVar[str] = "csv"
@@ -76,7 +76,10 @@ class CsvFormat:
             self._check_time_format(name)
 
     def settings(self) -> dict[str, Any]:
-        """What changes the content of a cell; older fields are always in it, so that old fingerprints stay."""
+        """Return the settings that change a cell's content.
+
+        Older fields are always included, so old fingerprints stay valid.
+        """
         defaults = {field.name: field.default for field in fields(self)}
         given = {name: value for name, value in asdict(self).items() if value != defaults[name]}
         return {"delimiter": self.delimiter, "null_values": self.null_values, **given}
@@ -143,7 +146,8 @@ class CsvFormat:
 class JsonFormat:
     """How JSON files are read: one object per line, an array of objects, or objects that span several lines.
 
-    Which of them a file is, its first bytes say.  Raises ConfigurationError for an encoding that Python does not know.
+    The first bytes of the file decide which of these it is. Raises ConfigurationError for an encoding that Python does
+    not support.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -155,13 +159,13 @@ class JsonFormat:
         _check_encoding(self)
 
     def settings(self) -> dict[str, Any]:
-        """What changes the content of a value; nothing by default, so that old fingerprints stay."""
+        """Return the settings that change a value's content; empty by default, so old fingerprints stay valid."""
         return {} if self.encoding == "utf-8" else {"encoding": self.encoding}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcelFormat:
-    """How Excel and OpenDocument sheets are read: the names of the columns in the first line, then rows."""
+    """How Excel and OpenDocument sheets are read: the first line has the column names, the others are rows."""
 
     name: ClassVar[str] = "excel"
 
@@ -175,7 +179,7 @@ class ExcelFormat:
 
 @dataclass(frozen=True, slots=True)
 class PlainFormat:
-    """A format that says all of itself: Parquet, Avro, Arrow."""
+    """A format without options: Parquet, Avro or Arrow."""
 
     name: str
     """parquet, avro or ipc."""
@@ -208,9 +212,10 @@ FORMAT_NAMES = tuple(sorted([*_TYPES, *_PLAIN]))
 
 
 def format_of(value: Any) -> FileFormatOption:
-    """The format of an option: a format, its name, or a mapping of its fields and its ``type``.
+    """Return the file format for the value of ``IngestOptions.format``.
 
-    Raises ConfigurationError for anything else.
+    ``value`` is a format, its name, or a mapping of its fields and its ``type``. Raises ConfigurationError for anything
+    else.
     """
     if isinstance(value, CsvFormat | JsonFormat | ExcelFormat | PlainFormat):
         return value

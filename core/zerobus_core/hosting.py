@@ -1,6 +1,6 @@
-"""The door for adapters: what a host needs beyond the public API of ``zerobus_core``, and nothing else.
+"""The interface for adapters: what a host needs in addition to the public API of ``zerobus_core``.
 
-Adapters (Airflow, Dagster, others) import ``zerobus_core`` and this module only.  Names here can change between minor
+Adapters (Airflow, Dagster, others) import ``zerobus_core`` and this module only. Names here can change between minor
 releases; what users call is in ``zerobus_core``.
 """
 

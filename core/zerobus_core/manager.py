@@ -1,4 +1,4 @@
-"""Push as you go: streams that take rows while the program runs, and a gate at the end of the block."""
+"""Push as you go: streams that take rows while the program runs; the end of the block checks that all are durable."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class StreamManager:
                 streams.send(page)
         print(streams.receipt)
 
-    Leaving the block normally waits for every acknowledgement, or raises; leaving it by an exception waits for less
-    than a second.  Rows that were given and could not be sent end the delivery, whoever catches the error.
+    The end of the block waits for every acknowledgement and raises if one does not come; if an exception leaves the
+    block, it waits for less than a second. If ``send`` fails, the delivery has failed, even if the caller catches the
+    error.
 
-    Use it from one thread at a time; only ``stop`` may be called during another call.  Streams are looked after inside
-    ``send``, ``flush`` and the end of the block; between calls nothing is decided.  Outside of the block both raise
-    ConfigurationError.
+    Use it from one thread at a time; only ``stop`` may be called during another call. Streams are reopened, and errors
+    raised, only inside ``send`` and ``flush`` and at the end of the block. Outside of the block, ``send`` and ``flush``
+    raise ConfigurationError.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class StreamManager:
 
     def __enter__(self) -> StreamManager:
         if self._schema is not None:
-            raise ConfigurationError("a StreamManager is entered once; build another", table=self._table)
+            raise ConfigurationError("a StreamManager can be entered only once; build another", table=self._table)
         self._schema = fetch_schema(self._workspace, self._table, self._options, stop=self._stop)
         return self
 
@@ -89,15 +90,16 @@ class StreamManager:
 
     @property
     def receipt(self) -> Receipt:
-        """The account of the delivery, once the block was left normally."""
+        """The receipt of the delivery; ConfigurationError until the block has ended without an exception."""
         if self._receipt is None:
-            raise ConfigurationError("there is a receipt only after the block was left normally", table=self._table)
+            raise ConfigurationError("no receipt until the with block ends without an exception", table=self._table)
         return self._receipt
 
     def send(self, rows: Any) -> None:
-        """Send rows: anything that ``ingest`` takes.  Blocks under back-pressure; raises what ends the delivery.
+        """Send rows in any form that ``ingest`` takes; raise the error that ends the delivery.
 
-        The first call decides between rows and Arrow data, and whether text is parsed.
+        Blocks under back-pressure. The first call decides whether the manager takes rows or Arrow data, and whether it
+        parses text.
         """
         schema = self._schema_inside()
         with self._work():
@@ -108,27 +110,30 @@ class StreamManager:
             source.on_durable()  # or the end of the block raises
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged; raises what ends the delivery."""
+        """Block until every row sent so far is acknowledged; raise the error that ends the delivery."""
         self._schema_inside()
         with self._work():
             if self._delivery is not None:
                 self._delivery.flush()
 
     def stop(self) -> None:
-        """Make a running or later call raise IngestInterruptedError within a second; from any thread or handler."""
+        """Make a running or later call raise IngestInterruptedError within a second.
+
+        Any thread or signal handler can call it.
+        """
         self._stop.set()
 
     def progress(self) -> Progress | None:
-        """The delivery at this moment; None before the first rows."""
+        """Return the progress of the delivery; None before the first rows."""
         return self._delivery.progress() if self._delivery else None
 
     @cached_property
     def _controls(self) -> Controls:
-        """Made when the first rows come: the time of the delivery counts from there."""
+        """The delivery's controls, built with the first rows: the delivery's time begins then."""
         return Controls(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:
-        """The table's schema; refuses to work outside of the block, where there is no gate."""
+        """Return the table's schema; raise ConfigurationError outside of the block, where no row would be checked."""
         if self._schema is None or self._is_left:
             when = "before" if self._schema is None else "after"
             raise ConfigurationError(
@@ -138,7 +143,7 @@ class StreamManager:
         return self._schema
 
     def _numbered(self, source: Source) -> Iterator[Chunk]:
-        """The chunks of a source with positions that go on from what was sent before."""
+        """Yield the chunks of a source, with positions that continue those of the rows sent before."""
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row
@@ -147,9 +152,9 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """An error inside ends the delivery, even if the caller catches it: some of the rows were not sent.
+        """End the delivery if an error is raised inside, even if the caller catches it: some rows were not sent.
 
-        A call inside of another one, from a second thread or from rows that are being sent, is refused likewise.
+        A nested call, from a second thread or from the rows that are being sent, ends the delivery in the same way.
         """
         if not self._is_working.acquire(blocking=False):
             self._failure = ConfigurationError(
@@ -172,7 +177,7 @@ class StreamManager:
         if self._failure is not None:
             raise ConfigurationError(
                 f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
-                "so it cannot go on or succeed: do not catch that error, or start another delivery",
+                "so it can neither continue nor succeed: let that error end the block, and start another delivery",
                 table=self._table,
             ) from self._failure
 

@@ -1,7 +1,7 @@
-"""Secrets in the texts of others: what a server or a library quotes is masked before anybody reads it.
+"""Masks secrets in texts that servers and libraries produce, before anybody can read them.
 
-Masked are the client secret and the forms in which HTTP carries it, the value of every ``Authorization`` header, JSON
-Web Tokens, Databricks' own tokens (``dapi…``), and what OAuth names as a secret in JSON and in forms.
+It masks the client secret and the forms that HTTP gives it, the value of every ``Authorization`` header, JSON Web
+Tokens, Databricks' own tokens (``dapi…``), and the fields of JSON and forms that OAuth defines as secrets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHORTEST = 6
 
 
 class Mask:
-    """Masks texts and errors; built from the secrets that are known, which it never shows."""
+    """Masks texts and errors; built from the known secrets, which it never shows."""
 
     def __init__(self, *, client_id: str | None = None, secret: str | None = None, tokens: Iterable[str] = ()) -> None:
         known: set[str] = set(tokens)
@@ -54,7 +54,7 @@ class Mask:
         return "Mask()"
 
     def text(self, text: str) -> str:
-        """``text`` without secrets."""
+        """Return ``text`` with its secrets masked."""
         if self._known is not None:
             text = self._known.sub(MASKED, text)
         for pattern, instead in _PATTERNS:
@@ -62,7 +62,11 @@ class Mask:
         return text
 
     def cause(self, error: BaseException) -> BaseException:
-        """The error with every link of its chain that holds a secret replaced by a ForeignError, or masked if ours."""
+        """Return the error with the secrets in its chain of causes masked.
+
+        An error of ours keeps its class and gets a masked text; any other error that holds a secret becomes a
+        ForeignError.
+        """
         return self._cleaned(error, _LONGEST_CHAIN, set())
 
     def _cleaned(self, error: BaseException, left: int, seen: set[int]) -> BaseException:
@@ -100,7 +104,7 @@ def _base64(text: str) -> str:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """As it is, in a URL, in a form, and in a Python or JSON string."""
+    """Yield the secret as it is, and as it is written in a URL, in a form, and in a Python or JSON string."""
     yield secret
     yield quote(secret, safe="", errors="surrogatepass" if not secret.isascii() else None)
     yield quote_plus(secret, errors="surrogatepass" if not secret.isascii() else None)

@@ -1,4 +1,4 @@
-"""One receipt for the shards of a source."""
+"""Merges the receipts of a source's shards into one."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _SUMS = (
 
 
 def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
-    """One receipt for all ``receipts``, which are Receipts or what ``Receipt.as_dict`` returned.
+    """Merge ``receipts`` into one; each is a Receipt or the result of ``Receipt.as_dict``.
 
-    Rows, bytes and batches are sums, so that the law holds for all shards together.  ``rows_resent`` is the sum of what
-    each shard admits.  ``duration_s`` reaches from the first start to the last end, ``ack_latency_s`` has the mean of
-    the medians, weighted by batches, and the worst shard's p95 and maximum.  ``shards`` says how many there were, and
-    ``slowest_shard_s`` how long the slowest one took.  Raises ConfigurationError if there is none, or if they are of
-    several tables.
+    Rows, bytes and batches are added up, so the merged receipt accounts for the rows of all shards. ``rows_resent`` is
+    the sum of the shards' numbers. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s``
+    has the mean of the shards' medians, weighted by their batches, and the p95 and maximum of the slowest shard.
+    ``shards`` is the number of receipts, and ``slowest_shard_s`` the duration of the slowest shard. Raises
+    ConfigurationError if ``receipts`` is empty or the receipts are for several tables.
     """
     every = [_receipt(one) for one in receipts]
     if not every:
         raise ConfigurationError("receipts is empty: there is nothing to merge")
     tables = sorted({one.table for one in every})
     if len(tables) > 1:
-        raise ConfigurationError(f"receipts are of several tables ({', '.join(tables)}); merge those of one delivery")
+        raise ConfigurationError(f"receipts are for several tables ({', '.join(tables)}); merge those of one delivery")
     sums: dict[str, Any] = {name: sum(getattr(one, name) for one in every) for name in _SUMS}
     started, finished = min(one.started_at for one in every), max(one.finished_at for one in every)
     duration = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
@@ -99,7 +99,7 @@ def _first(reasons: Iterable[str | None]) -> str | None:
 
 
 def _fingerprint(every: list[Receipt]) -> str | None:
-    """Identifies all shards together; None if one has no fingerprint."""
+    """Return a fingerprint for all shards together; None if one of them has none."""
     parts = [one.source_fingerprint for one in every]
     if None in parts:
         return None

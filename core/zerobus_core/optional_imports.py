@@ -1,4 +1,4 @@
-"""Libraries that not everybody needs, and what to install where they are missing."""
+"""Imports of optional libraries; the error for a missing one says what to install."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ __all__ = ["require_calamine", "require_fastavro", "require_pyarrow"]
 
 
 def require_pyarrow(what: str) -> Any:
-    """The pyarrow package.  Raises ConfigurationError that says that ``what``, such as "reading a.csv", needs it."""
+    """Import and return pyarrow.
+
+    If it is missing, raises ConfigurationError that says that ``what``, such as "reading a.csv", needs it.
+    """
     return _required("pyarrow", what, "pyarrow", "'zerobus-orchestration[arrow]'")
 
 
 def require_fastavro(what: str) -> Any:
-    """The fastavro package; see ``require_pyarrow``."""
+    """Import and return fastavro; see ``require_pyarrow``."""
     return _required("fastavro", what, "fastavro", "fastavro")
 
 
 def require_calamine(what: str) -> Any:
-    """The python_calamine package; see ``require_pyarrow``."""
+    """Import and return python_calamine; see ``require_pyarrow``."""
     return _required("python_calamine", what, "python-calamine", "'zerobus-orchestration[excel]'")
 
 

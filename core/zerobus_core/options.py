@@ -1,4 +1,4 @@
-"""How a delivery is carried out: one frozen object, checked when built."""
+"""The options of a delivery: one frozen object, checked when it is built."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LONGEST = 8_640_000.0
 class IngestOptions:
     """Options of one delivery.  Seconds are floats; None means "no limit".
 
-    Raises ConfigurationError naming the option, its value and what it may be.
+    Raises ConfigurationError that names the option, its value and the valid values.
     """
 
     record_format: Literal["auto", "protobuf", "json", "arrow"] = "auto"
@@ -147,7 +147,7 @@ class IngestOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
-        """The options of a configuration file or a form; ConfigurationError for an option that does not exist."""
+        """Build the options from a mapping, such as a configuration file; ConfigurationError for an unknown option."""
         if not isinstance(options, Mapping):
             raise ConfigurationError(f"options must be a mapping of option names, not {type(options).__name__}")
         known = {field.name for field in fields(cls)}

@@ -1,4 +1,4 @@
-"""Push all of a source: the function that adapters, the command line and most users call."""
+"""``ingest``, which delivers a whole source: the function that adapters, the command line and most users call."""
 
 from __future__ import annotations
 
@@ -46,17 +46,22 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` ("catalog.schema.table") and return once every row is durable.
 
-    ``records`` is anything that docs/sources.md lists.  ``options`` may be a mapping of the fields of IngestOptions,
-    ``checkpoint`` the path or URI of a file.  The checkpoint is bound to this one delivery; a later call with
-    the same one sends only what is missing, if table, schema, source and epoch are the same and the rows that it skips
-    are those that were delivered.  If they have changed, a source that can be read again is sent from its first row;
-    any other raises SourceChangedError, and the next call starts over.  ``on_progress`` is called in this thread, at
-    most every 0.5 s and at the end.  Setting ``stop`` from anywhere makes the call raise IngestInterruptedError within
-    a second, as does a signal whose handler raises.  In the main thread (not on Windows) that and ``timeout`` also
-    interrupt a source that waits for its rows; in other threads they take effect when it gives the next one.
+    ``records`` can have any form that docs/sources.md lists. ``options`` can also be a mapping of the fields of
+    IngestOptions, ``checkpoint`` the path or URI of a file.
 
-    Blocks; the thread never sits in a native call of the SDK.  Raises a ZerobusIngestError that carries the table
-    and the counts; no return value but a receipt over all rows is possible.
+    A checkpoint belongs to one delivery. A later call with the same checkpoint sends only the missing rows, provided
+    that table, schema, source and epoch are the same and the rows to skip are those that were delivered. If those rows
+    have changed, a source that can be read again is sent from its first row; any other source raises
+    SourceChangedError, and the next call starts over.
+
+    ``on_progress`` is called in this thread, at most every 0.5 s and at the end. If any thread sets ``stop``, or a
+    signal handler raises, the call raises within a second (IngestInterruptedError for ``stop``). In the main thread
+    (not on Windows), ``stop``, signals and ``timeout`` can also interrupt a source that waits for its rows; in other
+    threads they take effect when the source yields its next row.
+
+    Blocks, but never inside a native call of the SDK. Raises a ZerobusIngestError that carries the table and the
+    counts; returns a receipt only if every row is accounted for. What the source or a signal handler raises is passed
+    on.
     """
     workspace, table, options = workspace_argument(workspace), table_argument(table), options_argument(options)
     controls = Controls(stop=stop_argument(stop), on_progress=hook_argument("on_progress", on_progress))
@@ -101,7 +106,10 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
 
 
 def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) -> SourceFacts:
-    """The facts that decide about skipping; a digest takes time, and is made only if the fingerprint proves nothing."""
+    """Return the facts that decide whether rows can be skipped.
+
+    A digest takes time, so it is computed only if the fingerprint does not cover the content.
+    """
     is_known = fingerprint is None or source.is_content_known
     return SourceFacts(
         fingerprint=fingerprint,
@@ -112,15 +120,15 @@ def _facts_of(source: Source, fingerprint: str | None, form: DigestForm | None) 
 
 
 def _check_place(checkpoint: CheckpointStore | None, source: Source, options: IngestOptions) -> None:
-    """A checkpoint's file is replaced again and again, and must be no other file of this delivery."""
+    """Raise ConfigurationError if the checkpoint would overwrite another file of this delivery."""
     if not isinstance(checkpoint, FileCheckpointStore):
         return
     where = f"the checkpoint at {shown_uri(checkpoint.uri)}"
     if options.dead_letter_uri is not None and checkpoint.is_at(options.dead_letter_uri):
-        raise ConfigurationError(f"{where} is also the dead-letter file; name another place")
+        raise ConfigurationError(f"{where} is also the dead-letter file; choose another file")
     if source.would_hold(checkpoint.uri):
         raise ConfigurationError(
-            f"{where} is, or will be, among the files that are delivered, and would be read as rows; name another place"
+            f"{where} is, or will be, one of the files to deliver, and would be read as rows; choose another file"
         )
 
 

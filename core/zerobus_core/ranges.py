@@ -28,9 +28,9 @@ class RowRanges:
             self.add(start, stop)
 
     def add(self, start: int, stop: int) -> None:
-        """Add the positions ``start <= p < stop``; those already in the set stay in it once."""
+        """Add the positions ``start <= p < stop``; positions that are already in the set do not matter."""
         if not 0 <= start <= stop:
-            raise ValueError(f"no row range: ({start}, {stop})")
+            raise ValueError(f"not a row range: ({start}, {stop})")
         if start == stop:
             return
         # The ranges from `low` up to `high` touch or overlap the new one and become one with it.
@@ -45,7 +45,7 @@ class RowRanges:
         self._count += stop - start
 
     def without(self, start: int = 0, stop: int = END) -> Iterator[tuple[int, int]]:
-        """Yield the parts of ``(start, stop)`` that are not in the set, in order; of all positions without them."""
+        """Yield the parts of ``(start, stop)`` that are not in the set, in order."""
         index = bisect_right(self._stops, start)
         while start < stop:
             if index == len(self._starts) or self._starts[index] >= stop:
@@ -57,7 +57,7 @@ class RowRanges:
             index += 1
 
     def rows_within(self, start: int, stop: int) -> int:
-        """How many positions of ``(start, stop)`` are in the set."""
+        """Return how many positions of ``(start, stop)`` are in the set."""
         if start >= stop or not self._starts:
             return 0
         low, high = bisect_right(self._stops, start), bisect_left(self._starts, stop)
@@ -65,7 +65,7 @@ class RowRanges:
         return sum(min(stop, last) - max(start, first) for first, last in spans)
 
     def holds(self, start: int, stop: int) -> bool:
-        """Whether all positions of ``(start, stop)`` are in the set."""
+        """Return whether all positions of ``(start, stop)`` are in the set."""
         index = bisect_right(self._starts, start) - 1
         return start >= stop or (index >= 0 and stop <= self._stops[index])
 
@@ -97,18 +97,18 @@ class RowRanges:
 
     @property
     def rows(self) -> int:
-        """How many positions are in the set."""
+        """The number of positions in the set."""
         return self._count
 
     def copy(self) -> RowRanges:
-        """An independent copy."""
+        """Return an independent copy."""
         twin = RowRanges()
         twin._starts, twin._stops, twin._count = self._starts.copy(), self._stops.copy(), self._count
         return twin
 
 
 class RemovedRows(NamedTuple):
-    """Rows that were taken out of a source, at the positions that they had in it."""
+    """Rows that were removed from a source, given by the positions that they had."""
 
     start: int
     rows: int
@@ -117,7 +117,10 @@ class RemovedRows(NamedTuple):
 
 
 def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:
-    """The positions of ``ranges`` after the removal, as far as they are known; ``removed`` ascends."""
+    """Return the positions that the rows of ``ranges`` have after ``removed`` were removed, as far as they are known.
+
+    ``removed`` must be in ascending order.
+    """
     moved = RowRanges()
     first = shift = 0
     for gone in (*removed, RemovedRows(END, 0)):
@@ -132,5 +135,5 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Where the rows before ``position`` end after the removal, at the latest."""
+    """Return an upper bound for the position where the rows before ``position`` end after the removal."""
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

@@ -1,4 +1,4 @@
-"""What happened in a delivery, as plain JSON types, and how far one has come."""
+"""The receipt and the progress of a delivery, as plain JSON types."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """Seconds from handing a batch to a stream until the SDK reported its acknowledgement, over all of them.
+    """Seconds from giving a batch to a stream until the SDK reported its acknowledgement, over all batches.
 
-    Measured in the SDK's thread, so a busy caller does not inflate them.  A batch that was sent again is timed from its
+    Measured in the SDK's thread, so a busy caller does not increase them. A batch that was sent again is timed from its
     last send.
     """
 
@@ -27,7 +27,7 @@ class AckLatency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The account of a delivery that succeeded; holds no rows and no secrets.
+    """The account of a delivery that succeeded; contains no rows and no secrets.
 
     ``rows_read == rows_acked + rows_skipped + rows_dead_lettered + rows_filtered`` in every receipt.
     """
@@ -83,7 +83,7 @@ class Receipt:
     """Duration of the slowest of several shards, in seconds."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The receipt as JSON types only: str, int, float, bool, None, list, dict."""
+        """Return the receipt as JSON types only: str, int, float, bool, None, list, dict."""
         plain = asdict(self)
         for name in ("stream_ids", "notes", "columns_dropped"):
             plain[name] = list(plain[name])
@@ -91,7 +91,7 @@ class Receipt:
 
 
 def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]:
-    """The notes of a delivery that succeeded with these counts."""
+    """Return the notes for the receipt of a successful delivery with these counts."""
     if not counts.rows_read:
         return (why_empty or "the source had no rows, so nothing was sent",)
     if counts.rows_filtered == counts.rows_read:
@@ -107,7 +107,10 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A delivery at one moment; given to ``on_progress`` at most every 0.5 s and at the end, in the caller's thread."""
+    """The progress of a delivery.
+
+    Passed to ``on_progress`` at most every 0.5 s and at the end, in the caller's thread.
+    """
 
     table: str
     rows_read: int
@@ -134,15 +137,14 @@ class Progress:
 
     @property
     def is_connecting(self) -> bool:
-        """Whether no stream has been of use yet: none is open, and nothing was acknowledged."""
+        """Whether the delivery is still opening its first stream: none is open, and nothing was acknowledged."""
         return self.streams == 0 and self.rows_acked == 0
 
 
 class ProgressLog:
-    """An ``on_progress`` that writes a line every ``interval`` seconds of the delivery.
+    """An ``on_progress`` function that writes a line every ``interval`` seconds of the delivery.
 
-    ``write`` is called as a method of a logger is: with a text that has ``%`` in it, and its arguments.  What it raises
-    is raised.
+    ``write`` is called like a logger's method: with a format string and its arguments. Its exceptions are passed on.
     """
 
     def __init__(self, write: Callable[..., object], *, interval: float) -> None:
@@ -151,7 +153,7 @@ class ProgressLog:
         self._next = interval
 
     def __call__(self, progress: Progress) -> None:
-        """Write the line, if it is time for one."""
+        """Write a line if it is due."""
         if progress.elapsed_s < self._next:
             return
         self._next = progress.elapsed_s + self._interval

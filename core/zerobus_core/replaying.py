@@ -1,4 +1,4 @@
-"""Dead letters again: the rows of a dead-letter file, sent to their table once the cause is fixed."""
+"""Replays dead letters: sends the rows of a dead-letter file to their table once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -33,20 +33,22 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Receipt:
-    """Send the rows of the dead letters at ``dead_letter_uri``, as they are in the file now, and return the receipt.
+    """Send the rows that the dead-letter file at ``dead_letter_uri`` holds now, and return the receipt.
 
-    Only letters of ``table`` are sent; without it the file must hold letters of one table.  The file is left as it is:
-    calling this again sends the rows again, unless ``checkpoint`` is the same.  Rows that still do not fit fail the
-    call, or go to another dead-letter file if ``options`` names one.  The whole file is held in memory.
+    Only dead letters for ``table`` are sent; without ``table``, the file must hold dead letters for a single table. The
+    file is not changed: another call sends the rows again, unless it has the same ``checkpoint``. Rows that still do
+    not fit make the call fail, or go to another dead-letter file if ``options`` names one. The whole file is held in
+    memory.
 
-    Raises ConfigurationError if the file is missing or holds something else, and all that ``ingest`` raises.
+    Raises ConfigurationError if the file is missing or is not a dead-letter file, and everything that ``ingest``
+    raises.
     """
     chosen = replay_options(options_argument(options), dead_letter_uri)
     if table is None:
         tables = tables_of_letters(dead_letter_uri)
         if len(tables) != 1:
             raise ConfigurationError(
-                f"{shown_uri(dead_letter_uri)} holds dead letters of {len(tables)} tables ({', '.join(tables)}); "
+                f"{shown_uri(dead_letter_uri)} holds dead letters for {len(tables)} tables ({', '.join(tables)}); "
                 "name the one to replay as table"
             )
         table = tables[0]
@@ -55,10 +57,10 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
 
 
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
-    """The options with what dead letters need: their dates, times and decimals are text."""
+    """Return the options with the changes that dead letters need: they have dates, times and decimals as text."""
     if options.dead_letter_uri is not None and options.dead_letter_uri == dead_letter_uri:
         raise ConfigurationError(
-            f"the dead letters at {shown_uri(dead_letter_uri)} are what is replayed; name another file for rows that "
+            f"the dead letters at {shown_uri(dead_letter_uri)} are being replayed; name another file for rows that "
             "still do not fit"
         )
     return replace(options, parse_text=True)

@@ -1,7 +1,7 @@
-"""Where rows go, and as whom: endpoint, workspace URL and credentials, checked when built.
+"""The workspace that rows go to: endpoint, workspace URL and credentials, checked when built.
 
-Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure
-and GCP.  Plain ``http://`` is taken on loopback only, which is where ``zerobus-local`` listens.
+Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure and GCP. Plain
+``http://`` is accepted on loopback only, where ``zerobus-local`` listens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORKSPACE_FORMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCredentials:
-    """A service principal: its client id (the application id) and an OAuth secret of it."""
+    """A service principal: its client id (the application id) and one of its OAuth secrets."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -44,7 +44,7 @@ class ClientCredentials:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise ConfigurationError(
-                    f"{name} is empty: give the service principal's client id and an OAuth secret of it"
+                    f"{name} is empty: pass the service principal's client id and one of its OAuth secrets"
                 )
             if value != value.strip() or any(ch.isspace() for ch in value):
                 raise ConfigurationError(f"{name} contains white space: it was probably copied with a line break")
@@ -68,9 +68,9 @@ class FederatedCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A Databricks workspace, its Zerobus endpoint, and who we are there.  No connection is made by building one.
+    """A Databricks workspace, its Zerobus endpoint, and the credentials to use there. Building one opens no connection.
 
-    Raises ConfigurationError, with the right form in its text, for an endpoint or URL that cannot be one.
+    Raises ConfigurationError for an invalid endpoint or URL; its text shows the right form.
     """
 
     endpoint: str
@@ -113,7 +113,7 @@ class Workspace:
 
 
 def mask_of(workspace: Workspace) -> Mask:
-    """The mask for the secret of these credentials, in whatever text of a server or a library quotes it."""
+    """Return the mask that hides the secret of these credentials in texts of servers and libraries."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         return Mask(client_id=credentials.client_id, secret=credentials.client_secret)
@@ -139,7 +139,7 @@ def _checked_workspace_url(text: object) -> str:
     host = url.hostname or ""
     if ".zerobus." in f".{host}":
         raise ConfigurationError(
-            f"workspace_url {_shown(url)!r} is a Zerobus endpoint; give the URL of the workspace: {_WORKSPACE_FORMS}"
+            f"workspace_url {_shown(url)!r} is a Zerobus endpoint; pass the URL of the workspace: {_WORKSPACE_FORMS}"
         )
     if _is_local(url) or (url.scheme == "https" and "." in host):
         return f"{url.scheme}://{url.netloc}"
@@ -180,7 +180,7 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
 
 
 def _quoted(text: str) -> str:
-    """The value that was given, without what could be a password or a token."""
+    """Return the repr of the value, without anything that could be a password or a token."""
     text, at, host = text.rpartition("@")
     return repr(re.split(r"[?#]", f"{'…@' if at else ''}{host}")[0])
 

@@ -1,4 +1,4 @@
-"""Deliveries that an event loop awaits: ``aingest``, and what adapters build their own awaitable calls from."""
+"""Deliveries that an event loop awaits: ``aingest``, and the parts from which adapters build awaitable calls."""
 
 from .bridge import LoopBridge, run_in_thread
 from .push import aingest

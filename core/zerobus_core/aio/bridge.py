@@ -1,7 +1,7 @@
-"""A delivery in a thread of its own, and the event loop that awaits it.
+"""Runs a delivery in a thread of its own, and lets an event loop await it.
 
-The delivery stays synchronous code.  Rows of async iterables come to it through a bounded queue, and what belongs to
-the host (checkpoint stores, progress hooks, logs) is called on the loop's thread, where the host expects its calls.
+The delivery stays synchronous code.  Rows of async iterables come to it through a bounded queue, and the host's
+checkpoint stores, progress hooks and logs are called on the loop's thread, where the host expects them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOOK_EVERY = 0.1
 
 
 class LoopBridge:
-    """What a delivery in its own thread needs from the loop that awaits it.  Built by ``run_in_thread``."""
+    """Connects a delivery in its own thread with the loop that awaits it. Built by ``run_in_thread``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stop: threading.Event | None) -> None:
         self.stop: threading.Event = _LoopStop(loop, stop)
@@ -47,9 +47,9 @@ class LoopBridge:
         self._feeds: list[concurrent.futures.Future[None]] = []
 
     def rows(self, source: AsyncIterable[Any]) -> Iterator[Any]:
-        """The items of an async iterable, for the delivery's thread; the loop reads them from the first one taken.
+        """Yield the items of an async iterable in the delivery's thread.
 
-        Raises IngestInterruptedError when ``stop`` is set.
+        The loop begins to read when the first item is asked for. Raises IngestInterruptedError when ``stop`` is set.
         """
         feed = Feed(source, self._loop, self.stop)
         filling = asyncio.run_coroutine_threadsafe(feed.fill(), self._loop)
@@ -61,15 +61,18 @@ class LoopBridge:
                 filling.cancel()
 
     def records(self, records: Any) -> Any:
-        """``records`` as a synchronous delivery takes them: rows of an async iterable, anything else as it is."""
+        """Return ``records`` in a form that a synchronous delivery takes.
+
+        Rows of an async iterable come through ``rows``; anything else is returned unchanged.
+        """
         return self.rows(records) if isinstance(records, AsyncIterable) else records
 
     def call(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call a function of the host on the loop's thread and return its result; awaits one that is awaitable.
+        """Call a function of the host on the loop's thread and return its result, awaited if it is awaitable.
 
-        Blocks.  If the loop does not run any more, calls it in this thread.
+        Blocks. If the loop no longer runs, calls the function in this thread.
         """
         if not self._loop.is_running():
             return function(*args, **kwargs)
@@ -91,9 +94,9 @@ class LoopBridge:
     def post(
         self, function: Callable[_Parameters, object], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> None:
-        """Have a function of the host called on the loop's thread, and do not wait for it; it must not raise.
+        """Have a function of the host called on the loop's thread, without waiting for it; it must not raise.
 
-        If the loop does not run any more, calls it in this thread.
+        If the loop no longer runs, calls the function in this thread.
         """
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(partial(function, *args, **kwargs))
@@ -101,7 +104,7 @@ class LoopBridge:
             function(*args, **kwargs)
 
     def on_loop(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """Wrap the function so that it runs in the loop's thread, from whichever thread it is called."""
+        """Wrap the function so that it runs in the loop's thread, whichever thread calls it."""
 
         def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             return self.call(function, *args, **kwargs)
@@ -109,13 +112,16 @@ class LoopBridge:
         return call
 
     def store(self, store: CheckpointStore | str | os.PathLike[str] | None) -> Any:
-        """The checkpoint store, called on the loop's thread; a file is written by the delivery's thread."""
+        """Return a checkpoint store whose methods run on the loop's thread.
+
+        A file store is returned unchanged: the delivery's thread writes the file.
+        """
         if store is None or isinstance(store, FileCheckpointStore | str | os.PathLike):
             return store
         return _LoopStore(store, self)
 
     async def close(self) -> None:
-        """Stop, and wait until the sources are closed."""
+        """Set ``stop``, and wait until the sources are closed."""
         self.stop.set()
         for filling in self._feeds:
             filling.cancel()
@@ -125,11 +131,11 @@ class LoopBridge:
 async def run_in_thread(
     work: Callable[[LoopBridge], _Result], *, stop: threading.Event | None = None, daemon: bool = False
 ) -> _Result:
-    """Call ``work`` in a thread of its own and await its result; the thread has the context variables of the caller.
+    """Call ``work`` in a thread of its own and await its result; the thread has the caller's context variables.
 
-    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised.
-    ``daemon`` is for work that may block in the user's code, where it does not see ``stop``: the process does not wait
-    for it.
+    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised. Set
+    ``daemon`` if ``work`` can block in the user's code, which does not see ``stop``: the process then ends without
+    waiting for it.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)

@@ -1,6 +1,7 @@
-"""A bounded queue from an event loop, which puts in the items of an async iterable, to the thread that takes them.
+"""A bounded queue of rows from an event loop to a thread.
 
-Memory is bounded by the size of the items, as far as it is cheap to know: a frame fills the queue by itself.
+The loop puts in the items of an async iterable, and the thread takes them out. The queue's size is limited by the
+items' estimated bytes; a frame fills it alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _ROWS_AT_ONCE = 64
 
 
 class Feed:
-    """One async iterable on its way to one thread.  ``fill`` runs on the loop, ``items`` in the thread."""
+    """Passes the items of one async iterable to one thread. ``fill`` runs on the loop, ``items`` in the thread."""
 
     def __init__(self, source: AsyncIterable[Any], loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         self._source = source
@@ -41,9 +42,9 @@ class Feed:
         self._has_room = asyncio.Event()
 
     async def fill(self) -> None:
-        """Put all items of the source in, waiting while the queue is full; then close the source.
+        """Put all items of the source into the queue, waiting while it is full; then close the source.
 
-        What the source raises is raised in the thread, after the items that came before.
+        An exception of the source is raised in the thread, after the items that came before it.
         """
         iterator = aiter(self._source)
         try:
@@ -67,7 +68,7 @@ class Feed:
                 await asyncio.sleep(0)
 
     def _put(self, item: Any, size: int) -> bool:
-        """Whether the queue is full with this item."""
+        """Put an item into the queue, and return whether the queue is full now."""
         with self._changed:
             self._items.append(item)
             self._bytes += size
@@ -83,7 +84,7 @@ class Feed:
             self._changed.notify()
 
     def items(self) -> Iterator[Any]:
-        """Yield the items in order; blocks for the next one.  Raises IngestInterruptedError once ``stop`` is set."""
+        """Yield the items in order, waiting for each. Raises IngestInterruptedError once ``stop`` is set."""
         while True:
             with self._changed:
                 while not (self._items or self._is_ended or self._stop.is_set()):
@@ -108,7 +109,7 @@ def _interrupted_error() -> IngestInterruptedError:
 
 
 def _size(item: Any) -> int:
-    """About how many bytes an item holds; one that has many rows counts as a full queue."""
+    """Return an item's approximate size in bytes; an item that holds many rows has the size of a full queue."""
     if isinstance(item, Mapping) or not hasattr(item, "__len__") or hasattr(item, "_asdict"):
         return size_of(item)
     return _MOST_BYTES

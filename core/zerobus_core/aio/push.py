@@ -1,4 +1,4 @@
-"""``aingest``: push all of a source, sync or async, while an event loop goes on with its other tasks."""
+"""``aingest``: deliver a whole source, sync or async, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` and return once every row is durable: ``ingest`` for an event loop.
 
-    ``records`` is an async iterable, or anything that ``ingest`` takes; a synchronous iterable is read in the thread of
-    the delivery, not on the loop.  An async iterable is read on the loop, a bounded number of rows ahead, and closed at
-    the end.  ``checkpoint`` and ``on_progress`` are called on the loop's thread, and may be async functions; a
-    FileCheckpointStore is written by the delivery's thread.
+    ``records`` is an async iterable, or anything that ``ingest`` takes. The loop reads an async iterable, a bounded
+    number of rows ahead, and closes it at the end; a synchronous iterable is read in the delivery's thread.
+    ``checkpoint`` and ``on_progress`` are called on the loop's thread, and can be async functions; the delivery's
+    thread writes a FileCheckpointStore.
 
-    Cancelling it stops the delivery: within a second no row is sent any more, what was acknowledged is in the
-    checkpoint, and CancelledError is raised.  Raises what ``ingest`` raises.
+    Cancelling the call stops the delivery: within a second no more rows are sent, acknowledged rows are in the
+    checkpoint, and CancelledError is raised. Raises what ``ingest`` raises.
     """
 
     stop = None if stop is None else stop_argument(stop)

@@ -1,4 +1,4 @@
-"""Rows of async code for synchronous deliveries: an event loop in a thread of its own, which reads ahead a little."""
+"""Lets a synchronous delivery read rows from async code, which runs on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LOOK_EVERY = 0.1
 
 @contextmanager
 def async_records(function: Callable[[], Any]) -> Generator[Any]:
-    """The records of an async function or async generator, as ``ingest`` takes them, for the length of the block.
+    """Give the block the records of an async function or async generator, in a form that ``ingest`` takes.
 
-    What ``function`` returns is awaited on an event loop in a thread of its own, with the context variables of the
-    caller.  An async iterable is read there, a bounded number of rows ahead.  Waiting for it can be interrupted by
-    signals.  At the end of the block what still runs is cancelled.
+    What ``function`` returns is awaited on an event loop in a thread of its own, with the caller's context variables.
+    That loop reads an async iterable a bounded number of rows ahead. Signals can interrupt the wait for rows. The end
+    of the block cancels what still runs.
     """
     loop = asyncio.new_event_loop()
     stop = threading.Event()
@@ -64,7 +64,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def _result_of(coroutine: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:
-    """Wait in slices, so that handlers of signals run."""
+    """Wait for the coroutine's result, a short time at once, so that signal handlers can run."""
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     while not future.done():
         try:

@@ -1,10 +1,11 @@
-"""The dead-letter file: rows that no table took, with what was wrong, kept until someone corrects them.
+"""The dead-letter file: rows that do not fit the table, with the reasons, kept until someone corrects them.
 
-One letter per row of a source.  A retry finds the same bad rows again; a letter that the file holds already is not
-written twice, and none is ever taken out.  Letters of one source are distinguished by row number; where a source has no
-fingerprint, the record counts too, since the next delivery's row 5 may be another row.
+Each bad row of a source gets one dead letter. A retry finds the same bad rows again, but does not write a dead letter
+that the file already holds; none is ever removed. The row number identifies a dead letter within its source. If the
+source has no fingerprint, the record is compared too, since row 5 of the next delivery may be another row.
 
-One delivery writes a file at a time: two at once may lose each other's letters on an object store.
+Only one delivery at a time should write to a file: on an object store, two deliveries can overwrite each other's dead
+letters.
 """
 
 from __future__ import annotations
@@ -47,13 +48,12 @@ _BLOCK_ROWS = 1_000
 
 
 class DeadLetterFile:
-    """Collects the bad rows of one delivery and keeps them at ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
+    """Collects the bad rows of one delivery and writes them to ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
 
-    ``leave_out`` names columns that the delivery filled itself, ``locate`` says where a row is in its source, such
-    as file and line.  Nothing is written before the first letter.  Raises
-    ConfigurationError if the place cannot be written to, or holds a file of something else; TransportError if
-    the storage fails; RecordError if a file that cannot be appended to (Parquet, or of an object store) would become
-    larger than 64 MiB.
+    ``leave_out`` names columns that the delivery filled itself; ``locate`` returns where a row is in its source, such
+    as file and line. Nothing is written before the first dead letter. Raises ConfigurationError if the file cannot be
+    written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file that cannot be
+    appended to (Parquet, or a file on an object store) would grow beyond 64 MiB.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class DeadLetterFile:
 
     @property
     def rows(self) -> int:
-        """How many rows of this delivery have a letter, written in this try or in an earlier one."""
+        """The number of this delivery's rows that have a dead letter, written in this attempt or an earlier one."""
         return self._rows.rows
 
     @property
     def rows_written(self) -> int:
-        """How many of them are in the file already."""
+        """The number of those rows whose dead letter is already in the file."""
         return self._rows.rows - len(self._pending)
 
     def add(self, bad: BadRow) -> None:
-        """A row that did not fit the schema."""
+        """Add a row that does not fit the schema."""
         error = "; ".join(f"{field.path}: {field.reason}" for field in bad.fields) or "does not fit the table"
         fields = [
             {key: value for key, value in asdict(field).items() if key not in {"row", "place"}} for field in bad.fields
@@ -110,7 +110,7 @@ class DeadLetterFile:
         self._add(bad.row, to_letter(bad.record), error, fields)
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
-        """A row that the service refused, read back from its batch by ``Encoder.decode``."""
+        """Add a row that the service refused, as ``Encoder.decode`` returned it."""
         given = {name: value for name, value in decoded.items() if name not in self._leave_out}
         columns = {column.name for column in self._schema.columns}
         # Fields for the service's rescue column are JSON, and have no column.
@@ -138,8 +138,8 @@ class DeadLetterFile:
         self._nbytes += len(line)
         if not self._can_append and self._nbytes > _MAX_WHOLE_BYTES:
             raise RecordError(
-                f"the dead letters at {shown_uri(self.uri)} would take more than {_MAX_WHOLE_BYTES} bytes, the most "
-                "for a file that cannot be appended to: correct the source, or name a local .jsonl file; a smaller "
+                f"the dead letters at {shown_uri(self.uri)} would exceed {_MAX_WHOLE_BYTES} bytes, the limit for a "
+                "file that cannot be appended to: correct the source, or name a local .jsonl file; a smaller "
                 "max_bad_records ends such a delivery sooner"
             )
         self._pending.append(line)
@@ -160,7 +160,7 @@ class DeadLetterFile:
         return letter["row"] in self._known_rows
 
     def flush(self) -> None:
-        """Write what was added; when this returns it is complete, and on the disk of a local file system."""
+        """Write the dead letters added so far; on return the file is complete, and synced to disk if it is local."""
         if not self._pending:
             return
         if self._can_append:
@@ -183,7 +183,10 @@ class DeadLetterFile:
 
 
 def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
-    """The letters that the bytes of the file at ``uri`` hold; raises ConfigurationError if they are something else."""
+    """Yield the dead letters in ``data``, the content of the file at ``uri``.
+
+    Raises ConfigurationError if the content is not a dead-letter file.
+    """
     try:
         yield from _read_lines(data) if _form_of(uri) == "jsonl" else _read_parquet(data)
     except ConfigurationError:
@@ -192,7 +195,7 @@ def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
         if is_of_signal(error):
             raise
         raise ConfigurationError(
-            f"dead_letter_uri {shown_uri(uri)} holds something else than dead letters; name another file"
+            f"dead_letter_uri {shown_uri(uri)} is not a dead-letter file; name another file"
         ) from error
 
 
@@ -209,7 +212,7 @@ def _form_of(uri: str) -> str:
 
 def _checked(letter: dict[str, Any]) -> dict[str, Any]:
     if letter[MARKER] != VERSION:
-        raise ValueError("a letter of another version")
+        raise ValueError("a dead letter of another version")
     _digest(letter)
     return letter
 
@@ -222,7 +225,7 @@ def _read_lines(data: bytes) -> Iterator[dict[str, Any]]:
             is_empty = False
             yield _checked(json.loads(line))
     if data and is_empty and not data.startswith(f'{{"{MARKER}"'.encode()):
-        raise ValueError("no letters")
+        raise ValueError("not dead letters")
 
 
 def _with_lines(kept: bytes, lines: list[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads dead-letter files back: their tables, and the rows as they can be sent again."""
+"""Reads dead-letter files: the tables they are for, and the rows in a form that can be sent again."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ __all__ = ["letter_rows", "letters_of", "tables_of_letters"]
 
 
 def tables_of_letters(uri: str) -> list[str]:
-    """The tables that a dead-letter file has letters of, in the order of the alphabet."""
+    """Return the tables that the file has dead letters for, in alphabetical order."""
     return sorted({str(letter["table"]) for letter in letters_of(uri)})
 
 
 def letter_rows(uri: str, table: str) -> list[Any]:
-    """The rows of the letters of ``table``, in the order of the file.
+    """Return the rows of the dead letters for ``table``, in the order of the file.
 
-    Raises ConfigurationError if there is no file, or one that holds something else; TransportError if the storage
+    Raises ConfigurationError if the file is missing or is not a dead-letter file, and TransportError if the storage
     fails.
     """
     return [from_letter(letter["record"]) for letter in letters_of(uri, table)]
 
 
 def letters_of(uri: str, table: str | None = None) -> list[dict[str, Any]]:
-    """The letters of ``table``, or all of them, in the order of the file; raises what ``letter_rows`` does."""
+    """Return the dead letters for ``table``, or all of them if it is None, in the order of the file.
+
+    Raises the same errors as ``letter_rows``.
+    """
     data = KeptFile(uri, "dead-letter file").read()
     if data is None:
         raise ConfigurationError(f"there is no dead-letter file {shown_uri(uri)}")

@@ -1,4 +1,4 @@
-"""Rows that do not fit the table: they fail the delivery, or become dead letters up to a limit."""
+"""What happens to rows that do not fit the table: they fail the delivery, or become dead letters up to a limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_REFUSED = 20
 
 
 class BadRowPolicy:
-    """Bad rows of one delivery: those that do not fit the schema (unfit) and those that the service refused."""
+    """Counts the bad rows of one delivery: those that do not fit the schema and those that the service refused."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class BadRowPolicy:
 
     @property
     def dead_lettered(self) -> int:
-        """Rows that have a letter."""
+        """The number of rows that have a dead letter."""
         return self._letters.rows if self._letters else 0
 
     @property
     def rows_written(self) -> int:
-        """Rows whose letter is in the file."""
+        """The number of rows whose dead letter is in the file."""
         return self._letters.rows_written if self._letters else 0
 
     @property
@@ -72,24 +72,24 @@ class BadRowPolicy:
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether enough refused rows are known to stop searching for more."""
+        """Whether enough refused rows are known, so that the search for more can stop."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
-        """A row that does not fit the schema."""
+        """Add a row that does not fit the schema."""
         assert self._letters is not None
         self._letters.add(bad)
         self.unfit += 1
 
     def add_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
-        """A batch of one row that the service refused."""
+        """Add the row of a batch that the service refused; the batch has that row only."""
         if self._letters is None:
             self._refused.append((batch.first_row, error))
         else:
             self._letters.add_refused(batch.first_row, self._encoder.decode(batch, 0), error.message)
 
     def check(self, rows_read: int, *, is_end: bool = False) -> None:
-        """Raise RecordError if there are more bad rows than ``max_bad_records`` of ``rows_read`` allows."""
+        """Raise RecordError if more of ``rows_read`` rows are bad than ``max_bad_records`` allows."""
         if self._limit is None or not self.dead_lettered:
             return
         allowed: float = self._limit
@@ -97,17 +97,17 @@ class BadRowPolicy:
             allowed = self._limit * (rows_read if is_end else max(rows_read, _SHARE_FROM))
         if self.dead_lettered > allowed:
             raise RecordError(
-                f"{self.dead_lettered} bad rows, and max_bad_records={self._limit} allows {int(allowed)} "
-                f"of the {rows_read} rows read; they are in the dead-letter file"
+                f"{self.dead_lettered} bad rows, but max_bad_records={self._limit} allows only {int(allowed)} of "
+                f"the {rows_read} rows read; the bad rows are in the dead-letter file"
             )
 
     def flush(self) -> None:
-        """Bring every letter to where it is kept; raises what the storage raises."""
+        """Write all dead letters to the file; raise the errors of the storage."""
         if self._letters:
             self._letters.flush()
 
     def refusal_error(self) -> RejectedRecordError:
-        """The error that names the rows that the service refused."""
+        """Return an error that names the rows that the service refused."""
         self._refused.sort(key=lambda refused: refused[0])
         rows = tuple(row for row, _ in self._refused)
         shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""What the next attempt may skip: the form of it, where it is kept, and who keeps it up to date."""
+"""Checkpoints: which rows the next attempt can skip, where that is stored, and when it is updated."""
 
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, bounded
 from .digest import DigestForm, RowDigests, Segment

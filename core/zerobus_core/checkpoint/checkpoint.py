@@ -1,9 +1,9 @@
-"""What the next attempt may skip: durable row ranges of one delivery, kept where that attempt finds them.
+"""The checkpoint of one delivery: the ranges of durable rows, which the next attempt can skip.
 
-The law: a checkpoint never claims a row that was not acknowledged.  It is written after the ACK; where it has to be
-made smaller it forgets durable rows, which are then sent again; and whatever is damaged, of another version, or of
-another table, schema, source or epoch is refused with a reason instead of being repaired.  What a refused checkpoint
-still says about rows that may have been sent is kept: see ``Remains``.
+A checkpoint never claims a row that was not acknowledged. It is written after the ACK. If it has to be made smaller, it
+drops some durable rows, which are then sent again. A checkpoint that is damaged, or that has another version, table,
+schema, source or epoch, is never repaired: it is refused with a reason. What a refused checkpoint says about rows that
+may have been sent is kept in ``Remains``.
 """
 
 from __future__ import annotations
@@ -43,19 +43,22 @@ _ADDED_SINCE_2 = {"digest", "attempt", "checksum"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptMark:
-    """Which attempt wrote a checkpoint: the newest has the highest ``number``; ``token`` distinguishes equal ones."""
+    """Identifies the attempt that wrote a checkpoint.
+
+    The newest attempt has the highest ``number``; ``token`` distinguishes attempts with the same number.
+    """
 
     number: int
     token: str
 
     def is_newer_than(self, other: AttemptMark) -> bool:
-        """Whether this attempt takes over from the other one."""
+        """Return whether this attempt replaces the ``other`` one."""
         return (self.number, self.token) > (other.number, other.token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """The facts of a refused checkpoint that are still needed: which attempt wrote it, and how far rows were sent."""
+    """The facts of a refused checkpoint that are still needed: who wrote it, and which rows may have been sent."""
 
     table: str
     table_identity: str | None
@@ -66,9 +69,9 @@ class Remains:
 
 
 class InvalidCheckpointError(ValueError):
-    """Text that is not a checkpoint of this version; the message says what is wrong with it.
+    """A text is not a checkpoint of this version; the message says what is wrong with it.
 
-    ``remains`` is what can be read of it all the same, or None.
+    ``remains`` holds the facts that could still be read, or is None.
     """
 
     def __init__(self, message: str, *, remains: Remains | None = None) -> None:
@@ -86,7 +89,7 @@ class RowsDigest:
 
 
 def bounded(ranges: RowRanges, limit: int = MAX_RANGES) -> RowRanges:
-    """At most ``limit`` ranges of ``ranges``: the longest ones, so that the fewest rows are sent again."""
+    """Return ``ranges``, reduced to the ``limit`` longest ones so that as few rows as possible are sent again."""
     if len(ranges) <= limit:
         return ranges.copy()
     return RowRanges(_longest(list(ranges), limit))
@@ -98,14 +101,14 @@ def _longest(spans: list[Any], limit: int) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far a delivery has come; ``durable`` holds the rows that were acknowledged, in all attempts so far.
+    """How far a delivery has come; ``durable`` holds the rows acknowledged in any attempt so far.
 
-    Rows below ``reached`` may have been sent.  Those of them that are not in ``durable`` may be sent twice.
+    Any row below position ``reached`` may have been sent. If such a row is not in ``durable``, it may be sent twice.
 
-    ``table_identity`` identifies the table itself: another workspace, or a replaced table, can have the same name.
-    ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.  ``digest`` is needed
-    to skip rows if the fingerprint does not cover their content.  ``attempt`` is the attempt that wrote the checkpoint;
-    None in version 2.  ``written_at`` is ISO 8601 in UTC.
+    ``table_identity`` identifies the table itself, because a table in another workspace or a replaced table can have
+    the same name. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.
+    ``digest`` is needed to skip rows if the fingerprint does not cover their content. ``attempt`` is the attempt that
+    wrote the checkpoint, or None in version 2. ``written_at`` is an ISO 8601 time in UTC.
     """
 
     table: str
@@ -122,7 +125,10 @@ class Checkpoint:
     version: int = VERSION
 
     def to_json(self) -> str:
-        """One JSON object of the newest version; a checkpoint of more than 1,000 ranges forgets the shortest."""
+        """Return the checkpoint as a JSON object of the newest version.
+
+        If there are more than 1,000 ranges, the shortest ones are left out.
+        """
         plain = {
             "format": _FORMAT,
             "version": VERSION,
@@ -141,7 +147,7 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Checkpoint:
-        """Read a checkpoint of this version or version 2; raise InvalidCheckpointError for anything else."""
+        """Read a checkpoint of this version or version 2; raise InvalidCheckpointError for any other text."""
         plain = _object_of(text)
         try:
             return cls._read(plain)
@@ -169,7 +175,7 @@ class Checkpoint:
 
 
 def why_other_table(found: Checkpoint | Remains, schema: TableSchema, *, epoch: str | None) -> str | None:
-    """Why what was found says nothing of the rows in this table that this delivery is asked for; None if it does."""
+    """Return why a checkpoint is not about the same rows in the same table as this delivery; None if it is."""
     if found.table != schema.table:
         return f"the checkpoint is of table {found.table}"
     if found.table_identity is None or found.table_identity != schema.identity:
@@ -198,7 +204,10 @@ def _plain_rows(durable: RowRanges, digest: RowsDigest | None) -> dict[str, Any]
 
 
 def _checksum(plain: dict[str, Any]) -> str:
-    """Of the canonical JSON, so that a store may keep the object in its own form; finds damage, not malice."""
+    """Return a checksum of the canonical JSON, which does not depend on the form in which a store keeps the object.
+
+    It detects damage, not forgery.
+    """
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{zlib.crc32(text.encode()):08x}"
 
@@ -210,28 +219,28 @@ def _object_of(text: str | bytes) -> dict[str, Any]:
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidCheckpointError(f"not whole JSON ({error})") from error
+        raise InvalidCheckpointError(f"incomplete or invalid JSON ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
-        raise InvalidCheckpointError("not a checkpoint of Zerobus")
+        raise InvalidCheckpointError("not a Zerobus checkpoint")
     return plain
 
 
 def _check_form(plain: dict[str, Any]) -> int:
     version = plain.get("version")
     if version not in (2, VERSION) or isinstance(version, bool):
-        raise InvalidCheckpointError(f"of version {version!r}, and this release reads versions 2 and {VERSION}")
+        raise InvalidCheckpointError(f"its version is {version!r}, but this release reads versions 2 and {VERSION}")
     wanted = {"format", *(f.name for f in fields(Checkpoint)), *_ADDED_SINCE_2}
     if version == 2:  # noqa: PLR2004  # as it is written here
         wanted -= _ADDED_SINCE_2
     if set(plain) != wanted:
         raise InvalidCheckpointError(f"has other fields than version {version}: {sorted(wanted ^ set(plain))}")
     if version == VERSION and plain["checksum"] != _checksum({k: v for k, v in plain.items() if k != "checksum"}):
-        raise InvalidCheckpointError("damaged: its checksum does not match what it says")
+        raise InvalidCheckpointError("damaged: its checksum does not match its content")
     return int(version)
 
 
 def _remains(plain: dict[str, Any]) -> Remains | None:
-    """As far as it can be read, whatever the version."""
+    """Return the facts that can still be read from a checkpoint of any version."""
     counts = plain.get("counts")
     known = {f.name for f in fields(Counts)}
     try:
@@ -262,7 +271,7 @@ def _moment(text: str) -> str:
     try:
         datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidCheckpointError(f"written_at is {text!r}, not a time") from error
+        raise InvalidCheckpointError(f"written_at is {text!r}, which is not a time") from error
     return text
 
 
@@ -314,7 +323,7 @@ def _digest(plain: object, spans: list[tuple[int, int]]) -> RowsDigest | None:
         form = DigestForm(**{f.name: plain[f.name] for f in fields(DigestForm)})
         segments = [Segment(*span, int(text, 16)) for span, text in zip(spans, plain["of_ranges"], strict=True)]
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise InvalidCheckpointError("its digest is not one of the durable rows") from error
+        raise InvalidCheckpointError("its digest does not belong to the durable rows") from error
     return RowsDigest(form=form, segments=tuple(segments))
 
 

@@ -1,15 +1,15 @@
-"""Digests of rows: whether the rows that an attempt skips are those that an earlier attempt delivered.
+"""Digests of rows, which show whether the rows to skip are those that an earlier attempt delivered.
 
-The rows are hashed as they are read, in blocks of 1,024 absolute positions, and the digest of a range is the sum of the
-digests of its blocks:
+The rows are hashed as they are read, in blocks of 1,024 positions of the source. The digest of a range is the sum of
+the digests of its blocks:
 
 1. Equal rows give an equal digest, however they are cut into chunks, batches and streams, in every process.
 2. The digests of neighbouring ranges add up to the digest of their union, in any order.
-3. A range starts at a block boundary: the rows of a block that it enters in the middle are left out of it.  It may
-   end anywhere that a batch ended.
+3. A range starts at a block boundary: rows before the first boundary are left out.  It can end at the end of any
+   batch.
 4. A digest is one number of 64 bits, whatever the number of rows.
 
-It finds changes, not forgeries: the hash (XXH3) is fast and not cryptographic.
+A digest detects changes, not forgery: the hash (XXH3) is fast but not cryptographic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MASK = 2**64 - 1
 
 
 class Segment(NamedTuple):
-    """A range of durable rows, ``start <= row < stop``, and the digest of what they hold."""
+    """A range of durable rows, ``start <= row < stop``, and the digest of their content."""
 
     start: int
     stop: int
@@ -43,7 +43,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestForm:
-    """What digests must have in common to be compared."""
+    """The settings that two digests must have in common to be compared."""
 
     record_format: str
     encoding: int
@@ -51,7 +51,7 @@ class DigestForm:
     version: int = DIGEST_VERSION
 
     def why_other(self, now: DigestForm) -> str | None:
-        """Why digests of this form say nothing about digests of the form ``now``; None if they can be compared."""
+        """Return why digests of this form cannot be compared with digests of the form ``now``; None if they can."""
         if self == now:
             return None
         if self.record_format != now.record_format:
@@ -63,9 +63,9 @@ class DigestForm:
 
 
 class RowDigests:
-    """The digests of the rows read so far, which are added in order.  Pure bookkeeping; not safe for concurrent use.
+    """Digests of the rows read so far, which are added in order. Pure bookkeeping; not thread-safe.
 
-    Memory: one number for each batch and block that is not inside of a durable range; see ``prune``.
+    Uses memory for one number per batch and block outside of the durable ranges; see ``prune``.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -76,7 +76,7 @@ class RowDigests:
         self._sums: dict[int, int] = {0: 0}  # by position: the sum over all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Take the next rows; a range can end after the last of them.  Positions may be left out before them."""
+        """Add the next ``rows`` rows; a range can end after them. Positions before ``first_row`` can be left out."""
         if first_row != self._position:
             self._leave_out(first_row)
         start = 0
@@ -93,7 +93,7 @@ class RowDigests:
             self._sums[self._position] = self._sum_here()
 
     def segment(self, start: int, stop: int) -> Segment | None:
-        """The digest of as many of the rows from ``start`` to ``stop`` as have one; None if none of them have."""
+        """Return the digest of the longest part of ``start`` to ``stop`` that has one; None if there is none."""
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
             stop -= stop % self._block_rows
@@ -102,7 +102,10 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Forget what only ranges could need that begin or end inside of one of ``durable``, which only grow."""
+        """Discard the data that only ranges with an end inside of ``durable`` would need.
+
+        The ranges in ``durable`` only grow from call to call.
+        """
         self._sums = {
             position: total
             for position, total in self._sums.items()
@@ -115,7 +118,7 @@ class RowDigests:
 
     def _leave_out(self, first_row: int) -> None:
         if first_row < self._position:
-            raise ValueError(f"row {first_row} comes after row {self._position - 1}")
+            raise ValueError(f"row {first_row} was added after row {self._position - 1}")
         is_new_block = first_row // self._block_rows > self._position // self._block_rows
         self._position = first_row
         self._hashes = None
@@ -132,7 +135,7 @@ class RowDigests:
             track.update(data)
 
     def _sum_here(self) -> int:
-        """The sum over all rows before this position; a block with a row left out adds nothing."""
+        """Return the sum over all rows before this position; a block with a missing row counts as 0."""
         if not self._hashes:
             return self._total
         whole = b"".join([track.digest() for track in self._hashes])

@@ -1,4 +1,4 @@
-"""Keeps the checkpoint of a running delivery: when it is written, and by which of several attempts."""
+"""Decides when the checkpoint of a running delivery is saved, and which of several attempts may write it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MOST_GROWTH = 64.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsKept:
-    """What a checkpoint says of the rows; see ``Checkpoint``."""
+    """The part of a checkpoint that is about rows; see ``Checkpoint``."""
 
     durable: RowRanges = field(default_factory=RowRanges)
     digest: RowsDigest | None = None
@@ -47,9 +47,10 @@ class RowsKept:
 
 
 class CheckpointKeeper:
-    """Reads the store once, when built, and says in the log why a delivery starts at the first row, where it does.
+    """Loads the checkpoint when built and saves it during a delivery.
 
-    Without a store it skips nothing and keeps nothing.  Used from the thread that called ``ingest``.
+    If the delivery starts at the first row despite a checkpoint, the log says why. Without a store it skips and saves
+    nothing. Used from the thread that called ``ingest``.
     """
 
     def __init__(
@@ -95,21 +96,25 @@ class CheckpointKeeper:
         return past
 
     def start_over(self, reason: str) -> None:
-        """Let this attempt begin at the first row again; what was saved last of rows that may have been sent stays."""
+        """Let this attempt begin at the first row again.
+
+        The store keeps what was last saved about rows that may have been sent.
+        """
         _log.warning("%s: starting at the first row: %s", self._schema.table, reason)
         reached, counts = self._kept.reached, self._kept.counts
         self.past = Resumption(reached=reached, counts=counts, reason=reason, attempt=self.attempt)
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to save again; ``now`` is a reading of the clock."""
+        """Return whether it is time to save again; ``now`` is a reading of the clock."""
         return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
-        """How many rows to reserve behind the next ``rows``; ``is_used_up`` if the last reservation is before them.
+        """Return how many rows to reserve after the next ``rows`` rows.
 
-        More if the last reservation did not last until the next save was due: as many as would have lasted for one and
-        a half pauses (with a slow store for two), and at least twice as many, so that reservations are written about
-        as often as ACKs are. Half as many if it lasted far longer.
+        ``is_used_up`` says that all rows of the last reservation were sent. If it was used up before the next save was
+        due, the number grows to what would have lasted for one and a half pauses between saves (two with a slow store),
+        and at least doubles, so that reservations are written about as often as ACKs. If the last reservation lasted
+        far longer, the number is halved.
         """
         now = self._clock()
         if self._reserved_at is not None:
@@ -127,14 +132,15 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """The last reservation can be used from now on, and nothing was sent while it was waited for."""
+        """Note that the last reservation can be used now, and that no row was sent while waiting for it."""
         if self._reserved_at is not None:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
-        """Seconds until a newer attempt that did not see the save of ``saved_at`` has replaced it; 0.0 if that is over.
+        """Return the seconds until any newer attempt that missed the save of ``saved_at`` has replaced it; 0.0 if that
+        is over.
 
-        That attempt reads the checkpoint and then replaces it, which takes about as long as it takes us: milliseconds
+        Such an attempt reads the checkpoint and then replaces it, which takes as long as our own saves: milliseconds
         with a file.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
@@ -143,18 +149,18 @@ class CheckpointKeeper:
         return _SETTLES_AFTER * (self._look_took + self._save_took)
 
     def check(self) -> tuple[int, int]:
-        """Look whether this is the newest attempt.
+        """Check that this is the newest attempt; raise DeliverySupersededError if a newer one has written a checkpoint.
 
-        Returns what an older one says that it may have sent: rows below the first number, so many of them again.
-        Raises DeliverySupersededError if a newer attempt has written a checkpoint.
+        Returns two numbers that an older attempt has saved: the position below which it may have sent rows, and how
+        many rows it may have sent again.
         """
         found = self._found()
         if found is None or found.attempt == self.attempt:
             return 0, 0
         if found.attempt is not None and found.attempt.is_newer_than(self.attempt):
             raise DeliverySupersededError(
-                "a newer attempt at this delivery has taken over its checkpoint; this one stops, and what it has sent "
-                "is in the account of the newer one. Nothing has to be done"
+                "a newer attempt at this delivery now writes its checkpoint, so this one stops. The newer attempt "
+                "accounts for the rows that this one has sent; nothing has to be done"
             )
         is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
         return (self.past.reached_now(found), found.counts.rows_resent) if is_of_these_rows else (0, 0)
@@ -178,7 +184,7 @@ class CheckpointKeeper:
     def save(self, kept: RowsKept) -> None:
         """Replace the checkpoint.
 
-        A store that fails costs the next attempt some duplicates, never this one its success: it is logged.
+        A failure of the store is logged. It does not fail this attempt, but can cost the next one some duplicates.
         """
         self._kept = kept
         if self._store is None:

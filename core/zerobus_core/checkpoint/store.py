@@ -1,4 +1,4 @@
-"""Stores of checkpoints, and the decision whether the next attempt can skip rows by one."""
+"""Checkpoint stores, and the decision whether an attempt can skip the rows of a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,32 +31,35 @@ __all__ = [
 
 @runtime_checkable
 class CheckpointStore(Protocol):
-    """Keeps the checkpoint of one delivery: one file, one task instance, one asset partition.
+    """Keeps the checkpoint of one delivery: in one file, for one task instance or for one asset partition.
 
-    Called from the thread that called ``ingest``.  ``epoch`` changes when a host clears the delivery, so that the
-    next try starts from the first row.
+    Called from the thread that called ``ingest``. ``epoch`` changes when a host clears the delivery, so that the next
+    attempt starts from the first row.
 
     Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and its retry.
-    Each save is preceded by a ``load``, so that an attempt notices when a newer one has taken over.
+    Each save is preceded by a ``load``, so that an attempt notices a newer one.
 
-    A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it
-    has none).  It is read after each save.  What was acknowledged since the last save is sent again after a crash.
+    A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it is
+    missing). It is read after each save. After a crash, rows acknowledged since the last save are sent again.
     """
 
     @property
     def epoch(self) -> str | None:
-        """Which run of the delivery this is; a checkpoint of another epoch is not resumed."""
+        """Identifies the run of the delivery; a checkpoint of another epoch is not used."""
 
     def load(self) -> Checkpoint | None:
-        """The checkpoint saved last, or None; raises InvalidCheckpointError for anything else."""
+        """Return the checkpoint saved last, or None.
+
+        Raises InvalidCheckpointError if the stored data is not a checkpoint.
+        """
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace what is kept, all or nothing; what was saved survives a crash right after."""
+        """Replace the stored checkpoint atomically; on return it survives a crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFacts:
-    """What is known of a source before it is read."""
+    """The facts about a source that are known before it is read."""
 
     fingerprint: str | None = None
     form: DigestForm | None = None
@@ -70,9 +73,9 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """What a delivery starts with: what earlier attempts have left.
+    """The state that earlier attempts have left for a delivery to start with.
 
-    With a ``reason`` every row is sent, and the rest says only which of them may have been sent before.
+    If ``reason`` is set, every row is sent, and the rest only says which rows may have been sent before.
     """
 
     skip: RowRanges = field(default_factory=RowRanges)
@@ -94,15 +97,15 @@ class Resumption:
     """Those rows, as far as they are known."""
 
     def reached_now(self, checkpoint: Checkpoint) -> int:
-        """Rows below which position of the source as it is now an attempt may have sent."""
+        """Return the position in the present source below which an attempt may have sent rows."""
         reached = checkpoint.reached
         return moved_end(reached, self.removed) if checkpoint.source_fingerprint == self.removed_from else reached
 
 
 def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
-    """Load what ``store`` keeps, and decide whether this delivery may skip by it.
+    """Load the checkpoint of ``store``, and decide whether this delivery can skip its rows.
 
-    Errors of the storage itself pass through.
+    Errors of the storage itself are passed on.
     """
     try:
         checkpoint = store.load()
@@ -140,7 +143,7 @@ def _reached(checkpoint: Checkpoint) -> int:
 
 
 def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[RemovedRows]:
-    """The rows that were removed from the checkpoint's source since then; empty if that is not known."""
+    """Return the rows removed from the source since the checkpoint was written; empty if that is not known."""
     before, now = checkpoint.source_fingerprint, source.fingerprint
     if before is None or now is None or before == now or source.removed_since is None:
         return ()
@@ -159,7 +162,7 @@ def _resume_from_remains(error: InvalidCheckpointError, schema: TableSchema, *, 
 
 
 def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -> str | None:
-    """Why no row is skipped by a checkpoint of this table; None if rows are."""
+    """Return why the rows of the checkpoint cannot be skipped; None if they can."""
     if source.fingerprint is None:
         return "the source has no fingerprint, so nothing says that its rows are the same (see source_version)"
     if checkpoint.source_fingerprint != source.fingerprint:
@@ -173,7 +176,7 @@ def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -
 
 
 def _unshaped(fingerprint: str | None) -> str | None:
-    """The fingerprint of the source itself, without the options that change its rows."""
+    """Return the fingerprint of the source without the part for options that change its rows."""
     return None if fingerprint is None else fingerprint.partition(SHAPED)[0]
 
 
@@ -198,7 +201,7 @@ def _why_not_comparable(checkpoint: Checkpoint, form: DigestForm) -> str | None:
 
 
 class MemoryCheckpointStore:
-    """Keeps the checkpoint in this object, as the text that a file would hold; for tries in one process."""
+    """Keeps the checkpoint in this object, as the text that a file would hold; for attempts in one process."""
 
     save_interval = 0.02
 
@@ -218,9 +221,9 @@ class MemoryCheckpointStore:
 class FileCheckpointStore:
     """Keeps the checkpoint in one file: a local path, or any fsspec URI.
 
-    A local file is replaced atomically and synced to disk.  An object store replaces an object as a whole; elsewhere
-    a write that breaks off leaves a file that is refused, and all rows are sent again.  Raises TransportError if the
-    storage fails, and ConfigurationError if it does not let us.
+    A local file is replaced atomically and synced to disk. An object store replaces whole objects. On other storages an
+    interrupted write can leave a damaged file, which is refused, and all rows are sent again. Raises TransportError if
+    the storage fails, and ConfigurationError if access is denied.
     """
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
@@ -234,14 +237,17 @@ class FileCheckpointStore:
 
     @property
     def save_interval(self) -> float:
-        """See CheckpointStore: a local file takes milliseconds, an object store a request that is paid for."""
+        """See CheckpointStore.
+
+        A save takes milliseconds with a local file, but a request that costs money with an object store.
+        """
         return 0.02 if self._file.is_local else 1.0
 
     def __repr__(self) -> str:
         return f"FileCheckpointStore({shown_uri(self.uri)!r}, epoch={self.epoch!r})"
 
     def is_at(self, uri: str) -> bool:
-        """Whether this is the file that ``uri`` names."""
+        """Return whether ``uri`` names the file of this store."""
         return self._file.is_at(uri)
 
     def load(self) -> Checkpoint | None:

@@ -1,7 +1,7 @@
-"""The command line ``zerobus-ingest``; docs/cli.md says how to use it.
+"""The command line ``zerobus-ingest``; docs/cli.md explains its use.
 
-Results go to stdout and nothing else does; progress, logs and errors go to stderr.  The exit code says whose move it
-is (see ``frame``), and is 0 only if every row is durable or in the dead-letter file that was asked for.
+Only results go to stdout; progress, logs and errors go to stderr. The exit code says who has to act (see ``frame``). It
+is 0 only if every row is durable or in the dead-letter file that was asked for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for _command in (doctor, schema, create_table, push, handoff, dead_letters, dedu
 
 
 def program() -> None:
-    """Run the command of this process's arguments and end the process with its exit code; never returns."""
+    """Run the command that this process's arguments name, and end the process with its exit code; never returns."""
     try:
         main()
     except SystemExit as end:

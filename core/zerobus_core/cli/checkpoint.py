@@ -1,4 +1,4 @@
-"""``zerobus-ingest checkpoint show``: what a checkpoint says; and the store that ``--checkpoint`` names."""
+"""``zerobus-ingest checkpoint show``, which prints a checkpoint; and the store for the option ``--checkpoint``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MOST_SHOWN = 20
 
 @click.group()
 def checkpoint() -> None:
-    """Look at what a delivery has kept for its next attempt."""
+    """Look at the checkpoint that a delivery has left for its next attempt."""
 
 
 @checkpoint.command()
 @click.argument("uri")
 @framed
 def show(uri: str) -> None:
-    """Print which rows are durable by the checkpoint at URI, for which table and source, and when it was written."""
+    """Print what the checkpoint at URI says: the durable rows, the table, the source, and when it was written."""
     from ..checkpoint import FileCheckpointStore, InvalidCheckpointError
     from ..ranges import END
     from ..storage.uris import shown_uri
@@ -34,7 +34,7 @@ def show(uri: str) -> None:
     try:
         found = FileCheckpointStore(uri).load()
     except InvalidCheckpointError as error:
-        raise ConfigurationError(f"the checkpoint at {shown_uri(uri)} is refused: {error}") from error
+        raise ConfigurationError(f"the checkpoint at {shown_uri(uri)} cannot be used: {error}") from error
     if found is None:
         raise ConfigurationError(f"there is no checkpoint at {shown_uri(uri)}")
     spans = list(found.durable)
@@ -56,10 +56,13 @@ def show(uri: str) -> None:
 
 
 def checkpoint_store(uri: str | None, epoch: str | None) -> CheckpointStore | None:
-    """The store of ``--checkpoint`` and ``--epoch``, or None; raises ConfigurationError for an epoch alone."""
+    """Return the store for ``--checkpoint`` and ``--epoch``, or None without a checkpoint.
+
+    Raises ConfigurationError if only an epoch is given.
+    """
     if uri is None:
         if epoch is not None:
-            raise ConfigurationError("--epoch is the epoch of a checkpoint; give --checkpoint with it")
+            raise ConfigurationError("--epoch needs --checkpoint, because it is the epoch of a checkpoint")
         return None
     from ..checkpoint import FileCheckpointStore
 

@@ -1,4 +1,4 @@
-"""``zerobus-ingest create-table``: the table for a source, printed or made."""
+"""``zerobus-ingest create-table``, which prints or creates the table for a source."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ SAMPLE_ROWS = 10_000
 def create_table(source: str, table: str, *, execute: bool, warehouse: str | None, **given: Any) -> None:
     """Print the CREATE TABLE for SOURCE: a path or URI of files, a directory or a glob.
 
-    The types are those of Parquet and Arrow files, and are inferred from a sample for others. A comment on a column
-    says what the sample did not settle.
+    Parquet and Arrow files define the types; for other files they are inferred from a sample. A comment on a column
+    says what the sample could not decide.
     """
     options = source_options_of(given)
     rows, is_all, not_null = given.pop("rows"), given.pop("is_all"), given.pop("not_null")
@@ -67,9 +67,12 @@ def create_table(source: str, table: str, *, execute: bool, warehouse: str | Non
 
 
 def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | None, not_null: bool) -> SampledTable:
-    """The table of a source's rows.  Raises ConfigurationError for standard input, which cannot be read twice."""
+    """Infer the table for a source's rows.
+
+    Raises ConfigurationError for standard input, which cannot be read twice.
+    """
     if source == "-":
-        raise ConfigurationError("standard input can be read only once; write it to a file, and name that")
+        raise ConfigurationError("standard input can be read only once; write it to a file, and pass the file")
     from ..sources import source_of
     from .sampled_table import sampled_table
 
@@ -77,7 +80,7 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
 
 
 def differences(table: TableSchema, source: TableSchema) -> list[str]:
-    """How the columns of a source differ from a table's, a line each; none if rows of the source fit the table."""
+    """Return one line for each difference between a source's columns and a table's; empty if the rows fit the table."""
     columns = {column.name.lower(): column for column in table.columns}
     given = {column.name.lower(): column for column in source.columns}
     lines = [f"+ {column.name} {column.type}: in the source only" for at, column in given.items() if at not in columns]

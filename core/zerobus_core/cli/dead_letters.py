@@ -1,4 +1,4 @@
-"""``zerobus-ingest dead-letters``: look at rows that did not fit their table, and send them again."""
+"""``zerobus-ingest dead-letters``, which shows rows that did not fit their table, and sends them again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @framed
 def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -> None:
-    """Print how many rows the file at URI holds by table and reason, and the first rows."""
+    """Print how many dead letters the file at URI holds for each table and reason, and the first of them."""
     from ..bad_rows import letters_of
 
     found = letters_of(uri, table)
@@ -69,8 +69,8 @@ def replay(
 ) -> None:
     """Send the rows of the dead-letter file at URI to the table that it names, and print the receipt.
 
-    The file stays as it is.  Rows that still do not fit end the command, or go to another file by --dead-letter-uri.
-    The exit code is 0 only if every row is durable (or in that other file).
+    The file is not changed. Rows that still do not fit make the command fail, or go to another file with
+    --dead-letter-uri. The exit code is 0 only if every row is durable (or in that other file).
     """
     options = ingest_options_of(given)
     workspace, store = workspace_of(given), checkpoint_store(checkpoint, epoch)
@@ -85,7 +85,7 @@ def replay(
 
 
 def _reason(letter: Mapping[str, Any]) -> str:
-    """What was wrong, in the same words for every item of a list."""
+    """Return the reason of a dead letter without the index of an item, so that all items of a list have one reason."""
     return re.sub(r"\[\d+\]", "[…]", _one_line(letter["error"]))
 
 
@@ -107,7 +107,7 @@ def _row(letter: Mapping[str, Any], *, values: bool) -> dict[str, Any]:
 
 
 def _types(value: Any) -> Any:
-    """The names and the types of a record, without its values."""
+    """Return the names and types of a record's values, without the values."""
     if isinstance(value, dict):
         return {name: _types(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""``zerobus-ingest dedup-sql``: SQL that takes duplicates out again."""
+"""``zerobus-ingest dedup-sql``, which prints SQL that removes duplicates."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def dedup_sql(
     from ..schema.table import check_table_name
 
     if view is not None and into is not None:
-        raise click.UsageError("--view names a view and --into a table for MERGE; give one of them")
+        raise click.UsageError("--view names a view, but --into names a table for MERGE; use only one of them")
     if table is None and not names:
-        raise click.UsageError("name a table, as TABLE or with -t: catalog.schema.table")
+        raise click.UsageError("pass the name of a table, as TABLE or with -t: catalog.schema.table")
     # What follows the table are columns: "--key a b" gives the option one of them, and "b" to the arguments.
     source, more_keys = (names[0], names[1:]) if table is None else (table, names)
     source = check_table_name(source)

@@ -1,4 +1,4 @@
-"""``zerobus-ingest doctor``: what is right and what is wrong, step by step."""
+"""``zerobus-ingest doctor``, which checks step by step what a delivery needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKS = {
 @connection_options
 @framed
 def doctor(as_json: bool, **given: Any) -> None:
-    """Check what a delivery needs: environment, network, sign-in, and of TABLE its schema, grants and a stream.
+    """Check what a delivery needs: environment, network, sign-in, and the schema, grants and a stream of TABLE.
 
     No row is written and no secret is shown.  The exit code is that of the first step that failed.
     """

@@ -1,4 +1,4 @@
-"""Every field of the file formats as a flag."""
+"""A command-line flag for each field of the file formats."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 
 def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
-    """``--format`` and a flag for each field of a format; hand their values to ``format_of_flags``.
+    """Add ``--format`` and a flag for each field of a format; ``format_of_flags`` reads their values.
 
-    Without ``--format`` for a command to which it means something else (``is_named=False``).
+    With ``is_named=False``, ``--format`` is not added, for commands that use it for something else.
     """
     for name in reversed(_FLAGS):
         command = click.option("--" + name.replace("_", "-"), name, default=None, **_FLAGS[name])(command)
@@ -86,7 +86,10 @@ def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
 
 
 def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
-    """The format; takes the flags of ``format_flags`` out of ``given``.  Raises ConfigurationError."""
+    """Return the format that the flags of ``format_flags`` describe, and remove these flags from ``given``.
+
+    Raises ConfigurationError.
+    """
     name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}
     chosen: dict[str, Any] = {name: value for name, value in values.items() if value not in (None, (), False)}
@@ -104,7 +107,7 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
 
 
 def remedies_as_flags(text: str) -> str:
-    """``CsvFormat(quote_char=None)`` in a message is ``--quote-char none`` on the command line."""
+    """Replace options in a message by flags, such as ``CsvFormat(quote_char=None)`` by ``--quote-char none``."""
     text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
     text = re.sub(r"\bset (\w+)=True\b", lambda match: f"give {_flag(match[1])}", text)
     text = re.sub(rf"\b(?:Csv|Json|Excel)Format\(({_ARGUMENT}(?:, {_ARGUMENT})*)\)", _remedies, text)

@@ -1,16 +1,16 @@
-"""What every command shares: where the workspace comes from, where logs go, and what an error ends in.
+"""Shared by all commands: the workspace, the logs, and the exit code for each error.
 
-Exit codes, after the BSD sysexits where those have one:
+Exit codes, taken from the BSD sysexits if they have a fitting one:
 
 ====  ==========================================================================================================
 0     done; for ``push``: every row is durable, was durable before, or is in the dead-letter file
-1     something that no rule foresees; ``--debug`` shows the traceback
-2     usage: a flag, the environment, a file, or an option that cannot be right
+1     an unexpected error; ``--debug`` shows its traceback
+2     usage: an invalid flag, environment variable, file or option
 65    the data: a row or a table that does not fit (SchemaError, RecordError, RejectedRecordError)
 75    try again: throttled, connection lost, deadline passed (every error class that is retryable)
 77    access: credentials, grants, or no such table
 130   stopped by Ctrl-C (SIGINT)
-141   the reader of the output has gone (as after SIGPIPE)
+141   the reader of the output closed it (as after SIGPIPE)
 143   stopped by SIGTERM
 ====  ==========================================================================================================
 """
@@ -89,14 +89,14 @@ _Command = Callable[..., None]
 
 
 def exit_code(error: ZerobusIngestError) -> int:
-    """The exit code that an error of our tree ends in."""
+    """Return the exit code for an error of our tree."""
     if error.retryable:
         return TRY_AGAIN
     return next((code for cls, code in _CODES.items() if isinstance(error, cls)), UNFORESEEN)
 
 
 def connection_options(command: _Command) -> _Command:
-    """The flags that say where the workspace is; hand their values to ``workspace_of``."""
+    """Add the flags that describe the workspace; ``workspace_of`` reads their values."""
     for name, variable in reversed(_VARIABLES.items()):
         flag = "--" + name.replace("_", "-")
         command = click.option(flag, metavar="TEXT", help=f"Instead of {variable} in the environment.")(command)
@@ -104,40 +104,40 @@ def connection_options(command: _Command) -> _Command:
 
 
 def table_option(command: _Command) -> _Command:
-    """``-t``/``--table`` next to the argument TABLE: a name is found wherever a person puts it; see ``table_of``."""
+    """Add ``-t``/``--table`` as another way to pass the argument TABLE; ``table_of`` reads both."""
     command = click.option("-t", "--table", "named_table", metavar="NAME", help="catalog.schema.table")(command)
     return click.argument("table", required=False)(command)
 
 
 def table_of(given: dict[str, Any]) -> str | None:
-    """The one table that was named, or None; takes both ways of naming it out of ``given``."""
+    """Return the table that was passed as TABLE or with ``-t``, or None; remove both from ``given``."""
     table, named = given.pop("table"), given.pop("named_table")
     if table is not None and named is not None and table != named:
-        raise click.UsageError(f"two tables are named, {table} and {named}: give one")
+        raise click.UsageError(f"two tables were passed, {table} and {named}: pass only one")
     return named if table is None else str(table)
 
 
 def needed_table_of(given: dict[str, Any]) -> str:
-    """As ``table_of``, for commands that need a table."""
+    """Return the table as ``table_of`` does; raise an error if there is none."""
     table = table_of(given)
     if table is None:
-        raise click.UsageError("name a table, as TABLE or with -t: catalog.schema.table")
+        raise click.UsageError("pass the name of a table, as TABLE or with -t: catalog.schema.table")
     return table
 
 
 def environment_of(given: dict[str, Any]) -> dict[str, str]:
-    """The environment variables, overridden by the flags in ``given``.  Removes those flags from ``given``."""
+    """Return the environment variables, overridden by the flags in ``given``, which are removed from it."""
     flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
     return dict(os.environ) | {variable: value for variable, value in flags.items() if value is not None}
 
 
 def workspace_of(given: dict[str, Any]) -> Workspace:
-    """The workspace; takes the flags of ``connection_options`` out of ``given``."""
+    """Return the workspace that the flags of ``connection_options`` describe, and remove these flags from ``given``."""
     return Workspace.from_env(environment_of(given))
 
 
 def framed(command: _Command) -> _Command:
-    """Add ``--verbose`` and ``--debug``, send logs to stderr, and end with one line instead of a traceback."""
+    """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line instead of a traceback."""
 
     @click.option("-v", "--verbose", is_flag=True, help="Log what happens on stderr.")
     @click.option("--debug", is_flag=True, help="Log everything, and show the traceback of an error.")
@@ -184,8 +184,8 @@ def _say(text: str, *, debug: bool) -> None:
 def exit_at_once(code: int) -> None:
     """End the process without the interpreter's clean-up.
 
-    That can take longer than the second within which a signal takes effect, and aborts the process if a native thread
-    calls into Python at that time.
+    The clean-up can take longer than a second, but a signal must take effect within a second. It also aborts the
+    process if a native thread calls into Python during it.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""``zerobus-ingest handoff``: deliver what is new, look at the state, and do what only a person may do to it."""
+"""``zerobus-ingest handoff``, which delivers what is new, and shows or changes the handoff's state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NewFiles, NewRows or NewItems, or of a function that returns one."""
 
 @click.group()
 def handoff() -> None:
-    """Deliver what is new since the last run, and keep the state of that."""
+    """Deliver what is new since the last run, and keep a state that says what was delivered."""
 
 
 def _handoff_options(command: _Command) -> _Command:
@@ -50,7 +50,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 
 def _state_options(command: _Command) -> _Command:
-    """The options of a command that a person changes the state with."""
+    """Add the options of a command with which a person changes the state."""
     yes = click.option("--yes", is_flag=True, help="Do not ask.")
     return _handoff_options(yes(connection_options(framed(command))))
 
@@ -76,8 +76,8 @@ _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increa
 def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: Any) -> None:
     """Deliver what is new in SOURCE, and print the receipt as JSON.
 
-    What an earlier run left unfinished is delivered first.  With --from and --to, the rows (or files, by name) after
-    the one and up to the other are delivered again, and the state stays as it is.
+    A slice that an earlier run left unfinished is delivered first. With --from and --to, the rows (or files, by name)
+    after --from and up to --to are delivered again, and the state does not change.
     """
     options = ingest_options_of(given)
     if start is not None and end is None:
@@ -95,7 +95,7 @@ def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: 
 @connection_options
 @framed
 def show(values: bool, **given: Any) -> None:
-    """Print the state as JSON: what is delivered, what is open and by whom, and the last slices."""
+    """Print the state as JSON: what was delivered, the open slice and its owner, and the last slices."""
     click.echo(json.dumps(_handoff_of(given).show(values=values), indent=2))
 
 
@@ -103,9 +103,9 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make everything after a position new again; of a slice, the slice itself too.
+    """Make everything after a position new again; given a slice, also the slice itself.
 
-    The next run sends those rows once more.  Zerobus does not take the old ones out of the table.
+    The next run sends those rows once more. The rows that are already in the table stay there.
     """
     _change(given, f"Rewind to {to}? What was delivered after it is sent again.", lambda one: one.rewind(to))
 
@@ -116,11 +116,7 @@ def rewind(to: str, **given: Any) -> None:
 @click.option("--lease", "lease", is_flag=True, help="End the lease of the run that holds the open slice.")
 @click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
-    """Leave out one file in its present version, or end the lease of a run that has died.
-
-    --file is for a damaged file, or a delivered one that has changed.  With --lease the next run takes up the open
-    slice without waiting for the lease to end.
-    """
+    """Leave out one version of a file: because it is damaged, or because it changed after it was delivered."""
     if lease == (file is not None):
         raise ConfigurationError("give --file, which leaves a file out, or --lease, which ends the lease; not both")
     if file is None:
@@ -135,7 +131,7 @@ def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -
 @_state_options
 @click.argument("slice_id", metavar="SLICE")
 def skip(slice_id: str, **given: Any) -> None:
-    """Give up the open SLICE: its missing rows are not delivered.  It stays in the history."""
+    """Give up the open SLICE: its missing rows are not delivered. It stays in the history."""
     _change(given, f"Skip slice {slice_id}? Its missing rows are not delivered.", lambda one: one.skip(slice_id))
 
 
@@ -144,11 +140,11 @@ for _command in handoff.commands.values():
 
 
 def _change(given: dict[str, Any], question: str, change: Callable[[Handoff], None]) -> None:
-    """Ask, change the state, and print it."""
+    """Ask for confirmation, change the state, and print it."""
     yes = given.pop("yes")
     one = _handoff_of(given)
     if not yes and not click.confirm(f"{one.name}: {question}", err=True):
-        raise ConfigurationError("not confirmed, nothing was changed")
+        raise ConfigurationError("not confirmed, so nothing was changed")
     change(one)
     click.echo(json.dumps(one.show(), indent=2))
 

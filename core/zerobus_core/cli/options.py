@@ -1,4 +1,4 @@
-"""Every field of IngestOptions as a flag."""
+"""A command-line flag for each field of IngestOptions."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 
 def delivery_options(command: _Command) -> _Command:
-    """The options of a command that delivers rows, from ``checkpoint`` to ``quiet``."""
+    """Add the options of a command that delivers rows, from ``checkpoint`` to ``quiet``."""
     checkpoint = click.option(
         "--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes."
     )
@@ -146,17 +146,17 @@ def delivery_options(command: _Command) -> _Command:
 
 
 def ingest_options(command: _Command) -> _Command:
-    """A flag for each field; hand their values to ``ingest_options_of``."""
+    """Add a flag for each field; ``ingest_options_of`` reads their values."""
     return _with_flags(command, [field.name for field in fields(IngestOptions)])
 
 
 def source_options(command: _Command) -> _Command:
-    """A flag for each field that says how a source is read; hand their values to ``source_options_of``."""
+    """Add a flag for each field about reading a source; ``source_options_of`` reads their values."""
     return _with_flags(command, _OF_SOURCES)
 
 
 def options_without_format(command: _Command) -> _Command:
-    """``source_options`` for a command whose ``--format`` is another one."""
+    """Add ``source_options`` to a command that uses ``--format`` for something else."""
     return _with_flags(command, _OF_SOURCES, has_format=False)
 
 
@@ -175,17 +175,23 @@ def _with_flags(command: _Command, names: Collection[str], *, has_format: bool =
 
 
 def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
-    """The options; takes the flags of ``ingest_options`` out of ``given``.  Raises ConfigurationError."""
+    """Return the options that the flags of ``ingest_options`` describe, and remove these flags from ``given``.
+
+    Raises ConfigurationError.
+    """
     return _options_of(given, [field.name for field in fields(IngestOptions)])
 
 
 def source_options_of(given: dict[str, Any]) -> IngestOptions:
-    """The options; takes the flags of ``source_options`` out of ``given``.  Raises ConfigurationError."""
+    """Return the options that the flags of ``source_options`` describe, and remove these flags from ``given``.
+
+    Raises ConfigurationError.
+    """
     return _options_of(given, _OF_SOURCES)
 
 
 def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
-    """The values of ``--metadata-columns``, such as ``file_name=source``, as a mapping."""
+    """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping."""
     pairs = [text.partition("=") for text in texts]
     columns = {fact: name for fact, _, name in pairs}
     if len(columns) < len(pairs) or (columns and metadata_columns_problem(columns)):

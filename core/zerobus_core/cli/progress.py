@@ -1,4 +1,4 @@
-"""How far a delivery has come, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a delivery on stderr: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE_EVERY = 10.0
 
 @contextmanager
 def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None]:
-    """What to hand to ``ingest`` as ``on_progress``."""
+    """Show progress inside the block; yields the function to pass to ``ingest`` as ``on_progress``."""
     if quiet:
         yield None
     elif sys.stderr is not None and sys.stderr.isatty():  # it is None where it was closed

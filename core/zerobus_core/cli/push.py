@@ -1,4 +1,4 @@
-"""``zerobus-ingest push``: all of a source into a table, or a way to send the rest."""
+"""``zerobus-ingest push``, which delivers all of a source, or the rest of it after a failure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def push(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Push each SOURCE into a table, one after the other, and print the receipt: as JSON, unless it is a terminal.
+    """Push each SOURCE into a table, one after the other, and print the receipt: as JSON, unless stdout is a terminal.
 
     SOURCE is a path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or glob of them, a
     dead-letter file, or - for JSON Lines on standard input.
@@ -56,22 +56,25 @@ def push(
     sources, table = _named(sources, table)
     options = ingest_options_of(given)
     if options.format is not None and "-" in sources:
-        raise ConfigurationError("standard input is JSON Lines; give --format and its options with files only")
+        raise ConfigurationError("standard input is read as JSON Lines; use --format and its options for files only")
     store = checkpoint_store(checkpoint, epoch)
     receipt = _push(workspace_of(given), sources, table, options, store, quiet=quiet)
     print_receipt(receipt, as_json=as_json)
 
 
 def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...], str]:
-    """The sources and the table; that can be the last argument, if it cannot be a file."""
+    """Return the sources and the table.
+
+    The table can be the last argument if that cannot be a file.
+    """
     if table is None and len(sources) > 1 and _is_table_name(sources[-1]):
         sources, table = sources[:-1], sources[-1]
     if table is None:
-        raise click.UsageError("name the table with -t: zerobus-ingest push SOURCE... -t catalog.schema.table")
+        raise click.UsageError("pass the table with -t: zerobus-ingest push SOURCE... -t catalog.schema.table")
     if not sources:
-        raise click.UsageError("name what is to be pushed: zerobus-ingest push SOURCE... -t catalog.schema.table")
+        raise click.UsageError("pass the source to push: zerobus-ingest push SOURCE... -t catalog.schema.table")
     if "-" in sources and len(sources) > 1:
-        raise click.UsageError("- is standard input, and is pushed alone")
+        raise click.UsageError("- is standard input, which cannot be pushed together with other sources")
     return sources, table
 
 

@@ -1,4 +1,4 @@
-"""The receipt of a command that delivered: JSON on stdout, or a summary on a terminal."""
+"""Prints the receipt of a delivery: as JSON on stdout, or as a summary on a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
 
 
 def _shown(receipt: Receipt) -> str:
-    """The receipt for a person: what is in the table now, and what else is worth knowing."""
+    """Return the receipt as text for a person: what is in the table now, and other notable facts."""
     lines = [
         f"{receipt.table}: {receipt.rows_acked + receipt.rows_skipped:,} of {receipt.rows_read:,} rows are durable, "
         f"{receipt.rows_acked:,} of them sent in {receipt.duration_s:,.1f} s ({receipt.rows_per_s:,.0f} rows/s)"

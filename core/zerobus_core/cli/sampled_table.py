@@ -1,4 +1,4 @@
-"""The table that a source needs, from a sample of its rows or from all of them."""
+"""Infers the table for a source from a sample of its rows or from all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SampledTable", "sampled_table"]
 
 
 class SampledTable:
-    """A table, and how many rows of a source it comes of."""
+    """An inferred table, and the number of rows that it was inferred from."""
 
     def __init__(self, schema: TableSchema, rows: int, *, is_all: bool) -> None:
         self.schema = schema
@@ -28,10 +28,10 @@ class SampledTable:
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
-    """The table for the first ``rows`` rows of ``source``, or for all of them if that is None.
+    """Infer the table for the first ``rows`` rows of ``source``, or for all rows if ``rows`` is None.
 
-    Rows that cannot be read are passed over.  Reads the source, and so blocks as long as that does.  Raises what that
-    raises, and SchemaError for names or values that no table takes.
+    Rows that cannot be read are left out. Blocks while the source is read, and raises what it raises; raises
+    SchemaError for names or values that fit no table.
     """
     read = _Sample(source, rows)
     if source.is_arrow and not source.is_text:
@@ -49,7 +49,7 @@ class _Sample:
         self.is_all = True
 
     def _parts(self) -> Iterator[Any]:
-        """The rows of the source's chunks, up to the limit."""
+        """Yield the rows of the source's chunks, up to the limit."""
         for chunk in self._source.chunks(RowRanges()):
             left = len(chunk.rows) if self._limit is None else self._limit - self.count
             if len(chunk.rows) > left:
@@ -80,13 +80,13 @@ class _Sample:
 
         schemas = [part.schema.remove_metadata() for part in islice(self._parts(), None) if not isinstance(part, list)]
         if not schemas:
-            raise SchemaError("the source has no rows, and so says nothing of its columns")
+            raise SchemaError("the source has no rows, so its columns are unknown")
         try:
             return pa.unify_schemas(schemas, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise SchemaError(f"the source has batches of several shapes: {error}") from error
+            raise SchemaError(f"the batches of the source have different schemas: {error}") from error
 
 
 def _text(value: Any) -> str | None:
-    """A value among text, such as that of a partition, as text."""
+    """Convert a value that stands for text, such as a partition's, to text."""
     return value if value is None or isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""``zerobus-ingest schema``: a table as the service sees it."""
+"""``zerobus-ingest schema``, which prints a table's schema as the service sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines on standard input as a source: rows that come as they come."""
+"""JSON Lines on standard input as a source, which yields rows as they arrive."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _READ_BYTES = 256 * 1024
 
 
 class JsonLinesPipe:
-    """See the module's docstring.  A pipe can be read once; a retry resumes only with ``source_version``.
+    """The rows on standard input. A pipe can be read once, so a retry resumes only with ``source_version``.
 
-    Reads the file descriptor itself: a buffered reader would keep rows back that a slow writer has written.
+    Reads the file descriptor directly: a buffered reader would hold back rows that a slow writer has already written.
     """
 
     is_arrow = False
@@ -37,7 +37,7 @@ class JsonLinesPipe:
 
     def __init__(self, options: IngestOptions, pipe: IO[bytes] | None = None) -> None:
         if pipe is None and sys.stdin is None:
-            raise ConfigurationError("standard input is closed: there is nothing to push")
+            raise ConfigurationError("standard input is closed, so there is nothing to push")
         self._pipe = pipe or sys.stdin.buffer
         self._chunk_rows = options.batch_rows
         self.fingerprint = version_fingerprint(options)
@@ -58,7 +58,7 @@ class JsonLinesPipe:
         check_length(rows_read, skip)
 
     def _blocks(self) -> Iterator[bytes]:
-        """Blocks of stdin as they arrive; an empty block whenever nothing arrives for a while."""
+        """Yield blocks of stdin as they arrive, and an empty block whenever nothing arrives for a while."""
         while True:
             if not _is_ready(self._pipe):
                 yield b""

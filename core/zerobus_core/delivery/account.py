@@ -1,18 +1,17 @@
-"""Where every row of a delivery is, and which rows may be in the table twice.
+"""The account of a delivery: what has happened to each row, and which rows may be in the table twice.
 
-The law, which holds between any two calls:
+These rules hold between any two calls:
 
 1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + filtered by the user's
    ``transform`` + refused and not yet written to that file + not yet sent + in flight.
-2. A row may be in the table twice from the second hand-over on that may have reached the service, in this attempt or
-   after an earlier one.  Each of those is counted in ``rows_resent``, none of the first ones is.
-3. A checkpoint never admits less than what an attempt that is killed now may have sent: no row is handed over that is
-   not below the position reserved in the store, and a hand-over that repeats a row is in the store's ``rows_resent``
-   before it happens.
-4. No row is skipped that is not shown to be the one that was delivered: by the source's fingerprint, or by a digest
-   that is compared when the row passes.
+2. A row may be in the table twice if it was sent again after it may have reached the service, in this attempt or an
+   earlier one.  ``rows_resent`` counts each of these sends, but never the first send of a row.
+3. If the attempt is killed now, its checkpoint names every row that it may have sent: a row is sent only if the store
+   holds a reservation beyond its position, and the store's ``rows_resent`` counts a row before it is sent again.
+4. A row is skipped only if it is shown to be the row that was delivered: by the source's fingerprint, or by a digest
+   that is compared when the row is read.
 
-Pure bookkeeping, on top of the ledger's: it never sleeps, locks, logs, or looks at a clock, a store or a socket.
+Pure bookkeeping on top of the ledger: it never sleeps, locks or logs, and uses no clock, store or socket.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class DeliverySnapshot:
 
 
 class Account:
-    """See the module's docstring.  ``form`` is how rows are digested; None if no digest is needed."""
+    """See the module's docstring. ``form`` is the form of the digests of rows; None if no digest is needed."""
 
     def __init__(
         self,
@@ -85,19 +84,19 @@ class Account:
 
     @property
     def left_out(self) -> RowRanges:
-        """The rows that the source is asked to leave out; those that are compared must pass."""
+        """The rows that the source is asked to leave out. Rows that have to be compared are not among them."""
         return RowRanges() if self.past.digest else self.past.skip
 
     @property
     def on_content(self) -> ContentHook | None:
-        """Takes what the rows hold, all of them in order; None if nobody needs to know."""
+        """The function that takes the content of all rows, in order; None if no digest is needed."""
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """The rows of the next chunk, in parts that are skipped (True) or sent (False).
+        """Split the next chunk into parts that are skipped (True) or sent (False).
 
-        Positions carry the law: each row comes once, in order, and only those of ``left_out`` are left out.
-        ConfigurationError is raised for anything else.
+        The rows must come in order, each of them once, and without those of ``left_out``; ConfigurationError is raised
+        otherwise.
         """
         self._read(chunk.first_row, chunk.stop_row)
         row = chunk.first_row
@@ -114,8 +113,8 @@ class Account:
         if wanted != [(first, stop)]:
             start = wanted[0][0] if wanted else stop
             raise ConfigurationError(
-                f"the source gave rows {first} to {stop - 1} where row {start} was to come: a source yields its rows "
-                "in order, each of them once, and leaves out none but those that it was asked to skip"
+                f"the source yielded rows {first} to {stop - 1} instead of row {start}: a source must yield its "
+                "rows in order, each of them once, and leave out only the rows that it was asked to skip"
             )
         self._next_row = stop
 
@@ -128,7 +127,7 @@ class Account:
         return min(stop, following.stop), True
 
     def check_skipped(self, stop_row: int) -> None:
-        """Rows up to ``stop_row`` have passed; raise SourceChangedError if they are not those that were delivered."""
+        """Raise SourceChangedError if the rows skipped up to ``stop_row`` differ from those delivered."""
         if not self._unshown or stop_row < self._unshown[-1].stop:
             return
         segment = self._unshown.pop()
@@ -137,60 +136,66 @@ class Account:
         self._shown.add(segment.start, segment.stop)
 
     def check_end(self) -> None:
-        """Raise SourceChangedError or ConfigurationError if the source ended before the last of its rows."""
+        """Raise SourceChangedError or ConfigurationError if the source ended before its last row."""
         if self._unshown:
             raise _source_changed_error(self._unshown[-1])
         missing = next(self.left_out.without(self._next_row, self.total_rows or 0), None)
         if missing is not None:
             raise ConfigurationError(
-                f"the source had {self.total_rows} rows when the delivery began, and ended before row {missing[0]}: "
-                "it was changed while it was read"
+                f"the source had {self.total_rows} rows when the delivery began, but it ended before row "
+                f"{missing[0]}: it was changed while it was read"
             )
 
     # What becomes of rows that no table takes
 
     def add_unfit(self) -> None:
-        """A row does not fit the table, and is never given to a stream."""
+        """Count a row that does not fit the table and is never given to a stream."""
         self._rows_unfit += 1
 
     def set_dead_lettered(self, rows: int) -> None:
-        """So many rows are in the dead-letter file now."""
+        """Set the number of rows that are in the dead-letter file now."""
         self._rows_dead_lettered = rows
 
     def set_filtered(self, rows: int) -> None:
-        """The user's function left out so many rows by now; they have no positions."""
+        """Set the number of rows that the user's ``transform`` has left out; they have no positions."""
         self._rows_filtered = rows
 
     # What may have been sent
 
     def is_reserved(self, stop_row: int) -> bool:
-        """Whether the rows before ``stop_row`` may be handed over."""
+        """Return whether the rows before ``stop_row`` may be sent."""
         return stop_row <= self._reserved
 
     def announce(self, stop_row: int) -> None:
-        """The next checkpoint says that rows before ``stop_row`` may have been sent; they may not be yet."""
+        """Note that the next checkpoint says that rows before ``stop_row`` may have been sent.
+
+        They may not be sent yet; see ``confirm``.
+        """
         self._announced = max(self._announced, stop_row)
 
     def is_announced(self, stop_row: int) -> bool:
-        """Whether the checkpoint says that the rows before ``stop_row`` may have been sent."""
+        """Return whether the checkpoint says that the rows before ``stop_row`` may have been sent."""
         return stop_row <= self._announced
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether rows are announced that may not be handed over yet."""
+        """Whether rows were announced that may not be sent yet."""
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """Report that the store holds what was announced: no newer attempt has replaced it."""
+        """Note that the store holds the announced position, so no newer attempt has replaced it."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:
-        """Rows before ``stop_row`` may be sent, and the next checkpoint says so, or nobody will ask."""
+        """Allow rows before ``stop_row`` to be sent.
+
+        The next checkpoint says so, if there is one.
+        """
         self.announce(stop_row)
         self.confirm()
 
     def withdraw_reservation(self) -> None:
-        """No row that was not handed over yet may be sent without another reservation."""
+        """Forbid sending of rows that were not sent yet, until the next reservation."""
         self._reserved = 0
 
     @property
@@ -199,7 +204,7 @@ class Account:
         return self._ledger.rows_waiting > 0
 
     def admit(self, reached: int, rows_resent: int = 0) -> None:
-        """An older attempt that still runs may have sent rows before ``reached``, and ``rows_resent`` of them again."""
+        """Count what an older attempt may have sent: rows before ``reached``, and ``rows_resent`` rows again."""
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
             self._ledger.admit(RowRanges(self.past.skip.without(self._reached_before, reached)))
@@ -207,25 +212,28 @@ class Account:
 
     @property
     def rows_resent(self) -> int:
-        """Rows handed over again after they may have reached the service, over all attempts."""
+        """The number of rows sent again after they may have reached the service, over all attempts."""
         return self._resent_before + self._ledger.rows_resent
 
     @property
     def rows_resent_ahead(self) -> int:
-        """What ``rows_resent`` can become before the next save: an attempt that is killed cannot correct it."""
+        """The highest value that ``rows_resent`` can have by the next save.
+
+        The checkpoint needs it, because an attempt that is killed cannot correct a lower value.
+        """
         ledger = self._ledger
         may_follow = ledger.sent_before.rows_within(ledger.added_until, self._announced) if self._announced < END else 0
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """What the checkpoint says of the rows; ``is_end`` when nothing more will be sent."""
+        """Return the checkpoint's facts about rows; set ``is_end`` when nothing more will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:
-        """The same after the source has changed: which rows are durable says nothing any more, but they were sent."""
+        """Return the same facts after the source has changed: no row is durable any more, but rows were sent."""
         kept = self.kept(is_end=True)
         digest = replace(kept.digest, segments=()) if kept.digest else None
         return replace(kept, durable=RowRanges(), digest=digest)
@@ -245,7 +253,7 @@ class Account:
 
     @property
     def counts(self) -> Counts:
-        """The numbers of rows that every report begins with."""
+        """The numbers of rows that every report contains."""
         return Counts(
             rows_read=self._ledger.rows_added + self.past.skip.rows + self._rows_unfit + self._rows_filtered,
             rows_acked=self._ledger.rows_acked,
@@ -256,7 +264,7 @@ class Account:
         )
 
     def snapshot(self) -> DeliverySnapshot:
-        """The delivery at this moment."""
+        """Return a snapshot of the delivery."""
         ledger = self._ledger
         return DeliverySnapshot(
             counts=self.counts,
@@ -272,7 +280,7 @@ class Account:
 
 def _source_changed_error(rows: Segment) -> SourceChangedError:
     return SourceChangedError(
-        f"rows {rows.start} to {rows.stop - 1} are durable from an earlier attempt, and the source has other rows "
-        "there now. The checkpoint counts no row as durable any more: the next attempt sends every row that the source "
-        "has then, and rows_resent says how many of them may be in the table twice"
+        f"rows {rows.start} to {rows.stop - 1} are durable from an earlier attempt, but the source has other rows "
+        "there now. The checkpoint no longer counts any row as durable: the next attempt sends every row that the "
+        "source has then, and rows_resent says how many of them may be in the table twice"
     )

@@ -1,4 +1,7 @@
-"""The arguments of the public calls: what a person guesses first works, and what cannot work names the right form."""
+"""Converts the arguments of the public calls.
+
+Common guesses are accepted; the error for anything else names the right form.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """A Workspace, or what has one, such as a LocalZerobus."""
+    """Return ``value`` if it is a Workspace, or its ``workspace`` if it has one, as a LocalZerobus does."""
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)
@@ -41,14 +44,14 @@ def workspace_argument(value: Any) -> Workspace:
 
 
 def table_argument(value: Any) -> str:
-    """The full name of a table."""
+    """Return ``value`` if it is text, as the full name of a table must be."""
     if not isinstance(value, str):
         raise ConfigurationError(f'table must be a name such as "main.default.flights", not {_kind(value)}')
     return check_table_name(value)
 
 
 def options_argument(value: Any) -> IngestOptions:
-    """IngestOptions, or a mapping of its fields; None for the defaults."""
+    """Return IngestOptions for ``value``: IngestOptions, a mapping of its fields, or None for the defaults."""
     if value is None or isinstance(value, IngestOptions):
         return value or IngestOptions()
     if isinstance(value, Mapping):
@@ -59,7 +62,7 @@ def options_argument(value: Any) -> IngestOptions:
 
 
 def checkpoint_argument(value: Any) -> CheckpointStore | None:
-    """A checkpoint store, or the path or URI of a file for one; None for none."""
+    """Return the checkpoint store for ``value``: a store, the path or URI of a file, or None."""
     if value is None:
         return None
     if isinstance(value, str | os.PathLike):
@@ -72,7 +75,7 @@ def checkpoint_argument(value: Any) -> CheckpointStore | None:
 
 
 def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
-    """A function, or None."""
+    """Return ``value`` if it is callable or None."""
     if value is None or callable(value):
         hook: Callable[..., Any] | None = value
         return hook
@@ -80,7 +83,7 @@ def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
 
 
 def stop_argument(value: Any) -> threading.Event:
-    """The event that stops the delivery; one that nobody sets for None."""
+    """Return ``value`` if it is an event; for None, a new event that nobody sets."""
     if value is None:
         return StopEvent()
     if _has_methods(value, "is_set", "wait") and type(value).__module__.partition(".")[0] != "asyncio":

@@ -1,4 +1,4 @@
-"""When a delivery's account goes into its checkpoint: before what it admits can happen."""
+"""Saves the account of a delivery as its checkpoint, always before what it announces can happen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLICE = 0.1
 
 
 class Checkpointing:
-    """Writes what the account says, as often as the keeper wants it and the account's law needs it.
+    """Saves the account as often as the keeper wants and the account's rules need.
 
     Each method but ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
     """
@@ -36,15 +36,15 @@ class Checkpointing:
             account.reserve()
 
     def take_over(self) -> None:
-        """Let an older attempt that still runs find that there is a newer one."""
+        """Save the checkpoint, so that an older attempt that still runs finds this newer one."""
         if self._keeper.past.attempt is not None:
             self.save()
 
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
-        """Return when the store knows that the rows of ``batch`` may have been sent; ``poll`` is called while it waits.
+        """Wait until the store holds that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        A reservation is used when it is found in the store some time after it was written: a newer attempt that read
-        the checkpoint before and replaced it after knows nothing of it.
+        A reservation must still be in the store some time after it was written. Otherwise a newer attempt, which had
+        read the checkpoint before, could have replaced it without knowing of the reservation.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -64,7 +64,7 @@ class Checkpointing:
             self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
-        """Save what is due; whether rows may be handed over.  ``now`` is a reading of the keeper's clock."""
+        """Save what is due, and return whether rows may be sent; ``now`` is a reading of the keeper's clock."""
         is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
         try:
@@ -87,7 +87,10 @@ class Checkpointing:
             self._repeats_at = self._keeper.saved_at
 
     def _may_repeat(self) -> bool:
-        """As with a reservation: what is admitted must be found again, when no newer attempt can have overlooked it."""
+        """Return whether rows may be sent again.
+
+        As with a reservation, the saved number must still be in the store when no newer attempt can have overlooked it.
+        """
         if self._repeats_at is None:
             return True
         if self._keeper.settles_in(self._repeats_at) > 0.0:
@@ -97,7 +100,10 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Reserve with the ACKs, and not in a save of its own a little later; one reservation after the other."""
+        """Reserve more rows in the save that records ACKs, which saves a write.
+
+        Only one reservation is open at a time.
+        """
         account = self._account
         if self._last_batch is None or account.is_unconfirmed:
             return False
@@ -106,7 +112,10 @@ class Checkpointing:
         return account.is_unconfirmed
 
     def _look(self) -> None:
-        """Admit what an older attempt may have sent.  Raises DeliverySupersededError if there is a newer one."""
+        """Check for other attempts, and count what an older one may have sent.
+
+        Raises DeliverySupersededError if there is a newer attempt.
+        """
         self._account.admit(*self._keeper.check())
 
     def save(self) -> None:
@@ -117,7 +126,7 @@ class Checkpointing:
         self._keeper.save(kept)
 
     def save_last(self, *, has_source_changed: bool = False) -> None:
-        """Save when nothing more will be sent; where a newer attempt has taken over, its checkpoint stays."""
+        """Save when nothing more will be sent; if a newer attempt has taken over, keep its checkpoint."""
         try:
             self._look()
         except DeliverySupersededError:

@@ -1,8 +1,8 @@
-"""One delivery from its first row to its receipt: encoder, pool, account and checkpoint held together.
+"""One delivery from its first row to its receipt; it connects encoder, pool, account and checkpoint.
 
-The gate is ``finish``: it returns a receipt only if every row that was read is acknowledged, was durable from an
-earlier attempt, or is in the dead-letter file.  Nothing but the account of bad rows can fail it after the last
-acknowledgement.
+``finish`` decides whether the delivery has succeeded: it returns a receipt only if every row that was read is
+acknowledged, was durable from an earlier attempt, or is in the dead-letter file. After the last acknowledgement, only
+bad rows can make it fail.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 class Delivery:
-    """See the module's docstring.  All methods are called from one thread."""
+    """See the module's docstring. All methods must be called from one thread."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Delivery:
         controls: Controls | None = None,
         locate: Callable[[int], str] | None = None,
     ) -> None:
-        """``locate`` says where a row is in its source, for dead letters."""
+        """Build a delivery; ``locate`` returns where a row is in its source, for dead letters."""
         self._destination = destination
         self._controls = controls or Controls()
         self._keeper = keeper or CheckpointKeeper(None, destination.schema)
@@ -94,32 +94,32 @@ class Delivery:
 
     @property
     def skip(self) -> RowRanges:
-        """The rows that the source leaves out, since they are known to be durable."""
+        """The rows that the source leaves out because they are durable."""
         return self._account.left_out
 
     def follow(self, source: Source) -> None:
-        """Count what options change in the rows of ``source``, which is read from now on."""
+        """Note that ``source`` is read from now on, to count what options change in its rows."""
         self._place = source.place
         self._shaped_before += self._source_shaping()
         self._source_shaping = lambda: source.shaping
 
     def shaping(self) -> Shaping:
-        """What options changed in the rows of all sources."""
+        """Return the counts of what options changed in the rows of all sources."""
         return self._shaped_before + self._source_shaping()
 
     def snapshot(self) -> DeliverySnapshot:
-        """Where the rows are."""
+        """Return a snapshot of the delivery's counts."""
         self._account.set_dead_lettered(self._bad.rows_written)
         self._account.set_filtered(self.shaping().rows_filtered)
         return self._account.snapshot()
 
     def progress(self) -> Progress:
-        """The delivery at this moment."""
+        """Return the progress of the delivery."""
         return self._reports.progress()
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Whatever ends the block early leaves no stream behind, and a checkpoint that is true."""
+        """Run the delivery inside the block; an exception closes the streams and saves the checkpoint."""
         with self._telemetry, self._finishing():
             self._checkpointing.take_over()
             yield
@@ -150,7 +150,7 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send what a source yields, to its end; to take chunks that are in memory needs no deadline."""
+        """Send everything that a source yields; reading chunks that are in memory needs no deadline."""
         if are_in_memory:
             for chunk in chunks:
                 self.send(chunk)
@@ -161,7 +161,7 @@ class Delivery:
         self.poll()  # a source that suppressed the stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:
-        """Encode a chunk and hand it to the streams; blocks under back-pressure and raises what ends the delivery."""
+        """Encode a chunk and send it. Blocks under back-pressure; raises the error that ends the delivery."""
         if not len(chunk.rows):
             self._pool.poll()
         for part, is_skipped in self._account.parts(chunk):
@@ -176,7 +176,7 @@ class Delivery:
                 start += len(block.rows)
 
     def _pass_over(self, block: Chunk) -> None:
-        """Compare rows that are durable with those that were delivered, and let them go."""
+        """Skip durable rows after comparing them with those that were delivered."""
         bad: list[BadRow] = []
         for _ in self._destination.encoder.encode(block, on_bad_row=bad.append, on_content=self._account.on_content):
             pass
@@ -206,7 +206,7 @@ class Delivery:
             raise error from bad.__cause__
 
     def _placed(self, error: RecordError) -> RecordError:
-        """The error, with the lines of its rows if the source knows them."""
+        """Return the error, with the lines of its rows added if the source knows them."""
         places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
         if not any(places.values()):
             return error
@@ -217,16 +217,19 @@ class Delivery:
         return RecordError(named, fields=fields, table=error.table)
 
     def poll(self) -> None:
-        """Look at stop requests, deadlines and streams without sending anything."""
+        """Check stop requests, deadlines and streams without sending anything."""
         self._pool.poll()
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged, or raise."""
+        """Block until every row sent so far is acknowledged; raise the error that ends the delivery."""
         self._pool.flush()
         self._check_bad_rows()
 
     def finish(self) -> Receipt:
-        """Wait for every acknowledgement, close the streams, and account for all rows."""
+        """Wait for every acknowledgement, close the streams, and return the receipt.
+
+        Raises if a row is not accounted for.
+        """
         self._account.check_end()
         self.flush()
         self._bad.check(self.snapshot().counts.rows_read, is_end=True)

@@ -1,4 +1,4 @@
-"""Where a delivery goes, and how its owner follows and stops it."""
+"""Where a delivery sends its rows, and how its owner follows and stops it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCHEMA_AGE = 10.0
 def fetch_schema(
     workspace: Workspace, table: str, options: IngestOptions, *, stop: threading.Event, refresh: bool = False
 ) -> TableSchema:
-    """The table's schema, within the delivery's own time; raises IngestInterruptedError when ``stop`` is set.
+    """Fetch the table's schema within the delivery's timeout; raise IngestInterruptedError when ``stop`` is set.
 
     Set ``refresh`` to bypass the cache: a checkpoint is matched against this schema, so it must be current.
     """
@@ -43,7 +43,7 @@ def fetch_schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """The table, and the form in which rows go there."""
+    """The table, and the form in which rows are sent to it."""
 
     workspace: Workspace
     schema: TableSchema
@@ -60,7 +60,7 @@ class Destination:
         is_arrow: bool,
         version: str | None,
     ) -> Destination:
-        """Rows or Arrow data to a table; ``version`` is of the source, for ``delivery_columns``."""
+        """Build the destination of rows, or of Arrow data; ``version`` is the source's, for ``delivery_columns``."""
         name = options.delivery_name
         identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
         encoder = encoder_for(
@@ -80,7 +80,7 @@ class Destination:
 
     @property
     def digest_form(self) -> DigestForm:
-        """How the rows are digested, where they are."""
+        """The form of the digests of this delivery's rows."""
         return DigestForm(record_format=self.encoder.record_format, encoding=ENCODING_VERSION)
 
 
@@ -96,5 +96,8 @@ class Controls:
     """The same moment by the clock on the wall."""
 
     def deadline(self, options: IngestOptions) -> float:
-        """When the delivery must have ended, as a reading of ``time.monotonic``; infinite without a timeout."""
+        """Return when the delivery must have ended, on the clock of ``time.monotonic``.
+
+        It is infinite without a timeout.
+        """
         return float("inf") if options.timeout is None else self.started + options.timeout

@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: what the next one will do, and the note that other exceptions get."""
+"""Texts for a failed attempt: what the next attempt will do, and the note that other exceptions get."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["next_attempt", "note_for", "noting_that_nothing_was_sent"]
 
 
 def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
-    """One clause; empty if nothing is durable yet, so that every attempt sends everything."""
+    """Return a clause about what the next attempt does; empty if nothing is durable, so that it sends everything."""
     durable = counts.rows_acked + counts.rows_skipped
     if not durable:
         return ""
@@ -31,7 +31,7 @@ def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
 
 
 def note_for(table: str, counts: Counts, following: str) -> str:
-    """One line for an exception that does not carry the counts itself."""
+    """Return a line for an exception that does not carry the counts itself."""
     durable = counts.rows_acked + counts.rows_skipped
     dead = f", {counts.rows_dead_lettered:,} are in the dead-letter file" if counts.rows_dead_lettered else ""
     filtered = f", {counts.rows_filtered:,} were filtered" if counts.rows_filtered else ""
@@ -44,7 +44,10 @@ def note_for(table: str, counts: Counts, following: str) -> str:
 
 @contextmanager
 def noting_that_nothing_was_sent(table: str) -> Generator[None]:
-    """Say so in what is raised inside, before there is a delivery, such as by a source that gives its first row."""
+    """Add a note to exceptions raised in the block, which runs before a delivery exists, that nothing was sent.
+
+    The source raises such an exception if it fails to yield its first row.
+    """
     try:
         yield
     except ZerobusIngestError:

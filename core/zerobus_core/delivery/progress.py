@@ -1,4 +1,4 @@
-"""What is said of a delivery while it runs and at its end: views of one snapshot."""
+"""The progress and the receipt of a delivery, both made from its snapshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROGRESS_EVERY = 0.5
 
 
 class Reports:
-    """Progress and receipt of one delivery, made from snapshots of it and from what its streams measured."""
+    """Makes the progress and the receipt of one delivery from its snapshots and the streams' measurements."""
 
     def __init__(
         self, destination: Destination, controls: Controls, pool: StreamPool, snapshot: Callable[[], DeliverySnapshot]
@@ -38,7 +38,7 @@ class Reports:
         self._reported_at = controls.started
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to report again; ``now`` is a reading of ``time.monotonic``."""
+        """Return whether it is time to report again; ``now`` is a reading of ``time.monotonic``."""
         if now - self._reported_at < _PROGRESS_EVERY:
             return False
         self._reported_at = now
@@ -56,7 +56,7 @@ class Reports:
             _log.exception("on_progress failed; the delivery goes on")
 
     def progress(self) -> Progress:
-        """The delivery at this moment."""
+        """Return the progress of the delivery."""
         now, statistics = self._snapshot(), self._pool.statistics
         duration = time.monotonic() - self._controls.started
         counts = asdict(now.counts)
@@ -76,7 +76,7 @@ class Reports:
         )
 
     def receipt(self, keeper: CheckpointKeeper, shaping: Shaping) -> Receipt:
-        """The account of a delivery all of whose rows are durable."""
+        """Return the receipt of a delivery whose rows are all durable."""
         now, statistics = self._snapshot(), self._pool.statistics
         duration = time.monotonic() - self._controls.started
         encoder = self._destination.encoder

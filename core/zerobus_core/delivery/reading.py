@@ -1,4 +1,4 @@
-"""Where a delivery begins to read: the user's code runs from here on, within the delivery's own time."""
+"""Begins to read a source: from here on the user's code runs, within the delivery's timeout."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["removed_in_time", "source_in_time"]
 
 
 def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, controls: Controls) -> Source:
-    """The source that reads ``records``; the wait for the first row of an iterable is part of the delivery's time.
+    """Return the source that reads ``records``; waiting for the first row of an iterable counts for the timeout.
 
-    Raises what ``source_of`` raises, and what a SourceGuard does.
+    Raises what ``source_of`` and SourceGuard raise.
     """
     with SourceGuard(controls.deadline(options), stop=controls.stop) as guard:
         return guard.call(lambda: source_of(records, options, schema))
@@ -33,7 +33,7 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """``Source.removed_since`` as a list; it may read as long as the delivery may, and ends with a stop request."""
+    """Wrap ``Source.removed_since`` so that it returns a list, and ends at the timeout or on a stop request."""
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:
@@ -42,9 +42,9 @@ def removed_in_time(
         with closing(coming):
             for one in coming:
                 if controls.stop.is_set():
-                    raise IngestInterruptedError("stopped on request while rows of earlier attempts were counted")
+                    raise IngestInterruptedError("stopped on request while counting the rows of earlier attempts")
                 if time.monotonic() > deadline:
-                    raise IngestTimeoutError("timed out while rows of earlier attempts were counted")
+                    raise IngestTimeoutError("timed out while counting the rows of earlier attempts")
                 if one is not None:
                     removed.append(one)
         return removed

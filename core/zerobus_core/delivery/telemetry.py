@@ -1,11 +1,12 @@
-"""A span and metrics for each delivery, through ``opentelemetry-api`` where the process has it.
+"""A span and metrics for each delivery, sent through ``opentelemetry-api`` if the process has it.
 
-Where it is not installed, or not set up, nothing happens; where it fails the delivery does not.  Where it goes is the
-business of whoever sets up the OpenTelemetry SDK in the process.
+If OpenTelemetry is not installed or not set up, nothing is sent. If it fails, the delivery goes on. Whoever sets up the
+OpenTelemetry SDK in the process decides where the data goes.
 
 Span ``zerobus.ingest``: attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome`` ("delivered",
 "failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
-``zerobus.bytes_sent``, ``zerobus.reconnects``, and ``error.type``.  No error text: it may quote a value of a row.
+``zerobus.bytes_sent``, ``zerobus.reconnects``, and ``error.type``.  There is no error text, because it could quote a
+value of a row.
 
 Metrics, each with ``zerobus.table`` and ``zerobus.record_format``: counters ``zerobus.rows_acked``,
 ``zerobus.rows_resent``, ``zerobus.bytes_sent`` and ``zerobus.reconnects``; ``zerobus.open_streams``, which goes up and
@@ -54,7 +55,7 @@ class _Instruments:
 
 
 def _instruments() -> _Instruments | None:
-    """None in a process that has not set OpenTelemetry up: then there is nobody to tell, and the import takes time."""
+    """Return the instruments; None if the process has not set OpenTelemetry up, which saves the time of the import."""
     is_set_up = "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
     return _made_instruments() if is_set_up or any(map(os.environ.get, _PROVIDERS)) else None
 
@@ -78,9 +79,9 @@ def _made_instruments() -> _Instruments | None:
 
 
 class DeliveryTelemetry:
-    """See the module's docstring.  A context manager around one delivery, used from the delivery's thread.
+    """A context manager around one delivery, used in its thread; see the module's docstring.
 
-    ``snapshot`` is called for where the rows are; ``started`` is a reading of ``time.monotonic``.  Raises nothing.
+    ``snapshot`` returns the delivery's present counts; ``started`` is a reading of ``time.monotonic``. Raises nothing.
     """
 
     def __init__(
@@ -110,13 +111,16 @@ class DeliveryTelemetry:
 
     @property
     def on_ack(self) -> Callable[[float], None] | None:
-        """Takes the latency of each acknowledged batch, in seconds; None if nobody listens."""
+        """The function that takes the latency of each acknowledged batch, in seconds.
+
+        None if OpenTelemetry is not set up.
+        """
         if self._instruments is None:
             return None
         return lambda seconds: self._harmlessly(lambda: self._record_latency(seconds))
 
     def observe(self) -> None:
-        """Move the counters to where the delivery is."""
+        """Bring the counters up to date with the delivery."""
         self._harmlessly(self._move)
 
     def _harmlessly(self, tell: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
-"""Deliver only what is new since the last run: state, slices, and the kinds of source that know what is new.
+"""Handoffs: deliver only what is new since the last run.
 
-``hand_over`` is the door.  ``state`` says what the state of a handoff is and which law it keeps; ``handoff`` carries a
-run out; ``files``, ``rows`` and ``items`` find what is new.
+``hand_over`` is the entry point. ``state`` defines the state of a handoff and its rules; ``handoff`` runs it;
+``files``, ``rows`` and ``items`` find what is new in a source.
 """
 
 from .files import NewFiles

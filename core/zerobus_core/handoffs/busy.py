@@ -1,4 +1,4 @@
-"""What a run does while another one holds the open slice."""
+"""What a run does while another one is delivering the open slice."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _PAUSE = 1.0
 def freeze_when_free(
     freeze: Callable[[], object], on_busy: str, *, stop: threading.Event | None, timeout: float | None
 ) -> str | None:
-    """Freeze the next slice with ``freeze``; returns the reason if the run is to be skipped.
+    """Freeze the next slice by calling ``freeze``; return a reason instead if the run is to be skipped.
 
-    Waiting ends with HandoffBusyError after ``timeout`` seconds, and with IngestInterruptedError when ``stop`` is set.
+    With ``on_busy="wait"``, raises HandoffBusyError after ``timeout`` seconds, and IngestInterruptedError when ``stop``
+    is set.
     """
     if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")
@@ -39,5 +40,5 @@ def freeze_when_free(
             return None
         for _ in range(10):
             if stop is not None and stop.is_set():
-                raise IngestInterruptedError("stopped while it waited for another run of the handoff")
+                raise IngestInterruptedError("stopped while waiting for another run of the handoff")
             time.sleep(_PAUSE / 10)

@@ -1,6 +1,6 @@
-"""The state of a handoff as one JSON document.  Pure.
+"""Converts the state of a handoff to a JSON document and back, without I/O.
 
-A document that is damaged, of a newer version, or of something else is refused; it is never repaired.
+A document that is damaged, has a newer version, or is not a state is refused; it is never repaired.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ _T = TypeVar("_T")
 
 
 def to_json(state: State) -> str:
-    """One JSON object on one line.  Raises HandoffStateError for a state over 64 MiB."""
+    """Return the state as a JSON object on one line; raise HandoffStateError for a state over 64 MiB."""
     plain = {"format": _FORMAT, "version": VERSION, **asdict(state)}
     text = json.dumps(plain, allow_nan=False)
     if len(text) > MAX_BYTES:
-        raise HandoffStateError(f"the state of handoff {state.name!r} is over 64 MiB; bound the slice (max_files)")
+        raise HandoffStateError(
+            f"the state of handoff {state.name!r} is over 64 MiB; make slices smaller with max_files"
+        )
     return text
 
 
 def from_json(text: str | bytes, where: str) -> State:
-    """Read what ``to_json`` wrote.  Raises HandoffStateError, which names ``where`` it was read."""
+    """Read the text of ``to_json``; raise HandoffStateError, which says ``where`` the text was read."""
     try:
         return _state(_object_of(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise HandoffStateError(
-            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup; or "
-            "delete it and what lies next to it, and start over with `initial` (rows) or in an empty folder (files)"
+            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup; "
+            "or delete it and the files next to it, and start over with `initial` (rows) or in an empty folder "
+            "(files)"
         ) from error
 
 
@@ -55,7 +58,7 @@ def _object_of(text: str | bytes) -> dict[str, Any]:
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise ValueError("it is not the state of a handoff")
     if plain.get("version") != VERSION or isinstance(plain["version"], bool):
-        raise ValueError(f"it is of version {plain.get('version')!r}, and this release reads version {VERSION}")
+        raise ValueError(f"it has version {plain.get('version')!r}, and this release reads version {VERSION}")
     return cast("dict[str, Any]", plain)
 
 

@@ -1,4 +1,4 @@
-"""How a slice ends: its rows are durable, and the state moves on."""
+"""Finishes a slice: its rows are durable, and the state advances."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-    """Move the state on to the end of a slice whose rows are durable; the slice as the history has it then."""
+    """Advance the state to the end of a slice whose rows are durable; return the slice as the history then has it."""
     counts = {name: int(getattr(receipt, name)) for name in COUNTS}
     written: list[Position] = []
 
@@ -44,12 +44,12 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
     _after_finish(keeper, state)
     past = next((past for past in state.history if past.id == opened.id), None)
     if past is None:
-        raise SliceForgottenError(f"slice {opened.id} has left the history while it was delivered")
+        raise SliceForgottenError(f"slice {opened.id} was dropped from the history while it was being delivered")
     return past
 
 
 def note_redelivery(keeper: StateKeeper, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
-    """Write down that a slice was sent again for a chain of attempts; the facts for its receipt."""
+    """Note in the state that a slice was sent again for a chain of attempts; return the facts for its receipt."""
     keeper.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=keeper.now()))
     for part in {past.id, *part_ids(past)}:
         keeper.forget_checkpoint(f"{part}.again-{short_hash(chain)}")
@@ -67,7 +67,7 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
 
 
 def _after_finish(keeper: StateKeeper, state: State) -> None:
-    """The rows are durable and the state says so: nothing may fail the run any more."""
+    """Do what follows once the state says that the rows are durable; nothing here may fail the run."""
     try:
         instead = keeper.source.after_finish(state.done)
         if instead is not None:

@@ -1,4 +1,4 @@
-"""How the next slice comes into being: planned by the source, and in the state before anything of it is sent."""
+"""Freezes the next slice: the source plans it, and it is written to the state before any of it is sent."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Opened", "last_delivered", "open_slice"]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The new slice, None if nothing is new, and what the source has to say."""
+    """The new slice, or None if nothing is new, and the source's notes."""
 
     slice: OpenSlice | None
     notes: dict[str, Any]
 
 
 def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
-    """Freeze the next slice.  Raises StateConflict if another run has written the state since ``text`` was read."""
+    """Freeze the next slice; raise StateConflict if another run has written the state since ``text`` was read."""
     text, state = _settle_done(keeper, text, state)
     plan, notes = _planned(keeper, text, state)
     if plan is None:
@@ -51,7 +51,7 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
 
 
 def _check_room(keeper: StateKeeper, frozen: State) -> None:
-    """The state must have room when the slice is finished, too: its rows are durable by then."""
+    """Check that the state will still fit into its store when the slice is finished: by then its rows are durable."""
     assert frozen.open is not None
     keeper.check_room(frozen)
     counts: dict[str, int] = dict.fromkeys(COUNTS, END)
@@ -61,14 +61,14 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
 
 
 def last_delivered(state: State) -> PastSlice | None:
-    """The last slice, if it was delivered; None if a person has rewound or skipped since then."""
+    """Return the last slice if it was delivered; None if a person has rewound or skipped since then."""
     if not state.history or state.history[-1].outcome != "delivered":
         return None
     return state.history[-1]
 
 
 def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
-    """Repeat what may not have happened after the last slice was finished."""
+    """Repeat the steps after the last slice's end that may not have happened."""
     instead = keeper.source.after_finish(state.done)
     if instead is None:
         return text, state
@@ -86,7 +86,7 @@ def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan 
 
 
 def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
-    """Write the first state before anything lies next to it: without a state, that would look like a lost one."""
+    """Write the first state before any file is stored next to it: files without a state look like a lost state."""
     if text is not None:
         return text, state
     begun = state.moved(state.done, now=keeper.now())

@@ -1,4 +1,4 @@
-"""A handoff: what is new in a source since the last run, delivered to a table, slice by slice."""
+"""A handoff: delivers what is new in a source since the last run to a table, slice by slice."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _log = logging.getLogger("zerobus_core")
 
 
 class Handoff:
-    """Delivers to ``table`` what is new in ``source``, and keeps in ``state`` how far that has come.
+    """Delivers what is new in ``source`` to ``table``, and records in ``state`` how far that has come.
 
-    ``state`` is the path or URI of a file, or a StateStore; ``name`` names the handoff, and is the name of the state's
-    file if not given.  ``owner`` says who delivers: hosts give one that is the same in every attempt of a run.
+    ``state`` is the path or URI of a file, or a StateStore. ``name`` names the handoff; it defaults to the name of the
+    state's file. ``owner`` says who delivers: a host passes one that is the same in every attempt of a run.
 
-    ``run`` does everything.  To do it step by step: ``freeze`` the slice, ``deliver`` it, ``finish`` it.  To do it in
-    several processes: ``split`` it in one, ``deliver_shard`` in many, ``finish_shards`` in one.  All methods are called
-    from one thread, and block.
+    ``run`` does everything. To do it step by step: ``freeze`` the slice, ``deliver`` it, ``finish`` it. To do it in
+    several processes: ``split`` it in one, call ``deliver_shard`` in many, and ``finish_shards`` in one. All methods
+    must be called from one thread, and block.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery needs, everything by name
@@ -99,22 +99,22 @@ class Handoff:
 
     @property
     def is_own(self) -> bool:
-        """Whether the slice in hand was opened by this run, and not taken over from another one."""
+        """Whether this run opened the present slice, rather than taking it over from another run."""
         if self._past is not None:
             return True
         return self._slice is not None and self._slice.opened_by == self._kept.owner.key
 
     def freeze(self) -> Bounds | None:
-        """Take up the slice that is to be delivered, or open a new one; None if nothing is new.
+        """Return the open slice to be delivered, or open a new one; None if nothing is new.
 
-        The slice is in the state when this returns.  Raises HandoffBusyError if another run holds the open slice.
+        On return the slice is in the state. Raises HandoffBusyError if another run holds the open slice.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
                 with suppress(StateConflict):
                     return self._freeze()
             raise HandoffBusyError(
-                f"handoff {self.name!r}: other runs write the state at {self._kept.store.shown} all the time; try again"
+                f"handoff {self.name!r}: other runs keep changing the state at {self._kept.store.shown}; try again"
             )
 
     def _freeze(self) -> Bounds | None:
@@ -139,9 +139,9 @@ class Handoff:
         return bounds_of(self._slice)
 
     def deliver(self) -> Receipt:
-        """Send the rows of the slice that ``freeze`` returned, and return when every one of them is durable.
+        """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
-        Of a slice that this run has delivered before, nothing is sent; only if a person cleared the run, its rows are
+        If this run has already delivered the slice, nothing is sent, unless a person cleared the run: then its rows are
         sent again.
         """
         with naming_table(self._kept.table):
@@ -182,12 +182,12 @@ class Handoff:
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
-        """Whether nothing is left of the slice for this chain of attempts."""
+        """Return whether this chain of attempts has delivered all of the slice."""
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         return is_known or past.outcome == "skipped"
 
     def finish(self) -> Receipt:
-        """Move the state on to the end of the delivered slice; return the receipt with what was handed over."""
+        """Advance the state to the end of the delivered slice; return a receipt that also describes the slice."""
         with naming_table(self._kept.table):
             receipt = self._receipt
             if receipt is None:
@@ -209,12 +209,12 @@ class Handoff:
         return {**facts_of(self.name, self._kept.source, past), "delivered_by": past.finished_by}
 
     def split(self, n: int) -> list[dict[str, Any]]:
-        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; none if nothing is new.
+        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; an empty list if nothing is new.
 
-        Each is a dict of JSON types of a few hundred bytes for ``deliver_shard``, in any process that has this handoff.
-        The slice is then delivered by these shards only (docs/fan_out.md).  A slice that was split before, by this run
-        or another one, keeps its shards; one that was begun as a whole is one shard.  Raises ConfigurationError for
-        NewItems, and HandoffBusyError as ``freeze`` does.
+        Each shard is a dict of JSON types of a few hundred bytes, for ``deliver_shard`` in any process that has this
+        handoff. From then on the slice is delivered by these shards only (docs/fan_out.md). A slice that was already
+        split, by this run or another one, keeps its shards; a slice of which rows were sent before becomes a single
+        shard. Raises ConfigurationError for NewItems, and HandoffBusyError as ``freeze`` does.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -231,10 +231,10 @@ class Handoff:
                 self._forget_work()
 
     def deliver_shard(self, shard: Mapping[str, Any]) -> Receipt:
-        """Send the rows of one shard that ``split`` returned, and return when every one of them is durable.
+        """Send the rows of one shard that ``split`` returned, and return when all of them are durable.
 
-        Reads the state and never writes it.  Another attempt resumes from the shard's own checkpoint, next to the
-        state.  Raises HandoffBusyError if another run has taken the slice up.
+        Reads the state but never writes it. Each shard has a checkpoint next to the state, from which another attempt
+        resumes. Raises HandoffBusyError if another run has taken over the slice.
         """
         with naming_table(self._kept.table):
             plain = shards.checked(self._kept, shard)
@@ -252,11 +252,10 @@ class Handoff:
             return replace(receipt, handoff=shards.shard_facts(plain))
 
     def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
-        """Move the state on, since every shard of the slice is durable; return one receipt for all of them.
+        """Advance the state because every shard of the slice is durable; return one receipt for all shards.
 
-        ``receipts`` are what ``deliver_shard`` returned, or their ``as_dict``.  Raises ShardsMissingError, which names
-        the shards, if one has no receipt.  Without receipts nothing was new, and the receipt says so; if this run has
-        an open slice, all its shards are missing.
+        ``receipts`` are the results of ``deliver_shard``, or their ``as_dict``. Raises ShardsMissingError, which names
+        each shard without a receipt. An empty list means that nothing was new, and the receipt says so.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -278,11 +277,11 @@ class Handoff:
             return replace(receipt, handoff=facts)
 
     def run(self, *, on_busy: str = "fail") -> Receipt:
-        """Deliver the slice that another run left, if there is one, and then what is new.
+        """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` (HandoffBusyError), ``skip`` (a
-        receipt of no rows that says so) or ``wait``.  A run that has delivered another run's slice by then has done its
-        part: its receipt says in ``busy`` who holds the next one.
+        receipt without rows that says so) or ``wait``. If this run has already delivered another run's slice when it
+        finds the next one taken, it succeeds, and ``busy`` in its receipt names the holder.
         """
         receipts: list[Receipt] = []
         try:
@@ -312,7 +311,7 @@ class Handoff:
         return replace(self._sender.send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
 
     def look(self) -> dict[str, Any]:
-        """Whether there is something to deliver now, as JSON types; freezes and writes nothing."""
+        """Return whether there is something to deliver now, as JSON types; freezes and writes nothing."""
         with naming_table(self._kept.table):
             _, state = self._kept.load()
             start, notes = self._kept.source.shown(state.done), dict[str, Any]()
@@ -326,9 +325,9 @@ class Handoff:
     # what people do
 
     def show(self, *, values: bool = False) -> dict[str, Any]:
-        """The state as JSON types: what is delivered, what is open and by whom, and the last slices.
+        """Return the state as JSON types: what was delivered, the open slice and its owner, and the last slices.
 
-        Text in watermarks is masked unless ``values`` is set.  Reads only.
+        Text in watermarks is masked unless ``values`` is set. Does not change the state.
         """
         _, state = self._kept.load()
         is_held = state.open is not None and self._kept.holder(state, Owner(key="")) is not None
@@ -336,19 +335,14 @@ class Handoff:
         return shown_state(state, self._kept.source, is_held=is_held, lease_ends_at=lease_ends_at, values=values)
 
     def rewind(self, to: Any = None) -> None:
-        """Make everything after ``to`` new again: a position, or the id of a slice in the history, which is included.
+        """Make everything after ``to`` new again: a position, or the id of a past slice, which is also new again.
 
-        None is the beginning.  The rows are sent once more; Zerobus does not take the old ones out of the table.
-
-        Raises HandoffBusyError while a run delivers the open slice: its lease must end first.
+        None is the beginning. The rows are sent once more; those that are already in the table stay there.
         """
         repairs.rewind(self._kept, to)
 
     def skip(self, slice_id: str) -> None:
-        """Give up the open slice: its missing rows are not delivered by this handoff.  It stays in the history.
-
-        Raises HandoffBusyError while a run delivers it: its lease must end first.
-        """
+        """Give up the open slice: this handoff does not deliver its missing rows. It stays in the history."""
         repairs.skip(self._kept, slice_id)
 
     def end_lease(self, slice_id: str | None = None) -> None:
@@ -361,19 +355,19 @@ class Handoff:
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
-        """Leave out one file, in the version that it has: out of the open slice, and for good.
+        """Leave out one file in its present version: it is taken out of the open slice and not delivered later either.
 
-        For a damaged file that would fail the slice for ever, and for a delivered file that has changed.  A later
-        version of the file is new.  With ``slice_id`` it is left out of that slice only, in the version that was
-        frozen: SliceForgottenError if that slice is not open any more.  Raises ConfigurationError for a source that has
-        no files.
+        Use it for a damaged file that would make the slice fail forever, and for a delivered file that has changed. A
+        later version of the file is new. With ``slice_id``, the file is left out of that slice only, in the version
+        that was frozen; raises SliceForgottenError if that slice is no longer open. Raises ConfigurationError for a
+        source that has no files.
         """
         repairs.release(self._kept, file, slice_id=slice_id)
 
     def deliver_between(self, start: Any, end: Any) -> Receipt:
-        """Deliver what lies after ``start``, up to and including ``end``; the state stays as it is.
+        """Deliver what comes after ``start``, up to and including ``end``, without changing the state.
 
-        Calling it again takes up where it was interrupted.  All rows count as redelivered.
+        Another call resumes where this one was interrupted. All rows count as redelivered.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)

@@ -1,4 +1,4 @@
-"""``NewItems``: what an API returns after a token, up to another token."""
+"""``NewItems``: the records that an API returns between two tokens."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Fetch = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class NewItems(IntervalSource):
-    """What ``fetch(since, upto)`` returns: the records after token ``since``, and the token up to which they go.
+    """The result of ``fetch(since, upto)``: the records after token ``since``, and the token up to which they go.
 
     The first attempt calls ``fetch(since, None)``, which returns ``(records, upto)``; ``since`` is None in the first
-    run.  ``upto`` is written to the state before the first record is sent.  Every other attempt of the slice calls
-    ``fetch(since, upto)`` and must get the same records and the same ``upto``: the records that are durable are
-    compared, and if they differ the slice starts over.  ``upto`` equal to ``since`` says that nothing is new.  Tokens
-    are JSON values; records are anything that ``ingest`` takes.
+    run. ``upto`` is written to the state before the first record is sent. Every other attempt of the slice calls
+    ``fetch(since, upto)`` and must get the same records and the same ``upto``. The durable records are compared, and if
+    they differ the slice starts over. If ``upto`` equals ``since``, nothing is new. Tokens are JSON values; records can
+    have any form that ``ingest`` takes.
 
-    ``repeatable=False`` states that the API cannot return the same records again; then every attempt sends the whole
-    slice, and the receipt counts that in ``rows_resent``.  ``commit(upto)`` is called when every record is durable and
-    the state says so.  It is called again by the next run if that is not sure to have happened.
+    ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
+    slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is
+    durable and the state says so. If it is not certain that ``commit`` was called, the next run calls it again.
     """
 
     kind = "items"
@@ -52,9 +52,12 @@ class NewItems(IntervalSource):
         commit: Callable[[Any], None] | None = None,
         source_name: str | None = None,
     ) -> None:
-        """``initial`` is the first run's ``since``; ``source_name`` is the function's name if not given."""
+        """Build the source.
+
+        ``initial`` is the first run's ``since``; ``source_name`` defaults to the function's name.
+        """
         if not callable(fetch) or (commit is not None and not callable(commit)):
-            raise ConfigurationError("fetch must be a function fetch(since, upto), and commit one commit(upto)")
+            raise ConfigurationError("fetch must be a function fetch(since, upto), and commit a function commit(upto)")
         self._fetch = fetch
         self._initial = _checked_token("initial", initial)
         self._repeatable = repeatable
@@ -104,7 +107,7 @@ class NewItems(IntervalSource):
         if again != upto:
             raise ConfigurationError(
                 f"fetch(since, {upto!r}) returned records up to {again!r}: every attempt of a slice must return the "
-                "same records. Return the `upto` that was asked for"
+                "same records. Return the `upto` that fetch was called with"
             )
         yield records
 
@@ -175,7 +178,9 @@ def _checked_token(what: str, token: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what} must be a JSON value (text, number, list, object), not {token!r}") from error
     if len(text) > _MAX_TOKEN_BYTES:
-        raise ConfigurationError(f"{what} has {len(text)} bytes; a token of more than {_MAX_TOKEN_BYTES} is refused")
+        raise ConfigurationError(f"{what} has {len(text)} bytes; a token can have at most {_MAX_TOKEN_BYTES} bytes")
     if json.loads(text) != token:
-        raise ConfigurationError(f"{what} does not survive JSON: {token!r}; use text, numbers, lists and objects")
+        raise ConfigurationError(
+            f"{what} changes when it is written as JSON: {token!r}; use text, numbers, lists and objects"
+        )
     return token

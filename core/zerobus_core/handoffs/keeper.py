@@ -1,4 +1,4 @@
-"""Reads, checks and changes the state of one handoff in its store, safe against other writers."""
+"""Reads, checks and changes the state of one handoff in its store, safely in the presence of other writers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateKeeper:
-    """One handoff, and the owner that works on it now.  Raises what the store raises."""
+    """The state of one handoff, used by one owner. Raises the errors of the store."""
 
     name: str
     table: str
@@ -62,7 +62,7 @@ class StateKeeper:
         owner: Owner,
         now: Callable[[], datetime],
     ) -> StateKeeper:
-        """Check what a user gave; raises ConfigurationError."""
+        """Check the user's arguments and build the keeper; raise ConfigurationError."""
         store = state_store_of(state)
         return cls(
             name=_checked_name(name, store),
@@ -75,7 +75,7 @@ class StateKeeper:
         )
 
     def load(self) -> tuple[str | None, State]:
-        """What the store holds, and the state in it; a new state only if the store holds nothing of a handoff."""
+        """Return the stored text and the state in it; a new state only if the store holds nothing of the handoff."""
         identity = self.source.identity()
         self.source.prepare(self.context())
         text = self.store.load()
@@ -84,8 +84,8 @@ class StateKeeper:
             if self.store.has_traces():
                 raise HandoffStateError(
                     f"the state of handoff {self.name!r} is not at {self.store.shown}, but files of its slices are: "
-                    "it was lost. Nothing was delivered, because that would send everything again. Restore the state "
-                    "from a backup; or, to start over on purpose, remove those files"
+                    "the state was lost. Nothing was delivered, because without it everything would be sent again. "
+                    "Restore the state from a backup; or remove those files if you want to start over"
                 )
             return None, State(
                 name=self.name, table=self.table, kind=self.source.kind, source=identity, written_at=now.isoformat()
@@ -94,30 +94,30 @@ class StateKeeper:
         state.check_use(name=self.name, table=self.table, kind=self.source.kind, source=identity)
         if datetime.fromisoformat(state.written_at) > now + _MAX_SKEW:
             raise HandoffStateError(
-                f"the state at {self.store.shown} was written at {state.written_at}, which is in the future of this "
-                f"machine's clock ({now.isoformat()}); set the clocks right"
+                f"the state at {self.store.shown} was written at {state.written_at}, which is later than this "
+                f"machine's clock ({now.isoformat()}); correct the clocks"
             )
         return text, state
 
     def save(self, state: State, *, replaces: str | None) -> str:
-        """Write a state; raises StateConflict if another run was faster.  Returns the text."""
+        """Write a state and return its text; raise StateConflict if another run has written it first."""
         text = to_json(state)
         self.store.save(text, replaces=replaces)
         return text
 
     def check_room(self, state: State) -> None:
-        """Raise ConfigurationError if the store cannot keep a state of that length; nothing is written."""
+        """Raise ConfigurationError if the store cannot hold a state of this size; nothing is written."""
         most = getattr(self.store, "most_bytes", None)
         if most is None or len(text := to_json(state)) <= most:
             return
         raise ConfigurationError(
-            f"the state of handoff {self.name!r} would have {len(text):,} bytes, and {self.store.shown} keeps at most "
-            f"{most:,}; nothing was frozen or sent. Give the path or URI of a file as state (state_uri in Airflow); a "
-            "new state begins at `initial`, so let that be the end of the last delivered slice"
+            f"the state of handoff {self.name!r} would have {len(text):,} bytes, and {self.store.shown} can hold at "
+            f"most {most:,}; nothing was frozen or sent. Pass the path or URI of a file as state (state_uri in "
+            "Airflow); a new state begins at `initial`, so set that to the end of the last delivered slice"
         )
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
-        """Change the state, safe against other writers; returns the old and the new state.
+        """Change the state, safely in the presence of other writers; return the old and the new state.
 
         ``change`` is called again if another run has written the state, or if it raises StateConflict.
         """
@@ -129,10 +129,10 @@ class StateKeeper:
                     return state, state
                 self.save(changed, replaces=text)
                 return state, changed
-        raise HandoffBusyError(f"handoff {self.name!r}: other runs write the state all the time; try again")
+        raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove what nothing refers to any more; what fails here is left over, and costs space only."""
+        """Remove stored files that no state refers to any more; after a failure they only take up space."""
         context = self.context()
         try:
             for position in (before.done, *mine):
@@ -164,7 +164,7 @@ class StateKeeper:
         return state.open.lease.ends_at(self._renewed_at(state.open)).isoformat(timespec="seconds")
 
     def holder(self, state: State, owner: Owner) -> Lease | None:
-        """The lease that keeps ``owner`` from the open slice, or None."""
+        """Return the lease that keeps ``owner`` from the open slice, or None."""
         assert state.open is not None
         return state.holder_in_the_way(
             owner,
@@ -178,7 +178,7 @@ class StateKeeper:
         return max(times, default=None)
 
     def _checkpoints_of(self, one: OpenSlice | PastSlice) -> Iterator[Checkpoint]:
-        """What the deliveries of a slice have saved: one, or one for each shard."""
+        """Yield the checkpoints that a slice's deliveries have saved: one, or one for each shard."""
         for part in part_ids(one):
             with suppress(InvalidCheckpointError):
                 kept = self.checkpoint_of(part).load()
@@ -186,35 +186,35 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """The row-level checkpoint of a slice; ``again`` names a redelivery of it."""
+        """Return the checkpoint store of a slice; ``again`` names a redelivery of it."""
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Whether an attempt may have sent rows of a slice that was not split."""
+        """Return whether an attempt may have sent rows of a slice that was not split."""
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:
             return True
 
     def forget_checkpoint(self, kept: str) -> None:
-        """Remove a checkpoint that nothing will resume from; if that fails, it is left over."""
+        """Remove a checkpoint that no delivery will resume from; a failure only leaves the file there."""
         try:
             self.store.forget(kept)
         except ZerobusIngestError as error:
             _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
 
     def epoch_of(self, slice_id: str) -> str:
-        """Names the delivery of a slice: its checkpoint's epoch, and its ``delivery_name``."""
+        """Return the epoch of a slice's checkpoints, which is also the slice's ``delivery_name``."""
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:
-        """The counts of a slice that is not done, by its checkpoints."""
+        """Return the counts of an unfinished slice, from its checkpoints."""
         every = list(self._checkpoints_of(opened))
         return {name: sum(int(getattr(kept.counts, name)) for kept in every) for name in COUNTS} if every else {}
 
     def let_go(self, opened: OpenSlice) -> None:
-        """Let another run take the slice up at once.  Whatever fails here only makes that run wait for the lease."""
+        """Let another run take over the slice at once; if this fails, that run has to wait for the lease to expire."""
         try:
             self.update(lambda state: state.let_go(opened.id, owner=self.owner, now=self.now()))
         except Exception as error:  # any store; the error that ended the delivery is the one to raise
@@ -223,7 +223,7 @@ class StateKeeper:
             _log.warning("%s: the lease on slice %s was not ended: %s", self.table, opened.id, error)
 
     def context(self) -> Context:
-        """What the source needs to know of its surroundings."""
+        """Return the context that the source's methods need."""
         return Context(
             options=self.options,
             side_files=self.store.side_files,
@@ -237,16 +237,14 @@ def _checked_source(source: Any) -> HandoffSource:
     if isinstance(source, HandoffSource):
         return source
     raise ConfigurationError(
-        f"source is of type {type(source).__name__}; give NewFiles, NewRows or NewItems, which know what is new"
+        f"source is of type {type(source).__name__}; pass NewFiles, NewRows or NewItems, which can find what is new"
     )
 
 
 def _checked_options(options: Any) -> IngestOptions:
     checked = options_argument(options)
     if checked.delivery_name is not None or checked.source_version is not None:
-        raise ConfigurationError(
-            "a handoff names its deliveries itself (delivery_name, source_version): leave both options out"
-        )
+        raise ConfigurationError("a handoff sets delivery_name and source_version itself: leave both options out")
     return checked
 
 
@@ -257,5 +255,7 @@ def _checked_name(name: Any, store: StateStore) -> str:
             stem = stem.removesuffix(ending)
         name = stem
     if not isinstance(name, str) or not name or len(name) > 500 or not name.isprintable():  # noqa: PLR2004
-        raise ConfigurationError(f"name must name the handoff: text of 1 to 500 printable characters, not {name!r}")
+        raise ConfigurationError(
+            f"name must be text of 1 to 500 printable characters that names the handoff, not {name!r}"
+        )
     return name

@@ -1,4 +1,4 @@
-"""Who delivers, as far as this machine can say: a process, and whether the process of another owner still lives."""
+"""Identifies who delivers: a process; and finds out whether another owner's process is still running."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _active: set[str] = set()
 
 
 def process_owner() -> Owner:
-    """An owner for one call in this process: another call, or another process, is another owner."""
+    """Return an owner for one call in this process; another call or process gets another owner."""
     return with_process(Owner(key=f"process {socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"))
 
 
 def with_process(owner: Owner) -> Owner:
-    """The owner as this process, in a new attempt."""
+    """Return the owner with this process as a new attempt."""
     pid = os.getpid()
     return replace(
         owner, host=socket.gethostname(), pid=pid, process_start=_start_of(pid) or "", attempt=uuid4().hex[:16]
@@ -32,7 +32,7 @@ def with_process(owner: Owner) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Whether the owner's attempt still runs; None if that cannot be known, since it is on another machine."""
+    """Return whether the owner's attempt is still running; None if this is unknown, as on another machine."""
     if not owner.pid:
         return False  # it has let go
     if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
@@ -52,19 +52,22 @@ def is_alive(owner: Owner) -> bool | None:
 
 
 def activate(attempt: str) -> None:
-    """From now on the attempt of this process counts as alive."""
+    """Count this process's attempt as running from now on."""
     with _lock:
         _active.add(attempt)
 
 
 def deactivate(attempt: str) -> None:
-    """From now on another run may take over what the attempt held."""
+    """Let another run take over the attempt's slice from now on."""
     with _lock:
         _active.discard(attempt)
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process began, in clock ticks after the machine did; None if the system does not say, or it ended."""
+    """Return when a process started, in clock ticks since boot.
+
+    None if the process has ended or the system does not say.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -76,7 +79,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """Identifies a machine since its start, and the processes that are seen from here."""
+    """Return an id of the machine since its boot, and of the process namespace that is visible from here."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.readlink('/proc/self/ns/pid')}"
     except OSError:

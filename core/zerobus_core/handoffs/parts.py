@@ -1,4 +1,4 @@
-"""How a slice was split into parts, as stored in ``facts`` of the slice.  No I/O."""
+"""How a slice was split into parts, as stored in the ``facts`` of the slice. No I/O."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _FACT = "_shards"
 
 
 class AnySlice(Protocol):
-    """A slice, whether it is open, past, or only its bounds."""
+    """An open slice, a past slice, or the bounds of one."""
 
     @property
     def id(self) -> str:
-        """Names the slice in the state."""
+        """The slice's name in the state."""
         ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the state keeps of the slice, as JSON types."""
+        """What the state stores about the slice, as JSON types."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of a slice.  A slice of which something was sent before it was split is one part, the whole."""
+    """The parts of a slice. If rows were sent before the split, the whole slice is one part."""
 
     sizes: Sequence[Mapping[str, int]]
     """About how much each part holds: rows, or files and bytes."""
@@ -40,19 +40,22 @@ class Parts:
 
 
 def facts_with(parts: Parts) -> dict[str, Any]:
-    """What the state keeps of the parts."""
+    """Return the facts about parts that the state stores."""
     kept = {"whole": parts.is_whole, "sizes": list(parts.sizes), "ends": list(parts.ends)}
     return {_FACT: kept, "shards": len(parts.sizes)}
 
 
 def parts_of(one: AnySlice) -> Parts | None:
-    """The parts of a slice; None if it was not split."""
+    """Return the parts of a slice; None if it was not split."""
     kept = one.facts.get(_FACT)
     return None if kept is None else Parts(sizes=kept["sizes"], ends=kept["ends"], is_whole=kept["whole"])
 
 
 def part_id(one: AnySlice, index: int) -> str:
-    """Names the delivery of one part, whoever delivers it: its checkpoint, and its rows in ``delivery_columns``."""
+    """Return the name of the delivery of one part, for its checkpoint and for ``delivery_columns``.
+
+    It does not depend on who delivers the part.
+    """
     parts = parts_of(one)
     if parts is None or parts.is_whole:
         return one.id
@@ -60,16 +63,16 @@ def part_id(one: AnySlice, index: int) -> str:
 
 
 def part_ids(one: AnySlice) -> list[str]:
-    """The names of all deliveries of a slice: one, or one for each part."""
+    """Return the names of all deliveries of a slice: one, or one for each part."""
     return [part_id(one, index) for index in range(count_of(one))]
 
 
 def count_of(one: AnySlice) -> int:
-    """How many deliveries a slice has."""
+    """Return the number of deliveries of a slice."""
     parts = parts_of(one)
     return 1 if parts is None else len(parts.sizes)
 
 
 def list_of_parts(slice_id: str) -> str:
-    """The file next to the state that lists the files of each part."""
+    """Return the name of the file next to the state that lists the files of each part."""
     return f"{slice_id}.shards.json"

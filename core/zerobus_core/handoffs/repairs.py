@@ -1,4 +1,4 @@
-"""What only a person may do to a handoff: go back, give a slice up, end its lease, leave a file out."""
+"""Changes to a handoff that only a person makes: rewind it, give up a slice, leave out a file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
     """See ``Handoff.release``."""
     release_file = getattr(keeper.source, "release", None)
     if release_file is None:
-        raise ConfigurationError(f"a source of {keeper.source.kind} has no files to release; see skip")
+        raise ConfigurationError(
+            f"a source of {keeper.source.kind} has no files to release; to give up its slice use skip"
+        )
     context = keeper.context()
 
     def released(state: State) -> State:

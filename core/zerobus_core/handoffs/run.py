@@ -1,4 +1,4 @@
-"""``hand_over``: the one call that delivers what is new."""
+"""``hand_over``: the function that delivers what is new."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
 ) -> Receipt:
     """Deliver to ``table`` what is new in ``source`` since the last run with this ``state``.
 
-    ``source`` is NewFiles, NewRows or NewItems.  ``state`` is the path or URI of a small file that is kept between
-    runs, or a StateStore; ``name`` names the handoff (the name of the state's file if not given).  What an earlier run
-    left unfinished is delivered first.  While another run delivers, ``on_busy`` says what to do: ``fail`` raises
-    HandoffBusyError, ``skip`` returns a receipt of no rows, ``wait`` waits for it, at most ``options.timeout``.
+    ``source`` is NewFiles, NewRows or NewItems. ``state`` is the path or URI of a small file that is kept between runs,
+    or a StateStore. ``name`` names the handoff; it defaults to the name of the state's file. A slice that an earlier
+    run left unfinished is delivered first. ``on_busy`` says what to do while another run delivers: ``fail`` raises
+    HandoffBusyError, ``skip`` returns a receipt without rows, ``wait`` waits for the other run, for at most
+    ``options.timeout``.
 
-    Blocks until every row is durable and the state says so.  ``receipt.handoff`` says which slice was delivered, from
-    where to where, and whether more is waiting.  Raises a ZerobusIngestError otherwise; the next run then delivers the
-    rest of the same slice.  ``on_progress`` and ``stop`` are as for ``ingest``.
+    Blocks until every row is durable and the state says so. ``receipt.handoff`` names the slice and its bounds, and
+    says whether more is waiting. On failure a ZerobusIngestError is raised, and the next run delivers the rest of the
+    same slice. ``on_progress`` and ``stop`` are as for ``ingest``.
     """
     handoff = Handoff(
         workspace, table, source, state=state, name=name, options=options, on_progress=on_progress, stop=stop

@@ -1,4 +1,4 @@
-"""Sends slices and their shards, each with the checkpoint that lies next to the state."""
+"""Sends slices and their shards, each with its own checkpoint next to the state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _naming_slice(redelivered: str | None) -> Generator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SliceSender:
-    """Delivers rows to the handoff's table, and writes checkpoints but never the state.  All methods block."""
+    """Delivers rows to the handoff's table, and writes checkpoints but never the state. All methods block."""
 
     workspace: Workspace
     keeper: StateKeeper
@@ -48,7 +48,7 @@ class SliceSender:
     stop: threading.Event | None
 
     def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
-        """Send a slice, or the shard of it that has the ``index``; what its checkpoint says is durable is skipped.
+        """Send a slice, or the shard with the given ``index``; rows that its checkpoint shows as durable are skipped.
 
         ``again`` names a redelivery, which has a checkpoint of its own; ``delay`` is in seconds.
         """
@@ -71,14 +71,14 @@ class SliceSender:
             )
 
     def send_open(self, opened: OpenSlice) -> Receipt:
-        """Send an open slice: as one, or shard by shard if it was split."""
+        """Send an open slice: as a whole, or shard by shard if it was split."""
         bounds = bounds_of(opened)
         if parts_of(opened) is None:
             return self.send(bounds)
         return merge_receipts([self.send(bounds, index=index) for index in range(count_of(opened))])
 
     def send_between(self, start: Any, end: Any) -> Receipt:
-        """Send what lies after ``start``, up to and including ``end``; see ``Handoff.deliver_between``."""
+        """Send what comes after ``start``, up to and including ``end``; see ``Handoff.deliver_between``."""
         context, source = self.keeper.context(), self.keeper.source
         first, last = source.parsed(start), source.parsed(end)
         plan = source.between(first, last, context)
@@ -100,6 +100,6 @@ class SliceSender:
         return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
 
     def send_nothing(self, why: str) -> Receipt:
-        """A receipt of no rows that says ``why``."""
+        """Return a receipt without rows; ``why`` is the reason."""
         kept = self.keeper
         return ingest(self.workspace, kept.table, NothingToSend(why), options=kept.options, stop=self.stop)

@@ -1,10 +1,10 @@
 """Shards of a slice: frozen by one task, delivered by several, finished by a last one.
 
-The rule:
+The rules:
 
-1. ``split`` freezes the slice, or takes up the open one, and writes into the state how it was split.  From then on the
+1. ``split`` freezes the slice, or takes over the open one, and writes to the state how it was split.  From then on the
    slice is delivered by these shards only, whoever delivers it and however often, each with a checkpoint of its own
-   next to the state.  A slice of which something was sent before is not split: it is one shard.
+   next to the state.  If rows of the slice were sent before, it is not split but becomes one shard.
 2. A shard only reads the state.  It is delivered as long as the run that split the slice last holds it: a shard of a
    run that lost the slice is refused before it sends a row (HandoffBusyError).
 3. The lease of a split slice is the run's, not a process's: it lasts 3,600 s from the split, and from each save of any
@@ -12,8 +12,8 @@ The rule:
    lives.  Then another run takes the slice up, with the same shards and the same checkpoints: what is durable is
    skipped, what may have been sent is counted in ``rows_resent``, and a shard that is still being delivered elsewhere
    stops when its checkpoint has a newer owner (DeliverySupersededError).
-4. ``finish`` moves the state on only with a receipt of every shard, each of which accounts for all its rows.  Until
-   then it says which shards are missing (ShardsMissingError).  It changes nothing the second time.
+4. ``finish`` advances the state only if there is a receipt for every shard, each of which accounts for all its rows.
+   Until then it names the missing shards (ShardsMissingError).  Calling it twice changes nothing the second time.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def check_source(keeper: StateKeeper, n: Any) -> None:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
     if not isinstance(keeper.source, SplittableSource):
         raise ConfigurationError(
-            f"a source of {keeper.source.kind} cannot be split: its records come from one function, in one order; "
-            "deliver it by hand_over, in one task"
+            f"a source of {keeper.source.kind} cannot be split, because its records come from one function in one "
+            "order; deliver it with hand_over in one task"
         )
 
 
 def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, Any]) -> OpenSlice:
-    """Write into the state that shards deliver the open slice, at most ``n`` unless it was split before.
+    """Write to the state that shards deliver the open slice: at most ``n``, or those of an earlier split.
 
     ``notes`` are for the receipt of the last task.
     """
@@ -82,7 +82,10 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 
 
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
-    """What the source had to say when the slice was frozen; what is new since another run froze it remains."""
+    """Return the source's notes from when the slice was frozen.
+
+    If another run froze it, only what has become new since then is left.
+    """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
 
@@ -100,7 +103,7 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
 
 
 def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
-    """The shards of a slice as JSON types; ``again`` is the chain of attempts that sends it once more."""
+    """Return the shards of a slice as JSON types; ``again`` is the chain of attempts that sends the slice once more."""
     parts = parts_of(one)
     sizes = [{}] if parts is None else parts.sizes
     head = {
@@ -122,7 +125,7 @@ def _fingerprint(shard: Mapping[str, Any]) -> str:
 
 
 def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
-    """A shard of this handoff; raises ConfigurationError for anything else."""
+    """Return ``shard`` if it belongs to this handoff; raise ConfigurationError otherwise."""
     if not isinstance(shard, Mapping) or shard.get("kind") != "slice" or set(shard) != _FIELDS:
         raise ConfigurationError(
             f"shard must be one of the dicts that Handoff.split returns, not {type(shard).__name__}; split again"
@@ -136,9 +139,9 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
 
 
 def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
-    """The slice that a shard is part of, if it is to be delivered; a PastSlice if nothing of it is left to send.
+    """Return the slice of a shard that is to be delivered; a PastSlice if no rows of it are left to send.
 
-    Raises HandoffBusyError if another run has taken the slice up.
+    Raises HandoffBusyError if another run has taken over the slice.
     """
     _, state = keeper.load()
     past = _past(state, shard["slice"])
@@ -154,13 +157,13 @@ def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | Pas
 def _check_held(keeper: StateKeeper, state: State, slice_id: str, run: str) -> None:
     if state.open is None or state.open.id != slice_id:
         raise SliceForgottenError(
-            f"handoff {keeper.name!r}: slice {slice_id} is not open any more: it was skipped, or the state was rewound"
+            f"handoff {keeper.name!r}: slice {slice_id} is no longer open: it was skipped, or the state was rewound"
         )
     holder = state.open.lease.owner
     if short_hash(holder.key) != run:
         raise HandoffBusyError(
-            f"handoff {keeper.name!r}: {holder.key} has taken slice {slice_id} up since its lease expired, and "
-            "delivers its shards; nothing was sent. Nothing has to be done"
+            f"handoff {keeper.name!r}: {holder.key} took over slice {slice_id} when its lease expired, and delivers "
+            "its shards; nothing was sent. Nothing has to be done"
         )
 
 
@@ -169,18 +172,18 @@ def _past(state: State, slice_id: str) -> PastSlice | None:
 
 
 def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What the receipts say of the slice, ``{"slice": id, "again": …}``; None without receipts.
+    """Return the slice that the receipts are for, as ``{"slice": id, "again": …}``; None without receipts.
 
-    Raises ConfigurationError if they are not those of the shards of one slice of this handoff.
+    Raises ConfigurationError unless they are receipts for shards of one slice of this handoff.
     """
     every = [_facts_of(one) for one in receipts]
     if not every:
         return None
     for name in ("name", "slice", "again"):
         if len({one[name] for one in every}) > 1:
-            raise ConfigurationError(f"receipts are of several slices: {sorted({one['slice'] for one in every})}")
+            raise ConfigurationError(f"receipts are for several slices: {sorted({one['slice'] for one in every})}")
     if every[0]["name"] != keeper.name:
-        raise ConfigurationError(f"receipts are of handoff {every[0]['name']!r}, not {keeper.name!r}")
+        raise ConfigurationError(f"receipts are for handoff {every[0]['name']!r}, not {keeper.name!r}")
     return every[0]
 
 
@@ -194,7 +197,7 @@ def _facts_of(one: Any) -> dict[str, Any]:
 def delivered_slice(
     keeper: StateKeeper, slice_id: str, receipts: list[Receipt | Mapping[str, Any]]
 ) -> OpenSlice | PastSlice:
-    """The slice whose shards are all durable by these receipts.  Raises ShardsMissingError if one is not."""
+    """Return the slice whose shards are all durable by these receipts; raise ShardsMissingError if one is not."""
     _, state = keeper.load()
     one = _past(state, slice_id) or state.open
     if one is None or one.id != slice_id:
@@ -203,7 +206,9 @@ def delivered_slice(
     facts = [_facts_of(receipt) for receipt in receipts]
     durable = [each["shard"] for each, receipt in zip(facts, receipts, strict=True) if _is_durable(receipt)]
     if len(set(durable)) < len(durable) or any(each["of"] != of for each in facts):
-        raise ConfigurationError(f"receipts hold a shard twice, or are not those of the {of} shards of {slice_id}")
+        raise ConfigurationError(
+            f"there are two receipts for one shard, or receipts that are not for the {of} shards of {slice_id}"
+        )
     missing = sorted(set(range(of)) - set(durable))
     if missing:
         raise _missing_error(keeper, one, missing)
@@ -222,7 +227,7 @@ def check_none_missing(keeper: StateKeeper) -> None:
 def _missing_error(keeper: StateKeeper, one: OpenSlice | PastSlice, missing: Collection[int]) -> ShardsMissingError:
     return ShardsMissingError(
         f"handoff {keeper.name!r}: {len(missing)} of {count_of(one)} shards of slice {one.id} have no receipt that "
-        f"accounts for all their rows: {', '.join(map(str, missing))}. The state stays where it is; deliver these "
+        f"accounts for all their rows: {', '.join(map(str, missing))}. The state did not advance; deliver these "
         "shards again, and then finish"
     )
 
@@ -234,7 +239,7 @@ def _is_durable(receipt: Receipt | Mapping[str, Any]) -> bool:
 
 
 def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """What the receipt of a shard says in ``handoff``."""
+    """Return what the receipt of a shard contains under ``handoff``."""
     return {
         "name": shard["handoff"],
         "slice": shard["slice"],
@@ -246,7 +251,7 @@ def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def open_part(keeper: StateKeeper, bounds: Bounds, index: int | None, options: IngestOptions) -> Generator[Any]:
-    """The records of one part of a slice; of the whole slice if ``index`` is None."""
+    """Open the records of one part of a slice; of the whole slice if ``index`` is None."""
     source, parts = keeper.source, parts_of(bounds)
     if index is None or parts is None or parts.is_whole:
         opened = source.open(bounds, options, keeper.context())

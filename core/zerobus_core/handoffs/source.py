@@ -1,4 +1,4 @@
-"""What each kind of source can do for a handoff: find what is new, and read a slice again."""
+"""The interface of a handoff's source, which finds what is new and reads a slice again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "Spli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Where a source keeps what is too large for the state, what the clock says, and the options of the delivery."""
+    """What a source may use: the store for data that is too large for the state, the clock, and the options."""
 
     options: IngestOptions
     side_files: SideFiles | None
@@ -32,7 +32,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """A slice as its source sees it."""
+    """A slice in the form that its source uses."""
 
     id: str
     start: Position
@@ -43,14 +43,14 @@ class Bounds:
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
-    """A slice of the state as its source sees it."""
+    """Convert a slice of the state to the form that its source uses."""
     is_delivered = getattr(one, "outcome", None) == "delivered"
     return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts, is_delivered=is_delivered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is new: the next slice, not yet written to the state."""
+    """The next slice with what is new, before it is written to the state."""
 
     end: Position
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -63,72 +63,75 @@ class Plan:
 
 @runtime_checkable
 class HandoffSource(Protocol):
-    """A source that knows what is new in it.  All methods block; errors are those of the core."""
+    """A source that can find what is new in it. All methods block and raise the core's errors."""
 
     kind: str
 
     def identity(self) -> dict[str, Any]:
-        """What distinguishes this source from others, as JSON; raises ConfigurationError for bad parameters."""
+        """Return what distinguishes this source from others, as JSON.
+
+        Raises ConfigurationError for invalid parameters.
+        """
         ...
 
     def prepare(self, context: Context) -> None:
         """Raise ConfigurationError if the source cannot be used with the state store of ``context``."""
 
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
-        """The next slice after ``done``, None if nothing is new; and notes for the receipt.
+        """Return the next slice after ``done``, or None if nothing is new; and notes for the receipt.
 
-        ``last`` is the slice before, whose range can be looked at again.
+        ``last`` is the slice before, whose range can be checked again.
         """
         ...
 
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> AbstractContextManager[Any]:
-        """The records of a slice, for ``ingest``, the same at every attempt."""
+        """Open the records of a slice for ``ingest``; they are the same in every attempt."""
         ...
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
-        """The options with which the records of a slice are delivered."""
+        """Return the options for delivering the records of a slice."""
         ...
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
-        """The position after the slice, every row of which is durable (or given up)."""
+        """Return the position after the slice, all of whose rows are durable or given up."""
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do what comes once the state says ``done``; returns the position to write then, None if that is the same.
+        """Do what follows when the state says ``done``; return a new position to write, or None if it stays the same.
 
         The next run calls it again, in case it did not happen.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
-        """Remove files that ``before`` names and ``done`` does not."""
+        """Remove the files that ``before`` refers to and ``done`` does not."""
 
     def forget(self, past: PastSlice, context: Context) -> None:
-        """Remove what is kept of a slice that has left the history."""
+        """Remove the stored data of a slice that was dropped from the history."""
 
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
     ) -> Position:
-        """Where ``past`` began, so that it and the ``later`` slices are new again."""
+        """Return the position where ``past`` began, so that it and the ``later`` slices are new again."""
         ...
 
     def rewind_to(self, value: Any) -> Position:
-        """The position that a person asks to go back to: text of the command line, or a value."""
+        """Return the position that a person asked to rewind to; ``value`` can be text from the command line."""
         ...
 
     def parsed(self, value: Any) -> Position:
-        """A bound of an explicit slice, as for ``rewind_to``; raises ConfigurationError."""
+        """Return a bound of an explicit slice, given as for ``rewind_to``; raise ConfigurationError."""
         ...
 
     def between(self, start: Position, end: Position, context: Context) -> Plan:
-        """An explicit slice; raises ConfigurationError if there is nothing like it."""
+        """Return an explicit slice; raise ConfigurationError if the source has nothing between the bounds."""
         ...
 
     def shown(self, position: Position, *, values: bool = True) -> Any:
-        """A position for people, as JSON; without ``values``, text is masked."""
+        """Return a position for people, as JSON; without ``values``, text is masked."""
         ...
 
     def nothing_new(self, done: Position) -> str:
-        """A sentence that says that nothing is new after ``done``, without secrets and without values of rows."""
+        """Return a sentence that says that nothing is new after ``done``, without secrets and values of rows."""
         ...
 
 
@@ -137,18 +140,18 @@ class SplittableSource(Protocol):
     """A HandoffSource whose slices can be split into parts that several workers deliver."""
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
-        """At most ``n`` parts of about equal size: disjoint, and together the slice.  Blocks."""
+        """Divide the slice into at most ``n`` disjoint parts of about equal size that cover it. Blocks."""
         ...
 
     def open_part(
         self, bounds: Bounds, index: int, options: IngestOptions, context: Context
     ) -> AbstractContextManager[Any]:
-        """The records of one part, the same at every attempt."""
+        """Open the records of one part; they are the same in every attempt."""
         ...
 
 
 class IntervalSource:
-    """Shared by sources whose slices are intervals: such a source keeps nothing next to the state."""
+    """Base of sources whose slices are intervals; such a source stores nothing next to the state."""
 
     __slots__ = ()
 

@@ -1,17 +1,17 @@
-"""The state of a handoff: what is delivered, which slice is open, and who holds it.  Pure: no clock, no storage.
+"""The state of a handoff: what was delivered, which slice is open, and who holds it.  Uses no clock and no storage.
 
-The law:
+The rules:
 
 1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
-   makes it smaller, and names what it took out.
-2. A slice begins where ``done`` ends.  So two slices never overlap, and nothing lies between them.
+   makes it smaller, and records what was taken out.
+2. A slice begins at ``done``.  So two slices never overlap, and there is nothing between them.
 3. At most one slice is open, and one owner holds it.  Another owner takes it over only if the holder's lease has
    expired or its process has ended.
 4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
    slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
-7. A run that delivered a slice never gets another slice for it: the slice is in the history, or the run is refused.
+7. A run that delivered a slice never gets a different one later: if its slice is not in the history, it is refused.
 8. A slice that was split is delivered by its shards only, whoever delivers it: see ``shards``.
 
 Positions (``done``, ``start``, ``end``) are JSON values that only the kind of source understands.
@@ -67,7 +67,7 @@ class OpenSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redelivery:
-    """A record that a finished slice was sent again, because a person asked for it."""
+    """A record that a finished slice was sent again because a person asked for it."""
 
     chain: str
     rows: int
@@ -76,7 +76,7 @@ class Redelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastSlice:
-    """A slice that is done, or another event that moved ``done``."""
+    """A slice that is finished, or another event that moved ``done``."""
 
     id: str
     start: Position
@@ -98,7 +98,7 @@ class PastSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """See the module's docstring.  Each method returns the state that follows; ``now`` is an aware time."""
+    """See the module's docstring. Methods that change the state return a new one; ``now`` is an aware time."""
 
     name: str
     table: str
@@ -120,24 +120,24 @@ class State:
         for what, mine, given in (("handoff", self.name, name), ("table", self.table, table)):
             if mine != given:
                 raise ConfigurationError(
-                    f"the state belongs to {what} {mine!r}, not {given!r}; each handoff needs a state of its own"
+                    f"the state belongs to {what} {mine!r}, not {given!r}; give each handoff its own state"
                 )
         if self.kind != kind:
-            raise ConfigurationError(f"the state belongs to a source of {self.kind}, and this is a source of {kind}")
+            raise ConfigurationError(f"the state belongs to a source of {self.kind}, but this is a source of {kind}")
         different = sorted(key for key in {*self.source, *source} if self.source.get(key) != source.get(key))
         if different:
             was = {key: self.source.get(key) for key in different}
             now = {key: source.get(key) for key in different}
             raise ConfigurationError(
-                f"the state belongs to another source of {kind}: {was}, not {now}; give this source a state of its own"
+                f"the state belongs to another source of {kind}: {was}, not {now}; give this source its own state"
             )
 
     # who may deliver
 
     def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
-        """The slice that this run opened, open or done; None if it opened none.
+        """Return the slice that this run opened, whether open or finished; None if it opened none.
 
-        Raises SliceForgottenError if the run opened one that has left the history.
+        Raises SliceForgottenError if that slice was dropped from the history.
         """
         if self.open is not None and self.open.opened_by == owner.key:
             return self.open
@@ -146,19 +146,19 @@ class State:
                 return past
         if short_hash(owner.key) in self.former:
             raise SliceForgottenError(
-                f"handoff {self.name!r}: the slice of {owner.key} is older than the last {MAX_HISTORY} slices, so its "
-                "bounds are not known any more; to send an old part again, name it with --from and --to "
-                "(zerobus-ingest handoff run), which leaves the state alone"
+                f"handoff {self.name!r}: the slice of {owner.key} is older than the last {MAX_HISTORY} slices, so "
+                "its bounds are no longer known; to send old rows again, use --from and --to (zerobus-ingest "
+                "handoff run), which does not change the state"
             )
         return None
 
     def holder_in_the_way(
         self, owner: Owner, *, now: datetime, renewed_at: datetime | None, is_alive: bool | None
     ) -> Lease | None:
-        """The lease that keeps ``owner`` from the open slice; None if it may take it.
+        """Return the lease that keeps ``owner`` from the open slice; None if ``owner`` may take it.
 
-        ``renewed_at`` is when a checkpoint of the slice was saved last.  ``is_alive`` says whether the holder's process
-        still lives; None if that cannot be known from here.
+        ``renewed_at`` is when a checkpoint of the slice was last saved. ``is_alive`` says whether the holder's process
+        is still running; None if that is unknown.
         """
         assert self.open is not None
         lease = self.open.lease
@@ -167,7 +167,7 @@ class State:
         return lease if now < lease.ends_at(renewed_at) else None
 
     def has_ended(self, slice_id: str) -> bool:
-        """Whether the slice is in the history as delivered or skipped."""
+        """Return whether the slice is in the history as delivered or skipped."""
         return any(past.id == slice_id and past.outcome in _ENDED for past in self.history)
 
     # what follows
@@ -194,13 +194,13 @@ class State:
         return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
 
     def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
-        """Let shards deliver the slice that ``owner`` holds; ``facts`` say how it was split."""
+        """Let shards deliver the slice that ``owner`` holds; ``facts`` describe the split."""
         opened = self._open_one(slice_id)
         lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
         return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))
 
     def let_go(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
-        """End the lease of ``owner``, which stops before the slice is done, so that nobody waits for it to expire."""
+        """End the lease of ``owner``, which stops before the slice is finished, so that no run has to wait for it."""
         if self.open is None or self.open.id != slice_id or self.open.lease.owner != owner:
             return self
         ended = now - timedelta(seconds=2 * LEASE_SECONDS)
@@ -217,7 +217,7 @@ class State:
         now: datetime,
         facts: Mapping[str, Any] | None = None,
     ) -> State:
-        """Move on, since every row of the slice is durable.
+        """Advance ``done`` and move the slice to the history: all of its rows are durable.
 
         ``done`` is the end of the slice, in the form in which the next slice begins.
         """
@@ -228,7 +228,7 @@ class State:
         return self._settle(replace(past, facts={**past.facts, **(facts or {})}), now, done=done)
 
     def skip(self, slice_id: str, *, done: Position, counts: Mapping[str, int], owner: Owner, now: datetime) -> State:
-        """Give the open slice up: a person decided that its missing rows are not to be delivered."""
+        """Give up the open slice, because a person decided that its missing rows are not delivered."""
         opened = self._open_one(slice_id)
         return self._settle(_past(opened, "skipped", owner=owner, now=now, counts=counts), now, done=done)
 
@@ -241,9 +241,9 @@ class State:
         owner: Owner,
         now: datetime,
     ) -> State:
-        """Take ``what`` out of the open slice and update its ``facts``; ``done`` has to know of it.
+        """Take ``what`` out of the open slice and update its ``facts``; ``done`` must exclude it too.
 
-        ``facts`` is None if the slice holds nothing like it, or none is open.
+        ``facts`` is None if no slice is open, or if it does not contain ``what``.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done
@@ -265,7 +265,7 @@ class State:
         return self._settle(note, now, done=done, open=opened)
 
     def rewind(self, to: Position, *, owner: Owner, now: datetime) -> State:
-        """Make everything after ``to`` new again.  An open slice is given up."""
+        """Make everything after ``to`` new again; an open slice is given up."""
         history, former = self.history, self.former
         if self.open is not None:
             abandoned = _past(self.open, "abandoned", owner=owner, now=now, counts={})
@@ -285,7 +285,7 @@ class State:
         return self._next(now, open=None, done=to, history=history, former=former)
 
     def redelivered(self, slice_id: str, *, chain: str, rows: int, now: datetime) -> State:
-        """Note that a finished slice was sent again for ``chain``; ``done`` stays where it is."""
+        """Record that a finished slice was sent again for ``chain``; ``done`` does not change."""
         redelivery = Redelivery(chain=chain, rows=rows, at=now.isoformat())
         history = tuple(
             replace(past, redeliveries=(*past.redeliveries, redelivery)[-MAX_REDELIVERIES:])
@@ -296,7 +296,7 @@ class State:
         return self if history == self.history else self._next(now, history=history)
 
     def moved(self, done: Position, *, now: datetime) -> State:
-        """The same position in another form: what is delivered stays the same."""
+        """Store the same position in another form; what was delivered stays the same."""
         return self._next(now, done=done)
 
     def _settle(self, past: PastSlice, now: datetime, *, done: Position, open: OpenSlice | None = None) -> State:
@@ -310,7 +310,7 @@ class State:
         if self.open is None or self.open.id != slice_id:
             opened = "none" if self.open is None else self.open.id
             raise SliceForgottenError(
-                f"handoff {self.name!r}: slice {slice_id} is not the open slice any more (that is {opened}): it was "
+                f"handoff {self.name!r}: slice {slice_id} is no longer the open slice (that is {opened}): it was "
                 "skipped, or the state was rewound"
             )
         return self.open
@@ -321,7 +321,7 @@ class State:
 
 
 def short_hash(text: str) -> str:
-    """Eight bytes of a hash, as 16 hexadecimal digits."""
+    """Return eight bytes of a hash as 16 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

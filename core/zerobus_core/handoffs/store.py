@@ -1,4 +1,4 @@
-"""Where the state of a handoff is kept, with the checkpoints and lists of its slices next to it."""
+"""Stores for the state of a handoff, with the checkpoints and lists of its slices next to it."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ _PRIVATE_FOLDER = 0o700
 
 
 class StateConflict(Exception):  # noqa: N818 - no failure: whoever gets it reads the state again
-    """Another run has written the state since it was read."""
+    """Another run has written the state after it was read."""
 
 
 class SideFiles(Protocol):
-    """Files that belong to a state and are too large for it."""
+    """Files next to a state, for data that is too large for the state itself."""
 
     def read(self, name: str) -> bytes | None:
-        """What was written under ``name``, or None."""
+        """Return the data written under ``name``, or None."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep a file, all or nothing."""
+        """Write a file atomically."""
 
     def delete(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
 
     def time_of(self, fs: Any) -> datetime | None:
-        """The time by the clock of a storage, if the files are kept on the same one."""
+        """Return the time by a storage's clock if the files are on that storage; None otherwise."""
 
 
 @runtime_checkable
 class StateStore(Protocol):
     """Keeps the state of one handoff.  Called from the thread that delivers.
 
-    A host that has a store of its own implements this protocol: the Dagster adapter keeps the state in the event log,
-    the Airflow adapter in the asset's state store.
+    A host with its own store implements this protocol: the Dagster adapter keeps the state in the event log, the
+    Airflow adapter in the asset's state store.
     """
 
     @property
@@ -68,20 +68,20 @@ class StateStore(Protocol):
 
     @property
     def side_files(self) -> SideFiles | None:
-        """Files next to the state; None if the store can keep none (then NewFiles refuses it)."""
+        """The files next to the state; None if the store cannot keep files, and NewFiles cannot use it."""
 
     def load(self) -> str | None:
-        """The text saved last, or None."""
+        """Return the text saved last, or None."""
 
     def save(self, text: str, *, replaces: str | None) -> None:
-        """Keep ``text`` if what is kept is still ``replaces``; raises StateConflict otherwise."""
+        """Save ``text`` if the stored text is still ``replaces``; raise StateConflict otherwise."""
 
     def has_traces(self) -> bool:
-        """Whether the store holds anything of the handoff other than its state: a missing state was then lost."""
+        """Return whether the store holds anything of the handoff besides its state: a missing state was then lost."""
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
-        """The store of the row-level checkpoint of a slice."""
+        """Return the checkpoint store of a slice."""
         ...
 
     def forget(self, slice_id: str) -> None:
@@ -91,10 +91,10 @@ class StateStore(Protocol):
 class FileStateStore:
     """Keeps the state in one file, and everything else in the folder ``<uri>.d`` next to it.
 
-    A local file is replaced under a lock on its folder, so that of two runs one wins.  An object store has no such
-    lock: there a write is read back after a random pause, and the run whose text is no longer there has lost.  New
-    local files can be read by their owner only.  Raises TransportError if the storage fails and ConfigurationError if
-    it refuses.
+    A local file is replaced under a lock on its folder, so that only one of two runs succeeds. An object store has no
+    such lock: the text is read back after a random pause, and a run that finds another run's text has lost. Only the
+    owner can read new local files. Raises TransportError if the storage fails and ConfigurationError if access is
+    denied.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class FileStateStore:
 
     @contextmanager
     def _locked(self) -> Generator[bool]:
-        """A lock on the local folder, where the system has one."""
+        """Lock the local folder, if the system supports it."""
         try:
             import fcntl
         except ImportError:  # Windows
@@ -199,8 +199,8 @@ class _SideFolder:
     def write(self, name: str, data: bytes) -> None:
         if len(data) > MAX_BYTES:
             raise ConfigurationError(
-                f"{name} at {shown_uri(self._folder)} would be over 64 MiB; bound the slice with max_files, or state "
-                "names_increase=True if names of files only increase"
+                f"{name} at {shown_uri(self._folder)} would be over 64 MiB; limit the slice with max_files, or set "
+                "names_increase=True if the names of files only increase"
             )
         self._make_private()
         self._file(name).replace(data)
@@ -249,12 +249,12 @@ class _SideFolder:
 
 
 def state_store_of(state: Any) -> StateStore:
-    """The store that a user gave: a store, or the path or URI of a file."""
+    """Return the store for the user's ``state``: a store, or the path or URI of a file."""
     if isinstance(state, str | os.PathLike):
         return FileStateStore(state)
     if isinstance(state, StateStore):
         return state
     raise ConfigurationError(
-        f"state is of type {type(state).__name__}; give the path or URI of a file that is kept between runs, or a "
+        f"state is of type {type(state).__name__}; pass the path or URI of a file that is kept between runs, or a "
         "StateStore"
     )

@@ -1,4 +1,4 @@
-"""One receipt for a run that delivered more than one slice."""
+"""Combines the receipts of a run that delivered several slices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUMS = (
 
 
 def combined(receipts: Sequence[Receipt], notes: dict[str, Any]) -> Receipt:
-    """The sums of the receipts, with the facts of the last and the range of all of them."""
+    """Return the sums of the receipts, with the facts of the last slice and the range of all slices."""
     first, last = receipts[0], receipts[-1]
     facts = {**(last.handoff or {}), **notes}
     if len(receipts) == 1:

@@ -1,4 +1,4 @@
-"""What people and receipts see of a handoff, as JSON types.  Pure."""
+"""Shows a handoff to people and receipts, as JSON types, without I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WAITING = {
 
 
 class NothingToSend(Source):
-    """A source without rows, and why it has none."""
+    """A source without rows, with the reason why it has none."""
 
     is_in_memory = True
 
@@ -42,13 +42,13 @@ class NothingToSend(Source):
 
 
 def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
-    """What a receipt and the log say of a run that found nothing to deliver."""
+    """Return what a receipt and the log say about a run that found nothing to deliver."""
     counted = [f"{notes[name]:,} {what}" for name, what in _WAITING.items() if notes.get(name)]
     return "; ".join([source.nothing_new(done), *counted])
 
 
 def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any]:
-    """What a receipt says of a slice that was delivered."""
+    """Return what a receipt says about a slice that was delivered."""
     return {
         "name": name,
         "slice": past.id,
@@ -60,7 +60,7 @@ def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any
 
 
 def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
-    """What a receipt says if there was nothing to deliver."""
+    """Return what a receipt says if there was nothing to deliver."""
     done = source.shown(state.done)
     return {"name": state.name, "slice": None, "from": done, "to": done, "remaining": False}
 
@@ -68,7 +68,7 @@ def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
 def shown_state(
     state: State, source: HandoffSource, *, is_held: bool, lease_ends_at: str | None, values: bool
 ) -> dict[str, Any]:
-    """The whole state; text in watermarks is masked unless ``values`` is set."""
+    """Return the whole state; text in watermarks is masked unless ``values`` is set."""
     opened = state.open
     plain: dict[str, Any] = {
         "name": state.name,
@@ -96,7 +96,7 @@ def shown_state(
 
 
 def public(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts for people; those whose names begin with ``_`` are the source's own."""
+    """Return the facts for people, without those whose names begin with ``_``, which belong to the source."""
     return {name: value for name, value in facts.items() if not name.startswith("_")}
 
 

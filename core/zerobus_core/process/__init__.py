@@ -1,1 +1,1 @@
-"""What the process does to a delivery: signals, deadlines, forks, and pauses between attempts."""
+"""How a delivery deals with its process: signals, deadlines, forks, and pauses between attempts."""

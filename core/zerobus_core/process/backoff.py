@@ -1,6 +1,6 @@
 """Pauses between attempts: exponential, capped, with full jitter.
 
-Full jitter (a draw from zero to the bound) keeps many tasks that failed together from coming back together:
+With full jitter (a random pause between zero and the bound), tasks that failed together do not all retry together:
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
@@ -12,6 +12,9 @@ MAX_PAUSE = 30.0
 
 
 def pause_after(attempts: int, *, first: float, draw: float) -> float:
-    """Seconds to wait after ``attempts`` (1, 2, …) in a row; ``draw`` is a random number from 0 to 1."""
+    """Return the seconds to wait after ``attempts`` (1, 2, …) failures in a row.
+
+    ``draw`` is a random number from 0 to 1.
+    """
     bound = min(MAX_PAUSE, first * 2.0 ** min(attempts - 1, 30))
     return bound * draw

@@ -1,7 +1,8 @@
-"""Forks: what must begin again in the child, where no other thread lives on to release a lock or to take a job.
+"""Resets state in the child of a fork, where no other thread exists to release a lock or to do a job.
 
-A fork waits for imports of other threads.  The child would inherit the lock of a module that is half imported, and
-wait for it for ever; the first delivery of a process imports much, and prefork servers fork while it runs.
+A fork waits until other threads have finished their imports. Otherwise the child would inherit the lock of a
+half-imported module and wait for it forever. The first delivery of a process imports many modules, and prefork servers
+fork during it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ _LOOK_EVERY = 0.002
 
 
 def in_each_child(begin: Callable[[], object]) -> None:
-    """Call ``begin`` first thing in the child of each fork from now on, where there are forks."""
+    """Call ``begin`` first in the child of each fork from now on; does nothing on systems without forks."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=begin)
 
 
 class ForkSafeLock:
-    """A module's lock, for a ``with`` statement. It is free in the child of a fork, even if the parent holds it."""
+    """A lock for a module, used in a ``with`` statement.
+
+    It is free in the child of a fork, even if the parent holds it.
+    """
 
     def __init__(self) -> None:
         self._begin()
@@ -45,7 +49,7 @@ class ForkSafeLock:
 
 
 class _ImportWait:
-    """Lets a fork wait until no other thread is importing, and keeps other threads from beginning to."""
+    """Lets a fork wait until no other thread is importing, and keeps other threads from starting an import."""
 
     def __init__(self) -> None:
         self._has_lock = False

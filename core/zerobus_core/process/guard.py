@@ -1,13 +1,13 @@
-"""Interrupts the user's code while a delivery waits for it: when its time is over, or when a stop is requested.
+"""Interrupts the user's code at a deadline or on a stop request, while a delivery waits for that code.
 
-In the main thread, and if nobody else has the alarm (SIGALRM), the error is raised inside the user's code.  Elsewhere
-the delivery looks at deadline and stop request as soon as that code returns.
+In the main thread, and if nothing else uses the alarm (SIGALRM), the error is raised inside the user's code. Otherwise
+the delivery checks the deadline and the stop request when the user's code returns.
 
-A deadline comes by the alarm.  A stop request that another thread makes comes by SIGURG, which a watching thread sends:
-the default action of that signal is to do nothing, so one that comes too late does no harm.
+A deadline uses the alarm. A stop request from another thread uses SIGURG, which a watching thread sends. The default
+action of SIGURG is to do nothing, so a late signal does no harm.
 
-Both raise only below ``_waited_for``.  So either the user's code has returned and its result is used, or the error is
-raised; the code that puts the handlers back cannot be interrupted by them.
+Both signals raise only below ``_waited_for``. Therefore either the user's code has returned and its result is used, or
+the error is raised; and the code that restores the handlers cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SourceGuard:
-    """Calls the user's code, or takes its items, so that deadline, stop request and signals end it.
+    """Calls the user's code, or iterates over its items, so that a deadline, a stop request or a signal can end it.
 
-    Enter it around the calls.  It raises IngestTimeoutError after ``deadline`` (a reading of ``time.monotonic``, or
-    infinite) and IngestInterruptedError after ``stop`` is set, by whatever thread.  What a handler of SIGINT or SIGTERM
-    raises inside the user's code is raised again if that code suppresses it.
+    Use it as a context manager around the calls. It raises IngestTimeoutError after ``deadline`` (a reading of
+    ``time.monotonic``, or infinite) and IngestInterruptedError after any thread sets ``stop``. If the user's code
+    suppresses the exception of a SIGINT or SIGTERM handler, the guard raises it again.
     """
 
     def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
-        """A StopRequest has a deadline of its own, and may have modules whose calls are never interrupted."""
+        """Build a guard. If ``stop`` is a StopRequest, its own deadline and its protected modules apply too."""
         self.stop = stop
         self._deadline = min(deadline, getattr(stop, "deadline", float("inf")))
         self._protected: Collection[str] = getattr(stop, "protected_modules", ())
@@ -80,7 +80,7 @@ class SourceGuard:
                 signal.signal(number, signal.SIG_DFL)
 
     def call(self, work: Callable[[], _Result]) -> _Result:
-        """The result of ``work``."""
+        """Call ``work`` and return its result."""
         self._arm()
         try:
             result = _waited_for(work)
@@ -90,7 +90,7 @@ class SourceGuard:
         return result
 
     def items(self, items: Iterable[_Item]) -> Generator[_Item]:
-        """The items; who takes them is not interrupted."""
+        """Yield the items; the consumer's code is not interrupted."""
         iterator = iter(items)
         end = object()
         while True:
@@ -100,12 +100,12 @@ class SourceGuard:
             yield item
 
     def interrupt(self) -> None:
-        """Interrupt a call that the main thread waits for; for the watching thread."""
+        """Interrupt the call that the main thread waits for; the watching thread calls this."""
         if self._is_waiting:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle either signal."""
+        """Handle SIGALRM or SIGURG."""
         if not self._is_waiting:
             return
         error = self._interruption_error()
@@ -145,8 +145,8 @@ class SourceGuard:
         if time.monotonic() < self._deadline:
             return None
         return IngestTimeoutError(
-            "timed out waiting for the source, which gives no more rows; raise IngestOptions.timeout, or find out why "
-            "the source waits"
+            "timed out waiting for the source, which yields no more rows; increase IngestOptions.timeout, or find out "
+            "why the source waits"
         )
 
     def _is_protected(self, frame: FrameType) -> bool:
@@ -158,7 +158,7 @@ class SourceGuard:
 
 
 def in_time(items: Iterable[_Item], deadline: float, *, stop: threading.Event | None = None) -> Generator[_Item]:
-    """Yield the items under a SourceGuard.  Close it, so that the alarm is free again."""
+    """Yield the items under a SourceGuard. Close the generator to free the alarm."""
     with SourceGuard(deadline, stop=stop) as guard:
         yield from guard.items(items)
 
@@ -172,7 +172,7 @@ def _is_waited_for(frame: FrameType) -> bool:
 
 
 def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -> bool:
-    """Whether a wanted frame is on the stack of ``frame``."""
+    """Return whether ``is_wanted`` is true for a frame on the stack of ``frame``."""
     while frame is not None:
         if is_wanted(frame):
             return True
@@ -181,7 +181,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Stands in for the handler of a signal, and keeps what that raises until it is seen."""
+    """Replaces the handler of a signal, and keeps the exception of the original handler until it is seen."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -190,7 +190,7 @@ class _NotedSignal:
 
     @classmethod
     def installed(cls, number: int) -> _NotedSignal | None:
-        """One in the place of the present handler; None if that is not a function."""
+        """Replace the present handler of the signal; return None if that handler is not a function."""
         handler = signal.getsignal(number)
         if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was not set by Python
             return None
@@ -206,7 +206,7 @@ class _NotedSignal:
             raise
 
     def raise_again(self) -> None:
-        """Raise what the handler raised, if that did not get here."""
+        """Raise the original handler's exception if it was suppressed before it got here."""
         error, self._raised = self._raised, None
         if error is not None:
             raise error
@@ -218,7 +218,7 @@ class _NotedSignal:
 
 
 class _Watcher:
-    """A thread that waits for the stop request of the guard that handles SIGURG, and then has it interrupt the call."""
+    """A thread that waits for the stop request of the guard that handles SIGURG, and then interrupts its call."""
 
     def __init__(self) -> None:
         self._begin()
@@ -285,5 +285,5 @@ def _is_alarm_free() -> bool:
 
 
 def is_in_main_thread() -> bool:
-    """Whether the caller runs in the thread that gets the signals."""
+    """Return whether the caller runs in the main thread, which receives the signals."""
     return threading.current_thread() is threading.main_thread()

@@ -1,6 +1,7 @@
-"""Stop requests of a host, which a signal's handler makes and which can interrupt a source that waits for its rows.
+"""Stop requests that a signal handler makes, and that can interrupt a source that waits for its rows.
 
-The error is raised in the main thread, by the handler of an alarm (SIGALRM); elsewhere the source is waited for.
+The handler of an alarm (SIGALRM) raises the error in the main thread. In other threads, the request takes effect when
+the source yields its next row.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ _GRACE = 0.25
 
 
 class StopRequest(StopEvent):
-    """An event to give a delivery as ``stop``, which a signal's handler may also ``interrupt``.
+    """An event to pass to a delivery as ``stop``; a signal handler can also call ``interrupt``.
 
-    A delivery that waits for acknowledgements looks at it every 0.1 s.  One that sits in its source does not, and
-    there the error is raised by an alarm (SIGALRM), in the main thread.  That happens inside the ``with`` block only;
-    leaving it puts back the alarm that was set before.
+    A delivery that waits for acknowledgements checks the event every 0.1 s. A delivery that waits for its source cannot
+    check it, so an alarm (SIGALRM) raises the error in the main thread. This happens only inside the ``with`` block,
+    whose end restores the previous alarm.
     """
 
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
-        """``deadline``, a reading of ``time.monotonic``, is when the host's own time limit ends: it counts as set then.
+        """Build a request that counts as set after ``deadline``, a reading of ``time.monotonic``: the host's own time
+        limit.
 
-        The alarm never interrupts a call of ``protected_modules``, if what comes after would suffer from it.
+        The alarm never interrupts a call of ``protected_modules``, for modules that must not stop halfway.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline
@@ -51,9 +53,9 @@ class StopRequest(StopEvent):
         self._put_back()
 
     def interrupt(self) -> None:
-        """Request the stop; raise IngestInterruptedError in the main thread if that does not notice within 0.25 s.
+        """Request the stop; raise IngestInterruptedError in the main thread if it does not react within 0.25 s.
 
-        In other threads, outside of the block and without SIGALRM (Windows), only the event is set.
+        In other threads, outside of the block, and without SIGALRM (Windows), only the event is set.
         """
         self.set()
         is_pointless = self._is_seen or not self._is_open or self._former is not None
@@ -67,7 +69,7 @@ class StopRequest(StopEvent):
         signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
     def is_set(self) -> bool:
-        """Whether to stop.  A caller that gets True stops by itself, so the alarm no longer interrupts it."""
+        """Return whether to stop. A caller that gets True must stop by itself: the alarm no longer interrupts it."""
         is_set = super().is_set() or time.monotonic() >= self.deadline
         if is_set and is_in_main_thread():
             self._is_seen = True

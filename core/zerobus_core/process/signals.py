@@ -1,7 +1,7 @@
-"""Distinguishes what a signal's handler raised from what went wrong.
+"""Distinguishes an exception of a signal handler from other errors.
 
-A handler breaks in wherever the program is, also where errors are caught to be reworded, or to be
-survived; what it raises is the user's stop, and goes on as it is.
+A handler can interrupt any code, including code that catches errors to rephrase or ignore them. Its exception is the
+user's stop, and must be passed on unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_CHAIN = 100
 
 
 def is_of_signal(error: BaseException) -> bool:
-    """Whether the handler of a signal raised an error, or what led to it; it breaks in wherever the program is."""
+    """Return whether a signal handler raised the error or one of its causes."""
     handlers = {code for number in signal.valid_signals() for code in _codes_of(signal.getsignal(number))}
     seen: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):

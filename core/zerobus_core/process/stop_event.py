@@ -1,4 +1,4 @@
-"""An event that handlers of signals may set."""
+"""An event that signal handlers can set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["StopEvent"]
 
 
 class StopEvent(threading.Event):
-    """An event whose ``set`` a signal's handler may call whatever the main thread is doing.
+    """An event whose ``set`` is safe to call in a signal handler.
 
-    That of a plain Event takes a lock, which the thread that the handler interrupts may hold: then the process stands
-    still for ever.  Two signals in a row are enough, of which the second interrupts the handler of the first.
+    The ``set`` of a plain Event takes a lock, and the interrupted thread may already hold it: the process then hangs
+    forever. Two signals in a row are enough, if the second interrupts the handler of the first.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class StopEvent(threading.Event):
         self._is_in_set = False
 
     def set(self) -> None:
-        """Set it, and wake who waits for it in other threads."""
+        """Set the event, and wake up other threads that wait for it."""
         self._is_requested = True
         if self._is_in_set:
             return
@@ -31,10 +31,10 @@ class StopEvent(threading.Event):
             self._is_in_set = False
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Return whether the event is set."""
         return self._is_requested or super().is_set()
 
     def clear(self) -> None:
-        """Take the request back."""
+        """Withdraw the request."""
         self._is_requested = False
         super().clear()

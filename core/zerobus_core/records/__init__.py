@@ -1,4 +1,4 @@
-"""Records: objects whose values have names, whichever library they come from, and what could not be read as one."""
+"""Records: objects of any library whose values have names; and what replaces a record that cannot be read."""
 
 from .members import (
     dumped,

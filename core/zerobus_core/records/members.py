@@ -1,7 +1,7 @@
-"""What a record is, and its values by name: the one place that knows the row objects of other libraries.
+"""Recognises records and reads their values by name; only this module knows the row objects of other libraries.
 
-A class is recognised by what its library documents of it, so that no library is imported here.  The first kind that
-fits decides:
+A class is recognised by its documented attributes, so that no library is imported here.  The first kind that fits is
+used:
 
 1. a mapping: itself; protobuf's ``Struct``: its fields
 2. a pydantic model or dataclass: what ``model_dump(mode="python")`` gives
@@ -10,7 +10,7 @@ fits decides:
 5. a protobuf message: its fields that are set, and those that cannot be unset
 6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
 7. a Row of pyspark: its fields
-8. anything with ``keys()`` that is asked for them in brackets, such as a row of sqlite3 or asyncpg
+8. anything with ``keys()`` and ``[key]``, such as a row of sqlite3 or asyncpg
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _KNOWN_CLASSES = 256
 
 
 class _Members(dict[str, Any]):
-    """The members of a record, some of which have a second name (an alias) that a column may have instead."""
+    """The members of a record, some of which have an alias that a column can be named after."""
 
     __slots__ = ("second_names",)
 
@@ -54,15 +54,15 @@ class _Members(dict[str, Any]):
 
 
 def is_record(value: Any) -> bool:
-    """Whether the values of ``value`` have names."""
+    """Return whether ``value`` is a record: an object whose values have names."""
     kind: Any = type(value)
     return isinstance(value, Mapping) or (not isinstance(value, type) and _reader(kind) is not None)
 
 
 def members_of(record: Any) -> Mapping[str, Any] | None:
-    """A record's values by name, or None if it is not a record.
+    """Return a record's values by name, or None if ``record`` is not a record.
 
-    Raises UnfitError if the record's own code fails, or if two of its values have one name.
+    Raises UnfitError if the record's own code fails, or if two of its values have the same name.
     """
     if isinstance(record, Mapping):
         return record
@@ -77,10 +77,10 @@ def members_of(record: Any) -> Mapping[str, Any] | None:
 
 
 def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str, Any] | None:
-    """``members_of``, with an alias in the place of a field's name if only the alias is in ``names``.
+    """Return ``members_of`` the record, with a field's alias instead of its name if only the alias is in ``names``.
 
-    Names that differ from one of ``names`` in case only are replaced by it.  Raises UnfitError if both alias and name
-    are in ``names``, or two members are one of them.
+    A name that differs from one of ``names`` only in case is replaced by it. Raises UnfitError if both alias and name
+    are in ``names``, or if two members match the same one of ``names``.
     """
     members = members_of(record)
     if isinstance(members, _Members) and members.second_names:
@@ -89,9 +89,9 @@ def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str
 
 
 def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-    """The members with the names of ``names`` that differ from theirs in case only, as Databricks compares names.
+    """Return the members; a name that differs from one of ``names`` only in case is replaced by it.
 
-    Raises UnfitError if two members are one of ``names``.
+    Databricks compares names without case. Raises UnfitError if two members match the same one of ``names``.
     """
     by_lower = {name.lower(): name for name in names}
     cased: dict[str, Any] = {}
@@ -99,7 +99,9 @@ def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[st
     for name, value in members.items():
         own = name if name in names else by_lower.get(str(name).lower(), name)
         if own in cased:
-            raise UnfitError(f"{given[own]!r} and {name!r} are one column, {own}: names of columns have no case")
+            raise UnfitError(
+                f"{given[own]!r} and {name!r} are one column, {own}: column names are compared without case"
+            )
         cased[own], given[own] = value, name
     return cased
 
@@ -119,9 +121,9 @@ def _with_aliases(members: _Members, names: Collection[str]) -> dict[str, Any]:
 
 
 def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    """The members of a record under other names; a member with a second name goes by either.
+    """Return the members of a record under other names; ``names`` can use a member's name or its alias.
 
-    Raises UnfitError if two members get one name.
+    Raises UnfitError if two members get the same name.
     """
     seconds = members.second_names if isinstance(members, _Members) else {}
     renamed = _Members()
@@ -137,7 +139,7 @@ def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Map
 
 
 def with_members(members: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The members of a record and ``more``."""
+    """Return the members of a record together with those of ``more``."""
     if not isinstance(members, _Members):
         return {**members, **more}
     whole = _Members()
@@ -148,13 +150,13 @@ def with_members(members: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping
 
 
 def names_of(members: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """The name of a member, and its alias if it has one."""
+    """Return the name of a member, and its alias if it has one."""
     second = members.second_names.get(name) if isinstance(members, _Members) else None
     return (name,) if second is None else (name, second)
 
 
 def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-    """The members of a record without those of some names or aliases."""
+    """Return the members of a record without those whose name or alias is in ``names``."""
     if not isinstance(members, _Members):
         return {name: value for name, value in members.items() if name not in names}
     kept = _Members()
@@ -167,14 +169,14 @@ def without_members(members: Mapping[str, Any], names: Collection[str]) -> Mappi
 
 
 def dumped(value: Any) -> Any:
-    """What a pydantic model or one of protobuf's well-known messages stands for; any other value as it is."""
+    """Return the content of a pydantic model or a well-known protobuf message; return any other value unchanged."""
     kind: Any = type(value)
     read = _stand_in_reader(kind)
     return value if read is None or isinstance(value, type) else _read(read, value)
 
 
 def is_message(kind: type) -> bool:
-    """Whether the class is one of protobuf's messages."""
+    """Return whether ``kind`` is a class of protobuf messages."""
     return hasattr(kind, "ListFields") and hasattr(kind, "DESCRIPTOR")
 
 
@@ -191,7 +193,7 @@ def _read(read: Read, record: Any) -> Any:
 
 @lru_cache(_KNOWN_CLASSES)
 def _reader(kind: Any) -> Read | None:
-    """How to read records of a class, or None if it is not a class of records."""
+    """Return the function that reads records of a class, or None if it is not a class of records."""
     return _stand_in_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
 
 
@@ -221,7 +223,7 @@ def _model_reader(kind: Any) -> Read | None:
 
 
 def _serializer(kind: type) -> Any:
-    """What writes a model; None if a dataclass has more fields than the pydantic one that it is derived from."""
+    """Return the serializer of a model; None if a dataclass adds fields to the pydantic one that it inherits from."""
     owner = next((base for base in kind.__mro__ if "__pydantic_serializer__" in vars(base)), None)
     if owner is None:
         return None
@@ -233,13 +235,16 @@ def _serializer(kind: type) -> Any:
 
 
 def _may_have_aliases(kind: type) -> bool:
-    """Whether a field of the model, or of one inside of it, can have an alias."""
+    """Return whether a field of the model, or of a model inside of it, can have an alias."""
     schema = repr(getattr(kind, "__pydantic_core_schema__", None))
     return any(word in schema for word in ("serialization_alias", "'alias'", "'any'"))
 
 
 def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
-    """A dump whose objects know a second name of each member: the three are of one model and differ in names only."""
+    """Add the alias of each member to a dump.
+
+    The three arguments are dumps of one model that differ only in their names.
+    """
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
         return value
@@ -292,7 +297,7 @@ def _attrs_reader(kind: type) -> Read | None:
 
 
 def _struct_reader(kind: type) -> Read | None:
-    """A Struct of msgspec, whose fields may have another name when they are encoded, or be unset."""
+    """Return the function that reads a msgspec Struct, whose fields can be unset or be encoded under another name."""
     names, encoded = getattr(kind, "__struct_fields__", None), getattr(kind, "__struct_encode_fields__", None)
     if names is None or encoded is None:
         return None
@@ -360,10 +365,10 @@ def _keys_reader(kind: type) -> Read | None:
 
 
 def _distinct(members: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
-    """The members; UnfitError if a name stands for two of them, one of which is lost."""
+    """Return the members; raise UnfitError if two of them have the same name, so that one would be lost."""
     if names is not None and len(members) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
-        raise UnfitError(f"two values are called {twice}: name the columns of the query AS something else")
+        raise UnfitError(f"two values are called {twice}: give one of the query's columns another name with AS")
     return members
 
 

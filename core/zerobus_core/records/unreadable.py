@@ -1,4 +1,4 @@
-"""Values and records that could not be read, and how they are shown."""
+"""Placeholders for values and records that could not be read, and how they are shown."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _REPR_CHARS = 80
 
 
 class UnfitError(Exception):
-    """A value that does not fit; the text is the reason, as a clause."""
+    """A value does not fit its column; the text is the reason, as a clause."""
 
 
 class UnfitValue:
-    """Takes the place of a value that its source could not read with certainty: no column takes it."""
+    """Replaces a value that its source could not read with certainty; it fits no column."""
 
     __slots__ = ("reason", "value")
 
@@ -28,13 +28,13 @@ class UnfitValue:
 
 
 class UnreadableRecord(str):
-    """Takes the place of a record that could not be read: no table takes it, and ``reason`` says why."""
+    """Replaces a record that could not be read; it fits no table, and ``reason`` says why."""
 
     reason: str = "could not be read"
 
 
 class UnreadableRow(UnreadableRecord):
-    """The text of one row that could not be read, with the reason as a clause."""
+    """The text of a row that could not be read, with the reason as a clause."""
 
     def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
         row = super().__new__(cls, text)
@@ -43,7 +43,7 @@ class UnreadableRow(UnreadableRecord):
 
 
 def short_repr(value: Any) -> str:
-    """At most about 80 characters of ``repr(value)``; a value whose repr fails is only named."""
+    """Return at most about 80 characters of ``repr(value)``; if the repr fails, the name of the class."""
     value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
     try:
         # A huge value would be spelled out in full only to be cut.

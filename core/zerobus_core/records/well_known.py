@@ -1,4 +1,4 @@
-"""Protobuf's well-known messages as the Python values that they stand for."""
+"""Converts protobuf's well-known messages to the Python values that they represent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NANOSECONDS = 1_000
 
 
 def well_known_reader(kind: type) -> Callable[[Any], Any] | None:
-    """How to read messages of the class, or None if it is not one of the well-known ones."""
+    """Return the function that converts messages of the class, or None if it is not a well-known one."""
     return _READERS.get(getattr(getattr(kind, "DESCRIPTOR", None), "full_name", ""))
 
 
@@ -25,7 +25,7 @@ def _instant(message: Any) -> datetime:
 
 def _duration(message: Any) -> timedelta:
     if message.nanos % _NANOSECONDS:
-        raise UnfitError("has nanoseconds, and the column counts microseconds")
+        raise UnfitError("has nanoseconds, but the column stores microseconds")
     return timedelta(seconds=message.seconds, microseconds=message.nanos // _NANOSECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Unity Catalog tables as typed columns, and what is derived from them: descriptors, ``.proto`` text, Arrow schemas."""
+"""Unity Catalog tables as typed columns, and the forms derived from them: descriptors, ``.proto``, Arrow schemas."""
 
 from .table import TableSchema
 from .types import ArrayType, DataType, DecimalType, Field, Kind, MapType, PrimitiveType, StringType, StructType

@@ -1,7 +1,7 @@
-"""A table's columns as the Arrow schema that the service builds from Delta on its side (schema.rs in SDK 1.10.0).
+"""The Arrow schema of a table, equal to the one that the service builds from Delta (schema.rs in SDK 1.10.0).
 
-A stream whose schema differs only in the names of map entries or the width of text would be cast by the service,
-batch by batch; this one needs no cast.
+If only the names of map entries or the width of text differed, the service would cast each batch; with this schema it
+does not have to.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ PRIMITIVES = {
 
 
 def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
-    """The schema of an Arrow stream into a table; the shapes must be ones that Arrow records can carry."""
+    """Return the schema of an Arrow stream into a table; all columns must have types that Arrow records can carry."""
     return pa.schema([pa.field(column.name, arrow_type(column.type), column.nullable) for column in columns])
 
 
 def arrow_type(kind: DataType) -> pa.DataType:
-    """The Arrow type of a Delta type as the service reads it."""
+    """Return the Arrow type that the service uses for a Delta type."""
     return type_of(kind, PRIMITIVES)
 
 
 def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nullable: bool = False) -> pa.DataType:
-    """The Arrow type of a Delta type over the given primitive types; ``all_nullable`` is about members of structs."""
+    """Return the Arrow type of a Delta type, built from ``primitives``.
+
+    With ``all_nullable``, all members of structs are nullable.
+    """
 
     def inner(kind: DataType) -> pa.DataType:
         return type_of(kind, primitives, all_nullable=all_nullable)

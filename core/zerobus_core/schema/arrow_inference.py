@@ -1,4 +1,4 @@
-"""The columns of a table for Arrow data: for each type of Arrow the one that takes all of its values."""
+"""Infers a table's columns from Arrow data: for each Arrow type, the column type that holds all of its values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _MAX_DIGITS = 38
 
 
 def _is(*names: str) -> Callable[[pa.DataType], bool]:
-    """Whether a type is one of those that ``pa.types`` knows by these names; older versions do not know all of them."""
+    """Return a function that checks for the types with these names in ``pa.types``.
+
+    Older versions of pyarrow lack some of the types.
+    """
     tests = [test for name in names if (test := getattr(types, f"is_{name}", None)) is not None]
     return lambda kind: any(test(kind) for test in tests)
 
@@ -45,9 +48,9 @@ _EXTENSIONS: dict[str, DataType] = {
 
 
 def columns_of_arrow(schema: pa.Schema, *, not_null: bool = False) -> tuple[Field, ...]:
-    """The columns; with ``not_null``, those are NOT NULL whose field says so.
+    """Return the columns for an Arrow schema; with ``not_null``, a non-nullable field becomes a NOT NULL column.
 
-    Raises SchemaError that names each column whose type no column takes.
+    Raises SchemaError that names each column whose type fits no column.
     """
     columns: list[Field] = []
     problems: list[str] = []
@@ -87,7 +90,7 @@ def _type(field: pa.Field) -> DataType:  # noqa: C901, PLR0911  # one for each f
         return ArrayType(_type(kind.value_field))
     known = next((scalar for is_kind, scalar in _SCALARS if is_kind(kind)), None)
     if known is None:
-        raise SchemaError(f"Arrow's type {kind} has no column type; cast it, or leave the column out")
+        raise SchemaError(f"Arrow's type {kind} does not fit any column type; cast it, or leave the column out")
     return known
 
 
@@ -95,5 +98,5 @@ def _decimal(kind: pa.DataType) -> DataType:
     scale = max(kind.scale, 0)
     precision = max(kind.precision - min(kind.scale, 0), scale)
     if precision > _MAX_DIGITS:
-        raise SchemaError(f"{kind} has more than the {_MAX_DIGITS} digits of a DECIMAL; cast it")
+        raise SchemaError(f"{kind} has more digits than a DECIMAL can ({_MAX_DIGITS}); cast it")
     return DecimalType(precision, scale)

@@ -1,4 +1,4 @@
-"""A schema as the JSON that Spark and Unity Catalog use, which can be read back."""
+"""Writes a schema as the JSON that Spark and Unity Catalog use, in a form that can be read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer
 
 
 def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:
-    """In the form of Unity Catalog's own answer, as far as a schema goes."""
+    """Return the schema in the form of Unity Catalog's answer, with the fields that a schema can fill."""
     return {
         "full_name": table,
         "fingerprint": fingerprint,

@@ -1,6 +1,6 @@
-"""Which shapes of types protobuf and Arrow records cannot carry, and why; JSON records carry them all.
+"""The types that protobuf and Arrow records cannot carry, and why; JSON records carry all types.
 
-The rules are those of the SDK's own conversion (schema.rs in SDK 1.10.0), by which the service reads both formats.
+The rules are those of the SDK's own conversion (schema.rs in SDK 1.10.0), which the service uses to read both formats.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """One sentence per place that protobuf records cannot carry."""
+    """Yield a sentence for each type among the fields that protobuf records cannot carry."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """One sentence per place that Arrow records cannot carry."""
+    """Yield a sentence for each type among the fields that Arrow records cannot carry."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
 

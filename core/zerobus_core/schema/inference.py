@@ -1,7 +1,7 @@
-"""A table for data that have none yet: columns of the types that hold every value of a sample.
+"""Infers a table from sample data: for each column, the type that holds all values of the sample.
 
-What a sample does not settle is in the column's comment: nothing but nulls, whole numbers among fractions, values of
-several kinds, text that looks like dates.
+The column's comment says what the sample could not decide: only nulls, whole numbers among fractions, values of several
+kinds, or text that looks like dates.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIKE_DATES = "text that looks like dates or times"
 
 @dataclass(slots=True)
 class _Seen:
-    """The types of the values seen at one place."""
+    """The types of the values seen in one column, struct member or list."""
 
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
@@ -101,7 +101,7 @@ class _Seen:
             self.members.setdefault(str(name), _Seen()).add(item)
 
     def type(self) -> tuple[DataType, str | None]:
-        """The type that takes all of the values, and what is not certain of it."""
+        """Return the type that holds all of the values, and what is uncertain about it."""
         kinds = self.kinds
         if not kinds:
             return _STRING, ALL_NULL
@@ -129,7 +129,7 @@ class _Seen:
             return self._array()
         known = _TYPES.get(kind)
         if known is None:
-            raise SchemaError(f"values of {kind} have no column type; convert them first")
+            raise SchemaError(f"values of {kind} do not fit any column type; convert them first")
         return known, None
 
     def _decimal(self) -> tuple[DataType, str | None]:
@@ -168,9 +168,9 @@ _TYPES: dict[str, DataType] = {
 
 
 def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
-    """The columns of a sample of rows, in the order in which they come up.
+    """Infer the columns of a sample of rows, in the order in which they first occur.
 
-    A comment says what the sample did not settle.  With ``not_null``, columns without a null in the sample are NOT
+    A comment says what the sample could not decide. With ``not_null``, columns without a null in the sample are NOT
     NULL.
     """
     table = _Seen()
@@ -185,9 +185,9 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 
 
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
-    """The columns of a sample of rows whose values are all text, such as those of CSV files.
+    """Infer the columns of a sample of rows whose values are all text, such as those of CSV files.
 
-    A type is taken if it takes each of the texts as they are written: numbers with leading zeros stay text.
+    A type is used only if each text can be written back unchanged: numbers with leading zeros stay text.
     """
     looks: dict[str, set[str]] = {}
     nulls: set[str] = set()
@@ -212,14 +212,14 @@ def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bo
 
 
 def column_name_error(names: Iterable[str]) -> SchemaError | None:
-    """What to say of names that the service does not take; None if it takes them all."""
+    """Return an error that lists the names that the service does not accept; None if it accepts them all."""
     odd = [name for name in names if not _NAME.fullmatch(name)]
     if not odd:
         return None
     flags = " ".join(f"--rename '{name}={_plain_name(name)}'" for name in odd[:5])
     return SchemaError(
-        f"the service takes column names of ASCII letters, digits and _ only: {', '.join(map(repr, odd))}; rename them "
-        f"({flags})"
+        "the service accepts only ASCII letters, digits and _ in column names, so these are invalid: "
+        f"{', '.join(map(repr, odd))}; rename them ({flags})"
     )
 
 
@@ -238,7 +238,10 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
-    """What a text looks like: a number, boolean, date or time if it is written back the same (``007`` is not)."""
+    """Return what a text looks like: a number, boolean, date or time that would be written back unchanged.
+
+    ``007`` is not such a number.
+    """
     text = text.strip()
     if _WHOLE.fullmatch(text):
         return "whole" if int(text) in _INT64 else "long" if len(text.lstrip("-")) <= _MAX_DIGITS else "text"

@@ -1,7 +1,7 @@
-"""From Unity Catalog's ``type_json`` or ``type_text`` to a type.
+"""Parses Unity Catalog's ``type_json`` or ``type_text``.
 
-``type_json`` is Spark's JSON of a StructField, or of a type alone; it is precise and preferred.  ``type_text``
-is Databricks SQL and is read with sqlglot where the JSON is absent.
+``type_json`` is Spark's JSON of a StructField, or of a type alone; it is precise and preferred. ``type_text`` is
+Databricks SQL; sqlglot parses it if there is no JSON.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 
 
 class UnsupportedTypeError(Exception):
-    """A type that Zerobus does not take; ``args`` are the path inside the column and the type's text."""
+    """Zerobus does not support a type; ``args`` are the path inside the column and the type's text."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(path, text)
@@ -54,7 +54,7 @@ class UnsupportedTypeError(Exception):
 
 
 def parse_type_json(text: str, path: str) -> DataType:
-    """The type that Spark's JSON describes.  Raises UnsupportedTypeError, or ValueError for other JSON."""
+    """Return the type that Spark's JSON describes; raise UnsupportedTypeError, or ValueError for other JSON."""
     raw = json.loads(text)
     if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
         return _field_type(raw, path, 0)
@@ -67,7 +67,7 @@ def _from_json(raw: Any, path: str, depth: int) -> DataType:
     if isinstance(raw, str):
         return _primitive(raw, path)
     if not isinstance(raw, dict):
-        raise ValueError(f"no type: {raw!r}")  # noqa: TRY004  # what is wrong is the text that this was parsed from
+        raise ValueError(f"not a type: {raw!r}")  # noqa: TRY004  # what is wrong is the text that this was parsed from
     tag = raw.get("type")
     if tag == "array":
         element = _from_json(raw["elementType"], f"{path}[]", depth + 1)
@@ -116,7 +116,7 @@ def _primitive(name: str, path: str) -> DataType:
 
 
 def parse_type_text(text: str, path: str) -> DataType:
-    """The type that Databricks SQL text describes.  Raises UnsupportedTypeError, or ValueError for other text."""
+    """Return the type that Databricks SQL describes; raise UnsupportedTypeError, or ValueError for other text."""
     # sqlglot takes half a second to import and is needed only where type_json is absent.
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
@@ -124,7 +124,7 @@ def parse_type_text(text: str, path: str) -> DataType:
     try:
         parsed = exp.DataType.build(text, dialect="databricks")
     except SqlglotError as error:
-        raise ValueError(f"no type: {text!r}") from error
+        raise ValueError(f"not a type: {text!r}") from error
     return _from_sql(parsed, path, 0)
 
 
@@ -152,7 +152,7 @@ def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
 
 
 def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Field:
-    """A field of a struct, or a column of a CREATE TABLE; sqlglot has them alike."""
+    """Return the field of a struct, or the column of a CREATE TABLE statement; sqlglot parses both the same way."""
     if member.args.get("kind") is None:
         raise ValueError(f"{prefix}{member.name} has no type")
     constraints = {
@@ -169,10 +169,10 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 
 
 def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
-    """The full name of the table that a CREATE TABLE statement makes, and its columns.
+    """Parse a CREATE TABLE statement into the full name of the table and its columns.
 
-    A column is its name and a function that parses it, so that the caller can collect what each of them raises.
-    Raises ValueError for anything but one CREATE TABLE with columns.
+    A column is its name and a function that parses its type, so that the caller can collect the errors of all columns.
+    Raises ValueError for anything but a single CREATE TABLE statement with columns.
     """
     from sqlglot import exp, parse_one  # as above
     from sqlglot.errors import SqlglotError
@@ -182,7 +182,7 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
     except SqlglotError as error:
         raise ValueError(str(error).splitlines()[0]) from error
     if not isinstance(statement, exp.Create) or not isinstance(statement.this, exp.Schema):
-        raise ValueError("no CREATE TABLE statement with columns")  # noqa: TRY004  # the text is wrong, not its type
+        raise ValueError("not a CREATE TABLE statement with columns")  # noqa: TRY004  # the text is wrong, not its type
     table = ".".join(part.name for part in statement.this.this.parts)
     members = [member for member in statement.this.expressions if isinstance(member, exp.ColumnDef)]
     return table, [

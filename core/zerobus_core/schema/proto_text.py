@@ -1,4 +1,4 @@
-"""A table's message as the text of a ``.proto`` file that protoc compiles to the same wire format."""
+"""Writes a table's message as the text of a ``.proto`` file that protoc compiles to the same wire format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOTES = {
 
 
 def proto_text(file: FileDescriptorProto, table: str, columns: tuple[Field, ...]) -> str:
-    """The file as text; ``columns`` are those that it was made from, and give the comments."""
+    """Return the text of ``file``; the comments come from ``columns``, which it was made from."""
     lines = [f"// Rows of {table}.", 'syntax = "proto2";', "", *_message(file.message_type[0], columns, "")]
     return "\n".join(lines) + "\n"
 

@@ -1,8 +1,7 @@
-"""A table's columns as a proto2 message, in the way of the SDK's own conversion (schema.rs in SDK 1.10.0).
+"""Converts a table's columns to a proto2 message, as the SDK's own conversion does (schema.rs in SDK 1.10.0).
 
-A column's field number is its position + 1, which keeps the gaps of dropped columns, and jumps over the numbers
-that protobuf reserves for itself.  The message carries its nested types inside, because only the message itself
-reaches the service.
+A column's field number is its position + 1. It keeps the gaps of dropped columns, and skips the numbers that protobuf
+reserves for itself. Nested types are declared inside the message, because only the message itself reaches the service.
 """
 
 from __future__ import annotations
@@ -35,24 +34,24 @@ _TYPES = {
 
 
 def field_number(position: int) -> int:
-    """The protobuf field number of the column at a 0-based position."""
+    """Return the protobuf field number of the column at a position counted from 0."""
     number = position + 1
     return number if number < _RESERVED_FIRST else number + _RESERVED_COUNT
 
 
 def message_name(text: str) -> str:
-    """PascalCase of a name, fit for a protobuf message."""
+    """Convert a name to PascalCase, for a protobuf message."""
     name = "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", text) if word)
     return name if name[:1].isalpha() else f"M{name}"
 
 
 def map_entry_name(field_name: str) -> str:
-    """The name that protoc gives to the entry message of a map field, and insists on."""
+    """Return the name that protoc requires for the entry message of a map field."""
     return "".join(word[:1].upper() + word[1:] for word in field_name.split("_")) + "Entry"
 
 
 def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto:
-    """A file with one message: the table's rows.  The shapes must be ones that protobuf can carry."""
+    """Return a file with one message for the table's rows; the columns must have types that protobuf can carry."""
     _, schema_name, table_name = table.split(".")
     name = message_name(f"{schema_name}_{table_name}")
     file = FileDescriptorProto(name=f"{schema_name}_{table_name}.proto", syntax="proto2")

@@ -1,4 +1,4 @@
-"""A schema as a CREATE TABLE statement in Databricks SQL, which can be read back."""
+"""Writes a schema as a CREATE TABLE statement in Databricks SQL, which can be read back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["create_table_sql"]
 
 
 def create_table_sql(table: str, columns: Sequence[Field]) -> str:
-    """A CREATE TABLE statement in Databricks SQL."""
+    """Return a CREATE TABLE statement in Databricks SQL."""
     name = ".".join(f"`{part}`" for part in table.split("."))
     lines = ",\n".join(f"  {_sql_member(column, ' ')}" for column in columns)
     return f"CREATE TABLE {name} (\n{lines}\n)\n"

@@ -1,4 +1,4 @@
-"""The columns of one table, as Unity Catalog has them: the value that everything else is derived from."""
+"""The columns of one table, as Unity Catalog describes them; everything else is derived from this value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _same(column: Field) -> Field:
 
 
 def check_table_name(table: object) -> str:
-    """The name, if it is catalog.schema.table.  Raises ConfigurationError that shows the right form."""
+    """Return the name if it has the form catalog.schema.table; otherwise raise ConfigurationError that shows it."""
     if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
         return table
     raise ConfigurationError(
@@ -56,9 +56,10 @@ def check_table_name(table: object) -> str:
 class TableSchema:
     """The columns of a table, in order; a value that compares, hashes and pickles.
 
-    ``table`` is the full name, ``columns`` are sorted by position.  Comments take no part in comparisons, and
-    neither does ``identity``: it distinguishes the table from others with the same name, earlier or elsewhere.  That is
-    Unity Catalog's id of it, or the workspace where an answer has no id; None for a schema that was not fetched.
+    ``table`` is the full name, ``columns`` are sorted by position.  Comparisons ignore comments and ``identity``.
+    ``identity`` distinguishes the table from a replaced table, or one in another workspace, that has the same name. It
+    is Unity Catalog's id of the table, or the workspace if the answer has no id; None for a schema that was not
+    fetched.
     """
 
     table: str
@@ -77,10 +78,10 @@ class TableSchema:
     ) -> TableSchema:
         """Ask Unity Catalog for the table; blocks for at most ``timeout`` seconds, or until ``stop`` is set.
 
-        An answer younger than ``max_age`` seconds that this process got for the same workspace, credentials and
-        table is given again; 0 always asks.  Raises ConfigurationError for a malformed name, SchemaError for a
-        table that Zerobus cannot take, and the service's answers as AuthenticationError, PermissionDeniedError,
-        TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
+        Returns a cached answer if this process got one for the same workspace, credentials and table within ``max_age``
+        seconds; 0 always asks.  Raises ConfigurationError for a malformed name, SchemaError for a table that Zerobus
+        does not support, and the service's errors as AuthenticationError, PermissionDeniedError, TableNotFoundError,
+        ThrottledError, TransportError or IngestTimeoutError.
         """
         # Whoever brings a schema never needs a client.
         from .unity_catalog import fetch_table_info
@@ -91,16 +92,16 @@ class TableSchema:
 
     @staticmethod
     def forget(workspace: Workspace, table: str) -> None:
-        """Let the next ``fetch`` of this process ask again: the table may have changed."""
+        """Discard the cached answer, so that the next ``fetch`` of this process asks again."""
         from .unity_catalog import forget_table_info
 
         forget_table_info(workspace, check_table_name(table))
 
     @classmethod
     def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
-        """From Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``, as JSON types.
+        """Build it from Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``, as JSON types.
 
-        Raises SchemaError that names every reason for which Zerobus does not take the table.
+        Raises SchemaError that names all reasons for which Zerobus does not support the table.
         """
         try:
             table = table or str(info.get("full_name") or "")
@@ -117,9 +118,9 @@ class TableSchema:
 
     @classmethod
     def from_sql(cls, statement: str) -> TableSchema:
-        """From a CREATE TABLE statement in Databricks SQL with the full name of the table.
+        """Build it from a CREATE TABLE statement in Databricks SQL that has the full name of the table.
 
-        Raises SchemaError for other text, and for a table that Zerobus would not take.
+        Raises SchemaError for other text, and for a table that Zerobus does not support.
         """
         if not isinstance(statement, str):
             raise SchemaError(f"the SQL must be text, not {type(statement).__name__}")
@@ -131,10 +132,10 @@ class TableSchema:
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema, table: str, *, not_null: bool = False) -> TableSchema:
-        """The table for Arrow data of ``schema``: for each of its types the one that takes all of its values.
+        """Build the table for Arrow data: for each Arrow type, the column type that holds all of its values.
 
-        With ``not_null``, columns are NOT NULL whose field says so.  Raises SchemaError that names each column whose
-        type or name no table takes.
+        With ``not_null``, a field that is not nullable becomes a NOT NULL column. Raises SchemaError that names each
+        column whose type or name fits no table.
         """
         from .arrow_inference import columns_of_arrow
 
@@ -144,12 +145,11 @@ class TableSchema:
     def from_records(
         cls, sample: Iterable[Any], table: str, *, not_null: bool = False, is_text: bool = False
     ) -> TableSchema:
-        """The table for rows like those of ``sample``, which is read to its end: dicts, dataclasses, models, …
+        """Infer the table for rows like those of ``sample``, which is read to its end: dicts, dataclasses, models, …
 
-        What the sample did not settle is in the comments of the columns.  With ``not_null``, columns without a null
-        in the sample are NOT NULL.  ``is_text`` says that all values are text, as in CSV files, so that their types are
-        those that the texts can be read as.  Raises SchemaError for what is not a record, and for names or values that
-        no column takes.
+        A column's comment says what the sample could not decide. With ``not_null``, columns without a null in the
+        sample are NOT NULL. With ``is_text``, all values are text, as in CSV files, and their types are inferred from
+        the texts. Raises SchemaError for an item that is not a record, and for names or values that fit no column.
         """
         records = []
         for at, record in enumerate(sample):
@@ -162,10 +162,10 @@ class TableSchema:
 
     @classmethod
     def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
-        """The table of these columns.  Raises SchemaError for names that the service does not take, or too many."""
+        """Build the table of these columns; raise SchemaError for invalid names or too many columns."""
         check_table_name(table)
         if not columns:
-            raise SchemaError("there are no columns: the source has no rows, or rows without values", table=table)
+            raise SchemaError("there are no columns: the source has no rows, or its rows have no values", table=table)
         if (error := column_name_error(column.name for column in columns)) is not None:
             raise SchemaError(error.message, table=table)
         return cls._checked(table, [(column.name, partial(_same, column)) for column in columns], [])
@@ -194,25 +194,25 @@ class TableSchema:
         if len(parsers) > MAX_COLUMNS:
             problems.append(f"it has {len(parsers)} columns, and Zerobus takes {MAX_COLUMNS}")
         if problems:
-            raise SchemaError("Zerobus cannot take this table: " + "; ".join(problems), table=table or None)
+            raise SchemaError("Zerobus does not support this table: " + "; ".join(problems), table=table or None)
         return cls(table=table, columns=tuple(columns), identity=identity)
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the columns' names, types, order, positions and nullability, without the table's name."""
+        """A hash of the columns' names, types, order, positions and nullability, without the table's name."""
         shape = json.dumps([_shape_field(column) for column in self.columns], separators=(",", ":"))
         return "sha256:" + hashlib.sha256(shape.encode()).hexdigest()
 
     def descriptor_proto(self) -> bytes:
-        """A serialized FileDescriptorProto whose first message is the table's row.
+        """Return a serialized FileDescriptorProto whose first message is the table's row.
 
-        This is what the SDK's ``TableProperties`` takes; it sends the first message and nothing else.
-        Raises SchemaError if protobuf records cannot carry a column.
+        The SDK's ``TableProperties`` takes it, and sends only the first message. Raises SchemaError if protobuf records
+        cannot carry a column.
         """
         return self._proto_file().SerializeToString(deterministic=True)
 
     def to_proto(self) -> str:
-        """The text of a ``.proto`` file; compiled by protoc, it reads and writes what ``descriptor_proto`` describes.
+        """Return the text of a ``.proto`` file, which protoc compiles to the message of ``descriptor_proto``.
 
         Raises SchemaError if protobuf records cannot carry a column.
         """
@@ -221,7 +221,7 @@ class TableSchema:
         return proto_text(self._proto_file(), self.table, self.columns)
 
     def arrow_schema(self) -> pa.Schema:
-        """The schema of Arrow record batches for the table, as the service has it.
+        """Return the schema of Arrow record batches for the table, equal to the service's.
 
         Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError without pyarrow.
         """
@@ -232,11 +232,14 @@ class TableSchema:
         return arrow_schema(self.columns)
 
     def to_sql(self) -> str:
-        """A CREATE TABLE statement in Databricks SQL that makes a table of this shape."""
+        """Return a CREATE TABLE statement in Databricks SQL that creates a table of this shape."""
         return create_table_sql(self.table, self.columns)
 
     def to_json(self) -> str:
-        """JSON in the form of Unity Catalog's answer, with the fingerprint; ``from_table_info`` reads it back."""
+        """Return JSON in the form of Unity Catalog's answer, with the fingerprint.
+
+        ``from_table_info`` reads it back.
+        """
         return json.dumps(table_info(self.table, self.fingerprint, self.columns), indent=2, ensure_ascii=False) + "\n"
 
     def _proto_file(self) -> FileDescriptorProto:
@@ -249,7 +252,7 @@ class TableSchema:
         reasons = "; ".join(limits)
         if reasons:
             raise SchemaError(
-                f'{record_format} records cannot carry this table, use record_format="json": {reasons}',
+                f'{record_format} records cannot carry this table; use record_format="json": {reasons}',
                 table=self.table,
             )
 
@@ -276,7 +279,7 @@ def _column(column: Mapping[str, Any], index: int) -> Field:
     elif type_text:
         kind = parse_type_text(type_text, name)
     else:
-        raise ValueError("neither type_json nor type_text is given")
+        raise ValueError("has neither type_json nor type_text")
     position = column.get("position")
     return Field(
         name=name,

@@ -41,7 +41,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PrimitiveType:
-    """A type without parameters."""
+    """A type that has no parameters."""
 
     kind: Kind
 
@@ -64,7 +64,7 @@ class StringType:
 
 @dataclass(frozen=True, slots=True)
 class DecimalType:
-    """DECIMAL(precision, scale): ``precision`` digits in all, ``scale`` of them after the point."""
+    """DECIMAL(precision, scale): ``precision`` digits in total, ``scale`` of them after the point."""
 
     precision: int
     scale: int
@@ -86,7 +86,7 @@ class ArrayType:
 
 @dataclass(frozen=True, slots=True)
 class MapType:
-    """MAP from keys, which are never null, to values."""
+    """MAP from keys, which cannot be null, to values."""
 
     key: DataType
     value: DataType
@@ -100,7 +100,7 @@ class MapType:
 class Field:
     """A named member of a struct, or a column of a table.
 
-    ``position`` is 0-based; columns keep the gaps that dropped columns leave.
+    ``position`` counts from 0; dropped columns leave gaps in the positions.
     """
 
     name: str

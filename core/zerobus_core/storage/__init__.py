@@ -1,1 +1,1 @@
-"""Files on any fsspec storage: reading their state, replacing them whole, showing their addresses."""
+"""Files on any fsspec storage: checks their state, replaces them as a whole, and shows their addresses."""

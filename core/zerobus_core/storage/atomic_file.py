@@ -1,8 +1,8 @@
-"""A small file that is kept whole between tries: a local path, or any fsspec URI.
+"""A small file that is always replaced as a whole: a local path, or any fsspec URI.
 
-A local file is replaced atomically, keeps its mode, and is on the disk when a call returns; of a link, what it points
-to is replaced.  An object store replaces an object as a whole; elsewhere a write that breaks off may leave half a file,
-and whoever reads it must find that out.
+A local file is replaced atomically, keeps its mode, and is on disk when a call returns; for a link, the file that it
+points to is replaced. An object store replaces whole objects. On other storages an interrupted write can leave a
+damaged file, which the reader must detect.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _TAIL_STEP = 65_536
 class KeptFile:
     """The file at ``uri``; ``what`` names it in errors, e.g. "checkpoint".
 
-    Opens nothing when built.  Raises TransportError if the storage fails, ConfigurationError if it does not let
-    us, or where nothing is installed for such a URI.
+    Building it opens nothing. Methods raise TransportError if the storage fails, and ConfigurationError if access is
+    denied or no library for the URI is installed.
     """
 
     def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
-        """``new_mode`` is the mode of a new local file; the process's usual one if not given."""
+        """Build it; ``new_mode`` is the mode of a new local file, the process's default if None."""
         self.uri = os.fspath(uri)
         self._what = what
         self._new_mode = new_mode
@@ -43,11 +43,11 @@ class KeptFile:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on the machine's own file system."""
+        """Whether the file is on the machine's own file system."""
         return is_local(self._place()[0])
 
     def prepare(self) -> None:
-        """Find out whether files can be kept there; makes the directory of a local one."""
+        """Check that the file can be written; create the directory of a local file."""
         fs, path = self._place()
         with self._translating_errors("write"):
             if self.is_local:
@@ -55,7 +55,7 @@ class KeptFile:
                 fs.makedirs(fs._parent(path), exist_ok=True)
 
     def is_at(self, uri: str) -> bool:
-        """Whether ``uri`` names the same file."""
+        """Return whether ``uri`` names the same file."""
         fs, path = self._place()
         other, place = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if is_local(fs) and is_local(other):
@@ -63,7 +63,7 @@ class KeptFile:
         return fs == other and path == place
 
     def read(self) -> bytes | None:
-        """The content of the file, or None if it does not exist."""
+        """Return the content of the file, or None if it does not exist."""
         fs, path = self._place()
         with self._translating_errors("read"), suppress(FileNotFoundError):
             if self.is_local:
@@ -73,7 +73,7 @@ class KeptFile:
         return None
 
     def replace(self, data: bytes) -> None:
-        """Keep ``data`` instead of what was kept."""
+        """Replace the content of the file with ``data``."""
         fs, path = self._place()
         with self._translating_errors("write"):
             if self.is_local:
@@ -83,10 +83,10 @@ class KeptFile:
                 fs.pipe_file(path, data)
 
     def append_lines(self, lines: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
-        """Add whole lines to a local file.
+        """Append whole lines to a local file.
 
-        A last line without its end was left by a crash, and is taken off, or by an editor, and gets one:
-        ``is_whole`` says.
+        A last line without a line end is either the rest of a crashed write, which is removed, or was typed in an
+        editor and gets a line end; ``is_whole`` decides which.
         """
         with self._translating_errors("write"):
             path = self._place()[1]
@@ -103,12 +103,12 @@ class KeptFile:
 
 
 def _check_regular(path: str | os.PathLike[str]) -> None:
-    """Raise FileExistsError for what is not a file that ends: reading a pipe or a device can wait or go on for ever."""
+    """Raise FileExistsError if the path is not a regular file: reading a pipe or a device can block or never end."""
     with suppress(FileNotFoundError):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(mode)), "something else")
-            raise FileExistsError(f"there is {kind}, and only a regular file is read or replaced")
+            raise FileExistsError(f"it is {kind}, but only a regular file is read or replaced")
 
 
 def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None:

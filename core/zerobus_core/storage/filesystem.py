@@ -1,4 +1,4 @@
-"""The one place that knows fsspec's ways: what a path or URI names, and what storages raise as errors of ours."""
+"""All use of fsspec: finds the file system of a path or URI, and translates the errors of storages into ours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LONGEST_CHAIN = 100
 
 
 class UriWithFilesystem(str):
-    """A URI that is opened by a file system that a host has at hand, and not by what the process itself may read."""
+    """A URI to be opened with the host's own file system object instead of the process's settings."""
 
     fs: Any
     path: str
@@ -44,7 +44,7 @@ class UriWithFilesystem(str):
     __slots__ = ("fs", "path")
 
     def __new__(cls, uri: str, fs: Any, path: str) -> UriWithFilesystem:
-        """``fs`` is an fsspec file system that knows the credentials, and ``path`` the place as it names it."""
+        """Build it from an fsspec file system that has the credentials; ``path`` is the path in that file system."""
         self = super().__new__(cls, uri)
         self.fs = fs
         self.path = path
@@ -52,11 +52,9 @@ class UriWithFilesystem(str):
 
 
 def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
-    """The file system of a path or fsspec URI, and the path as that names it.
+    """Return the file system of a path or fsspec URI, and the path within that file system.
 
-    ``failure`` is as for ``translating_storage_errors``.
-
-    Of some kinds (FTP, SFTP) this opens a connection.
+    ``failure`` is as for ``translating_storage_errors``. Some kinds of file systems (FTP, SFTP) open a connection here.
     """
     if isinstance(uri, UriWithFilesystem):
         return uri.fs, uri.path
@@ -68,12 +66,12 @@ def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
 
 
 def is_local(fs: Any) -> bool:
-    """Whether it is the machine's own file system."""
+    """Return whether this is the machine's own file system."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def modified_at(info: Any) -> datetime | None:
-    """When a file was changed last, by the clock of its storage, out of what fsspec says of it; None if unknown."""
+    """Return when a file was last changed, by its storage's clock; None if ``info`` of fsspec does not say."""
     for key in _TIMES:
         value = info.get(key)
         if isinstance(value, str):
@@ -88,10 +86,10 @@ def modified_at(info: Any) -> datetime | None:
 
 @contextmanager
 def translating_storage_errors(failure: str) -> Generator[None]:
-    """Raise what a storage raises inside as an error of ours.
+    """Translate errors of a storage that are raised in the block.
 
-    ``failure`` says what cannot be done, and where.  A storage that fails is a TransportError, one that refuses, and
-    all else, a ConfigurationError.  What a signal's handler raises goes on as it is.
+    ``failure`` says what cannot be done, and where. If the storage fails, the error is a TransportError; if it denies
+    access, or for any other reason, a ConfigurationError. An exception of a signal handler is passed on unchanged.
     """
     try:
         yield
@@ -105,16 +103,16 @@ def translating_storage_errors(failure: str) -> Generator[None]:
 
 
 def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
-    """The error for a file that cannot be read, with its cause; ``rows`` is how many rows of it had been read by then.
+    """Return the error for a file that cannot be read; ``rows`` is how many of its rows had been read.
 
-    A storage that fails is worth another try, a damaged file is not.
+    If the storage failed, the error is retryable; if the file is damaged, it is not.
     """
     after = f" after {rows} rows" if rows else ""
     return _read_error(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
 
 
 def changed_file_error(path: str) -> TransportError:
-    """The error for a file that is another one than when its reading began; a new try reads it from its first row."""
+    """Return the error for a file that was replaced while it was read; the next attempt reads it from its first row."""
     return TransportError(
         f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
         "deliver it again once it is complete: that starts with its first row"

@@ -1,4 +1,4 @@
-"""URIs as they may be shown: without the secrets that people put into them."""
+"""Removes secrets from URIs, so that they can be shown."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _LEFT_OUT = "…"
 
 
 def shown_uri(uri: str) -> str:
-    """``uri`` without user, password, query and fragment; a plain path is shown as it is.
+    """Return ``uri`` without user, password, query and fragment; a plain path is returned unchanged.
 
-    Of a chain, such as ``zip://*.csv::https://host/x.zip``, each link is treated so.
+    In a chain, such as ``zip://*.csv::https://host/x.zip``, this is done for each link.
     """
     return "::".join(map(_shown_link, uri.split("::"))) if "://" in uri else uri
 
 
 def without_secrets(text: str) -> str:
-    """A text of any kind, with each URI in it as ``shown_uri`` shows it."""
+    """Return the text with each URI in it in the form of ``shown_uri``."""
     return _URI.sub(lambda found: shown_uri(found[0]), text)
 
 

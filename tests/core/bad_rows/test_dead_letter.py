@@ -178,7 +178,7 @@ def test_large_letters_are_written_as_they_come(tmp_path: Path) -> None:
 def test_more_letters_than_a_file_may_take_that_is_written_as_a_whole_are_refused(uri: str, tmp_path: Path) -> None:
     uri = uri.format(tmp_path)
     rows = 0
-    with pytest.raises(RecordError, match=r"would take more than 67108864 bytes.*local \.jsonl file.*max_bad_records"):  # noqa: PT012
+    with pytest.raises(RecordError, match=r"would exceed 67108864 bytes.*local \.jsonl file.*max_bad_records"):  # noqa: PT012
         for _ in range(2):  # a later delivery counts what the file holds
             file = DeadLetterFile(uri, schema=SCHEMA, source_fingerprint="f1")
             for row in range(rows, rows + 40):
@@ -199,7 +199,7 @@ def test_a_damaged_parquet_file_of_letters_is_refused(tmp_path: Path) -> None:
     footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     for damaged in (whole[:footer] + b"\xff" * 40 + whole[footer + 40 :], whole[: len(whole) // 2], whole[1:]):
         path.write_bytes(damaged)
-        with pytest.raises(ConfigurationError, match="holds something else than dead letters"):
+        with pytest.raises(ConfigurationError, match="is not a dead-letter file"):
             DeadLetterFile(str(path), schema=SCHEMA)
         assert path.read_bytes() == damaged
 
@@ -209,7 +209,7 @@ def test_a_file_that_became_something_else_meanwhile_is_not_overwritten(tmp_path
     file = DeadLetterFile(str(path), schema=SCHEMA)
     file.add(bad(1))
     path.write_bytes(b"my data")
-    with pytest.raises(ConfigurationError, match="holds something else"):
+    with pytest.raises(ConfigurationError, match="is not a dead-letter file"):
         file.flush()
     assert path.read_bytes() == b"my data"
 
@@ -218,7 +218,7 @@ def test_a_file_that_became_something_else_meanwhile_is_not_overwritten(tmp_path
 def test_a_file_of_something_else_is_never_written_to(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b'{"my": "data"}\n')
-    with pytest.raises(ConfigurationError, match="holds something else than dead letters"):
+    with pytest.raises(ConfigurationError, match="is not a dead-letter file"):
         DeadLetterFile(str(path), schema=SCHEMA)
     assert path.read_bytes() == b'{"my": "data"}\n'
 

@@ -46,7 +46,7 @@ def test_a_file_that_is_missing_or_holds_something_else_is_refused(zerobus, tmp_
     with pytest.raises(ConfigurationError, match="there is no dead-letter file"):
         zerobus_core.replay(zerobus.workspace, str(tmp_path / "none.jsonl"))
     (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(ConfigurationError, match="something else than dead letters"):
+    with pytest.raises(ConfigurationError, match="is not a dead-letter file"):
         zerobus_core.replay(zerobus.workspace, str(tmp_path / "rows.jsonl"))
 
 

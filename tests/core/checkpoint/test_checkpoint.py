@@ -113,8 +113,8 @@ def test_a_truncated_checkpoint_is_refused(length: int) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 1}, "of version 1"),
-        ({"version": True}, "of version True"),
+        ({"version": 1}, "its version is 1"),
+        ({"version": True}, "its version is True"),
         ({"format": "other"}, "not a checkpoint"),
         ({"table": 3}, "table is 3"),
         ({"table": ""}, "table is ''"),
@@ -174,7 +174,7 @@ def test_a_file_store_leaves_nothing_but_its_file(tmp_path: Path) -> None:
 def test_a_save_replaces_nothing_but_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigurationError, match="there is a pipe, and only a regular file is read or replaced"):
+    with pytest.raises(ConfigurationError, match="it is a pipe, but only a regular file is read or replaced"):
         FileCheckpointStore(pipe).save(CHECKPOINT)
     assert pipe.is_fifo()
 
@@ -281,7 +281,7 @@ def test_a_checkpoint_of_a_newer_version_says_how_far_rows_may_have_been_sent() 
     past = resume(store, FLIGHTS, F1)
     assert (past.skip, past.reached, past.counts.rows_resent) == (RowRanges(), 40, 3)
     assert past.reason is not None
-    assert "of version 4, and this release reads versions 2 and 3" in past.reason
+    assert "its version is 4, but this release reads versions 2 and 3" in past.reason
 
 
 def test_any_damage_to_a_checkpoint_is_noticed_and_any_may_have_been_sent() -> None:
@@ -332,7 +332,7 @@ def test_a_refused_file_is_a_reason_and_not_a_crash(tmp_path: Path) -> None:
     resumption = resume(FileCheckpointStore(path, "2026-01-01"), FLIGHTS, F1)
     assert not resumption.skip
     assert resumption.reason is not None
-    assert "refused: not whole JSON" in resumption.reason
+    assert "refused: incomplete or invalid JSON" in resumption.reason
 
 
 def test_an_unknown_storage_is_a_configuration_error() -> None:

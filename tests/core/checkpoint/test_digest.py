@@ -137,7 +137,7 @@ def test_memory_does_not_grow_with_the_rows_that_are_durable() -> None:
 def test_rows_come_in_order() -> None:
     digests = RowDigests()
     digests.add(0, 5, Words(["a"] * 5))
-    with pytest.raises(ValueError, match="row 4 comes after row 4"):
+    with pytest.raises(ValueError, match="row 4 was added after row 4"):
         digests.add(4, 1, Words(["a"]))
 
 

@@ -96,7 +96,7 @@ def test_every_ingest_option_is_a_flag() -> None:
         (["--dead-letter-uri", "bad.jsonl", "--on-bad-record", "fail"], "--dead-letter-uri must be left out unless"),
         (["--delivery-columns", "one"], "--delivery-columns"),
         (["--delivery-columns", "same", "same"], "--delivery-columns must be"),
-        (["--epoch", "2"], "give --checkpoint with it"),
+        (["--epoch", "2"], "--epoch needs --checkpoint"),
         (["--endpoint", "https://dbc-1.cloud.databricks.com"], "this looks like a workspace URL"),
         (["--workspace-url", "https://1.zerobus.us-east-1.cloud.databricks.com"], "is a Zerobus endpoint"),
         (["--client-id", " "], "client_id is empty"),
@@ -226,7 +226,7 @@ def test_checkpoint_show_says_what_is_durable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "there is no checkpoint at"), ("{", "is refused: not whole JSON")]
+    ("content", "reason"), [(None, "there is no checkpoint at"), ("{", "cannot be used: incomplete or invalid JSON")]
 )
 def test_checkpoint_show_says_why_it_shows_nothing(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "checkpoint.json"

@@ -143,7 +143,7 @@ def test_what_the_sql_cannot_do_is_an_error_in_the_servers_words(
     given = ["create-table", str(tmp_path / "x.csv"), "--table", table_name, "--execute"]
     assert invoke(zerobus.workspace, *given).exit_code == 0
     again = invoke(zerobus.workspace, *given)
-    assert "refuses the statement (FAILED)" in again.stderr
+    assert "refused the statement (FAILED)" in again.stderr
     assert again.exit_code != 0
 
 

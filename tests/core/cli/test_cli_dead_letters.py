@@ -93,4 +93,4 @@ def test_a_file_that_is_missing_or_of_something_else_is_refused(tmp_path: Path) 
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert "there is no dead-letter file" in missing.stderr
     (tmp_path / "rows.jsonl").write_text('{"id": 1}\n')
-    assert "holds something else than dead letters" in run("show", str(tmp_path / "rows.jsonl")).stderr
+    assert "is not a dead-letter file" in run("show", str(tmp_path / "rows.jsonl")).stderr

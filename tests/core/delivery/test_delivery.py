@@ -821,5 +821,5 @@ class TestAsYouGo:
         manager = StreamManager(server.workspace, table, options=options(max_attempts=1))
         with pytest.raises(TransportError), manager as streams:
             streams.send(rows(10))
-        with pytest.raises(Exception, match="only after the block was left normally"):
+        with pytest.raises(Exception, match="no receipt until the with block ends"):
             _ = manager.receipt

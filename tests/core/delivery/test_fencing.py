@@ -57,7 +57,9 @@ def generated(rows: int = ROWS) -> Iterator[dict[str, int]]:
 def test_an_older_attempt_stops_when_a_newer_one_has_run(server: LocalZerobus, table: str, at: int) -> None:
     store = MemoryCheckpointStore()
     older = Interrupted(at, lambda: attempt(server, store, generated()))
-    with pytest.raises(DeliverySupersededError, match="a newer attempt at this delivery has taken over") as error:
+    with pytest.raises(
+        DeliverySupersededError, match="a newer attempt at this delivery now writes its checkpoint"
+    ) as error:
         attempt(server, store, older.rows())
     assert not error.value.retryable
     receipt = older.receipt

@@ -52,11 +52,11 @@ class Source:
 @pytest.mark.parametrize(
     ("spans", "where"),
     [
-        ([(0, 10), (20, 30)], "gave rows 20 to 29 where row 10 was to come"),
-        ([(5, 10)], "gave rows 5 to 9 where row 0 was to come"),
-        ([(0, 10), (0, 10)], "gave rows 0 to 9 where row 10 was to come"),
-        ([(0, 10), (5, 15)], "gave rows 5 to 14 where row 10 was to come"),
-        ([(0, 20)], "had 30 rows when the delivery began, and ended before row 20"),
+        ([(0, 10), (20, 30)], "yielded rows 20 to 29 instead of row 10"),
+        ([(5, 10)], "yielded rows 5 to 9 instead of row 0"),
+        ([(0, 10), (0, 10)], "yielded rows 0 to 9 instead of row 10"),
+        ([(0, 10), (5, 15)], "yielded rows 5 to 14 instead of row 10"),
+        ([(0, 20)], "had 30 rows when the delivery began, but it ended before row 20"),
     ],
 )
 def test_a_source_that_leaves_out_or_repeats_rows_is_refused(
@@ -72,7 +72,7 @@ def test_a_source_that_does_not_skip_what_is_durable_is_refused(server: LocalZer
     failing = Source(lambda _: [Chunk(0, rows(0, 10)), Chunk(20, rows(20, 30))])
     with pytest.raises(ConfigurationError):
         ingest(server.workspace, table, failing, checkpoint=store)
-    with pytest.raises(ConfigurationError, match="gave rows 0 to 29 where row 10 was to come"):
+    with pytest.raises(ConfigurationError, match="yielded rows 0 to 29 instead of row 10"):
         ingest(server.workspace, table, Source(lambda _: [Chunk(0, rows(0, 30))]), checkpoint=store)
     skipping = Source(lambda skip: [Chunk(a, rows(a, b)) for a, b in skip.without(0, 30)], total_rows=30)
     receipt = ingest(server.workspace, table, skipping, checkpoint=store)
@@ -91,7 +91,7 @@ class Shrinking(list[Any]):
 
 
 def test_a_list_that_shrinks_while_it_is_read_is_noticed(server: LocalZerobus, table: str) -> None:
-    with pytest.raises(ConfigurationError, match="had 50000 rows when the delivery began, and ended before row"):
+    with pytest.raises(ConfigurationError, match="had 50000 rows when the delivery began, but it ended before row"):
         ingest(server.workspace, table, Shrinking(rows(0, 50_000)))
 
 
@@ -166,8 +166,8 @@ def test_a_checkpoint_is_no_other_file_of_its_delivery(server: LocalZerobus, tab
     for place, why in {
         tmp_path / "bad.jsonl": "is also the dead-letter file",
         tmp_path / "link.jsonl": "is also the dead-letter file",
-        tmp_path / "rows" / "checkpoint.json": "is, or will be, among the files that are delivered",
-        tmp_path / "rows" / "a.jsonl": "is, or will be, among the files that are delivered",
+        tmp_path / "rows" / "checkpoint.json": "is, or will be, one of the files to deliver",
+        tmp_path / "rows" / "a.jsonl": "is, or will be, one of the files to deliver",
     }.items():
         store = FileCheckpointStore(place)
         with pytest.raises(ConfigurationError, match=why):

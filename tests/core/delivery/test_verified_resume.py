@@ -103,7 +103,7 @@ def test_a_source_that_can_be_read_again_starts_over_in_the_same_attempt(server:
     receipt = ingest(server.workspace, table, Numbers(range(10, ROWS)), options=options(), checkpoint=store)
     assert (receipt.rows_skipped, receipt.rows_acked, receipt.rows_resent) == (0, ROWS - 10, 5_000)
     assert receipt.started_over is not None
-    assert "rows 0 to 4999 are durable from an earlier attempt, and the source has other rows" in receipt.started_over
+    assert "rows 0 to 4999 are durable from an earlier attempt, but the source has other rows" in receipt.started_over
     assert set(range(10, ROWS)) <= set(ids_in(server))
 
 

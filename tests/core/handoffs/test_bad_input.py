@@ -130,7 +130,7 @@ BAD: dict[str, tuple[Callable[[World], Any], type[Exception], str]] = {
     "a state of another kind of source": (
         lambda world: world.run(NewItems(lambda since, upto: ([], 1)), "files.json"),
         ConfigurationError,
-        r"belongs to a source of files, and this is a source of items",
+        r"belongs to a source of files, but this is a source of items",
     ),
     "a damaged state": (
         lambda world: (
@@ -150,7 +150,7 @@ BAD: dict[str, tuple[Callable[[World], Any], type[Exception], str]] = {
     "a clock in the future": (
         lambda world: (world.change_state("rows.json", in_the_future), world.run(world.rows(), "rows.json")),
         HandoffStateError,
-        r"in the future of this machine's clock",
+        r"later than this machine's clock",
     ),
     "a glob without a fixed part": (
         lambda world: world.run(world.files("**/*.jsonl"), "new.json"),
@@ -165,7 +165,7 @@ BAD: dict[str, tuple[Callable[[World], Any], type[Exception], str]] = {
     "a lag for a column that is not a time": (
         lambda world: world.run(world.rows(lag=5.0), "rows.json"),
         ConfigurationError,
-        r"holds no times, so lag=5 seconds says nothing",
+        r"holds no times, so lag=5 does not apply to it",
     ),
     "a negative settle": (
         lambda world: world.run(world.files(settle=-1), "files.json"),

@@ -70,7 +70,7 @@ def test_a_run_that_waits_can_be_stopped(busy: Busy) -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
-    with pytest.raises(IngestInterruptedError, match="waited for another run"):
+    with pytest.raises(IngestInterruptedError, match="while waiting for another run"):
         busy.run("wait", stop=stop)
     assert time.monotonic() - started < 30, "not for as long as the lease"
 

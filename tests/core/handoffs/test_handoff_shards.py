@@ -152,7 +152,7 @@ def test_finishing_before_all_shards_are_durable_is_refused_and_names_them(slice
     untrue = {**receipts[0].as_dict(), "rows_acked": 0}
     with pytest.raises(ShardsMissingError, match="3 of 4 shards"):
         slices.handoff("run1").finish_shards([untrue, receipts[1]])
-    with pytest.raises(ConfigurationError, match="a shard twice"):
+    with pytest.raises(ConfigurationError, match="two receipts for one shard"):
         slices.handoff("run1").finish_shards([*receipts, receipts[0]])
     whole = ingest(slices.zerobus.workspace, slices.table, [{"id": -1}])
     with pytest.raises(ConfigurationError, match="deliver_shard"):
@@ -239,7 +239,7 @@ def test_a_run_that_takes_the_slice_up_sends_nothing_twice_and_the_old_shards_ar
     slices.handoff().deliver_shard(shards[0])
     taken = slices.handoff("run2", later=4_000).split(8)
     assert [shard["of"] for shard in taken] == [3, 3, 3], "the slice keeps its shards"
-    with pytest.raises(HandoffBusyError, match="run2 has taken slice"):
+    with pytest.raises(HandoffBusyError, match="run2 took over slice"):
         slices.handoff(later=4_000).deliver_shard(shards[1])
     receipts = [slices.handoff(later=4_000).deliver_shard(shard) for shard in taken]
     assert [receipt.rows_skipped for receipt in receipts] == [400, 0, 0]
@@ -382,5 +382,5 @@ def test_a_shard_that_was_changed_or_is_of_another_handoff_is_refused(slices: Sl
 def test_a_shard_of_a_slice_that_is_gone_is_refused(slices: Slices) -> None:
     shard = slices.handoff("run1", later=-4_000).split(3)[0]
     slices.handoff().rewind(None)
-    with pytest.raises(SliceForgottenError, match="is not open any more"):
+    with pytest.raises(SliceForgottenError, match="is no longer open"):
         slices.handoff().deliver_shard(shard)

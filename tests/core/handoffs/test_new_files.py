@@ -271,7 +271,7 @@ def test_a_rewind_makes_slices_new_again(landing: Landing) -> None:
     assert landing.ids() == [0, 1, 1, 2, 2]
     landing.handoff().rewind("start")
     assert landing.run().rows_acked == 3
-    with pytest.raises(ConfigurationError, match="cannot go back to 'yesterday'"):
+    with pytest.raises(ConfigurationError, match="cannot rewind to 'yesterday'"):
         landing.handoff().rewind("yesterday")
 
 
@@ -378,7 +378,7 @@ def test_a_lost_or_damaged_state_is_never_taken_for_a_new_one(landing: Landing) 
     landing.run()
     side = landing.state.with_name("orders.handoff.json.d")
     whole = landing.state.read_bytes()
-    refused(landing, landing.state.unlink, "it was lost")
+    refused(landing, landing.state.unlink, "the state was lost")
     refused(landing, lambda: landing.state.write_bytes(whole[:-10]), "cannot be used")
     refused(landing, lambda: landing.state.write_bytes(b""), "cannot be used")
     landing.state.write_bytes(whole)
@@ -412,7 +412,7 @@ def test_a_state_from_the_future_is_refused(landing: Landing) -> None:
     refused(
         landing,
         lambda: landing.state.write_text(json.dumps({**plain, "written_at": "2099-01-01T00:00:00+00:00"})),
-        "future of this machine's clock",
+        "later than this machine's clock",
     )
 
 
@@ -439,7 +439,7 @@ def test_bad_places_are_refused_before_anything_is_frozen(landing: Landing, tmp_
     workspace, table = landing.zerobus.workspace, landing.table
     path = landing.write("a.parquet", 1)
     for source, state, words in [
-        (NewFiles(path), landing.state, "is one file"),
+        (NewFiles(path), landing.state, "is a single file"),
         (NewFiles(landing.landing / "missing" / "sub"), landing.state, "no file"),
         (NewFiles(landing.landing), landing.landing / "state.json", "lies among the files"),
         (landing.source(), 5, "state is of type int"),
@@ -462,7 +462,7 @@ def test_a_state_without_a_name_and_without_a_file_needs_a_name(landing: Landing
 
     store = OtherStore(landing.state)
     assert Handoff(landing.zerobus.workspace, landing.table, landing.source(), state=store).name == "orders"
-    with pytest.raises(ConfigurationError, match="name must name the handoff"):
+    with pytest.raises(ConfigurationError, match="name must be text of 1 to 500 printable characters"):
         Handoff(landing.zerobus.workspace, landing.table, landing.source(), state=store, name="")
 
 
@@ -614,7 +614,7 @@ def test_a_cleared_run_whose_file_has_changed_loses_no_row_of_the_new_version(la
     slice_id = landing.handoff(owner).run().handoff["slice"]
     landing.write("a.parquet", 2, 3)
     cleared = landing.handoff(replace(owner, chain="2"))
-    with pytest.raises(FrozenFileError, match=r"was delivered and cannot be sent again") as error:
+    with pytest.raises(FrozenFileError, match=r"was delivered before and cannot be sent again") as error:
         cleared.run()
     assert "release" not in str(error.value)
     with pytest.raises(SliceForgottenError, match="not open"):

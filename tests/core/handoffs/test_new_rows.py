@@ -324,7 +324,7 @@ def test_duckdb_times_within_lag_wait(
             state=tmp_path / "tz.json",
         ).freeze()  # fmt: skip
     source = NewRows(ducks, "SELECT * FROM orders", column="ts", lag_rows=1)
-    with pytest.raises(ConfigurationError, match="give lag, in seconds"):
+    with pytest.raises(ConfigurationError, match="pass lag, in seconds"):
         hand_over(zerobus.workspace, table_name, source, state=tmp_path / "lag.json")
     assert sorted(zerobus.read(table_name).column("id").to_pylist()) == [1, 2]
 

@@ -123,7 +123,7 @@ def test_all_that_stands_against_a_table_is_said_at_once() -> None:
         TableSchema.from_table_info(info(*columns, table_type="EXTERNAL", data_source_format="ICEBERG"))
     text = str(caught.value)
     for part in (
-        "main.default.t: Zerobus cannot take this table",
+        "main.default.t: Zerobus does not support this table",
         "it is of type external",
         "its format is ICEBERG",
         "column span is INTERVAL DAY TO SECOND",

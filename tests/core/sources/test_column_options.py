@@ -120,9 +120,9 @@ def test_fields_of_a_struct_are_compared_without_case(
 def test_two_names_that_differ_in_case_only_are_refused(zerobus: LocalZerobus, table_name: str) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id INT)")
     rows = [{"ID": 1, "id": 2}]
-    with pytest.raises(RecordError, match="'ID' and 'id' are one column, id: names of columns have no case"):
+    with pytest.raises(RecordError, match="'ID' and 'id' are one column, id: column names are compared without case"):
         ingest(zerobus.workspace, table_name, rows)
-    with pytest.raises(SchemaError, match="'ID' and 'id' are one column, id: names of columns have no case"):
+    with pytest.raises(SchemaError, match="'ID' and 'id' are one column, id: column names are compared without case"):
         ingest(zerobus.workspace, table_name, pa.Table.from_pylist(rows))
     assert zerobus.read(table_name).num_rows == 0
 

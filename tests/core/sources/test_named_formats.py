@@ -123,7 +123,7 @@ def test_a_file_without_an_extension_is_read_by_the_format_that_is_named(
     name: str, zerobus: LocalZerobus, table: str, tmp_path: Path
 ) -> None:
     WRITERS[name](path := tmp_path / "export.dat")
-    with pytest.raises(ConfigurationError, match="its extension says no format"):
+    with pytest.raises(ConfigurationError, match="its extension does not show its format"):
         ingest(zerobus.workspace, table, str(path))
     ingest(zerobus.workspace, table, str(path), options={"format": name})
     done = cli_runner().invoke(

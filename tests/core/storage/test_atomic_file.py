@@ -210,7 +210,7 @@ def test_what_is_not_a_regular_file_is_refused_at_once(
     for uri in ("x.jsonl", f"file://{tmp_path}/x.jsonl"):
         kept = KeptFile(uri, "checkpoint")
         for use in (kept.prepare, kept.read, lambda: kept.replace(b"{}")):  # noqa: B023  # called at once
-            with pytest.raises(ConfigurationError, match=f"the checkpoint at .*x.jsonl: .*there is {kind}"):
+            with pytest.raises(ConfigurationError, match=f"the checkpoint at .*x.jsonl: .*it is {kind}"):
                 use()
         with pytest.raises(ConfigurationError, match=f"cannot read the checkpoint .*{kind}"):
             FileCheckpointStore(uri).load()
@@ -228,6 +228,6 @@ def test_a_delivery_with_a_pipe_to_write_to_is_refused_and_sends_nothing(
     letters = options.get("dead_letter_uri")
     given = IngestOptions(dead_letter_uri=letters, on_bad_record="dead_letter" if letters else "fail", timeout=30)
     store = FileCheckpointStore(options["checkpoint"]) if "checkpoint" in options else None
-    with pytest.raises(ConfigurationError, match="there is a pipe"):
+    with pytest.raises(ConfigurationError, match="it is a pipe"):
         ingest(zerobus.workspace, table_name, [{"n": 1}, {"n": "bad"}], options=given, checkpoint=store)
     assert zerobus.read(table_name).num_rows == 0

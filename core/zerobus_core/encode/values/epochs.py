@@ -25,7 +25,7 @@ def microseconds_of(number: int, unit: str | None) -> int:
         return number
     if unit == "ns":
         if number % _NANOSECONDS:
-            raise UnfitError("has nanoseconds, and the column counts microseconds")
+            raise UnfitError("has nanoseconds, but the column stores microseconds")
         return number // _NANOSECONDS
     return number * FACTORS[unit]
 

@@ -130,7 +130,7 @@ def moment(text: str) -> datetime:
     """A datetime, with a time zone if the text has one."""
     text = str.strip(text)
     if _NANOSECONDS.search(text):
-        raise UnfitError("has nanoseconds, and the column counts microseconds")
+        raise UnfitError("has nanoseconds, but the column stores microseconds")
     try:
         return datetime.fromisoformat(text)
     except ValueError:

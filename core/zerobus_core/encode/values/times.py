@@ -94,7 +94,7 @@ def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
             value = text.moment(parsable(value, "a datetime", parse_text))
         if isinstance(value, datetime):
             if _nanoseconds(value):
-                raise UnfitError("has nanoseconds, and the column counts microseconds: pass value.floor('us')")
+                raise UnfitError("has nanoseconds, but the column stores microseconds: pass value.floor('us')")
             return plain_datetime(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return _in_range(microseconds_of(int(value), epoch_unit))
@@ -121,7 +121,7 @@ def _is_in_range(microseconds: int) -> bool:
 
 # The units that a column is too coarse for; whatever else is lost is out of range.
 _FINER = {"us": {"ns", "ps", "fs", "as"}, "D": {"h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"}}
-_TOO_FINE = {"us": "has nanoseconds, and the column counts microseconds", "D": "has a time: pass a date"}
+_TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "has a time: pass a date"}
 
 
 def _from_numpy_time(value: Any, unit: str) -> Any:

@@ -1,4 +1,4 @@
-"""New files in a folder: which were delivered, and which are to be delivered next."""
+"""New files in a folder: which files were delivered, and which come next."""
 
 from .new_files import NewFiles
 

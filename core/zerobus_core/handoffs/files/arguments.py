@@ -1,4 +1,4 @@
-"""What ``NewFiles`` takes as arguments."""
+"""Checks the arguments of ``NewFiles``."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def _fixed_part(path: str) -> str:
 
 
 def checked_seconds(value: Any) -> float:
-    """``settle``, or a ConfigurationError."""
+    """Return ``settle`` as a float; raise ConfigurationError if it is not a number of seconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**8:
-        raise ConfigurationError(f"settle must be a number of seconds from 0, not {value!r}")
+        raise ConfigurationError(f"settle must be a number of seconds, at least 0, not {value!r}")
     return float(value)
 
 
 def checked_bound(name: str, value: Any) -> int | None:
-    """``max_files`` or ``max_bytes``, or a ConfigurationError."""
+    """Return ``max_files`` or ``max_bytes``; raise ConfigurationError unless it is None or a positive whole number."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} must be a whole number from 1, or None, not {value!r}")
+        raise ConfigurationError(f"{name} must be a whole number, at least 1, or None, not {value!r}")
     return value

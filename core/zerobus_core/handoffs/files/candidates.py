@@ -1,7 +1,7 @@
-"""Which files of a listing go into the next slice: new, left alone for long enough, and unchanged at a second look.
+"""Chooses the files for the next slice: new, not changed for a while, and unchanged at a second look.
 
-``in_order`` says that each new file has a name after all earlier ones.  Then no file is taken after one that is left
-for later, since the slice ends at the last name.
+With ``in_order``, each new file has a name after those of all earlier files. Since the slice then ends at its last
+name, no file is taken that comes after one left for later.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file of the listing; ``path`` is relative to the source's directory, ``listed`` its version there."""
+    """A file of the listing; ``path`` is relative to the source's directory, ``listed`` its version in the listing."""
 
     path: str
     info: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Candidate:
 
 
 def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
-    """What knows the files that were delivered, or taken out by a person."""
+    """Return a function that finds the files that were neither delivered nor released by a person."""
     released = frozenset(bytes.fromhex(entry) for entry in done["released"])
     floor = done["floor"]
     if in_order:
@@ -68,7 +68,7 @@ def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) 
 
 
 def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
-    """The files that are new, and those that were delivered with other content."""
+    """Return the new files, and the delivered files whose content has changed."""
     start = len(place.root) + 1
     version_in = versions_in(place.fs)
     new: list[Candidate] = []
@@ -88,7 +88,7 @@ def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candid
 def settled(
     place: Location, candidates: list[Candidate], context: Context, *, seconds: float, in_order: bool
 ) -> list[Candidate]:
-    """The files that were left alone for so many seconds."""
+    """Return the files that were not changed for ``seconds`` seconds."""
     if not seconds or not candidates:
         return candidates
     now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
@@ -112,7 +112,7 @@ def _is_settled(candidate: Candidate, now: datetime, seconds: float) -> bool:
 
 
 def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int | None) -> list[Candidate]:
-    """The first files, within both bounds; one file at least."""
+    """Return the first files that are within both limits, at least one file."""
     taken = candidates[:most_files]
     if most_bytes is None:
         return taken
@@ -125,7 +125,7 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 
 
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
-    """The files that are unchanged when each is looked at again."""
+    """Check each file again, and return the files that have not changed."""
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
         asked = None if info is None else version_of(place.fs, info)
@@ -143,7 +143,7 @@ def _checked_versions(infos: Sequence[Mapping[str, Any]], versions: Sequence[str
     if len(checked) < len(infos):
         name = str(infos[list(versions).index(None)]["name"])
         raise ConfigurationError(
-            f"{shown_uri(name)}: its storage says neither a version nor a time of it, so whether it is new cannot be "
-            "known"
+            f"{shown_uri(name)}: its storage reports neither a version nor a time for it, so nothing shows whether "
+            "it is new"
         )
     return checked

@@ -1,4 +1,4 @@
-"""The frozen list of files of a slice: one JSON object, kept next to the state.  Pure."""
+"""The frozen list of a slice's files: a JSON object, stored next to the state. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["FrozenFile", "FrozenList", "from_list", "to_list"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenFile:
-    """One file as it was when the slice was frozen; ``path`` is relative to the source's root.
+    """A file as it was when the slice was frozen; ``path`` is relative to the source's root.
 
-    ``listed`` is its version as a listing of the storage says it, ``asked`` as the storage says it of one file: some
-    storages use other words.
+    ``listed`` is its version in a listing of the storage, ``asked`` its version when the storage is asked for this file
+    alone: some storages describe it in different ways.
     """
 
     path: str
@@ -26,20 +26,20 @@ class FrozenFile:
 
     @property
     def entry(self) -> bytes:
-        """The entry of this file in the ledger."""
+        """This file's entry in the ledger."""
         return entry_of(self.path, self.listed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenList:
-    """The files of a slice, and those that people took out of it since it was frozen."""
+    """The files of a slice, and those that people have released from it since it was frozen."""
 
     files: tuple[FrozenFile, ...]
     released: tuple[tuple[int, FrozenFile], ...] = ()
     """In the order in which that happened; the number is the file's place in the list that it was taken out of."""
 
     def without(self, path: str) -> FrozenList:
-        """The list without a file; itself if it is not in it."""
+        """Return the list without a file; the same list if the file is not in it."""
         for place, file in enumerate(self.files):
             if file.path == path:
                 rest = self.files[:place] + self.files[place + 1 :]
@@ -47,7 +47,7 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """The lists that earlier attempts may have read, newest first."""
+        """Return the lists that earlier attempts may have read, newest first."""
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files
         for place, file in reversed(self.released):
@@ -57,7 +57,7 @@ class FrozenList:
 
 
 def to_list(frozen: FrozenList) -> bytes:
-    """The list as it is kept."""
+    """Return the list in the form in which it is stored."""
     plain: dict[str, Any] = {"format": "zerobus-handoff-files", "version": 1, "files": list(map(_row, frozen.files))}
     if frozen.released:
         plain["released"] = [[place, *_row(file)] for place, file in frozen.released]
@@ -65,7 +65,7 @@ def to_list(frozen: FrozenList) -> bytes:
 
 
 def from_list(data: bytes) -> FrozenList:
-    """Read what ``to_list`` wrote; raises ValueError, KeyError or TypeError for anything else."""
+    """Read the result of ``to_list``; raise ValueError, KeyError or TypeError for anything else."""
     plain: Any = json.loads(data)
     if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != ("zerobus-handoff-files", 1):
         raise ValueError("it is not a list of files of version 1")

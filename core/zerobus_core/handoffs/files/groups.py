@@ -1,4 +1,4 @@
-"""Parts of a slice of files: which files, and which rows of large ones, each worker reads."""
+"""Parts of a slice of files: which files, and which rows of large files, each worker reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 
 
 def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Frozen files as the core reads them, in the versions that were frozen."""
+    """Return frozen files in the form that the core reads, in the versions that were frozen."""
     return [
         found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
         for file in files
@@ -35,13 +35,19 @@ def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]
 
 
 def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """The same for the pieces of one part.  Files that a person has released since are not among ``files``."""
+    """Return the files of one part in the form that the core reads.
+
+    ``files`` lacks the files that a person has released since the split.
+    """
     found = {file.path: each for file, each in zip(files, found_files(place, files), strict=True)}
     return [replace(found[path], part=rows) for path, rows in pieces if path in found]
 
 
 def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Parts:
-    """At most ``n`` groups of about equal bytes.  Blocks for the footers of large Parquet files."""
+    """Divide the files into at most ``n`` parts of about equal size.
+
+    Blocks while footers of large Parquet files are read.
+    """
     files = tuple(found_files(place, frozen))
     kind = known_format(files[0].path) if files else None
     groups = file_shards(FoundFiles(given=place.shown, format=kind or "", files=files, places=(place,)), n)
@@ -53,7 +59,7 @@ def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Par
 
 
 def read_part(bounds: Bounds, index: int, context: Context) -> list[Piece]:
-    """What one part holds of which files.  Raises HandoffStateError if the list is missing or damaged."""
+    """Return the files and row ranges of one part; raise HandoffStateError if the list is missing or damaged."""
     name = list_of_parts(bounds.id)
     data = side_files(context).read(name)
     where = f"the list of the shards of slice {bounds.id} next to {context.shown}"

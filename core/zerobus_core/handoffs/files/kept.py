@@ -1,4 +1,4 @@
-"""What is kept next to the state: the frozen list of each slice, and the ledger of delivered files."""
+"""The files stored next to the state: the frozen list of each slice, and the ledger of delivered files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["list_name", "read_ledger", "read_list", "side_files", "write_ledger"
 
 
 def side_files(context: Context) -> SideFiles:
-    """The files next to the state, which ``NewFiles.prepare`` has found to be possible."""
+    """Return access to the files next to the state; ``NewFiles.prepare`` has checked that the store supports it."""
     assert context.side_files is not None  # prepare() has looked
     return context.side_files
 
 
 def list_name(one: Bounds | PastSlice) -> str:
-    """The file that holds the frozen list of a slice."""
+    """Return the name of the file that holds the frozen list of a slice."""
     return str(one.facts.get("_list") or f"{one.id}.files.json")
 
 
 def read_list(one: Bounds | PastSlice, context: Context) -> FrozenList:
-    """The frozen list of a slice; raises HandoffStateError if it is missing or damaged."""
+    """Return the frozen list of a slice; raise HandoffStateError if it is missing or damaged."""
     data = side_files(context).read(list_name(one))
     if data is None:
         raise HandoffStateError(f"the list of files of slice {one.id} is missing next to {context.shown}")
@@ -43,15 +43,15 @@ def read_list(one: Bounds | PastSlice, context: Context) -> FrozenList:
 
 
 def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
-    """The ledger that a position names; raises HandoffStateError if it is missing or damaged."""
+    """Return the ledger that a position names; raise HandoffStateError if it is missing or damaged."""
     name = done["ledger"]
     if name is None:
         return Ledger()
     data = side_files(context).read(name)
     if data is None:
         raise HandoffStateError(
-            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file would "
-            "be sent again. Restore it from a backup, or rewind the handoff on purpose"
+            f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file "
+            "would be sent again. Restore it from a backup, or rewind the handoff if you want that"
         )
     try:
         return Ledger.from_bytes(data)
@@ -60,7 +60,7 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
 
 
 def write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
-    """Write a ledger under a new name, before the state that names it; returns the name."""
+    """Write a ledger under a new name, before the state refers to it; return the name."""
     name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
     side_files(context).write(name, ledger.to_bytes())
     return name

@@ -1,6 +1,6 @@
-"""Which files were delivered: 16 bytes for each, hashes of its path and of its version, sorted.  Pure.
+"""The set of delivered files: sorted entries of 16 bytes, a hash of the path and one of the version. No I/O.
 
-The form: 8 bytes that name it, the entries, and 8 bytes of a hash over all of that.
+The form: 8 bytes that identify a ledger, the entries, and an 8-byte hash of all of it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _blake2b = hashlib.blake2b
 
 
 class InvalidLedgerError(ValueError):
-    """Bytes that are not a whole ledger."""
+    """The bytes are not a complete ledger."""
 
 
 def entry_of(path: str, version: str) -> bytes:
-    """The 16 bytes of a file; ``version`` also says its size."""
+    """Return the 16-byte entry of a file; ``version`` must include the file's size."""
     try:
         return _blake2b(path.encode(), digest_size=8).digest() + _blake2b(version.encode(), digest_size=8).digest()
     except UnicodeEncodeError:  # a name that is not UTF-8, as local file systems allow
@@ -39,7 +39,7 @@ def entry_of(path: str, version: str) -> bytes:
 
 
 def entries_of(paths: Sequence[str], versions: Sequence[str]) -> bytes:
-    """``entry_of`` each of many files, one after the other."""
+    """Return the entries of many files, joined."""
     try:
         hashes = [
             _blake2b(text.encode(), digest_size=8).digest()
@@ -70,21 +70,21 @@ class Ledger:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Ledger:
-        """Read what ``to_bytes`` wrote; raises InvalidLedgerError."""
+        """Read the result of ``to_bytes``; raise InvalidLedgerError for other bytes."""
         body = data[:-_HASH_BYTES]
         if body[: len(_MAGIC)] != _MAGIC:
             raise InvalidLedgerError("it is not a ledger of files")
         if (len(body) - len(_MAGIC)) % ENTRY_BYTES or _checksum(body) != data[-_HASH_BYTES:]:
-            raise InvalidLedgerError("it is damaged: its checksum is not that of its content")
+            raise InvalidLedgerError("it is damaged: its checksum does not match its content")
         return cls(body[len(_MAGIC) :])
 
     def to_bytes(self) -> bytes:
-        """The file that ``from_bytes`` reads."""
+        """Return the ledger as bytes that ``from_bytes`` can read."""
         body = _MAGIC + self._entries
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Whether the file was delivered, and in this version."""
+        """Return whether the file was delivered, and whether in this version."""
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()
@@ -105,7 +105,10 @@ class Ledger:
         return "new"
 
     def not_delivered(self, entries: bytes) -> Iterator[tuple[int, Known]]:
-        """Of many files, one entry after the other: the numbers of those that were not delivered as they are."""
+        """Yield the index of each entry whose file was not delivered in its present version.
+
+        ``entries`` holds the entries of many files, joined.
+        """
         numpy = _numpy() if len(self) >= _MANY else None
         if numpy is not None:
             yield from self._not_delivered(entries, numpy)
@@ -127,7 +130,7 @@ class Ledger:
             yield number, "changed" if is_known[number] else "new"
 
     def with_files(self, entries: Iterable[bytes]) -> Ledger:
-        """A ledger that also holds these files; one whose path is known gets the new version."""
+        """Return a ledger that also contains these files; a path that it already contains gets the new version."""
         pieces: list[bytes] = []
         copied = 0
         mine = self._entries
@@ -139,7 +142,7 @@ class Ledger:
         return Ledger(b"".join(pieces))
 
     def without_files(self, entries: Iterable[bytes]) -> Ledger:
-        """A ledger that does not know the paths of these files."""
+        """Return a ledger without the paths of these files."""
         pieces: list[bytes] = []
         copied = 0
         mine = self._entries
@@ -152,14 +155,14 @@ class Ledger:
         return Ledger(b"".join(pieces))
 
     def _place_of(self, path: bytes) -> int:
-        """The byte where the entry of a path is, or would be."""
+        """Return the byte offset where the entry of a path is, or would be."""
         mine = self._entries
         return ENTRY_BYTES * bisect_left(
             range(len(self)), path, key=lambda number: mine[number * ENTRY_BYTES : number * ENTRY_BYTES + _HASH_BYTES]
         )
 
     def _index(self) -> list[int]:
-        """For each value of an entry's first two bytes, the offset in bytes at which its entries begin."""
+        """Return the byte offset of the first entry for each value of an entry's first two bytes."""
         firsts = bytearray(2 * len(self))
         little = sys.byteorder == "little"
         firsts[little::2] = self._entries[0::ENTRY_BYTES]

@@ -1,4 +1,4 @@
-"""What the storage says of single files, and the errors about files that are not as they were."""
+"""Asks the storage about single files, and builds the errors for files that have changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASKING = 16
 
 
 def ask_storage(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, Any] | None]:
-    """What the storage says of each file now; None for one that is gone."""
+    """Yield what the storage says about each file now; None for a missing file."""
 
     def ask(path: str) -> Mapping[str, Any] | None:
         try:
@@ -45,7 +45,7 @@ def ask_storage(place: Location, paths: Sequence[str]) -> Iterator[Mapping[str, 
 
 
 def is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location) -> bool:
-    """Whether a file is the same in a listing and when the storage is asked for it alone."""
+    """Return whether a listing and a request for a single file describe the same version of it."""
     if int(listed.get("size") or 0) != int(asked.get("size") or 0):
         return False
     if is_local(place.fs):
@@ -61,7 +61,10 @@ def is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location
 def check_unchanged(
     place: Location, bounds: Bounds, frozen: Sequence[FrozenFile], infos: Sequence[Mapping[str, Any] | None]
 ) -> None:
-    """Raise FrozenFileError if files of an open slice are gone or changed; ``infos`` is what the storage says now."""
+    """Raise FrozenFileError if files of an open slice are missing or changed.
+
+    ``infos`` is what the storage says about them now.
+    """
     gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
     other = [
         file.path
@@ -78,21 +81,21 @@ def check_unchanged(
     )
     if bounds.is_delivered:
         raise FrozenFileError(
-            f"{text}The slice was delivered and cannot be sent again as it was; nothing was sent. Put the files back "
-            "to send it again. What has changed is for the next run, as on_changed says"
+            f"{text}The slice was delivered before and cannot be sent again unchanged, so nothing was sent. Put the "
+            "original files back to send it again. The next run handles the changed files as on_changed says"
         )
     raise FrozenFileError(
-        f"{text}Nothing was skipped. Put them back; or leave single files out with `zerobus-ingest handoff release "
-        f"--slice {bounds.id} --file F` (a changed file is then new), or give the slice up with "
+        f"{text}Nothing was skipped. Put the files back; or leave single files out with `zerobus-ingest handoff "
+        f"release --slice {bounds.id} --file F` (a changed file then counts as new), or give up the slice with "
         f"`zerobus-ingest handoff skip {bounds.id}`"
     )
 
 
 def changed_error(paths: Sequence[str], place: Location) -> DeliveredFileChangedError:
-    """The error for delivered files that have other content now."""
+    """Return the error for delivered files whose content has changed."""
     return DeliveredFileChangedError(
-        f"{len(paths)} files below {shown_uri(place.root)} were delivered and have other content now: "
-        f"{_named(paths)}. Nothing was frozen. Say what to do with on_changed: 'deliver' sends "
+        f"{len(paths)} files below {shown_uri(place.root)} were delivered, but their content has changed since: "
+        f"{_named(paths)}. No slice was frozen. Set on_changed: 'deliver' sends "
         "all of their rows, 'ignore' leaves them as delivered; or accept single files with `zerobus-ingest handoff "
         "release --file F`"
     )
@@ -104,12 +107,15 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
-    """Raise ConfigurationError unless all files are of one known format; nothing is frozen then."""
+    """Raise ConfigurationError unless all files have one known format. Runs before the slice is frozen."""
     chosen = None if options.format is None else format_of(options.format).name
     formats = {known_format(file.path) or chosen for file in frozen}
     if None in formats:
         unknown = next(file.path for file in frozen if known_format(file.path) is None)
-        raise ConfigurationError(f"{unknown} below {shown_uri(place.root)}: its extension says no format; use a glob")
+        raise ConfigurationError(
+            f"{unknown} below {shown_uri(place.root)}: its extension does not show its format; use a glob that "
+            "leaves it out"
+        )
     if len(formats) > 1 or (chosen and formats and formats != {chosen}):
         raise ConfigurationError(
             f"{place.shown} holds new files of {', '.join(sorted(map(str, formats)))}"

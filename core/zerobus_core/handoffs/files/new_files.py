@@ -1,4 +1,4 @@
-"""``NewFiles``: the files of a folder or glob that were not delivered yet."""
+"""``NewFiles``: the files of a folder or glob that were not delivered before."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released
 
 
 class NewFiles:
-    """The files below ``path``, a directory or a glob of any fsspec storage, that were not delivered yet.
+    """The files below ``path`` that were not delivered before. ``path`` is a directory or a glob on any fsspec storage.
 
-    A file is new if neither its path nor its content was delivered.  ``settle`` is how many seconds a file must have
-    been left alone, by the storage's clock, before it is taken.  ``max_files`` and ``max_bytes`` bound one slice; what
-    is left over is for the next run.  ``on_changed`` says what to do about a delivered file that has other content now:
-    ``fail`` (DeliveredFileChangedError), ``deliver`` (all of its rows, as of a new file) or ``ignore``.
+    A file is new if its path was not delivered with this content. ``settle`` is how many seconds, by the storage's
+    clock, a file must have been unchanged before it is taken. ``max_files`` and ``max_bytes`` limit one slice; the
+    other files wait for the next run. ``on_changed`` says what to do about a delivered file whose content has changed:
+    ``fail`` (DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new file) or ``ignore``.
 
-    ``names_increase=True`` states that each new file has a name after all earlier ones.  Then only the last name is
-    kept, and a file that comes late with a lower name is never delivered.
+    ``names_increase=True`` states that each new file has a name after those of all earlier files. Only the last name is
+    then kept, and a file that arrives late with a lower name is never delivered.
     """
 
     kind = "files"
@@ -91,8 +91,8 @@ class NewFiles:
         """See HandoffSource."""
         if context.side_files is None:
             raise ConfigurationError(
-                f"NewFiles keeps a list of delivered files, which {context.shown} cannot hold: give the path or URI of "
-                "a file as state (state_uri in Airflow and Dagster)"
+                f"NewFiles keeps a list of delivered files, which {context.shown} cannot store: pass the path or "
+                "URI of a file as state (state_uri in Airflow and Dagster)"
             )
         if context.uri is not None and self._place().would_hold(
             *filesystem_of(context.uri, f"cannot open {context.shown}")
@@ -152,7 +152,10 @@ class NewFiles:
         yield self._opened(bounds, read_list(bounds, context), options, found_files)
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
-        """See SplittableSource: files by their sizes; Parquet files that are large for a part between row groups."""
+        """See SplittableSource.
+
+        The parts have files of about equal total size; large Parquet files are cut between row groups.
+        """
         frozen = read_list(bounds, context).files
         place = self._place()
         check_unchanged(place, bounds, frozen, list(ask_storage(place, [file.path for file in frozen])))
@@ -171,7 +174,10 @@ class NewFiles:
         options: IngestOptions,
         found_in: Callable[[Location, Sequence[FrozenFile]], list[FoundFile]],
     ) -> Any:
-        """What reads the files that ``found_in`` takes from the list; raises FrozenFileError if one has changed."""
+        """Return a source for the files that ``found_in`` selects from the list.
+
+        Raises FrozenFileError if one of them has changed.
+        """
         place = self._place()
         files = found_in(place, kept.files)
         if not files:
@@ -181,8 +187,8 @@ class NewFiles:
         for file in frozen:
             if not place.takes(f"{place.root}/{file.path}"):
                 raise FrozenFileError(
-                    f"slice {bounds.id} holds {file.path!r}, which {place.shown} does not match: the state was changed "
-                    "by something else, or the source has"
+                    f"slice {bounds.id} holds {file.path!r}, which {place.shown} does not match: the state or the "
+                    "source was changed by something else"
                 )
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)
@@ -240,7 +246,7 @@ class NewFiles:
             return None
         if not self._names_increase:
             raise ConfigurationError(
-                f"cannot go back to {value!r}: say 'start', or the id of one of the slices that `handoff show` lists"
+                f"cannot rewind to {value!r}: use 'start', or the id of a slice that `handoff show` lists"
             )
         return {**_NOTHING, "floor": self.parsed(value)}
 
@@ -271,7 +277,7 @@ class NewFiles:
     def release(
         self, file: str, bounds: Bounds | None, done: Position, context: Context
     ) -> tuple[Position, dict[str, Any] | None]:
-        """Take a file out of the open slice, and for good in its present version.  See ``Handoff.release``."""
+        """Take one version of a file out of the open slice, and never deliver that version. See ``Handoff.release``."""
         done = done or _NOTHING
         place = self._place()
         path = file.removeprefix(f"{place.root}/")
@@ -317,5 +323,5 @@ class NewFiles:
     def _place(self) -> Location:
         place = Location(self._path)
         if place.is_one_file:
-            raise ConfigurationError(f"{place.shown} is one file; give a directory or a glob")
+            raise ConfigurationError(f"{place.shown} is a single file; pass a directory or a glob")
         return place

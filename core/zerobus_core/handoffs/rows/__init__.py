@@ -1,4 +1,4 @@
-"""New rows of a query: those after a watermark, up to another one."""
+"""New rows of a query: those with a watermark above the last one delivered."""
 
 from .new_rows import NewRows
 

@@ -1,4 +1,4 @@
-"""What a column and its bounds can be, and the errors that say what to do instead."""
+"""The columns and bounds that a slice of rows can have, and errors that say what to do instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ __all__ = [
 
 
 def after(column: Column, lower: Any) -> list[Condition]:
-    """What is greater than ``lower``; without it, everything but NULL and minus infinity.  Never infinity or NaN."""
+    """Return conditions for values greater than ``lower``, but not infinity or NaN.
+
+    Without ``lower``, everything but NULL, minus infinity, infinity and NaN.
+    """
     if lower is not None:
         first = Condition(f"{column.sql} > {{}}", (lower,))
     else:
@@ -39,11 +42,11 @@ def check_comparable(what: str, column: Column, lower: Any) -> None:
     if is_other:
         raise ConfigurationError(
             f"{what} holds {'times' if column.is_time else _family(like)}, which cannot be compared with {lower!r}: "
-            "give initial as a value of the column's type"
+            "pass a value of the column's type as initial"
         )
     if isinstance(lower, dt.datetime) and not column.is_date and (lower.tzinfo is not None) != column.is_aware:
         has, give = ("a", "with one") if column.is_aware else ("no", "without one")
-        raise ConfigurationError(f"{what} holds times that have {has} time zone: give initial {give}, not {lower!r}")
+        raise ConfigurationError(f"{what} holds times that have {has} time zone: pass initial {give}, not {lower!r}")
 
 
 def _family(value: Any) -> str:
@@ -55,7 +58,7 @@ def _family(value: Any) -> str:
 
 
 def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
-    """The error for a value that the driver has changed; names the cast."""
+    """Return the error for a value that the driver has changed; it suggests a cast."""
     casts = {
         "float": "DOUBLE PRECISION",
         "decimal": "NUMERIC(38, 9)",
@@ -65,24 +68,24 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
     cast = casts.get(end["type"], "a type that the driver returns exactly")
     return WatermarkPrecisionError(
         f"the database finds no row whose {column!r} equals {end['value']}, the greatest value that it returned: the "
-        f"driver has changed it. Give the query a column that keeps its values, such as CAST({column} AS {cast}) AS "
+        f"driver has changed it. Add a column to the query that keeps its values, such as CAST({column} AS {cast}) AS "
         f"{column}_exact, and name that one"
     )
 
 
 def checked_lag(value: Any) -> float | None:
-    """Seconds from 0, or None; raises ConfigurationError for anything else."""
+    """Return ``lag`` in seconds, or None; raise ConfigurationError for an invalid value."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
-        raise ConfigurationError(f"lag must be a number of seconds from 0, not {value!r}")
+        raise ConfigurationError(f"lag must be a number of seconds, at least 0, not {value!r}")
     return float(value)
 
 
 def checked_lag_rows(value: Any) -> int | None:
-    """A number of rows from 0, or None; raises ConfigurationError for anything else."""
+    """Return ``lag_rows``, or None; raise ConfigurationError for an invalid value."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**7:
-        raise ConfigurationError(f"lag_rows must be a number of rows from 0, not {value!r}")
+        raise ConfigurationError(f"lag_rows must be a number of rows, at least 0, not {value!r}")
     return value

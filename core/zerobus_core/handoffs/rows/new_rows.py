@@ -1,4 +1,4 @@
-"""``NewRows``: the rows of a query whose column is greater than that of every row delivered before."""
+"""``NewRows``: the rows of a query whose watermark column is greater than in all rows delivered before."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ _MOST_LOOKS = 5
 
 
 class NewRows(IntervalSource):
-    """The rows of ``query`` that are new: those whose ``column`` is greater than in every row delivered before.
+    """The new rows of ``query``: those whose ``column`` is greater than in all rows delivered before.
 
     ``connect`` returns a new DB-API connection.  A slice holds the rows with ``lower < column <= upper``, ordered by
-    ``column`` and ``key`` (a column or several, unique for equal values of ``column``).  The first slice begins after
-    ``initial``, or with the first row.
+    ``column`` and ``key`` (one or several columns that distinguish rows with equal values of ``column``).  The first
+    slice begins after ``initial``, or with the first row.
 
-    A row whose transaction commits late would be passed over: so one of these says how late that can be:
+    A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
-    * ``lag``: seconds within which each transaction commits after the time that it wrote into ``column``; for times.
-    * ``lag_rows``: the newest rows of this number stay for the next run; for numbers, text and the like.
-    * ``commits_in_order=True``: the values of ``column`` become visible in their order, so nothing comes late.
+    * ``lag``: for times: the longest time, in seconds, from the value of ``column`` to the commit of its transaction.
+    * ``lag_rows``: for numbers, text and other types: how many of the newest rows to leave for the next run.
+    * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
-    ``clock`` is a SQL expression of the clock that wrote the column, if that is not the database's own (a time without
-    time zone is otherwise taken for UTC or the session's time, whichever is earlier).  ``paramstyle`` is as in DB-API,
-    for a driver that does not say it.
+    ``clock`` is a SQL expression for the clock that wrote the column, if that is not the database's own. Without it, a
+    time without time zone counts as UTC or as the session's time, whichever is earlier. ``paramstyle`` is as in DB-API,
+    for a driver that does not define it.
 
-    A row that changes while its slice is open belongs to a later slice: the last version of every row arrives, versions
-    in between may not.  Rows that are deleted are not noticed.
+    A row that changes while its slice is open belongs to a later slice: the last version of every row is delivered, but
+    versions in between may be missed. Deleted rows are not noticed.
     """
 
     kind = "rows"
@@ -92,9 +92,9 @@ class NewRows(IntervalSource):
         self._paramstyle = paramstyle
         if lag is None and lag_rows is None and not commits_in_order:
             raise ConfigurationError(
-                f"rows that commit late would be lost: say for column {column!r} within how many seconds every "
-                "transaction commits (lag=300.0, for times), how many of the newest rows are to wait (lag_rows=1000), "
-                "or commits_in_order=True if none can be late"
+                f"rows that commit late would be lost: state for column {column!r} within how many seconds every "
+                "transaction commits (lag=300.0, for times), how many of the newest rows must wait for the next "
+                "run (lag_rows=1000), or that no row can be late (commits_in_order=True)"
             )
 
     def __repr__(self) -> str:
@@ -154,7 +154,7 @@ class NewRows(IntervalSource):
         return Plan(end=end), notes, is_found
 
     def _described(self, database: Database) -> tuple[str, Any]:
-        """The column as the database spells it, and the code of its type."""
+        """Return the column's name as the database spells it, and the code of its type."""
         columns = database.columns()
         for what, wanted in (("column", self._column), *(("key", name) for name in self._key)):
             if spelled(wanted, columns) is None:
@@ -169,14 +169,14 @@ class NewRows(IntervalSource):
         what = f"column {self._column!r}"
         if not column.is_time and self._lag is not None:
             raise ConfigurationError(
-                f"{what} holds no times, so lag={self._lag:g} seconds says nothing about it: give lag_rows, the number "
-                "of the newest rows that wait, or state commits_in_order=True"
+                f"{what} holds no times, so lag={self._lag:g} does not apply to it: pass lag_rows, the number of "
+                "newest rows that wait, or commits_in_order=True"
             )
         if column.is_time and self._lag is None and not self._commits_in_order:
-            raise ConfigurationError(f"{what} holds times: give lag, in seconds, instead of lag_rows")
+            raise ConfigurationError(f"{what} holds times: pass lag, in seconds, instead of lag_rows")
         if column.is_date and (self._lag or 0.0) < _DAY and not self._commits_in_order:
             raise ConfigurationError(
-                f"{what} holds dates, and rows of a day come all day: lag must be at least {_DAY:g} seconds"
+                f"{what} holds dates, and a day's rows can come all day long: lag must be at least {_DAY:g} seconds"
             )
         if column.like is not None:
             watermark.to_plain(column.like, self._column)
@@ -199,7 +199,7 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Rows that are not delivered, by reason, and those of the last slice that came too late for it."""
+        """Return the numbers of rows that are not delivered, by reason, and of late rows that the last slice missed."""
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
         if column.infinities:
@@ -245,7 +245,7 @@ class NewRows(IntervalSource):
             yield self._source(bounds, opened, options)
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
-        """See SplittableSource: ranges of the column's values, which the database compares."""
+        """See SplittableSource: the parts are ranges of the column's values, which the database compares."""
 
         def questions(connection: Any) -> Parts:
             database = Database(connection, self._query, self._paramstyle)
@@ -261,7 +261,7 @@ class NewRows(IntervalSource):
             yield self._source(bounds, opened, options, index)
 
     def _range(self, database: Database, bounds: Bounds) -> tuple[str, list[Condition]]:
-        """The quoted column, and what all rows of a slice have in common."""
+        """Return the quoted column, and the conditions that all rows of a slice meet."""
         start = bounds.start or self._initial
         lower = None if start is None else watermark.from_plain(start)
         name, code = self._described(database)

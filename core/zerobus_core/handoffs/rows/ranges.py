@@ -1,4 +1,4 @@
-"""Parts of a slice of rows: ranges of the column's values, as the database orders them."""
+"""Parts of a slice of rows: ranges of the column's values, in the database's order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LONGEST_END = 300
 
 
 def parts_of_range(database: Database, column: str, conditions: Sequence[Condition], n: int) -> Parts:
-    """At most ``n`` ranges of equally many rows; rows of one value are in one range.  Blocks while the rows are sorted.
+    """Divide the rows that meet ``conditions`` into at most ``n`` ranges with about equally many rows.
 
-    ``conditions`` are those of the slice.
+    Rows with equal values are in the same range. Blocks while the database sorts the rows.
     """
     rows = database.count(conditions)
     ends: list[dict[str, Any] | None] = [
@@ -35,7 +35,7 @@ def parts_of_range(database: Database, column: str, conditions: Sequence[Conditi
 
 
 def conditions_of_part(column: str, bounds: Bounds, index: int) -> list[Condition]:
-    """What the rows of one part have in common, besides being rows of the slice."""
+    """Return the conditions for one part, in addition to those of the slice."""
     parts = parts_of(bounds)
     assert parts is not None
     ends = [(">", parts.ends[index - 1] if index else None), ("<=", parts.ends[index])]
@@ -46,7 +46,7 @@ def _plain(value: Any, column: str) -> dict[str, Any]:
     plain = watermark.to_plain(value, column)
     if len(json.dumps(plain)) > _LONGEST_END:
         raise ConfigurationError(
-            f"{column} has values of more than {_LONGEST_END} characters, which the state would keep for each shard; "
-            "deliver the slice by hand_over, in one task"
+            f"{column} has values of more than {_LONGEST_END} characters, too long for the state, which holds one "
+            "for each shard; deliver the slice with hand_over in one task"
         )
     return plain

@@ -1,4 +1,4 @@
-"""The one border to the workspace's REST API: what it answers, as JSON, and its errors as ours."""
+"""All use of the workspace's REST API; answers are returned as JSON, and errors are translated into ours."""
 
 from __future__ import annotations
 

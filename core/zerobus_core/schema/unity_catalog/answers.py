@@ -1,4 +1,4 @@
-"""What the answers of a workspace mean: a token, a JSON object, or one of our errors.  Pure: no network, no clock.
+"""Interprets the answers of a workspace: a token, a JSON object, or one of our errors.  Uses no network and no clock.
 
 ==============  ==================================  ==================================
 status          of the token route                  of Unity Catalog
@@ -14,7 +14,7 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-An ``error_code`` of Unity Catalog that says more than its status goes first.
+If an ``error_code`` of Unity Catalog is more specific than the status, the ``error_code`` decides.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """The access token in an answer of ``/oidc/v1/token``; raises what the table says for all other answers."""
+    """Return the access token in an answer of ``/oidc/v1/token``; raise the table's error for any other answer."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))
@@ -90,14 +90,14 @@ def token_of(answer: Answer) -> str:
     token = found.get("access_token") if isinstance(found, dict) else None
     kind = found.get("token_type") if isinstance(found, dict) else None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise TransportError(f"the workspace gave no token: its answer {_shape(answer, found)}; try again later")
+        raise TransportError(f"the workspace sent no token: its answer {_shape(answer, found)}; try again later")
     if kind is not None and not (isinstance(kind, str) and kind.lower() == "bearer"):
-        raise TransportError("the workspace gave a token that is not a Bearer token; try again later")
+        raise TransportError("the workspace sent a token that is not a Bearer token; try again later")
     return token
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """The JSON object in an answer of Unity Catalog; raises what the table says for all other answers."""
+    """Return the JSON object in an answer of Unity Catalog; raise the table's error for any other answer."""
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None
@@ -149,7 +149,7 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """What a person would read of the answer, in one line."""
+    """Return the readable part of the answer in one line."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

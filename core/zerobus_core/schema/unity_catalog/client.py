@@ -1,7 +1,8 @@
-"""A small client of our own for what every delivery by a service principal asks: a token, and the table.
+"""A small client for the requests of every delivery by a service principal: for a token, and for the table.
 
-It stands in for databricks-sdk there, whose import costs more than the delivery of a few rows; see
-docs/decisions/client_of_our_own.md.  Tokens of service principals: https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m
+It is used instead of databricks-sdk, whose import takes longer than the delivery of a few rows; see
+docs/decisions/client_of_our_own.md. Tokens of service principals:
+https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Judged = TypeVar("Judged")
 
 
 class RetryLater(Exception):  # noqa: N818 - what the server asks for
-    """An answer that names the seconds after which to ask again; ``__cause__`` is what it means."""
+    """The server asked to retry after a number of seconds; ``__cause__`` is the error for its answer."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -43,7 +44,7 @@ class RetryLater(Exception):  # noqa: N818 - what the server asks for
 def get_json(
     workspace_url: str, credentials: ClientCredentials, path: str, *, timeout: float, query: str = ""
 ) -> Mapping[str, Any]:
-    """Sign in and GET ``path``; ``timeout`` bounds each wait for the network, and not the call as a whole.
+    """Sign in and GET ``path``; ``timeout`` limits each network operation, not the call as a whole.
 
     Raises our errors, RetryLater, UnsupportedProxyError, OSError and http.client's errors.
     """
@@ -61,7 +62,7 @@ def get_json(
 
 
 def reach(workspace_url: str, *, timeout: float) -> Connection:
-    """Open a connection; raises as ``get_json`` does."""
+    """Open a connection; raises the errors of ``get_json``."""
     connection = Connection(workspace_url, timeout=min(timeout, _CONNECT_TIMEOUT))
     try:
         connection.connect()
@@ -82,7 +83,7 @@ def _judged(judge: Callable[[Answer], Judged], answer: Answer) -> Judged:
 
 
 def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngestError | None:
-    """The error of ours for a failure of the network, with what to check; None if ``error`` is of another kind."""
+    """Return our error for a network failure, with advice what to check; None if ``error`` is not a network failure."""
     url = urlsplit(workspace_url)
     proxy = _proxy_of(url)
     host = (url if proxy is None else proxy).hostname or ""
@@ -93,7 +94,7 @@ def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngest
     if type(error).__name__ in {"SSLError", "SSLCertVerificationError"}:  # ssl is imported for https only
         return _tls_error(host, url.netloc, what)
     if isinstance(error, socket.gaierror):
-        return TransportError(f"the name {host} is not known: check {check} and DNS ({what})")
+        return TransportError(f"the host name {host} is not known: check {check} and DNS ({what})")
     if url.scheme == "http" and proxy is None and isinstance(error, ConnectionRefusedError):
         return TransportError(
             f"nothing listens at {workspace_url}: the local server is probably not running, or was restarted on other "
@@ -116,7 +117,7 @@ def _tls_error(host: str, netloc: str, what: str) -> ZerobusIngestError:
         return ConfigurationError(
             f"{host} does not speak https: zerobus-local speaks plain http, write http://{netloc} ({what})"
         )
-    return TransportError(f"no TLS connection to {host} came about: check the network and its proxies ({what})")
+    return TransportError(f"no TLS connection to {host} could be opened: check the network and its proxies ({what})")
 
 
 def _proxy_of(url: SplitResult) -> SplitResult | None:
@@ -127,7 +128,7 @@ def _proxy_of(url: SplitResult) -> SplitResult | None:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether asking again within seconds cannot help: no such name, or nobody at a port of this machine."""
+    """Return whether a retry within seconds cannot help: the name is unknown, or no process listens on a local port."""
     if isinstance(error, socket.gaierror):
         return error.errno != socket.EAI_AGAIN
     return isinstance(error, ConnectionRefusedError) and error.errno == errno.ECONNREFUSED

@@ -1,7 +1,7 @@
-"""One HTTP(S) connection to a workspace, by the standard library: importing databricks-sdk takes a second.
+"""One HTTP(S) connection to a workspace, with the standard library: importing databricks-sdk takes a second.
 
-The environment decides about the way as it does for databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in
-either case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.  So do SSL_CERT_FILE and SSL_CERT_DIR.
+It follows the same environment variables as databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper
+or lower case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; also SSL_CERT_FILE and SSL_CERT_DIR.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONGEST_ANSWER = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said: ``retry_after`` and ``location`` are its headers, or empty."""
+    """The response of a server; ``retry_after`` and ``location`` are its headers, or empty."""
 
     status: int
     body: bytes
@@ -63,21 +63,21 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close it; may be called twice."""
+        """Close the connection; can be called twice."""
         self._http.close()
 
     def connect(self) -> None:
-        """Open it, and shake hands where it is https; only needed to find out whether that can be done."""
+        """Open the connection, including the TLS handshake for https; only needed to test whether this is possible."""
         self._http.connect()
 
     def wait(self, timeout: float) -> None:
-        """Wait so many seconds for each answer from now on."""
+        """Set the timeout for each following answer, in seconds."""
         self._http.timeout = timeout  # of the next connection, should the server end this one
         if self._http.sock is not None:
             self._http.sock.settimeout(timeout)
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """Send one request; redirects are answers like others, since a secret goes to nobody else."""
+        """Send one request. Redirects are returned, not followed, so that the secret goes to no other host."""
         self._http.request(method, self._prefix + path, body=body, headers={**self._headers, **headers})
         with self._http.getresponse() as response:
             content = response.read(_LONGEST_ANSWER)
@@ -107,7 +107,7 @@ class Connection:
 
 
 def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    """The proxy that the environment names for a URL, or None.  Raises as Connection does."""
+    """Return the proxy that the environment names for a URL, or None. Raises the errors of Connection."""
     proxies, is_bypassed = _settings(target, environ)
     named = next((proxies[key] for key in (target.scheme, "all") if proxies.get(key)), None)
     if named is None or is_bypassed:
@@ -166,7 +166,7 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Whom to trust: the bundle that the environment names, or else the system's and certifi's together."""
+    """Return the TLS context: it trusts the bundle that the environment names, or else the system's and certifi's."""
     import ssl
 
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

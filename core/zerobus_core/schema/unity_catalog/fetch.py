@@ -1,7 +1,7 @@
-"""A table's description out of Unity Catalog: asked within a deadline, kept for a while, and its errors as ours.
+"""Fetches a table's description from Unity Catalog within a deadline, caches it, and translates errors into ours.
 
-Nothing else leaves this border: what no rule foresees is a TransportError with its cause, and a secret that an answer
-or a library quotes is masked in the text and in the chain of causes.
+Only our errors are raised. An unexpected error becomes a TransportError with its cause, and secrets in answers and
+library errors are masked in the text and in the chain of causes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _salt = os.urandom(16)
 def fetch_table_info(
     workspace: Workspace, table: str, *, timeout: float, max_age: float, stop: threading.Event | None = None
 ) -> Mapping[str, Any]:
-    """The JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``; blocks for at most ``timeout`` seconds."""
+    """Return the JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``.
+
+    Blocks for at most ``timeout`` seconds.
+    """
     key = _key(workspace, table)
     now = time.monotonic()
     with _lock:
@@ -60,7 +63,7 @@ def fetch_table_info(
 
 
 def forget_table_info(workspace: Workspace, table: str) -> None:
-    """Ask again next time, however young the last answer is."""
+    """Discard the cached answer, however recent it is."""
     with _lock:
         _cache.pop(_key(workspace, table), None)
 
@@ -75,9 +78,9 @@ _Road = Callable[[Workspace, str, Mapping[str, str], float], Mapping[str, Any]]
 def ask(
     workspace: Workspace, path: str, *, timeout: float, query: Mapping[str, str] | None = None
 ) -> Mapping[str, Any]:
-    """The JSON answer of the workspace to a GET, by databricks-sdk; blocks for at most ``timeout`` seconds.
+    """Send a GET to the workspace with databricks-sdk, and return the JSON answer.
 
-    Raises our errors.
+    Blocks for at most ``timeout`` seconds. Raises our errors.
     """
     return _asked(workspace, _sdk_road, path, query or {}, table=None, timeout=timeout, stop=None)
 
@@ -85,7 +88,7 @@ def ask(
 def send(
     workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
 ) -> Mapping[str, Any]:
-    """The JSON answer to a request with a JSON body, as ``ask`` gives that to a GET."""
+    """Send a request with a JSON body, and return the JSON answer; otherwise like ``ask``."""
 
     def look(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
         return _sdk_road(workspace, path, query, timeout, method=method, body=body)
@@ -94,7 +97,7 @@ def send(
 
 
 def _identity(workspace: Workspace) -> object:
-    """Who asks, without the secret: an answer for one identity is not given to another."""
+    """Return who asks, without the secret: an answer for one identity must not be returned to another."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()
@@ -130,7 +133,7 @@ def _asked(  # noqa: PLR0913 - what is asked, by which road, and for how long
         if stop is not None and stop.is_set():
             raise IngestInterruptedError("stopped on request, before anything was sent", table=table)
     if not outcome:
-        raise IngestTimeoutError(f"Unity Catalog gave no answer within {timeout:g} s", table=table)
+        raise IngestTimeoutError(f"Unity Catalog did not answer within {timeout:g} s", table=table)
     if isinstance(outcome[0], ZerobusIngestError):
         outcome[0].table = outcome[0].table or table
     if isinstance(outcome[0], BaseException):
@@ -185,7 +188,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
 
 
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
-    """Our error for an error of a library, with secrets masked. An error of a user's ``token_supplier`` is kept."""
+    """Return our error for a library's error, with secrets masked; an error of a user's ``token_supplier`` is kept."""
     mask = mask_of(workspace)
     origin: BaseException = error
     ours: BaseException | None = None

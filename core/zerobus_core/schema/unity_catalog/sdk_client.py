@@ -1,4 +1,6 @@
-"""The road over databricks-sdk: for credentials and proxies that our own client does not serve, and for the doctor."""
+"""Requests with databricks-sdk, for credentials and proxies that our own client does not support, and for the
+doctor.
+"""
 
 from __future__ import annotations
 
@@ -59,15 +61,15 @@ _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|
 
 
 class SdkError(Exception):
-    """Whatever databricks-sdk raised is its ``__cause__``."""
+    """An error of databricks-sdk, which is its ``__cause__``."""
 
 
 class SupplierError(Exception):
-    """The user's ``token_supplier`` raised ``__cause__``, which is a fault of that function and stays as it is."""
+    """The user's ``token_supplier`` raised ``__cause__``, which is passed on unchanged."""
 
 
 class _QuietHere(logging.Filter):
-    """Drops what databricks-sdk and urllib3 log in threads of ours: our error says it, and without secrets."""
+    """Drops the log records of databricks-sdk and urllib3 in our threads: our errors say the same without secrets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +96,7 @@ def json_answer(
     body: Mapping[str, Any] | None,
     timeout: float,
 ) -> Mapping[str, Any]:
-    """The JSON answer to a request; raises SdkError."""
+    """Send a request and return the JSON answer; raise SdkError."""
     here = threading.get_ident()
     _quiet.threads.add(here)
     try:
@@ -168,9 +170,9 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
 
 
 def translated_error(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
-    """Our error for what databricks-sdk raised, or the error of the user's function; None if no rule foresees it.
+    """Return our error for an error of databricks-sdk, or the error of the user's function; None if it is unexpected.
 
-    ``text_of`` is applied to the texts of others.
+    ``text_of`` is applied to texts of the server and of libraries.
     """
     chain = list(_chain(error))
     message = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
@@ -183,7 +185,7 @@ def translated_error(error: Exception, text_of: Callable[[str], str]) -> Excepti
     if isinstance(chain[0], ValueError | NotImplementedError):
         if _REFUSED.search(message):
             return AuthenticationError(f"{CREDENTIALS} ({message})")
-        return TransportError(f"the workspace gave no token; try again later ({message})")
+        return TransportError(f"the workspace sent no token; try again later ({message})")
     return None
 
 
@@ -198,7 +200,7 @@ def _named_error(known: BaseException, message: str, text_of: Callable[[str], st
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes; what was refused or not reached is often wrapped, twice."""
+    """Yield the error and its causes; a refusal or a network failure is often wrapped twice."""
     # A TimeoutError around an answer only says that databricks-sdk has stopped asking again.
     if isinstance(error, TimeoutError) and error.__cause__ is not None:
         error = error.__cause__
@@ -210,9 +212,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _token_answer_in(error: BaseException) -> Answer | None:
-    """The answer of the token route that databricks-sdk could not read, out of the frame that had it.
+    """Return the token route's answer that databricks-sdk could not read, taken from the frame that had it.
 
-    It raises a KeyError about an answer without Content-Type, and a ValueError without the status about most others.
+    For an answer without Content-Type databricks-sdk raises a KeyError, and for most others a ValueError without the
+    status.
     """
     trace = error.__traceback__
     while trace is not None:

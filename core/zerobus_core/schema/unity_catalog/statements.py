@@ -1,4 +1,4 @@
-"""SQL through the Statement Execution API, which a SQL warehouse and the local server carry out.
+"""Runs SQL through the Statement Execution API of a SQL warehouse or the local server.
 
 https://docs.databricks.com/api/workspace/statementexecution/executestatement
 """
@@ -25,26 +25,27 @@ _TIMEOUT = 60.0
 
 
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
-    """Carry out one statement in a SQL warehouse, or on the local server, for which ``warehouse`` is None.
+    """Run one statement in a SQL warehouse, or on the local server, for which ``warehouse`` is None.
 
-    Blocks until it is done, for at most about ``timeout`` seconds.  Raises ConfigurationError if there is no warehouse,
-    ZerobusIngestError with the warehouse's words if it refuses, IngestTimeoutError, and the answers of the workspace as
-    ``TableSchema.fetch`` does.
+    Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if there is no
+    warehouse, ZerobusIngestError with the warehouse's message if it refuses the statement, IngestTimeoutError, and the
+    same errors for answers of the workspace as ``TableSchema.fetch``.
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(
-            "SQL needs a SQL warehouse: give its id (--warehouse), which SQL Warehouses > Connection details shows"
+            "running SQL needs a SQL warehouse: pass its id with --warehouse; SQL Warehouses > Connection "
+            "details shows it"
         )
     body = {"warehouse_id": warehouse or _LOCAL_WAREHOUSE, "statement": statement, "wait_timeout": "30s"}
     answer = send(workspace, "POST", _PATH, body, timeout=_TIMEOUT)
     end = time.monotonic() + timeout
     while (state := _state(answer)) in {"PENDING", "RUNNING"}:
         if time.monotonic() > end:
-            raise IngestTimeoutError(f"the SQL warehouse did not carry out the statement in {timeout:.0f} s")
+            raise IngestTimeoutError(f"the SQL warehouse did not finish the statement in {timeout:.0f} s")
         time.sleep(_PAUSE)
         answer = send(workspace, "GET", f"{_PATH}/{answer.get('statement_id')}", None, timeout=_TIMEOUT)
     if state != "SUCCEEDED":
-        raise ZerobusIngestError(f"the SQL warehouse refuses the statement ({state}): {_message(answer)}")
+        raise ZerobusIngestError(f"the SQL warehouse refused the statement ({state}): {_message(answer)}")
 
 
 def _state(answer: Any) -> str:
