@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from zerobus_local import AlreadyExists, InvalidRequest, LocalZerobusError, NotFound, UnknownTable
 from zerobus_local.catalog.catalog import Catalog
+from zerobus_local.catalog.reading import dataset_at
 
 EVERY_TYPE = """
 CREATE TABLE main.default.every_type (
@@ -64,6 +65,23 @@ def test_a_data_folder_can_be_moved(catalog: Catalog, tmp_path: Path) -> None:
     catalog.execute("CREATE TABLE main.default.t (x INT)")
     moved = Catalog(catalog.data.rename(tmp_path / "elsewhere"))
     assert DeltaTable(moved.table("main.default.t").path).version() == 0
+
+
+def test_columns_beside_a_dropped_one_keep_their_rows_and_their_inner_not_null(catalog: Catalog) -> None:
+    catalog.execute(
+        """CREATE TABLE main.default.t (gone INT, one STRUCT<x: INT NOT NULL COMMENT 'inner', y: STRING>,
+        many ARRAY<STRUCT<x: INT NOT NULL>>, by_name MAP<STRING, STRUCT<x: INT NOT NULL>>)"""
+    )
+    table = catalog.table("main.default.t")
+    values = {"one": {"x": 1, "y": None}, "many": [{"x": 2}, {"x": 3}], "by_name": [("a", {"x": 4})]}
+    rows = [{"gone": 0, **values}, {"gone": 1, "one": None, "many": None, "by_name": None}]
+    columns = pa.schema(DeltaTable(table.path).schema().to_arrow())
+    write_deltalake(table.path, pa.Table.from_pylist(rows, schema=columns), mode="append")
+    catalog.execute("ALTER TABLE main.default.t DROP COLUMN gone")
+    assert dataset_at(table.path).to_table().to_pylist() == [
+        {name: row[name] for name in ("one", "many", "by_name")} for row in rows
+    ]
+    assert DeltaTable(table.path).schema() == catalog.table("main.default.t").delta_schema
 
 
 def test_names_are_kept_in_lower_case_and_found_in_any(catalog: Catalog) -> None:

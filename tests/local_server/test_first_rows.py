@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
+from zerobus_local.catalog.reading import dataset_at
 from zerobus_local.catalog.rows import first_rows
 
 FILES, ROWS_PER_FILE = 12, 100
@@ -27,15 +28,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("rows", [0, 1, 150, FILES * ROWS_PER_FILE, 5_000])
 def test_as_many_rows_are_read_as_were_asked_for_with_their_partition(table: Path, rows: int) -> None:
-    found = first_rows(DeltaTable(table).to_pyarrow_dataset(), rows)
+    found = first_rows(dataset_at(table), rows)
     assert found.num_rows == min(rows, FILES * ROWS_PER_FILE)
     assert all(row["day"] == row["id"] // ROWS_PER_FILE % 3 for row in found.to_pylist())
 
 
 def test_a_process_that_read_the_first_rows_ends_well(table: Path) -> None:
     script = (
-        "import sys; from deltalake import DeltaTable; from zerobus_local.catalog.rows import first_rows\n"
-        "print(first_rows(DeltaTable(sys.argv[1]).to_pyarrow_dataset(), 3).num_rows)"
+        "import sys; from zerobus_local.catalog.reading import dataset_at\n"
+        "from zerobus_local.catalog.rows import first_rows\n"
+        "print(first_rows(dataset_at(sys.argv[1]), 3).num_rows)"
     )
     for _ in range(5):
         command = [sys.executable, "-c", script, str(table)]

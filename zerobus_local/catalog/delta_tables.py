@@ -9,11 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from deltalake.schema import Field, Schema
 
 from ..errors import InvalidRequest
+from ..model.nullability import as_declared
+from .reading import dataset_at
 
 if TYPE_CHECKING:
     from ..model.objects import Check, Column, Table
@@ -91,8 +94,10 @@ def add_columns(path: Path, columns: Iterable[Column]) -> None:
 def drop_columns(table: Table) -> None:
     """Rewrite the table with the columns of ``table`` only; delta-rs has no column mapping."""
     delta = DeltaTable(table.path)
-    kept = [column.name for column in table.columns]
-    rows = delta.to_pyarrow_dataset().scanner(columns=kept).to_reader()
+    columns = pa.schema(delta.schema().to_arrow())
+    kept = pa.schema([columns.field(column.name) for column in table.columns])
+    batches = dataset_at(table.path).to_batches(columns=kept.names)
+    rows = pa.RecordBatchReader.from_batches(kept, (as_declared(batch, kept) for batch in batches))
     write_deltalake(
         delta,
         rows,

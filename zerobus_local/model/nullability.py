@@ -1,10 +1,10 @@
-"""Arrow schemas without NOT NULL, for batches in which a NULL is still to be found, and for files written from them."""
+"""NOT NULL in Arrow schemas: left out while a NULL is still to be found, and declared again for a table's files."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["without_inner_not_null", "without_not_null"]
+__all__ = ["as_declared", "without_inner_not_null", "without_not_null"]
 
 
 def without_not_null(schema: pa.Schema) -> pa.Schema:
@@ -25,3 +25,22 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_map(kind):
         return pa.map_(_nullable(kind.key_type), _nullable(kind.item_type))
     return kind
+
+
+def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The same values under a schema that differs in NOT NULL and metadata only; nothing is copied or checked.
+
+    A cast would do from version 20 of pyarrow on; an older one refuses to make a field of a struct NOT NULL.
+    """
+    return pa.record_batch(_Declared(batch, schema))
+
+
+class _Declared:
+    """A batch in Arrow's C interface, with another schema beside its values."""
+
+    def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
+        self._batch, self._schema = batch, schema
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        _, values = self._batch.__arrow_c_array__()
+        return self._schema.__arrow_c_schema__(), values

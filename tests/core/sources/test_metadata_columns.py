@@ -291,7 +291,7 @@ def test_a_flag_that_cannot_be_says_what_there_is(flag: str, zerobus: LocalZerob
     for command in ("create-table", "push"):
         result = run_cli(zerobus, command, path, "--table", "main.default.t", "--metadata-columns", flag)
         assert result.exit_code == 2
-        assert "ingested_at, file_name, file_path, row_number" in " ".join(result.output.split())
+        assert "ingested_at, file_name, file_path, row_number" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("kind", FILES)
