@@ -37,8 +37,8 @@ HEAVY = frozenset(
         "uvicorn",
     }
 )
-# Folders whose tests run inside of Airflow or Dagster, which take seconds to import.
-HOSTS = frozenset({"airflow_provider", "dagster_integration"})
+# Folders whose tests run inside of Airflow, Dagster or a browser, which take seconds to import.
+HOSTS = frozenset({"airflow_hosts", "airflow_provider", "dagster_hosts", "dagster_integration", "services"})
 TESTS = Path(__file__).parent
 
 _running = False

@@ -10,16 +10,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from databricks.sdk import WorkspaceClient
-from databricks.sdk.errors import InvalidParameterValue, NotFound, PermissionDenied
 from zerobus.sdk.shared import RecordType, StreamConfigurationOptions, TableProperties, ZerobusException
 from zerobus.sdk.sync import ZerobusSdk
 
 from zerobus_core import ClientCredentials, Workspace
 from zerobus_local import InvalidRequest, LocalZerobus, LocalZerobusError, LocalZerobusProcess
 from zerobus_local.catalog.data_folder import DataFolderLock, running_server
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
 
 Started = LocalZerobus | LocalZerobusProcess
 
@@ -30,6 +32,8 @@ def credentials(workspace: Workspace) -> ClientCredentials:
 
 
 def client(workspace: Workspace) -> WorkspaceClient:
+    from databricks.sdk import WorkspaceClient  # takes a second, in each process that collects this module
+
     known = credentials(workspace)
     return WorkspaceClient(host=workspace.workspace_url, client_id=known.client_id, client_secret=known.client_secret)
 
@@ -83,6 +87,8 @@ def test_a_killed_server_comes_back_on_the_same_ports_with_every_acknowledged_ro
 
 
 def test_databricks_sdk_finds_its_way_by_host_and_credentials(zerobus: LocalZerobus, table_name: str) -> None:
+    from databricks.sdk.errors import NotFound
+
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL COMMENT 'key', p DECIMAL(10,2), c CHAR(2))")
     workspace = client(zerobus.workspace)
     table = workspace.tables.get(table_name)
@@ -120,6 +126,8 @@ def test_sql_goes_through_the_statement_execution_api(server: LocalZerobus) -> N
 
 
 def test_a_principal_without_grants_gets_nowhere_and_with_them_writes(server: LocalZerobus) -> None:
+    from databricks.sdk.errors import PermissionDenied
+
     server.create_table("CREATE TABLE main.default.t (id BIGINT)")
     other = server.create_principal("other")
     with pytest.raises(PermissionDenied, match="may not read"):
@@ -139,6 +147,8 @@ def test_a_principal_without_grants_gets_nowhere_and_with_them_writes(server: Lo
 
 
 def test_only_the_first_principal_runs_sql_and_makes_others(server: LocalZerobus) -> None:
+    from databricks.sdk.errors import PermissionDenied
+
     statements = client(server.create_principal("other")).statement_execution
     with pytest.raises(PermissionDenied, match="only the first service principal"):
         statements.execute_statement("DROP SCHEMA main.default", "any-warehouse")
@@ -294,6 +304,8 @@ def test_a_server_that_was_stopped_reads_and_changes_nothing(tmp_path: Path) -> 
 
 
 def test_a_list_of_tables_or_schemas_needs_to_be_told_of_what(server: LocalZerobus) -> None:
+    from databricks.sdk.errors import InvalidParameterValue
+
     workspace = client(server.workspace)
     for parameters, missing in (({}, "catalog_name"), ({"catalog_name": "main"}, "schema_name")):
         with pytest.raises(InvalidParameterValue, match=f"needs {missing}"):

@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from selenium import webdriver
+from typing import TYPE_CHECKING
 
 from tests.services.programs import private_folder, require_program
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 FLAGS = [
     "--headless",
@@ -50,6 +52,8 @@ class Chromium:
     @contextmanager
     def driver(self, *, width: int = 1280, height: int = 1024) -> Iterator[webdriver.Chrome]:
         """A browser to click and wait with, through Selenium; closed at the end."""
+        from selenium import webdriver
+
         with private_folder("chromium", None) as profile:
             options = webdriver.ChromeOptions()
             options.binary_location = self._program

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pymysql
-import redis
 from pymysql.constants import CR
 
 from tests.services.programs import (
@@ -157,6 +156,8 @@ def running_mariadb() -> Iterator[MariaDb]:
 
 @contextmanager
 def running_redis() -> Iterator[Redis]:
+    import redis
+
     program = require_program("redis-server", "/usr/bin/redis-server")
     with private_folder("redis", None) as folder:
         server = Redis(free_port())

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from databricks.sdk.errors import base, platform
 
 from tests.core.schema.http_workspace import Answer, say, workspace_that
 from zerobus_core import ClientCredentials, FederatedCredentials, TableSchema, Workspace
@@ -110,6 +109,8 @@ def test_each_answer_of_unity_catalog_becomes_our_error(
 
 
 def test_every_error_that_databricks_sdk_defines_has_a_translation() -> None:
+    from databricks.sdk.errors import base, platform  # takes a second, in each process that collects this module
+
     translated = tuple(foreign for foreign, _, _ in TRANSLATION)
     for name, kind in vars(platform).items():
         if isinstance(kind, type) and issubclass(kind, base.DatabricksError):
