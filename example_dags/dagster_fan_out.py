@@ -1,6 +1,6 @@
 """One asset on several workers: shards of files, delivered by a step each, and one materialization for all of them.
 
-``dagster dev -f example_dags/dagster_fan_out.py``; only shards that failed run again when a run is re-executed from
+``dg dev -f example_dags/dagster_fan_out.py``; only shards that failed run again when a run is re-executed from
 failure.
 """
 

@@ -89,8 +89,8 @@ def test_the_files_that_the_readme_names_exist() -> None:
 @pytest.mark.timeout(900)
 def test_the_tour_of_the_readme_runs_to_its_end(tmp_path: Path, environ: dict[str, str]) -> None:
     output = take_the_tour(README, tmp_path, environ)
-    assert "1 new rows, from 1 files" in output
-    assert "0 new rows, from 0 files" in output
+    assert "new rows: 1  new files: 1" in output
+    assert "new rows: 0  new files: 0" in output
     assert "main.default.orders  2001 rows" in output  # of Airflow, Dagster and the handoff
     heads = [json.loads(line) for line in output.splitlines() if line.startswith('{"id"')]
     assert len(heads) == 3
