@@ -1,16 +1,43 @@
-"""The page on troubleshooting has every reason for a refused row, and every class of error."""
+"""The page on troubleshooting has every reason for a refused row, every class of error, and no text that is gone."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import zerobus_core
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 GOLDEN = (ROOT / "tests" / "core" / "encode" / "golden" / "bad_values.txt").read_text()
+
+
+BY_TOPIC = [
+    "The workspace and the network",
+    "What was given as records",
+    "Files",
+    "Retries, checkpoints and handoffs",
+    "Airflow and Dagster",
+]
+
+
+@cache
+def texts_of_the_code() -> str:
+    """All texts in the code of the packages, one a line; values in them are "…"."""
+    folders = ["core/zerobus_core", "zerobus_airflow", "zerobus_dagster"]
+    trees = [ast.parse(file.read_text()) for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    return "\n".join(text_of(node) for tree in trees for node in ast.walk(tree)).lower()
+
+
+def text_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def first_column(heading: str) -> list[str]:
@@ -44,3 +71,10 @@ def test_every_class_of_error_is_on_the_page() -> None:
         if inspect.isclass(value) and issubclass(value, zerobus_core.ZerobusIngestError)
     }
     assert set(first_column("Errors by their class")) == classes - {"ZerobusIngestError"}
+
+
+@pytest.mark.parametrize("heading", BY_TOPIC)
+def test_every_message_by_topic_is_one_of_the_code(heading: str) -> None:
+    messages = first_column(heading)
+    assert len(messages) > 6
+    assert [text for text in messages if not pattern(text.lower()).search(texts_of_the_code())] == []
