@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from zerobus_core import Checkpoint
-from zerobus_core.hosting import InvalidCheckpointError
+from zerobus_core.hosting import InvalidCheckpointError, plural
 
 from .metadata import NAMESPACE, table_metadata
 from .progress import tell_step
@@ -184,7 +184,7 @@ class ObservationCheckpointStore:
             dg.AssetObservation(
                 asset_key=self._asset_key,
                 partition=partition,
-                description=f"{rows} rows durable in {self.table} so far",
+                description=f"{rows} {plural(rows, 'row')} durable in {self.table} so far",
                 metadata={**table_metadata(self.table), ROWS_DURABLE: rows, **metadata},
             )
         )

@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import EventLogRecord
 
 from zerobus_core import Counts
+from zerobus_core.hosting import plural
 
 from .metadata import NAMESPACE, receipts_in
 from .row_count import RowCount
@@ -97,7 +98,7 @@ def _count_problem(rows: int, figures: Mapping[str, int], is_only_writer: bool) 
     delivered = figures["rows_acked"] + figures["rows_skipped"]
     most = delivered + figures["rows_resent"]
     if rows < delivered:
-        return f"the table holds {rows} rows, fewer than the {delivered} that are durable"
+        return f"the table holds {rows} {plural(rows, 'row')}, fewer than the {delivered} that are durable"
     if is_only_writer and rows > most:
         return f"the table holds {rows} rows, more than the {most} that were delivered, with those that came twice"
     return ""
@@ -118,14 +119,21 @@ class _Bounds:
         accounted = figures["rows_acked"] + figures["rows_skipped"] + dead + figures["rows_filtered"]
         found = []
         if accounted != read:
-            found.append(f"{read} rows were read, and {accounted} are accounted for")
+            found.append(
+                f"{_rows(read, 'was read', 'were read')}, and {accounted} {plural(accounted, 'is', 'are')} "
+                "accounted for"
+            )
         if dead > self.max_dead_lettered:
-            found.append(f"{dead} rows went to the dead-letter file (at most {self.max_dead_lettered} may)")
+            found.append(f"{_rows(dead, 'went')} to the dead-letter file (at most {self.max_dead_lettered} may)")
         if self.min_rows is not None and read < self.min_rows:
-            found.append(f"{read} rows were read, fewer than {self.min_rows}")
+            found.append(f"{_rows(read, 'was read', 'were read')}, fewer than {self.min_rows}")
         if self.max_rows is not None and read > self.max_rows:
-            found.append(f"{read} rows were read, more than {self.max_rows}")
+            found.append(f"{_rows(read, 'was read', 'were read')}, more than {self.max_rows}")
         return found
+
+
+def _rows(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {plural(number, 'row')} {plural(number, one, many or one)}"
 
 
 def _whose(partition: str | None, sharing: int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from zerobus_core import Checkpoint, ConfigurationError
+from zerobus_core.hosting import plural
 
 from .checkpoint import observations_of, tries_of
 from .metadata import HANDOFF_NAME, NAMESPACE, table_in, table_metadata
@@ -145,8 +146,9 @@ class _SliceCheckpoint:
         return None if text is None else Checkpoint.from_json(text)
 
     def save(self, checkpoint: Checkpoint) -> None:
+        rows = checkpoint.durable.rows
         self.store._observe(
-            f"{checkpoint.durable.rows} rows of slice {self.slice_id} durable so far",
+            f"{rows} {plural(rows, 'row')} of slice {self.slice_id} durable so far",
             {_SLICE: self.slice_id, _CHECKPOINT: checkpoint.to_json()},
         )
 

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import OpExecutionContext
 
 from zerobus_core import ConfigurationError, IngestOptions, Receipt
-from zerobus_core.hosting import check_table_name
+from zerobus_core.hosting import check_table_name, plural
 
 from .config import ZerobusIngestConfig
 from .metadata import Metadata, receipt_metadata, table_metadata
@@ -77,7 +77,7 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     @dg.op(name=f"{name}__split", out=dg.DynamicOut(dict), required_resource_keys=split_keys)
     def split_op(context: OpExecutionContext) -> Iterator[dg.DynamicOutput[dict[str, Any]]]:
         found = work.split(context)
-        context.log.info(f"{table}: {len(found)} shards")
+        context.log.info(f"{table}: {len(found)} {plural(len(found), 'shard')}")
         for index, shard in enumerate(found):
             yield dg.DynamicOutput(shard, mapping_key=f"shard_{index:04d}")
 

@@ -26,6 +26,7 @@ import click
 
 from .errors import LocalZerobusError
 from .options import ServerOptions
+from .wording import counted
 
 if TYPE_CHECKING:
     from .catalog.catalog import Catalog
@@ -214,7 +215,7 @@ def tables(data: Path, as_json: bool) -> None:
                 json.dumps({"table": table.full_name, "rows": rows, "columns": columns, "path": str(table.path)})
             )
             continue
-        click.echo(f"{table.full_name}  {rows} rows  {table.path}")
+        click.echo(f"{table.full_name}  {counted(rows, 'row')}  {table.path}")
         click.echo(f"  {', '.join(f'{name} {type_}' for name, type_ in columns.items())}")
 
 

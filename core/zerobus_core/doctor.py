@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError, IngestTimeoutError, TransportError, ZerobusIngestError
 from .options import IngestOptions
 from .schema import TableSchema
+from .wording import plural
 from .workspace import ClientCredentials, Workspace
 
 __all__ = ["Step", "diagnose"]
@@ -171,7 +172,11 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
     schema = TableSchema.fetch(workspace, table, max_age=0.0)
     found.append(schema)
     required = sum(not column.nullable for column in schema.columns)
-    return Step(name="table", status="ok", detail=f"{len(schema.columns)} columns, {required} of them NOT NULL")
+    return Step(
+        name="table",
+        status="ok",
+        detail=f"{len(schema.columns)} {plural(len(schema.columns), 'column')}, {required} of them NOT NULL",
+    )
 
 
 def _grants(workspace: Workspace, table: str) -> Step:

@@ -39,6 +39,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from .wording import plural
+
 __all__ = [
     "AuthenticationError",
     "BadField",
@@ -147,8 +149,9 @@ class ZerobusIngestError(Exception):
         dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""
         filtered = f"{self.counts.rows_filtered} filtered, " if self.counts.rows_filtered else ""
         return (
-            f"{text} [{self.counts.rows_read} rows read, {self.counts.rows_acked} acknowledged, "
-            f"{self.counts.rows_skipped} durable before, {dead}{filtered}{self.counts.rows_not_durable} not durable]"
+            f"{text} [{self.counts.rows_read} {plural(self.counts.rows_read, 'row')} read, "
+            f"{self.counts.rows_acked} acknowledged, {self.counts.rows_skipped} durable before, "
+            f"{dead}{filtered}{self.counts.rows_not_durable} not durable]"
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
@@ -161,7 +164,8 @@ class ZerobusIngestError(Exception):
 
 def _summary_of(receipt: dict[str, Any]) -> str:
     slices = ", ".join(receipt["handoff"].get("slices") or [receipt["handoff"]["slice"]])
-    return f"{slices} ({receipt['rows_acked']} rows acknowledged, {receipt['rows_resent']} sent again in all attempts)"
+    acked, resent = receipt["rows_acked"], receipt["rows_resent"]
+    return f"{slices} ({acked} {plural(acked, 'row')} acknowledged, {resent} sent again in all attempts)"
 
 
 class ForeignError(Exception):

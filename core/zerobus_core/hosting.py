@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .sources.shards import is_shard
     from .storage.filesystem import UriWithFilesystem
     from .storage.uris import shown_uri
+    from .wording import plural
 
 __all__ = [
     "CursorThread",
@@ -46,6 +47,7 @@ __all__ = [
     "is_of_signal",
     "is_shard",
     "letter_rows",
+    "plural",
     "replay_options",
     "run_in_thread",
     "shown_uri",
@@ -71,6 +73,7 @@ _HOMES = {
     "is_of_signal": "process.signals",
     "is_shard": "sources.shards",
     "letter_rows": "bad_rows",
+    "plural": "wording",
     "replay_options": "replaying",
     "run_in_thread": "aio",
     "shown_uri": "storage.uris",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .wording import plural
+
 if TYPE_CHECKING:
     from .errors import Counts
 
@@ -95,7 +97,8 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
     if not counts.rows_read:
         return (why_empty or "the source had no rows, so nothing was sent",)
     if counts.rows_filtered == counts.rows_read:
-        return (f"transform left out all {counts.rows_read:,} rows, so nothing was sent",)
+        rows = f"all {counts.rows_read:,} rows" if counts.rows_read > 1 else "the only row"
+        return (f"transform left out {rows}, so nothing was sent",)
     if counts.rows_skipped == counts.rows_read:
         rows = f"all {counts.rows_read:,} rows were" if counts.rows_read > 1 else "the only row was"
         return (
@@ -161,15 +164,17 @@ class ProgressLog:
         if progress.is_connecting:
             self._write("%s: connecting%s", progress.table, trouble)
             return
+        durable = progress.rows_acked + progress.rows_skipped
         self._write(
-            "%s: %d%s rows durable (%.0f rows/s); %d in flight on %d %s, the oldest for %.1f s%s",
+            "%s: %d%s %s durable (%.0f rows/s); %d in flight on %d %s, the oldest for %.1f s%s",
             progress.table,
-            progress.rows_acked + progress.rows_skipped,
+            durable,
             "" if progress.total_rows is None else f" of {progress.total_rows}",
+            plural(durable if progress.total_rows is None else progress.total_rows, "row"),
             progress.rows_per_s,
             progress.unacked_rows,
             progress.streams,
-            "stream" if progress.streams == 1 else "streams",
+            plural(progress.streams, "stream"),
             progress.oldest_unacked_s,
             trouble,
         )

@@ -109,7 +109,7 @@ def test_all_deliveries_of_the_step_count_together(table: str, zerobus: ZerobusR
 
     evaluation = check_of(flights, [build_zerobus_delivery_check(flights, min_rows=101, max_rows=101)], zerobus)
     assert not evaluation.passed
-    assert evaluation.description == "1 rows went to the dead-letter file (at most 0 may)"
+    assert evaluation.description == "1 row went to the dead-letter file (at most 0 may)"
     assert evaluation.metadata["dagster-zerobus/deliveries"].value == 2
     allowed = build_zerobus_delivery_check(flights, max_dead_lettered=1)
     evaluation = check_of(flights, [allowed], zerobus)
@@ -165,7 +165,7 @@ def test_a_check_run_alone_looks_at_all_partitions_of_the_last_run(
         for event in result.asset_materializations_for_node("flights")
     } == {"jan": 101, "feb": 1}
     evaluation = check_of(flights, [check], zerobus, instance=instance, selection=dg.AssetSelection.checks(check))
-    assert evaluation.description == "partition feb: 1 rows were read, fewer than 2"
+    assert evaluation.description == "partition feb: 1 row was read, fewer than 2"
     assert evaluation.metadata["dagster-zerobus/rows_read"].value == 101
     assert evaluation.metadata["dagster-zerobus/deliveries"].value == 3
 

@@ -50,7 +50,7 @@ def test_rows_are_inserted_and_deleted_beside_a_delivery(server: LocalZerobus) -
     ingest(server.workspace, TABLE, [{"id": 1, "n": 1}])
     assert server.sql(f"INSERT INTO {TABLE} VALUES (2, 5), (3, 9)")[0].message == f"inserted 2 rows into {TABLE}"
     server.sql(f"INSERT INTO {TABLE} (n, id) SELECT n, id + 10 FROM {TABLE} WHERE id < 3")
-    assert server.sql(f"DELETE FROM {TABLE} WHERE id = 1")[0].message == f"deleted 1 rows from {TABLE}"
+    assert server.sql(f"DELETE FROM {TABLE} WHERE id = 1")[0].message == f"deleted 1 row from {TABLE}"
     ingest(server.workspace, TABLE, [{"id": 4, "n": 1}])
     assert sorted(server.read(TABLE)["id"].to_pylist()) == [2, 3, 4, 11, 12]
     server.sql(f"DELETE FROM {TABLE}")
@@ -67,7 +67,7 @@ def test_text_is_inserted_and_cast_to_the_type_of_its_column(server: LocalZerobu
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        (f"INSERT INTO {TABLE} VALUES (1)", "1 values are given for 2 columns: id, n"),
+        (f"INSERT INTO {TABLE} VALUES (1)", "1 value for 2 columns: id, n"),
         (f"INSERT INTO {TABLE} (nope) VALUES (1)", "has no column nope; it has id, n"),
         (f"INSERT INTO {TABLE} (id, ID) VALUES (1, 2)", "a column is named twice"),
         (f"INSERT INTO {TABLE} (n) VALUES (1)", "column id is NOT NULL, and a row has no value for it"),

@@ -46,6 +46,7 @@ from ..sql.statements import (
     ShowTables,
     Statement,
 )
+from ..wording import counted
 from . import delta_tables
 from .alterations import AlterTable, planned
 from .atomic_file import write_atomically
@@ -182,7 +183,7 @@ class Catalog:
             case Query():
                 tables = [self.table(str(name)) for name in statement.tables]
                 rows = run_query(statement.sql, tables)
-                return Result(message=f"{rows.num_rows} rows", rows=rows)
+                return Result(message=counted(rows.num_rows, "row"), rows=rows)
             case ShowTables() | Describe() | Insert() | Delete():
                 return self._look_or_change(statement)
 
@@ -191,19 +192,19 @@ class Catalog:
             if statement.schema is not None and statement.schema not in self._state.schemas:
                 raise NotFound(f"schema {statement.schema} does not exist")
             rows = list_tables(self.tables(), statement.schema)
-            return Result(message=f"{rows.num_rows} tables", rows=rows)
+            return Result(message=counted(rows.num_rows, "table"), rows=rows)
         table = self.table(str(statement.name))
         if isinstance(statement, Describe):
             rows = describe(table)
-            return Result(message=f"{rows.num_rows} columns", rows=rows)
+            return Result(message=counted(rows.num_rows, "column"), rows=rows)
         if isinstance(statement, Insert):
             rows = run_query(statement.rows.sql, [self.table(str(name)) for name in statement.rows.tables])
             with self.commit_lock(table.table_id):
                 number = insert_rows(table, statement.columns, rows)
-            return Result(message=f"inserted {number} rows into {table.name}")
+            return Result(message=f"inserted {counted(number, 'row')} into {table.name}")
         with self._alone(table):
             number = delete_rows(table, statement.condition)
-        return Result(message=f"deleted {number} rows from {table.name}")
+        return Result(message=f"deleted {counted(number, 'row')} from {table.name}")
 
     def _save(self, state: State) -> None:
         self._write(state)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from ..errors import InvalidRequest
+from ..wording import counted
 
 if TYPE_CHECKING:
     from ..model.objects import Table
@@ -48,7 +49,9 @@ def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
     """
     names = _target_columns(table, columns)
     if rows.num_columns != len(names):
-        raise InvalidRequest(f"{rows.num_columns} values are given for {len(names)} columns: {', '.join(names)}")
+        raise InvalidRequest(
+            f"{counted(rows.num_columns, 'value')} for {counted(len(names), 'column')}: {', '.join(names)}"
+        )
     given = dict(zip(names, rows.columns, strict=True))
     arrays = [_cast(given.get(field.name), field, rows.num_rows) for field in table.arrow_schema]
     schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import RecordError, RejectedRecordError
+from ..wording import plural
 from .dead_letter import DeadLetterFile
 
 if TYPE_CHECKING:
@@ -96,9 +97,10 @@ class BadRowPolicy:
         if isinstance(self._limit, float):
             allowed = self._limit * (rows_read if is_end else max(rows_read, _SHARE_FROM))
         if self.dead_lettered > allowed:
+            bad, read = plural(self.dead_lettered, "row"), plural(rows_read, "row")
             raise RecordError(
-                f"{self.dead_lettered} bad rows, but max_bad_records={self._limit} allows only {int(allowed)} of "
-                f"the {rows_read} rows read; the bad rows are in the dead-letter file"
+                f"{self.dead_lettered} bad {bad}, but max_bad_records={self._limit} allows only {int(allowed)} of the "
+                f"{rows_read} {read} read; the bad {bad} {plural(self.dead_lettered, 'is', 'are')} in the dead-letter file"
             )
 
     def flush(self) -> None:
@@ -114,7 +116,7 @@ class BadRowPolicy:
         first = self._refused[0][1]
         more = ", and there may be more" if self.are_too_many_refused else ""
         error = RejectedRecordError(
-            f"the service refused row{'s' if len(rows) > 1 else ''} {shown}{more}: {first.message}", rows=rows
+            f"the service refused {plural(len(rows), 'row')} {shown}{more}: {first.message}", rows=rows
         )
         error.__cause__ = first
         return error

@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, Counts
 from ..ranges import END, RowRanges, moved_end, moved_ranges
 from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
+from ..wording import plural
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, why_other_table
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def _why_not_these_rows(checkpoint: Checkpoint, schema: TableSchema, source: Sou
     last = max((stop for _, stop in checkpoint.durable), default=0)
     if source.total_rows is not None and last > source.total_rows:
         return (
-            f"the checkpoint is refused: it calls row {last - 1} durable, and the source has {source.total_rows} rows"
+            f"the checkpoint is refused: it calls row {last - 1} durable, and the source has "
+            f"{source.total_rows} {plural(source.total_rows, 'row')}"
         )
     if not checkpoint.durable:
         return "no row is durable in the checkpoint"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
+from ..wording import plural
 from .frame import framed
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def show(uri: str) -> None:
     if found is None:
         raise ConfigurationError(f"there is no checkpoint at {shown_uri(uri)}")
     spans = list(found.durable)
-    more = f", and {len(spans) - _MOST_SHOWN} more ranges" if len(spans) > _MOST_SHOWN else ""
+    more = (
+        f", and {len(spans) - _MOST_SHOWN} more {plural(len(spans) - _MOST_SHOWN, 'range')}"
+        if len(spans) > _MOST_SHOWN
+        else ""
+    )
     rows = ", ".join(f"{start} to {stop - 1}" for start, stop in spans[:_MOST_SHOWN]) + more
     compared = "by the source's fingerprint" if found.digest is None else "by a digest of the rows"
     lines = {
@@ -46,7 +51,7 @@ def show(uri: str) -> None:
         "source": found.source_fingerprint or "without a fingerprint, so no row is skipped",
         "epoch": found.epoch or "none",
         "written": f"{found.written_at}, by attempt {found.attempt.number if found.attempt else 'of version 2'}",
-        "durable": f"{found.durable.rows} rows" + (f": {rows}" if rows else ""),
+        "durable": f"{found.durable.rows} {plural(found.durable.rows, 'row')}" + (f": {rows}" if rows else ""),
         "shown to be the same": compared,
         "may have been sent": "any row" if found.reached == END else f"rows before {found.reached}",
         "rows resent so far": str(found.counts.rows_resent),

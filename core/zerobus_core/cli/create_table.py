@@ -56,8 +56,8 @@ def create_table(source: str, table: str, *, execute: bool, warehouse: str | Non
     filled = [*zip(("delivery_id", "row_number"), added or (), strict=False), *metadata.items()]
     schema = _with_columns(sampled.schema, filled)
     statement = schema.to_sql()
-    how_many = f"all {sampled.rows:,}" if sampled.is_all else f"the first {sampled.rows:,}"
-    click.echo(f"-- inferred from {how_many} rows of {source}")
+    how_many = f"{'all' if sampled.is_all else 'the first'} {sampled.rows:,} rows" if sampled.rows != 1 else "one row"
+    click.echo(f"-- inferred from {how_many} of {source}")
     click.echo(statement.rstrip("\n"))
     if execute:
         from ..schema.unity_catalog.statements import execute_statement

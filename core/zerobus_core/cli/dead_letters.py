@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..storage.uris import shown_uri
+from ..wording import plural
 from .checkpoint import checkpoint_store
 from .frame import connection_options, framed, workspace_of
 from .interruption import Interruption
@@ -117,7 +118,7 @@ def _types(value: Any) -> Any:
 
 def _text(summary: Mapping[str, Any], *, values: bool) -> str:
     count = summary["letters"]
-    lines = [f"{summary['file']}: {count:,} dead letter{'' if count == 1 else 's'}"]
+    lines = [f"{summary['file']}: {count:,} {plural(count, 'dead letter')}"]
     table = None
     for reason in summary["reasons"][:_MOST_REASONS]:
         if reason["table"] != table:
@@ -125,10 +126,10 @@ def _text(summary: Mapping[str, Any], *, values: bool) -> str:
             lines.append(f"{table}:")
         lines.append(f"{reason['rows']:>9,}  {reason['reason']}")
     if (more := len(summary["reasons"]) - _MOST_REASONS) > 0:
-        lines.append(f"           and {more:,} more reasons, which --json lists")
+        lines.append(f"           and {more:,} more {plural(more, 'reason')}, which --json lists")
     if summary["rows"]:
         how = "" if values else "; values are hidden, --values shows them"
-        lines += ["", f"The first {len(summary['rows']):,} of {count:,} rows{how}:"]
+        lines += ["", f"The first {len(summary['rows']):,} of {count:,} {plural(count, 'row')}{how}:"]
     for row in summary["rows"]:
         lines += [f"{row['position']}: {row['error']}", f"    {json.dumps(row['record'])}"]
     return "\n".join(lines)

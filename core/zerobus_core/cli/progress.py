@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..wording import plural
+
 if TYPE_CHECKING:
     from ..receipt import Progress
 
@@ -37,7 +39,8 @@ def _lines() -> Callable[[Progress], None]:
         if progress.elapsed_s - shown_at >= _LINE_EVERY:
             shown_at = progress.elapsed_s
             of_all = "" if progress.total_rows is None else f" of {progress.total_rows:,}"
-            click.echo(f"{progress.table}: {_durable(progress):,} rows{of_all} durable; {_rates(progress)}", err=True)
+            rows = plural(_durable(progress), "row")
+            click.echo(f"{progress.table}: {_durable(progress):,} {rows}{of_all} durable; {_rates(progress)}", err=True)
 
     return show
 
@@ -85,5 +88,5 @@ def _rates(progress: Progress) -> str:
         return f"connecting{trouble}"
     return (
         f"{progress.rows_per_s:,.0f} rows/s, {progress.unacked_rows:,} in flight on {progress.streams} "
-        f"stream{'' if progress.streams == 1 else 's'}{dead}{trouble}"
+        f"{plural(progress.streams, 'stream')}{dead}{trouble}"
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..wording import plural
+
 if TYPE_CHECKING:
     from ..receipt import Receipt
 
@@ -29,12 +31,15 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
 
 def _shown(receipt: Receipt) -> str:
     """Return the receipt as text for a person: what is in the table now, and other notable facts."""
+    durable = receipt.rows_acked + receipt.rows_skipped
     lines = [
-        f"{receipt.table}: {receipt.rows_acked + receipt.rows_skipped:,} of {receipt.rows_read:,} rows are durable, "
+        f"{receipt.table}: {durable:,} of {receipt.rows_read:,} {plural(receipt.rows_read, 'row')} "
+        f"{plural(durable, 'is', 'are')} durable, "
         f"{receipt.rows_acked:,} of them sent in {receipt.duration_s:,.1f} s ({receipt.rows_per_s:,.0f} rows/s)"
     ]
     if receipt.rows_dead_lettered:
-        lines.append(f"{receipt.rows_dead_lettered:,} bad rows are in the dead-letter file")
+        bad = plural(receipt.rows_dead_lettered, "bad row is", "bad rows are")
+        lines.append(f"{receipt.rows_dead_lettered:,} {bad} in the dead-letter file")
     if receipt.rows_resent:
-        lines.append(f"at most {receipt.rows_resent:,} rows may be in the table twice")
+        lines.append(f"at most {receipt.rows_resent:,} {plural(receipt.rows_resent, 'row')} may be in the table twice")
     return "\n".join([*lines, *receipt.notes])

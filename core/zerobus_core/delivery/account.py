@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ..checkpoint import Resumption, RowDigests, RowsDigest, RowsKept
 from ..errors import ConfigurationError, Counts, SourceChangedError
 from ..ranges import END, RowRanges
+from ..wording import plural
 
 if TYPE_CHECKING:
     from ..batch import Chunk, ContentHook
@@ -142,8 +143,8 @@ class Account:
         missing = next(self.left_out.without(self._next_row, self.total_rows or 0), None)
         if missing is not None:
             raise ConfigurationError(
-                f"the source had {self.total_rows} rows when the delivery began, but it ended before row "
-                f"{missing[0]}: it was changed while it was read"
+                f"the source had {self.total_rows} {plural(self.total_rows or 0, 'row')} when the delivery began, but it "
+                f"ended before row {missing[0]}: it was changed while it was read"
             )
 
     # What becomes of rows that no table takes

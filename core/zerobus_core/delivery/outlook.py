@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import ZerobusIngestError
+from ..wording import plural
 
 if TYPE_CHECKING:
     from ..checkpoint import CheckpointKeeper
@@ -22,9 +23,7 @@ def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
         return ""
     if keeper.is_active and keeper.source.fingerprint is not None:
         return "another attempt with the same checkpoint sends only what is not durable"
-    again = (
-        f"another attempt sends every row again, also the {durable:,} that {'is' if durable == 1 else 'are'} durable"
-    )
+    again = f"another attempt sends every row again, also the {durable:,} that {plural(durable, 'is', 'are')} durable"
     if keeper.is_active:
         return f"{again}: the source has no fingerprint, set source_version to a name for its content"
     return f"{again}: no checkpoint was given"
@@ -33,12 +32,21 @@ def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
 def note_for(table: str, counts: Counts, following: str) -> str:
     """Return a line for an exception that does not carry the counts itself."""
     durable = counts.rows_acked + counts.rows_skipped
-    dead = f", {counts.rows_dead_lettered:,} are in the dead-letter file" if counts.rows_dead_lettered else ""
-    filtered = f", {counts.rows_filtered:,} were filtered" if counts.rows_filtered else ""
+    dead = (
+        f", {counts.rows_dead_lettered:,} {plural(counts.rows_dead_lettered, 'is', 'are')} in the dead-letter file"
+        if counts.rows_dead_lettered
+        else ""
+    )
+    filtered = (
+        f", {counts.rows_filtered:,} {plural(counts.rows_filtered, 'was', 'were')} filtered"
+        if counts.rows_filtered
+        else ""
+    )
     after = f"; {following}" if following else ""
     return (
-        f"{table}: of the {counts.rows_read:,} rows read {durable:,} are durable{dead}{filtered} and "
-        f"{counts.rows_not_durable:,} are not{after}"
+        f"{table}: of the {counts.rows_read:,} {plural(counts.rows_read, 'row')} read {durable:,} "
+        f"{plural(durable, 'is', 'are')} durable{dead}{filtered} and {counts.rows_not_durable:,} "
+        f"{plural(counts.rows_not_durable, 'is', 'are')} not{after}"
     )
 
 

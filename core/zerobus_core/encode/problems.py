@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import BadField, RecordError
 from ..records import short_repr
+from ..wording import plural
 
 __all__ = [
     "FOREIGN_ERRORS",
@@ -94,7 +95,8 @@ def record_error(table: str, fields: Sequence[BadField]) -> RecordError:
     shown = "\n".join(f"  {field}" for field in fields[:MAX_BAD_FIELDS])
     more = f"\n  and {len(fields) - MAX_BAD_FIELDS} more" if len(fields) > MAX_BAD_FIELDS else ""
     return RecordError(
-        f"{rows} row{'s do' if rows > 1 else ' does'} not fit the table, nothing of the batch was sent:\n{shown}{more}",
+        f"{rows} {plural(rows, 'row does', 'rows do')} not fit the table, nothing of the batch was sent:\n"
+        f"{shown}{more}",
         fields=tuple(fields[:MAX_BAD_FIELDS]),
         table=table,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..sources import Source
+from ..wording import plural
 
 if TYPE_CHECKING:
     from ..batch import Chunk
@@ -17,11 +18,11 @@ __all__ = ["NothingToSend", "facts_of", "no_facts", "nothing_new", "public", "sh
 
 # What a source counts although it does not deliver it.
 _WAITING = {
-    "waiting_rows": "rows wait",
-    "unsettled": "files are not settled",
-    "changed": "delivered files have changed",
-    "null_rows": "rows have no value in the column",
-    "not_finite_rows": "rows have no finite value in the column",
+    "waiting_rows": ("row waits", "rows wait"),
+    "unsettled": ("file is not settled", "files are not settled"),
+    "changed": ("delivered file has changed", "delivered files have changed"),
+    "null_rows": ("row has no value in the column", "rows have no value in the column"),
+    "not_finite_rows": ("row has no finite value in the column", "rows have no finite value in the column"),
 }
 
 
@@ -43,7 +44,7 @@ class NothingToSend(Source):
 
 def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
     """Return what a receipt and the log say about a run that found nothing to deliver."""
-    counted = [f"{notes[name]:,} {what}" for name, what in _WAITING.items() if notes.get(name)]
+    counted = [f"{notes[name]:,} {plural(notes[name], *what)}" for name, what in _WAITING.items() if notes.get(name)]
     return "; ".join([source.nothing_new(done), *counted])
 
 

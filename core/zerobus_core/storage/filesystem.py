@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, TransportError, ZerobusIngestError
 from ..process.signals import is_of_signal
+from ..wording import plural
 from .uris import without_secrets
 
 __all__ = [
@@ -107,7 +108,7 @@ def unreadable_file_error(path: str, error: Exception, rows: int | None = None) 
 
     If the storage failed, the error is retryable; if the file is damaged, it is not.
     """
-    after = f" after {rows} rows" if rows else ""
+    after = f" after {rows} {plural(rows, 'row')}" if rows else ""
     return _read_error(f"cannot read {path}{after}", error, is_passing=_is_passing(error, is_decoded=True))
 
 

@@ -641,6 +641,6 @@ def test_a_run_without_new_files_says_so_in_its_own_words(landing: Landing, capl
     caplog.clear()
     receipt = landing.run(settle=3_600.0)
     assert receipt.notes == (
-        f"no file is new in {landing.landing}/**/*.parquet: 1 were delivered before; 1 files are not settled",
+        f"no file is new in {landing.landing}/**/*.parquet: 1 were delivered before; 1 file is not settled",
     )
     assert [record.getMessage() for record in caplog.records] == [f"{landing.table}: {receipt.notes[0]}"]

@@ -151,9 +151,9 @@ class DownloadError(Exception):
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (lambda: DownloadError("half"), TransportError, "cannot read .*x.jsonl after 1 rows: Down"),
-        (lambda: OSError(5, "gone"), TransportError, "cannot read .*x.jsonl after 1 rows: OSError"),
-        (lambda: IndexError("odd"), ConfigurationError, "cannot read .*x.jsonl after 1 rows: IndexError: odd"),
+        (lambda: DownloadError("half"), TransportError, "cannot read .*x.jsonl after 1 row: Down"),
+        (lambda: OSError(5, "gone"), TransportError, "cannot read .*x.jsonl after 1 row: OSError"),
+        (lambda: IndexError("odd"), ConfigurationError, "cannot read .*x.jsonl after 1 row: IndexError: odd"),
         (lambda: ConfigurationError("ours"), ConfigurationError, "^ours$"),
     ],
 )  # fmt: skip

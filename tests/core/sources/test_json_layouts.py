@@ -96,7 +96,7 @@ def test_a_file_that_was_cut_off_is_never_a_shorter_one(layout: str, tmp_path: P
         (b'[{"a": 1}] [{"a": 2}]', "text after"),
         (b'[{"a": 1}] x', "text after its JSON array: 'x'"),
         (b'[{"a": 1}', "never closed: the file was cut off after 0 values"),
-        (b'[{"a": 1}, {"a": 2}', "never closed: the file was cut off after 1 values"),
+        (b'[{"a": 1}, {"a": 2}', "never closed: the file was cut off after 1 value"),
         (b'{\n"a": 1}\nx\n{"a": 2}', "text after value 0 that is not JSON"),
         (b'{\n"a": 1}}', "text after value 0"),
         (b'{\n"a": 1}\n{"a": ', "not complete after 1"),

@@ -11,6 +11,7 @@ from ...file_formats import format_of
 from ...sources.files.finding.found import known_format, version_of
 from ...storage.filesystem import is_local, modified_at, translating_storage_errors
 from ...storage.uris import shown_uri
+from ...wording import plural
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -94,7 +95,8 @@ def check_unchanged(
 def changed_error(paths: Sequence[str], place: Location) -> DeliveredFileChangedError:
     """Return the error for delivered files whose content has changed."""
     return DeliveredFileChangedError(
-        f"{len(paths)} files below {shown_uri(place.root)} were delivered, but their content has changed since: "
+        f"{len(paths)} {plural(len(paths), 'file')} below {shown_uri(place.root)} "
+        f"{plural(len(paths), 'was', 'were')} delivered, but their content has changed since: "
         f"{_named(paths)}. No slice was frozen. Set on_changed: 'deliver' sends "
         "all of their rows, 'ignore' leaves them as delivered; or accept single files with `zerobus-ingest handoff "
         "release --file F`"

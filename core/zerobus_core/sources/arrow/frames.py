@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import ConfigurationError
+from ...wording import plural
 from ..libraries.frame_kinds import columnar_package, is_instance, plain_pandas
 from ..rows.frame_rows import FrameRows, frame_columns, has_objects, is_changed_by_arrow
 
@@ -76,8 +77,8 @@ def _check_pandas(frame: Any) -> bool:
         raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
     if not columns and len(frame):
         raise ConfigurationError(
-            f"the data frame has {len(frame)} rows and no columns, only an index without a name; "
-            "name it (frame.index.name = ...) or pass frame.reset_index()"
+            f"the data frame has {len(frame)} {plural(len(frame), 'row')} and no columns, only an index without "
+            "a name; name it (frame.index.name = ...) or pass frame.reset_index()"
         )
     for name, column in columns:
         dtype = column.dtype

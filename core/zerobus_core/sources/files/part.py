@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigurationError
+from ...wording import plural
 
 if TYPE_CHECKING:
     from .finding.found import FoundFile
@@ -37,8 +38,8 @@ def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: i
             except StopIteration as end:
                 if int(end.value) < stop:
                     raise ConfigurationError(
-                        f"{file.shown} has {end.value} rows, and the shard is of rows {first} to {stop}; split the "
-                        "source again"
+                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, and the shard is of rows "
+                        f"{first} to {stop}; split the source again"
                     ) from None
                 return stop - first
             if len(rows):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...batch import Chunk
 from ...errors import ConfigurationError
+from ...wording import plural
 from ..protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT, Heartbeat
 from ..protocol.source import Source
 from .content import rows_fingerprint
@@ -60,8 +61,9 @@ def check_length(total: int, skip: RowRanges) -> None:
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
-                f"the source ended after {total} rows, but the checkpoint says that rows up to {durable} of it are "
-                "durable: it is not the same source any more; give it another source_version, or delete the checkpoint"
+                f"the source ended after {total} {plural(total, 'row')}, but the checkpoint says that rows up to "
+                f"{durable} of it are durable: it is not the same source any more; give it another source_version, or "
+                "delete the checkpoint"
             )
 
 

@@ -17,6 +17,7 @@ from ....errors import ConfigurationError
 from ....file_formats import CsvFormat
 from ....options import MAX_RECORD_BYTES
 from ....records import UnreadableRow
+from ....wording import plural
 from ...protocol.chunking import clip
 from .csv_rows import BrokenRowError, CsvGrammar, count_lines
 from .csv_values import CellReader, cell_readers, read_cells
@@ -292,7 +293,7 @@ class _CellTable:
                 places.append(len(rows))
                 good.append(plain)
             else:
-                reason = f"has {cells} cell{'' if cells == 1 else 's'}, and the header has {len(self._names)}"
+                reason = f"has {cells} {plural(cells, 'cell')}, and the header has {len(self._names)}"
                 if cells == len(self._names) + 1 and row.endswith(self._delimiter.encode()):
                     reason += (
                         f", with a delimiter at its end: name all {cells} columns by CsvFormat(names=…, skip_lines=1), "

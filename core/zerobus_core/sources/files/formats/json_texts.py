@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ....errors import ConfigurationError
+from ....wording import plural
 
 __all__ = ["Layout", "json_texts", "layout_of"]
 
@@ -88,7 +89,8 @@ class _Texts:
         rest = self._data[self._start :].strip()
         if self._is_array and self._is_open:
             raise ConfigurationError(
-                f"the JSON array in {self._name} is never closed: the file was cut off after {self.count} values"
+                f"the JSON array in {self._name} is never closed: the file was cut off after {self.count} "
+                f"{plural(self.count, 'value')}"
             )
         if rest:
             shown = rest[:20].decode(errors="backslashreplace")
