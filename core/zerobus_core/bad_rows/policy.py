@@ -99,8 +99,9 @@ class BadRowPolicy:
         if self.dead_lettered > allowed:
             bad, read = plural(self.dead_lettered, "row"), plural(rows_read, "row")
             raise RecordError(
-                f"{self.dead_lettered} bad {bad}, but max_bad_records={self._limit} allows only {int(allowed)} of the "
-                f"{rows_read} {read} read; the bad {bad} {plural(self.dead_lettered, 'is', 'are')} in the dead-letter file"
+                f"{self.dead_lettered} bad {bad}, but max_bad_records={self._limit} allows only {int(allowed)} of "
+                f"the {rows_read} {read} read; the bad {bad} {plural(self.dead_lettered, 'is', 'are')} in the "
+                "dead-letter file"
             )
 
     def flush(self) -> None:

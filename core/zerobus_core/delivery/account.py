@@ -143,8 +143,8 @@ class Account:
         missing = next(self.left_out.without(self._next_row, self.total_rows or 0), None)
         if missing is not None:
             raise ConfigurationError(
-                f"the source had {self.total_rows} {plural(self.total_rows or 0, 'row')} when the delivery began, but it "
-                f"ended before row {missing[0]}: it was changed while it was read"
+                f"the source had {self.total_rows} {plural(self.total_rows or 0, 'row')} when the delivery began, but "
+                f"it ended before row {missing[0]}: it was changed while it was read"
             )
 
     # What becomes of rows that no table takes
