@@ -36,7 +36,7 @@ def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 class _Declared:
-    """A batch in Arrow's C interface, with another schema beside its values."""
+    """A batch in Arrow's C interface, with another schema next to its values."""
 
     def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
         self._batch, self._schema = batch, schema
