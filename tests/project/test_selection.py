@@ -27,8 +27,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> object:
     """Runs pytest with options, as a process of its own."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "core")]))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # each would take its time in each of the processes
     pytester.makeini("[pytest]\nmarkers = service\n    slow")
-    plugins = ["-p", "tests.fast", "-p", "tests.selection"]
+    plugins = ["-p", "xdist", "-p", "tests.fast", "-p", "tests.selection"]
     return lambda *options: pytester.runpytest_subprocess(*plugins, *options)
 
 

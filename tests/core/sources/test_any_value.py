@@ -43,7 +43,7 @@ KINDS = [
     "STRUCT<x: DATE>", "STRUCT<x: BIGINT>", "STRUCT<x: STRING>",
 ]  # fmt: skip
 # The same examples each time; others, and more of them, by ANY_VALUE_SEED=5 ANY_VALUE_EXAMPLES=5000.
-SEED, EXAMPLES = os.environ.get("ANY_VALUE_SEED"), int(os.environ.get("ANY_VALUE_EXAMPLES", "400"))
+SEED, EXAMPLES = os.environ.get("ANY_VALUE_SEED"), int(os.environ.get("ANY_VALUE_EXAMPLES", "200"))
 EPOCH = dt.datetime(1970, 1, 1)
 
 BOUNDS = [0, 1, -1, 127, 128, -129, 32_768, 2**31, 2**31 - 1, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**38]
