@@ -30,7 +30,6 @@ from .errors import (
     WatermarkPrecisionError,
     ZerobusIngestError,
 )
-from .file_formats import CsvFormat, ExcelFormat, JsonFormat
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -38,6 +37,7 @@ from .workspace import ClientCredentials, FederatedCredentials, Workspace
 if TYPE_CHECKING:
     from .aio import aingest
     from .checkpoint import Checkpoint, CheckpointStore, FileCheckpointStore
+    from .file_formats import CsvFormat, ExcelFormat, JsonFormat
     from .handoffs import Handoff, NewFiles, NewItems, NewRows, hand_over
     from .manager import StreamManager
     from .merging import merge_receipts
@@ -103,8 +103,11 @@ __all__ = [
 _LAZY = {
     "Checkpoint": "checkpoint",
     "CheckpointStore": "checkpoint",
+    "CsvFormat": "file_formats",
+    "ExcelFormat": "file_formats",
     "FileCheckpointStore": "checkpoint",
     "Handoff": "handoffs",
+    "JsonFormat": "file_formats",
     "NewFiles": "handoffs",
     "NewItems": "handoffs",
     "NewRows": "handoffs",

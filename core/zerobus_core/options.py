@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .column_options import (
     RESCUE,
@@ -14,8 +14,10 @@ from .column_options import (
     transform_problem,
 )
 from .errors import ConfigurationError
-from .file_formats import FileFormatOption, format_of
 from .storage.uris import without_secrets
+
+if TYPE_CHECKING:
+    from .file_formats import FileFormatOption
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptions"]
 
@@ -140,6 +142,8 @@ class IngestOptions:
         self._check_rename()
         self._check_columns()
         if self.format is not None:
+            from .file_formats import format_of
+
             object.__setattr__(self, "format", format_of(self.format))
         self._check_bad_records()
         self._check_delivery_columns()

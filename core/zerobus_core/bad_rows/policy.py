@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import RecordError, RejectedRecordError
 from ..wording import plural
-from .dead_letter import DeadLetterFile
 
 if TYPE_CHECKING:
     from ..batch import BadRow, Batch, Encoder
     from ..errors import ZerobusIngestError
     from ..options import IngestOptions
     from ..schema import TableSchema
+    from .dead_letter import DeadLetterFile
 
 __all__ = ["BadRowPolicy"]
 
@@ -43,6 +43,8 @@ class BadRowPolicy:
         self.unfit = 0
         """Rows that were never given to a stream."""
         if options.dead_letter_uri is not None:
+            from .dead_letter import DeadLetterFile
+
             self._letters = DeadLetterFile(
                 options.dead_letter_uri,
                 schema=schema,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ..column_options import SHAPED
 from ..errors import ConfigurationError, Counts
 from ..ranges import END, RowRanges, moved_end, moved_ranges
-from ..storage.atomic_file import KeptFile
 from ..storage.uris import shown_uri
 from ..wording import plural
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, why_other_table
@@ -235,6 +234,8 @@ class FileCheckpointStore:
             raise ConfigurationError(f"the file of a checkpoint must be a path or URI, not {type(uri).__name__}")
         self.uri = os.fspath(uri)
         self.epoch = epoch
+        from ..storage.atomic_file import KeptFile
+
         self._file = KeptFile(uri, "checkpoint")
 
     @property

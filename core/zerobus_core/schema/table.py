@@ -15,9 +15,7 @@ from ..optional_imports import require_pyarrow
 from ..records import members_of
 from .catalog_json import table_info
 from .format_limits import arrow_limits, protobuf_limits
-from .inference import column_name_error, columns_of_records, columns_of_text
 from .parse import UnsupportedTypeError, parse_create_table, parse_type_json, parse_type_text
-from .sql_text import create_table_sql
 from .types import ArrayType, DataType, Field, MapType, StructType
 
 if TYPE_CHECKING:
@@ -151,6 +149,8 @@ class TableSchema:
         sample are NOT NULL. With ``is_text``, all values are text, as in CSV files, and their types are inferred from
         the texts. Raises SchemaError for an item that is not a record, and for names or values that fit no column.
         """
+        from .inference import columns_of_records, columns_of_text
+
         records = []
         for at, record in enumerate(sample):
             members = members_of(record)
@@ -163,6 +163,8 @@ class TableSchema:
     @classmethod
     def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
         """Build the table of these columns; raise SchemaError for invalid names or too many columns."""
+        from .inference import column_name_error
+
         check_table_name(table)
         if not columns:
             raise SchemaError("there are no columns: the source has no rows, or its rows have no values", table=table)
@@ -233,6 +235,8 @@ class TableSchema:
 
     def to_sql(self) -> str:
         """Return a CREATE TABLE statement in Databricks SQL that creates a table of this shape."""
+        from .sql_text import create_table_sql
+
         return create_table_sql(self.table, self.columns)
 
     def to_json(self) -> str:

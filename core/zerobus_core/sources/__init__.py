@@ -3,8 +3,27 @@
 ``source_of`` is the door: it looks at what the user passed and returns a Source, or says what to pass instead.
 """
 
-from .files.source import FileSource
-from .protocol.source import Shaping, Source, SourceLike
-from .recognize import options_for, source_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from .files.source import FileSource
+    from .protocol.source import Shaping, Source, SourceLike
+    from .recognize import options_for, source_of
 
 __all__ = ["FileSource", "Shaping", "Source", "SourceLike", "options_for", "source_of"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "FileSource": "files.source",
+        "Shaping": "protocol.source",
+        "Source": "protocol.source",
+        "SourceLike": "protocol.source",
+        "options_for": "recognize",
+        "source_of": "recognize",
+    },
+)

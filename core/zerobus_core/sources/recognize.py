@@ -1,4 +1,7 @@
-"""Which source a value is: the one place that looks at what users pass."""
+"""Which source a value is: the one place that looks at what users pass.
+
+What reads files, queries and shards is imported where it is needed: most deliveries of a few rows are of a list.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError
 from ..optional_imports import require_pyarrow
 from ..records import is_record
-from .files.finding.found import looks_like_path
-from .files.source import FileSource, files_source
 from .libraries.frame_kinds import columnar_package, is_instance
 from .protocol.columns import shaped
 from .protocol.source import Source, is_source_like, source_from
-from .rows.cursor import CursorSource, is_cursor
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
-from .shards import GivenShard, is_shard, shard_source
-from .sql.query import SqlQuery
+from .shards import is_shard
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -52,15 +51,28 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
-    if is_shard(records) or isinstance(records, GivenShard):
+    if _is_shard(records):
+        from .shards import shard_source
+
         source = shard_source(records, options)
     else:
         source = _data_source(records, options)
-    if options.format is not None and not isinstance(source, FileSource):
+    if options.format is not None:
+        _refuse_format(records, source)
+    return source
+
+
+def _is_shard(records: Any) -> bool:
+    return is_shard(records) or is_instance(records, f"{__package__}.shards.read", "GivenShard")
+
+
+def _refuse_format(records: Any, source: Source) -> None:
+    from .files.source import FileSource
+
+    if not isinstance(source, FileSource):
         raise ConfigurationError(
             f"options.format applies only to files, but records is {_describe(records)}; leave it out"
         )
-    return source
 
 
 def _data_source(records: Any, options: IngestOptions) -> Source:
@@ -68,10 +80,17 @@ def _data_source(records: Any, options: IngestOptions) -> Source:
         source = _columnar_source(records, options)
         if source is not None:
             return source
-    if is_cursor(records):
+    if _is_cursor(records):
+        from .rows.cursor import CursorSource
+
         return CursorSource(records, options)
     _refuse_what_is_no_source(records)
     return _iterable_source(records, options)
+
+
+def _is_cursor(value: Any) -> bool:
+    """Whether a value has what DB-API 2.0 (PEP 249) gives a cursor to read with."""
+    return hasattr(value, "description") and callable(getattr(value, "fetchmany", None))
 
 
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
@@ -80,6 +99,9 @@ def options_for(source: Source, options: IngestOptions) -> IngestOptions:
 
 
 def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) -> Source:
+    from .files.finding.found import looks_like_path
+    from .files.source import files_source
+
     if isinstance(path, bytes):
         raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
     if is_text and not looks_like_path(path):
@@ -164,7 +186,7 @@ def _refuse_what_is_no_source(records: Any) -> None:
         )
     if isinstance(records, Set):
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
-    if isinstance(records, SqlQuery):
+    if is_instance(records, f"{__package__}.sql.query", "SqlQuery"):
         raise ConfigurationError(
             "records is a SqlQuery: split it, and pass read_shard(query, shard) for each shard; or execute the query, "
             "and pass the cursor"
@@ -227,10 +249,18 @@ def _sequence_source(records: Sequence[Any], options: IngestOptions) -> Source:
     first = records[0] if len(records) else {}
     if _is_columnar(first):
         return _batches_source(first, lambda: records, options, can_read_again=True)
-    if isinstance(first, os.PathLike) or (isinstance(first, str) and looks_like_path(first)):
+    if isinstance(first, str | os.PathLike) and _is_path(first):
+        from .files.source import files_source
+
         return files_source([os.fspath(path) for path in records], options)
     _check_first(first)
     return SequenceSource(records, options)
+
+
+def _is_path(first: str | os.PathLike[str]) -> bool:
+    from .files.finding.found import looks_like_path
+
+    return not isinstance(first, str) or looks_like_path(first)
 
 
 def _is_columnar(item: Any) -> bool:
@@ -269,7 +299,7 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_first(record: Any) -> None:
-    if is_shard(record) or isinstance(record, GivenShard):
+    if _is_shard(record):
         raise ConfigurationError("records is a list of shards; pass one of them to each delivery, as in expand()")
     if is_record(record):
         _refuse_wrapped_object(record)

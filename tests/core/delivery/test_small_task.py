@@ -15,6 +15,9 @@ from zerobus_local import LocalZerobus
 SLOW = ("databricks.sdk", "requests", "pyarrow", "numpy", "pandas", "sqlglot", "fsspec", "rich")
 # These take that long together where there are no bytecode files.
 SLOW += ("difflib", "html", "importlib.metadata", "opentelemetry", "zipfile")
+SLOW += ("concurrent.futures", "gzip", "pathlib", "zerobus_core.bad_rows.dead_letter", "zerobus_core.file_formats")
+SLOW += ("zerobus_core.schema.inference", "zerobus_core.sources.files.source", "zerobus_core.sources.rows.cursor")
+SLOW += ("zerobus_core.sources.shards.read", "zerobus_core.sources.sql.query", "zerobus_core.storage.atomic_file")
 
 
 def imported_by_task(zerobus: LocalZerobus, **variables: str) -> list[str]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from ...schema.protobuf import file_descriptor
-from .columnar import ColumnarRecords, columnar_records
 from .encoder import RowEncoder
 from .messages import Messages
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from ...records import TupleRows
     from ...schema import TableSchema
     from ..filled import FilledColumns
+    from .columnar import ColumnarRecords
 
 # A small delivery pays more for the import of pyarrow than it gains by it.
 _FEW_ROWS = 5_000
@@ -81,6 +81,8 @@ class ProtobufEncoder(RowEncoder):
         self._rows_until_columnar -= rows
         if self._rows_until_columnar < 0:
             self._rows_until_columnar = None
+            from .columnar import columnar_records
+
             self._columnar = columnar_records(self._fields, self._rules(wire_text=False), self._part)
             if self._columnar is not None:
                 self._most_block_rows = _COLUMNAR_BLOCK_ROWS

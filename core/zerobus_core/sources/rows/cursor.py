@@ -21,16 +21,11 @@ if TYPE_CHECKING:
     from ...schema import TableSchema
     from .database_types import DatabaseColumn
 
-__all__ = ["CursorSource", "SchemaRows", "is_cursor", "sql_fingerprint"]
+__all__ = ["CursorSource", "SchemaRows", "sql_fingerprint"]
 
 # Rows asked for at once; small enough that a slow query's rows do not wait.
 _FETCH_ROWS = 1_000
 _MOST_REMEMBERED = 100
-
-
-def is_cursor(value: Any) -> bool:
-    """Whether a value has what DB-API 2.0 (PEP 249) gives a cursor to read with."""
-    return hasattr(value, "description") and callable(getattr(value, "fetchmany", None))
 
 
 def sql_fingerprint(
