@@ -32,7 +32,7 @@ from .text import text_cast
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
 
-__all__ = ["UnfitArrayError", "compiled_cast"]
+__all__ = ["ArrayCast", "UnfitArrayError", "compiled_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _LISTS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from ...records import UnfitError
 from ..problems import MAX_BAD_FIELDS, RowProblems, shown_name, unknown_column_hint
 from ..rows.walk import ExactWalk
 from ..values.arrow_types import extensions, plain_type, working_type
-from .cast import UnfitArrayError, compiled_cast
+from .cast import ArrayCast, UnfitArrayError, compiled_cast
 from .json_type import Convert, fragment_of, has_union_of_json, json_converter, parsed_json
 from .rebuild import nulls, retype_nested
 from .values import has_map, python_value, shown_value, with_pairs
@@ -54,7 +55,7 @@ class ColumnCasts:
             column.name: _ColumnCast(column, rules) for column in schema.columns if column.name not in filled
         }
         self._by_lower = {name.lower(): name for name in self._columns}
-        self._checked: list[pa.Schema] = []
+        self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
         """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
@@ -62,17 +63,13 @@ class ColumnCasts:
         With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
         columns that are not in the table, and for missing ones that it needs.
         """
-        if batch.schema not in self._checked:
-            self._check(batch.schema)
-            self._checked.append(batch.schema)
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
-        places = {self._own(name): index for index, name in enumerate(batch.schema.names)}
         arrays = {
-            name: column.cast(batch.column(places[name]), batch.schema.field(places[name]), first_row, bad, limit)
-            if name in places
-            else nulls(len(batch), working_type(column.field.type))
-            for name, column in self._columns.items()
+            name: nulls(len(batch), working_type(column.field.type))
+            if place is None
+            else column.cast(batch.column(place), first_row, bad, limit)
+            for name, column, place in self._planned(batch.schema).steps
         }
         return arrays, bad
 
@@ -90,8 +87,24 @@ class ColumnCasts:
         return record
 
     def are_whole(self, schema: pa.Schema) -> bool:
-        """Whether the columns of batches that were cast before are cast as a whole, and none value by value."""
-        return all(self._columns[self._own(field.name)].has_cast(field.type) for field in schema)
+        """Whether the columns of batches with this schema are cast as a whole, and none value by value."""
+        return self._planned(schema).are_whole
+
+    def _planned(self, schema: pa.Schema) -> _Plan:
+        """Where each column of the table is in batches of a schema; kept until another schema comes."""
+        if self._plan is not None and schema.equals(self._plan.schema, check_metadata=True):
+            return self._plan
+        self._check(schema)
+        self._plan = None  # the columns are prepared for one plan at a time
+        places = {self._own(name): index for index, name in enumerate(schema.names)}
+        for name, index in places.items():
+            self._columns[name].prepare(schema.field(index))
+        self._plan = _Plan(
+            schema=schema,
+            steps=tuple((name, column, places.get(name)) for name, column in self._columns.items()),
+            are_whole=all(self._columns[name].has_cast for name in places),
+        )
+        return self._plan
 
     def _check(self, schema: pa.Schema) -> None:
         given: Sequence[str] = schema.names
@@ -151,25 +164,35 @@ class ColumnCasts:
         return f"the table has no column {shown_name(name)}{unknown_column_hint(name, self._columns)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How batches of one schema are cast."""
+
+    schema: pa.Schema
+    steps: tuple[tuple[str, _ColumnCast, int | None], ...]
+    """For each column of the table its name, its cast, and its place in the batch if it is there."""
+    are_whole: bool
+    """Whether no column is cast value by value."""
+
+
 class _ColumnCast:
-    """One column of the table, from whatever Arrow type."""
+    """One column of the table, from the Arrow type that it was prepared for."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
         self._rules = rules
         self._walk = ExactWalk([field], rules)
-        self._casts: dict[pa.DataType, Any] = {}
-        self._source: pa.Field | None = None
+        self._convert: ArrayCast | None = None
         self._json: Convert | None = None
         self._target = working_type(field.type)
         self._has_map = has_map(field.type)
 
-    def cast(self, array: pa.Array, source: pa.Field, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
-        if array.type not in self._casts:
-            self._casts[array.type] = compiled_cast(array.type, self.field.type, self._rules)
-        if self._source is None or not source.equals(self._source, check_metadata=True):
-            self._source = source
-            self._json = json_converter(source, self.field.type, fragment_of)
+    def prepare(self, source: pa.Field) -> None:
+        """Cast arrays of this field of a batch from now on."""
+        self._convert = compiled_cast(source.type, self.field.type, self._rules)
+        self._json = json_converter(source, self.field.type, fragment_of)
+
+    def cast(self, array: pa.Array, first_row: int, bad: BadFields, limit: int | None) -> pa.Array:
         found: BadFields = {}
         out = self._whole(array)
         if out is None:
@@ -180,16 +203,16 @@ class _ColumnCast:
             bad.setdefault(row, []).extend(fields)
         return out
 
-    def has_cast(self, kind: pa.DataType) -> bool:
-        return self._casts[kind] is not None
+    @property
+    def has_cast(self) -> bool:
+        return self._convert is not None
 
     def _whole(self, array: pa.Array) -> pa.Array | None:
         """The array in the column's type, or None if there is no cast or some value does not fit."""
-        convert = self._casts[array.type]
-        if convert is None:
+        if self._convert is None:
             return None
         try:
-            return convert(array)
+            return self._convert(array)
         except (UnfitArrayError, pa.ArrowException):
             return None
 
@@ -198,7 +221,7 @@ class _ColumnCast:
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return
-        if self._casts[array.type] is None or len(array) == 1:
+        if self._convert is None or len(array) == 1:
             yield self._one_by_one(array, row, bad, limit)
             return
         middle = len(array) // 2

@@ -22,7 +22,7 @@ from ..problems import WHOLE_ROW, RowProblems
 from ..rows.fast_columns import NeedsWalkError, RowsConverter
 from ..rows.json import json_records
 from ..rows.walk import ExactWalk
-from ..values.arrow_types import plain_type
+from ..values.arrow_types import plain_type, working_type
 from ..values.rules import ConversionRules
 from ..values.scalars import scalar_converter
 from .rebuild import retype_nested
@@ -88,12 +88,16 @@ class _ArrowPacker:
     def __init__(self, schema: TableSchema, options: IngestOptions) -> None:
         self._options = options
         self._columns = schema.columns
-        self._types = [(column.name, arrow_type(column.type)) for column in schema.columns]
+        self._types = [
+            (column.name, None if _is_final(column.type) else arrow_type(column.type)) for column in schema.columns
+        ]
         self.arrow_schema: pa.Schema | None = arrow_schema(schema.columns)
         self.block_rows = max(options.batch_rows, _CAST_ROWS)
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
-        arrays = [variant_array(columns[name], target) for name, target in self._types]
+        arrays = [
+            columns[name] if target is None else variant_array(columns[name], target) for name, target in self._types
+        ]
         whole = pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
         size, step = whole.nbytes, self._options.batch_rows
         if size <= self._options.batch_bytes:  # and so is every piece: weighing one costs more than slicing it
@@ -118,6 +122,12 @@ class _ArrowPacker:
         row: pa.RecordBatch = batch.payload
         values = {column.name: row.column(column.name)[index].as_py() for column in self._columns}
         return _wired_members(values, self._columns)
+
+
+def _is_final(kind: DataType) -> bool:
+    """Whether a column's working type is the one that the service takes, and holds nothing that nests."""
+    target = arrow_type(kind)
+    return not pa.types.is_nested(target) and bool(target.equals(working_type(kind)))
 
 
 def _wired_members(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:

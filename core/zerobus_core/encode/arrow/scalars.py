@@ -39,6 +39,16 @@ _is_string_view: Callable[[pa.DataType], bool] = getattr(types, "is_string_view"
 _is_binary_view: Callable[[pa.DataType], bool] = getattr(types, "is_binary_view", lambda _: False)
 
 
+# Array.cast looks up both for each array, which costs as much as the cast of a thousand numbers.
+_CAST = pc.get_function("cast")
+
+
+def _to(target: pa.DataType) -> ArrayCast:
+    """The cast to a type that refuses what does not fit."""
+    options = pc.CastOptions.safe(target)
+    return lambda array: _CAST.call([array], options)
+
+
 class UnfitArrayError(ValueError):
     """Some value of the array does not fit; which one, and why, is for others to find."""
 
@@ -53,7 +63,7 @@ def check_range(array: pa.Array, low: int, high: int) -> None:
 def _integer(target: pa.DataType) -> Callable[[pa.DataType], ArrayCast | None]:
     def cast_from(source: pa.DataType) -> ArrayCast | None:
         if types.is_integer(source):
-            return lambda array: array.cast(target)
+            return _to(target)
         if types.is_floating(source):
             return lambda array: _nan_to_null(array).cast(target)
         if types.is_decimal(source):
@@ -89,7 +99,7 @@ def _single(array: pa.Array) -> pa.Array:
 
 def _double(source: pa.DataType) -> ArrayCast | None:
     if types.is_integer(source) or types.is_floating(source):
-        return lambda array: array.cast(pa.float64())
+        return _to(pa.float64())
     return None
 
 
@@ -101,9 +111,10 @@ def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
     """To STRING, VARCHAR(n) and CHAR(n); lengths count characters."""
     if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
         return None
+    as_text = _to(pa.large_string())
 
     def convert(array: pa.Array) -> pa.Array:
-        text = array.cast(pa.large_string())
+        text = as_text(array)
         _check_utf8(text)
         if kind.length is not None:
             check_range(pc.utf8_length(text), 0, kind.length)
@@ -164,8 +175,8 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
         if not types.is_timestamp(source) or (kind is Kind.TIMESTAMP_NTZ and source.tz is not None):
             return None
         # Same time zone, so that only the unit is cast; an instant is UTC whatever its zone, and naive is UTC.
-        unit = pa.timestamp("us", source.tz)
-        return lambda array: microseconds_as(kind, array.cast(unit).cast(pa.int64()))
+        as_microseconds = _to(pa.timestamp("us", source.tz))
+        return lambda array: microseconds_as(kind, as_microseconds(array).view(pa.int64()))
 
     return cast_from
 
@@ -190,7 +201,7 @@ def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
 def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
     """Microseconds since 1970 as TIMESTAMP or TIMESTAMP_NTZ, if their years are 0001 to 9999."""
     check_range(microseconds, *MICROSECOND_RANGE)
-    return microseconds.cast(pa.timestamp("us", "UTC" if kind is Kind.TIMESTAMP else None))
+    return microseconds.view(pa.timestamp("us", "UTC" if kind is Kind.TIMESTAMP else None))
 
 
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
