@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain, repeat
-from operator import itemgetter, sub
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from ...schema.types import ArrayType, DataType, Kind, MapType, PrimitiveType, S
 from ..problems import FOREIGN_ERRORS
 from ..values.arrow_types import plain_type
 from ..values.times import MICROSECOND_RANGE
-from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts
+from .fast_columns import NeedsWalkError, column_converter, rows_as_dicts, types_of_columns, values_getter
 from .fast_scalars import NULL
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RowArrays:
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._fields = tuple(fields)
         self._names = frozenset(field.name for field in fields)
-        self._values_of = _getter([field.name for field in fields])
+        self._values_of = values_getter([field.name for field in fields])
         self._places: tuple[tuple[str, ...], list[int | None]] | None = None
         """The names of the last TupleRows, and where each field is among them."""
         self._as_dicts = rows_as_dicts(self._names)
@@ -88,7 +88,9 @@ class RowArrays:
         except KeyError:
             self._check_names(rows)
             return [_typed_column(_partial_column(field, rows)) for field in self._fields]
-        if set(map(len, rows)) != {len(self._names)}:  # otherwise the rows have these columns and no other ones
+        if list(map(len, rows)).count(len(self._names)) < len(
+            rows
+        ):  # otherwise the rows have these columns and no other ones
             self._check_names(rows)
         return _typed_columns(flat, len(self._fields))
 
@@ -113,20 +115,9 @@ class RowArrays:
             raise NeedsWalkError
 
 
-def _getter(names: list[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
-    """A function that gives a row's values of these names.  Raises KeyError."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda row: [row[name] for name in names]
-
-
 def _typed_columns(values: Column, width: int) -> list[TypedColumn]:
     """The columns of rows of ``width`` values that follow on each other."""
-    types = list(map(type, values))
-    first = types[:width]
-    if first * (len(types) // width) == types:  # the usual case: no column has two types
-        return [(values[at::width], {first[at]}) for at in range(width)]
-    return [(values[at::width], set(types[at::width])) for at in range(width)]
+    return [(values[at::width], types) for at, types in enumerate(types_of_columns(values, width))]
 
 
 def _typed_column(values: Column) -> TypedColumn:

@@ -156,9 +156,9 @@ class RowEncoder(ABC):
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
         """The records, or None if one is too large; the next block is as large as their sizes allow."""
-        sizes = list(map(len, records))
-        self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(sizes) // (sum(sizes) + 1)))
-        return records if max(sizes) <= MAX_RECORD_BYTES else None
+        size = sum(map(len, records))
+        self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
+        return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
         """Take a value that is not a column from each row; for a subclass, before the first row comes."""

@@ -8,7 +8,7 @@ rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain, islice
 from operator import itemgetter
@@ -23,7 +23,7 @@ from .walk import as_list, as_pairs, has_nan, json_key
 if TYPE_CHECKING:
     from ..values.rules import ConversionRules
 
-__all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts"]
+__all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts", "types_of_columns", "values_getter"]
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
@@ -39,6 +39,7 @@ class RowsConverter:
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._members = [_FieldConverter(field, rules) for field in fields]
+        self._values_of = values_getter([field.name for field in fields])
         self._in_order = [field.name for field in fields]
         self._names = frozenset(self._in_order)
         self._as_dicts = rows_as_dicts(self._names)
@@ -49,9 +50,7 @@ class RowsConverter:
     def __call__(self, records: Column) -> Column:
         """The very same list if nothing had to be converted.  Raises NeedsWalkError."""
         rows = self._as_dicts(records)
-        changed = [
-            (member.name, values) for member in self._members if (values := member.changed_values(rows)) is not None
-        ]
+        changed = self._changed(rows)
         if self._refuse_unknown:
             self._check_keys(rows)
         if not changed:
@@ -62,12 +61,43 @@ class RowsConverter:
                 row[name] = value
         return out
 
+    def _changed(self, rows: Column) -> list[tuple[str, Column]]:
+        """The fields whose wire values are others, with these."""
+        members = self._members
+        try:
+            flat = list(chain.from_iterable(map(self._values_of, rows)))
+        except KeyError:
+            found = [(member.name, member.changed_values(rows)) for member in members]
+            return [(name, values) for name, values in found if values is not None]
+        width = len(members)
+        return [
+            (member.name, values)
+            for at, (member, types) in enumerate(zip(members, types_of_columns(flat, width), strict=True))
+            if not member.is_plain(types) and (values := member.changed(flat[at::width])) is not None
+        ]
+
     def _check_keys(self, rows: Column) -> None:
         # A row has a key once, so all of these keys are in order only if those of each row are.
         keys = [*chain.from_iterable(rows)]
         self.are_in_order = keys == self._in_order * len(rows)
         if not self.are_in_order and not self._names.issuperset(keys):
             raise NeedsWalkError
+
+
+def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """A function that gives a row's values of these names.  Raises KeyError."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: [row[name] for name in names]
+
+
+def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
+    """The types in each column of rows of ``width`` values that follow on each other."""
+    types = list(map(type, values))
+    first = types[:width]
+    if first * (len(types) // max(1, width)) == types:  # the usual case: no column has two types
+        return [{kind} for kind in first]
+    return [set(types[at::width]) for at in range(width)]
 
 
 def rows_as_dicts(names: frozenset[str]) -> Convert:
@@ -90,26 +120,28 @@ def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, fro
 class _FieldConverter:
     """A column of a table, or a field of a struct."""
 
-    __slots__ = ("_convert", "_get", "_nullable", "_plain", "name")
+    __slots__ = ("_convert", "_nullable", "_plain", "name")
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.name: str = field.name
-        self._get = itemgetter(field.name)
         self._nullable = field.nullable
         self._convert, self._plain = _column(field.type, field.nullable, rules)
 
     def changed_values(self, rows: Column) -> Column | None:
         """The wire values, or None if the values are those already."""
-        values: Column
+        name = self.name
         try:
-            if self._plain is not None and self._plain.issuperset(map(type, map(self._get, rows))):
-                return None
-            values = list(map(self._get, rows))
+            values = [row.get(name) for row in rows] if self._nullable else [row[name] for row in rows]
         except KeyError:
-            if not self._nullable:
-                raise NeedsWalkError from None
-            name = self.name
-            values = [row.get(name) for row in rows]
+            raise NeedsWalkError from None
+        return None if self.is_plain(set(map(type, values))) else self.changed(values)
+
+    def is_plain(self, types: Collection[type]) -> bool:
+        """Whether values of these types are wire values, whatever they hold."""
+        return self._plain is not None and self._plain.issuperset(types)
+
+    def changed(self, values: Column) -> Column | None:
+        """The wire values of this column, or None if they are those already."""
         converted = self._convert(values)
         return None if converted is values else converted
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _base64(values: Column) -> Column | None:
 
 def _dates(values: Column) -> Column | None:
     if _DATE.issuperset(map(type, values)):
-        return [value.toordinal() - _EPOCH_DAY for value in values]
+        return list(map(sub, map(date.toordinal, values), repeat(_EPOCH_DAY)))
     return values if _INT.issuperset(map(type, values)) and _within(values, *DAY_RANGE) else None
 
 
@@ -160,8 +161,11 @@ def _microseconds(values: Column) -> Column | None:
 
 
 def _since(epoch: datetime, values: Column) -> Column:
-    # A quarter of the time that dividing the difference by a microsecond takes, and as exact.
     differences = list(map(sub, values, repeat(epoch)))
+    if (pa := sys.modules.get("pyarrow")) is not None:  # a third of the time of what follows
+        counted: Column = pa.array(differences, pa.duration("us")).view(pa.int64()).to_pylist()
+        return counted
+    # A quarter of the time that dividing the difference by a microsecond takes, and as exact.
     return [d.days * 86_400_000_000 + d.seconds * 1_000_000 + d.microseconds for d in differences]
 
 

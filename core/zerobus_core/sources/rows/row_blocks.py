@@ -7,7 +7,7 @@ from typing import Any
 
 from ...records import TupleRows
 from ..protocol.chunking import MAX_CHUNK_BYTES, MAX_WAIT
-from .row_size import SAMPLED_EVERY, size_of
+from .row_size import SAMPLED_EVERY, flat_size_of, size_of
 
 __all__ = ["RowBlocks"]
 
@@ -65,6 +65,9 @@ def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int)
     """How many rows from ``at`` on fill about ``most_bytes``, at most ``limit``; and how many bytes these are."""
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0
+    whole = flat_size_of(sample[at:stop])
+    if whole is not None and whole < most_bytes:
+        return stop - at, whole
     for row in range(at, stop, SAMPLED_EVERY):
         if size >= most_bytes:
             return row - at, size

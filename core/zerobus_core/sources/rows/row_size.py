@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from ...batch import Chunk
 from ..protocol.chunking import MAX_CHUNK_BYTES
 
-__all__ = ["SAMPLED_EVERY", "chunks_of", "size_of"]
+__all__ = ["SAMPLED_EVERY", "chunks_of", "flat_size_of", "size_of"]
 
 # The size of every 16th row is measured, and taken for the others.
 SAMPLED_EVERY = 16
 _DEPTH = 4
 _WEIGHTLESS = frozenset({bool, date, datetime, Decimal, float, int, type(None)})
+_TEXTS = frozenset({str, bytes})
+_FLAT = _WEIGHTLESS | _TEXTS
 
 
 def size_of(row: Any) -> int:
     """About how many bytes the text, bytes and lists of a record take; of a list the first element is weighed."""
+    if type(row) is dict:
+        return _weight_of(row.values(), _DEPTH)
     message_size: Any = getattr(type(row), "ByteSize", None)
     if message_size is not None:
         return int(message_size(row))
@@ -29,25 +34,49 @@ def size_of(row: Any) -> int:
         values = row
     else:
         values = getattr(row, "__dict__", {}).values() or _slots(row)
+    return _weight_of(values, _DEPTH)
+
+
+def _weight_of(values: Iterable[Any], depth: int) -> int:
     size = 0
     for value in values:
         kind = type(value)
-        if kind is str or kind is bytes:
+        if kind in _TEXTS:
             size += len(value)
         elif kind not in _WEIGHTLESS:
-            size += _weight(value, _DEPTH)
+            size += _weight(value, depth)
     return size
 
 
+def flat_size_of(rows: Sequence[Any]) -> int | None:
+    """About how many bytes dicts or tuples without nested values take, all together; None for any other rows.
+
+    All samples are looked at in one go, which takes a tenth of the time of ``size_of`` for each.
+    """
+    sample = rows[::SAMPLED_EVERY]
+    kinds = set(map(type, sample))
+    if kinds == {dict}:
+        values: list[Any] = list(chain.from_iterable(map(dict.values, sample)))
+    elif kinds == {tuple}:
+        values = list(chain.from_iterable(sample))
+    else:
+        return None
+    if not _FLAT.issuperset(map(type, values)):
+        return None
+    return sum(len(value) for value in values if type(value) in _TEXTS) * SAMPLED_EVERY
+
+
 def _weight(value: Any, depth: int) -> int:
+    if type(value) is dict:  # before the tests that take long
+        return _weight_of(value.values(), depth - 1) if depth else 0
     if isinstance(value, str | bytes | bytearray):
         return len(value)
     if not depth or isinstance(value, int | float | None):
         return 0
     if isinstance(value, Mapping):
-        return sum(_weight(item, depth - 1) for item in value.values())
+        return _weight_of(value.values(), depth - 1)
     if isinstance(value, list | tuple):
-        return len(value) * max(1, _weight(value[0], depth - 1)) if value else 0
+        return len(value) * max(1, _weight_of(value[:1], depth - 1)) if value else 0
     nbytes = getattr(value, "nbytes", 0)  # NumPy arrays and memoryviews
     return nbytes if isinstance(nbytes, int) else 0
 
@@ -59,6 +88,10 @@ def _slots(row: Any) -> list[Any]:
 
 def chunks_of(first_row: int, rows: list[Any]) -> Iterator[Chunk]:
     """Rows that are at hand as one chunk, or as some where they weigh more than ``MAX_CHUNK_BYTES``."""
+    whole = flat_size_of(rows)
+    if rows and whole is not None and whole <= MAX_CHUNK_BYTES:
+        yield Chunk(first_row, rows)
+        return
     start = size = 0
     for at in range(0, len(rows), SAMPLED_EVERY):
         one = size_of(rows[at])
