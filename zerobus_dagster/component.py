@@ -225,8 +225,11 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def _definitions(self, table: ZerobusTable, folder: Path) -> dg.Definitions:
         spec, op = self._spec(table), self.op or OpSpec()
         table.check(spec)
-        if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume == "never"):
-            raise ValueError("handoff goes neither with on_rematerialize: refuse nor with resume: never; leave it out")
+        if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume in {"always", "never"}):
+            raise ValueError(
+                "handoff goes neither with on_rematerialize: refuse nor with resume: always or never: a run that is "
+                "re-executed in full delivers what is new, and a retry the rest of its slice; leave it out"
+            )
         read = table.reader(folder)
         name = spec.key.to_python_identifier()
         key = f"zerobus_{name}" if self.connection else self.resource

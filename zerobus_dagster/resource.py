@@ -208,7 +208,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         path or URI of a file, which NewFiles requires.  ``name`` is the asset's key if not given.  A retry of the step,
         or a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError in a partitioned asset, and with ``resume="never"`` or ``on_rematerialize="refuse"``.
+        Raises ConfigurationError in a partitioned asset, and with a ``resume`` other than "retry", or
+        with ``on_rematerialize="refuse"``.
         """
         with routed_errors():
             step = Step.of(context, _asset_key(asset_key))
@@ -230,7 +231,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         is_of_asset: bool = False,
     ) -> Handoff:
         """The handoff that ``hand_over`` runs, and whose slices ``build_zerobus_sharded_asset`` splits."""
-        self._check_handoff(table)
+        self._check_handoff(table, options)
         return handoff_of(
             step,
             self.workspace(),
@@ -243,16 +244,20 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             is_of_asset=is_of_asset,
         )
 
-    def _check_handoff(self, table: str) -> None:
-        wrong = 'resume="never"' if self.resume == "never" else None
-        if self.on_rematerialize == "refuse":
+    def _check_handoff(self, table: str, options: Options) -> None:
+        config = options if isinstance(options, ZerobusIngestConfig) else ZerobusIngestConfig()
+        resume = resume_of(self.resume if config.resume is None else config.resume)
+        if (config.on_rematerialize or self.on_rematerialize) == "refuse":
             wrong = 'on_rematerialize="refuse"'
-        if wrong:
-            raise ConfigurationError(
-                f"{wrong} is not possible in a handoff: every run delivers other rows, and every attempt of a run the "
-                "rest of the same slice; leave it out",
-                table=table,
-            )
+        elif resume != "retry":
+            wrong = f"resume={resume!r}"
+        else:
+            return
+        raise ConfigurationError(
+            f"{wrong} is not possible in a handoff: every run delivers other rows, also one that is re-executed in "
+            "full, and every attempt of a run the rest of the same slice; leave it out",
+            table=table,
+        )
 
     @contextmanager
     def stream_manager(

@@ -11,7 +11,7 @@ import pytest
 
 from zerobus_core import Handoff, NewFiles, NewItems, NewRows
 from zerobus_core.hosting import Owner
-from zerobus_dagster import ZerobusIngestComponent, ZerobusResource, build_zerobus_handoff_sensor
+from zerobus_dagster import ZerobusIngestComponent, ZerobusIngestConfig, ZerobusResource, build_zerobus_handoff_sensor
 from zerobus_local import LocalZerobus
 
 
@@ -172,7 +172,7 @@ def test_a_step_does_as_on_busy_says_while_another_run_delivers(
     assert ids(server, table) == [1, 2]
 
 
-@pytest.mark.parametrize("change", [{"resume": "never"}, {"on_rematerialize": "refuse"}])
+@pytest.mark.parametrize("change", [{"resume": "never"}, {"resume": "always"}, {"on_rematerialize": "refuse"}])
 def test_what_does_not_go_with_a_handoff_is_refused(
     table: str, zerobus_with: Callable[..., ZerobusResource], instance: dg.DagsterInstance, orders: Orders, change: Any
 ) -> None:
@@ -183,6 +183,27 @@ def test_what_does_not_go_with_a_handoff_is_refused(
         raise_on_error=False,
     )
     assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert "is not possible in a handoff" in str(failure.step_failure_data.error)
+
+
+@pytest.mark.parametrize("change", [{"resume": "always"}, {"on_rematerialize": "refuse"}])
+def test_what_a_launch_says_against_the_handoff_is_refused(
+    table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, orders: Orders, change: Any
+) -> None:
+    @dg.asset
+    def delivered(
+        context: dg.AssetExecutionContext, config: ZerobusIngestConfig, zerobus: ZerobusResource
+    ) -> dg.MaterializeResult:
+        return zerobus.hand_over(context, table, orders.source(), options=config)
+
+    with pytest.raises(Exception, match="is not possible in a handoff"):
+        dg.materialize(
+            [delivered],
+            resources={"zerobus": zerobus},
+            instance=instance,
+            run_config={"ops": {"delivered": {"config": change}}},
+        )
 
 
 def test_a_partitioned_asset_is_refused(
@@ -269,6 +290,7 @@ def test_the_component_hands_over_new_rows_of_a_query(
         ({"handoff": {}}, "needs state_uri"),
         ({"on_rematerialize": "refuse"}, "goes neither with"),
         ({"resume": "never"}, "goes neither with"),
+        ({"resume": "always"}, "goes neither with"),
         ({"source": None, "sql": {"query": "SELECT 1"}}, "needs column"),
         ({"asset": {"key": "x", "partitions_def": {"type": "static", "partition_keys": ["a"]}}}, "not for partitioned"),
     ],
