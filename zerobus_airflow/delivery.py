@@ -43,6 +43,7 @@ from .parameters import (
     is_known,
     known_options,
     one_of,
+    rendered_table,
     resume_of,
     templated_options,
     templated_table,
@@ -228,6 +229,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return self._asset_uri
 
     def _checked_workspace(self) -> Workspace:
+        rendered_table(self.table)
         workspace = self.workspace = self.hook.get_workspace()
         self.table_page = table_page_url(workspace.workspace_url, self.table)
         self._asset_uri = table_asset_uri(workspace.workspace_url, self.table)

@@ -32,7 +32,7 @@ from .compat import (
     report_output,
 )
 from .observe import without_failing
-from .parameters import known_options
+from .parameters import known_options, rendered_name
 from .provider_info import connection_type
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ class ZerobusHook(BaseHook):
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
     """The connection, or a ConfigurationError that names it and the operator's parameter."""
+    rendered_name(parameter, conn_id)
     try:
         return BaseHook.get_connection(conn_id)
     except (AirflowNotFoundException, AirflowRuntimeError) as error:

@@ -25,6 +25,8 @@ __all__ = [
     "is_known",
     "known_options",
     "one_of",
+    "rendered_name",
+    "rendered_table",
     "resume_of",
     "templated_options",
     "templated_table",
@@ -73,6 +75,30 @@ def templated_table(table: Any) -> Any:
     elif not isinstance(table, str | XComArg):
         raise ConfigurationError(f"table is of type {type(table).__name__}; give catalog.schema.table as text")
     return table
+
+
+def rendered_name(parameter: str, value: Any) -> str:
+    """A name as it is on the worker; a ConfigurationError if it is not text, or a template again."""
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"{parameter} is {value!r} on the worker, which is not text: the task that it comes from returned it, or "
+            "its template gave it"
+        )
+    if not is_known(value):
+        raise ConfigurationError(
+            f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: what a template renders to is "
+            "not rendered again; let it render to the name itself"
+        )
+    return value
+
+
+def rendered_table(table: Any) -> str:
+    """The name of the table on the worker; a ConfigurationError if it cannot be one."""
+    name = rendered_name("table", table)
+    parts = [part.strip("`") for part in name.split(".")]
+    if len(parts) != _NAME_PARTS or not all(part.strip() for part in parts):
+        raise ConfigurationError(f"table is {name!r} on the worker, and must be catalog.schema.table, three parts")
+    return name
 
 
 def as_mapping(options: Any) -> dict[str, Any]:

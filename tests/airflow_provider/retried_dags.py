@@ -139,6 +139,20 @@ with push_dag("no_connection", retries=1):
     SqlToZerobusOperator(task_id="query", table=TABLE, sql="SELECT 1 AS id", sql_conn_id="nowhere")
 
 
+with push_dag("bad_names", retries=1):
+
+    @task
+    def give_nothing():
+        return None
+
+    JINJA, TWO_PARTS = "{{ dag_run.conf['jinja'] }}", "{{ dag_run.conf['two_parts'] }}"
+    ZerobusIngestOperator(task_id="nested_table", table=JINJA, records=rows_from(0, 1))
+    ZerobusIngestOperator(task_id="short_table", table=TWO_PARTS, records=rows_from(0, 1))
+    ZerobusIngestOperator(task_id="no_table", table=give_nothing(), records=rows_from(0, 1))
+    ZerobusIngestOperator(task_id="nested_connection", table=TABLE, records=rows_from(0, 1), zerobus_conn_id=JINJA)
+    SqlToZerobusOperator(task_id="nested_database", table=TABLE, sql="SELECT 1 AS id", sql_conn_id=JINJA)
+
+
 with push_dag("versions_of_mapped", retries=0):
 
     @task

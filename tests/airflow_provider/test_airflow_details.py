@@ -164,6 +164,23 @@ def test_a_missing_connection_is_named_with_its_parameter_and_not_tried_again(ru
     assert "as sql_conn_id" in account["log"]
 
 
+@pytest.mark.matrix
+def test_a_name_that_cannot_be_one_once_it_is_rendered_is_named_with_its_parameter_and_not_tried_again(
+    run, target, table
+):
+    account = run("bad_names", table, jinja="{{ ds }}", two_parts="default.flights")
+    del account["tasks"]["give_nothing"]
+    assert {name: (task["state"], task["tries"]) for name, task in account["tasks"].items()} == dict.fromkeys(
+        ("nested_table", "short_table", "no_table", "nested_connection", "nested_database"), ("failed", 1)
+    )
+    for parameter in ("table", "zerobus_conn_id", "sql_conn_id"):
+        assert f"{parameter} is '{{{{ ds }}}}' on the worker, with Jinja that is not rendered" in account["log"]
+    assert "table is 'default.flights' on the worker, and must be catalog.schema.table, three parts" in account["log"]
+    assert "on the worker, which is not text" in account["log"]
+    assert "without Jinja" not in account["log"]
+    assert target.rows(table) == []
+
+
 @pytest.mark.skipif(AIRFLOW < (3, 1), reason="a run that is cleared cannot go on in the process of the tests")
 def test_warnings_and_the_receipt_stand_outside_of_the_folded_lines(airflow, run, target, table, tmp_path):
     account = run("kept_in_files", table, checkpoints=str(tmp_path))
