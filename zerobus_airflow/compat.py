@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         task,
         task_decorator_factory,
     )
+    from airflow.providers.standard.decorators.python import _PythonDecoratedOperator as PythonDecoratedOperator
     from airflow.sdk.exceptions import AirflowRuntimeError
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Context",
     "DecoratedOperator",
     "ObjectStoragePath",
+    "PythonDecoratedOperator",
     "Stats",
     "TaskDecorator",
     "TaskInstanceKey",
@@ -100,6 +102,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "DAG": ("airflow.sdk", "airflow.models.dag"),
     "DecoratedOperator": (_SDK_DECORATOR, "airflow.decorators.base"),
     "ObjectStoragePath": ("airflow.sdk", "airflow.io.path"),
+    "PythonDecoratedOperator": (
+        "airflow.providers.standard.decorators.python:_PythonDecoratedOperator",
+        "airflow.decorators.python:_PythonDecoratedOperator",
+    ),
     "Stats": ("airflow.sdk.observability.stats", "airflow.stats"),
     "TaskDecorator": (_SDK_DECORATOR, "airflow.decorators.base"),
     "TaskInstanceKey": ("airflow.sdk.types", "airflow.models.taskinstancekey"),

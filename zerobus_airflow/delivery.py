@@ -9,7 +9,7 @@ fix are raised as one.  And the alarm of ``execution_timeout`` rings once, where
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -36,6 +36,7 @@ from .compat import (
 from .handoff import hand_over, is_handoff_source
 from .hook import ZerobusHook
 from .links import CatalogExplorerLink, DeadLettersLink, dead_letters_page, keep_links
+from .masking import mask_uris
 from .observe import LogGroup, Observer, without_failing
 from .parameters import (
     as_mapping,
@@ -52,6 +53,8 @@ from .parameters import (
 from .rows import without_late_skip
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from zerobus_core import Workspace
 
     from .compat import Context, XComArg
@@ -175,6 +178,13 @@ class ZerobusDeliveryOperator(BaseOperator):
                 raise
             raise AirflowFailException(str(error)) from error
         return self._result(context, receipt)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
+    ) -> None:
+        # Airflow also calls this method for mapped tasks; what it leaves is kept and shown.
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        mask_uris([getattr(self, name, None) for name in template_fields if name != "records"])
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
         """The records to send; open as long as they are being sent."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zerobus_core import ConfigurationError, SqlQuery, merge_receipts, split_source
 
-from .compat import conf, get_current_context, task
+from .compat import conf, get_current_context
+from .masking import masking_task
 from .parameters import ASSET_SCHEME
 from .rows import readable
 from .sql import database_hook
@@ -30,7 +31,7 @@ def pool_arguments(streams: int = 1) -> dict[str, Any]:
     return {"pool": pool, "pool_slots": streams} if pool else {}
 
 
-@task(task_id="split_source", multiple_outputs=False)
+@masking_task(task_id="split_source")
 def split_source_task(source: Any, n: int, format: str | None = None) -> list[dict[str, Any]]:
     """The shards of files, for ``ZerobusIngestOperator.partial(…).expand(source=…)``.
 
@@ -39,7 +40,7 @@ def split_source_task(source: Any, n: int, format: str | None = None) -> list[di
     return split_source(readable(source), n, format=format)
 
 
-@task(task_id="split_sql", multiple_outputs=False)
+@masking_task(task_id="split_sql")
 def split_sql_task(
     sql: str,
     sql_conn_id: str,
@@ -56,7 +57,7 @@ def split_sql_task(
     return split_source(SqlQuery(hook.get_conn, sql), n, by=by, ranges=ranges)
 
 
-@task(task_id="merge_receipts", multiple_outputs=False)
+@masking_task(task_id="merge_receipts")
 def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One receipt for the ``output`` of mapped deliveries; the event of the table's asset, as an outlet, has it too."""
     merged = merge_receipts(list(receipts)).as_dict()

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from .checkpoint import Resume
     from .compat import Context
 
-__all__ = ["AssetStateStore", "HandoffTask", "check_handoff", "check_shard", "hand_over", "is_handoff_source"]
+__all__ = [
+    "AssetStateStore",
+    "HandoffTask",
+    "check_handoff",
+    "check_on_empty",
+    "check_shard",
+    "hand_over",
+    "is_handoff_source",
+]
 
 # Airflow's documented limit is 64 KB, and its own envelope takes some of it.  Runs that take a slice up and finish it
 # write a little more than the run that froze it.
@@ -50,6 +58,7 @@ class HandoffTask(Protocol):
     state_uri: str | None
     handoff_name: str | None
     on_busy: Any
+    on_empty: Any
 
     @property
     def asset_uri(self) -> str:
@@ -73,17 +82,28 @@ def check_handoff(operator: HandoffTask) -> None:
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Refuse, when the Dag is parsed, a shard of a slice without the handoff that it is part of."""
+    """Refuse, when the Dag is parsed, a shard without the source, or the handoff, that it is part of."""
     if shard is None:
         return
-    if not is_handoff_source(source):
+    check_on_empty(operator)
+    if source is None or (operator.state_uri is not None and not is_handoff_source(source)):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shard is for a source that knows what is new (NewFiles, NewRows); a shard of "
-            "split_source_task belongs in source"
+            f"task {operator.task_id!r}: shard with state_uri is for a source that knows what is new (NewFiles, "
+            "NewRows); a shard of split_source_task belongs in source, or next to the source that was split"
         )
-    if operator.state_uri is None:
+    if operator.state_uri is None and is_handoff_source(source):
         raise ConfigurationError(
             f"task {operator.task_id!r}: shards of a slice need state_uri, where each of them finds the slice"
+        )
+
+
+def check_on_empty(operator: HandoffTask) -> None:
+    """Refuse for a shard what only the whole source can be asked for."""
+    if operator.on_empty in {"skip", "fail"}:
+        raise ConfigurationError(
+            f"task {operator.task_id!r}: on_empty={operator.on_empty!r} is about a whole source, and this is a shard: "
+            "one without rows would take the task that merges all receipts along. Leave it out; a source without rows "
+            "has no shards, and then Airflow skips the tasks that follow"
         )
 
 

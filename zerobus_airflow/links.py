@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from zerobus_core.hosting import shown_uri
+
 from .compat import BaseOperatorLink, keep_link, kept_link
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def dead_letters_page(uri: str, workspace_url: str) -> str:
     scheme, _, path = uri.partition("://")
     bucket, _, key = path.partition("/")
     if scheme in {"http", "https"}:
-        return uri.partition("?")[0]
+        return shown_uri(uri).partition("?")[0]
     if scheme in {"s3", "s3a"}:
         return f"https://s3.console.aws.amazon.com/s3/object/{quote(bucket)}?prefix={quote(key)}"
     if scheme in {"gs", "gcs"}:

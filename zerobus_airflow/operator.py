@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from zerobus_core import ConfigurationError
-from zerobus_core.hosting import holds_no_files
+from zerobus_core import ConfigurationError, read_shard
+from zerobus_core.hosting import holds_no_files, is_shard
 
 from .compat import context_merge, determine_kwargs
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
-from .handoff import check_handoff, check_shard, is_handoff_source
+from .handoff import check_handoff, check_on_empty, check_shard, is_handoff_source
 from .parameters import check_source
 from .rows import Rows, protected, readable, rendered, resolve
 
@@ -38,8 +38,10 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
         on the worker only.
     :param shard: with a source that knows what is new: one of the shards that ``freeze_slice_task`` returns, mostly by
-        ``expand(shard=…)``: only its part of the slice is delivered, and ``finish_slice_task`` moves the state on.
-        (templated: task outputs are resolved)
+        ``expand(shard=…)``: only its part of the slice is delivered, and ``finish_slice_task`` moves the state on. With
+        files: one of the shards that ``split_source_task`` returns for the same ``source``, if that is a URI with a
+        secret or an ``ObjectStoragePath`` of a connection, which shards do not hold. (templated: task outputs are
+        resolved)
     :param op_args: positional arguments of ``records_callable``. (templated)
     :param op_kwargs: keyword arguments of ``records_callable``. (templated)
     :param rows_processor: a function that gets the rows and the context variables as keyword arguments, as that of
@@ -146,6 +148,10 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             self.log.info("source is an empty list: there are no files to deliver")
             return []
         source = readable(self.source)
+        if is_shard(source):
+            check_on_empty(self)
+        if self.shard is not None and not is_handoff_source(source):
+            return read_shard(source, self.shard)
         is_empty = self.on_empty is not None and isinstance(source, str) and holds_no_files(source)
         return [] if is_empty else source
 

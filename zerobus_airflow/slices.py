@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zerobus_core import ConfigurationError, ZerobusIngestError
 
 from .checkpoint import attempts_chain
-from .compat import AirflowFailException, get_current_context, task
+from .compat import AirflowFailException, get_current_context
 from .fan_out import attach_receipt
 from .handoff import is_handoff_source
 from .hook import ZerobusHook
+from .masking import masking_task
 
 if TYPE_CHECKING:
     from zerobus_core import Handoff
@@ -25,7 +26,7 @@ __all__ = ["finish_slice_task", "freeze_slice_task"]
 _T = TypeVar("_T")
 
 
-@task(task_id="freeze_slice", multiple_outputs=False)
+@masking_task(task_id="freeze_slice")
 def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
     source: Any,
     n: int,
@@ -45,7 +46,7 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
     return _routed(lambda: handoff.split(n))
 
 
-@task(task_id="finish_slice", multiple_outputs=False)
+@masking_task(task_id="finish_slice")
 def finish_slice_task(
     receipts: Sequence[Mapping[str, Any]],
     *,

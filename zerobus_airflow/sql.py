@@ -12,7 +12,7 @@ from zerobus_core.hosting import CursorThread, execute_on_server, sql_fingerprin
 
 from .compat import XComArg
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
-from .handoff import check_handoff
+from .handoff import check_handoff, check_on_empty
 from .hook import find_connection
 from .rows import cursor_rows
 
@@ -128,6 +128,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         """Refuse what does not belong to a range of a key."""
         names = ("ordered_by", "parameters", "incremental", "rows_processor")
         given = [name for name in names if getattr(self, name) is not None]
+        if self._has_shard:
+            check_on_empty(self)
         if self._has_shard and given:
             raise ConfigurationError(
                 f"task {self.task_id!r}: {', '.join(given)} cannot be used with shard, whose rows are those of a range "

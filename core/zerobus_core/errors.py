@@ -19,7 +19,7 @@ The first level of the tree says who has to act:
     │   └── IngestTimeoutError        a deadline passed                               (retryable)
     ├── a handoff
     │   ├── HandoffBusyError          another run delivers the open slice             (retryable)
-    │   ├── ShardsMissingError        shards of a slice that are not durable yet      (retryable)
+    │   ├── ShardsMissingError        shards that have no receipt yet                 (retryable)
     │   ├── HandoffStateError         a state that is lost, damaged or of another handoff
     │   ├── SliceForgottenError       a slice that the state no longer contains
     │   ├── WatermarkPrecisionError   a column whose values the database driver changes
@@ -295,9 +295,9 @@ class HandoffBusyError(ZerobusIngestError):
 
 
 class ShardsMissingError(ZerobusIngestError):
-    """Some shards of a handoff's slice are not durable, so the state did not advance.
+    """Some shards of a source, or of a handoff's slice, have no receipt, so nothing was merged or finished.
 
-    Deliver them, and finish the slice again.
+    Deliver them, and merge or finish again.
     """
 
     retryable = True

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .sources.rows.drivers import execute_on_server
     from .sources.shards import is_shard
     from .storage.filesystem import UriWithFilesystem
-    from .storage.uris import shown_uri
+    from .storage.uris import secrets_in, shown_uri
     from .wording import plural
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "plural",
     "replay_options",
     "run_in_thread",
+    "secrets_in",
     "shown_uri",
     "sql_fingerprint",
     "warn_deprecated",
@@ -76,6 +77,7 @@ _HOMES = {
     "plural": "wording",
     "replay_options": "replaying",
     "run_in_thread": "aio",
+    "secrets_in": "storage.uris",
     "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",
     "warn_deprecated": "deprecations",

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ShardsMissingError
 from .receipt import AckLatency, Receipt
 
 __all__ = ["merge_receipts"]
@@ -26,7 +26,8 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
     the sum of the shards' numbers. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s``
     has the mean of the shards' medians, weighted by their batches, and the p95 and maximum of the slowest shard.
     ``shards`` is the number of receipts, and ``slowest_shard_s`` the duration of the slowest shard. Raises
-    ConfigurationError if ``receipts`` is empty or the receipts are for several tables.
+    ConfigurationError if ``receipts`` is empty or the receipts are for several tables, and ShardsMissingError,
+    which names them, if shards of ``split_source`` have no receipt.
     """
     every = [_receipt(one) for one in receipts]
     if not every:
@@ -34,6 +35,7 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
     tables = sorted({one.table for one in every})
     if len(tables) > 1:
         raise ConfigurationError(f"receipts are for several tables ({', '.join(tables)}); merge those of one delivery")
+    _check_complete(every)
     sums: dict[str, Any] = {name: sum(getattr(one, name) for one in every) for name in _SUMS}
     started, finished = min(one.started_at for one in every), max(one.finished_at for one in every)
     duration = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
@@ -77,6 +79,32 @@ def _receipt(given: Any) -> Receipt:
         return Receipt(**plain)
     except TypeError as error:
         raise ConfigurationError(f"receipts holds an incomplete receipt: {error}") from error
+
+
+def _check_complete(every: list[Receipt]) -> None:
+    """A receipt for all shards is true only if each of them has one."""
+    splits: dict[str, dict[int, Receipt]] = {}
+    for one in every:
+        if one.shard is None:
+            continue
+        index, of = one.shard["index"], one.shard["of"]
+        delivered = splits.setdefault(one.shard["split"], {})
+        if index in delivered:
+            raise ConfigurationError(
+                f"receipts hold shard {index} of {of} twice, and its rows would count twice; give one receipt for each"
+            )
+        delivered[index] = one
+    for delivered in splits.values():
+        of = cast("dict[str, Any]", next(iter(delivered.values())).shard)["of"]
+        missing = sorted(set(range(of)) - set(delivered))
+        if missing:
+            durable = sum(one.rows_acked + one.rows_skipped for one in delivered.values())
+            raise ShardsMissingError(
+                f"{len(missing)} of {of} shards have no receipt: {', '.join(map(str, missing))}. {durable:,} rows of "
+                "the other shards are durable; deliver the missing shards again, each from its own checkpoint, and "
+                "merge then",
+                table=every[0].table,
+            )
 
 
 def _latency(every: list[Receipt]) -> AckLatency:

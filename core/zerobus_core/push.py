@@ -22,6 +22,7 @@ from .delivery.outlook import noting_that_nothing_was_sent
 from .errors import ConfigurationError, SourceChangedError, naming_table
 from .sources import options_for
 from .sources.protocol.chunking import delayed
+from .sources.shards.form import shard_facts
 from .storage.uris import shown_uri
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def ingest(  # noqa: PLR0913 - the one call that users make, with everything by 
                 delivery.poll()
                 chunks = delayed(source.chunks(delivery.skip), source.start_delay)
                 delivery.send_all(chunks, are_in_memory=source.is_in_memory)
-                return delivery.finish()
+                return replace(delivery.finish(), shard=shard_facts(records))
 
         try:
             receipt = deliver()

@@ -79,6 +79,8 @@ class Receipt:
     """Rows of a handoff's slice that were durable already and were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
     """What a handoff delivered, as JSON types: name, slice, from, to, remaining; None for other deliveries."""
+    shard: dict[str, Any] | None = None
+    """Of a shard of ``split_source``: its ``index`` and how many shards (``of``) the ``split`` made; None otherwise."""
     shards: int = 1
     """How many deliveries this receipt accounts for; more than one after ``merge_receipts``."""
     slowest_shard_s: float | None = None

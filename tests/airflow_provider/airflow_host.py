@@ -19,6 +19,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1]))  # what all tests use
 
 import airflow_versions as versions  # this process runs a file, not a module of the tests
 

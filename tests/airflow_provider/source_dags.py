@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 
+import guarded_files  # noqa: F401 - registers a file system
 import pyarrow.dataset
 from dag_parts import TABLE, only_even, push_dag, rows_from
 from fsspec.implementations.memory import MemoryFileSystem
@@ -12,12 +15,14 @@ from zerobus_airflow import (
     DeadLetterReplayOperator,
     SqlToZerobusOperator,
     ZerobusIngestOperator,
+    finish_slice_task,
+    freeze_slice_task,
     merge_receipts_task,
     split_source_task,
     split_sql_task,
 )
 from zerobus_airflow.compat import IS_AIRFLOW_3, ObjectStoragePath, task
-from zerobus_core import split_source
+from zerobus_core import NewFiles, split_source
 
 attach = import_module("airflow.sdk.io" if IS_AIRFLOW_3 else "airflow.io.store").attach
 
@@ -131,6 +136,51 @@ with push_dag("fan_out", retries=1):
         task_id="push", table=TABLE, options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1}
     ).expand(source=shards())
     merge_receipts_task.override(task_id="merged")(pushed.output)
+
+
+with push_dag("fan_out_whatever_became_of_the_shards"):
+    pushed = ZerobusIngestOperator.partial(
+        task_id="push", table=TABLE, options={"batch_rows": 10, "max_unacked_bytes": 1, "max_attempts": 1}
+    ).expand(source=split_source_task("{{ dag_run.conf['source'] }}", 4))
+    merge_receipts_task.override(trigger_rule="all_done")(pushed.output)
+
+
+with push_dag("fan_out_that_is_skipped_if_empty"):
+    pushed = ZerobusIngestOperator.partial(task_id="push", table=TABLE, on_empty="skip").expand(
+        source=split_source_task("{{ dag_run.conf['source'] }}", 4)
+    )
+    merge_receipts_task(pushed.output)
+
+
+with push_dag("files_that_change_after_the_split", retries=2):
+
+    @task
+    def split_too_early(dag_run=None):
+        folder = Path(dag_run.conf["source"])
+        split = split_source(str(folder), 2)
+        (folder / "0.parquet").unlink()
+        return split
+
+    pushed = ZerobusIngestOperator.partial(task_id="push", table=TABLE).expand(source=split_too_early())
+    merge_receipts_task(pushed.output)
+
+
+with push_dag("guarded_files"):
+    # What is not from the environment at run time would be in the Dag's file, which Airflow stores as it is.
+    PLACE, SIGNATURE = "{{ var.value.guarded_place }}", "{{ var.value.guarded_signature }}"
+    place = os.environ.get("AIRFLOW_VAR_GUARDED_PLACE", "guarded://host/nowhere")
+    what = {"table": TABLE, "source": NewFiles(f"{place}/landing"), "state_uri": f"{PLACE}/state.json{SIGNATURE}"}
+    pushed = ZerobusIngestOperator.partial(task_id="push", **what).expand(shard=freeze_slice_task(n=2, **what))
+    finish_slice_task(pushed.output, **what)
+    source = f"{PLACE}/landing/*.jsonl{SIGNATURE}"
+    parts = ZerobusIngestOperator.partial(
+        task_id="part",
+        table=TABLE,
+        source=source,
+        checkpoint_uri=f"{PLACE}/checkpoints",
+        options={"on_bad_record": "dead_letter", "dead_letter_uri": f"{PLACE}/letters-{{{{ ti.map_index }}}}.jsonl"},
+    ).expand(shard=split_source_task(source, 2))
+    merge_receipts_task(parts.output)
 
 
 with push_dag("fan_out_of_rows"):

@@ -11,7 +11,9 @@ import pytest
 
 from tests.airflow_provider.conftest import needs_state
 from zerobus_airflow import SqlToZerobusOperator, ZerobusIngestOperator, pool_arguments
-from zerobus_core import ConfigurationError, SqlQuery, split_source
+from zerobus_airflow.lineage import file_datasets
+from zerobus_airflow.links import dead_letters_page
+from zerobus_core import ConfigurationError, NewFiles, SqlQuery, split_source
 
 
 def rows_from(start, count):
@@ -83,6 +85,86 @@ def test_an_empty_source_has_no_shards_and_nothing_is_delivered(airflow, target,
     assert account["tasks"]["shards"]["state"] == "success", account["log"]
     assert account["tasks"]["merged"]["state"] == "skipped"
     assert target.rows(table) == []
+
+
+def test_a_merging_task_that_runs_whatever_became_of_the_shards_fails_and_names_those_that_failed(
+    airflow, target, table, landing
+):
+    fault = target.server.faults.add(action="cut", at="before_commit", table=table, message=5, times=1)
+    try:
+        account = airflow.run(
+            "fan_out_whatever_became_of_the_shards", environ=target.environ, table=table, source=str(landing)
+        )
+    finally:
+        target.server.faults.remove(fault)
+    failed = [index for index in range(4) if account["tasks"][f"push[{index}]"]["state"] == "failed"]
+    assert len(failed) == 1, account["log"]
+    assert account["tasks"]["merge_receipts"]["state"] == "failed", "it would have made the run a success"
+    assert f"1 of 4 shards have no receipt: {failed[0]}. 600 rows" in account["log"], account["log"]
+
+
+def test_a_shard_without_rows_skips_nothing_and_on_empty_is_refused(airflow, target, table, tmp_path):
+    for number, rows in enumerate((3, 0)):
+        lines = "".join(f'{{"id": {row}}}\n' for row in range(rows))
+        (tmp_path / f"{number}.jsonl").write_text(lines)
+    source = f"{tmp_path}/*.jsonl"
+    refused = airflow.run("fan_out_that_is_skipped_if_empty", environ=target.environ, table=table, source=source)
+    assert refused["tasks"]["merge_receipts"]["state"] == "upstream_failed", "and not skipped, with rows in the table"
+    assert "on_empty='skip' is about a whole source" in refused["log"], refused["log"]
+    assert target.rows(table) == []
+    account = airflow.run("fan_out", environ=target.environ, table=table, source=source)
+    merged = receipt_of(account, "merged")
+    assert (merged["rows_acked"], merged["shards"]) == (3, 2)
+
+
+def test_one_file_is_one_shard(airflow, target, table, tmp_path):
+    pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "0.parquet")
+    merged = receipt_of(airflow.run("fan_out", environ=target.environ, table=table, source=str(tmp_path)), "merged")
+    assert (merged["rows_acked"], merged["shards"]) == (5, 1)
+
+
+def test_shards_of_files_that_changed_after_the_split_fail_at_once_and_send_nothing(airflow, target, table, landing):
+    account = airflow.run("files_that_change_after_the_split", environ=target.environ, table=table, source=str(landing))
+    states = [(account["tasks"][f"push[{index}]"][what]) for index in range(2) for what in ("state", "tries")]
+    assert states == ["failed", 1, "failed", 1], account["log"]
+    assert "are not those that were split" in account["log"]
+    assert account["tasks"]["merge_receipts"]["state"] == "upstream_failed"
+    assert target.rows(table) == []
+
+
+@needs_state
+def test_secrets_in_uris_are_in_nothing_that_airflow_keeps_or_shows(airflow, target, table, tmp_path):
+    (tmp_path / "landing").mkdir()
+    for number in range(4):
+        lines = "".join(json.dumps(row) + "\n" for row in rows_from(number * 10, 10))
+        (tmp_path / "landing" / f"{number}.jsonl").write_text(lines)
+    secrets = ("S3CR3T-of-a-password", "S3CR3T%2Fof-a-signature")
+    guarded = {
+        "AIRFLOW_VAR_GUARDED_PLACE": f"guarded://me:{secrets[0]}@host{tmp_path}",
+        "AIRFLOW_VAR_GUARDED_SIGNATURE": f"?sig={secrets[1]}",
+    }
+    account = airflow.run("guarded_files", environ={**target.environ, **guarded}, table=table)
+    assert account["state"] == "success", account["log"]
+    assert [receipt_of(account, name)["rows_acked"] for name in ("finish_slice", "merge_receipts")] == [40, 40]
+    state_uri = account["tasks"]["freeze_slice"]["fields"]["op_kwargs"]["state_uri"]
+    assert state_uri.startswith("guarded://me:***@host"), "masked, and not left out"
+    kept = [path for path in airflow.home.rglob("*") if path.is_file()]
+    assert any(path.name == "airflow.db" for path in kept)
+    found = {path.name for path in kept for secret in secrets if secret.encode() in path.read_bytes()}
+    assert found == set()
+    lineage = repr(file_datasets(f"guarded://me:{secrets[0]}@host/x.csv?sig={secrets[1]}"))
+    page = dead_letters_page(f"https://me:{secrets[0]}@host/x.jsonl?sig={secrets[1]}", "https://x.example")
+    assert "S3CR3T" not in lineage + page
+
+
+@pytest.mark.parametrize("on_empty", ["skip", "fail"])
+def test_on_empty_of_a_shard_is_refused_when_the_dag_is_parsed(on_empty, tmp_path):
+    """A shard that is skipped would skip the last task, and the slice would stay open."""
+    given = {"task_id": "push", "table": "a.b.c", "shard": {"zerobus_shard": 2}, "on_empty": on_empty}
+    with pytest.raises(ConfigurationError, match="about a whole source"):
+        ZerobusIngestOperator(source=NewFiles(tmp_path), state_uri=str(tmp_path / "s.json"), **given)
+    with pytest.raises(ConfigurationError, match="about a whole source"):
+        SqlToZerobusOperator(sql="SELECT 1 AS id", sql_conn_id="rows_db", **given)
 
 
 @needs_state

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from zerobus_core import ConfigurationError, Receipt, ingest, merge_receipts, split_source
+from zerobus_core import ConfigurationError, Receipt, ShardsMissingError, ingest, merge_receipts, split_source
 from zerobus_core.receipt import AckLatency
 from zerobus_local import LocalZerobus
 
@@ -93,3 +93,23 @@ def test_shards_of_files_are_delivered_and_their_receipts_equal_the_table(
     merged = merge_receipts(ingest(zerobus.workspace, table_name, shard) for shard in shards)
     assert (merged.rows_acked, merged.shards) == (1_200, 4)
     assert sorted(zerobus.read(table_name).column("id").to_pylist()) == list(range(1_200))
+
+
+def test_receipts_of_some_shards_are_not_merged_and_the_others_are_named(
+    zerobus: LocalZerobus, table_name: str, tmp_path
+) -> None:
+    """As after mapped tasks of which some failed, if the merging task runs all the same."""
+    zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT NOT NULL)")
+    for number in range(3):
+        (tmp_path / f"{number}.jsonl").write_text(f'{{"id": {number}}}\n')
+    shards = split_source(str(tmp_path), 8)
+    receipts = [ingest(zerobus.workspace, table_name, shard).as_dict() for shard in shards]
+    assert merge_receipts(receipts).shards == 3, "fewer files than shards that were asked for"
+    with pytest.raises(ShardsMissingError, match=r"2 of 3 shards have no receipt: 0, 2\. 1 rows") as missing:
+        merge_receipts(receipts[1:2])
+    assert (missing.value.table, missing.value.retryable) == (table_name, True)
+    with pytest.raises(ConfigurationError, match="shard 1 of 3 twice"):
+        merge_receipts([*receipts, receipts[1]])
+    other = ingest(zerobus.workspace, table_name, [{"id": 9}])
+    assert other.shard is None
+    assert merge_receipts([*receipts, other]).rows_acked == 4

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from tests import guarded_files  # noqa: F401 - registers a file system
 from zerobus_core import ConfigurationError, NewFiles, NewRows, SqlQuery, TransportError, read_shard, split_source
 from zerobus_core.workspace import ClientCredentials
 from zerobus_dagster import ZerobusResource, build_zerobus_sharded_asset
@@ -124,6 +125,58 @@ def test_partitions_of_a_sharded_asset_are_materialized_one_by_one(
     assert dg.materialize([asset], instance=instance, partition_key="a", resources={"zerobus": zerobus}).success
     assert ids(server, table) == list(range(30))
     assert instance.get_materialized_partitions(KEY) == {"a"}
+
+
+def test_shards_of_files_that_changed_after_the_split_fail_at_once_and_send_nothing(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "files", 4, 50)
+
+    def split(context: dg.OpExecutionContext) -> list[dict[str, Any]]:
+        shards = split_source(str(folder), 2)
+        (folder / "03.jsonl").unlink()
+        return shards
+
+    asset = build_zerobus_sharded_asset("flights", table=table, split=split, retry_policy=dg.RetryPolicy(max_retries=2))
+    result = dg.materialize([asset], instance=instance, resources={"zerobus": zerobus}, raise_on_error=False)
+    assert not result.success
+    events = [event.event_type for event in result.all_events]
+    assert dg.DagsterEventType.STEP_UP_FOR_RETRY not in events
+    failures = [event for event in result.all_events if event.is_step_failure and "[shard_" in str(event.step_key)]
+    assert len(failures) == 2
+    assert "not those that were split" in str(failures[0].step_failure_data.error)
+    assert (ids(server, table), materializations(instance)) == ([], 0)
+
+
+@pytest.mark.parametrize("how", ["split", "handoff"])
+def test_secrets_in_uris_are_in_no_event_and_no_file_of_the_instance(
+    server: LocalZerobus, table: str, zerobus: ZerobusResource, tmp_path: Path, how: str
+) -> None:
+    written(tmp_path / "files", 4, 50)
+    place = f"guarded://me:S3CR3T-password@host{tmp_path}"
+    source, signature = f"{place}/files/*.jsonl?sig=S3CR3T-signature", "?sig=S3CR3T-signature"
+    kinds: dict[str, dict[str, Any]] = {
+        "split": {
+            "split": lambda context: split_source(source, 2),
+            "read": lambda context, shard: read_shard(source, shard),
+            "options": {"on_bad_record": "dead_letter", "dead_letter_uri": f"{place}/letters.jsonl"},
+        },
+        "handoff": {
+            "source": lambda context: NewFiles(f"{place}/files"),
+            "shards": 2,
+            "state_uri": f"{place}/state.json{signature}",
+        },
+    }
+    asset = build_zerobus_sharded_asset("flights", table=table, **kinds[how])
+    kept = zerobus.model_copy(update={"checkpoint_uri": f"{place}/checkpoints"})
+    home = tmp_path / "home"
+    home.mkdir()
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
+        assert dg.materialize([asset], instance=instance, resources={"zerobus": kept}).success
+    assert ids(server, table) == list(range(200))
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".db" for path in files)
+    assert [path.name for path in files if b"S3CR3T" in path.read_bytes()] == []
 
 
 def test_a_source_without_shards_is_materialized_and_says_so(

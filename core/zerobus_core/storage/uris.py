@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
-__all__ = ["shown_uri", "without_secrets"]
+__all__ = ["secrets_in", "shown_uri", "without_secrets"]
 
 # Plain file paths: any character is legal.
 _PLAIN = {"file", "local", "memory"}
@@ -13,6 +14,10 @@ _CONTAINER_FIRST = {"abfs", "abfss", "wasb", "wasbs"}
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _HOST = re.compile(r"(\[.*\]|[^:]*)(:\d*)?")
 _LEFT_OUT = "…"
+# In whose URIs any query can be a secret; elsewhere a question mark can be that of a glob.
+_WEB = {"http", "https"}
+# Shorter ones are names of users, or dates and versions in a query.
+_SHORTEST_TOKEN = 16
 
 
 def shown_uri(uri: str) -> str:
@@ -28,15 +33,39 @@ def without_secrets(text: str) -> str:
     return _URI.sub(lambda found: shown_uri(found[0]), text)
 
 
+def secrets_in(uri: str) -> list[str]:
+    """The secrets of a URI: its password, its query, and each long value in that, quoted and unquoted."""
+    secrets: dict[str, None] = {}
+    for scheme, user, rest in map(_parts, uri.split("::") if "://" in uri else ()):
+        name, _, password = user.partition(":")
+        is_token = not password and (scheme in _WEB or len(name) >= _SHORTEST_TOKEN)
+        secrets[name if is_token else password] = None
+        query = re.split(r"[?#]", rest, maxsplit=1)[1:]
+        if query and ("=" in query[0] or scheme in _WEB):
+            secrets[query[0]] = None
+            values = [pair.partition("=")[2] for pair in re.split("[&;]", query[0])]
+            secrets.update(dict.fromkeys(value for value in values if len(value) >= _SHORTEST_TOKEN))
+    return list(dict.fromkeys(form for secret in secrets if secret for form in (secret, unquote(secret))))
+
+
 def _shown_link(link: str) -> str:
-    scheme, sign, rest = link.partition("://")
-    if not sign or scheme.lower() in _PLAIN:
+    scheme, _, rest = _parts(link)
+    if not scheme:
         return link
+    found = re.search(r"[?#]", rest)
+    return f"{link[: len(scheme)]}://{rest if found is None else rest[: found.end()] + _LEFT_OUT}"
+
+
+def _parts(link: str) -> tuple[str, str, str]:
+    """Scheme in small letters, user with password, and what follows; no scheme if the link is a plain path."""
+    scheme, sign, rest = link.partition("://")
+    scheme = scheme.lower()
+    if not sign or scheme in _PLAIN:
+        return "", "", link
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     # A password with an unescaped / ? or # goes on behind what looks like a host and its port.
     is_cut_off = "@" not in authority and "@" in rest and _HOST.fullmatch(authority) is None
     user = rest.rpartition("@")[0] if is_cut_off else authority.rpartition("@")[0]
-    if user and not (scheme.lower() in _CONTAINER_FIRST and ":" not in user):
-        rest = rest[len(user) + 1 :]
-    found = re.search(r"[?#]", rest)
-    return f"{scheme}://{rest if found is None else rest[: found.end()] + _LEFT_OUT}"
+    if scheme in _CONTAINER_FIRST and ":" not in user:
+        user = ""
+    return scheme, user, rest[len(user) + 1 :] if user else rest

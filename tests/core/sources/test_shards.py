@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zerobus_core import ConfigurationError, IngestInterruptedError, IngestOptions, ingest, split_source
+from tests import guarded_files  # noqa: F401 - registers a file system
+from zerobus_core import (
+    ConfigurationError,
+    IngestInterruptedError,
+    IngestOptions,
+    ingest,
+    read_shard,
+    split_source,
+)
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
 from zerobus_core.sources.shards.balance import balanced
@@ -103,6 +111,19 @@ def test_a_shard_of_files_that_changed_since_the_split_is_refused(tmp_path: Path
         (tmp_path / "0003.jsonl").write_text('{"id": 99}\n')
     with pytest.raises(ConfigurationError, match="not those that were split"):
         source_of(shard, IngestOptions())
+
+
+def test_shards_hold_no_secret_of_the_uri_that_was_split_and_are_read_with_it(tmp_path: Path) -> None:
+    total = files_in(tmp_path, [5] * 4)
+    source = f"guarded://me:S3CR3T@host{tmp_path}/*.jsonl?sig=S3CR3T"
+    shards = split_source(source, 2)
+    assert "S3CR3T" not in json.dumps(shards)
+    with pytest.raises(ConfigurationError, match=r"holds a secret.*read_shard\(source, shard\)"):
+        source_of(shards[0], IngestOptions())
+    kept = json.loads(json.dumps(shards))
+    read = [source_of(read_shard(source, shard), IngestOptions()) for shard in kept]
+    rows = [row["id"] for one in read for chunk in one.chunks(RowRanges()) for row in chunk.rows]
+    assert sorted(rows) == list(range(total))
 
 
 def test_an_empty_glob_has_no_shards(tmp_path: Path) -> None:

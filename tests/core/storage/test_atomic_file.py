@@ -19,7 +19,7 @@ from zerobus_core.bad_rows.dead_letter import DeadLetterFile
 from zerobus_core.errors import ConfigurationError, TransportError
 from zerobus_core.sources import source_of
 from zerobus_core.storage.atomic_file import KeptFile
-from zerobus_core.storage.uris import shown_uri, without_secrets
+from zerobus_core.storage.uris import secrets_in, shown_uri, without_secrets
 from zerobus_local import LocalZerobus
 
 SECRET = "S3CR3T"
@@ -143,6 +143,32 @@ def test_a_storage_that_cannot_be_reached_is_worth_another_try_and_tells_no_secr
 def test_a_uri_is_shown_without_its_secrets_and_a_path_as_it_is(uri: str, shown: str) -> None:
     assert shown_uri(uri) == shown
     assert without_secrets(f"cannot open '{uri}'") == f"cannot open '{shown}'"
+
+
+@pytest.mark.parametrize(
+    ("uri", "secrets"),
+    [
+        ("ftp://me:S3CR3T@h:21/x.csv", ["S3CR3T"]),
+        ("sftp://deploy@h/x.csv", []),
+        ("https://S3CR3T@h/x.csv", ["S3CR3T"]),
+        (
+            "https://h/x.csv?sv=2024-01-01&sig=S3CR3T%2Babcdefghijk",
+            [
+                "sv=2024-01-01&sig=S3CR3T%2Babcdefghijk",
+                "sv=2024-01-01&sig=S3CR3T+abcdefghijk",
+                "S3CR3T%2Babcdefghijk",
+                "S3CR3T+abcdefghijk",
+            ],
+        ),
+        ("zip://*.csv::https://h/x.zip?S3CR3T", ["S3CR3T"]),
+        ("abfs://container@account.dfs.core.windows.net/x", []),
+        ("s3://bucket/part-?.parquet", []),
+        ("/data/a?b=c@d:e.csv", []),
+    ],
+)
+def test_the_secrets_of_a_uri_are_found_and_globs_and_names_of_users_are_not(uri: str, secrets: list[str]) -> None:
+    assert secrets_in(uri) == secrets
+    assert not any(secret in shown_uri(uri) for secret in secrets)
 
 
 class Telling(Failing):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConfigurationError
 from ...optional_imports import require_pyarrow
 from .balance import balanced, cut, cut_above
-from .form import MARK, VERSION, fingerprint_of
+from .form import MARK, VERSION, fingerprint_of, split_id
 
 if TYPE_CHECKING:
     from ...options import IngestOptions
@@ -25,17 +25,17 @@ def is_dataset(value: Any) -> bool:
 def split_dataset(dataset: Any, n: int) -> list[dict[str, Any]]:
     """See ``split_source``."""
     version = _version_of(dataset)
+    groups = _groups(dataset, n)
+    head = {MARK: VERSION, "kind": "dataset", "split": split_id(version, n), "n": n, "of": len(groups)}
     return [
         {
-            MARK: VERSION,
-            "kind": "dataset",
+            **head,
             "fragments": len(group),
             "bytes": size,
             "index": index,
-            "of": n,
             "fingerprint": fingerprint_of(index, n, version),
         }
-        for index, (group, size) in enumerate(_groups(dataset, n))
+        for index, (group, size) in enumerate(groups)
     ]
 
 
@@ -43,13 +43,13 @@ def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: Ingest
     """The source that reads ``shard`` of ``dataset``; raises ConfigurationError if it is not the one that was split."""
     from ..arrow.arrow import DatasetSource
 
-    index, of = shard["index"], shard["of"]
-    if fingerprint_of(index, of, _version_of(dataset)) != shard["fingerprint"]:
+    index, n = shard["index"], shard["n"]
+    if fingerprint_of(index, n, _version_of(dataset)) != shard["fingerprint"]:
         raise ConfigurationError(
             "the dataset is not the one that was split: a file of it was added, removed or changed since then, or it "
             "is read in another way; split it again"
         )
-    source = DatasetSource(dataset, options, fragments=_groups(dataset, of)[index][0])
+    source = DatasetSource(dataset, options, fragments=_groups(dataset, n)[index][0])
     source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
     return source
 

@@ -9,17 +9,28 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ConfigurationError
+from ..libraries.frame_kinds import is_instance
 
-__all__ = ["MARK", "VERSION", "checked_shard", "fingerprint_of", "is_shard", "sql_fingerprint_of", "start_delay"]
+__all__ = [
+    "MARK",
+    "VERSION",
+    "checked_shard",
+    "fingerprint_of",
+    "is_shard",
+    "shard_facts",
+    "split_id",
+    "sql_fingerprint_of",
+    "start_delay",
+]
 
 MARK = "zerobus_shard"
 VERSION = 2
 _COMMON = {MARK, "kind", "index", "of", "fingerprint"}
 _FIELDS = {
-    "files": _COMMON | {"source", "format", "files", "bytes"},
-    "dataset": _COMMON | {"fragments", "bytes"},
+    "files": _COMMON | {"split", "source", "format", "n", "files", "bytes"},
+    "dataset": _COMMON | {"split", "n", "fragments", "bytes"},
     "slice": _COMMON | {"handoff", "slice", "again", "run", "size"},
-    "sql": _COMMON | {"query", "key", "after", "up_to", "is_null", "rows"},
+    "sql": _COMMON | {"split", "query", "key", "after", "up_to", "is_null", "rows"},
 }
 _RANGE = ("after", "up_to", "is_null")
 # The service warns of 100 opens per table and minute: up to half of that can come at once, more at 80 a minute.
@@ -31,6 +42,13 @@ _SHORT = 0.5
 def is_shard(value: object) -> bool:
     """Whether ``value`` is one of the dicts that ``split_source`` returns."""
     return isinstance(value, Mapping) and MARK in value
+
+
+def shard_facts(records: Any) -> dict[str, Any] | None:
+    """Which shard of which split ``records`` are, for the receipt; None for other records."""
+    is_given = is_instance(records, f"{__package__}.read", "GivenShard")
+    shard = records.shard if is_given else records if is_shard(records) else None
+    return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
 
 
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +68,11 @@ def fingerprint_of(index: int, of: int, *facts: Any) -> str:
     """Identifies one shard of a source that ``facts`` identify."""
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"
+
+
+def split_id(*facts: Any) -> str:
+    """The same in all shards of one split, which ``facts`` identify."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def sql_fingerprint_of(shard: Mapping[str, Any]) -> str:

@@ -40,15 +40,15 @@ class GivenShard:
             return SqlRangeSource(self.source, self.shard, options)
         if self.shard["kind"] == "dataset":
             return dataset_shard_source(self.source, self.shard, options)
-        return _file_source(self.shard, options)
+        return _file_source(self.source, self.shard, options)
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
     """The rows of one shard of ``source``, for ``ingest`` and everything that takes ``records``.
 
-    ``source`` is what ``split_source`` was given, or the same made again: a dataset of the same files, a ``SqlQuery``
-    of the same text, whose ``connect`` opens the connection where the shard is read.  Reads nothing yet.  Raises
-    ConfigurationError if ``shard`` is not a shard of such a source.
+    ``source`` is what ``split_source`` was given, or the same made again: paths, a dataset of the same files, a
+    ``SqlQuery`` of the same text, whose ``connect`` opens the connection where the shard is read.  Reads nothing yet.
+    Raises ConfigurationError if ``shard`` is not a shard of such a source.
     """
     if not is_shard(shard):
         raise ConfigurationError(
@@ -77,20 +77,25 @@ def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) 
                 f"records is a shard of {_NAMES[plain['kind']]}, which holds no connection and no file system: pass "
                 f"{_READ_BY[plain['kind']]}"
             )
+        if plain["source"] is None:
+            raise ConfigurationError(
+                "the URI of the source holds a secret or is opened by a connection, which a shard does not keep: pass "
+                "read_shard(source, shard); in Airflow, give the operator source next to shard"
+            )
         given = GivenShard(plain["source"], plain)
     source = given.open(options)
     source.start_delay = start_delay(given.shard, options.streams)
     return source
 
 
-def _file_source(shard: dict[str, Any], options: IngestOptions) -> Source:
-    found = given_files(shard)
-    index, of = shard["index"], shard["of"]
-    if fingerprint_of(index, of, version_of(found)) != shard["fingerprint"]:
+def _file_source(source: Any, shard: dict[str, Any], options: IngestOptions) -> Source:
+    found = given_files(source, shard)
+    index, n = shard["index"], shard["n"]
+    if fingerprint_of(index, n, version_of(found)) != shard["fingerprint"]:
         raise ConfigurationError(
             f"the files of {found.given} are not those that were split: one was added, removed or changed since then; "
             "split the source again, or use NewFiles for a folder that goes on receiving files"
         )
-    source = source_of_found(replace(found, files=file_shards(found, of)[index][0]), options)
-    source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
-    return source
+    read = source_of_found(replace(found, files=file_shards(found, n)[index][0]), options)
+    read.fingerprint = f"{shard['fingerprint']}:{read.fingerprint}"
+    return read

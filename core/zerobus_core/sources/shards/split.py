@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import ConfigurationError
-from ...storage.uris import shown_uri
+from ...storage.filesystem import UriWithFilesystem
+from ...storage.uris import secrets_in, shown_uri
 from ..files.finding.found import find_files, holds_no_files, looks_like_path
 from ..sql.query import SqlQuery
 from .dataset import is_dataset, split_dataset
 from .files import file_shards
-from .form import MARK, VERSION, fingerprint_of
+from .form import MARK, VERSION, fingerprint_of, split_id
 from .sql import split_query
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def split_source(
     complete: together they have every row once.  Blocks.  Raises ConfigurationError.
 
     * Files: a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
-      known extension.  ``ingest`` takes these shards as they are.  Files are units of work; Parquet files that are
-      large for a shard are cut between row groups.
+      known extension.  ``ingest`` takes these shards as they are, unless a URI holds a secret (a password, or a query
+      such as a signature): a shard holds none, so these are read by ``read_shard(source, shard)``.  Files are units of
+      work; Parquet files that are large for a shard are cut between row groups.
     * A pyarrow Dataset of files, in the same way.  Its shards are read by ``read_shard(dataset, shard)``.
     * A ``SqlQuery``, with ``by``, the name of its key: ranges of the key, the first open below and the last open above,
       and one more shard if there are rows whose key is NULL.  ``ranges="quantiles"`` makes ranges of equally many rows,
@@ -68,26 +70,38 @@ def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]
         return []
     found = find_files(paths, format=format)
     whole = version_of(found)
+    groups = file_shards(found, n)
+    head = {
+        MARK: VERSION,
+        "kind": "files",
+        "split": split_id(whole, n),
+        "source": _storable(paths),
+        "format": format,
+        "n": n,
+        "of": len(groups),
+    }
     return [
         {
-            MARK: VERSION,
-            "kind": "files",
-            "source": paths[0] if len(paths) == 1 else paths,
-            "format": format,
+            **head,
             "files": len({file.path for file in group}),
             "bytes": size,
             "index": index,
-            "of": n,
             "fingerprint": fingerprint_of(index, n, whole),
         }
-        for index, (group, size) in enumerate(file_shards(found, n))
+        for index, (group, size) in enumerate(groups)
     ]
 
 
-def given_files(shard: dict[str, Any]) -> FoundFiles:
-    """The files that the source of ``shard`` has now."""
-    source = shard["source"]
-    return find_files(source if isinstance(source, str) else list(source), format=shard["format"])
+def _storable(paths: list[str]) -> str | list[str] | None:
+    """The paths as a host may store them; None if one holds a secret, or is opened by a file system at hand."""
+    if any(isinstance(path, UriWithFilesystem) or secrets_in(path) for path in paths):
+        return None
+    return paths[0] if len(paths) == 1 else paths
+
+
+def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
+    """The files that ``source`` has now, as those of ``shard`` were found."""
+    return find_files(_paths(source), format=shard["format"])
 
 
 def version_of(found: FoundFiles) -> str:

@@ -14,7 +14,7 @@ from ..sql.database import Database, ask
 from ..sql.names import checked_name
 from ..sql.query import SqlQuery, key_column
 from ..sql.statements import Condition
-from .form import MARK, VERSION, sql_fingerprint_of
+from .form import MARK, VERSION, split_id, sql_fingerprint_of
 
 __all__ = ["split_query"]
 
@@ -48,6 +48,7 @@ def split_query(query: SqlQuery, n: int, *, by: str | None, ranges: str) -> list
     if nulls:
         parts.append({"after": None, "up_to": None, "is_null": True, "rows": nulls})
     head = {MARK: VERSION, "kind": "sql", "query": query.digest, "key": key}
+    head["split"] = split_id(query.digest, key, parts)
     shards = [{**head, **part, "index": index, "of": len(parts)} for index, part in enumerate(parts)]
     return [{**shard, "fingerprint": sql_fingerprint_of(shard)} for shard in shards]
 
