@@ -1,9 +1,11 @@
 """Shards in several processes against one task, with the service's limit per stream switched on.
 
+    python -m benchmarks.fan_out --postgres                 # starts a PostgreSQL of its own, from Debian's package
     python -m benchmarks.fan_out --shards 8 --limit 100000 --postgres "dbname=bench host=/run/postgresql"
     python -m benchmarks.fan_out --rows 20000               # a few seconds, to see that it runs
 
-Both deliver the flights as Parquet files and, with ``--postgres``, a table of as many rows in PostgreSQL.  A figure is
+All deliver the flights as Parquet files and, with ``--postgres``, a table of as many rows in PostgreSQL.  Fails if the
+table does not have exactly the rows of the receipts.  A figure is
 the time from the first delivery's start to the last one's end, in worker processes that have imported everything, as
 those of Celery have.  The server shares the processors with them.
 """
@@ -12,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -31,6 +35,7 @@ from example_dags.demo import source
 from zerobus_core import Receipt, SqlQuery, Workspace, ingest, merge_receipts, read_shard, split_source
 from zerobus_local import LocalZerobusProcess
 
+OWN = "a server of its own"
 QUERY = "SELECT * FROM zerobus_bench"
 _COLUMNS = "id BIGINT PRIMARY KEY, carrier TEXT, origin TEXT, dest TEXT, distance DOUBLE PRECISION"
 _NAMES = ("id", "carrier", "origin", "dest", "distance")
@@ -71,17 +76,20 @@ def ready(_: int) -> int:
 
 
 def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Callable[[], int]) -> None:
-    """Deliver all of it in the pool, and print one line."""
+    """Deliver all of it in the pool, and print one line; ends the program if the table has other rows."""
     before = count()
     started = time.perf_counter()
     merged = merge_receipts(pool.map(deliver, works))
     took = time.perf_counter() - started
     rows = count() - before
-    exact = "exact" if rows == merged.rows_acked == merged.rows_read else f"NOT EXACT: {merged.rows_acked} acknowledged"
+    is_exact = rows == merged.rows_acked == merged.rows_read
+    exact = "exact" if is_exact else f"NOT EXACT: {merged.rows_acked} acknowledged"
     print(
         f"{name:<28} {merged.shards:>2} workers {rows:>9,} rows {took:>7.2f} s {rows / took:>10,.0f} rows/s   {exact}",
         flush=True,
     )
+    if not is_exact:
+        sys.exit(1)
 
 
 def write_files(folder: Path, flights: pa.Table) -> str:
@@ -126,7 +134,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--rows", type=int, help="so many of the flights, to see that it runs (default: all)")
     parser.add_argument("--limit", type=float, default=100_000, help="rows per second and stream")
-    parser.add_argument("--postgres", help="connection string; the table zerobus_bench is replaced there")
+    parser.add_argument(
+        "--postgres",
+        nargs="?",
+        const=OWN,
+        help="connection string, where the table zerobus_bench is replaced; without one a server is started",
+    )
     options = parser.parse_args(arguments)
     flights = source.flights().slice(0, options.rows)
     context = get_context("spawn")
@@ -143,15 +156,30 @@ def main(arguments: list[str] | None = None) -> None:
         compare(server, pool, one, split_source(place, options.shards))
         if options.postgres is None:
             return
-        fill(options.postgres, flights)
-        columns = "id BIGINT NOT NULL, carrier STRING, origin STRING, dest STRING, distance DOUBLE"
-        server.create_table(f"CREATE TABLE main.default.copied ({columns})")
-        query = SqlQuery(partial(connect, options.postgres), QUERY)
-        shards = split_source(query, options.shards, by="id")
-        one = Work(
-            workspace=server.workspace, table="main.default.copied", shard=None, place=options.postgres, is_sql=True
-        )
-        compare(server, pool, one, shards)
+        with database(options.postgres) as dsn:
+            compare_query(server, pool, dsn, flights, options.shards)
+
+
+@contextmanager
+def database(given: str) -> Iterator[str]:
+    """The connection string that was given, or that of a PostgreSQL that runs as long as it is used."""
+    if given != OWN:
+        yield given
+        return
+    from tests.services.databases import running_postgres
+
+    with running_postgres() as postgres:
+        yield postgres.dsn
+
+
+def compare_query(server: LocalZerobusProcess, pool: ProcessPoolExecutor, dsn: str, flights: pa.Table, n: int) -> None:
+    """The same comparison for a table in PostgreSQL."""
+    fill(dsn, flights)
+    columns = "id BIGINT NOT NULL, carrier STRING, origin STRING, dest STRING, distance DOUBLE"
+    server.create_table(f"CREATE TABLE main.default.copied ({columns})")
+    shards = split_source(SqlQuery(partial(connect, dsn), QUERY), n, by="id")
+    one = Work(workspace=server.workspace, table="main.default.copied", shard=None, place=dsn, is_sql=True)
+    compare(server, pool, one, shards)
 
 
 if __name__ == "__main__":
