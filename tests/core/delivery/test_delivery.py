@@ -605,7 +605,7 @@ class TestWhereNoRowIsGood:
         self, server: LocalZerobus, table: str, tmp_path: Path, kind: str
     ) -> None:
         letters = tmp_path / "bad.jsonl"
-        with pytest.raises(RecordError, match="max_bad_records=10 allows 10"):
+        with pytest.raises(RecordError, match="max_bad_records=10 allows only 10"):
             ingest(
                 server.workspace,
                 table,

@@ -130,7 +130,7 @@ def test_a_table_that_refuses_everything_is_given_up_after_a_few_rows(
         assert caught.value.rows == tuple(range(20))
         assert "and there may be more" in caught.value.message
     else:
-        assert "max_bad_records=2 allows 2" in caught.value.message
+        assert "max_bad_records=2 allows only 2" in caught.value.message
     assert server.faults.count_stream(TABLE) < 40
     assert caught.value.counts.rows_acked == 0
 
