@@ -20,6 +20,13 @@ WANTED = {
     "the local server is probably not running": "troubleshooting/",
     "text is not parsed": "troubleshooting/",
     "null in a NOT NULL column": "troubleshooting/",
+    "endpoint and workspace_url are swapped": "troubleshooting/",
+    "the certificate of": "troubleshooting/",
+    "records is a dict": "troubleshooting/",
+    "was changed or removed while it was read": "troubleshooting/",
+    "the state belongs to another source": "troubleshooting/",
+    "personal access token": "troubleshooting/",
+    "no rollback": "concepts/",
 }
 
 
