@@ -1,9 +1,9 @@
-"""``make bench``: what a delivery costs, next to what people would pick instead, as a table and a JSON file.
+"""``make bench``: measures what a delivery costs, compared with the alternatives, as a table and a JSON file.
 
     python -m benchmarks [--quick] [--only NAME] [--page]
 
-Each case runs in a process of its own, which is stopped when its time is over, with its server and its children.
-The process exits with 1 if a case failed; a target that is not met is printed and fails nothing.
+Each case runs in a process of its own, which is stopped together with its server and its children when its time is
+over. The exit code is 1 if a case failed. A missed target is printed, but is not a failure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HUNDRED_MILLION_SECONDS = 900.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit code."""
+    """Run the cases, and return the exit code."""
     given = _parser().parse_args(arguments)
     settings = Settings(quick=given.quick, hundred_million=given.hundred_million)
     facts, started = machine(), time.monotonic()
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
-    """The figures of one case, why it has none or not all, and whether that is a failure."""
+    """Return the figures of one case, why some or all are missing, and whether that is a failure."""
     limit = CASES[name].limit + (_HUNDRED_MILLION_SECONDS if name == "memory" and settings.hundred_million else 0.0)
     # A server that was killed a moment ago may still be writing a file.
     with tempfile.TemporaryDirectory(prefix="zerobus-bench-", ignore_cleanup_errors=True) as folder:
@@ -81,7 +81,7 @@ def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the process and of its children; the local server ends with its parent by itself."""
+    """Kill what is left of the process and of its children; the local server ends by itself when its parent ends."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

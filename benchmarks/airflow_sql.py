@@ -1,8 +1,9 @@
-"""Many rows from a real PostgreSQL to a Delta table by ``SqlToZerobusOperator``, in a task that Airflow runs.
+"""Delivers many rows from a real PostgreSQL to a Delta table with ``SqlToZerobusOperator``, in a task that Airflow
+runs.
 
-Run it with ``python -m benchmarks.airflow_sql --rows 1000000``.  It prints rows/s, the memory of the process that runs
-the Dag from the start of its process to its end, and how many rows the table has; it fails if one is missing or there
-twice, or if memory grows from the first quarter of the delivery to the last.  Linux only, with PostgreSQL from Debian.
+Run it with ``python -m benchmarks.airflow_sql --rows 1000000``.  It prints rows/s, the memory of the Dag's process from
+its start to its end, and the number of rows in the table. It fails if a row is missing or duplicated, or if memory
+grows from the first quarter of the delivery to the last.  Linux only, with PostgreSQL from Debian.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _EVERY = 0.5
 
 @dataclass(frozen=True)
 class Sample:
-    """What the process of the Dag held, ``seconds`` after it began, and what it was at."""
+    """The memory of the Dag's process, ``seconds`` after its start, and the phase that it was in."""
 
     seconds: float
     mebibytes: int
@@ -58,7 +59,7 @@ class Sample:
 
 
 def fill(postgres: Postgres, rows: int) -> str:
-    """Make a database with ``rows`` orders in it; the name of the database."""
+    """Create a database with ``rows`` orders, and return its name."""
     database = postgres.new_database()
     with psycopg.connect(postgres.url(database), autocommit=True) as connection:
         connection.execute(
@@ -71,7 +72,7 @@ def fill(postgres: Postgres, rows: int) -> str:
 
 
 def environment(home: Path, postgres: Postgres, database: str, workspace: Workspace) -> dict[str, str]:
-    """The variables of an Airflow with the two connections of the Dag."""
+    """Return the environment variables of an Airflow with the two connections of the Dag."""
     assert isinstance(workspace.credentials, ClientCredentials)
     target = {
         "conn_type": "zerobus",
@@ -95,7 +96,7 @@ def environment(home: Path, postgres: Postgres, database: str, workspace: Worksp
 
 
 def run_dag(environ: dict[str, str]) -> tuple[list[Sample], str]:
-    """Run the Dag in a process of its own; samples from its start to its end, and what the process printed."""
+    """Run the Dag in a process of its own; return samples from its start to its end, and what it printed."""
     home = Path(environ["AIRFLOW_HOME"])
     (home / "dags").mkdir()
     file = home / "dags" / "many_rows.py"
@@ -119,14 +120,14 @@ def run_dag(environ: dict[str, str]) -> tuple[list[Sample], str]:
 
 
 def phase_of(log: str) -> str:
-    """What a process with this log is at: "start", "delivery" or "end"."""
+    """Return the phase of a process with this log: "start", "delivery" or "end"."""
     if "Connecting to" not in log:
         return "start"
     return "end" if "sent again; " in log else "delivery"
 
 
 def resident(pid: int) -> int:
-    """MiB that a process holds; 0 if it has ended."""
+    """Return a process's resident memory in MiB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -135,16 +136,16 @@ def resident(pid: int) -> int:
 
 
 def check(server: LocalZerobusProcess, rows: int, samples: list[Sample]) -> None:
-    """Exit with what is wrong, if anything is."""
+    """Exit with a message if anything is wrong."""
     ids = server.read(TABLE).column("id")
     distinct = pc.count_distinct(ids).as_py()
     print(f"{len(ids):,} rows in the table, {distinct:,} of them distinct, of {rows:,}")
     if (len(ids), distinct, pc.min(ids).as_py(), pc.max(ids).as_py()) != (rows, rows, 1, rows):
-        raise SystemExit("rows are missing or there twice")
+        raise SystemExit("rows are missing or duplicated")
     delivery = [sample for sample in samples if sample.phase == "delivery"]
     quarter = len(delivery) // 4
     if not quarter:
-        raise SystemExit(f"only {len(delivery)} samples of the delivery: give more rows")
+        raise SystemExit(f"only {len(delivery)} samples of the delivery: use more rows")
     first, last = peak(delivery[:quarter]), peak(delivery[-quarter:])
     print(
         f"MiB at most: {first} in the first quarter of the delivery, {last} in the last, {peak(samples)} in the process"
@@ -156,7 +157,7 @@ def check(server: LocalZerobusProcess, rows: int, samples: list[Sample]) -> None
 
 
 def peak(samples: list[Sample]) -> int:
-    """The most MiB of some samples."""
+    """Return the largest number of MiB of the samples."""
     return max(sample.mebibytes for sample in samples)
 
 

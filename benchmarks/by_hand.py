@@ -1,10 +1,10 @@
-"""What users would write with the SDK alone, without checks: the loops that ``make bench`` compares with.
+"""The loops that ``make bench`` compares with: what users would write with the SDK alone, without checks.
 
-They are frozen: a figure of today can be compared with one of last year only if they stay what they were.  A change to
-this module is a commit of its own, which says why, and the figures of docs/benchmarks.md are measured again with it.
+They are frozen, because figures of different years can be compared only if these loops do not change. A change to this
+module is a commit of its own that says why, and the figures of docs/benchmarks.md are measured again.
 
-Values that the wire does not take (datetimes, dates, decimals) are given to these loops ready-made where the case says
-so.  Each function opens a stream, sends everything, waits for it and closes the stream.
+Values that the wire format does not have (datetimes, dates, decimals) are converted before the measurement if the case
+says so.  Each function opens a stream, sends everything, waits for it and closes the stream.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _credentials(workspace: Workspace) -> tuple[str, str]:
 
 
 def arrow_by_hand(workspace: Workspace, schema: TableSchema, table: pa.Table) -> None:
-    """What a user would write: cast once, send record batches, flush, close."""
+    """Cast a table once, send its record batches, flush, close."""
     sdk = ZerobusSdk(workspace.endpoint, workspace.workspace_url)
     stream = sdk.create_arrow_stream(
         schema.table, schema.arrow_schema(), *_credentials(workspace), ArrowStreamConfigurationOptions()
@@ -50,7 +50,7 @@ def arrow_by_hand(workspace: Workspace, schema: TableSchema, table: pa.Table) ->
 
 
 def protobuf_by_hand(workspace: Workspace, schema: TableSchema, rows: list[dict[str, Any]]) -> None:
-    """What a user would write with a compiled message class whose fields need no conversion."""
+    """Send rows with a compiled message class whose fields need no conversion."""
     file = descriptor_pb2.FileDescriptorProto.FromString(schema.descriptor_proto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -69,7 +69,7 @@ def protobuf_by_hand(workspace: Workspace, schema: TableSchema, rows: list[dict[
 
 
 def json_by_hand(workspace: Workspace, schema: TableSchema, rows: list[dict[str, Any]]) -> None:
-    """One call of ``json.dumps`` for each row."""
+    """Send rows with one call of ``json.dumps`` per row."""
     sdk = ZerobusSdk(workspace.endpoint, workspace.workspace_url)
     stream = sdk.create_stream(
         *_credentials(workspace), TableProperties(schema.table), StreamConfigurationOptions(record_type=RecordType.JSON)
@@ -93,25 +93,25 @@ def parquet_by_hand(workspace: Workspace, schema: TableSchema, path: Path) -> No
 
 
 def frame_by_hand(workspace: Workspace, schema: TableSchema, frame: Any) -> None:
-    """A pandas frame as an Arrow table."""
+    """Convert a pandas frame to an Arrow table, and send it."""
     arrow_by_hand(workspace, schema, pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def csv_by_hand(workspace: Workspace, schema: TableSchema, path: Path, types: dict[str, Callable[[str], Any]]) -> None:
-    """``csv.DictReader`` and a function for each column."""
+    """Read a file with ``csv.DictReader``, and convert each column with a function."""
     with path.open(newline="") as file:
         rows = ({name: types[name](text) for name, text in row.items()} for row in csv.DictReader(file))
         _stream_rows(workspace, schema, rows)
 
 
 def json_lines_by_hand(workspace: Workspace, schema: TableSchema, path: Path) -> None:
-    """``json.loads`` for each line."""
+    """Read a file with ``json.loads`` for each line."""
     with path.open() as file:
         _stream_rows(workspace, schema, map(json.loads, file))
 
 
 def sqlite_by_hand(workspace: Workspace, schema: TableSchema, path: Path, query: str) -> None:
-    """Rows of a cursor as dicts."""
+    """Send the rows of a cursor as dicts."""
     connection = sqlite3.connect(path)
     try:
         cursor = connection.execute(query)
@@ -122,7 +122,7 @@ def sqlite_by_hand(workspace: Workspace, schema: TableSchema, path: Path, query:
 
 
 def one_record_per_call(workspace: Workspace, schema: TableSchema, rows: list[dict[str, Any]], *, wait: bool) -> None:
-    """The loop of the SDK's README; with ``wait``, each record is waited for, as its first example does."""
+    """Send one record per call, as the SDK's README does; with ``wait``, wait for each record's acknowledgement."""
     sdk = ZerobusSdk(workspace.endpoint, workspace.workspace_url)
     stream = sdk.create_stream(
         *_credentials(workspace), TableProperties(schema.table), StreamConfigurationOptions(record_type=RecordType.JSON)
@@ -136,7 +136,7 @@ def one_record_per_call(workspace: Workspace, schema: TableSchema, rows: list[di
 
 
 def _stream_rows(workspace: Workspace, schema: TableSchema, rows: Iterable[dict[str, Any]]) -> None:
-    """As ``protobuf_by_hand``, with rows that are not in memory all at once."""
+    """Send rows like ``protobuf_by_hand``, but without holding all of them in memory."""
     file = descriptor_pb2.FileDescriptorProto.FromString(schema.descriptor_proto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

@@ -1,10 +1,10 @@
-"""What the digest of rows costs the client: deliveries of dicts with a checkpoint, with and without it, pair by pair.
+"""Measures the cost of digests: pairs of deliveries of dicts with a checkpoint, one with digests and one without.
 
     python -m benchmarks.digest --pairs 15
 
-Both sides of a pair deliver the same rows by a source of its own; one says that its fingerprint is of the content, so
-that no digest is needed.  Times are CPU seconds of this process with all of its threads (encoder, SDK, checkpoint), and
-the server is another process.
+Both deliveries of a pair have the same rows, but different sources: one source states that its fingerprint covers the
+content, so that no digest is needed.  Times are CPU seconds of this process with all of its threads (encoder, SDK,
+checkpoint), and the server is another process.
 """
 
 from __future__ import annotations

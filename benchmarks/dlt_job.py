@@ -1,7 +1,8 @@
 """dlt's own load job for Zerobus, run on one Parquet file; executed by ``benchmarks.cases.dlt`` in dlt's environment.
 
 Reads a JSON document with the workspace, the table, its columns and the file from standard input, delivers once to warm
-up and then so many times, and prints a JSON list of seconds.  What is left out is what needs a SQL warehouse: grants.
+up and then the given number of times, and prints a JSON list of seconds. It leaves out grants, which would need a SQL
+warehouse.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from dlt.destinations.impl.databricks.databricks import DatabricksZerobusParquet
 
 
 def deliver(given: dict[str, Any], path: Path) -> float:
-    """Seconds of one load job."""
+    """Run one load job, and return its seconds."""
     credentials = DatabricksCredentials()
     credentials.catalog, credentials.server_hostname = "main", given["workspace_url"]
     zerobus = DatabricksZerobusConfiguration()
@@ -57,7 +58,7 @@ def deliver(given: dict[str, Any], path: Path) -> float:
 
 
 def main() -> None:
-    """Print the seconds of each turn."""
+    """Print the seconds of each run."""
     given = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
         packages = PackageStorage(FileStorage(folder, makedirs=True), "new")

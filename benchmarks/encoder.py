@@ -135,7 +135,7 @@ def _encode(encoder: Encoder, rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:
-    """CPU seconds per round of each way, after a check that ours and upb's bytes are the same."""
+    """Return CPU seconds per round of each way, after checking that our bytes and upb's are the same."""
     schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({case.columns})")
     rows = [case.row(i) for i in range(ROWS)]
     wire = [case.wire(row) for row in rows]
@@ -160,7 +160,7 @@ def measure(case: Case, rounds: int) -> dict[str, list[float]]:
 
 
 def show(case: Case, seconds: dict[str, list[float]]) -> None:
-    """A line of rates and a line of ratios."""
+    """Print a line of rates and a line of ratios."""
     rates = {name: ROWS / statistics.median(spent) for name, spent in seconds.items()}
 
     def times(ours: str, other: str) -> float:
@@ -174,7 +174,7 @@ def show(case: Case, seconds: dict[str, list[float]]) -> None:
 
 
 def profile(case: Case) -> None:
-    """Where the time of our way goes."""
+    """Print where our encoder spends its time."""
     schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({case.columns})")
     rows = [case.row(i) for i in range(ROWS)]
     encoder = encoder_for(schema, IngestOptions(), is_arrow=False)

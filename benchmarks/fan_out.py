@@ -44,7 +44,7 @@ _FILES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One delivery, as a worker process gets it."""
+    """One delivery, in the form that a worker process gets."""
 
     workspace: Workspace
     table: str
@@ -54,7 +54,7 @@ class Work:
 
 
 def connect(place: str) -> Any:
-    """A connection to PostgreSQL."""
+    """Open a connection to PostgreSQL."""
     import psycopg
 
     return psycopg.connect(place)
@@ -76,7 +76,7 @@ def ready(_: int) -> int:
 
 
 def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Callable[[], int]) -> None:
-    """Deliver all of it in the pool, and print one line; ends the program if the table has other rows."""
+    """Run all deliveries in the pool, and print one line."""
     before = count()
     started = time.perf_counter()
     merged = merge_receipts(pool.map(deliver, works))
@@ -93,7 +93,7 @@ def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Call
 
 
 def write_files(folder: Path, flights: pa.Table) -> str:
-    """The flights as Parquet files of several row groups."""
+    """Write the flights as Parquet files of several row groups."""
     folder.mkdir()
     step = -(-flights.num_rows // _FILES)
     for number in range(_FILES):
@@ -102,7 +102,7 @@ def write_files(folder: Path, flights: pa.Table) -> str:
 
 
 def fill(place: str, flights: pa.Table) -> None:
-    """A table of the same number of rows in PostgreSQL."""
+    """Create a table with the same number of rows in PostgreSQL."""
     columns = [flights.column(name).to_pylist() for name in _NAMES[1:]]
     with connect(place) as connection:
         connection.execute("DROP TABLE IF EXISTS zerobus_bench")
@@ -113,7 +113,7 @@ def fill(place: str, flights: pa.Table) -> None:
 
 
 def compare(server: LocalZerobusProcess, pool: ProcessPoolExecutor, one: Work, shards: list[dict[str, Any]]) -> None:
-    """One task and then the shards, twice each."""
+    """Deliver with one task and then with shards, twice each."""
 
     def count() -> int:
         return server.read(one.table).num_rows

@@ -1,8 +1,8 @@
-"""What zerobus_local takes: rows per second into Delta over the official SDK, and the server's peak memory.
+"""Measures zerobus_local: rows per second to Delta with the official SDK, and the server's peak memory.
 
 python -m benchmarks.local_server --rows 1000000 --batch 2000
 
-The client runs in this process and the server in another one, so two processors are what the figures ask for.
+The client runs in this process and the server in another one, so the benchmark needs two processors.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SCHEMA = pa.schema(
 
 
 def row(number: int) -> dict[str, Any]:
-    """One row of eight columns, about 80 bytes as protobuf."""
+    """Return one row of eight columns, about 80 bytes as protobuf."""
     return {
         "id": number,
         "name": f"name-{number % 1000}",
@@ -70,7 +70,7 @@ def row(number: int) -> dict[str, Any]:
 
 
 def message_class() -> Any:
-    """The protobuf class of a row."""
+    """Return the protobuf class of a row."""
     file = descriptor_pb2.FileDescriptorProto(name="row.proto", package="bench", syntax="proto2")
     message = file.message_type.add(name="Row")
     for number, (name, kind) in enumerate(FIELDS.items(), start=1):
@@ -81,7 +81,7 @@ def message_class() -> Any:
 
 
 def sender(server: LocalZerobusProcess, record_format: str, batch: int) -> Callable[[int], None]:
-    """A function that sends so many rows over a stream of its own and returns when all are acknowledged."""
+    """Return a function that sends a number of rows over its own stream, and returns when all are acknowledged."""
     credentials = server.workspace.credentials
     assert isinstance(credentials, ClientCredentials)
     login = (credentials.client_id, credentials.client_secret)
@@ -110,7 +110,7 @@ def sender(server: LocalZerobusProcess, record_format: str, batch: int) -> Calla
 
 
 def measure(record_format: str, rows: int, batch: int, streams: int) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder)) as server:
         server.create_table(f"CREATE TABLE {TABLE} ({COLUMNS})")
         send = sender(server, record_format, batch)

@@ -1,8 +1,7 @@
-"""How the cases of ``make bench`` measure: ways side by side in the same run, medians, spread, targets.
+"""How the cases of ``make bench`` measure: alternatives side by side in the same run, medians, spread, targets.
 
-A neighbour on the machine slows down whatever runs next to it.  So the ways that are compared run in turn, in
-alternating order, and a ratio is taken inside each turn; the figure is the median of these ratios, and its noise is
-half of the range that the middle half of them covers.
+Other programs on the machine slow down what is measured. So the alternatives run in turns, in alternating order, and
+each turn gives a ratio. The figure is the median of these ratios, and its noise is half of their interquartile range.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ OURS = "ours"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one call took."""
+    """The wall and CPU time of one call."""
 
     wall: float
     """Seconds."""
@@ -31,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some values, and how far they lie apart."""
+    """The median of some values, and how far they are apart."""
 
     median: float
     least: float
@@ -42,7 +41,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of at least one value."""
+        """Return the spread of at least one value."""
         median = statistics.median(values)
         noise = 0.0
         if len(values) > 1 and median:
@@ -53,14 +52,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What we promise ourselves of a figure's ratio, or of ours if it has no ratio."""
+    """The ratio, or without a ratio our own figure, that we want to reach."""
 
     limit: float
     is_least: bool = True
     """Whether more is better."""
 
     def verdict(self, spread: Spread) -> str:
-        """``met``, ``below`` or ``above``, with the noise of the run; a miss that the noise explains says so."""
+        """Return ``met``, ``below`` or ``above``, with the noise of the run; says so if noise can explain a miss."""
         sign = "≥" if self.is_least else "≤"
         begin = f"target {sign} {self.limit:g}: "
         if spread.median >= self.limit if self.is_least else spread.median <= self.limit:
@@ -87,18 +86,18 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """What became of the target; empty without one."""
+        """Whether the target was met; empty without a target."""
         if self.target is None:
             return ""
         return self.target.verdict(self.ratio or self.values[OURS])
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return {**asdict(self), "verdict": self.verdict}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Figure:
-        """The figure of ``as_json``."""
+        """Return the figure from the result of ``as_json``."""
 
         def spread(name: str) -> Spread | None:
             return None if given[name] is None else Spread(**given[name])
@@ -116,23 +115,23 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How much a run measures."""
+    """How much a run measures: everything, or less in a quick run."""
 
     quick: bool = False
     hundred_million: bool = False
     most_pairs: int = field(default=15)
 
     def rows(self, count: int) -> int:
-        """So many rows, or a quarter of them in a quick run."""
+        """Return ``count``, or a quarter of it in a quick run."""
         return count // 4 if self.quick else count
 
     def seconds(self, full: float) -> float:
-        """The time after which a comparison begins no further pair."""
+        """Return the time after which a comparison begins no further pair."""
         return min(full, 3.0) if self.quick else full
 
 
 def measure(work: Callable[[], object]) -> Sample:
-    """Wall and CPU time of one call."""
+    """Return the wall and CPU time of one call."""
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work()
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
@@ -147,9 +146,9 @@ def compare(
     least: int = 3,
     measure: Callable[[Callable[[], object]], Sample] = measure,
 ) -> dict[str, list[Sample]]:
-    """Samples of each way, as many of one as of another: ``least``, and more while ``seconds`` are not over.
+    """Return equally many samples of each way: at least ``least``, and more until ``seconds`` are over.
 
-    Each way runs once before anything is measured: that connects, imports and fills caches.
+    Each way runs once before anything is measured, to connect, import and fill caches.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for work in ways.values():
@@ -167,7 +166,9 @@ def compare(
 def figure_of(
     samples: Mapping[str, Sequence[Sample]], rows: int, *, case: str, name: str, target: Target | None = None
 ) -> Figure:
-    """The rates of ways that delivered ``rows`` rows each time, and the ratios of ours to the first other one."""
+    """Return the rates of ways that delivered ``rows`` rows each time, and the ratios of ours to the first other
+    way.
+    """
     peer = next((way for way in samples if way != OURS), None)
     pairs = [] if peer is None else list(zip(samples[peer], samples[OURS], strict=True))
     return Figure(

@@ -1,4 +1,4 @@
-"""Peak memory of a process that delivers many rows from a generator, and of one that delivers few.
+"""Compares the peak memory of a process that delivers many rows from a generator with that of one that delivers few.
 
 Linux only: the memory is read from /proc.
 
@@ -29,7 +29,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 
 
 def peak_mib(server: LocalZerobusProcess, rows: int) -> int:
-    """Peak resident memory in MiB of a child process that delivers ``rows`` rows."""
+    """Return the peak resident memory in MiB of a child process that delivers ``rows`` rows."""
     workspace = server.workspace
     assert isinstance(workspace.credentials, ClientCredentials)
     env = os.environ | {

@@ -17,7 +17,7 @@ __all__ = ["read_lines"]
 
 
 def read_lines(path: Path) -> tuple[list[Figure], str]:
-    """The figures in a file that ``main`` wrote, and why the case was skipped, if it was."""
+    """Return the figures in a file that ``main`` wrote, and why the case was skipped, if it was."""
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     skipped = next((line["skipped"] for line in lines if "skipped" in line), "")
     return [Figure.from_json(line) for line in lines if "skipped" not in line], skipped

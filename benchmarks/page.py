@@ -30,7 +30,7 @@ def write_page(results: Path, docs: Path) -> None:
 
 
 def page_with(page: str, document: dict[str, Any], figures: Sequence[Figure]) -> str:
-    """The page with the figures between its marks replaced."""
+    """Return the page with the figures between its marks replaced."""
     facts = document["machine"]
     kind = "quick run" if document.get("is_quick") else "run"
     about = (
@@ -46,7 +46,7 @@ def page_with(page: str, document: dict[str, Any], figures: Sequence[Figure]) ->
 
 
 def ratio_chart(figures: Sequence[Figure], subtitle: str) -> str:
-    """How many times as fast as the hand-written loop, with a line at 1."""
+    """Return a chart of how many times as fast as the hand-written loop each case is, with a line at 1."""
     bars = [
         Bar(figure.name, figure.ratio.median, f"{figure.ratio.median:.2f}")
         for figure in figures
@@ -56,7 +56,7 @@ def ratio_chart(figures: Sequence[Figure], subtitle: str) -> str:
 
 
 def rate_chart(figures: Sequence[Figure], subtitle: str) -> str:
-    """Rows per second of all ways to deliver that were measured next to ours."""
+    """Return a chart of the rows per second of all ways to deliver that were measured."""
     bars = [
         Bar(
             f"{figure.name}: {way}" if way != OURS else f"{figure.name}: ours",

@@ -29,7 +29,7 @@ class Bar:
 
 
 def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, line_at: float | None = None) -> str:
-    """An SVG document of horizontal bars, with a dashed line at a value if one is given."""
+    """Return an SVG document of horizontal bars, with a dashed line at a value if one is given."""
     height = _TOP + _ROW * len(bars) + 16
     most = max([bar.value for bar in bars] + [line_at or 0.0]) or 1.0
     left = 20 + round(_LETTER * max((len(bar.label) for bar in bars), default=0))

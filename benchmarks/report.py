@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Where a run takes place, and with what."""
+    """Return a description of the machine and the software of a run."""
     return {
         "cpus": os.cpu_count(),
         "cpu": _cpu_model(),
@@ -50,12 +50,12 @@ def save(path: Path, figures: Sequence[Figure], settings: Settings, skipped: dic
 
 
 def load(path: Path) -> list[Figure]:
-    """The figures of a file that ``save`` wrote."""
+    """Return the figures of a file that ``save`` wrote."""
     return [Figure.from_json(figure) for figure in json.loads(path.read_text())["figures"]]
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as a Markdown table; columns are as wide as their widest cell."""
+    """Return the figures as a Markdown table; columns are as wide as their widest cell."""
     head = ("Case", "What", "Ours", "The other way", "Ratio", "Ratio by CPU", "Target")
     lines = [head, *(_cells(figure) for figure in figures)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
@@ -67,7 +67,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def shown(figure: Figure) -> str:
-    """One figure in one line, for whoever watches the run."""
+    """Return one figure in one line, for a person who watches the run."""
     return "  ".join(cell for cell in _cells(figure)[1:] if cell)
 
 

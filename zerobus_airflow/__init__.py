@@ -1,4 +1,4 @@
-"""Airflow: push rows to Databricks Delta tables, green only when every row is durable."""
+"""Airflow operators that push rows to Databricks Delta tables and succeed only when every row is durable."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Airflow's ``execution_timeout`` as a delivery needs it.
+"""Adapts Airflow's ``execution_timeout`` to a delivery.
 
-Airflow sets an alarm (SIGALRM) whose handler raises wherever the program is, and it does so once.  Two things go wrong
-with that.  A request to Airflow's supervisor that is broken off leaves its answer behind, which the next request takes
-for its own.  And a source that catches the error goes on, or ends as if it had no more rows.
+Airflow sets an alarm (SIGALRM) whose handler raises once, wherever the program is. That causes two problems. If it
+interrupts a request to Airflow's supervisor, the answer stays unread, and the next request takes it for its own. And a
+source that catches the error continues, or ends as if it had no more rows.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
-    """A ``with`` block in which Airflow's alarm waits for a request that it comes into, and is not forgotten.
+    """A ``with`` block in which Airflow's alarm does not interrupt a request, but sets a stop request.
 
-    Does nothing if no alarm is set, outside of the main thread and on Windows.
+    Does nothing if no alarm is set, outside of the main thread, and on Windows.
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        """``stop`` is set when the time is up, so that the delivery ends even if its source caught the error."""
+        """Build it; ``stop`` is set when time is up, so that the delivery ends even if its source catches the error."""
         self.has_passed = False
         self._stop = stop
         self._handler: Any = None

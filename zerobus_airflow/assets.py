@@ -14,28 +14,28 @@ _NAME_PARTS = 3
 
 
 def table_asset(workspace_url: str, table: str) -> Asset:
-    """The asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
+    """Return the asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
 
-    It bears no name of its own: Airflow refuses to run tasks when two Dags give one URI two names.
-    Raises ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
+    It has no name of its own: Airflow refuses to run tasks if two Dags give a URI different names. Raises
+    ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
     """
     return Asset(uri=table_asset_uri(workspace_url, table))
 
 
 def table_asset_uri(workspace_url: str, table: str) -> str:
-    """``databricks://host/catalog/schema/table``, lower case as Unity Catalog compares names."""
+    """Return ``databricks://host/catalog/schema/table``, in lower case: Unity Catalog compares names without case."""
     return f"databricks://{_host(workspace_url)}/{'/'.join(_name_parts(table))}".lower()
 
 
 def table_page_url(workspace_url: str, table: str) -> str:
-    """The page of the table in the workspace's Catalog Explorer."""
+    """Return the URL of the table's page in the workspace's Catalog Explorer."""
     return f"{workspace_url.rstrip('/')}/explore/data/{'/'.join(_name_parts(table))}"
 
 
 def _host(workspace_url: str) -> str:
     host = urlsplit(workspace_url if "://" in workspace_url else f"https://{workspace_url}").netloc
     if not host or "{" in host:
-        raise ConfigurationError(f"workspace_url {workspace_url!r} names no host; assets take no Jinja")
+        raise ConfigurationError(f"workspace_url {workspace_url!r} has no host; note that assets do not render Jinja")
     return host
 
 

@@ -1,9 +1,9 @@
-"""Keeps a delivery's checkpoint where the next attempt of the same task instance finds it.
+"""Stores a delivery's checkpoint where the next attempt of the same task instance finds it.
 
-Airflow 3.3 and newer give each task instance a state of its own that survives automatic retries (``task_state_store``).
-XCom does not: an attempt starts by deleting its own.  Before 3.3 the checkpoint is a file under ``checkpoint_uri``.  In
-3.3 the state also survives clearing, and so does a file.  Resuming after someone cleared a task would skip rows that
-were asked for again, so a checkpoint is bound to an epoch that clearing changes.
+Airflow 3.3 and newer give each task instance a state that survives automatic retries (``task_state_store``). XCom does
+not: an attempt starts by deleting its own. Before 3.3 the checkpoint is a file under ``checkpoint_uri``. Both the state
+and a file also survive clearing. Resuming after someone cleared a task would skip rows that were asked for again, so a
+checkpoint belongs to an epoch, which clearing changes.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class TaskStateStore(Protocol):
     """The part of Airflow's accessor that is used here."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The JSON value under ``key``."""
+        """Return the JSON value under ``key``, or ``default``."""
 
     def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
-        """Keep a JSON value."""
+        """Store a JSON value under ``key``."""
 
 
 class TaskStateCheckpointStore:
     """A CheckpointStore in the state of one task instance.
 
-    Each call is a request to Airflow's supervisor, a few milliseconds long, and belongs in the main thread.
-    Raises TransportError if Airflow's API does not answer as it should.
+    Each call is a request to Airflow's supervisor that takes a few milliseconds; make it in the main thread. Raises
+    TransportError if Airflow's API does not answer properly.
     """
 
     def __init__(self, store: TaskStateStore, epoch: str) -> None:
@@ -81,10 +81,10 @@ class TaskStateCheckpointStore:
 
 
 def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str | None = None) -> CheckpointStore | None:
-    """The store of the running task instance, or None, with a line in the log, if there is no place for one.
+    """Return the checkpoint store of the running task instance; None, with a line in the log, if there is none.
 
-    ``uri`` is a directory, and goes before the task's state; before Airflow 3.3, which keeps no such state, the
-    directory in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``) can be used.
+    ``uri`` is a directory, which is used rather than the task's state. Before Airflow 3.3, which has no such state, the
+    directory can also be set in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``).
     """
     if resume == "never":
         return None
@@ -103,9 +103,9 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """The name in the key of ``delivery_columns``: the same for all attempts of a task until it is cleared.
+    """Return the name for the key of ``delivery_columns``: the same for all attempts of a task until it is cleared.
 
-    With ``resume="always"`` the name stays the same after clearing, since the same delivery goes on.
+    With ``resume="always"`` the name stays the same after clearing, because the same delivery continues.
     """
     ti = context["ti"]
     chain = _epoch(context, resume)
@@ -113,7 +113,7 @@ def delivery_name(context: Context, resume: Resume) -> str:
 
 
 def attempts_chain(context: Context) -> str:
-    """An id that all automatic retries of a task share, until someone clears it."""
+    """Return an id that all automatic retries of a task share, until someone clears it."""
     return _epoch(context, "retry")
 
 

@@ -1,7 +1,7 @@
-"""Airflow 2.11 to 3.x under one set of names: the only module here that knows in which version a thing is where.
+"""Airflow 2.11 to 3.x under one set of names: only this module knows what each version calls things.
 
-Written out instead of taken from ``airflow.providers.common.compat.sdk``, since the constraints files of the Airflow
-versions that are supported pin editions of that provider that lack most of these names.
+``airflow.providers.common.compat.sdk`` is not used, because the constraints files of the supported Airflow versions pin
+releases of that provider without most of these names.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _find(name: str) -> Any:
 
 
 def report_output(hook: BaseHook, uri: str) -> None:
-    """Tell Airflow's hook lineage, which OpenLineage reads, that ``hook`` wrote to the asset at ``uri``."""
+    """Report to Airflow's hook lineage, which OpenLineage reads, that ``hook`` wrote to the asset at ``uri``."""
     collector = _find("get_hook_lineage_collector")()
     # Assets were called data sets before Airflow 3.
     add = getattr(collector, "add_output_asset", None) or collector.add_output_dataset
@@ -153,13 +153,16 @@ def report_output(hook: BaseHook, uri: str) -> None:
 
 
 def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
-    """Keep a link for the web server of Airflow 2, which asks it there; Airflow 3 asks in the worker, and keeps it."""
+    """Store a link for the web server of Airflow 2.
+
+    Airflow 2 computes links in the web server; Airflow 3 computes and stores them in the worker.
+    """
     if not IS_AIRFLOW_3:
         context["ti"].xcom_push(key=_link_key(link), value=url)
 
 
 def kept_link(link: BaseOperatorLink, ti_key: TaskInstanceKey) -> str:
-    """The link that ``keep_link`` stored, or an empty text."""
+    """Return the link that ``keep_link`` stored, or an empty text."""
     if IS_AIRFLOW_3:
         return ""
     return import_module("airflow.models.xcom").XCom.get_value(key=_link_key(link), ti_key=ti_key) or ""
@@ -170,6 +173,6 @@ def _link_key(link: BaseOperatorLink) -> str:
 
 
 def conn_id_of(path: ObjectStoragePath) -> str | None:
-    """The connection that a path is read through."""
+    """Return the id of the connection that a path is read through, or None."""
     options: dict[str, Any] = getattr(path, "storage_options", {})
     return getattr(path, "conn_id", None) or options.get("conn_id")

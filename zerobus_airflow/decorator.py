@@ -1,4 +1,4 @@
-"""``@task.zerobus_ingest``: a function that returns or yields records becomes a delivery."""
+"""``@task.zerobus_ingest``, which delivers the records that a function returns or yields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["zerobus_ingest_task"]
 
 
 class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
-    """Delivers what the function returns or yields; its rows never go through XCom."""
+    """Delivers what the function returns or yields; the rows never go through XCom."""
 
     custom_operator_name = "@task.zerobus_ingest"
     template_fields: Sequence[str] = (*DecoratedOperator.template_fields, *ZerobusDeliveryOperator.template_fields)
@@ -37,8 +37,8 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Deliver; see ZerobusDeliveryOperator.
 
-        Not Airflow's own ``execute`` of decorated tasks: in 3.0 that calls a method that operators do not have, after
-        the delivery.
+        This does not call the ``execute`` of Airflow's decorated tasks: in 3.0 that calls, after the delivery, a method
+        that operators do not have.
         """
         self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
         return ZerobusDeliveryOperator.execute(self, context)
@@ -60,10 +60,10 @@ def zerobus_ingest_task(
 ) -> TaskDecorator:
     """``@task.zerobus_ingest(table="catalog.schema.table")`` around a function that returns or yields records.
 
-    The function may be ``async def``, also with ``yield``: it runs on an event loop in a thread of its own.
+    The function can be ``async def``, also with ``yield``: it runs on an event loop in a thread of its own.
 
-    Takes the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``; the task
-    returns the receipt.
+    Accepts the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``. The
+    task returns the receipt.
     """
     if multiple_outputs:
         raise ConfigurationError(

@@ -1,9 +1,10 @@
-"""What all Zerobus operators share: one delivery by the core, in Airflow's terms.
+"""The base of all Zerobus operators: one delivery by the core, translated to Airflow.
 
-Three habits of Airflow shape this module.  A task that gets SIGTERM goes on after ``on_kill``, and is a success if
-``execute`` then returns: so ``on_kill`` asks the core to stop, and the core raises, or the request itself does while
-the source waits.  A task retries on every exception but ``AirflowFailException``: so errors that another attempt cannot
-fix are raised as one.  And the alarm of ``execution_timeout`` rings once, wherever the program is (see ``alarm``).
+Three habits of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and is a success
+if ``execute`` then returns. So ``on_kill`` asks the core to stop, and the core raises; if the source is waiting,
+``StopRequest.interrupt`` raises. Second, a task is retried after every exception but ``AirflowFailException``, so
+errors that a retry cannot fix are raised as one. Third, the alarm of ``execution_timeout`` goes off once, wherever the
+program is (see ``alarm``).
 """
 
 from __future__ import annotations
@@ -66,27 +67,27 @@ RowsProcessor: TypeAlias = Callable[..., Any]
 
 
 class ZerobusDeliveryOperator(BaseOperator):
-    """The common ground of the operators; use one of its subclasses.
+    """Base of the operators; use one of its subclasses.
 
     :param table: ``catalog.schema.table``. (templated)
-    :param options: IngestOptions, or a mapping of its fields, or the output of a task that gives one. (templated)
+    :param options: IngestOptions, or a mapping of its fields, or the output of a task that returns one. (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
-    :param endpoint: Zerobus endpoint, if the connection does not hold it. (templated)
-    :param on_empty: what no rows at all mean: ``success``, ``skip`` (downstream tasks too) or ``fail``. If it is
-        stated, it also says what a glob or directory without files means, which is a mistake otherwise.
-    :param resume: which attempts may skip the rows that are durable already: ``retry``, automatic retries only;
+    :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
+    :param on_empty: what happens if there are no rows: ``success``, ``skip`` (also of downstream tasks) or ``fail``. If
+        it is set, it also applies to a glob or directory without files, which is otherwise an error.
+    :param resume: which attempts may skip rows that are already durable: ``retry``, automatic retries only;
         ``always``, also after someone cleared the task; ``never``.
     :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
         the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
         configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
-    :param retry_permanent_errors: retry what another attempt cannot fix by itself, such as missing grants: for tables
-        and grants that are made at the same time as the task runs. A ``retry_policy`` of the task is asked first.
-    :param state_uri: of a handoff (a source that knows what is new): the path or URI of the file that keeps its state
-        between runs. Without it the state is in that of the table's asset, if that is an outlet (Airflow 3.3 and
-        newer). (templated)
-    :param handoff_name: name of the handoff; Dag and task if not given. (templated)
+    :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants: for
+        tables and grants that are created while the task runs. A ``retry_policy`` of the task is applied first.
+    :param state_uri: for a handoff (a source that finds what is new): the path or URI of the file that keeps its state
+        between runs. Without it, the state of the table's asset is used if that is an outlet (Airflow 3.3 and newer).
+        (templated)
+    :param handoff_name: name of the handoff; defaults to Dag and task. (templated)
     :param on_busy: what a handoff does while another run delivers: ``fail`` (and retry), ``skip`` or ``wait``.
-    :param durable: the old name of a part of ``resume``; goes away in 0.4.
+    :param durable: deprecated, use ``resume``; will be removed in 0.4.
     """
 
     template_fields: Sequence[str] = (
@@ -144,17 +145,17 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> ZerobusHook:
-        """The hook of the task's connection; no connection is read before it is used."""
+        """The hook of the task's connection; the connection is read when it is first used."""
         return ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
 
     def on_kill(self) -> None:
-        """Ask the delivery to stop; ``execute`` then raises, with what is acknowledged in the checkpoint."""
+        """Ask the delivery to stop; ``execute`` then raises, with acknowledged rows in the checkpoint."""
         self._is_killed = True
         if self._stop is not None:
             self._stop.interrupt()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send all records; return the receipt as a plain dict, only when every row is durable."""
+        """Send all records, and return the receipt as a plain dict once every row is durable."""
         # Airflow's own alarm comes first; the deadline is for rows that suppress what it raises.
         limit = self.execution_timeout
         stop = self._stop = StopRequest(
@@ -187,15 +188,15 @@ class ZerobusDeliveryOperator(BaseOperator):
         mask_uris([getattr(self, name, None) for name in template_fields if name != "records"])
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
-        """The records to send; open as long as they are being sent."""
+        """Open the records to send, for as long as they are being sent."""
         raise NotImplementedError
 
     def _own_options(self) -> dict[str, Any]:
-        """The options that the operator sets unless the user's ``options`` set them."""
+        """Return the operator's own defaults, which the user's ``options`` override."""
         return {}
 
     def _source_version(self, context: Context) -> str | None:
-        """What the operator itself knows of the records' identity, for users who state no ``source_version``."""
+        """Return the operator's own version of the records, for users who set no ``source_version``."""
         return None
 
     def _deliver(self, context: Context, stop: StopRequest) -> Receipt:
@@ -256,11 +257,11 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """The arguments that distinguish one mapped task's rows from the next one's, besides its template fields."""
+        """Return the arguments, besides template fields, that distinguish the rows of mapped tasks."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
-        """Whether a permanent error is to be raised as one that Airflow retries, or asks its policy about."""
+        """Return whether to raise a permanent error so that Airflow retries the task, or asks its retry policy."""
         policy = getattr(self, "retry_policy", None)
         if policy is not None:
             ti = context["ti"]
@@ -298,11 +299,11 @@ class ZerobusDeliveryOperator(BaseOperator):
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """The delivered table with its columns, rows and bytes, and what was read; None if nothing was delivered."""
+        """Return the delivered table with its columns, rows and bytes, and the inputs; None if none was delivered."""
         from .lineage import delivery_lineage
 
         return delivery_lineage(self)
 
     def lineage_inputs(self) -> list[Any]:
-        """For OpenLineage: the data sets that the rows came from, as far as they are known."""
+        """Return the data sets that the rows came from, as far as they are known, for OpenLineage."""
         return []

@@ -1,4 +1,4 @@
-"""Tasks around mapped deliveries: one that splits the source before them, and one that merges their receipts."""
+"""Tasks around mapped deliveries: one that splits the source, and one that merges the receipts."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ __all__ = ["attach_receipt", "merge_receipts_task", "pool_arguments", "split_sou
 
 
 def pool_arguments(streams: int = 1) -> dict[str, Any]:
-    """The pool that Airflow's configuration names (section ``zerobus``, option ``pool``), for the arguments of a task.
+    """Return task arguments for the pool in Airflow's configuration (section ``zerobus``, option ``pool``).
 
     ``ZerobusIngestOperator.partial(…, options={"streams": 2}, **pool_arguments(2))``: the task takes as many slots as
-    it opens ``streams``.  Nothing if no pool is configured, since a task whose pool does not exist is never scheduled.
+    it opens ``streams``. Returns an empty dict if no pool is configured, because a task whose pool does not exist is
+    never scheduled.
     """
     if isinstance(streams, bool) or not isinstance(streams, int) or streams < 1:
-        raise ConfigurationError(f"streams must be a whole number from 1, not {streams!r}")
+        raise ConfigurationError(f"streams must be a whole number, at least 1, not {streams!r}")
     pool = conf.get("zerobus", "pool", fallback=None)
     return {"pool": pool, "pool_slots": streams} if pool else {}
 
 
 @masking_task(task_id="split_source")
 def split_source_task(source: Any, n: int, format: str | None = None) -> list[dict[str, Any]]:
-    """The shards of files, for ``ZerobusIngestOperator.partial(…).expand(source=…)``.
+    """Return the shards of files, for ``ZerobusIngestOperator.partial(…).expand(source=…)``.
 
-    See ``zerobus_core.split_source``.  Files are listed when the task runs, and never while the Dag is parsed.
+    See ``zerobus_core.split_source``. Files are listed when the task runs, never while the Dag is parsed.
     """
     return split_source(readable(source), n, format=format)
 
@@ -49,9 +50,9 @@ def split_sql_task(
     ranges: Literal["quantiles", "even"] = "quantiles",
     sql_hook_params: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The shards of a query, for ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``.
+    """Return the shards of a query, for ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``.
 
-    See ``zerobus_core.split_source``.  Shards hold ranges of the key ``by``, and neither the query nor a connection.
+    See ``zerobus_core.split_source``. Shards contain ranges of the key ``by``, but neither the query nor a connection.
     """
     hook = database_hook(sql_conn_id, sql_hook_params)
     return split_source(SqlQuery(hook.get_conn, sql), n, by=by, ranges=ranges)
@@ -59,14 +60,17 @@ def split_sql_task(
 
 @masking_task(task_id="merge_receipts")
 def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One receipt for the ``output`` of mapped deliveries; the event of the table's asset, as an outlet, has it too."""
+    """Merge the receipts that mapped deliveries ``output``.
+
+    If the table's asset is an outlet, its event has the merged receipt too.
+    """
     merged = merge_receipts(list(receipts)).as_dict()
     attach_receipt(get_current_context(), merged)
     return merged
 
 
 def attach_receipt(context: Context, receipt: dict[str, Any]) -> None:
-    """Put the receipt into the events of the task's outlets that are tables."""
+    """Add the receipt to the events of the task's outlets that are tables."""
     for outlet in context["task"].outlets:
         if str(getattr(outlet, "uri", "")).startswith(ASSET_SCHEME):
             context["outlet_events"][outlet].extra = {"zerobus": receipt}

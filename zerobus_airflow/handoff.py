@@ -1,8 +1,8 @@
-"""Handoffs in Airflow: who delivers, and where the state is kept.
+"""Handoffs in Airflow: who delivers, and where the state is stored.
 
-Airflow 3.3 and newer give each asset a state of its own, shared by all Dags.  It has no compare-and-swap: a state is
-written, and read back after a random pause, so that of two runs at once one finds out.  A state that is too large for
-it, and any state before 3.3, is a file at ``state_uri``.
+Airflow 3.3 and newer give each asset a state that all Dags share. It has no compare-and-swap: a state is written, and
+read again after a random pause, so that one of two concurrent runs notices the other. A state that is too large for
+that, and any state before 3.3, is a file at ``state_uri``.
 """
 
 from __future__ import annotations
@@ -66,23 +66,25 @@ class HandoffTask(Protocol):
 
 
 def is_handoff_source(source: Any) -> bool:
-    """Whether a source knows what is new in it: NewFiles, NewRows, NewItems."""
+    """Return whether a source can find what is new in it: NewFiles, NewRows, NewItems."""
     return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
 
 
 def check_handoff(operator: HandoffTask) -> None:
-    """Refuse, when the Dag is parsed, what a handoff cannot do."""
+    """Refuse parameters that a handoff cannot have, when the Dag is parsed."""
     if operator.resume == "never":
         raise ConfigurationError(
             f"task {operator.task_id!r}: resume='never' is not possible in a handoff, whose attempts deliver the rest "
             "of the same slice; leave it out"
         )
     if operator.checkpoint_uri is not None:
-        raise ConfigurationError(f"task {operator.task_id!r}: a handoff keeps its checkpoints with its state_uri")
+        raise ConfigurationError(
+            f"task {operator.task_id!r}: a handoff stores its checkpoints next to state_uri; leave checkpoint_uri out"
+        )
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Refuse, when the Dag is parsed, a shard without the source, or the handoff, that it is part of."""
+    """Refuse a shard of a slice without the handoff's parameters, when the Dag is parsed."""
     if shard is None:
         return
     check_on_empty(operator)
@@ -93,7 +95,7 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
         )
     if operator.state_uri is None and is_handoff_source(source):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shards of a slice need state_uri, where each of them finds the slice"
+            f"task {operator.task_id!r}: shards of a slice need state_uri, because each of them reads the slice there"
         )
 
 
@@ -108,11 +110,11 @@ def check_on_empty(operator: HandoffTask) -> None:
 
 
 class AssetStateStore:
-    """A ``StateStore`` in the state of an asset.  Each call is a request to Airflow's supervisor."""
+    """A ``StateStore`` in the state of an asset. Each call is a request to Airflow's supervisor."""
 
     side_files = None
     most_bytes = _MOST_BYTES
-    """A slice whose state would be longer is not frozen."""
+    """The size limit of the state; a slice is not frozen if its state would exceed it."""
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class AssetStateStore:
 
         if len(text) > _HARD_LIMIT:
             raise ConfigurationError(
-                f"the state has {len(text):,} bytes, and Airflow keeps at most {_HARD_LIMIT:,} for an asset: give "
+                f"the state has {len(text):,} bytes, but Airflow stores at most {_HARD_LIMIT:,} for an asset: set "
                 "state_uri"
             )
         if self._get(self._key) != (None if replaces is None else json.loads(replaces)):
@@ -175,7 +177,7 @@ class AssetStateStore:
 
 
 class _SliceCheckpoint:
-    """The checkpoint of a slice, next to the state, so that any later run can take it up."""
+    """The checkpoint of a slice, next to the state, so that any later run can resume from it."""
 
     def __init__(self, kept: AssetStateStore, key: str, epoch: str) -> None:
         self._kept = kept
@@ -213,7 +215,7 @@ def hand_over(
 ) -> Receipt:
     """Deliver what is new in ``source``, as the run of this task instance.
 
-    A retry delivers the slice that the first attempt froze.  A cleared task sends it again, which the receipt counts
+    A retry delivers the slice that the first attempt froze. A cleared task sends it again, and the receipt counts that
     in ``rows_redelivered``.
     """
     # What only a delivery needs is not imported by every process that parses a Dag.
@@ -272,7 +274,7 @@ def _asset_store(operator: HandoffTask, context: Context, name: str) -> AssetSta
     asset = next((outlet for outlet in operator.outlets if getattr(outlet, "uri", None) == operator.asset_uri), None)
     if stores is None or asset is None:
         raise ConfigurationError(
-            "a handoff needs a place for its state: give state_uri, the path or URI of a file; or, with Airflow 3.3 "
-            "and newer, name the table's asset as an outlet (outlets=[table_asset(workspace_url, table)])"
+            "a handoff needs a place for its state: set state_uri to the path or URI of a file; or, with Airflow "
+            "3.3 and newer, make the table's asset an outlet (outlets=[table_asset(workspace_url, table)])"
         )
     return AssetStateStore(stores[asset], name, asset=str(asset.uri))

@@ -1,4 +1,4 @@
-"""From an Airflow connection to a workspace, and from there to the core."""
+"""Builds a workspace from an Airflow connection, and calls the core with it."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _CONNECTION_TYPES = ("zerobus", "databricks")
 
 
 class ZerobusHook(BaseHook):
-    """Zerobus Ingest of one Databricks workspace, as an Airflow connection describes it.
+    """Calls Zerobus Ingest of the Databricks workspace that an Airflow connection describes.
 
-    :param zerobus_conn_id: a connection of type ``zerobus``, or an existing one of type ``databricks`` that holds a
+    :param zerobus_conn_id: a connection of type ``zerobus``, or an existing one of type ``databricks`` that has a
         service principal's client id and OAuth secret (Login and Password).
-    :param endpoint: the Zerobus endpoint, for a connection that does not hold it in its extra field ``endpoint``.
+    :param endpoint: the Zerobus endpoint, if the connection does not have the extra field ``endpoint``.
     """
 
     conn_name_attr = "zerobus_conn_id"
@@ -65,13 +65,13 @@ class ZerobusHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Labels of the connection form before Airflow 3.2, which reads them from the provider's metadata."""
+        """Return labels of the connection form for Airflow before 3.2; later versions read the provider's metadata."""
         behaviour = connection_type()["ui-field-behaviour"]
         return {name.replace("-", "_"): value for name, value in behaviour.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's own fields before Airflow 3.2; asked for by the web server only."""
+        """Return the form's own fields for Airflow before 3.2; only the web server calls this."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import StringField
@@ -84,22 +84,22 @@ class ZerobusHook(BaseHook):
         }
 
     def get_workspace(self) -> Workspace:
-        """The workspace and credentials of the connection; nothing is sent to Databricks.
+        """Return the workspace and credentials of the connection; nothing is sent to Databricks.
 
-        Raises ConfigurationError naming the connection, the field, and what belongs in it.
+        Raises ConfigurationError that names the connection, the field, and what it must contain.
         """
         return self._workspace_of(
             find_connection(self.zerobus_conn_id, "zerobus_conn_id"), f"connection {self.zerobus_conn_id!r}: "
         )
 
     def get_conn(self) -> Workspace:
-        """The same as ``get_workspace``, under Airflow's name."""
+        """Return ``get_workspace()``; this is Airflow's name for it."""
         return self.get_workspace()
 
     def get_schema(self, table: str, *, timeout: float = 30.0) -> TableSchema:
-        """The columns of ``catalog.schema.table`` as Unity Catalog has them; see ``TableSchema.fetch``.
+        """Return the columns of ``catalog.schema.table`` from Unity Catalog; see ``TableSchema.fetch``.
 
-        Blocks for at most ``timeout`` seconds.  Raises the errors of ``TableSchema.fetch``.
+        Blocks for at most ``timeout`` seconds. Raises the errors of ``TableSchema.fetch``.
         """
         return zerobus_core.TableSchema.fetch(self.get_workspace(), table, timeout=timeout)
 
@@ -114,17 +114,17 @@ class ZerobusHook(BaseHook):
         on_progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Receipt:
-        """Deliver every record to ``table``, or raise; see ``zerobus_core.ingest``.
+        """Deliver all records to ``table``, or raise; see ``zerobus_core.ingest``.
 
-        ``options`` may be a mapping of IngestOptions' fields, and ``checkpoint`` a path.  ``checkpoint_uri`` is a
-        directory for a checkpoint of the running task instance, as the operators have it; a task that delivers to one
-        table twice needs a directory for each delivery.
+        ``options`` can be a mapping of IngestOptions' fields, and ``checkpoint`` a path. ``checkpoint_uri`` is a
+        directory for a checkpoint of the running task instance, as in the operators; a task with two deliveries to one
+        table needs a directory for each.
 
         Reports the table to Airflow's hook lineage, which OpenLineage reads if its provider is installed.
         """
         workspace = self.get_workspace()
         if checkpoint is not None and checkpoint_uri is not None:
-            raise ConfigurationError("give checkpoint or checkpoint_uri, not both")
+            raise ConfigurationError("pass either checkpoint or checkpoint_uri, not both")
         if checkpoint_uri is not None:
             checkpoint = checkpoint_store(get_current_context(), "retry", table=table, uri=checkpoint_uri)
         elif isinstance(checkpoint, str | os.PathLike):
@@ -153,16 +153,16 @@ class ZerobusHook(BaseHook):
         on_progress: Callable[[Progress], None] | None,
         stop: threading.Event | None,
     ) -> Receipt:
-        """What ``ingest`` and the operators share: the core's call, with the workspace in hand."""
+        """Call the core with a workspace; ``ingest`` and the operators use this."""
         # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
         return zerobus_core.ingest(
             workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Reach both hosts and sign in, as ``zerobus-ingest doctor`` does: writing nothing and showing no secret.
+        """Connect to both hosts and sign in, as ``zerobus-ingest doctor`` does; writes nothing and shows no secret.
 
-        Takes half a minute at most.  Behind a proxy it says what it could not try.
+        Takes at most half a minute. Behind a proxy it says what it could not test.
         """
         from zerobus_core.hosting import diagnose
 
@@ -194,7 +194,7 @@ class ZerobusHook(BaseHook):
 
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
-    """The connection, or a ConfigurationError that names it and the operator's parameter."""
+    """Return the connection, or raise ConfigurationError that names it and the operator's parameter."""
     rendered_name(parameter, conn_id)
     try:
         return BaseHook.get_connection(conn_id)
@@ -204,7 +204,7 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
             raise
         raise ConfigurationError(
             f"there is no connection {conn_id!r}; add it under Admin > Connections, in your secrets backend or as an "
-            f"environment variable, or name another one as {parameter}"
+            f"environment variable, or pass another one as {parameter}"
         ) from error
 
 
@@ -244,15 +244,16 @@ class _Fields:
         login = self._connection.login or self._extra.get("client_id")
         if self._extra.get("azure_tenant_id"):
             raise ConfigurationError(
-                "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus takes "
-                "Databricks OAuth: put the client id and an OAuth secret made in Databricks into Login and Password"
+                "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus needs "
+                "Databricks OAuth: put a client id into Login, and an OAuth secret created in Databricks into "
+                "Password"
             )
         # With a token, which Databricks' own provider prefers, Login and Password are usually those of a person.
         is_token = self._extra.get("token") and not self._extra.get("service_principal_oauth")
         if is_token or login == "token" or (not login and self._connection.password):
             raise ConfigurationError(
-                "it holds a personal access token. Zerobus takes a service principal: put its client id into Login "
-                "and an OAuth secret of it into Password, and remove the extra field 'token' if there is one"
+                "it holds a personal access token. Zerobus needs a service principal: put its client id into Login "
+                "and its OAuth secret into Password, and remove the extra field 'token' if there is one"
             )
         if not login:
             raise ConfigurationError("Login is empty. Expected the client id (application id) of a service principal")
@@ -267,7 +268,7 @@ class _Fields:
 
 
 def _extra_of(connection: Connection) -> dict[str, Any]:
-    """The extra fields; text that is not JSON, which Airflow takes for none at all, is a ConfigurationError."""
+    """Return the extra fields; raise ConfigurationError for invalid JSON, which Airflow would ignore."""
     try:
         extra = json.loads((connection.extra or "").strip() or "{}")
     except ValueError as error:
@@ -280,7 +281,7 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
 
 
 def _without_page(host: str, port: int | None) -> str:
-    """The URL of a host that may have been copied from a browser, and whose port may be a field of its own."""
+    """Return the URL of a host that may have been copied from a browser; its port can be a separate field."""
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
         # The port that goes without saying would make another asset of the table.
@@ -292,7 +293,7 @@ def _without_page(host: str, port: int | None) -> str:
 
 
 class _TokenFile:
-    """Reads a JWT from a file each time that one is needed: whoever owns the file renews it."""
+    """Reads a JWT from a file whenever a token is needed; the owner of the file renews it."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

@@ -1,4 +1,4 @@
-"""What OpenLineage receives of a delivery, if its provider is installed: the table, its columns, rows and inputs."""
+"""The data about a delivery for OpenLineage, if its provider is installed: the table, its columns, rows and inputs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ class DeliveryTask(Protocol):
     workspace: Workspace | None
 
     def lineage_inputs(self) -> list[Any]:
-        """The data sets that the rows came from."""
+        """Return the data sets that the rows came from."""
 
 
 def delivery_lineage(operator: DeliveryTask) -> Any:
-    """An ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.  Raises nothing."""
+    """Return an ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.
+
+    Raises nothing.
+    """
     receipt, workspace = operator.receipt, operator.workspace
     if receipt is None or workspace is None:
         return None
@@ -54,7 +57,7 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 
 
 def file_datasets(source: Any) -> list[Any]:
-    """A data set for each path, URI, glob or ``ObjectStoragePath``."""
+    """Return a data set for each path, URI, glob or ``ObjectStoragePath``."""
     if isinstance(source, Mapping):  # a shard, of the source that it names
         source = source.get("source", [])
     sources = source if isinstance(source, list | tuple) else [source]
@@ -62,7 +65,7 @@ def file_datasets(source: Any) -> list[Any]:
 
 
 def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
-    """The tables that a query reads, as OpenLineage's parser finds them; none if the database has no name for them."""
+    """Return the tables that a query reads, found by OpenLineage's parser; empty if it has no name for the database."""
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
     # Without a connection of its own: the columns of the sources are not worth a query.

@@ -1,4 +1,4 @@
-"""Buttons on the task's page."""
+"""Links on the task's page."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ __all__ = ["CatalogExplorerLink", "DeadLettersLink", "dead_letters_page", "keep_
 
 
 class CatalogExplorerLink(BaseOperatorLink):
-    """Opens the table in the workspace's Catalog Explorer."""
+    """A link to the table in the workspace's Catalog Explorer."""
 
     name = "Table in Catalog Explorer"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The page of the delivered table; empty until the task knows its workspace.
+        """Return the URL of the delivered table's page; empty until the task knows its workspace.
 
-        Airflow 3 asks the operator that ran, in the worker, and keeps the answer; Airflow 2 asks in the web server.
+        Airflow 3 calls the operator that ran, in the worker, and stores the result; Airflow 2 calls this in the web
+        server.
         """
         return getattr(operator, "table_page", "") or kept_link(self, ti_key)
 
 
 class DeadLettersLink(BaseOperatorLink):
-    """Opens the dead-letter file where its storage has a page for it."""
+    """A link to the dead-letter file, if its storage has a page for it."""
 
     name = "Dead letters"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The page of the file; empty unless the task wrote one, and for storages without a page."""
+        """Return the URL of the file's page; empty if the task wrote no such file or its storage has no page."""
         return getattr(operator, "dead_letters", "") or kept_link(self, ti_key)
 
 
 def keep_links(context: Context, operator: Any) -> None:
-    """Keep the links for the web server of Airflow 2; Airflow 3 does so by itself."""
+    """Store the links for the web server of Airflow 2; Airflow 3 does so by itself."""
     for link, url in ((CatalogExplorerLink(), operator.table_page), (DeadLettersLink(), operator.dead_letters)):
         if url:
             keep_link(context, link, url)
 
 
 def dead_letters_page(uri: str, workspace_url: str) -> str:
-    """The page of a dead-letter file in the console of its storage; empty if there is none."""
+    """Return the URL of a dead-letter file in the console of its storage; empty if there is none."""
     volume = uri.removeprefix("dbfs:").removeprefix("//").removeprefix("/")
     if volume.startswith("Volumes/"):
         return f"{workspace_url.rstrip('/')}/explore/data/volumes/{quote(volume.removeprefix('Volumes/'))}"

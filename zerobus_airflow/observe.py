@@ -1,6 +1,6 @@
-"""Reports a delivery while it runs and at its end: lines in the log, the task's state, counters.
+"""Reports a delivery while it runs and at its end: lines in the log, the task's state, metrics.
 
-Everything here informs, and so nothing here may fail a task.
+All of this is only information, so nothing in this module may fail a task.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def without_failing(act: Callable[[], object], what: str) -> None:
-    """Do it, and log why if that fails; what a signal's handler raises goes on as it is."""
+    """Call ``act``, and log an exception instead of raising it; an exception of a signal handler is passed on."""
     try:
         act()
     except Exception as error:  # informing may fail in any way, and the rows are durable all the same
@@ -43,7 +43,7 @@ def without_failing(act: Callable[[], object], what: str) -> None:
 
 
 class LogGroup:
-    """Lines that Airflow folds up.  A warning of the core ends the group, so that it is seen without unfolding."""
+    """A group of log lines that Airflow folds. A warning of the core ends the group, so that it is visible."""
 
     def __init__(self, log: Any, title: str) -> None:
         self._log = log
@@ -61,20 +61,20 @@ class LogGroup:
         self.close()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called by logging for each record of the core, which all pass."""
+        """End the group at a warning; logging calls this for each record of the core, and all pass."""
         if record.levelno >= logging.WARNING:
             self.close()
         return True
 
     def close(self) -> None:
-        """End the group, if it is not ended."""
+        """End the group if it has not ended."""
         if self._is_open:
             self._is_open = False
             self._log.info("::endgroup::")
 
 
 class Observer:
-    """Reports how a delivery goes to the log, the task's state (Airflow 3.3 and newer) and ``Stats``."""
+    """Reports a delivery to the log, the task's state (Airflow 3.3 and newer) and ``Stats``."""
 
     def __init__(self, context: Context, table: str, log: Any) -> None:
         self._state = context.get("task_state_store")
@@ -84,11 +84,11 @@ class Observer:
         self._counted = dict.fromkeys(_COUNTERS, 0)
 
     def on_start(self, endpoint: str) -> None:
-        """The delivery begins: no stream is open yet."""
+        """Report that the delivery begins; no stream is open yet."""
         self._keep({"state": "connecting", "table": self._table, "endpoint": endpoint}, is_due=True)
 
     def on_progress(self, progress: Progress) -> None:
-        """Called by the core, twice a second at most."""
+        """Report progress; the core calls this at most twice a second."""
         self._progress_log(progress)
         counts = {name: getattr(progress, name, 0) for name in _COUNTERS}
         self._count(counts)
@@ -105,7 +105,7 @@ class Observer:
         self._keep({"state": state, "table": self._table, **shown})
 
     def on_success(self, receipt: Receipt) -> None:
-        """Every row is durable."""
+        """Report that every row is durable."""
         self._count({name: getattr(receipt, name) for name in _COUNTERS})
         # Over all attempts, so it is counted once, at the end.
         self._incr("zerobus.rows_resent", receipt.rows_resent)
@@ -113,7 +113,7 @@ class Observer:
         self._keep({"state": "success", "receipt": receipt.as_dict()}, is_due=True)
 
     def on_failure(self, error: ZerobusIngestError) -> None:
-        """The delivery ended in an error; its message is left out, since it can show values of a row."""
+        """Report an error, without its message, which could show values of a row."""
         counts = {name: getattr(error.counts, name) for name in ("rows_read", *_COUNTERS)}
         self._count(counts)
         self._end("failure", None)

@@ -1,4 +1,4 @@
-"""Records in hand, or files by path: the operator for both."""
+"""The operator that delivers records or files."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = ["ZerobusIngestOperator"]
 class ZerobusIngestOperator(ZerobusDeliveryOperator):
     """Deliver records, or files, to a Delta table; the task succeeds only when every row is durable.
 
-    Exactly one of ``records``, ``source`` and ``records_callable`` says what to send.  Returns the receipt
-    (``zerobus_core.Receipt.as_dict``), which holds counts and no rows.
+    Pass exactly one of ``records``, ``source`` and ``records_callable``. Returns the receipt
+    (``zerobus_core.Receipt.as_dict``), which has counts but no rows.
 
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
         upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
-        them, or an ``ObjectStoragePath``, which is read through its own connection; or a source that knows what is new
-        in it: ``NewFiles``, ``NewRows`` or ``NewItems``, of which each run delivers what came since the last one.
+        them, or an ``ObjectStoragePath``, which is read through its own connection; or a source that finds what is new
+        in it: ``NewFiles``, ``NewRows`` or ``NewItems``. Each run delivers what is new since the last one.
         (templated)
-    :param records_callable: a function that returns or yields rows; it may ask for context variables by name, and runs
-        on the worker only.
-    :param shard: with a source that knows what is new: one of the shards that ``freeze_slice_task`` returns, mostly by
-        ``expand(shard=…)``: only its part of the slice is delivered, and ``finish_slice_task`` moves the state on. With
-        files: one of the shards that ``split_source_task`` returns for the same ``source``, if that is a URI with a
-        secret or an ``ObjectStoragePath`` of a connection, which shards do not hold. (templated: task outputs are
+    :param records_callable: a function that returns or yields rows; it can have context variables as parameters,
+        and runs only on the worker.
+    :param shard: for a source that finds what is new: one of the shards that ``freeze_slice_task`` returns, usually
+        with ``expand(shard=…)``. Only its part of the slice is delivered, and ``finish_slice_task`` advances the state.
+        For files: one of the shards that ``split_source_task`` returns for the same ``source``, if that is a URI with a
+        secret or an ``ObjectStoragePath`` of a connection, which shards do not contain. (templated: task outputs are
         resolved)
     :param op_args: positional arguments of ``records_callable``. (templated)
     :param op_kwargs: keyword arguments of ``records_callable``. (templated)
-    :param rows_processor: a function that gets the rows and the context variables as keyword arguments, as that of
+    :param rows_processor: a function that gets the rows and the context variables as keyword arguments, like the one of
         ``SQLInsertRowsOperator``, and returns or yields the rows to send. Not with ``source``.
 
     For the other parameters see ZerobusDeliveryOperator.
@@ -82,20 +82,22 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         names = [name for name, value in given.items() if value is not None]
         if len(names) != 1:
             raise ConfigurationError(
-                f"task {self.task_id!r}: give exactly one of {', '.join(given)}, not {' and '.join(names) or 'none'}"
+                f"task {self.task_id!r}: pass exactly one of {', '.join(given)}, not {' and '.join(names) or 'none'}"
             )
         self._given = names[0]
         if callable(records) or isinstance(records, Iterator):
             raise ConfigurationError(
-                f"task {self.task_id!r}: records is a {type(records).__name__}, which a Dag cannot hold; give the "
-                "function that makes the rows as records_callable, so that it is called on the worker"
+                f"task {self.task_id!r}: records is a {type(records).__name__}, which a Dag cannot contain; pass "
+                "the function that makes the rows as records_callable, so that it is called on the worker"
             )
         if (op_args or op_kwargs) and records_callable is None:
-            raise ConfigurationError(f"task {self.task_id!r}: op_args and op_kwargs are those of records_callable")
+            raise ConfigurationError(
+                f"task {self.task_id!r}: op_args and op_kwargs need records_callable, to which they are passed"
+            )
         if rows_processor is not None and source is not None:
             raise ConfigurationError(
-                f"task {self.task_id!r}: rows_processor takes the rows of records or records_callable; rows of files "
-                "do not pass through Python"
+                f"task {self.task_id!r}: rows_processor can be used with records and records_callable only; rows of "
+                "files do not pass through Python"
             )
         if is_handoff_source(source):
             check_handoff(self)
@@ -141,8 +143,8 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     def _files(self) -> Any:
         if self.source is None:
             raise ConfigurationError(
-                "source is None: the task that it comes from returned nothing; let it return a path or URI of files, "
-                "or an empty list if there are none"
+                "source is None: the task whose output it is returned nothing; let that task return a path or URI "
+                "of files, or an empty list if there are none"
             )
         if isinstance(self.source, list | tuple) and not self.source:
             self.log.info("source is an empty list: there are no files to deliver")

@@ -1,4 +1,4 @@
-"""Checks the parameters of operators while the Dag is parsed, as far as their values are known then."""
+"""Checks the parameters of operators while the Dag is parsed, if their values are already known."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULT_OPTIONS = IngestOptions()
 
 
 def is_known(value: Any) -> bool:
-    """Whether a value is what it will be on the worker: neither a template nor the output of a task."""
+    """Return whether a value is final, and not a template or the output of a task."""
     if isinstance(value, XComArg):
         return False
     if isinstance(value, str):
@@ -50,14 +50,14 @@ def is_known(value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, *choices: str) -> Any:
-    """The value, if it is one of the choices; otherwise a ConfigurationError that names them."""
+    """Return the value if it is one of the choices; otherwise raise ConfigurationError that lists them."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
     return value
 
 
 def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
-    """Which attempts may skip rows; ``durable`` is the older name of a part of it."""
+    """Return which attempts may skip rows; ``durable`` is the deprecated form of ``resume``."""
     if durable is not None:
         warn_deprecated("durable", "leave it out, or say resume='never' instead of durable=False", stacklevel=4)
         resume = resume or ("retry" if durable else "never")
@@ -67,18 +67,18 @@ def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
 
 
 def templated_table(table: Any) -> Any:
-    """The name of the table, refused if it is known and has not three parts."""
+    """Return the name of the table; refuse it if it is known and does not have three parts."""
     if isinstance(table, str) and is_known(table):
         parts = [part.strip("`") for part in table.split(".")]
         if len(parts) != _NAME_PARTS or not all(parts):
             raise ConfigurationError(f"table {table!r} must be catalog.schema.table, three parts")
     elif not isinstance(table, str | XComArg):
-        raise ConfigurationError(f"table is of type {type(table).__name__}; give catalog.schema.table as text")
+        raise ConfigurationError(f"table is of type {type(table).__name__}; pass catalog.schema.table as text")
     return table
 
 
 def rendered_name(parameter: str, value: Any) -> str:
-    """A name as it is on the worker; a ConfigurationError if it is not text, or a template again."""
+    """Return a name as it is on the worker; raise ConfigurationError if it is not text, or still a template."""
     if not isinstance(value, str):
         raise ConfigurationError(
             f"{parameter} is {value!r} on the worker, which is not text: the task that it comes from returned it, or "
@@ -93,7 +93,7 @@ def rendered_name(parameter: str, value: Any) -> str:
 
 
 def rendered_table(table: Any) -> str:
-    """The name of the table on the worker; a ConfigurationError if it cannot be one."""
+    """Return the name of the table on the worker; raise ConfigurationError if it is invalid."""
     name = rendered_name("table", table)
     parts = [part.strip("`") for part in name.split(".")]
     if len(parts) != _NAME_PARTS or not all(part.strip() for part in parts):
@@ -102,7 +102,7 @@ def rendered_table(table: Any) -> str:
 
 
 def as_mapping(options: Any) -> dict[str, Any]:
-    """The options as a dict, which Airflow can render; a ConfigurationError for anything else."""
+    """Return the options as a dict, which Airflow can render; raise ConfigurationError for anything else."""
     if isinstance(options, IngestOptions):
         return {
             field.name: value
@@ -110,12 +110,17 @@ def as_mapping(options: Any) -> dict[str, Any]:
             if (value := getattr(options, field.name)) != getattr(_DEFAULT_OPTIONS, field.name)
         }
     if not isinstance(options, Mapping | None):
-        raise ConfigurationError(f"options is of type {type(options).__name__}; give IngestOptions or a dict of them")
+        raise ConfigurationError(
+            f"options is of type {type(options).__name__}; pass IngestOptions or a dict of its fields"
+        )
     return dict(options or {})
 
 
 def templated_options(options: Any) -> Any:
-    """The ``options`` that an operator keeps. Names and constants are checked now, templates when they are rendered."""
+    """Return the ``options`` that an operator stores.
+
+    Names and constants are checked now, templates when they are rendered.
+    """
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options
     given = as_mapping(options)
@@ -128,25 +133,25 @@ def templated_options(options: Any) -> Any:
 
 
 def _stand_ins(names: Iterable[str]) -> dict[str, Any]:
-    """For options that are not known yet: their default, or what lets the known ones pass that depend on them."""
+    """Return values for options that are not known yet: their defaults, or values that satisfy the known options."""
     values: dict[str, Any] = {"dead_letter_uri": "later.jsonl", "on_bad_record": "dead_letter"}
     return {name: values.get(name, getattr(_DEFAULT_OPTIONS, name, None)) for name in names}
 
 
 def known_options(options: Any) -> IngestOptions:
-    """The rendered options, as an object; a ConfigurationError names what cannot be right."""
+    """Return the rendered options as an object; raise ConfigurationError that names an invalid one."""
     if isinstance(options, str):
         raise ConfigurationError(
-            "options was rendered to text: a template gives text unless the Dag sets "
-            "render_template_as_native_obj=True; give a dict whose values are templates instead"
+            "options was rendered to text: a template becomes text unless the Dag sets "
+            "render_template_as_native_obj=True; pass a dict whose values are templates instead"
         )
     return IngestOptions.from_mapping(as_mapping(options))
 
 
 def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
-    """The options of a mapped task: its ``source_version`` is that of a call with these arguments.
+    """Return the options of a mapped task, with its ``arguments`` added to ``source_version``.
 
-    A task that is cleared can be mapped again over another list, and its index then belongs to other rows.
+    A cleared task can be mapped over another list, and then its index stands for other rows.
     """
     if options.source_version is None or not arguments:
         return options
@@ -156,9 +161,9 @@ def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
 
 
 def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) -> None:
-    """Refuse an outlet for a table that is not the delivered one: its event would claim rows that never came.
+    """Refuse an outlet for a table other than the delivered one: its event would announce rows that never came.
 
-    While a Dag is parsed the workspace is not known, and ``uri`` is None: only the name of the table is compared.
+    While a Dag is parsed, the workspace is not known and ``uri`` is None: only the name of the table is compared.
     """
     for outlet in outlets:
         other = getattr(outlet, "uri", None)
@@ -174,12 +179,12 @@ def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) ->
 
 
 def check_source(source: Any) -> None:
-    """Refuse a source that names nothing, or that is not a path."""
+    """Refuse a source that is empty or not a path."""
     if isinstance(source, str | os.PathLike):
         if not str(source).strip():
-            raise ConfigurationError("source is empty; give a path or URI of files")
+            raise ConfigurationError("source is empty; pass a path or URI of files")
     elif isinstance(source, list | tuple):
         if not source:
-            raise ConfigurationError("source is an empty list; give a path or URI of files, or several")
+            raise ConfigurationError("source is an empty list; pass one or more paths or URIs of files")
         for item in source:
             check_source(item)

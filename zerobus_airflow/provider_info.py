@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider: plain data, imported in every Airflow process."""
+"""The provider's metadata for Airflow: plain data, because every Airflow process imports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DISTRIBUTION = "zerobus-orchestration"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's metadata, as ``airflow/provider_info.schema.json`` describes it."""
+    """Return the provider's metadata, as ``airflow/provider_info.schema.json`` describes it."""
     return {
         "package-name": _DISTRIBUTION,
         "name": "Databricks Zerobus",
@@ -63,7 +63,7 @@ def _config_section() -> dict[str, Any]:
 
 
 def connection_type() -> dict[str, Any]:
-    """The connection form; the hook gives Airflow before 3.2 the same one."""
+    """Return the connection form; the hook returns the same form to Airflow before 3.2."""
     return {
         "connection-type": "zerobus",
         "hook-class-name": "zerobus_airflow.hook.ZerobusHook",

@@ -1,4 +1,4 @@
-"""Dead letters again, as a task: once the cause is fixed, their rows go to the table after all."""
+"""A task that replays dead letters: it sends their rows to the table once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ __all__ = ["DeadLetterReplayOperator"]
 
 
 class DeadLetterReplayOperator(ZerobusDeliveryOperator):
-    """Send the rows of a dead-letter file to their table; the task succeeds only when every one is durable.
+    """Send the rows of a dead-letter file to their table; the task succeeds only when every row is durable.
 
-    The file is read when the task runs, so that letters which were corrected by hand are sent as they are then.  It is
-    left as it is: another run sends its rows again.  Rows that still do not fit fail the task, or go to another
-    dead-letter file if ``options`` names one.
+    The file is read when the task runs, so corrections made by hand are sent. It is not changed: another run sends its
+    rows again.  Rows that still do not fit fail the task, or go to another dead-letter file if ``options`` names one.
 
     :param dead_letter_uri: the file that another delivery named as ``dead_letter_uri``. (templated)
 
-    Only letters of ``table`` are sent.  For the other parameters see ZerobusDeliveryOperator.
+    Only dead letters for ``table`` are sent.  For the other parameters see ZerobusDeliveryOperator.
     """
 
     template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "dead_letter_uri")
@@ -36,7 +35,7 @@ class DeadLetterReplayOperator(ZerobusDeliveryOperator):
     def __init__(self, *, dead_letter_uri: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not dead_letter_uri:
-            raise ConfigurationError(f"task {self.task_id!r}: dead_letter_uri is empty; give the path or URI of a file")
+            raise ConfigurationError(f"task {self.task_id!r}: dead_letter_uri is empty; pass the path or URI of a file")
         self.dead_letter_uri = dead_letter_uri
 
     def _ingest_options(self, context: Context) -> IngestOptions:

@@ -1,4 +1,4 @@
-"""Rows that a Dag or another task's output holds: past Airflow's rendering."""
+"""Passes rows in a Dag or in another task's output to the operator without rendering them as templates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FETCH_ROWS = 1_000
 
 
 class Rows:
-    """Keeps rows out of Airflow's rendered template fields: only their type is shown, not their content.
+    """Hides rows from Airflow's rendered template fields, which only show their type.
 
-    Airflow keeps the rendered template fields of each task in its database, and shows them to everyone.
+    Airflow stores the rendered template fields of each task in its database, and shows them to everyone.
     """
 
     def __init__(self, rows: Any) -> None:
@@ -34,43 +34,46 @@ class Rows:
 
 
 def protected(records: Any) -> Any:
-    """The ``records`` in a form in which Airflow resolves outputs and templates, and does not touch data."""
+    """Return ``records`` in a form in which Airflow resolves outputs and templates, but leaves data alone."""
     if isinstance(records, Mapping):
-        raise ConfigurationError("records is a dict, which is one record; give a list of them: [record]")
+        raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
     if isinstance(records, bytes) or (isinstance(records, str) and is_known(records)):
         raise ConfigurationError(
-            f"records is the text {records!r}, and neither rows nor a template of them; a path or URI belongs in source"
+            f"records is the text {records!r}, which is neither rows nor a template; pass a path or URI as source"
         )
     # A task's output has to be seen by Airflow, and a text may be a template; all else is data.
     if records is None or isinstance(records, XComArg | str):
         return records
     if any(True for _ in XComArg.iter_xcom_references(records)):
         raise ConfigurationError(
-            "records holds the output of a task inside a collection; give the output itself as records, "
-            "or combine several in a task in between"
+            "records holds the output of a task inside a collection; pass the output itself as records, or combine "
+            "several outputs in another task"
         )
     return literal(Rows(records))
 
 
 def rendered(records: Any) -> Any:
-    """The records, after Airflow rendered what ``protected`` returned, or before if ``execute`` is called alone."""
+    """Return the records from what ``protected`` returned, after Airflow has rendered it.
+
+    Also works without rendering, if ``execute`` is called directly.
+    """
     if isinstance(records, type(literal(None))):
         records = records.value
     if isinstance(records, Rows):
         return records.rows
     if isinstance(records, str):
         raise ConfigurationError(
-            "records was rendered to text: a template gives text unless the Dag sets "
-            "render_template_as_native_obj=True. Give the other task's output (`task.output`, or what calling a "
-            "@task function returns) as records; a path or URI belongs in source"
+            "records was rendered to text: a template becomes text unless the Dag sets "
+            "render_template_as_native_obj=True. Pass the other task's output (`task.output`, or what calling a "
+            "@task function returns) as records; pass a path or URI as source"
         )
     return records
 
 
 def without_late_skip(records: Any) -> Any:
-    """The records; a generator whose AirflowSkipException after its first row is an error.
+    """Return the records; an AirflowSkipException after a generator's first row becomes an error.
 
-    A task that is skipped has delivered nothing.  Before the first row the exception is raised as it is.
+    A skipped task must not have delivered anything. Before the first row, the exception is passed on unchanged.
     """
     return _rows_without_late_skip(records) if inspect.isgenerator(records) else records
 
@@ -91,7 +94,7 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def resolve(value: Any, context: Context) -> Any:
-    """The output of a task, also if its reference was left in place, and of a mapped one as a list."""
+    """Return the output of a task, even if its reference was not resolved; the output of a mapped task is a list."""
     if isinstance(value, XComArg):
         value = value.resolve(context)
     # Airflow's lazy sequences ask for each item by itself, and for a slice at once.
@@ -100,7 +103,7 @@ def resolve(value: Any, context: Context) -> Any:
 
 
 def readable(source: Any) -> Any:
-    """The source as the core reads it; an ObjectStoragePath of a connection brings its own file system."""
+    """Return the source in a form that the core reads; an ObjectStoragePath with a connection has its file system."""
     if isinstance(source, list | tuple):
         return [readable(item) for item in source]
     if not isinstance(source, ObjectStoragePath):
@@ -111,7 +114,7 @@ def readable(source: Any) -> Any:
 
 
 def cursor_rows(cursor: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a cursor as dicts, fetched a part at a time."""
+    """Yield the rows of a cursor as dicts, fetched in parts."""
     names = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(_FETCH_ROWS):
         for row in rows:

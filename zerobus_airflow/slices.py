@@ -1,6 +1,7 @@
 """Tasks around the mapped delivery of a handoff's slice: one that freezes it, and one that finishes it.
 
-The three share ``table``, ``source`` and ``state_uri``.  The run of the Dag holds the slice, and not one of its tasks.
+All three tasks have the same ``table``, ``source`` and ``state_uri``. The owner of the slice is the Dag run, not one of
+its tasks.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
     options: Mapping[str, Any] | None = None,
     zerobus_conn_id: str = ZerobusHook.default_conn_name,
 ) -> list[dict[str, Any]]:
-    """The shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
+    """Return shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
 
-    See ``zerobus_core.Handoff.split``.  None if nothing is new: then the tasks that follow are skipped.  While another
-    run delivers a slice, the task fails, and is retried.
+    See ``zerobus_core.Handoff.split``. The list is empty if nothing is new, and the tasks that follow are skipped.
+    While another run delivers a slice, the task fails, and is retried.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
     return _routed(lambda: handoff.split(n))
@@ -56,9 +57,9 @@ def finish_slice_task(
     handoff_name: str | None = None,
     zerobus_conn_id: str = ZerobusHook.default_conn_name,
 ) -> dict[str, Any]:
-    """Move the state on, given the ``output`` of the mapped deliveries; returns one receipt for all of them.
+    """Advance the state, given the ``output`` of the mapped deliveries; return one receipt for all of them.
 
-    Fails, and says which, if shards are missing.  The event of the table's asset, as an outlet, has the receipt, too.
+    If shards are missing, fails and names them. If the table's asset is an outlet, its event has the receipt too.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, None, zerobus_conn_id)
     receipt = _routed(lambda: handoff.finish_shards(list(receipts))).as_dict()
@@ -79,7 +80,7 @@ def _handoff(
     from zerobus_core.hosting import Owner, shown_uri
 
     if not is_handoff_source(source):
-        raise ConfigurationError(f"source is of type {type(source).__name__}; give NewFiles or NewRows")
+        raise ConfigurationError(f"source is of type {type(source).__name__}; pass NewFiles or NewRows")
     context = get_current_context()
     ti = context["ti"]
     owner = Owner(key=json.dumps([ti.dag_id, ti.run_id, shown_uri(state_uri)]), chain=attempts_chain(context))
@@ -88,7 +89,7 @@ def _handoff(
 
 
 def _routed(work: Callable[[], _T]) -> _T:
-    """What ``work`` returns; an error that another attempt cannot fix is not retried."""
+    """Return the result of ``work``; an error that a retry cannot fix is raised so that Airflow does not retry."""
     try:
         return work()
     except ZerobusIngestError as error:

@@ -1,4 +1,4 @@
-"""From a database of any Airflow SQL connection to a Delta table, without holding the result in memory."""
+"""Delivers a query from any Airflow SQL connection to a Delta table, without holding the result in memory."""
 
 from __future__ import annotations
 
@@ -25,44 +25,46 @@ __all__ = ["SqlToZerobusOperator", "database_hook"]
 
 
 def database_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> Any:
-    """The ``DbApiHook`` of a connection; raises ConfigurationError for a connection of something else."""
+    """Return the ``DbApiHook`` of a connection; raise ConfigurationError for a connection of another kind."""
     connection: Any = find_connection(conn_id, "sql_conn_id")
     hook = connection.get_hook(hook_params=dict(hook_params or {}))
     if not hasattr(hook, "get_cursor"):
         raise ConfigurationError(
             f"connection {conn_id!r} is of type {hook.conn_type!r}, whose hook "
-            f"{type(hook).__name__} is not a DbApiHook; give a connection of a SQL database as sql_conn_id"
+            f"{type(hook).__name__} is not a DbApiHook; pass a connection to a SQL database as sql_conn_id"
         )
     return hook
 
 
 class SqlToZerobusOperator(ZerobusDeliveryOperator):
-    """Deliver the rows of a query; the task succeeds only when every one is durable.
+    """Deliver the rows of a query; the task succeeds only when every row is durable.
 
-    Rows flow from the database's cursor into the streams; columns are taken by name. JSON and arrays become the JSON
-    text of a STRING (``write_json`` is on unless ``options`` say otherwise), and intervals of PostgreSQL its own text.
+    Rows go from the database's cursor to the streams; columns are matched by name. JSON and arrays become JSON text in
+    a STRING column (``write_json`` is on unless ``options`` set it), and PostgreSQL's intervals become its own text.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
     :param parameters: values for the placeholders of ``sql``, in the database driver's own style. (templated)
-    :param ordered_by: the columns that ``sql`` orders its rows by. Stating them says that another try gets the same
-        rows in the same order, and so may send only those that are missing; without it every try sends all rows.
+    :param ordered_by: the columns that ``sql`` orders its rows by. It states that another attempt gets the same rows
+        in the same order, and so may send only the missing ones; without it every attempt sends all rows.
     :param sql_hook_params: keyword arguments of the database's hook.
     :param rows_processor: a function that gets the rows, one dict at a time, and the context variables as keyword
-        arguments, as that of ``SQLInsertRowsOperator``, and returns or yields the rows to send. Such rows are no longer
-        known by the statement: to resume, say ``source_version`` in ``options``.
+        arguments, like the one of ``SQLInsertRowsOperator``, and returns or yields the rows to send. The statement then
+        no longer identifies the rows: to resume, set ``source_version`` in ``options``.
 
-    :param incremental: the column that says what is new: each run delivers the rows whose value is greater than in
-        every row delivered before (see ``zerobus_core.NewRows``). ``sql`` then has no ``ORDER BY``.
-    :param key: with ``incremental``: the column, or columns, that order rows of the same value.
-    :param lag: with ``incremental``: seconds within which every transaction commits after its value in the column.
-    :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows wait.
-    :param commits_in_order: instead of either: that rows become visible in the order of the column.
+    :param incremental: the column that shows what is new: each run delivers the rows whose value is greater than in
+        all rows delivered before (see ``zerobus_core.NewRows``). ``sql`` must then have no ``ORDER BY``.
+    :param key: with ``incremental``: the column, or columns, that order rows with equal values.
+    :param lag: with ``incremental``: the longest time, in seconds, from the column's value to the commit of its
+        transaction.
+    :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
+        next run.
+    :param commits_in_order: instead of both: states that rows become visible in the order of the column.
     :param initial: with ``incremental``: the value after which the first run begins. (templated)
 
-    :param shard: one of the shards that ``split_sql_task`` returns, mostly by ``expand(shard=…)``: only the rows in its
-        range of the key are delivered, in the order of the key. ``sql`` then has no ``ORDER BY``. (templated: task
-        outputs are resolved)
+    :param shard: one of the shards that ``split_sql_task`` returns, usually with ``expand(shard=…)``: only the rows in
+        its range of the key are delivered, in the order of the key. ``sql`` must then have no ``ORDER BY``. (templated:
+        task outputs are resolved)
 
     For the other parameters see ZerobusDeliveryOperator.
     """
@@ -104,8 +106,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         super().__init__(**kwargs)
         if not isinstance(sql, str | XComArg) or not sql:
             raise ConfigurationError(
-                f"task {self.task_id!r}: sql is {sql!r}; give one SELECT as text, or the path of a .sql file. "
-                "Statements that come before it belong in a task of their own, such as SQLExecuteQueryOperator"
+                f"task {self.task_id!r}: sql is {sql!r}; pass one SELECT as text, or the path of a .sql file. Run "
+                "other statements before it in a separate task, such as SQLExecuteQueryOperator"
             )
         self.sql = sql
         self.sql_conn_id = sql_conn_id
@@ -125,33 +127,33 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self._check_shard()
 
     def _check_shard(self) -> None:
-        """Refuse what does not belong to a range of a key."""
+        """Refuse parameters that cannot be used with a shard."""
         names = ("ordered_by", "parameters", "incremental", "rows_processor")
         given = [name for name in names if getattr(self, name) is not None]
         if self._has_shard:
             check_on_empty(self)
         if self._has_shard and given:
             raise ConfigurationError(
-                f"task {self.task_id!r}: {', '.join(given)} cannot be used with shard, whose rows are those of a range "
-                "of the key, in its order"
+                f"task {self.task_id!r}: {', '.join(given)} cannot be used with shard, because a shard selects a "
+                "range of the key and orders its rows"
             )
 
     def _check_incremental(self) -> None:
-        """Refuse, when the Dag is parsed, what does not belong together."""
+        """Refuse combinations of parameters that are invalid, when the Dag is parsed."""
         if self.incremental is None:
             given = [name for name in ("key", "lag", "lag_rows", "initial") if getattr(self, name) is not None]
             if given or self.commits_in_order:
                 raise ConfigurationError(
-                    f"task {self.task_id!r}: {', '.join(given) or 'commits_in_order'} belongs to incremental, the "
-                    "column that says which rows are new"
+                    f"task {self.task_id!r}: {', '.join(given) or 'commits_in_order'} needs incremental, the column "
+                    "that shows which rows are new"
                 )
             return
         check_handoff(self)
         others = {"ordered_by": self.ordered_by, "parameters": self.parameters, "rows_processor": self.rows_processor}
         if given := [name for name, value in others.items() if value is not None]:
             raise ConfigurationError(
-                f"task {self.task_id!r}: {', '.join(given)} cannot be used with incremental, which orders and bounds "
-                "the rows itself"
+                f"task {self.task_id!r}: {', '.join(given)} cannot be used with incremental, which selects and "
+                "orders the rows itself"
             )
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
@@ -170,7 +172,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     def _shard_rows(self, hook: Any) -> Any:
         if not isinstance(self.shard, Mapping):
             raise ConfigurationError(
-                f"shard is of type {type(self.shard).__name__}; give one shard, as by expand(shard=split_sql_task(…))"
+                f"shard is of type {type(self.shard).__name__}; pass one shard, as with expand(shard=split_sql_task(…))"
             )
         self.log.info("Reading shard %s of %s on %s", self.shard.get("index"), self.shard.get("of"), self.sql_conn_id)
         return read_shard(SqlQuery(hook.get_conn, self.sql), self.shard)

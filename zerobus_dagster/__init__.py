@@ -1,4 +1,4 @@
-"""Dagster: push rows to Databricks Delta tables, materialized only when every row is durable."""
+"""Dagster assets that push rows to Databricks Delta tables and are materialized only when every row is durable."""
 
 from importlib.metadata import version
 

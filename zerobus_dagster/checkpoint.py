@@ -1,13 +1,14 @@
-"""Checkpoints in Dagster's event log, where the next try of a step finds them, on whichever machine it runs.
+"""Stores checkpoints in Dagster's event log, where a step's next attempt finds them on any machine.
 
-An observation of the asset holds the checkpoint: Dagster writes it at once, it outlives a killed process, and people
-see in the UI how far a failed delivery came.
+An observation of the asset holds the checkpoint: Dagster writes it at once, it survives a killed process, and the UI
+shows how far a failed delivery came.
 
-The next try is what Dagster itself means by one: a retry of the step in the same run, or a re-execution from failure of
-that run, however many of them in a row.  Materializing the asset again is not one: it starts from the first row.
+The next attempt is what Dagster itself considers one: a retry of the step in the same run, or a re-execution from
+failure of that run, any number of times. Materializing the asset again is not an attempt: it starts from the first row.
 
-How far rows may have been sent has to be kept before any is durable.  That is in the log of the run, because Dagster's
-plots show about 100 events of an asset: a short delivery then leaves one observation next to its materialization.
+Before any row is durable, the store has to record how many rows may have been sent. That is written to the log of the
+run, because Dagster's plots show about 100 events of an asset: a short delivery then adds only one observation to its
+materialization.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ _LONG_SHARE_AT_RISK = 0.02
 
 
 def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
-    """This run and those that it takes up from failure, newest first; with "always", any that it re-executes."""
+    """Return this run and the runs that it re-executes from failure, newest first.
+
+    With "always", all runs that it re-executes.
+    """
     tries = [run]
     while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
         parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
@@ -70,7 +74,7 @@ def _is_from_failure(run: DagsterRun) -> bool:
 
 
 def observations_of(instance: DagsterInstance, records_filter: dg.AssetRecordsFilter) -> Iterator[EventLogRecord]:
-    """All observations that the filter lets pass, newest first, read page by page."""
+    """Yield all observations that match the filter, newest first, read page by page."""
     cursor, has_more = None, True
     while has_more:
         page = instance.fetch_observations(records_filter, limit=_PAGE, cursor=cursor)
@@ -80,12 +84,12 @@ def observations_of(instance: DagsterInstance, records_filter: dg.AssetRecordsFi
 
 @dataclass(kw_only=True)
 class ObservationCheckpointStore:
-    """The checkpoint of one delivery of a step: the ``CheckpointStore`` of the core.
+    """A ``CheckpointStore`` for one delivery of a step.
 
-    ``delivery`` distinguishes the deliveries of one step to one table.  ``partition`` is that of the records, where a
-    run over several delivers each on its own.  ``resume="never"`` finds nothing.  ``is_evidence`` makes sure that
-    another run sees for each partition that rows of it are durable, also where nothing could resume from the
-    checkpoint.
+    ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
+    if a run over several partitions delivers each separately. With ``resume="never"`` no checkpoint is found. With
+    ``is_evidence``, another run can see for each partition that rows are durable, even if no attempt could resume from
+    the checkpoint.
     """
 
     step: Step
@@ -110,12 +114,12 @@ class ObservationCheckpointStore:
 
     @property
     def epoch(self) -> str:
-        """The run that the delivery began in."""
+        """The id of the run in which the delivery began."""
         return self._tries[-1].run_id
 
     @property
     def save_interval(self) -> float:
-        """See CheckpointStore: it grows with the delivery, because each save is an event that stays."""
+        """See CheckpointStore. It grows during the delivery, because each save is an event that is kept."""
         elapsed = self.clock() - self._started
         if elapsed < _FIRST_INTERVAL:
             return _FIRST_INTERVAL
@@ -124,11 +128,11 @@ class ObservationCheckpointStore:
 
     @property
     def rows_durable(self) -> int:
-        """Rows that are durable by the checkpoint that was saved last."""
+        """The number of durable rows in the checkpoint saved last."""
         return self._saved.durable.rows if self._saved else 0
 
     def load(self) -> Checkpoint | None:
-        """The checkpoint that this or an earlier try saved last, or None."""
+        """Return the checkpoint that this or an earlier attempt saved last, or None."""
         may_find = self.resume != "never"
         text = next((value.value for value in self._checkpoints()), None) if may_find else None
         self._is_first = may_find and text is None
@@ -139,7 +143,10 @@ class ObservationCheckpointStore:
         return found
 
     def report_resumed(self, found: Checkpoint | None) -> None:
-        """Say in the step's log what this attempt resumes; only what it finds first was written by an earlier one."""
+        """Write to the step's log what this attempt resumes.
+
+        Only the first checkpoint that it finds is from an earlier attempt.
+        """
         if self._has_looked:
             return
         self._has_looked = True
@@ -158,11 +165,11 @@ class ObservationCheckpointStore:
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log, unless it is unchanged, or without any row.
+        """Write the checkpoint to the event log, unless it is unchanged or empty.
 
-        That of a source without a fingerprint is also of use: the next try sends every row, and by it knows how many
-        of them again.  One without any row is kept where an earlier one admitted rows that were not sent after all: the
-        next try would count them as sent twice.
+        The checkpoint of a source without a fingerprint is useful too: the next attempt sends every row, and knows from
+        it how many of them are sent again. An empty checkpoint is written if an earlier one counted rows as sent that
+        were not sent after all; otherwise the next attempt would count them as sent twice.
         """
         is_unchanged = self._saved is not None and replace(self._saved, written_at=checkpoint.written_at) == checkpoint
         is_begun, self._saved = self._saved is not None, checkpoint
@@ -191,7 +198,7 @@ class ObservationCheckpointStore:
 
     @property
     def _asset_key(self) -> dg.AssetKey:
-        """In an op, the table itself is the asset that is observed."""
+        """The asset to observe; in an op, the table itself."""
         return self.step.asset_key or dg.AssetKey(self.table.split("."))
 
     @property
@@ -202,7 +209,7 @@ class ObservationCheckpointStore:
 
     @property
     def _identity(self) -> dict[str, str]:
-        """Which delivery an event in the log of a run is about; an observation has asset and partition by itself."""
+        """The facts by which an event in a run's log shows its delivery; an observation adds asset and partition."""
         return {
             "dagster/table_name": self.table,
             _DELIVERY: self.delivery,
@@ -211,7 +218,7 @@ class ObservationCheckpointStore:
         }
 
     def _checkpoints(self) -> Iterator[dg.MetadataValue]:
-        """Checkpoints of this delivery as JSON text, newest first."""
+        """Yield the checkpoints of this delivery as JSON text, newest first."""
         instance, step_key = self.attempt.instance, self.attempt.step_key
         run_ids = [run.run_id for run in self._tries]
         records_filter = dg.AssetRecordsFilter(
@@ -236,7 +243,7 @@ class ObservationCheckpointStore:
 
 
 def _has_checkpoint(metadata: Mapping[str, dg.MetadataValue], wanted: Mapping[str, str]) -> bool:
-    """Whether an event holds a checkpoint of the delivery that ``wanted`` describes."""
+    """Return whether an event holds a checkpoint of the delivery that ``wanted`` describes."""
     return _CHECKPOINT in metadata and all(
         key in metadata and metadata[key].value == value for key, value in wanted.items()
     )

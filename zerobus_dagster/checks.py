@@ -1,4 +1,4 @@
-"""An asset check that reads the figures of the last delivery back from Dagster and says what is wrong with them."""
+"""An asset check that reads the figures of the last delivery from Dagster and reports what is wrong with them."""
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 from collections import Counter
@@ -41,21 +41,21 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
     is_only_writer: bool = False,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetChecksDefinition:
-    """Build a check of what the run delivered to ``asset``, else of its last delivery.
+    """Build a check of the run's delivery to ``asset``, or of the last one if the run delivered nothing.
 
     It passes if every row that was read is accounted for, no more than ``max_dead_lettered`` rows went to the
-    dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read.  The bounds are those of each partition, or
-    of an asset without any; if a step delivered several times, its deliveries count together.
+    dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read. The bounds apply to each partition, or to an
+    asset without partitions; if a step delivered several times, its deliveries are added up.
 
-    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) has the table's own number of rows compared: the
-    table must hold at least the rows that were delivered.  With ``is_only_writer``, for a table that only this delivery
-    fills, it must hold no others, apart from ``rows_resent``.
+    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) adds a comparison with the table's own number of
+    rows: the table must have at least the rows that were delivered. With ``is_only_writer``, for a table that only this
+    delivery fills, it must have no others, apart from ``rows_resent``.
 
-    An asset may have several checks, with a ``name`` each.  With ``blocking``, assets downstream are not materialized
-    in the same run after a check that fails with severity ERROR.  A delivery that is not complete needs no check: it
-    has failed its step, and left no materialization.
+    An asset can have several checks with different ``name``s. With ``blocking``, downstream assets are not materialized
+    in the same run after a check that fails with severity ERROR. An incomplete delivery needs no check: its step fails,
+    and there is no materialization.
 
-    Raises ValueError for bounds that nothing is within.
+    Raises ValueError for bounds that no number satisfies.
     """
     bounds = _Bounds(min_rows=min_rows, max_rows=max_rows, max_dead_lettered=max_dead_lettered)
     key = asset.key if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else dg.AssetKey.from_coercible(asset)
@@ -158,10 +158,10 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """The receipts, by partition, of run ``run_id``; if it delivered nothing, of the last run that did.
+    """Return the receipts of run ``run_id`` by partition; if it delivered nothing, those of the last run that did.
 
-    Materializations without a receipt are ignored: they were reported by hand, not made by a delivery.  If a run has
-    several for one partition, the newest is used: it comes from the last attempt, and covers the earlier attempts.
+    Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
+    for one partition, the newest is used: it comes from the last attempt, and covers the earlier ones.
     """
     wanted: str | None = None
     latest: dict[str | None, Receipts] = {}

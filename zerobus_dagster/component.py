@@ -1,4 +1,4 @@
-"""The YAML component: files, or what a function returns, as an asset that is a Delta table."""
+"""The YAML component: an asset that is a Delta table, filled from files, a query or a function."""
 
 # Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
 import inspect
@@ -25,7 +25,7 @@ __all__ = ["ZerobusIngestComponent"]
 
 
 class ZerobusConnection(dg.Model, dg.Resolvable):
-    """The names of the environment variables that hold the connection; never their values."""
+    """The names of the environment variables that hold the connection, never their values."""
 
     endpoint_env: str = Field(
         default="ZEROBUS_SERVER_ENDPOINT", description="The variable that holds the Zerobus endpoint."
@@ -41,7 +41,7 @@ class ZerobusConnection(dg.Model, dg.Resolvable):
     )
 
     def resource(self) -> ZerobusResource:
-        """A resource that reads the variables when a run starts, not when definitions are loaded."""
+        """Return a resource that reads the variables when a run starts, not when definitions are loaded."""
         return ZerobusResource(
             endpoint=dg.EnvVar(self.endpoint_env),
             workspace_url=dg.EnvVar(self.workspace_url_env),
@@ -52,7 +52,7 @@ class ZerobusConnection(dg.Model, dg.Resolvable):
 
 
 class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
-    """Bounds of the check that follows each delivery."""
+    """The bounds of the check that follows each delivery."""
 
     name: str = Field(default="zerobus_delivery", description="The name of the check.")
     description: str | None = Field(default=None, description="What the check looks at, for people.")
@@ -65,21 +65,21 @@ class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
 
 
 class ZerobusRetries(dg.Model, dg.Resolvable):
-    """How often Dagster retries after an error that a retry can fix; only missing rows are sent then."""
+    """How often Dagster retries after a retryable error; a retry sends only missing rows."""
 
     max_retries: int = Field(default=2, ge=0, description="Retries of a step, after its first attempt.")
     delay: float = Field(default=30.0, ge=0, description="Seconds before the first retry; it doubles each time.")
 
 
 class ZerobusScaffoldParams(BaseModel):
-    """What ``dg scaffold defs`` asks for."""
+    """The parameters of ``dg scaffold defs``."""
 
     table: str = Field(default="main.default.my_table", description="catalog.schema.table")
     source: str = Field(default="data/*.parquet", description="Path or URI of the files to push.")
 
 
 class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
-    """Writes a ``defs.yaml`` that is complete but for the files."""
+    """Writes a ``defs.yaml`` that is complete except for the files."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[ZerobusScaffoldParams]:
@@ -101,7 +101,7 @@ class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
 class ZerobusIngestComponent(dg.Component, ZerobusSource):
     """Pushes files, or what a Python function returns, to a Databricks Delta table through Zerobus Ingest.
 
-    The asset is materialized when every row is durable, and not before.
+    The asset is materialized only when every row is durable.
     """
 
     table: str | None = Field(
@@ -142,13 +142,13 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def _one_way(self) -> Self:
         own = (self.table, self.source, self.records, self.sql, self.asset, self.handoff)
         if self.tables and any(own):
-            raise ValueError("give either tables, or table with its source, records, sql or handoff")
+            raise ValueError("set either tables, or table with its source, records, sql or handoff")
         if not self.tables:
             if self.table is None:
-                raise ValueError("give a table, or tables")
+                raise ValueError("set table or tables")
             self._all_tables()
         if len(self.tables) > 1 and self.op is not None and self.op.name is not None:
-            raise ValueError("op.name is the name of one step, and each of the tables has a step of its own")
+            raise ValueError("op.name names a single step, but each of the tables has its own step")
         return self
 
     def _all_tables(self) -> list[ZerobusTable]:
@@ -167,7 +167,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """How Dagster lists this component."""
+        """Return how Dagster lists this component."""
         known = inspect.signature(dg.ComponentTypeSpec).parameters
         # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
         # ``produces`` came with 1.13.18.
@@ -175,9 +175,9 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
     def get_asset_spec(self, table: ZerobusTable | None = None) -> dg.AssetSpec:
-        """The asset that stands for a table; override it to derive keys or metadata in another way.
+        """Return the asset for a table; override it to derive keys or metadata in another way.
 
-        ``table`` is given for each of ``tables``, and left out for the component's own.
+        ``table`` is passed for each of ``tables``; it is None for the component's own table.
         """
         table = table or self._all_tables()[0]
         spec = table.asset or dg.AssetSpec(key=table.table.split("."))
@@ -187,7 +187,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def execute(
         self, context: dg.AssetExecutionContext, zerobus: ZerobusResource, records: Any
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        """Push ``records``; override it to change them on their way or to add to the result."""
+        """Push ``records``; override it to change them before or to add to the result."""
         table = self._table_of(context.asset_key)
         launch = ZerobusIngestConfig(**self._launched(context.op_execution_context.op_config or {}))
         config = ZerobusIngestConfig(
@@ -211,12 +211,15 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration of the launch: Dagster has made an object of it before, and that has warned."""
+        """Return the configuration of the launch.
+
+        Dagster has already validated it as an object, and warned about it.
+        """
         resume = config.get("resume")
         return {**config, "resume": None if resume is None else resume_of(resume)}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """An asset for each table, and its check if there is to be one."""
+        """Return an asset for each table, and its check if there is one."""
         folder = context.path if context.path.is_dir() else context.path.parent
         ingest_options(self.options)
         parts = [self._definitions(table, folder) for table in self._all_tables()]
@@ -227,8 +230,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         table.check(spec)
         if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume in {"always", "never"}):
             raise ValueError(
-                "handoff goes neither with on_rematerialize: refuse nor with resume: always or never: a run that is "
-                "re-executed in full delivers what is new, and a retry the rest of its slice; leave it out"
+                "handoff cannot be combined with on_rematerialize: refuse, resume: always or resume: never: a run that "
+                "is re-executed in full delivers what is new, and a retry the rest of its slice; leave those out"
             )
         read = table.reader(folder)
         name = spec.key.to_python_identifier()

@@ -1,4 +1,4 @@
-"""The component's ``handoff:`` block: each run delivers only what is new."""
+"""The component's ``handoff:`` block, with which each run delivers only what is new."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 import os
@@ -13,7 +13,7 @@ __all__ = ["ZerobusHandoff"]
 
 
 class ZerobusHandoff(dg.Model, dg.Resolvable):
-    """Deliver only what is new since the last run: new files of source, new rows of sql, or what records returns."""
+    """Deliver only what is new since the last run: new files of source, new rows of sql, or new items of records."""
 
     state_uri: str | None = Field(
         default=None,
@@ -36,16 +36,19 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
     commits_in_order: bool = Field(default=False, description="A query: rows become visible in order of the column.")
 
     def check(self, *, is_files: bool, is_sql: bool, is_partitioned: bool) -> None:
-        """Raise ValueError for what cannot be, when definitions are loaded."""
+        """Raise ValueError for invalid combinations, when definitions are loaded."""
         if is_partitioned:
-            raise ValueError("handoff is not for partitioned assets: there the partition is the slice; leave one out")
+            raise ValueError(
+                "handoff is not for partitioned assets, in which a partition is the slice; leave out either "
+                "the handoff or the partitions"
+            )
         if is_files and self.state_uri is None:
             raise ValueError("handoff of files needs state_uri, the path or URI of the file that keeps its state")
         if is_sql and self.column is None:
             raise ValueError("handoff of a query needs column, which says which rows are new")
 
     def new_files(self, path: str) -> Any:
-        """The new files of a directory or glob."""
+        """Return NewFiles for a directory or glob."""
         from zerobus_core import NewFiles
 
         return NewFiles(
@@ -58,7 +61,7 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
         )
 
     def new_rows(self, query: str, url_env: str) -> Any:
-        """The new rows of a query, of the database whose SQLAlchemy URL is in the environment."""
+        """Return NewRows for a query; the environment variable ``url_env`` has the SQLAlchemy URL of the database."""
         from zerobus_core import NewRows
 
         def connect() -> Any:
@@ -66,7 +69,9 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
 
             url = os.environ.get(url_env)
             if not url:
-                raise ConfigurationError(f"the environment variable {url_env} has no SQLAlchemy URL of a database")
+                raise ConfigurationError(
+                    f"the environment variable {url_env} must have the SQLAlchemy URL of a database"
+                )
             pooled: Any = create_engine(url).raw_connection()
             pooled.detach()
             return pooled.dbapi_connection

@@ -1,4 +1,4 @@
-"""Where a component's rows come from: files, a query, or a Python function."""
+"""The sources of a component's rows: files, a query, or a Python function."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 import importlib
@@ -42,16 +42,18 @@ class ZerobusSql(dg.Model, dg.Resolvable):
     )
 
     def version(self, partition: str | None) -> str | None:
-        """A version of the rows, the same in every attempt: see ``IngestOptions.source_version``."""
+        """Return a version of the rows that is the same in every attempt: see ``IngestOptions.source_version``."""
         return sql_fingerprint(self.query, {"partition_key": partition}, order_by=self.order_by, database=self.url_env)
 
     def rows(self, partition: str | None) -> Iterator[Any]:
-        """Run the query and yield its rows, as the database gives them."""
+        """Run the query and yield its rows, as the database returns them."""
         from sqlalchemy import create_engine, text
 
         url = os.environ.get(self.url_env)
         if not url:
-            raise ConfigurationError(f"the environment variable {self.url_env} has no SQLAlchemy URL of a database")
+            raise ConfigurationError(
+                f"the environment variable {self.url_env} must have the SQLAlchemy URL of a database"
+            )
         engine = create_engine(url)
         try:
             with engine.connect().execution_options(stream_results=True) as connection:
@@ -63,7 +65,7 @@ class ZerobusSql(dg.Model, dg.Resolvable):
 
 
 class ZerobusSource(dg.Model, dg.Resolvable):
-    """Where the rows of a table come from, and the asset that stands for it: fields of a component and of a table."""
+    """The fields for a table's source and asset, shared by the component and its tables."""
 
     source: str | None = Field(
         default=None,
@@ -91,7 +93,7 @@ class ZerobusSource(dg.Model, dg.Resolvable):
 
 
 class ZerobusTable(ZerobusSource):
-    """A table, and where its rows come from: one of source, records and sql."""
+    """A table, and the source of its rows: one of source, records and sql."""
 
     table: str = Field(description="The full name of the table.", examples=["main.default.flights"])
 
@@ -99,12 +101,12 @@ class ZerobusTable(ZerobusSource):
     def _one_source(self) -> Self:
         if sum(map(bool, (self.source, self.records, self.sql))) != 1:
             raise ValueError(
-                "give either source (files to push), records (a function that returns them) or sql (a query)"
+                "set one of source (files to push), records (a function that returns them) and sql (a query)"
             )
         return self
 
     def check(self, spec: dg.AssetSpec) -> None:
-        """Raise what is wrong with it when definitions are loaded, and not when a run fails."""
+        """Raise an error for what is wrong with the table, when definitions are loaded rather than when a run fails."""
         check_table_name(self.table)
         ingest_options(self.options)
         if self.handoff is not None:
@@ -118,7 +120,7 @@ class ZerobusTable(ZerobusSource):
             raise ValueError("the query has a :partition_key, and the asset has no partitions_def")
 
     def reader(self, folder: Path) -> Read:
-        """A function from the step's context to its records; paths are relative to ``folder``."""
+        """Return a function from the step's context to its records; paths are relative to ``folder``."""
         if self.records is not None:
             return _function(self.records)
         if self.sql is not None and self.handoff is not None:
@@ -136,7 +138,7 @@ class ZerobusTable(ZerobusSource):
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
     def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
-        """The options of a run; those of a query distinguish its rows from those of another partition."""
+        """Return the options of a run; for a query they distinguish the rows of different partitions."""
         if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]
@@ -157,7 +159,9 @@ def _function(path: str) -> Read:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"records names no function: {path!r} ({error}); write package.module.function") from error
+        raise ValueError(
+            f"records does not name a function: {path!r} ({error}); write package.module.function"
+        ) from error
     if not callable(found):
         raise TypeError(f"records names {type(found).__name__} {path!r}, which is not a function")
     return cast("Read", found)

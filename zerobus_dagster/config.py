@@ -1,4 +1,4 @@
-"""The options that a launch can change for one run, without repeating the connection."""
+"""The options that a launch can change for one run, without the connection."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from typing import Any, get_args
@@ -14,7 +14,7 @@ __all__ = ["ZerobusIngestConfig"]
 
 
 class ZerobusIngestConfig(dg.Config):
-    """Configuration of an asset or op, for the launchpad: pass it to ``ingest`` as ``options``.
+    """Configuration of an asset or op in the launchpad; pass it to ``ingest`` as ``options``.
 
     Examples:
         .. code-block:: python

@@ -1,4 +1,4 @@
-"""Whose rights a delivery has: a resource of its own, so that Dagster shows its secret as ``********`` only."""
+"""The service principal of a delivery: a separate resource, so that Dagster shows its secret only as ``********``."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from typing import Any
@@ -15,10 +15,10 @@ _MASK = "********"
 
 
 class ZerobusCredentials(dg.ConfigurableResource[Any]):
-    """The service principal that rows are pushed as.
+    """The service principal with whose rights rows are pushed.
 
-    Give it a key of its own in ``Definitions`` besides passing it to ``ZerobusResource``: Dagster masks secrets at the
-    first level of a resource only, and the launchpad copies nothing of it into the configuration of a run.
+    Give it its own key in ``Definitions``, in addition to passing it to ``ZerobusResource``: Dagster masks secrets only
+    at the first level of a resource, and the launchpad does not copy it into the configuration of a run.
 
     Examples:
         .. code-block:: python
@@ -43,7 +43,7 @@ class ZerobusCredentials(dg.ConfigurableResource[Any]):
 
 
 def client_credentials(client_id: str | None, client_secret: str | None) -> ClientCredentials:
-    """The credentials of the core.
+    """Return credentials for the core.
 
     Raises ConfigurationError if one is missing, or if it is the mask that Dagster shows instead of a secret.
     """
@@ -53,8 +53,9 @@ def client_credentials(client_id: str | None, client_secret: str | None) -> Clie
         )
     if client_secret == _MASK:
         raise ConfigurationError(
-            f"client_secret is {_MASK!r}, which is what Dagster shows instead of a secret: the launchpad has put it "
-            "into this run's configuration, over the value in the code. Remove client_secret from the launchpad and "
-            "launch again; with credentials=ZerobusCredentials(...), the launchpad does not copy it"
+            f"client_secret is {_MASK!r}, which is what Dagster shows instead of a secret: the launchpad put the "
+            "mask into this run's configuration, where it overrides the value in the code. Remove client_secret "
+            "from the launchpad and launch again; with credentials=ZerobusCredentials(...), the launchpad does not "
+            "copy it"
         )
     return ClientCredentials(client_id=client_id, client_secret=client_secret)

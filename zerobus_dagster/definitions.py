@@ -1,4 +1,4 @@
-"""Mistakes in the metadata of assets, found when definitions are loaded and not when a run fails."""
+"""Finds mistakes in the metadata of assets when definitions are loaded, instead of when a run fails."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["check_definitions"]
 
 
 def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
-    """Return the definitions, if nothing is wrong with the assets whose IO manager is a ZerobusIOManager.
+    """Return the definitions if the assets with a ZerobusIOManager have no mistakes.
 
-    Wrap ``Definitions`` in it, so that loading them, as ``dg check defs`` does, refuses: an output that is annotated
+    Wrap ``Definitions`` in this call. Loading them, as ``dg check defs`` does, then refuses an output that is annotated
     None, for which Dagster would never call the IO manager; a table that is not named in full, or named twice; a
-    ``write_mode`` other than append; wrong ``ingest_options``; a ``partition_expr`` of an asset without partitions.
-    Raises ConfigurationError that names each asset and what is wrong with it.
+    ``write_mode`` other than append; invalid ``ingest_options``; and a ``partition_expr`` of an asset without
+    partitions. Raises ConfigurationError that names each asset and what is wrong with it.
     """
     managers = {
         key: resource

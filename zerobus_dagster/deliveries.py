@@ -1,4 +1,4 @@
-"""What one try of a step has delivered so far, whichever resources and IO managers did it."""
+"""The deliveries of one attempt of a step, by any resource or IO manager."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Entry:
 
 
 class StepDeliveries:
-    """Names the deliveries of one try of a step, and keeps their receipts.  All threads of the step may use it."""
+    """Names the deliveries of one attempt of a step, and keeps their receipts. Thread-safe within the step."""
 
     def __init__(self) -> None:
         # Guards the fields below, and the order in which Dagster gets the metadata that is made of them.
@@ -44,11 +44,12 @@ class StepDeliveries:
         self._entries: list[_Entry] = []
 
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
-        """The name of a delivery that begins, which is the same in every try of the step.
+        """Return the name of a delivery that begins; it is the same in every attempt of the step.
 
-        The user's own name distinguishes deliveries to one table, and the count those of one name: a step makes them in
-        the same order in each try.  Raises ConfigurationError if several threads make that a matter of chance, and
-        nothing else distinguishes their sources: a retry would leave out the rows of one for those of another.
+        The user's own name distinguishes deliveries to one table; a count distinguishes deliveries of the same name,
+        because each attempt of a step makes them in the same order. Raises ConfigurationError if several threads make
+        the order random, and nothing else distinguishes their sources: a retry could skip rows of one source because of
+        another.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:
@@ -56,8 +57,9 @@ class StepDeliveries:
                 thread = threading.get_ident()
                 if self._threads.setdefault((*key, options.source_version), thread) != thread:
                     raise ConfigurationError(
-                        f"several threads of this step deliver source_version {options.source_version!r}, and a retry "
-                        "could not know which of them has which rows: give each delivery a delivery_name of its own",
+                        f"several threads of this step deliver source_version {options.source_version!r}, and a "
+                        "retry could not know which of them has which rows: give each delivery its own "
+                        "delivery_name",
                         table=table,
                     )
             self._begun[key] += 1
@@ -66,11 +68,11 @@ class StepDeliveries:
     def add(
         self, asset_key: dg.AssetKey | None, partition: str | None, receipt: Receipt, publish: Publish
     ) -> list[Receipt]:
-        """Keep the receipt of a delivery, and return all those of the asset and ``partition``, in order.
+        """Keep the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
 
-        ``partition`` is None for a delivery that is of all of the run's partitions together.  ``publish`` adds metadata
-        to the materialization of a partition, or of all of them, so that it shows every delivery, and not only of
-        the one whose result the step returns.
+        ``partition`` is None for a delivery of all of the run's partitions together. ``publish`` adds metadata to the
+        materialization of one partition, or of all of them, so that it shows every delivery, not only the one whose
+        result the step returns.
         """
         with self._lock:
             self._entries.append(_Entry(asset_key=asset_key, partition=partition, receipt=receipt))
@@ -96,7 +98,7 @@ _by_step_lock = threading.Lock()
 
 
 def deliveries_of(running: StepExecutionContext | None) -> StepDeliveries:
-    """The deliveries of the attempt that is running; a new object if a function was called directly."""
+    """Return the deliveries of the running attempt; a new object if a function was called directly."""
     if running is None:
         return StepDeliveries()
     with _by_step_lock:

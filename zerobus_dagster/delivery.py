@@ -1,4 +1,4 @@
-"""One delivery inside a step: the core's ``ingest`` with Dagster's log, event log and error routing around it."""
+"""Runs one delivery inside a step: calls the core's ``ingest`` with Dagster's log, event log and error handling."""
 
 from __future__ import annotations
 
@@ -53,10 +53,11 @@ Store: TypeAlias = ObservationCheckpointStore | StepFileStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagsterDelivery:
-    """Rows on their way to one table, inside one step.
+    """A delivery of rows to one table, inside one step.
 
-    ``name`` distinguishes the deliveries of one step to one table, and is the same in every try of the step.  ``loop``
-    is there in an async step: the delivery runs in a thread of its own then, and calls Dagster on the loop's thread.
+    ``name`` distinguishes the deliveries of one step to one table, and is the same in every attempt of the step.
+    ``loop`` is set in an async step: the delivery then runs in a thread of its own, and calls Dagster on the loop's
+    thread.
     """
 
     step: Step
@@ -70,10 +71,11 @@ class DagsterDelivery:
     loop: LoopBridge | None = None
 
     def run(self, records: Any) -> Metadata:
-        """Push all records and return the event's metadata when every one of them is durable.
+        """Push all records, and return the event's metadata when all of them are durable.
 
-        A mapping has the records of each partition of the run under its key: they are delivered one after the other,
-        and each partition gets the figures of its own.  Raises what ``ingest`` raises; wrap it in ``routed_errors``.
+        A mapping has the records of each partition of the run under the partition's key. They are delivered one after
+        the other, and each partition gets its own figures. Raises the errors of ``ingest``; wrap the call in
+        ``routed_errors``.
         """
         if self.on_rematerialize == "refuse":
             self._on_host(refuse_rematerialization, self.step, self.table)
@@ -98,7 +100,7 @@ class DagsterDelivery:
         return partition_metadata(receipts) if self.on_rematerialize == "refuse" else {}
 
     def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
-        """The receipts of the asset or partition so far, this delivery's last."""
+        """Deliver the records; return all receipts of the asset or partition, of which this delivery's is the last."""
         step, loop = self.step, self.loop
         store = self._on_host(self._checkpoint_store, name, partition)
         log: StepLog = step.log if loop is None else LoopLog(step.log, loop)
@@ -125,7 +127,7 @@ class DagsterDelivery:
 
     @contextmanager
     def _stops_told(self, log: StepLog, store: Store | None) -> Iterator[None]:
-        """Say in the log what a delivery leaves that is stopped from outside."""
+        """If the delivery is stopped from outside, write to the log which rows are durable."""
         try:
             yield
         except BaseException as error:
@@ -146,7 +148,7 @@ class DagsterDelivery:
         return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:
-        """The options, with what all tries of this delivery have in common, for the key of ``delivery_columns``."""
+        """Return the options with the delivery name that all attempts share, for the key of ``delivery_columns``."""
         attempt, given = self.step.attempt, self.options.delivery_name
         if given is not None:  # it may hold for several partitions of the run
             return replace(self.options, delivery_name=json.dumps([given, name]))
@@ -176,23 +178,26 @@ class DagsterDelivery:
         if set(records) != expected:
             missing, unknown = sorted(expected - set(records)), sorted(map(str, set(records) - expected))
             raise ConfigurationError(
-                "records in a mapping need the keys of the run's partitions: "
-                f"missing {missing or 'none'}, not of this run {unknown or 'none'}",
+                f"records in a mapping must have the keys of the run's partitions: missing are {missing or 'none'}, "
+                f"not in this run are {unknown or 'none'}",
                 table=self.table,
             )
 
 
 def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Whether records are a mapping of partitions to records of their own; a shard is a mapping, and records."""
+    """Return whether records are a mapping from partitions to records.
+
+    A shard is also a mapping, but it is records itself.
+    """
     return isinstance(records, Mapping) and not is_shard(records)
 
 
 @contextmanager
 def routed_errors() -> Iterator[None]:
-    """Tell Dagster whether trying again can help.
+    """Raise errors so that Dagster knows whether a retry can help.
 
-    A retryable error leaves as it is, so that a RetryPolicy applies.  Any other becomes a ``dagster.Failure`` that
-    allows no retries and carries the facts as metadata.
+    A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other error becomes a
+    ``dagster.Failure`` that allows no retries and has the facts as metadata.
     """
     try:
         yield

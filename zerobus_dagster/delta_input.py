@@ -1,4 +1,4 @@
-"""Inputs of assets: the rows of a Delta table, read where the table lies."""
+"""Inputs of assets: rows of a Delta table, read directly from its storage."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["load_table"]
 def load_table(
     context: dg.InputContext, table: str, uri: str, storage_options: Mapping[str, str], expression: Any
 ) -> Any:
-    """The rows of ``table`` as the input's annotation has them: Arrow (also without one), pandas or polars.
+    """Return the rows of ``table`` in the type of the input's annotation: Arrow (also without one), pandas or polars.
 
-    ``uri`` may hold ``{catalog}``, ``{schema}`` and ``{table}``.  Of a partitioned asset only the rows of the run's
-    partitions are read, by the columns that ``expression`` names; without it, all of them.
+    ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. For a partitioned asset, only rows of the run's
+    partitions are read, selected by the columns in ``expression``; without it, all rows are read.
     """
     try:
         from deltalake import DeltaTable

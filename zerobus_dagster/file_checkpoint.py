@@ -15,9 +15,9 @@ __all__ = ["StepFileStore"]
 
 
 class StepFileStore(FileCheckpointStore):
-    """The checkpoint of one delivery of a step in a file below ``folder``: one for each run that a delivery began in.
+    """The checkpoint of one delivery of a step in a file below ``folder``; each run in which it began has a file.
 
-    ``observations`` is the store of the same delivery in the event log.  It says which delivery this is, and leaves one
+    ``observations`` is the store of the same delivery in the event log. It identifies the delivery, and writes one
     observation with durable rows if another run has to see them.
     """
 

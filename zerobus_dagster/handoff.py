@@ -1,7 +1,7 @@
-"""Handoffs in Dagster, whose state is in the asset's own events.
+"""Handoffs in Dagster, whose state is stored in the asset's own events.
 
-The state is an observation of the asset.  Of two runs that write it at the same moment, the one whose event comes first
-in the log has won.  Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
+The state is an observation of the asset. If two runs write it at the same moment, the one whose event comes first in
+the log wins. Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SAVE_INTERVAL = 10.0
 
 @dataclass(kw_only=True)
 class EventStateStore:
-    """A ``StateStore`` in the observations of an asset.  Without ``log_event`` it reads only."""
+    """A ``StateStore`` in the observations of an asset. Without ``log_event`` it can only read."""
 
     instance: DagsterInstance
     asset_key: dg.AssetKey
@@ -87,10 +87,10 @@ class EventStateStore:
         return _SliceCheckpoint(store=self, slice_id=slice_id, epoch=epoch)
 
     def forget(self, slice_id: str) -> None:
-        """See StateStore; events stay."""
+        """See StateStore; events are kept."""
 
     def checkpoint_text(self, slice_id: str) -> str | None:
-        """The checkpoint of a slice that was saved last."""
+        """Return the checkpoint of a slice that was saved last, or None."""
         for record in self._records():
             metadata = _metadata_of(record)
             if _CHECKPOINT in metadata and metadata[_SLICE].value == slice_id:
@@ -108,7 +108,7 @@ class EventStateStore:
         )
 
     def _current(self) -> tuple[int, str | None]:
-        """The newest state: of those with the highest revision, the one that was written first."""
+        """Return the newest state: of those with the highest revision, the one that was written first."""
         found: list[tuple[int, int, str]] = []
         for record in self._records():
             metadata = _metadata_of(record)
@@ -134,7 +134,7 @@ def _metadata_of(record: EventLogRecord) -> Any:
 
 @dataclass(kw_only=True)
 class _SliceCheckpoint:
-    """The checkpoint of a slice, which any later run can take up."""
+    """The checkpoint of a slice, from which any later run can resume."""
 
     store: EventStateStore
     slice_id: str
@@ -165,9 +165,9 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     on_progress: Any,
     is_of_asset: bool = False,
 ) -> Handoff:
-    """The handoff of a step: the same slice in every attempt of it, and in re-executions from failure.
+    """Return the handoff of a step: all attempts, and re-executions from failure, deliver the same slice.
 
-    With ``is_of_asset`` all steps of the asset in this run are one owner, which shares a slice between them.
+    With ``is_of_asset`` all steps of the asset in this run are one owner and share a slice.
 
     Raises ConfigurationError in a partitioned asset, whose partitions are the slices.
     """
@@ -177,7 +177,7 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
 
     if step.partitions:
         raise ConfigurationError(
-            "hand_over is not for partitioned assets: there the partition is the slice, and ingest delivers it",
+            "hand_over is not for partitioned assets, in which a partition is the slice; use ingest to deliver it",
             table=table,
         )
     attempt = step.attempt
@@ -186,7 +186,9 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     state: Any = state_uri
     if state is None:
         if attempt is None:
-            raise ConfigurationError("hand_over was called outside of a run: give state_uri", table=table)
+            raise ConfigurationError(
+                "hand_over was called outside of a run, where there are no asset events: set state_uri", table=table
+            )
         state = EventStateStore(
             instance=attempt.instance, asset_key=key, table=table, name=chosen, log_event=step.log_event
         )

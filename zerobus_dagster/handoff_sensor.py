@@ -29,9 +29,9 @@ def build_zerobus_handoff_sensor(  # noqa: PLR0913 - what a sensor needs to look
 ) -> dg.SensorDefinition:
     """Build a sensor that requests a run of ``asset`` when ``source()`` has something new for ``table``.
 
-    It only reads: the run itself freezes the slice.  ``handoff`` and ``state_uri`` are those of the asset's
-    ``hand_over``.  The run key is the state's revision and where the new slice would end, so that one run is requested
-    for the same news.
+    It only reads; the run itself freezes the slice. ``handoff`` and ``state_uri`` must be those of the asset's
+    ``hand_over``. The run key consists of the state's revision and the end of the new slice, so that only one run is
+    requested for the same slice.
     """
     key = asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
 

@@ -1,4 +1,4 @@
-"""What Dagster remembers of earlier deliveries: Zerobus appends, so materializing again means the same rows twice."""
+"""Finds earlier deliveries in Dagster: Zerobus appends, so materializing again would write the same rows twice."""
 
 from __future__ import annotations
 
@@ -24,16 +24,14 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 
 
 def refuse_rematerialization(step: Step, table: str) -> None:
-    """Raise ConfigurationError if another run delivered the asset, or a partition of this run, or rows of it.
+    """Raise ConfigurationError if another run has delivered the asset, a partition of this run, or some rows of it.
 
-    What counts is what went to ``table``: the latest materialization, and every checkpoint with durable rows, which a
-    run that failed has left.  Wiping the asset in the UI, once the rows are deleted from the table, lets the delivery
-    go.  The tries of this run before a re-execution from failure do not count.
+    It looks at what went to ``table``: the latest materialization, and every checkpoint with durable rows that a failed
+    run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. Earlier
+    attempts of this run, before a re-execution from failure, do not count.
     """
     if step.asset_key is None:
-        raise ConfigurationError(
-            'on_rematerialize="refuse" needs an asset: an op has no materializations to look at', table=table
-        )
+        raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
     if step.attempt is None:
         return
     own = {run.run_id for run in tries_of(step.attempt.run, step.attempt.instance)}
@@ -47,7 +45,7 @@ def refuse_rematerialization(step: Step, table: str) -> None:
             )
         if (run_id := past.begun_by()) is not None:
             raise ConfigurationError(
-                f"run {run_id} delivered rows of {past} already; a new delivery would append them once more. "
+                f"run {run_id} delivered some rows of {past}; a new delivery would append them once more. "
                 "Re-execute that run from failure (a source with a fingerprint sends only its missing rows), or delete "
                 'its rows from the table and wipe the asset, or set on_rematerialize="append"',
                 table=table,
@@ -69,7 +67,7 @@ class _Past:
         return asset if self.partition is None else f"partition {self.partition} of {asset}"
 
     def delivered_by(self) -> str | None:
-        """The run that materialized it last, if that was a delivery to the table."""
+        """Return the id of the run that materialized it last, if that was a delivery to the table."""
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
             metadata = event.metadata if event is not None else {}
@@ -79,7 +77,7 @@ class _Past:
         return None
 
     def begun_by(self) -> str | None:
-        """The last run that had rows durable in the table."""
+        """Return the id of the last run that had durable rows in the table."""
         for record in observations_of(self.instance, self._filter):
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}

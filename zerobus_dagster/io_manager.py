@@ -1,4 +1,4 @@
-"""The IO manager: what an asset returns is pushed to a Delta table, before Dagster calls it materialized."""
+"""The IO manager: pushes what an asset returns to a Delta table, before Dagster considers it materialized."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ __all__ = ["ZerobusIOManager", "not_append"]
 class ZerobusIOManager(dg.ConfigurableIOManager):
     """Pushes what assets return to Databricks Delta tables through Zerobus Ingest.
 
-    The table is found part by part (catalog, schema, table), first in the metadata of the output, then in that of
-    the asset's definition (``table``, ``schema``, ``catalog``, or a full ``dagster/table_name``), then in this
-    manager's configuration, then in the asset key: ``["main", "default", "flights"]``.
+    Each part of the table's name (catalog, schema, table) is taken from the first of these that has it: the metadata of
+    the output, the metadata of the asset's definition (``table``, ``schema``, ``catalog``, or a full
+    ``dagster/table_name``), this manager's configuration, and the asset key: ``["main", "default", "flights"]``.
 
-    Lists of rows, frames and Arrow data are returned as they are.  A generator has to be wrapped, because Dagster takes
-    what an asset yields for events: ``return dg.MaterializeResult(value=rows())``.
+    An asset returns lists of rows, frames and Arrow data directly. A generator has to be wrapped, because Dagster
+    treats what an asset yields as events: ``return dg.MaterializeResult(value=rows())``.
 
     Examples:
         .. code-block:: python
@@ -80,14 +80,14 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         return checked_options(value)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Push ``obj`` and return when every row of it is durable; Dagster records the materialization after that."""
+        """Push ``obj``, and return when all rows are durable; Dagster then records the materialization."""
         with routed_errors():
             step = Step.of_output(context)
             table = self._table(context)
             if obj is None:
                 raise ConfigurationError(
-                    "the output is None: return rows (an empty list for none), or push with ZerobusResource.ingest and "
-                    "return its result",
+                    "the output is None: return rows (an empty list if there are none), or push with "
+                    "ZerobusResource.ingest and return its result",
                     table=table,
                 )
             delivery = DagsterDelivery(
@@ -105,17 +105,17 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({k: v for k, v in metadata.items() if k not in (context.output_metadata or {})})
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Read the table of an upstream asset at ``delta_uri``: Arrow, pandas or polars, as the input is annotated.
+        """Read the table of an upstream asset at ``delta_uri``: as Arrow, pandas or polars, by the input's annotation.
 
-        Of a partitioned asset with ``partition_expr`` in its metadata, only the rows of the run's partitions.
+        For a partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
         """
         upstream = context.upstream_output
         key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
         if self.delta_uri is None or upstream is None or not context.has_asset_key:
             raise NotImplementedError(
-                f"ZerobusIOManager only writes, it cannot load {key}, unless delta_uri says where the tables are. "
-                "Set delta_uri, or name the upstream asset in deps=[...] and read the table in the asset's body, or "
-                "give AssetIn(input_manager_key=...) an IO manager that reads Databricks"
+                f"ZerobusIOManager only writes, it cannot load {key}, because delta_uri is not set. Set delta_uri, "
+                "or list the upstream asset in deps=[...] and read the table in the asset's body, or set "
+                "AssetIn(input_manager_key=...) to an IO manager that reads Databricks"
             )
         # Dagster does not say here what metadata the output had.
         metadata = upstream.definition_metadata or {}
@@ -123,7 +123,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         return load_table(context, table, self.delta_uri, self.storage_options, plain(metadata.get("partition_expr")))
 
     def _records(self, context: dg.OutputContext, obj: Any) -> Any:
-        """The rows as the delivery takes them: a frame over several partitions apart, if it is said by which column."""
+        """Return the rows for the delivery; a frame over several partitions is split if its column is known."""
         expression = _metadata(context, "partition_expr", None)
         if expression is None or not context.has_asset_partitions or not is_frame(obj):
             return obj
@@ -147,7 +147,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         *,
         output: str,
     ) -> str:
-        """The full name of the table of an output; raises ConfigurationError if it is named in part, or twice."""
+        """Return the full name of an output's table; raise ConfigurationError if it is incomplete or named twice."""
         levels = (
             from_metadata(output_metadata),
             from_metadata(definition_metadata),
@@ -158,7 +158,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
 
 
 def not_append(write_mode: object) -> str:
-    """The message for a write mode other than append; says what to do instead."""
+    """Return the message for a write mode other than append, with what to do instead."""
     return (
         f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
         "To replace rows, push to a staging table and MERGE from it"

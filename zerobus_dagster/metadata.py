@@ -1,6 +1,7 @@
-"""What Dagster shows of a delivery: plain metadata, under Dagster's own keys where there is one, else our own.
+"""The metadata of a delivery in Dagster: under Dagster's own keys if it has one, otherwise under ours.
 
-``dagster/row_count`` is left out on purpose: it means the rows in the table, and a delivery knows only what it added.
+``dagster/row_count`` is left out on purpose: it means the rows in the table, but a delivery only knows how many it
+added.
 """
 
 from __future__ import annotations
@@ -68,18 +69,18 @@ _MOST_BAD_FIELDS = 50
 
 
 def table_metadata(table: str) -> Metadata:
-    """Where the rows go, for definitions and for events: catalogs and lineage tools match assets on these keys."""
+    """Return where the rows go, for definitions and events: catalogs and lineage tools match assets by these keys."""
     return {"dagster/table_name": table, "dagster/storage_kind": "databricks"}
 
 
 def table_in(metadata: Mapping[str, Any]) -> str | None:
-    """The table that an event is about; None if it does not say."""
+    """Return the table that an event is about; None if it does not say."""
     value = metadata.get("dagster/table_name")
     return value.value if isinstance(value, dg.TextMetadataValue) else None
 
 
 def column_metadata(schema: TableSchema) -> Metadata:
-    """The table's columns, as Unity Catalog describes them."""
+    """Return the table's columns, as Unity Catalog describes them."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -93,17 +94,20 @@ def column_metadata(schema: TableSchema) -> Metadata:
 
 
 def range_metadata(partitions: Sequence[str]) -> Metadata:
-    """Says that figures are of several partitions together, since each of their materializations shows them."""
+    """Return metadata that says that the figures are for several partitions together.
+
+    Each partition's materialization shows the same figures.
+    """
     if len(partitions) <= 1:
         return {}
     return {f"{NAMESPACE}/partitions": f"{partitions[0]}...{partitions[-1]} ({len(partitions)})"}
 
 
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """The figures of the last receipt one by one, so that Dagster plots them over time, and the whole of it as JSON.
+    """Return the figures of the last receipt one by one, so that Dagster plots them, and the whole receipt as JSON.
 
-    ``receipts`` are those of one asset in one try of a step, in order: the figures are summed up over those that went
-    to the same table as the last, and a table has a line for each receipt.
+    ``receipts`` are those of one asset in one attempt of a step, in order. The figures are summed up over the receipts
+    for the same table as the last one, and a table has a line for each receipt.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
@@ -131,7 +135,7 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
 
 
 def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
-    """From where to where, and how far the source is ahead."""
+    """Return metadata with the bounds of the slice, and how far the source is ahead."""
     facts = receipt.handoff or {}
     plain: dict[str, Any] = {
         HANDOFF_NAME: facts.get("name", ""),
@@ -145,13 +149,16 @@ def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
 
 
 def explorer_metadata(workspace_url: str, table: str) -> Metadata:
-    """A link to the table in Catalog Explorer."""
+    """Return a link to the table in Catalog Explorer."""
     path = "/".join(table.split("."))
     return {f"{NAMESPACE}/catalog_explorer": dg.MetadataValue.url(f"{workspace_url.rstrip('/')}/explore/data/{path}")}
 
 
 def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """The rows of a partition that was delivered once and by this step only; nothing if rows may be there twice."""
+    """Return the number of rows of a partition that was delivered once, and by this step only.
+
+    Empty if rows may be in the table twice.
+    """
     if len({receipt.table for receipt in receipts}) > 1 or any(receipt.rows_resent for receipt in receipts):
         return {}
     return {"dagster/partition_row_count": sum(receipt.rows_acked + receipt.rows_skipped for receipt in receipts)}
@@ -165,7 +172,7 @@ def _timestamp(text: str) -> dg.MetadataValue:
 
 
 def _table(receipts: Sequence[Receipt]) -> dg.MetadataValue:
-    """A line for each receipt, instead of a key for each figure."""
+    """Return a table with a line for each receipt, instead of a key for each figure."""
     records = []
     for receipt in receipts:
         plain = receipt.as_dict()
@@ -183,21 +190,21 @@ def _cell(value: Any) -> Any:
 
 
 def receipts_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """All receipts as JSON, where one alone would not show the others."""
+    """Return all receipts as JSON, if there is more than one."""
     if len(receipts) <= 1:
         return {}
     return {_RECEIPTS: dg.MetadataValue.json([receipt.as_dict() for receipt in receipts])}
 
 
 def receipts_in(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The receipts that a materialization shows, as plain JSON; none if it is not of a delivery."""
+    """Return the receipts that a materialization shows, as plain JSON; empty if it is not from a delivery."""
     value = metadata.get(_RECEIPTS, metadata.get(_RECEIPT))
     data = value.data if isinstance(value, dg.JsonMetadataValue) else None
     return [one for one in (data if isinstance(data, list) else [data]) if isinstance(one, Mapping)]
 
 
 def error_metadata(error: ZerobusIngestError) -> Metadata:
-    """The metadata of a failed delivery, without any value of a row."""
+    """Return the metadata of a failed delivery, without values of a row."""
     metadata: Metadata = {f"{NAMESPACE}/error": type(error).__name__}
     if error.table:
         metadata.update(table_metadata(error.table))

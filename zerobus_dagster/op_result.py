@@ -1,4 +1,4 @@
-"""What a delivery returns in an op, which has no materialization: a plain value that any op can return."""
+"""The result of a delivery in an op, which has no materialization: a plain value that any op can return."""
 
 from __future__ import annotations
 

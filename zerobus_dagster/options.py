@@ -1,4 +1,4 @@
-"""Options of deliveries, out of configuration: checked when definitions are loaded, merged when a delivery begins."""
+"""Builds options from configuration: checked when definitions are loaded, merged when a delivery begins."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["checked_options", "ingest_options"]
 
 
 def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
-    """Build options out of configuration; later layers win.
+    """Build options from layers of configuration; later layers win.
 
-    Raises ConfigurationError for an option that does not exist or a value that it cannot have.
+    Raises ConfigurationError for an unknown option or an invalid value.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -22,7 +22,7 @@ def ingest_options(*layers: Mapping[str, Any]) -> IngestOptions:
 
 
 def checked_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of one layer as they are; raises ConfigurationError if one has a wrong name or value."""
+    """Return the options of one layer; raise ConfigurationError if one has an invalid name or value."""
     on_bad_record = {"on_bad_record": "dead_letter"} if "dead_letter_uri" in options else {}
     needed = {"dead_letter_uri": "file"} if options.get("on_bad_record") == "dead_letter" else {}
     if "transform_version" in options:

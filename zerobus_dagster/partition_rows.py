@@ -1,4 +1,4 @@
-"""Which rows are of which partition, by the columns that ``partition_expr`` names."""
+"""Assigns rows to partitions, by the columns in ``partition_expr``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FRAMES = {"pandas", "polars", "pyarrow"}
 
 
 def is_frame(value: Any) -> bool:
-    """Whether a value is a table in memory: a pandas or polars frame, or an Arrow table."""
+    """Return whether a value is a table in memory: a pandas or polars frame, or an Arrow table."""
     package = type(value).__module__.partition(".")[0]
     return package in _FRAMES and hasattr(value, "columns") and hasattr(value, "__len__")
 
@@ -27,9 +27,9 @@ def is_frame(value: Any) -> bool:
 def rows_of_partitions(
     schema: pa.Schema, expression: Any, partitions_def: dg.PartitionsDefinition, keys: Sequence[str]
 ) -> Any:
-    """A filter for a pyarrow dataset of this schema that lets the rows of the partitions pass.
+    """Return a filter that selects the rows of the partitions in a pyarrow dataset of this schema.
 
-    ``expression`` is ``partition_expr``: a column, or in several dimensions a mapping from dimension to column.
+    ``expression`` is ``partition_expr``: a column, or for several dimensions a mapping from dimension to column.
     """
     conditions = [_condition(schema, expression, partitions_def, key) for key in keys]
     joined = conditions[0]
@@ -41,9 +41,9 @@ def rows_of_partitions(
 def split_frame(
     frame: Any, expression: Any, partitions_def: dg.PartitionsDefinition, keys: Sequence[str]
 ) -> dict[str, Any]:
-    """The rows of each partition under its key, as frames of the same kind.
+    """Return the rows of each partition under its key, as frames of the same kind.
 
-    Raises ConfigurationError if a row is of none of the partitions: nothing has been sent then.
+    Raises ConfigurationError if a row belongs to none of the partitions; nothing has been sent then.
     """
     import pyarrow as pa
     import pyarrow.dataset as pads
@@ -59,8 +59,8 @@ def split_frame(
         parts[key] = _take(frame, rows)
     if found != len(frame):
         raise ConfigurationError(
-            f"{len(frame) - found} rows of the frame are of none of the run's partitions {keys[0]} to {keys[-1]}, by "
-            f"the column {', '.join(columns)} that partition_expr names; leave them out"
+            f"{len(frame) - found} rows of the frame belong to none of the run's partitions {keys[0]} to "
+            f"{keys[-1]}, by the column {', '.join(columns)} in partition_expr; leave these rows out"
         )
     return parts
 
@@ -73,7 +73,7 @@ def _condition(schema: pa.Schema, expression: Any, partitions_def: dg.Partitions
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return _equals(schema, str(expression), partitions_def, key)
     if not isinstance(expression, Mapping):
-        raise ConfigurationError("partition_expr must be a mapping from each dimension of the partitions to its column")
+        raise ConfigurationError("partition_expr must map each dimension of the partitions to its column")
     parts = dg.MultiPartitionKey(dict(partitions_def.get_partition_key_from_str(key).keys_by_dimension))
     joined = None
     for dimension in partitions_def.partitions_defs:

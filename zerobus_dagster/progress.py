@@ -1,4 +1,4 @@
-"""What a running delivery reports, in Dagster's log of the step."""
+"""Writes the progress of a running delivery to Dagster's log of the step."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _PROGRESS_INTERVAL = 30.0
 
 
 class StepLog(Protocol):
-    """Dagster's log of a step, as far as it is used here."""
+    """The part of Dagster's step log that is used here."""
 
     def log(self, level: int, msg: object, *args: object) -> None:
-        """Write a line of this level."""
+        """Write a line with this level."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopLog:
-    """The log of a step whose delivery runs in a thread of its own: the lines are written on the loop's thread.
+    """The log of a step whose delivery runs in a thread of its own: lines are written on the loop's thread.
 
-    The delivery does not wait for that: it may hold the lock of a log handler that the loop's thread is waiting for.
+    The delivery does not wait for that, because it may hold the lock of a log handler that the loop's thread waits for.
     """
 
     step_log: StepLog
@@ -43,15 +43,15 @@ class LoopLog:
 
 
 def progress_log(log: StepLog) -> ProgressLog:
-    """The ``on_progress`` that writes a line to the step's log every 30 seconds."""
+    """Return an ``on_progress`` function that writes a line to the step's log every 30 seconds."""
     return ProgressLog(partial(tell_step, log), interval=_PROGRESS_INTERVAL)
 
 
 def tell_step(log: StepLog, message: object, *arguments: object, level: int = logging.INFO) -> None:
-    """Write a line to the step's log; one that cannot be written fails nothing.
+    """Write a line to the step's log; a failure to write is ignored.
 
-    Dagster reports a line that its event log refused in the same event log, and raises if that is refused too.  It
-    has reported the first failure on stderr by then.
+    If Dagster's event log refuses a line, Dagster reports that in the same event log, and raises if it refuses that
+    too. By then it has reported the first failure on stderr.
     """
     try:
         log.log(level, message, *arguments)
@@ -62,9 +62,9 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
 
 @contextmanager
 def core_logs_in(log: StepLog) -> Iterator[None]:
-    """Let the core's own lines (why a delivery starts at the first row, what broke) appear in the step's log.
+    """Copy the core's log lines (why a delivery starts at the first row, what broke) to the step's log.
 
-    Those of other threads are left out: another delivery may run there, and Dagster's log belongs to this one.
+    Lines of other threads are left out: they can be about another delivery.
     """
     handler = _Forward(log)
     core = logging.getLogger("zerobus_core")

@@ -38,8 +38,8 @@ def _nothing() -> None:
 class ZerobusResource(dg.ConfigurableResource[Any]):
     """Pushes rows to Databricks Delta tables through Zerobus Ingest.
 
-    Connections are opened inside the step and closed before ``ingest`` returns: nothing happens when the resource
-    is set up or torn down, where Dagster would not retry a failure, or not even report it.
+    Connections are opened inside the step and closed before ``ingest`` returns: nothing happens when the resource is
+    set up or torn down, because Dagster would not retry, or not even report, a failure there.
 
     Examples:
         .. code-block:: python
@@ -123,7 +123,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         return checked_options(value)
 
     def workspace(self) -> Workspace:
-        """Where rows go, and as whom; override it to push with other credentials.  No connection is made."""
+        """Return the workspace and its credentials; override it to use other credentials. Opens no connection."""
         whose = self.credentials or self
         return Workspace(
             endpoint=self.endpoint,
@@ -133,10 +133,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
     @staticmethod
     def asset_attributes(table: str) -> dict[str, Any]:
-        """What an asset that fills ``table`` says of itself: ``@dg.asset(**ZerobusResource.asset_attributes(table))``.
+        """Return attributes for an asset that fills ``table``:
+        ``@dg.asset(**ZerobusResource.asset_attributes(table))``.
 
-        Its kinds, and the metadata by which catalogs and lineage tools find it.  Raises ConfigurationError if the name
-        is not catalog.schema.table.
+        They are its kinds, and the metadata by which catalogs and lineage tools find it. Raises ConfigurationError if
+        the name is not catalog.schema.table.
         """
         return {"kinds": {"databricks", "zerobus"}, "metadata": table_metadata(check_table_name(table))}
 
@@ -149,16 +150,16 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> dg.MaterializeResult[Any]:
-        """Push all records to ``table`` and return when every one of them is durable.
+        """Push all records to ``table``, and return when all of them are durable.
 
         ``records`` is anything that ``zerobus_core.ingest`` takes: rows, frames, Arrow data, paths, cursors; or, in a
-        partitioned asset, a mapping from each partition key of the run to such records.
-        ``options`` in a mapping, or in a ZerobusIngestConfig, win over the resource's own, IngestOptions replace them.
-        ``asset_key`` is needed in a step that makes several assets.
+        partitioned asset, a mapping from each partition key of the run to such records. ``options`` that are a mapping
+        or a ZerobusIngestConfig override the resource's own; IngestOptions replace all of them. ``asset_key`` is needed
+        in a step that makes several assets.
 
         Return the result from the asset, or yield it.  In an op it is a dict, the receipt, with the same ``metadata``.
         If the step has delivered to ``table`` before, for the same asset, the metadata shows the sums: return the last
-        result.  Raises the core's error if another try can help, and ``dagster.Failure`` that allows no retries if not.
+        result.  Raises the core's error if a retry can help, otherwise a ``dagster.Failure`` that allows no retries.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -176,8 +177,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Push all records to ``table`` from an async asset or op; see ``ingest``, and ``zerobus_core.aingest``.
 
-        ``records``, or those of a partition, may be an async iterable.  The event loop goes on with its other tasks.
-        Cancelling stops the delivery: a second later no row is sent any more.  So does terminating the run.
+        ``records``, or those of a partition, can be an async iterable. The event loop continues with its other tasks.
+        Cancelling the call or terminating the run stops the delivery: after a second no more rows are sent.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -205,11 +206,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         """Deliver to ``table`` what is new in ``source`` since the last run; see ``zerobus_core.hand_over``.
 
         ``source`` is NewFiles, NewRows or NewItems.  The state is in the asset's own events, or at ``state_uri``, the
-        path or URI of a file, which NewFiles requires.  ``name`` is the asset's key if not given.  A retry of the step,
-        or a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
+        path or URI of a file, which NewFiles requires.  ``name`` defaults to the asset's key.  A retry of the step, or
+        a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError in a partitioned asset, and with a ``resume`` other than "retry", or
-        with ``on_rematerialize="refuse"``.
+        Raises ConfigurationError in a partitioned asset, and with a ``resume`` other than "retry", or with
+        ``on_rematerialize="refuse"``.
         """
         with routed_errors():
             step = Step.of(context, _asset_key(asset_key))
@@ -230,7 +231,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options,
         is_of_asset: bool = False,
     ) -> Handoff:
-        """The handoff that ``hand_over`` runs, and whose slices ``build_zerobus_sharded_asset`` splits."""
+        """Return the handoff that ``hand_over`` runs; ``build_zerobus_sharded_asset`` splits its slices."""
         self._check_handoff(table, options)
         return handoff_of(
             step,
@@ -268,10 +269,10 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Push as you go: a ``zerobus_core.StreamManager`` for the length of the ``with`` block.
+        """Push as you go: open a ``zerobus_core.StreamManager`` for the ``with`` block.
 
-        Leaving the block waits until every row is durable, or raises.  With the ``context`` of the step, progress is in
-        its log, and the figures are in the metadata of its materialization.  Nothing is resumed: a retry sends every
+        The end of the block waits until every row is durable, or raises. If the step's ``context`` is passed, the
+        progress is written to its log, and the figures to its materialization. Nothing is resumed: a retry sends every
         row again.
         """
         step = None if context is None else Step.of(context, _asset_key(asset_key))

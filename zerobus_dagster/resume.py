@@ -17,10 +17,10 @@ RESUME = (
 
 
 def resume_of(value: Any, *, stacklevel: int | None = None) -> Resume:
-    """One of the three words; ValueError for anything else.
+    """Return one of the three words; raise ValueError for any other value.
 
-    True and False are the older form of "retry" and "never".  ``stacklevel`` is that of the warning about it, counted
-    from the caller; None leaves it out.
+    True and False are the older form of "retry" and "never". ``stacklevel`` is for the warning about them, counted from
+    the caller; None omits the warning.
     """
     if isinstance(value, bool):
         word: Resume = "retry" if value else "never"

@@ -1,4 +1,4 @@
-"""How many rows a table has by its own account, for checks: from its Delta log, or through a SQL warehouse."""
+"""Counts the rows of a table for checks: in its Delta log, or through a SQL warehouse."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LOOK_EVERY = 1.0
 
 
 def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) -> RowCount:
-    """Count the rows of the Delta table at ``uri`` (a path or an object store), when the check runs.
+    """Return a function that counts the rows of the Delta table at ``uri`` (a path or an object store).
 
-    Needs the package deltalake.  Reads the Delta log, and data files without statistics.
+    The check calls it. It needs the package deltalake, and reads the Delta log, and data files that have no statistics.
     """
 
     def count() -> int:
@@ -41,10 +41,11 @@ def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) 
 def warehouse_row_count(
     table: str, warehouse_id: str, *, client: Callable[[], WorkspaceClient] | None = None, timeout: float = 300.0
 ) -> RowCount:
-    """Count the rows of ``table`` ("catalog.schema.table") through a SQL warehouse, when the check runs.
+    """Return a function that counts the rows of ``table`` ("catalog.schema.table") through a SQL warehouse.
 
-    ``client`` builds the ``WorkspaceClient``; without it, databricks-sdk finds the connection, as by DATABRICKS_HOST.
-    The count raises TransportError if the warehouse has no answer within ``timeout`` seconds, or refuses the query.
+    The check calls it. ``client`` builds the ``WorkspaceClient``; without it, databricks-sdk finds the connection, for
+    example from DATABRICKS_HOST. The function raises TransportError if the warehouse does not answer within ``timeout``
+    seconds, or refuses the query.
     """
     name = ".".join(f"`{part}`" for part in check_table_name(table).split("."))
 

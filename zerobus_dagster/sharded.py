@@ -1,4 +1,4 @@
-"""A sharded asset: one asset whose rows are delivered by several steps, each with its own part of the source."""
+"""A sharded asset, whose rows several steps deliver, each of them one part of the source."""
 
 # Dagster reads the annotations of ops itself, and takes no text: no `from __future__ import annotations` here.
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -36,26 +36,27 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     retry_policy: dg.RetryPolicy | None = None,
     **asset: Any,
 ) -> dg.AssetsDefinition:
-    """An asset of several steps: one splits the source, one for each shard delivers it to ``table``, one merges.
+    """Build an asset of several steps: one splits the source, one for each shard delivers it to ``table``, one merges.
 
     ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does.  ``read`` gets the
     context of a shard's step and the shard, and returns what ``ingest`` takes as records: for shards of datasets and
     queries, ``read_shard(source, shard)``; without it the shard itself, which is right for files.  Neither is called
-    while definitions are loaded.  ``required_resource_keys`` are those that the two use by ``context.resources``.
+    while definitions are loaded. ``required_resource_keys`` are the resources that the two functions use through
+    ``context.resources``.
 
-    Instead of ``split``, ``source`` returns a source that knows what is new (NewFiles, NewRows), of which each run
-    delivers what came since the last one, in at most ``shards`` shards: the first step freezes the slice, the last one
-    moves the state on.  The state is in the asset's own events, or at ``state_uri``, which NewFiles requires;
-    ``handoff`` is its name, the asset's key if not given.  Not for partitioned assets.
+    Instead of ``split``, pass ``source``: a function that returns a source that finds what is new (NewFiles, NewRows).
+    Each run delivers what is new since the last one, in at most ``shards`` shards: the first step freezes the slice,
+    and the last one advances the state.  The state is in the asset's own events, or at ``state_uri``, which NewFiles
+    requires; ``handoff`` is the name of the handoff, which defaults to the asset's key. Not for partitioned assets.
 
-    The asset is materialized once, when every shard is durable, with the merged receipt.  A step that fails is tried
-    again by ``retry_policy``, or by a re-execution from failure: only its shard, from its own checkpoint.
+    The asset is materialized once, when every shard is durable, with the merged receipt.  A failed step is retried by
+    ``retry_policy``, or by a re-execution from failure: only its shard is sent, from the shard's own checkpoint.
     ``pool`` limits how many shards are delivered at once, over all runs, if the instance has a limit for it.
-    ``resource_key`` is that of the ZerobusResource.  All else (``group_name``, ``partitions_def``, ``description``, …)
-    is as for ``dagster.graph_asset``.
+    ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``, ``partitions_def``,
+    ``description``, …) are as for ``dagster.graph_asset``.
 
-    Executors: in-process, multiprocess, Celery, Kubernetes.  Not dagster-dask, which never runs dynamic outputs.
-    Raises ConfigurationError if the table's name is not catalog.schema.table, or for what does not belong together.
+    Executors: in-process, multiprocess, Celery, Kubernetes.  Not dagster-dask, which never runs dynamic outputs. Raises
+    ConfigurationError if the table's name is not catalog.schema.table, or for an invalid combination of parameters.
     """
     asset_key = dg.AssetKey.from_coercible(key)
     check_table_name(table)
@@ -67,7 +68,7 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
         work = SourceWork(**common, split_source=split, read=read)
     else:
         raise ConfigurationError(
-            "give either split, and read if need be; or source and shards, and state_uri and handoff if need be",
+            "pass either split and, if necessary, read; or source and shards and, if necessary, state_uri and handoff",
             table=table,
         )
     name = "__".join(asset_key.path).replace("-", "_").replace(".", "_")

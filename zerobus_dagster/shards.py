@@ -1,4 +1,4 @@
-"""What the steps of a sharded asset do: with the shards of a source, or with those of a handoff's slice."""
+"""The steps of a sharded asset, for the shards of a source or of a handoff's slice."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _ABOUT_THE_TABLE = {"dagster/column_schema", "dagster/table_name", "dagster/stor
 
 
 class ShardedWork(Protocol):
-    """What the three kinds of steps do.  Receipts are plain dicts between steps."""
+    """The work of the three kinds of steps. Receipts are plain dicts between steps."""
 
     def split(self, context: OpExecutionContext) -> list[dict[str, Any]]:
-        """The shards, of JSON types."""
+        """Return the shards, as JSON types."""
         ...
 
     def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
-        """Deliver one shard; returns its receipt, and what the metadata says about the table."""
+        """Deliver one shard; return its receipt, and metadata about the table."""
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
-        """One receipt, with more metadata; None if there is nothing to account for."""
+        """Return one receipt, with more metadata; None if there is nothing to account for."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWork:
-    """Shards of a source that stays as it is."""
+    """The work on shards of a source that does not change."""
 
     table: str
     asset_key: dg.AssetKey
@@ -83,7 +83,7 @@ class SourceWork:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceWork:
-    """Shards of what is new in a source: the run of the asset holds the slice."""
+    """The work on shards of what is new in a source; the asset's run holds the slice."""
 
     table: str
     asset_key: dg.AssetKey

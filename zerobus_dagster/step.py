@@ -1,4 +1,4 @@
-"""The running step as a delivery sees it, whichever of Dagster's contexts it has."""
+"""The running step, in one form for all of Dagster's contexts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StepContext: TypeAlias = AssetExecutionContext | OpExecutionContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of a step in a run that an instance keeps."""
+    """One attempt of a step in a run that an instance stores."""
 
     instance: DagsterInstance
     run: DagsterRun
@@ -35,11 +35,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a delivery needs to know about the step that it runs in, and the two doors to Dagster's event log.
+    """The facts about a step that a delivery needs, and access to Dagster's event log.
 
-    ``asset_key`` is None in ops, unless they name one.  ``partitions`` are those of the asset that this run makes: none
-    for an asset without partitions, more than one in a run over a range.  ``attempt`` is None if a function was called
-    directly, as unit tests do: there is no run then, and nothing to resume.
+    ``asset_key`` is None in ops, unless they name an asset. ``partitions`` are the asset's partitions in this run: none
+    for an asset without partitions, more than one in a run over a range. ``attempt`` is None if a function was called
+    directly, as in unit tests: there is no run then, and nothing to resume.
     """
 
     is_asset: bool
@@ -50,15 +50,15 @@ class Step:
     partitions: tuple[str, ...]
     attempt: Attempt | None
     deliveries: StepDeliveries
-    """What this try has delivered so far."""
+    """The deliveries of this attempt so far."""
     add_metadata: Publish
     """Adds metadata to the materialization of a partition of the run, or of all of them (None)."""
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
-        """Read an asset's or an op's context; ``asset_key`` says which one in a step that makes several.
+        """Read an asset's or an op's context; ``asset_key`` chooses the asset in a step that makes several.
 
-        Raises ConfigurationError if that is needed and missing, or not one of the step's assets.
+        Raises ConfigurationError if it is needed and missing, or is not one of the step's assets.
         """
         op_context = context.op_execution_context if isinstance(context, AssetExecutionContext) else context
         assets = _assets_definition(op_context)
@@ -80,7 +80,7 @@ class Step:
 
     @classmethod
     def of_output(cls, context: OutputContext) -> Step:
-        """Read the context that an IO manager gets."""
+        """Read the context of an IO manager."""
         # has_partition_key is False in a run over a range, has_asset_partitions is True in both.
         partitions = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
         running = _running_output(context)
@@ -114,7 +114,7 @@ def _asset_key(assets: dg.AssetsDefinition | None, wanted: dg.AssetKey | None) -
         return wanted
     if len(keys) > 1:
         raise ConfigurationError(
-            f"this step makes several assets: say which one with asset_key=, one of {_names_of(keys)}"
+            f"this step makes several assets: choose one with asset_key=, one of {_names_of(keys)}"
         )
     return keys[0] if keys else None
 

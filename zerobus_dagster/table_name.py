@@ -1,4 +1,4 @@
-"""Which table an output goes to: catalog, schema and table, each from the most particular place that names it."""
+"""Finds the table of an output: catalog, schema and table, each from the most specific place that names it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PARTS = ("catalog", "schema", "table")
 
 
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
-    """The parts that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` name.
+    """Return the parts that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` name.
 
-    A dotted ``table`` names more than one; ``schema`` and ``catalog`` win over what is before its dots.  Raises
+    A ``table`` with dots names several parts; ``schema`` and ``catalog`` override the parts before its dots. Raises
     ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
@@ -34,27 +34,27 @@ def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
 
 
 def from_asset_key(path: Sequence[str]) -> Parts:
-    """The last element names the table, those before it schema and catalog."""
+    """Return the parts that an asset key names: the last one is the table, those before it are schema and catalog."""
     return dict(zip(reversed(_PARTS), reversed(path), strict=False))
 
 
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
-    """Join ``catalog.schema.table``, each part from the first level that has it.
+    """Return ``catalog.schema.table``, with each part from the first level that has it.
 
-    Raises ConfigurationError naming the parts that no level has; ``output`` says there whose table it is.
+    Raises ConfigurationError that names the missing parts; ``output`` says in it whose table it is.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]
     if missing:
         raise ConfigurationError(
-            f"{output} has no {' and no '.join(missing)} to go to: name it in the metadata of the asset, in the "
-            "configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
+            f"{output} has no {' and no '.join(missing)} to be written to: set it in the metadata of the asset, in "
+            "the configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
         )
     return ".".join(str(name) for name in parts.values())
 
 
 def plain(value: Any) -> Any:
-    """A metadata value as Python has it; Dagster wraps those of an output, not those of a definition."""
+    """Return a metadata value as a Python value; Dagster wraps those of an output, but not those of a definition."""
     return value.value if isinstance(value, dg.MetadataValue) else value
 
 

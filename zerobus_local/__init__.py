@@ -1,4 +1,4 @@
-"""The Zerobus service on a laptop: the real protocol, real Delta tables."""
+"""A local server that plays the Zerobus service: the real protocol, real Delta tables."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The command line ``zerobus-local``.
 
 ``env`` and ``faults`` ask a running server.  ``create-table``, ``sql`` and ``create-principal`` work on the folder:
-through its server if one is running or starting, and directly otherwise.  ``tables`` and ``head`` read the folder.
-Whatever is refused ends with exit code 1 (2 for a wrong use of the command line) and one clear line.
+through its server if one is running or starting, and directly otherwise.  ``tables`` and ``head`` read the folder. An
+error ends the command with one clear line and exit code 1 (2 for wrong use of the command line).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _data_option(command: _Command) -> _Command:
 
 
 def _plain_errors(command: _Command) -> _Command:
-    """End with one line instead of a traceback for what the user can put right."""
+    """Show an error that the user can correct in one line, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ def _plain_errors(command: _Command) -> _Command:
 
 
 def _leave_quietly() -> NoReturn:
-    """Exit without an error after the reader of the output has closed the pipe, as ``head`` does."""
+    """Exit without an error if the reader of the output has closed the pipe, as ``head`` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
@@ -106,8 +106,8 @@ def main() -> None:
 def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options: Any) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data,
-    and tls_endpoint where there is one.
+    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data, and tls_endpoint
+    if there is one.
     """
     from .server import LocalZerobus  # slow to import, and only this command needs it
 
@@ -159,7 +159,7 @@ def run_sql(data: Path, script: str) -> None:
 @click.argument("name")
 @_plain_errors
 def create_principal(data: Path, name: str) -> None:
-    """Make a service principal without any grants; prints its credentials as JSON."""
+    """Create a service principal without grants, and print its credentials as JSON."""
 
     def directly(catalog: Catalog) -> dict[str, str]:
         made = catalog.principals.create(name)
@@ -173,9 +173,9 @@ def create_principal(data: Path, name: str) -> None:
 @click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds for it to start.")
 @_plain_errors
 def print_environment(data: Path, wait: float) -> None:
-    """Print the variables that point clients at the running server, secret included.
+    """Print the environment variables that lead clients to the running server, including the secret.
 
-    eval "$(zerobus-local env)" sets them, for the core, the Zerobus SDK's examples, Airflow and Dagster alike.
+    eval "$(zerobus-local env)" sets them, for the core, the Zerobus SDK's examples, Airflow and Dagster.
     """
     deadline = time.monotonic() + wait
     while _server(data) is None and time.monotonic() < deadline:
@@ -243,7 +243,7 @@ def faults() -> None:
 @_data_option
 @_plain_errors
 def list_faults(data: Path) -> None:
-    """The faults that are on, by number, and what struck so far."""
+    """List the active faults by number, and the faults that have happened so far."""
     server = _running(data)
     for number, rule in server.faults.list().items():
         click.echo(f"{number}  {json.dumps(rule)}")
@@ -256,7 +256,7 @@ def list_faults(data: Path) -> None:
 @click.argument("rule")
 @_plain_errors
 def add_fault(data: Path, rule: str) -> None:
-    """Switch a fault on, for example '{"action": "cut", "at": "after_commit", "message": 3}'; prints its number."""
+    """Switch on a fault, for example '{"action": "cut", "at": "after_commit", "message": 3}', and print its number."""
     checked = _fault(rule)
     click.echo(_running(data).faults.add(checked))
 
@@ -266,7 +266,7 @@ def add_fault(data: Path, rule: str) -> None:
 @click.argument("number", required=False, type=int)
 @_plain_errors
 def clear_faults(data: Path, number: int | None) -> None:
-    """Switch one fault off, or all of them."""
+    """Switch off one fault, or all of them."""
     switches = _running(data).faults
     if number is None:
         switches.clear()
@@ -302,7 +302,7 @@ def _run_sql(data: Path, script: str) -> None:
 
 
 def _server(data: Path) -> RemoteServer | None:
-    """The server of the folder, if one runs."""
+    """Return the server of the folder if one runs, otherwise None."""
     from .catalog.data_folder import running_server
     from .remote import RemoteServer
 
@@ -326,7 +326,7 @@ def _catalog(data: Path) -> Catalog:
 
 
 def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
-    """The answer of the folder's server, even if it is still starting; without a server, that of the folder itself."""
+    """Return the answer of the folder's server, even if it is starting; without a server, read the folder directly."""
     from .catalog.catalog import Catalog
     from .catalog.data_folder import DataFolderLock, FolderInUseError
 

@@ -1,14 +1,14 @@
-"""What the local service answers when it does not do what it was asked.
+"""The errors of the local service.
 
-Each error knows the code that Databricks gives it over REST (``{"error_code": …, "message": …}``) and the HTTP status::
+Each error has the code that Databricks uses over REST (``{"error_code": …, "message": …}``) and the HTTP status::
 
     LocalZerobusError
-    ├── InvalidRequest        400   SQL, a name or a parameter that cannot be right
-    ├── AlreadyExists         409   a catalog, schema, table, column or constraint of that name is there
+    ├── InvalidRequest        400   invalid SQL, an invalid name or parameter
+    ├── AlreadyExists         409   a catalog, schema, table, column or constraint of that name exists
     ├── NotFound              404
     │   └── UnknownTable      404
-    ├── Unauthenticated       401   no token, or one that is not valid (any more)
-    └── PermissionDenied      403   a good token without the grant; Zerobus says it with code 4024
+    ├── Unauthenticated       401   no token, or an invalid or expired one
+    └── PermissionDenied      403   a valid token without the grant; Zerobus uses code 4024
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class LocalZerobusError(Exception):
-    """Base of what the local service refuses; the message says what, where and what to do."""
+    """Base of the local service's errors; the message says what is wrong, where, and what to do."""
 
     http_status: ClassVar[int] = 500
     error_code: ClassVar[str] = "INTERNAL_ERROR"
@@ -39,41 +39,41 @@ class LocalZerobusError(Exception):
 
 
 class InvalidRequest(LocalZerobusError):  # noqa: N818  # named for the answer
-    """SQL, a name or a parameter that cannot be right."""
+    """SQL, a name or a parameter is invalid."""
 
     http_status = 400
     error_code = "INVALID_PARAMETER_VALUE"
 
 
 class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
-    """A thing of that name is there."""
+    """An object of that name exists."""
 
     http_status = 409
     error_code = "ALREADY_EXISTS"
 
 
 class NotFound(LocalZerobusError):  # noqa: N818  # named for the answer
-    """No catalog, schema, principal or route of that name."""
+    """No catalog, schema, principal or route has that name."""
 
     http_status = 404
     error_code = "NOT_FOUND"
 
 
 class UnknownTable(NotFound):
-    """No table of that name."""
+    """No table has that name."""
 
     error_code = "TABLE_DOES_NOT_EXIST"
 
 
 class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
-    """No credentials, wrong ones, or a token that is malformed, forged, expired or revoked."""
+    """The credentials are missing or wrong, or the token is malformed, forged, expired or revoked."""
 
     http_status = 401
     error_code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal is known but lacks the grant.  ``code`` is the number in Zerobus's message, if it has one."""
+    """The principal lacks a grant. ``code`` is the number in Zerobus's message, if it has one."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

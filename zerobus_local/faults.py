@@ -1,37 +1,37 @@
-"""Faults on a switch: rules that say what goes wrong, for whom and when; and a log of what really went wrong.
+"""Injects faults: rules that say what goes wrong, for which streams and when; and a log of the faults that happened.
 
-A rule is plain data, the same from Python, JSON, the command line and HTTP::
+A rule is plain data, the same in Python, JSON, the command line and HTTP::
 
     {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
     {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
 
 Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status by name):
 
-* ``refuse_open`` (status, text), ``delay_open`` (seconds), ``hang_open``: what happens to a call before it is a stream.
-* ``delay_ack`` (seconds), ``withhold_ack``: the rows are committed, the acknowledgement comes late, or from this
-  message on never.
+* ``refuse_open`` (status, text), ``delay_open`` (seconds), ``hang_open``: refuse, delay or block an open request.
+* ``delay_ack`` (seconds), ``withhold_ack``: the rows are committed, but the acknowledgement comes late, or, from
+  this message on, never.
 * ``cut`` (at): the TCP connection breaks.  ``at`` is ``before_commit`` (the message is lost), ``during_commit`` (its
   rows land later), ``after_commit`` (they have landed, the acknowledgement is lost) or ``mid_message`` (the message
   is not read, so that a client is stopped in the middle of sending it).
 * ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text)
   is short for RESOURCE_EXHAUSTED before the commit.
-* ``close_signal`` (seconds): tell the client to close, and end the stream with 6002 so many seconds later.
+* ``close_signal`` (seconds): ask the client to close, and end the stream with 6002 after so many seconds.
 * ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.  On a table that
   the condition does not fit, it does not trigger; the server's log and ``Streams.errors`` say why.
-* ``stop_reading`` (seconds): do not read this message, nor what follows, for so long; 0 means for ever.
+* ``stop_reading`` (seconds): do not read this message and later ones for this time; 0 means forever.
 * ``duplicate_commit``: commit the rows twice, as at-least-once allows.
 * ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_cut``, ``token_expire``
-  (seconds): what the token endpoint does instead of its work; ``token_cut`` breaks the connection in the middle of
-  the answer, ``token_expire`` gives tokens so short a life.
+  (seconds): what the token endpoint does instead of its normal answer; ``token_cut`` breaks the connection in the
+  middle of the answer, ``token_expire`` sets the lifetime of tokens.
 
-Which streams and messages a rule means:
+Parameters that choose streams and messages:
 
-* ``table``: full name or glob; left out, every table.
+* ``table``: full name or glob; every table if left out.
 * ``stream``: a number or a list of numbers.  Streams are counted per table from 1, from the moment the rule was added.
-* ``message``: an offset or a list of offsets of the connection, from 0.  Left out, every message.
-* ``probability`` and ``seed``: trigger by chance.  The chance of one stream and message depends on the seed and on
-  these two numbers only, so that it does not depend on timing.
-* ``times``: trigger at most so often.
+* ``message``: an offset or a list of offsets of the connection, from 0; every message if left out.
+* ``probability`` and ``seed``: trigger at random.  The outcome for a stream and message depends only on the seed
+  and on these two numbers, not on timing.
+* ``times``: trigger at most this many times.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One fault.  ValueError, when built, for an action, a status or a parameter that there is not."""
+    """One fault. Raises ValueError for an unknown action or status, or an invalid parameter."""
 
     action: str
     table: str = "*"
@@ -109,7 +109,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.action, str) or self.action not in ACTIONS:
-            raise ValueError(f"unknown fault {self.action!r}; there are {', '.join(sorted(ACTIONS))}")
+            raise ValueError(f"unknown fault {self.action!r}; known faults are {', '.join(sorted(ACTIONS))}")
         for name in ("stream", "message"):
             value = getattr(self, name)
             if value is not None:
@@ -130,9 +130,9 @@ class Rule:
         if self.at not in points:
             raise ValueError(f"at {self.at!r} is not a point of {self.action}; there are {', '.join(points)}")
         if status_code(self.status) is grpc.StatusCode.OK:
-            raise ValueError(f"status {self.status} is not a refusal: give another")
+            raise ValueError(f"status {self.status} does not refuse anything: use another one")
         if not _LEAST_HTTP <= self.http_status <= _MOST_HTTP:
-            raise ValueError(f"http_status {self.http_status} is not an answer: give {_LEAST_HTTP} to {_MOST_HTTP}")
+            raise ValueError(f"http_status {self.http_status} is not a valid status: use {_LEAST_HTTP} to {_MOST_HTTP}")
 
     def _check_predicate(self) -> None:
         if self.action != "refuse_records":
@@ -146,7 +146,7 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:
-        """A rule from plain data; ValueError names what is not known or missing."""
+        """Build a rule from plain data; ValueError names what is unknown or missing."""
         action = data.get("action")
         if action is None:
             raise ValueError(f"a fault needs an action: {', '.join(sorted(ACTIONS))}")
@@ -154,11 +154,13 @@ class Rule:
         allowed = conditions | ACTIONS.get(str(action), frozenset())
         unknown = sorted(set(data) - allowed)
         if unknown and str(action) in ACTIONS:
-            raise ValueError(f"fault {action} takes no {', '.join(unknown)}; it takes {', '.join(sorted(allowed))}")
+            raise ValueError(
+                f"fault {action} has no parameter {', '.join(unknown)}; it has {', '.join(sorted(allowed))}"
+            )
         return cls(**data)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: the action, and whatever differs from the defaults."""
+        """Return plain data: the action, and all parameters that differ from the defaults."""
         data = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
 
@@ -169,13 +171,13 @@ def _numbers(name: str, value: Any) -> tuple[int, ...]:
         raise ValueError(f"{name} {value!r} is neither a number nor a list of numbers")  # noqa: TRY004  # data, not code
     numbers = tuple(items)
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
-        raise ValueError(f"{name} {value!r} holds something that is not a whole number")
+        raise ValueError(f"{name} {value!r} contains something that is not a whole number")
     return numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """One fault that happened: which rule, where, and when (seconds since the epoch)."""
+    """One fault that happened: its rule, the stream and message, and the time (seconds since 1970)."""
 
     rule: int
     action: str
@@ -185,7 +187,7 @@ class Injection:
     at: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
@@ -205,7 +207,7 @@ class _State:
 
 
 class Faults:
-    """The rules that are on, and the log.  Thread-safe."""
+    """The active rules, and the log of faults that happened. Thread-safe."""
 
     def __init__(self, rules: Iterable[Rule | Mapping[str, Any]] = ()) -> None:
         self._lock = threading.Lock()
@@ -216,11 +218,11 @@ class Faults:
             self.add(rule)
 
     def add(self, rule: Rule | Mapping[str, Any] | None = None, /, **parameters: Any) -> int:
-        """Switch a fault on; returns its number.  ``add(action="cut", message=3)`` is the short form."""
+        """Switch on a fault and return its number; ``add(action="cut", message=3)`` is the short form."""
         if rule is None:
             rule = parameters
         elif parameters:
-            raise TypeError(f"add takes a rule or its parameters, not both: {rule!r} and {parameters!r}")
+            raise TypeError(f"pass a rule or its parameters to add, not both: {rule!r} and {parameters!r}")
         if not isinstance(rule, Rule):
             rule = Rule.from_dict(rule)
         with self._lock:
@@ -231,30 +233,30 @@ class Faults:
         return number
 
     def remove(self, number: int) -> bool:
-        """Switch one fault off; whether it was on."""
+        """Switch off one fault; return whether it was on."""
         with self._lock:
             found = self._state.active.pop(number, None) is not None
             self.any = bool(self._state.active)
         return found
 
     def clear(self) -> None:
-        """Switch all faults off; the log stays."""
+        """Switch off all faults; the log is kept."""
         with self._lock:
             self._state.active.clear()
             self.any = False
 
     def list(self) -> dict[int, Rule]:
-        """The rules that are on, by number."""
+        """Return the active rules by number."""
         with self._lock:
             return {number: active.rule for number, active in self._state.active.items()}
 
     def log(self) -> tuple[Injection, ...]:
-        """What was injected since the start, in order."""
+        """Return the faults that have happened since the start, in order."""
         with self._lock:
             return tuple(self._state.log)
 
     def count_stream(self, table: str) -> int:
-        """Called once for each stream that asks to be opened; returns its number for ``trigger``."""
+        """Count a stream that asks to be opened, and return its number for ``trigger``."""
         with self._lock:
             self._state.opened[table] += 1
             return self._state.opened[table]
@@ -262,7 +264,7 @@ class Faults:
     def trigger(
         self, action: str, table: str, stream: int | None = None, message: int | None = None, at: str | None = None
     ) -> Rule | None:
-        """The rule by which ``action`` has to happen here and now, and log it; None to go on."""
+        """Return the rule by which ``action`` has to happen here and now, and log it; None to go on normally."""
         if not self.any:
             return None
         with self._lock:
@@ -282,7 +284,7 @@ class Faults:
         return None
 
     def peek(self, action: str, table: str, stream: int | None = None, message: int | None = None) -> Rule | None:
-        """The rule that ``trigger`` would return, without triggering it."""
+        """Return the rule that ``trigger`` would return, without triggering it."""
         with self._lock:
             for active in self._state.active.values():
                 if active.rule.action == action and _meets(active, table, stream, message):

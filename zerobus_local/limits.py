@@ -1,4 +1,4 @@
-"""How fast and how long a stream may go: the service's limits, on demand, and knobs for latency."""
+"""The rates and lifetimes of a stream: the service's limits, if wanted, and artificial delays."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STREAM_LIFE: Final = 900.0  # SDK 1.10.0, token_cache.rs: a stream lives about 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of each stream; None means no limit.  All times are seconds.  ValueError for what cannot be.
+    """Limits of each stream; None means no limit. All times are in seconds. Raises ValueError for invalid values.
 
-    The service documents 100,000 rows and 100 MB per second and stream; the default here is to go as fast as it can.
+    The service documents 100,000 rows and 100 MB per second and stream; by default the local server has no such limit.
     """
 
     rows_per_second: float | None = None
@@ -35,7 +35,7 @@ class Limits:
         for name in ("rows_per_second", "bytes_per_second", "max_stream_life"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a number of more than 0, or None for no limit; it is {value}")
+                raise ValueError(f"{name} must be a number above 0, or None for no limit; it is {value}")
         if self.max_stream_life is not None and self.max_stream_life > LONGEST:
             raise ValueError(f"max_stream_life must be at most {LONGEST:g} s, or None; it is {self.max_stream_life}")
         for name in ("ack_delay", "open_delay", "close_signal_lead"):
@@ -44,7 +44,7 @@ class Limits:
 
 
 class Pace:
-    """Keeps one stream to its rates: a leaky bucket that lets single requests through whole and makes the next wait."""
+    """Limits the rates of one stream with a leaky bucket: a single request passes whole and delays the next one."""
 
     def __init__(self, limits: Limits) -> None:
         self._rates = (limits.rows_per_second, limits.bytes_per_second)
@@ -52,7 +52,7 @@ class Pace:
         self._free_at = [0.0, 0.0]
 
     def charge(self, rows: int, nbytes: int, now: float) -> float:
-        """Count a request that was taken at ``now``; returns when the next one may be taken."""
+        """Count a request that was accepted at ``now``; return when the next one may be accepted."""
         for index, (rate, amount) in enumerate(zip(self._rates, (rows, nbytes), strict=True)):
             if rate is not None:
                 self._free_at[index] = max(self._free_at[index], now) + amount / rate

@@ -1,4 +1,4 @@
-"""What the page shows, gathered cheaply: it must not slow down the load that it shows."""
+"""Collects the figures for the page cheaply, so that the page does not slow down the load that it shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HISTORY = 60  # samples in the curve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """A table as it is now: rows and version of its Delta table, and the rows that were committed last."""
+    """A table as it is now: rows and version of its Delta table, and the last committed rows."""
 
     table: Table
     rows: int
@@ -37,7 +37,7 @@ class TableView:
 
 
 class Observer:
-    """Reads tables and rates for the page; keeps what makes the next reading cheap.  Thread-safe."""
+    """Reads tables and rates for the page; caches what makes the next reading cheap. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,7 +47,7 @@ class Observer:
         self._history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
 
     def table(self, table: Table) -> TableView | None:
-        """The table as it is now; None if it is being dropped."""
+        """Return the table as it is now; None if it is being dropped."""
         with self._lock:
             try:
                 delta = self._deltas.get(table.table_id)
@@ -67,7 +67,7 @@ class Observer:
                 return None
 
     def rates(self, streams: tuple[StreamStatistics, ...]) -> dict[str, float]:
-        """Rows received per second over the last seconds, by stream; 0.0 for a stream that was not seen before."""
+        """Return the rows received per second recently, by stream; 0.0 for a new stream."""
         now = self._clock()
         open_streams = [stream for stream in streams if stream.closed_at is None]
         with self._lock:
@@ -79,7 +79,10 @@ class Observer:
         return rates
 
     def history(self) -> list[float]:
-        """Rows per second over all streams, about one value per second while somebody looks, oldest first."""
+        """Return the rows per second over all streams, oldest first.
+
+        There is about one value per second while the page is open.
+        """
         with self._lock:
             return [rate for _, rate in self._history]
 

@@ -1,4 +1,4 @@
-"""How a server is to run; the same for Python and for the command line."""
+"""The options of a server, the same for Python and the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HIGHEST_PORT = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """Options of ``LocalZerobus.start``; checked when built, InvalidRequest names the one that cannot be."""
+    """Options of ``LocalZerobus.start``, checked when built; InvalidRequest names the invalid option."""
 
     host: str = "127.0.0.1"
     grpc_port: int = 0
@@ -32,13 +32,13 @@ class ServerOptions:
     allow_remote: bool = False
     """Listen on an address that other machines can reach.  Tokens are not encrypted: for closed networks only."""
     commit_delay: float = 0.05
-    """Seconds that the first rows of a Delta commit wait for others."""
+    """How many seconds the first rows of a Delta commit wait for more rows."""
     token_lifetime: float = 3600.0
     """Seconds; the service's tokens live an hour."""
     rows_per_second: float | None = None
     """Most rows per second and stream; the service documents 100,000.  None: as fast as it goes."""
     bytes_per_second: float | None = None
-    """Most bytes per second and stream; the service documents 100 MB."""
+    """Largest number of bytes per second and stream (the service documents 100 MB); None for no limit."""
     ack_delay: float = 0.0
     """Seconds added between the commit and the acknowledgement."""
     open_delay: float = 0.0
@@ -65,13 +65,13 @@ class ServerOptions:
             if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
                 raise InvalidRequest(f"{name} {seconds!r} is not a number of seconds")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) go together")
+            raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) must be used together")
         if self.tls_port and self.tls_key is None:
             raise InvalidRequest("tls_port needs tls_certificate and tls_key (--tls-certificate, --tls-key)")
         if not self.allow_remote and not is_loopback(self.host):
             raise InvalidRequest(
-                f"host {self.host!r} can be reached from other machines, and nothing here is encrypted: "
-                "use 127.0.0.1, or allow it with allow_remote (--allow-remote)"
+                f"host {self.host!r} can be reached from other machines, but nothing is encrypted here: use "
+                "127.0.0.1, or set allow_remote (--allow-remote)"
             )
 
     @property
@@ -87,17 +87,17 @@ class ServerOptions:
 
     @property
     def bracketed_host(self) -> str:
-        """The host as it is written before a colon and a port."""
+        """The host in the form that is written before a colon and a port."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def reachable_host(self) -> str:
-        """The host as a client on this machine would write it into a URL."""
+        """The host in the form that a client on this machine writes in a URL."""
         is_any = self.host in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
         return "127.0.0.1" if is_any else self.bracketed_host
 
     def arguments(self) -> list[str]:
-        """The same as arguments of ``zerobus-local serve``."""
+        """Return the options as arguments of ``zerobus-local serve``."""
         values = {
             "--host": self.host,
             "--grpc-port": self.grpc_port,
@@ -120,7 +120,7 @@ class ServerOptions:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
+    """Return whether only this machine can reach ``host``."""
     if host == "localhost":
         return True
     try:

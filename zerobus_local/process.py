@@ -1,4 +1,4 @@
-"""The service in a process of its own, so that it can be killed and started again on the same ports and folder."""
+"""Runs the service in a separate process, which can be killed and restarted on the same ports and folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _ENDING = 30.0  # seconds; for a child that closed stdout, which it does a momen
 
 
 class LocalZerobusProcess:
-    """``zerobus-local serve`` as a child process; with the same names as LocalZerobus where both have them.
+    """Runs ``zerobus-local serve`` as a child process; its attributes have the names of those of LocalZerobus.
 
-    The child ends with this process, in whatever way this one ends.  Its log is ``server.log`` in the data folder.
+    The child ends with this process, in whatever way this one ends. Its log is ``server.log`` in the data folder.
     """
 
     def __init__(self, data: Path, options: ServerOptions, timeout: float) -> None:
@@ -49,10 +49,10 @@ class LocalZerobusProcess:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
-        """Start on a folder and return when it answers; ``options`` are those of ServerOptions.
+        """Start a server on a folder and return when it answers; ``options`` are those of ServerOptions.
 
-        Raises LocalZerobusError with the end of its log if it ends instead, or does not answer within ``timeout``
-        seconds.
+        Raises LocalZerobusError with the end of the server's log if it exits instead, or does not answer within
+        ``timeout`` seconds.
         """
         data = Path(data_dir).resolve()
         data.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class LocalZerobusProcess:
 
     @property
     def workspace(self) -> Workspace:
-        """This service, as the principal that came with the folder."""
+        """This service, with the credentials of the principal that was created with the folder."""
         return self._workspace(self._remote.client_id, self._remote.client_secret)
 
     @property
@@ -93,37 +93,37 @@ class LocalZerobusProcess:
         return self._remote.sql(script)
 
     def create_table(self, sql: str) -> Table:
-        """Run one CREATE TABLE statement; the table as the data folder has it then."""
+        """Run one CREATE TABLE statement, and return the table that the data folder then has."""
         name = created_table(sql)
         self._remote.sql(sql)
         return Catalog(self.data).table(str(name))
 
     def read(self, table: str) -> pa.Table:
-        """All rows of a table, out of its Delta table in the data folder; also works without the child."""
+        """Return all rows of a table from its Delta table in the data folder; also works without the child."""
         return dataset_at(Catalog(self.data).table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Make a service principal that has no grants yet; this service as that principal."""
+        """Create a service principal without grants; return this service with its credentials."""
         made = self._remote.create_principal(name)
         return self._workspace(made["client_id"], made["client_secret"])
 
     def expire_tokens(self) -> None:
-        """Take no token any more that was issued until now."""
+        """Accept no token any more that was issued until now."""
         self._remote.expire_tokens()
 
     def kill(self) -> None:
-        """``kill -9``, and wait until it is gone."""
+        """Kill the child with ``kill -9``, and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
         self._reap()
 
     def restart(self) -> None:
-        """Start again on the same ports and folder; kills the child first if it runs."""
+        """Start again on the same ports and folder; kill the child first if it runs."""
         self.kill()
         self._remote = self._launch()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Stop in order (SIGTERM), or with kill -9 after ``timeout`` seconds; may be called twice."""
+        """Stop the child with SIGTERM, or with kill -9 after ``timeout`` seconds; can be called twice."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -165,7 +165,7 @@ class LocalZerobusProcess:
         return remote
 
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
-        """Why the child gave no first line, with the end of its log from ``begin`` on.  Ends the child."""
+        """Return why the child printed no first line, with the end of its log from ``begin`` on. Ends the child."""
         assert self._process is not None
         what = f"did not start within {self._timeout:g} s"
         if has_ended:
@@ -178,7 +178,7 @@ class LocalZerobusProcess:
         return "\n".join([f"zerobus-local serve on {self.data} {what}; the end of {log}:", *said])
 
     def _first_line(self) -> str | None:
-        """Empty if the child ended without one; None if it did neither in time."""
+        """Return the child's first line; empty if it ended without one, None if neither happened in time."""
         assert self._process is not None
         stdout = self._process.stdout
         assert stdout is not None

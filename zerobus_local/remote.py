@@ -1,4 +1,4 @@
-"""A running server as another process sees it: over HTTP, with the principal that came with the data folder."""
+"""Controls a running server from another process: over HTTP, as the principal that was created with the folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: dict[str, type[LocalZerobusError]] = {
 
 
 class RemoteError(LocalZerobusError):
-    """The server refused, or does not answer.  ``answered`` is its error code, where it gave one."""
+    """The server refused a request or does not answer. ``answered`` is the server's error code, or empty."""
 
     def __init__(self, message: str, answered: str = "") -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class RemoteError(LocalZerobusError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteServer:
-    """A running ``zerobus-local serve``, from the first line that it prints."""
+    """A running ``zerobus-local serve``, built from the first line that it prints."""
 
     endpoint: str
     workspace_url: str
@@ -54,11 +54,11 @@ class RemoteServer:
 
     @property
     def faults(self) -> RemoteFaults:
-        """The switches of the server."""
+        """The fault switches of the server."""
         return RemoteFaults(self)
 
     def sql(self, script: str) -> list[Result]:
-        """What ``Catalog.execute`` returns in the server, or the LocalZerobusError that it raises there."""
+        """Return what ``Catalog.execute`` returns in the server, or raise its LocalZerobusError."""
         import pyarrow as pa  # slow to import, as is the catalog, and the other questions do without
 
         from .catalog.catalog import Result
@@ -79,15 +79,15 @@ class RemoteServer:
         ]
 
     def create_principal(self, name: str) -> dict[str, str]:
-        """Make a service principal without grants: name, client_id and client_secret."""
+        """Create a service principal without grants; return its name, client_id and client_secret."""
         return self.ask("POST", "/local/principals", {"name": name}, as_principal=True)
 
     def expire_tokens(self) -> None:
-        """Take no token any more that was issued until now."""
+        """Accept no token any more that was issued until now."""
         self.ask("POST", "/local/expire-tokens", {})
 
     def ask(self, method: str, path: str, body: object = None, *, as_principal: bool = False) -> dict[str, Any]:
-        """One request with JSON in and out; raises RemoteError with the server's message."""
+        """Send one request with a JSON body and return the JSON answer; raise RemoteError with the server's message."""
         headers = {"content-type": "application/json"}
         if as_principal:
             headers["authorization"] = f"Bearer {self._token()}"
@@ -117,35 +117,35 @@ class RemoteServer:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFaults:
-    """``Faults`` over HTTP, in plain JSON types."""
+    """The ``Faults`` of a running server, used over HTTP with plain JSON types."""
 
     _server: RemoteServer
 
     def add(self, rule: dict[str, Any] | None = None, /, **parameters: Any) -> int:
-        """Switch a fault on; its number.  Raises RemoteError for an invalid fault."""
+        """Switch on a fault and return its number; raise RemoteError for an invalid fault."""
         if rule is not None and parameters:
-            raise TypeError(f"add takes a rule or its parameters, not both: {rule!r} and {parameters!r}")
+            raise TypeError(f"pass a rule or its parameters to add, not both: {rule!r} and {parameters!r}")
         return int(self._server.ask("POST", "/local/faults", rule if rule is not None else parameters)["number"])
 
     def remove(self, number: int) -> None:
-        """Switch one fault off; raises RemoteError if it is not on."""
+        """Switch off one fault; raise RemoteError if it is not on."""
         self._server.ask("DELETE", f"/local/faults/{number}")
 
     def clear(self) -> None:
-        """Switch all faults off; the log stays."""
+        """Switch off all faults; the log is kept."""
         self._server.ask("DELETE", "/local/faults")
 
     def list(self) -> dict[int, dict[str, Any]]:
-        """The rules that are on, by number."""
+        """Return the active rules by number."""
         return {int(number): rule for number, rule in self._server.ask("GET", "/local/faults")["rules"].items()}
 
     def log(self) -> tuple[dict[str, Any], ...]:
-        """What was injected since the server started, in order."""
+        """Return the faults that have happened since the server started, in order."""
         return tuple(self._server.ask("GET", "/local/faults")["log"])
 
 
 def _refusal(body: bytes) -> tuple[str, str]:
-    """The message and the error code of an answer, as far as it has them."""
+    """Return the message and the error code of an answer, as far as it has them."""
     try:
         answer = json.loads(body)
         message = answer.get("message") or answer.get("error_description") or ""

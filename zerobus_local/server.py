@@ -1,4 +1,4 @@
-"""The service in this process: its parts put together, started in order and stopped in reverse."""
+"""Runs the service in this process: builds its parts, starts them in order and stops them in reverse."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ __all__ = ["LocalZerobus"]
 class LocalZerobus:
     """A running Zerobus service over a data folder, in threads of this process.
 
-    ``with LocalZerobus.start(folder) as server:`` stops it at the end.  Everything is in the folder: started again on
-    it, the service has the same tables, rows, principals and grants.  Safe for concurrent use.
+    ``with LocalZerobus.start(folder) as server:`` stops it at the end. The folder holds everything: a service that is
+    started on it again has the same tables, rows, principals and grants. Thread-safe.
     """
 
     def __init__(self, service: Service, data: Path, closing: ExitStack) -> None:
@@ -50,11 +50,11 @@ class LocalZerobus:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, options: ServerOptions | None = None, **changes: Any) -> Self:
-        """Start on a folder, which is made if it is missing; returns when both doors answer.
+        """Start on a folder, which is created if necessary; return when gRPC and HTTP answer.
 
         Keyword arguments are those of ServerOptions: ``host``, ``grpc_port``, ``http_port``, ``commit_delay``, ….
-        Raises InvalidRequest for an option that cannot be, FolderInUseError if another server has the folder, and
-        OSError if a port is taken.
+        Raises InvalidRequest for an invalid option, FolderInUseError if another server uses the folder, and OSError if
+        a port is taken.
         """
         options = replace(options or ServerOptions(), **changes)
         data = Path(data_dir).resolve()
@@ -87,18 +87,18 @@ class LocalZerobus:
 
     @property
     def workspace(self) -> Workspace:
-        """This service, as the principal that came with the folder."""
+        """This service, with the credentials of the principal that was created with the folder."""
         default = self._service.catalog.principals.default
         return self._workspace(default.client_id, default.client_secret)
 
     @property
     def faults(self) -> Faults:
-        """The faults that are switched on, and the log of those that struck."""
+        """The faults that are switched on, and the log of those that happened."""
         return self._service.faults
 
     @property
     def streams(self) -> Streams:
-        """The streams that are open or were lately."""
+        """The streams that are open or closed recently."""
         return self._service.streams
 
     @property
@@ -107,28 +107,28 @@ class LocalZerobus:
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script; returns one Result per statement.  LocalZerobusError says what is wrong with it."""
+        """Run a SQL script and return one Result per statement; LocalZerobusError says what is wrong with it."""
         return self._running().catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:
-        """Run one CREATE TABLE statement; the table that it made, or that was there (IF NOT EXISTS)."""
+        """Run one CREATE TABLE statement; return the new table, or the existing one (IF NOT EXISTS)."""
         return self._running().catalog.create_table(sql)
 
     def read(self, table: str) -> pa.Table:
-        """All rows of a table, out of its Delta table; the order of rows is not defined."""
+        """Return all rows of a table from its Delta table, in any order."""
         return dataset_at(self._service.catalog.table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Make a service principal that has no grants yet; this service as that principal."""
+        """Create a service principal without grants; return this service with its credentials."""
         made = self._running().catalog.principals.create(name)
         return self._workspace(made.client_id, made.client_secret)
 
     def expire_tokens(self) -> None:
-        """Take no token any more that was issued until now."""
+        """Accept no token any more that was issued until now."""
         self._service.tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
-        """The URLs and credentials for a client, secret included; the first line of ``zerobus-local serve``."""
+        """Return the URLs and credentials for a client, with the secret: the first line of ``zerobus-local serve``."""
         default = self._service.catalog.principals.default
         return {
             "endpoint": self.endpoint,
@@ -140,9 +140,9 @@ class LocalZerobus:
         }
 
     def stop(self) -> None:
-        """Commit what was received, end the streams and close both doors; may be called twice.
+        """Commit what was received, end the streams and close both ports; can be called twice.
 
-        Afterwards ``read`` still reads, and what would change the folder raises LocalZerobusError.
+        Afterwards ``read`` still works, but calls that would change the folder raise LocalZerobusError.
         """
         self._is_stopped = True
         self._closing.close()
@@ -159,7 +159,7 @@ class LocalZerobus:
     def _running(self) -> Service:
         if self._is_stopped:
             # Its lock on the folder is gone: another server may have it.
-            raise LocalZerobusError(f"the server on {self.data} is stopped: start one to change what is in the folder")
+            raise LocalZerobusError(f"the server on {self.data} is stopped: start one to change the data in the folder")
         return self._service
 
     def _workspace(self, client_id: str, client_secret: str) -> Workspace:

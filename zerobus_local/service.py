@@ -1,4 +1,4 @@
-"""What the doors of the server share."""
+"""The parts that the gRPC and the HTTP server share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Service"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One running service: its parts, and its two addresses."""
+    """The parts of one running service, and its two addresses."""
 
     catalog: Catalog
     tokens: Tokens

@@ -1,8 +1,8 @@
-"""What the service answers when it refuses: a gRPC status, a numeric code in the text, and nothing half done.
+"""The errors of the gRPC interface: a gRPC status, with a numeric code in its text.
 
-The numeric codes appear in messages as ``Error Code: N, Error State: M``; no official list was found.  Seen were 4002
-(an offset that is not the next one), 4024 (no table-level grant), 6002 (the stream's life is over) and 8001 (the schema
-does not fit).
+The numeric codes appear in messages as ``Error Code: N, Error State: M``; no official list was found. Known are 4002
+(an offset that is not the next one), 4024 (no table-level grant), 6002 (the stream's maximum age is reached) and 8001
+(the schema does not fit).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DOMAIN: Final = "zerobus.databricks.com"
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A ``google.rpc.ErrorInfo`` that travels with the status."""
+    """A ``google.rpc.ErrorInfo`` that is sent with the status."""
 
     reason: str
     metadata: tuple[tuple[str, str], ...]
 
 
 class StatusError(Exception):
-    """The stream ends with this status.  ``error_code`` is the service's own number, where one is known."""
+    """The stream ends with this status. ``error_code`` is the service's own number, if it is known."""
 
     def __init__(
         self, code: grpc.StatusCode, message: str, *, error_code: int | None = None, detail: Detail | None = None
@@ -53,7 +53,7 @@ class StatusError(Exception):
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """Trailing metadata that carries the detail, as ``google.rpc.Status``."""
+        """Trailing metadata with the detail, as ``google.rpc.Status``."""
         if self.detail is None:
             return ()
         status = status_pb2.Status(code=self.code.value[0], message=self.text)
@@ -64,7 +64,7 @@ class StatusError(Exception):
 
     @property
     def text(self) -> str:
-        """The message as it goes over the wire, cut to a length that fits into the trailers of a call."""
+        """The message that is sent, cut to a length that fits into the trailers of a call."""
         text = str(self)
         if len(text) > _MAX_TEXT:
             text = f"{text[:_MAX_TEXT]}…"
@@ -76,19 +76,19 @@ class CutError(Exception):
 
 
 def invalid_error(message: str, *, error_code: int | None = None) -> StatusError:
-    """INVALID_ARGUMENT: the client has to change its request."""
+    """Return INVALID_ARGUMENT: the client has to change its request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message, error_code=error_code)
 
 
 def schema_mismatch_error(table: str, reason: str) -> StatusError:
-    """The stream's schema does not fit the table's."""
+    """Return the error for a stream whose schema does not fit the table's."""
     return invalid_error(f"Schema validation failed for table {table}: {reason}", error_code=SCHEMA_MISMATCH)
 
 
 def status_code(name: str) -> grpc.StatusCode:
-    """The gRPC status of this name, e.g. ``UNAVAILABLE``; ValueError names those that there are."""
+    """Return the gRPC status of this name, e.g. ``UNAVAILABLE``; ValueError lists the valid names."""
     try:
         return grpc.StatusCode[name.upper()]
     except KeyError:
         known = ", ".join(code.name for code in grpc.StatusCode)
-        raise ValueError(f"{name!r} is not a gRPC status; there are {known}") from None
+        raise ValueError(f"{name!r} is not a gRPC status; use one of {known}") from None

@@ -1,4 +1,4 @@
-"""Numbers of things, in texts for people."""
+"""Numbers with their nouns, for texts for people."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["counted"]
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``."""
+    """Return the number and the noun, such as ``1 row`` or ``2 rows``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

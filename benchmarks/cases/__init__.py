@@ -11,12 +11,12 @@ __all__ = ["CASES", "Case", "CaseSkipped"]
 
 
 class CaseSkipped(Exception):  # noqa: N818  # not an error: the run goes on and prints it
-    """Why a case cannot run here."""
+    """A case cannot run here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case."""
+    """A case of ``make bench``."""
 
     about: str
     limit: float

@@ -1,4 +1,4 @@
-"""dlt's load job for Zerobus as a peer: one Parquet file, in an environment of its own that is removed afterwards."""
+"""Compares with dlt's load job for Zerobus: one Parquet file, in a temporary environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JOB = Path(__file__).parents[1] / "dlt_job.py"
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Both deliver the same file, with 0 and 200 ms to each acknowledgement."""
+    """Yield figures of both, which deliver the same file, with 0 and 200 ms until each acknowledgement."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = _install(folder / "environment")
@@ -65,7 +65,7 @@ def _compared(
 
 
 def _plain(flights: pa.Table) -> pa.Table:
-    """The types that dlt gives its tables."""
+    """Return the table in the types that dlt uses."""
     kinds = {"timestamp": pa.timestamp("us", "UTC"), "int": pa.int64()}
     fields = [
         field.with_type(next((kind for name, kind in kinds.items() if name in str(field.type)), field.type))
@@ -99,7 +99,7 @@ def _run_job(server: LocalZerobusProcess, python: Path, path: Path, table: str, 
 
 
 def _install(folder: Path) -> Path:
-    """The Python of a new environment with dlt in it."""
+    """Create a new environment with dlt, and return its Python."""
     uv = Path(sys.executable).with_name("uv")
     python = folder / "bin" / "python"
     for command in (
@@ -110,5 +110,5 @@ def _install(folder: Path) -> Path:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         except (OSError, subprocess.SubprocessError) as error:
             said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-            raise CaseSkipped(f"dlt cannot be installed: {said[-1] if said else error}") from error
+            raise CaseSkipped(f"dlt could not be installed: {said[-1] if said else error}") from error
     return python

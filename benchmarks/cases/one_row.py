@@ -1,4 +1,4 @@
-"""One row in a fresh process: what a small task costs, imports included (Linux)."""
+"""Delivers one row in a fresh process: the cost of a small task, including imports (Linux)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zerobus_local import LocalZerobusProcess
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """CPU seconds and memory, with bytecode files."""
+    """Yield CPU seconds and memory, with bytecode files."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder)) as server:
         server.create_table("CREATE TABLE main.default.small (id BIGINT, name STRING)")
         variables = {"PYTHONDONTWRITEBYTECODE": ""}

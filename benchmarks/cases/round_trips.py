@@ -1,4 +1,6 @@
-"""0, 50 and 200 ms from a commit to its acknowledgement: whether one stream stays full, next to the loops by hand."""
+"""Delays of 0, 50 and 200 ms from a commit to its acknowledgement: does one stream stay busy, compared with loops by
+hand?
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _DELAYS = (0.0, 0.05, 0.2)
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Arrow data and dicts for each delay; the loops by hand have no bound on what is in flight."""
+    """Yield figures for Arrow data and dicts with each delay; the loops by hand do not limit what is in flight."""
     flights = source.flights()
     many = pa.concat_tables([flights] * (1 if settings.quick else 3))
     case = CASES[0]

@@ -1,4 +1,4 @@
-"""Rows, Arrow data and one Parquet file, next to what a user would write with the SDK alone."""
+"""Rows, Arrow data and one Parquet file, compared with what a user would write with the SDK alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECONDS = 15.0
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Six comparisons; dicts with times are given to the other way as ready-made numbers and text."""
+    """Yield six comparisons; the other way gets times in dicts already converted to numbers and text."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder, "server")) as server:
         for name, (number, count, limit) in _SHAPES.items():
             yield _dicts(server, settings, name, number, settings.rows(count), limit)

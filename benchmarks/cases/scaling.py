@@ -1,4 +1,4 @@
-"""1, 2, 4, 8 and 16 streams, each of which the server limits, as the service does."""
+"""Delivers with 1, 2, 4, 8 and 16 streams, each with the service's limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT = 25_000
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Rows/s, and as a ratio how many times one stream that is."""
+    """Yield rows/s, and their ratio to one stream."""
     seconds = 2 if settings.quick else 4
     with (
         tempfile.TemporaryDirectory() as folder,

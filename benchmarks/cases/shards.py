@@ -1,4 +1,4 @@
-"""8 shards of Parquet files in 2 worker processes, next to one task, with the server's limit per stream switched on."""
+"""8 shards of Parquet files in 2 worker processes, compared with one task, with the server's limit per stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARDS, _PROCESSES = 8, 2
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Rows/s of both; the ratio is how many times one task the shards are."""
+    """Yield rows/s of both, and the ratio of the shards to one task."""
     flights = source.flights(100_000 if settings.quick else None)
     table = "main.default.flights"
     with (

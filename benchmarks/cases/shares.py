@@ -1,4 +1,4 @@
-"""Where the calling thread's time goes in one delivery of dicts with a checkpoint: a profile, by part of the core."""
+"""Profiles the calling thread in one delivery of dicts with a checkpoint, by part of the core."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WAITING = ("acquire", "_queue.SimpleQueue", "select.")
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Percent of the wall time; profiling makes Python code look dearer than it is, so these are upper bounds."""
+    """Yield percentages of the wall time; profiling slows Python code down most, so these are upper bounds."""
     case = CASES[0]
     rows = [case.row(i) for i in range(settings.rows(400_000))]
     shares: dict[str, list[float]] = {}
@@ -56,7 +56,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
 
 
 def _seconds_by_part(stats: pstats.Stats) -> dict[str, float]:
-    """Own time of functions by part; that of C functions counts for whoever called them."""
+    """Return the functions' own time by part; a C function's time counts for its caller."""
     seconds: dict[str, float] = {}
     for (file, _, name), (_, _, own, _, callers) in stats.stats.items():  # type: ignore[attr-defined]
         if any(word in name for word in _WAITING):

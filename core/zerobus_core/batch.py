@@ -48,7 +48,7 @@ class Chunk:
     rows: list[Any] | pa.RecordBatch
     """From a source that was told to give them (``Source.give_tuples``) also ``records.TupleRows``."""
     origins: tuple[Origin, ...] = ()
-    """Where they come from, in order; only if ``metadata_columns`` asks for that."""
+    """The files that the rows come from, in order; empty unless ``metadata_columns`` needs them."""
 
     @property
     def stop_row(self) -> int:
@@ -90,7 +90,7 @@ class Batch:
         return self.first_row + self.rows
 
     def parts(self) -> list[Batch]:
-        """Split the batch so that a single bad row is found in two rounds of splitting.
+        """Split the batch into parts so that two rounds of splitting find a single bad row.
 
         Returns about ``sqrt(rows)`` batches, or one batch per row if there are few rows.
         """
@@ -130,7 +130,7 @@ class RowContent(Protocol):
 
 
 ContentHook: TypeAlias = Callable[[int, int, RowContent], None]
-"""Called with the first row, the number of rows and what they hold."""
+"""Called with the position of the first row, the number of rows, and their content."""
 
 
 class Encoder(Protocol):

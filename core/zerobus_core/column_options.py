@@ -28,7 +28,7 @@ RESCUED = "\0rescued"
 SHAPED = "+shape:"
 """In a fingerprint, between that of the source itself and that of the options that change its rows."""
 METADATA = ("ingested_at", "file_name", "file_path", "row_number")
-"""What ``metadata_columns`` can ask for."""
+"""The keys of ``metadata_columns``."""
 _VARIANT = "variant:"
 _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 

@@ -72,7 +72,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The numbers of rows of a delivery, by what had happened to them at one moment."""
+    """How many rows of a delivery were read, acknowledged, skipped and so on, at one moment."""
 
     rows_read: int = 0
     rows_acked: int = 0

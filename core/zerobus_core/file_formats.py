@@ -28,20 +28,20 @@ class CsvFormat:
     name: ClassVar[str] = "csv"
 
     delimiter: str | None = None
-    """One ASCII character; None takes a tab for ``.tsv`` files and a comma for all others."""
+    """One ASCII character; None stands for a tab in ``.tsv`` files and a comma in all others."""
     quote_char: str | None = '"'
-    """One ASCII character; None if quotes are text and no cell holds a delimiter or a line end."""
+    """One ASCII character; None if quotes are text and no cell contains a delimiter or a line end."""
     escape_char: str | None = None
     r"""What comes before a quote inside quotes, usually ``\``; None if such a quote is doubled.  It counts inside
     quotes only, and before a quote, a delimiter, a line end and itself; before anything else it is an error."""
     skip_blanks: bool = False
-    """Whether blanks and tabs at the start of a cell do not count."""
+    """Whether to ignore blanks and tabs at the start of a cell."""
     encoding: str = "utf-8"
     """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
     names: tuple[str, ...] | None = None
     """The names of the columns of a file without a header line."""
     skip_lines: int = 0
-    """How many lines come before the header, or before the first row of a file without one."""
+    """The number of lines before the header, or before the first row of a file without a header."""
     comment_char: str | None = None
     """One ASCII character: lines that begin with it are not rows."""
     null_values: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class CsvFormat:
     false_values: tuple[str, ...] = ()
     """Further words for false in BOOLEAN columns."""
     decimal_char: str = "."
-    """What comes before the fraction of a number, ``.`` or ``,``."""
+    """The character before the fraction of a number, ``.`` or ``,``."""
     thousands_char: str | None = None
     """What groups the digits before it by three, such as ``.``, ``,``, ``'`` or a blank; numbers may leave it out."""
     date_format: str | None = None
@@ -208,7 +208,7 @@ _TYPES: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
 }
 _PLAIN = {"arrow": "ipc", "avro": "avro", "parquet": "parquet"}
 FORMAT_NAMES = tuple(sorted([*_TYPES, *_PLAIN]))
-"""What a format is called in options."""
+"""The names of formats in options."""
 
 
 def format_of(value: Any) -> FileFormatOption:

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first used, so that a small delivery loads only what it needs."""
+"""Imports the names of a package when they are first used, so that a small delivery loads only what it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["lazy_names"]
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package: ``modules`` has the module of each name, relative to the package."""
+    """Return a ``__getattr__`` for a package; ``modules`` maps each name to its module, relative to the package."""
 
     def import_name(name: str) -> Any:
         if name not in modules:

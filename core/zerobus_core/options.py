@@ -44,9 +44,9 @@ class IngestOptions:
     streams: int = 1
     """Parallel streams to the table, 1 to 64; order is kept inside a stream only."""
     batch_rows: int = 5_000
-    """Most rows in one batch; a batch is acknowledged, or refused, as a whole."""
+    """Largest number of rows in a batch, which is acknowledged or refused as a whole."""
     batch_bytes: int = 4 * 1024 * 1024
-    """Most payload bytes in one batch; a larger single record travels alone."""
+    """Largest number of payload bytes in a batch; a larger record gets a batch of its own."""
     max_unacked_bytes: int = 64 * 1024 * 1024
     """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
     timeout: float | None = 86_400.0
@@ -57,15 +57,15 @@ class IngestOptions:
     ack_timeout: float = 60.0
     """Longest wait for the oldest batch of a stream to be acknowledged, and for close."""
     max_attempts: int = 10
-    """Attempts of a stream without any ACK progress in between before the delivery fails; 10 take about a minute."""
+    """Attempts of a stream without an ACK in between, after which the delivery fails; 10 take about a minute."""
     backoff: float = 0.5
-    """Upper bound of the first pause between attempts; it doubles up to 30 s, and each pause is drawn from 0 to it."""
+    """Upper bound of the first pause between attempts; it doubles up to 30 s, and pauses are random below it."""
     max_stream_age: float = 600.0
     """A stream is drained and replaced at this age; the service ends streams after about 900 s."""
     on_bad_record: Literal["fail", "dead_letter"] = "fail"
     """What to do with rows that do not fit or that the service refuses."""
     dead_letter_uri: str | None = field(default=None, repr=False)
-    """File (.jsonl or .parquet, any fsspec URI) for bad rows; needed for ``on_bad_record="dead_letter"``."""
+    """File (.jsonl or .parquet, any fsspec URI) for bad rows; required for ``on_bad_record="dead_letter"``."""
     max_bad_records: int | float | None = 1_000
     """Most bad rows before the delivery fails: a number of rows (int) or a share of the rows read (float below 1)."""
     delivery_columns: Mapping[str, str] | None = field(default=None, hash=False)
@@ -82,26 +82,26 @@ class IngestOptions:
     """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
     look like seconds or milliseconds are refused."""
     parse_json: bool = False
-    """Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns; without it, text in a VARIANT is a string value."""
+    """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT columns; otherwise text in a VARIANT is a string value."""
     write_json: bool = False
-    """Take dicts, lists and records for text columns, as JSON text."""
+    """Accept dicts, lists and records for text columns, as JSON text."""
     round_floats: bool = False
-    """Take floats for DECIMAL columns, rounded half up to the digits after the point, as CAST does in Databricks."""
+    """Accept floats for DECIMAL columns, rounded half up to the digits after the point, as Databricks' CAST does."""
     parse_base64: bool = False
-    """Take base64 text for BINARY columns."""
+    """Accept base64 text for BINARY columns."""
     numeric_booleans: bool = False
-    """Take 0 and 1 for BOOLEAN columns; cursors that report BIT(1) or TINYINT(1) columns need no option."""
+    """Accept 0 and 1 for BOOLEAN columns; cursors that report BIT(1) or TINYINT(1) columns need no option."""
     parse_text: bool = False
-    """Take ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    """Accept ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
     transform: Callable[[Any], Any] | str | None = field(default=None, repr=False)
     """A function that is given each row as the source has it (Arrow data as dicts), and returns the row to deliver, or
     None to leave it out; or "package.module:function".  It must give the same for the same row."""
     transform_version: str | None = None
-    """Your name for what ``transform`` does; another one starts a delivery over that has a checkpoint."""
+    """Your name for what ``transform`` does; if it changes, a delivery with a checkpoint starts over."""
     select: Sequence[str] = ()
-    """Columns of the source that are delivered, and no others; all of them if it is empty."""
+    """The only columns of the source to deliver; all of them if empty."""
     drop: Sequence[str] = ()
-    """Columns of the source that are not delivered."""
+    """Columns of the source that are left out."""
     rename: Mapping[str, str] | None = field(default=None, hash=False)
     """``{name in the source: name of the column}``."""
     constants: Mapping[str, Any] | None = field(default=None, hash=False)
@@ -114,7 +114,7 @@ class IngestOptions:
     """How files are read: a CsvFormat, JsonFormat or ExcelFormat, a mapping of its fields, or a name (``"parquet"``)
     for files whose extension says nothing."""
     source_version: str | None = None
-    """Your name for the content of an iterable that repeats; without it such a source cannot be resumed."""
+    """Your name for the content of a repeatable iterable; without it such a source cannot be resumed."""
 
     def __post_init__(self) -> None:
         self._check_choice("record_format", "auto", "protobuf", "json", "arrow")

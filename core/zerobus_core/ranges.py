@@ -113,7 +113,7 @@ class RemovedRows(NamedTuple):
     start: int
     rows: int
     is_exact: bool = True
-    """False if they are so many or more, so that the new positions of the rows after them are not known."""
+    """False if there may be more of them, so that the new positions of the rows after them are unknown."""
 
 
 def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:

@@ -38,7 +38,7 @@ class Receipt:
     rows_read: int
     rows_acked: int
     rows_skipped: int
-    """Durable from an earlier try, and not sent again."""
+    """Rows that are durable from an earlier attempt and were not sent again."""
     rows_dead_lettered: int
     rows_resent: int
     """Upper bound on duplicates in the table: rows sent again because their stream, or an earlier try that this one
@@ -46,11 +46,11 @@ class Receipt:
     bytes_sent: int
     """Payload bytes handed to streams, re-sent ones included."""
     batches: int
-    """Batches acknowledged."""
+    """The number of acknowledged batches."""
     streams: int
-    """Most streams open at once."""
+    """The largest number of streams that were open at once."""
     stream_ids: tuple[str, ...]
-    """As the service names them, if the SDK gives them (1.10 does not)."""
+    """The service's ids of the streams, if the SDK exposes them (1.10 does not)."""
     reconnects: int
     """Streams opened after another one died; routine rotations do not count."""
     ack_latency_s: AckLatency
@@ -62,27 +62,27 @@ class Receipt:
     schema_fingerprint: str
     source_fingerprint: str | None
     resumed_from: str | None
-    """When the checkpoint was written that this delivery resumed from (ISO 8601, UTC)."""
+    """When the checkpoint of this resumed delivery was written (ISO 8601, UTC); None if it did not resume."""
     started_over: str | None = None
     """Why this delivery sent every row although there was a checkpoint; None if it skipped rows, or there was none."""
     record_format: str
     record_format_reason: str
-    """Why ``record_format="auto"`` took this format."""
+    """Why ``record_format="auto"`` chose this format."""
     notes: tuple[str, ...] = ()
-    """What is worth a look although the delivery succeeded: every row was skipped, or none was read."""
+    """Warnings about a successful delivery, such as that every row was skipped or none was read."""
 
     rows_filtered: int = 0
     """Rows that ``IngestOptions.transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
     """Fields of rows that the table lacks and ``extra_columns="drop"`` left out, by name; at most 100."""
     rows_redelivered: int = 0
-    """Rows of a handoff's slice that were durable already and were sent again because a person asked for it."""
+    """Durable rows of a handoff's slice that were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
     """What a handoff delivered, as JSON types: name, slice, from, to, remaining; None for other deliveries."""
     shard: dict[str, Any] | None = None
     """Of a shard of ``split_source``: its ``index`` and how many shards (``of``) the ``split`` made; None otherwise."""
     shards: int = 1
-    """How many deliveries this receipt accounts for; more than one after ``merge_receipts``."""
+    """The number of deliveries in this receipt; more than one after ``merge_receipts``."""
     slowest_shard_s: float | None = None
     """Duration of the slowest of several shards, in seconds."""
 
@@ -131,14 +131,14 @@ class Progress:
     rows_per_s: float
     """Acknowledged rows per second since the start."""
     oldest_unacked_s: float
-    """Age of the oldest batch that was handed to a stream and is not acknowledged; 0.0 if there is none."""
+    """Age in seconds of the oldest batch that was sent but not acknowledged; 0.0 if there is none."""
     elapsed_s: float
     reconnects: int = 0
     """Streams opened after another one died."""
     rows_filtered: int = 0
     """Rows that ``IngestOptions.transform`` left out."""
     last_error: str | None = None
-    """Why a stream was lost or not opened, as long as nothing was acknowledged since."""
+    """Why a stream was lost or not opened; None once something was acknowledged after that."""
 
     @property
     def is_connecting(self) -> bool:

@@ -1,4 +1,4 @@
-"""Words that depend on a number, in texts for people."""
+"""Singular and plural words, for texts for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["plural"]
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """``one`` if there is one, else ``many``, which is ``one`` with an "s" unless it is given."""
+    """Return ``one`` if ``number`` is 1, otherwise ``many``, which defaults to ``one`` followed by an "s"."""
     if number == 1:
         return one
     return f"{one}s" if many is None else many

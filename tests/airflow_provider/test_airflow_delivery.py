@@ -305,7 +305,7 @@ def test_a_place_without_files_is_a_mistake_unless_it_is_said_what_it_means(run,
         "unstated": ("failed", 1),
     }
     assert receipt_of(account, "success")["rows_read"] == 0
-    assert "holds no files to read" in account["log"]
+    assert "has no files to read" in account["log"]
 
 
 def test_a_file_that_is_missing_is_a_mistake_whatever_no_rows_mean(run, table, tmp_path):

@@ -198,5 +198,5 @@ def test_tasks_are_put_into_the_pool_that_the_configuration_names(monkeypatch):
     monkeypatch.setenv("AIRFLOW__ZEROBUS__POOL", "streams")
     mapped = ZerobusIngestOperator.partial(task_id="push", table="a.b.c", **pool_arguments(2)).expand(source=["x.csv"])
     assert (mapped.pool, mapped.pool_slots) == ("streams", 2)
-    with pytest.raises(ConfigurationError, match="whole number from 1"):
+    with pytest.raises(ConfigurationError, match="whole number, at least 1"):
         pool_arguments(0)

@@ -143,7 +143,7 @@ def test_new_rows_keep_their_state_in_the_asset(airflow, target, tmp_path, envir
 def test_a_handoff_without_a_place_for_its_state_says_where_to_put_it(run):
     account = run("new_rows_without_a_place")
     assert account["tasks"]["push"]["state"] == "failed"
-    assert "give state_uri" in account["log"]
+    assert "set state_uri" in account["log"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_later_run_takes_up_the_slice_of_a_run_that_died_when_its_lease_ends(d
 
 
 @pytest.mark.parametrize(
-    ("source", "state_uri", "match"), [("landing/", "s.json", "for a source that knows"), (None, None, "state_uri")]
+    ("source", "state_uri", "match"), [("landing/", "s.json", "for a source that finds"), (None, None, "state_uri")]
 )
 def test_a_shard_of_a_slice_needs_its_source_and_its_state(source, state_uri, match, tmp_path):
     with pytest.raises(ConfigurationError, match=match):

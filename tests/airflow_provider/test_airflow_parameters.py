@@ -136,8 +136,8 @@ def test_multiple_outputs_of_the_decorator_are_refused_with_the_way_out():
         ({"records": {"id": 1}}, "records is a dict, which is one record"),
         ({"source": ""}, "source is empty"),
         ({"source": []}, "source is an empty list"),
-        ({"records": ROWS, "op_args": [1]}, "op_args and op_kwargs are those of records_callable"),
-        ({"source": "/data/a.csv", "rows_processor": list}, "rows_processor takes the rows of records"),
+        ({"records": ROWS, "op_args": [1]}, "op_args and op_kwargs need records_callable"),
+        ({"source": "/data/a.csv", "rows_processor": list}, "rows_processor can be used with records"),
         ({"records": ROWS, "table": "default.flights"}, "must be catalog.schema.table, three parts"),
         ({"records": ROWS, "options": {"streams": 0, "source_version": "{{ ds }}"}}, r"IngestOptions\.streams"),
         ({"records": ROWS, "options": {"stream": "{{ params.n }}"}}, "no such ingest option: stream"),
@@ -151,7 +151,7 @@ def test_what_cannot_be_right_is_refused_while_the_dag_is_parsed(given, message)
 
 
 def test_several_statements_are_refused_while_the_dag_is_parsed():
-    with pytest.raises(ConfigurationError, match="give one SELECT as text"):
+    with pytest.raises(ConfigurationError, match="pass one SELECT as text"):
         SqlToZerobusOperator(task_id="query", table=TABLE, sql=["SET x = 1", "SELECT 1"], sql_conn_id="db")
 
 

@@ -146,7 +146,10 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"records": {"id": 1}}, "records is a dict, which is one record; pass a list of them: [record]"),
     ({"options": {"extra_columns": "keep"}}, '.extra_columns must be "error", "drop", "variant:COLUMN" or "rescue"'),
     ({"options": {"extra_columns": "variant:rest"}}, "names 'rest', which the table does not have; name a VARIANT"),
-    ({"options": {"constants": {"id": 1}}}, "options.constants fills 'id', which the source has; leave it out by drop"),
+    (
+        {"options": {"constants": {"id": 1}}},
+        "options.constants fills 'id', which the source also has; leave it out with drop",
+    ),
     ({"options": {"select": "id"}}, "IngestOptions.select must be a list of names of columns, not 'id'"),
     ({"options": {"select": ["a"], "drop": ["a"]}}, "IngestOptions.select must be without 'a', which drop leaves out"),
     ({"options": {"rename": {"a": "x", "b": "x"}}}, "IngestOptions.rename must be a mapping to different names"),

@@ -64,7 +64,7 @@ def test_a_secret_that_is_the_mask_is_named_as_the_cause(table: str, zerobus_wit
     result = dg.materialize([flights], resources={"zerobus": masked}, raise_on_error=False)
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     assert (
-        "the launchpad has put it into this run's configuration"
+        "the launchpad put the mask into this run's configuration"
         in failed.step_failure_data.user_failure_data.description
     )
 

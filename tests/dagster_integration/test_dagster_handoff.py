@@ -288,9 +288,9 @@ def test_the_component_hands_over_new_rows_of_a_query(
     ("change", "words"),
     [
         ({"handoff": {}}, "needs state_uri"),
-        ({"on_rematerialize": "refuse"}, "goes neither with"),
-        ({"resume": "never"}, "goes neither with"),
-        ({"resume": "always"}, "goes neither with"),
+        ({"on_rematerialize": "refuse"}, "cannot be combined with"),
+        ({"resume": "never"}, "cannot be combined with"),
+        ({"resume": "always"}, "cannot be combined with"),
         ({"source": None, "sql": {"query": "SELECT 1"}}, "needs column"),
         ({"asset": {"key": "x", "partitions_def": {"type": "static", "partition_keys": ["a"]}}}, "not for partitioned"),
     ],

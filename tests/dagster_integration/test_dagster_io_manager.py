@@ -329,7 +329,9 @@ def test_rows_of_a_frame_that_are_of_no_partition_are_refused_before_anything_is
     resources = {"zerobus_io": ZerobusIOManager(zerobus=zerobus)}
     result = dg.materialize([flights], resources=resources, tags=tags, raise_on_error=False)
     (failed,) = [event for event in result.all_events if event.is_step_failure]
-    assert "2 rows of the frame are of none of the run's partitions" in str(failed.step_failure_data.user_failure_data)
+    assert "2 rows of the frame belong to none of the run's partitions" in str(
+        failed.step_failure_data.user_failure_data
+    )
     assert server.read(table).num_rows == 0
 
 

@@ -151,7 +151,7 @@ def test_a_step_with_several_assets_says_which_one_it_delivers(
     assert ids(server, table) == list(range(100))
 
 
-@pytest.mark.parametrize(("asset_key", "text"), [(None, "say which one"), ("middle", "not one of this step's assets")])
+@pytest.mark.parametrize(("asset_key", "text"), [(None, "choose one"), ("middle", "not one of this step's assets")])
 def test_a_wrong_or_missing_asset_key_is_refused_before_anything_is_sent(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, asset_key: str | None, text: str
 ) -> None:
@@ -462,7 +462,7 @@ def test_threads_whose_deliveries_a_retry_could_not_tell_apart_are_refused(
             pool.submit(zerobus.ingest, context, table, iter(ROWS[50:]), options={"source_version": "1"}).result()
 
     description = failure_of(run(flights, zerobus)).user_failure_data.description
-    assert "give each delivery a delivery_name of its own" in description
+    assert "give each delivery its own delivery_name" in description
     assert ids(server, table) == list(range(50))
 
 

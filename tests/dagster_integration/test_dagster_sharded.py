@@ -253,7 +253,7 @@ def test_each_run_delivers_the_shards_of_what_is_new_and_a_failed_one_alone_agai
 
 def test_what_does_not_belong_together_is_refused_when_the_asset_is_built() -> None:
     for given in ({}, {"split": list, "source": list}, {"source": list}, {"split": list, "shards": 3}):
-        with pytest.raises(ConfigurationError, match="give either split"):
+        with pytest.raises(ConfigurationError, match="pass either split"):
             build_zerobus_sharded_asset("flights", table="main.default.flights", **given)  # type: ignore[arg-type]  # it is wrong
 
 

@@ -253,7 +253,7 @@ def test_a_rule_is_the_same_after_a_round_through_json():
         ({"action": "cut", "probability": math.nan}, "probability nan"),
         ({"action": "refuse_open", "status": "OK"}, "status OK is not a refusal"),
         ({"action": "fail", "status": "ok"}, "status ok is not a refusal"),
-        ({"action": "token_status", "http_status": 9}, "http_status 9 is not an answer: give 200 to 599"),
+        ({"action": "token_status", "http_status": 9}, "http_status 9 is not a valid status: use 200 to 599"),
         ({"action": "token_status", "http_status": 600}, "http_status 600"),
         ({"action": ["cut"]}, r"unknown fault \['cut'\]"),
         ({"action": "delay_ack", "seconds": "soon"}, "seconds"),

@@ -122,7 +122,7 @@ def test_sql_goes_through_the_statement_execution_api(server: LocalZerobus) -> N
     failed = statements.execute_statement("CREATE TABLE oops", "any-warehouse")
     assert failed.status is not None
     assert failed.status.error is not None
-    assert "names no columns" in str(failed.status.error.message)
+    assert "has no columns" in str(failed.status.error.message)
 
 
 def test_a_principal_without_grants_gets_nowhere_and_with_them_writes(server: LocalZerobus) -> None:

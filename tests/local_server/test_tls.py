@@ -76,7 +76,7 @@ def test_a_client_that_trusts_nobody_here_gets_no_connection(tmp_path: Path, pai
 
 @pytest.mark.parametrize("missing", ["tls_certificate", "tls_key"])
 def test_a_certificate_and_its_key_go_together(tmp_path: Path, pair: dict[str, str], missing: str) -> None:
-    with pytest.raises(InvalidRequest, match="go together"):
+    with pytest.raises(InvalidRequest, match="must be used together"):
         LocalZerobus.start(tmp_path, **{name: path for name, path in pair.items() if name != missing})
 
 

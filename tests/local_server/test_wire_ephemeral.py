@@ -300,11 +300,11 @@ def test_requests_that_break_the_protocol_are_refused_and_store_nothing(door):
         assert code(error) is grpc.StatusCode.INVALID_ARGUMENT
         assert text in error.details()
     next_messages = [
-        ({"create_stream": {"table_name": table, "record_type": 2}}, "created once"),
+        ({"create_stream": {"table_name": table, "record_type": 2}}, "can be sent only once"),
         ({"ingest_record": {"offset_id": 0, "proto_encoded_record": b""}}, "takes json_record"),
         ({"ingest_record": {"json_record": b"{}"}}, "offset_id"),
         ({"ingest_record_batch": {"offset_id": 0, "json_batch": {}}}, "no records"),
-        ({}, "created once"),
+        ({}, "can be sent only once"),
     ]
     for payload, text in next_messages:
         stream = door.opened(table)

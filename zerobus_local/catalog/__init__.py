@@ -1,1 +1,1 @@
-"""What the service knows: catalogs, tables, principals, grants and tokens, kept in the data folder."""
+"""The service's catalogs, tables, principals, grants and tokens, stored in the data folder."""

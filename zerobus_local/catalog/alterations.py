@@ -1,4 +1,4 @@
-"""ALTER TABLE: what a statement makes of a table's entry, and the one Delta commit that makes the same of its rows."""
+"""ALTER TABLE: plans the changes of a table's catalog entry and the Delta commit that makes the same changes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """The table as it will be, and the commit to be made; nothing has happened yet.
+    """Return the altered table and the Delta commit to make; changes nothing yet.
 
-    Raises LocalZerobusError for what cannot be, as the commit may.
+    Raises LocalZerobusError for a change that is impossible; the commit can also raise it.
     """
     return _PLANS[type(statement)](table, statement)
 

@@ -1,11 +1,11 @@
 """Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
 
-``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically.  A crash leaves the state
-before or after a statement, once ``settle`` has looked:
+``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically. After a crash, ``settle``
+restores the state before or after the interrupted statement:
 
-* CREATE TABLE makes the Delta table near its place, and DROP deletes folders last: the catalog decides.  What a crash
-  leaves over is deleted when the name is used again.
-* ALTER TABLE is one Delta commit, written down before as what it will make of the table: the Delta log decides.
+* CREATE TABLE builds the Delta table in a temporary folder, and DROP deletes folders last: the catalog decides what
+  exists.  Leftovers of a crash are deleted when the name is used again.
+* ALTER TABLE is one Delta commit, whose result is recorded beforehand: the Delta log decides whether it happened.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one statement did: a sentence, notes on what has no effect here, and the rows of a query."""
+    """The result of one statement: a sentence, notes on parts that have no effect here, and the rows of a query."""
 
     message: str
     notes: tuple[str, ...] = ()
@@ -70,10 +70,9 @@ class Result:
 
 
 class Catalog:
-    """The catalog of one data folder; makes ``main.default`` when the folder is new.
+    """The catalog of one data folder; creates ``main.default`` in a new folder.
 
-    Safe for concurrent use by threads.  One process at a time may change it (``zerobus-local`` holds a lock on the
-    folder while it serves).
+    Thread-safe. Only one process at a time may change it (``zerobus-local`` locks the folder while it serves).
     """
 
     def __init__(self, data: Path) -> None:
@@ -93,11 +92,11 @@ class Catalog:
 
     @property
     def state(self) -> State:
-        """Everything at this moment; it does not change under the reader."""
+        """A snapshot of the catalog; it does not change while it is used."""
         return self._state
 
     def table(self, full_name: str) -> Table:
-        """The table as it is now; UnknownTable, or InvalidRequest for an invalid table name."""
+        """Return the table as it is now; raise UnknownTable, or InvalidRequest for an invalid table name."""
         name = TableName.parse(full_name)
         table = self._state.tables.get(name)
         if table is None:
@@ -105,27 +104,28 @@ class Catalog:
         return table
 
     def tables(self) -> list[Table]:
-        """Every table, by name."""
+        """Return all tables, by name."""
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Hold it around a commit of rows: until it is released, the table is not altered or dropped.
+        """Return the lock to hold around a commit of rows: it keeps the table from being altered or dropped.
 
-        Ask ``table`` again after taking it: the table may be gone, or another one (``table_id``) of the same name.
+        Call ``table`` again after taking the lock: the table may have been dropped, or replaced by another one
+        (``table_id``) of the same name.
         """
         return self._commit_locks.setdefault(table_id, threading.RLock())
 
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Hold it while files are merged. Unlike ``commit_lock``, it does not stop commits of rows."""
+        """Return the lock to hold while files are merged. Unlike ``commit_lock``, it does not stop commits of rows."""
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """Call ``listener`` with each table that is dropped or replaced, after it is gone."""
+        """Call ``listener`` with each table that is dropped or replaced, after the table is deleted."""
         self._when_dropped.append(listener)
 
     @contextmanager
     def _alone(self, *tables: Table) -> Generator[None]:
-        """Held while the tables' folders are altered or dropped."""
+        """Lock the catalog while the tables' folders are altered or dropped."""
         with ExitStack() as held:
             for table in tables:
                 held.enter_context(self.compaction_lock(table.table_id))
@@ -133,7 +133,7 @@ class Catalog:
             yield
 
     def settle(self) -> None:
-        """Finish or take back what a crash interrupted; requires the folder lock (``DataFolderLock``)."""
+        """Complete or undo what a crash interrupted; requires the folder lock (``DataFolderLock``)."""
         with self._lock:
             self._settle_alteration()
             for table in self._state.tables.values():
@@ -142,8 +142,9 @@ class Catalog:
     def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
         """Run a script of SQL statements, one after the other.
 
-        ``owner`` is the client id of the principal who does it, the default one if None; the creator is
-        granted access.  Raises LocalZerobusError at the first statement that fails; those before it stay done.
+        ``owner`` is the client id of the principal who runs the script (None: the default principal). The creator of an
+        object is granted access to it. Raises LocalZerobusError at the first statement that fails; the statements
+        before it keep their effect.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)
@@ -154,7 +155,7 @@ class Catalog:
         return results
 
     def create_table(self, text: str) -> Table:
-        """Run one CREATE TABLE statement, and return the table; InvalidRequest for anything else."""
+        """Run a single CREATE TABLE statement and return the table; raise InvalidRequest for anything else."""
         name = _sql().created_table(text)
         self.execute(text)
         return self.table(str(name))
@@ -316,7 +317,7 @@ class Catalog:
         return Result(message=f"dropped table {table.name}")
 
     def _drop(self, tables: list[Table], state: State) -> None:
-        """Go on to the state without these tables, then delete their folders."""
+        """Change to ``state``, which lacks these tables, and then delete their folders."""
         names = {table.name for table in tables}
         with self._alone(*tables):
             self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))
@@ -339,7 +340,7 @@ class Catalog:
         schemas = [name for name in state.schemas if name == full_name or name.startswith(f"{full_name}.")]
         if not statement.cascade and (tables or schemas != [full_name] * (kind == "SCHEMA")):
             raise InvalidRequest(
-                f"{kind.lower()} {full_name} is not empty: DROP {kind} {full_name} CASCADE drops all in it"
+                f"{kind.lower()} {full_name} is not empty: DROP {kind} {full_name} CASCADE also drops its content"
             )
         left = replace(
             state,
@@ -377,7 +378,7 @@ def _there_already(what: str, *, accepted: bool) -> Result:
 
 
 def _first_state(owner: str) -> State:
-    """``main.default``, and the grants of who owns it."""
+    """Return the state of a new folder: ``main.default``, with grants for its owner."""
     catalog = Namespace(full_name="main", owner=owner, created_at=_now())
     schema = replace(catalog, full_name="main.default")
     grants = {Grant("CATALOG", "main", owner, "USE CATALOG"), Grant("SCHEMA", "main.default", owner, "USE SCHEMA")}

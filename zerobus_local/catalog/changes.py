@@ -1,4 +1,4 @@
-"""SQL to look at and correct the local tables: SHOW TABLES, DESCRIBE, INSERT and DELETE."""
+"""SQL that reads and corrects the local tables: SHOW TABLES, DESCRIBE, INSERT and DELETE."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["delete_rows", "describe", "insert_rows", "list_tables"]
 
 
 def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
-    """The tables of a schema (``catalog.schema``), or all of them."""
+    """Return the tables of a schema (``catalog.schema``), or all tables."""
     found = [table.name for table in tables if schema is None or table.name.full_schema == schema]
     return pa.table(
         {
@@ -30,7 +30,7 @@ def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
 
 
 def describe(table: Table) -> pa.Table:
-    """The columns of a table, as Databricks shows them; NOT NULL is part of the type."""
+    """Return the columns of a table as Databricks shows them, with NOT NULL as part of the type."""
     columns = table.columns
     types = [column.type_text + ("" if column.nullable else " not null") for column in columns]
     return pa.table(
@@ -43,9 +43,9 @@ def describe(table: Table) -> pa.Table:
 
 
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
-    """Append rows whose values are for ``columns`` (all of them if empty), in this order; returns how many.
+    """Append rows with values for ``columns`` (all columns if empty), in this order; return their number.
 
-    For who holds the commit lock.  InvalidRequest for what does not fit.
+    The caller must hold the commit lock. Raises InvalidRequest for rows that do not fit.
     """
     names = _target_columns(table, columns)
     if rows.num_columns != len(names):
@@ -72,7 +72,7 @@ def _target_columns(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def _plain_text(values: Any) -> Any:
-    """The values, with text as every pyarrow casts it: the query engine gives views, which those before 18 do not."""
+    """Return the values with plain text: the query engine returns text views, which pyarrow before 18 cannot cast."""
     if str(values.type) != "string_view":
         return values
     try:
@@ -89,7 +89,7 @@ def _cast(values: Any, field: pa.Field, count: int) -> Any:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidRequest(f"column {field.name}: {error}") from error
     if not field.nullable and cast.null_count:
-        raise InvalidRequest(f"column {field.name} is NOT NULL, and a row has no value for it")
+        raise InvalidRequest(f"column {field.name} is NOT NULL, but a row has no value for it")
     return cast
 
 
@@ -101,7 +101,10 @@ def _write(table: Table, rows: pa.Table) -> None:
 
 
 def delete_rows(table: Table, condition: str | None) -> int:
-    """Delete the rows for which the condition is true, or all; returns how many.  The caller holds the commit lock."""
+    """Delete the rows for which the condition is true, or all rows; return their number.
+
+    The caller must hold the commit lock.
+    """
     try:
         return int(DeltaTable(table.path).delete(condition)["num_deleted_rows"])
     except Exception as error:  # as above
@@ -109,5 +112,5 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of an error's text, without the layers that it went through and without a table of rows."""
+    """Return the first line of an error's text, without the names of outer errors and without a table of rows."""
     return str(error).splitlines()[0].rpartition("error: ")[2]

@@ -1,4 +1,4 @@
-"""A data folder belongs to one process at a time, and says where its server listens."""
+"""Lets only one process at a time use a data folder, and stores the addresses of its server there."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PATIENCE_UNANNOUNCED = 30.0
 
 
 class FolderInUseError(LocalZerobusError):
-    """Another process has the folder."""
+    """Another process is using the folder."""
 
 
 class DataFolderLock:
-    """Holds the folder until ``release``, or until the process ends in whatever way.
+    """Locks the folder until ``release``, or until the process ends in any way.
 
-    Waits for a server that is starting or ending.  Raises FolderInUseError if another process keeps the folder.
+    Waits for a server that is starting or stopping. Raises FolderInUseError if another process keeps the folder.
     """
 
     def __init__(self, data: Path) -> None:
@@ -46,15 +46,15 @@ class DataFolderLock:
             raise
 
     def announce(self, addresses: dict[str, Any]) -> None:
-        """Let other processes find the server."""
+        """Write down the server's addresses, so that other processes can find it."""
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
     def withdraw(self) -> None:
-        """Let no process find the server any more: it is going to end."""
+        """Remove the server's addresses, because it is about to stop."""
         (self._data / _ADDRESS).unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Give the folder up; may be called twice."""
+        """Release the folder; can be called twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
@@ -71,7 +71,7 @@ class DataFolderLock:
 
 
 def running_server(data: Path) -> dict[str, Any] | None:
-    """The announcement of this folder's server; None if none runs, even if one died and left its announcement."""
+    """Return the addresses of this folder's server, or None if none runs, even if a dead one left its addresses."""
     announced = _announced(data)
     if announced is None:
         return None
@@ -97,7 +97,7 @@ def _locked_in_time(data: Path) -> int:
         if time.monotonic() - began > (_PATIENCE_UNANNOUNCED if announced is None else _PATIENCE):
             where = f" at {announced['workspace_url']}" if announced else ""
             raise FolderInUseError(
-                f"{data} is in use by another zerobus-local{where}: stop that one, or give another --data folder"
+                f"{data} is in use by another zerobus-local{where}: stop that one, or choose another --data folder"
             )
         time.sleep(_BETWEEN_TRIES)
     return descriptor

@@ -1,4 +1,4 @@
-"""The Delta tables behind the catalog: made, altered and removed with the deltalake package."""
+"""Creates, alters and removes the Delta tables of the catalog, with the deltalake package."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ __all__ = [
 
 
 def create(table: Table) -> None:
-    """Make an empty Delta table in a temporary folder; call ``put_in_place`` next.
+    """Create an empty Delta table in a temporary folder; call ``put_in_place`` next.
 
-    Deletes what a crash has left there.  Raises InvalidRequest if it cannot be a Delta table.
+    Deletes what a crash has left in that folder. Raises InvalidRequest if the table cannot be a Delta table.
     """
     for left_over in table.path.parent.glob(f".{table.path.name}.*"):
         remove(left_over)
@@ -62,7 +62,10 @@ def create(table: Table) -> None:
 
 
 def put_in_place(table: Table) -> None:
-    """Move what ``create`` made to the table's place, and delete what is there; nothing if that is done."""
+    """Move the result of ``create`` to the table's folder, and delete what was there.
+
+    Does nothing if that is already done.
+    """
     made = _made_in(table)
     if made.exists():
         remove(table.path)
@@ -70,7 +73,7 @@ def put_in_place(table: Table) -> None:
 
 
 def definition(path: Path) -> str:
-    """A digest of what ALTER TABLE changes: columns, constraints, comment.  Commits of rows leave it as it is."""
+    """Return a digest of what ALTER TABLE changes: columns, constraints, comment. Commits of rows do not change it."""
     delta = DeltaTable(path)
     metadata = delta.metadata()
     description = [json.loads(delta.schema().to_json()), metadata.configuration, metadata.description]
@@ -78,7 +81,7 @@ def definition(path: Path) -> str:
 
 
 def remove(folder: Path) -> None:
-    """Delete a table's folder, if there is one."""
+    """Delete a table's folder if it exists."""
     if folder.exists():
         shutil.rmtree(folder)
 
@@ -92,7 +95,7 @@ def add_columns(path: Path, columns: Iterable[Column]) -> None:
 
 
 def drop_columns(table: Table) -> None:
-    """Rewrite the table with the columns of ``table`` only; delta-rs has no column mapping."""
+    """Rewrite the table with only the columns of ``table``, because delta-rs has no column mapping."""
     delta = DeltaTable(table.path)
     columns = pa.schema(delta.schema().to_arrow())
     kept = pa.schema([columns.field(column.name) for column in table.columns])
@@ -108,12 +111,12 @@ def drop_columns(table: Table) -> None:
 
 
 def add_check(path: Path, check: Check) -> None:
-    """Add a CHECK constraint; InvalidRequest if the condition cannot be read or a row of the table breaks it."""
+    """Add a CHECK constraint; raise InvalidRequest if the condition is invalid or a row of the table violates it."""
     _add_check(DeltaTable(path), check)
 
 
 def drop_check(path: Path, name: str) -> None:
-    """Remove a CHECK constraint, if it is there."""
+    """Remove a CHECK constraint if it exists."""
     DeltaTable(path).alter.drop_constraint(name, raise_if_not_exists=False)
 
 
@@ -130,5 +133,5 @@ def _add_check(delta: DeltaTable, check: Check) -> None:
 
 
 def _made_in(table: Table) -> Path:
-    """No table can have this name."""
+    """Return the temporary folder of a table that is being created; no table can have its name."""
     return table.path.with_name(f".{table.path.name}.{table.table_id}")

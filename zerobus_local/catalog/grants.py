@@ -1,4 +1,4 @@
-"""Who may do what: Unity Catalog's grants, as far as Zerobus asks for them."""
+"""Unity Catalog's grants, as far as Zerobus checks them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_s
 
 
 def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[str]:
-    """The grants that the principal lacks to write into the table through Zerobus; empty if it may.
+    """Return the grants that the principal lacks to write to the table through Zerobus; empty if it has all.
 
-    SELECT and MODIFY must be granted on the table itself: ALL PRIVILEGES does not count, and neither does what a
-    schema or catalog hands down (facts: service principals are refused with code 4024).  USE CATALOG and USE SCHEMA
-    may come from ALL PRIVILEGES or, for USE SCHEMA, from the catalog.
+    SELECT and MODIFY must be granted on the table itself: neither ALL PRIVILEGES nor a grant inherited from schema or
+    catalog counts (the service refuses such principals with code 4024). USE CATALOG and USE SCHEMA can come from ALL
+    PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
     """
     missing = []
     if not _uses(state, principal, "CATALOG", name):
@@ -33,13 +33,16 @@ def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[s
 
 
 def may_read(state: State, principal: str, name: TableName) -> bool:
-    """Whether the tables API shows the table: any privilege on it, its own or handed down, and both USE grants."""
+    """Return whether the tables API shows the table.
+
+    This needs any privilege on it, which can be inherited, and both USE grants.
+    """
     has_uses = _uses(state, principal, "CATALOG", name) and _uses(state, principal, "SCHEMA", name)
     return has_uses and bool(effective_privileges(state, "TABLE", str(name), principal))
 
 
 def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
-    """The principal's privileges on a securable, each with the grant that it comes from (its own or a parent's)."""
+    """Return the principal's privileges on a securable, each with its grant (its own or a parent's)."""
     parts = full_name.split(".")
     above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}
     levels = [level for level in above if list(above).index(level) <= list(above).index(kind)]
@@ -54,7 +57,7 @@ def effective_privileges(state: State, kind: str, full_name: str, principal: str
 
 
 def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
-    """The grants that are left when a securable and everything in it is gone."""
+    """Return the grants that are left when a securable and everything in it is deleted."""
     return frozenset(
         grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
     )

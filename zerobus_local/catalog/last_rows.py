@@ -1,4 +1,4 @@
-"""The rows of a table that were committed last, for the page: read from the log, since files are merged later on."""
+"""The last committed rows of a table, for the page; found through the log, since files are merged later."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _MOST_COMMITS = 50
 
 
 def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any]]:
-    """The rows of the newest commits, the newest first; ``files`` are those of the table as it is at ``version``.
+    """Return the rows of the newest commits, the newest first; ``files`` are those of the table at ``version``.
 
-    If rows were changed or deleted lately, or the log is gone, they are those of the newest files.
+    If rows were recently changed or deleted, or the log is gone, the rows of the newest files are returned.
     """
     try:
         found = _rows_of_files(table, _added(table, version))
@@ -45,7 +45,7 @@ def _rows_of_files(table: Table, files: Iterable[tuple[str, dict[str, Any]]]) ->
 
 
 def _added(table: Table, version: int) -> list[tuple[str, dict[str, Any]]]:
-    """Files that the last commits added; none if one of these commits took rows away, for some of them may be gone."""
+    """Return the files that the last commits added; empty if one of these commits removed rows, maybe theirs."""
     found: list[tuple[str, dict[str, Any]]] = []
     for number in range(version, max(-1, version - _MOST_COMMITS), -1):
         try:
@@ -70,7 +70,7 @@ def _newest(table: Table, files: pa.Table) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _rows_of(table: Table, path: str, partition: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """The last rows of a file, the last one first."""
+    """Return the last ``most`` rows of a file, the last one first."""
     with pq.ParquetFile(table.path / unquote(path)) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()

@@ -1,4 +1,4 @@
-"""Service principals, their secrets, and the key that tokens are signed with; one file, readable by its owner only."""
+"""Service principals, their secrets, and the key that signs tokens; in one file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Principal:
 class Principals:
     """The service principals of a data folder.
 
-    The first one is made with the folder, with a random secret, and owns what is made without another owner named.
-    Safe for concurrent use.
+    The first one is created with the folder and has a random secret; it owns every object for which no other owner is
+    named. Thread-safe.
     """
 
     def __init__(self, file: Path) -> None:
@@ -48,23 +48,23 @@ class Principals:
 
     @property
     def default(self) -> Principal:
-        """The one that was made with the folder."""
+        """The principal that was created with the folder."""
         return next(iter(self._by_id.values()))
 
     @property
     def tokens_valid_from(self) -> float:
-        """Tokens issued before this time (seconds since 1970) are no longer taken."""
+        """Tokens issued before this time (seconds since 1970) are no longer accepted."""
         return self._tokens_valid_from
 
     def all(self) -> list[Principal]:
-        """Every principal, oldest first."""
+        """Return all principals, oldest first."""
         return list(self._by_id.values())
 
     def create(self, name: str) -> Principal:
-        """Make a principal without any grant; InvalidRequest if the name is empty or taken."""
+        """Create a principal without grants; raise InvalidRequest if the name is empty or taken."""
         if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
             raise InvalidRequest(
-                f"{name[:80]!r} is not a name for a service principal: give 1 to 255 printable characters"
+                f"{name[:80]!r} is not a valid name for a service principal: use 1 to 255 printable characters"
             )
         with self._lock:
             if any(name in {principal.name, principal.client_id} for principal in self._by_id.values()):
@@ -75,21 +75,21 @@ class Principals:
         return principal
 
     def find(self, name: str) -> Principal:
-        """The principal with this application id or display name; NotFound otherwise."""
+        """Return the principal with this application id or display name; raise NotFound if there is none."""
         for principal in list(self._by_id.values()):
             if name in {principal.client_id, principal.name}:
                 return principal
-        raise NotFound(f"service principal {name!r} does not exist: name it by its client id or its display name")
+        raise NotFound(f"service principal {name!r} does not exist: use a client id or a display name")
 
     def authenticate(self, client_id: str, client_secret: str) -> Principal | None:
-        """The principal with exactly these credentials."""
+        """Return the principal with exactly these credentials, or None."""
         principal = self._by_id.get(client_id)
         known = principal.client_secret if principal else ""
         matches = hmac.compare_digest(known.encode(), client_secret.encode("utf-8", "surrogateescape"))
         return principal if matches and principal else None
 
     def revoke_tokens(self, now: float) -> None:
-        """Take no token any more that was issued before ``now``."""
+        """Accept no token any more that was issued before ``now``."""
         with self._lock:
             self._tokens_valid_from = now
             self._save()

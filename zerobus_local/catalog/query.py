@@ -1,4 +1,4 @@
-"""SELECT over the local tables, carried out by the query engine inside the deltalake package."""
+"""Runs SELECT on the local tables, with the query engine of the deltalake package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["run_query"]
 
 
 def run_query(sql: str, tables: Sequence[Table]) -> pa.Table:
-    """Run a query that calls ``tables[n]`` ``table_n``; InvalidRequest if the engine refuses it."""
+    """Run a query in which ``tables[n]`` is called ``table_n``; raise InvalidRequest if the engine refuses it."""
     builder = QueryBuilder()
     for number, table in enumerate(tables):
         builder.register(f"table_{number}", DeltaTable(table.path))

@@ -1,4 +1,4 @@
-"""Delta tables as Arrow, with every pyarrow that the package runs on."""
+"""Reads Delta tables as Arrow, with every supported version of pyarrow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ __all__ = ["dataset_at"]
 
 
 def dataset_at(path: Path) -> ds.Dataset:
-    """The rows of the Delta table in this folder, as it is now; nothing is read yet.
+    """Return a dataset of the Delta table in this folder, as it is now, without reading rows yet.
 
-    Fields of structs are nullable in it, as they are in the files: before version 20, pyarrow refuses to read them as
-    NOT NULL.  The files are read by Arrow itself: with the file system of deltalake, which is written in Python, a
-    thread that reads ahead can still be busy when the process ends, and pyarrow 16 aborts the process then.
+    Fields of structs are nullable in it, as they are in the files: pyarrow before 20 refuses to read them as NOT NULL.
     """
     delta = DeltaTable(path)
     files = SubTreeFileSystem(str(path), LocalFileSystem())

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables as Python values, for people to look at."""
+"""Shows rows of Arrow tables as Python values, for people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["first_rows", "plain_rows"]
 
 
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
-    """The first ``rows`` rows, or all if there are fewer.
+    """Return the first ``rows`` rows, or all if there are fewer.
 
-    ``Dataset.head`` leaves threads that read ahead, and a process that ends while they read crashes. A row group that
-    is read to its end leaves none.
+    ``Dataset.head`` leaves threads behind that read ahead, and a process that ends during that crashes. Reading a row
+    group to its end leaves no threads.
     """
     import pyarrow as pa
 
@@ -29,9 +29,9 @@ def first_rows(dataset: Dataset, rows: int) -> pa.Table:
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """A dict per row.
+    """Return a dict per row.
 
-    A value with a date or time that Python cannot hold (Delta's go beyond the year 9999) becomes a text that says so.
+    A date or time that Python does not support (Delta's go beyond the year 9999) becomes a text that says so.
     """
     columns = [_plain_column(column) for column in rows.columns]
     return [dict(zip(rows.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]

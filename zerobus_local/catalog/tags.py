@@ -1,4 +1,4 @@
-"""Tags of columns, which are the catalog's own: the Delta table is not touched."""
+"""Tags of columns, which only the catalog stores: the Delta table does not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _NO_RESCUE = "column {}: only a nullable VARIANT column takes what JSON records 
 
 
 def tagged(table: Table, statement: SetTags) -> tuple[Table, tuple[str, ...]]:
-    """The table as the statement makes it, and what to say of it.  Raises NotFound for a column that is not there."""
+    """Return the table with its tags changed by the statement, and messages about it.
+
+    Raises NotFound for a column that does not exist.
+    """
     found = next((column for column in table.columns if column.name.lower() == statement.column.lower()), None)
     if found is None:
         names = ", ".join(column.name for column in table.columns)

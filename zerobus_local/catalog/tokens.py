@@ -1,8 +1,8 @@
-"""OAuth access tokens: issued for a principal, mostly for one table, and checked at every door.
+"""OAuth access tokens: issued for a principal, usually for one table, and checked by gRPC and HTTP.
 
-A token is a signed JWT, so that it outlives a restart of the server within its lifetime.  What it must carry to open a
-stream is what the SDK asks for (``authorization_details`` with SELECT and MODIFY on the one table, USE CATALOG and
-USE SCHEMA above it); that the service checks the grants again when a stream opens is modelled, not measured.
+A token is a signed JWT, so that it stays valid when the server restarts. To open a stream it must have what the SDK
+asks for: ``authorization_details`` with SELECT and MODIFY on the table, and USE CATALOG and USE SCHEMA above it. Here
+the grants are checked again when a stream opens; that the service does so is an assumption.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ZEROBUS_PRIVILEGES", "Identity", "Tokens"]
 
 ZEROBUS_PRIVILEGES = ("SELECT", "MODIFY")
-"""What a stream needs on its table."""
+"""The privileges that a stream needs on its table."""
 
 _ALGORITHM = "HS256"
 _NO_GRANT = 4024
@@ -42,7 +42,7 @@ class Identity:
 
 
 class Tokens:
-    """Issues and verifies tokens.  ``lifetime`` is in seconds; ``clock`` returns seconds since 1970.  Thread-safe."""
+    """Issues and verifies tokens. ``lifetime`` is in seconds; ``clock`` returns seconds since 1970. Thread-safe."""
 
     def __init__(self, catalog: Catalog, *, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
         self._catalog = catalog
@@ -50,16 +50,16 @@ class Tokens:
         self.lifetime = lifetime
 
     def now(self) -> float:
-        """Seconds since 1970, by this service's clock."""
+        """Return the seconds since 1970 by this service's clock."""
         return self._clock()
 
     def issue(
         self, client_id: str, details: list[dict[str, Any]] | None = None, *, lifetime: float | None = None
     ) -> tuple[str, float]:
-        """A token of the principal, and its lifetime in seconds.
+        """Return a token for the principal, and its lifetime in seconds.
 
-        ``details`` are the ``authorization_details`` asked for.  Raises InvalidRequest for details of another form,
-        and PermissionDenied if the principal lacks a grant that they ask for on a table that exists.
+        ``details`` are the requested ``authorization_details``. Raises InvalidRequest for malformed details, and
+        PermissionDenied if the principal lacks a requested grant on a table that exists.
         """
         granted = [_checked_detail(detail) for detail in details or []]
         for detail in granted:
@@ -79,16 +79,16 @@ class Tokens:
     def verify(
         self, token: str | None, table_full_name: str | None = None, privileges: Iterable[str] = ZEROBUS_PRIVILEGES
     ) -> Identity:
-        """The principal of the token.
+        """Return the principal of the token.
 
-        With a table, also that the token was issued for it with ``privileges``, and that the principal holds the
-        grants now.  Raises Unauthenticated, or PermissionDenied with code 4024.
+        If a table is given, also checks that the token was issued for it with ``privileges``, and that the principal
+        has the grants now. Raises Unauthenticated, or PermissionDenied with code 4024.
         """
         claims = self._claims(token)
         try:
             principal = self._catalog.principals.find(claims["sub"])
         except NotFound as error:
-            raise Unauthenticated("the token speaks for a service principal that does not exist") from error
+            raise Unauthenticated("the token belongs to a service principal that does not exist") from error
         identity = Identity(client_id=principal.client_id, name=principal.name, expires_at=claims["exp"])
         if table_full_name is not None:
             name = TableName.parse(table_full_name)
@@ -97,7 +97,7 @@ class Tokens:
         return identity
 
     def expire_all(self) -> None:
-        """Take no token any more that was issued before now; the next one issued is good."""
+        """Accept no token any more that was issued before now; tokens issued later are valid."""
         self._catalog.principals.revoke_tokens(self._clock())
 
     def _claims(self, token: str | None) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Tokens:
 
 
 def _checked_detail(detail: object) -> dict[str, Any]:
-    """One authorization detail with its names in lower case; InvalidRequest says what a good one looks like."""
+    """Return an authorization detail with its names in lower case; raise InvalidRequest that shows a valid one."""
     if isinstance(detail, dict):
         kind, path, privileges = (detail.get(key) for key in ("object_type", "object_full_path", "privileges"))
         is_list = isinstance(privileges, list) and all(isinstance(privilege, str) for privilege in privileges)

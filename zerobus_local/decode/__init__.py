@@ -1,1 +1,1 @@
-"""Records as they come over the wire, turned into Arrow and checked on the way."""
+"""Decodes records from the wire into Arrow, and checks them."""

@@ -1,8 +1,8 @@
-"""Avro records: raw datums of the writer schema that the stream was opened with.
+"""Decodes Avro records: raw datums of the writer schema that the stream was opened with.
 
-Which Avro type goes into which column is modelled without a source: no table of the service's was found.  It is what
-Databricks' ``to_avro`` writes, plus what JSON and protobuf may send for the same column (days, microseconds, text for
-VARIANT).  fastavro reads one datum at a time; this is the slow format here.
+Which Avro types fit which column is an assumption, because the service does not document it: the types that Databricks'
+``to_avro`` writes, and those that JSON and protobuf may send for the same column (days, microseconds, text for
+VARIANT). fastavro reads one datum at a time, so this format is slow here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _DECODING_ERRORS: Final = (EOFError, ValueError, IndexError, KeyError, TypeError
 
 
 class AvroDecoder:
-    """Built from ``avro_schema_json``; raises StatusError if it does not fit the table."""
+    """Decodes records by ``avro_schema_json``; raises StatusError if that does not fit the table."""
 
     def __init__(self, shape: TableShape, schema_json: str) -> None:
         self._shape = shape
@@ -56,7 +56,7 @@ class AvroDecoder:
         self._fields = [field["name"] for field in self._schema["fields"]]
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """One row per record, in order."""
+        """Return one row per record, in order."""
         check_sizes(records)
         try:
             rows = self._read(records)
@@ -99,12 +99,12 @@ def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise schema_mismatch_error(table, "the Avro schema is not a record")
     if len(schema["fields"]) > MAX_COLUMNS:
-        raise schema_mismatch_error(table, f"{len(schema['fields'])} fields; a schema has at most {MAX_COLUMNS}")
+        raise schema_mismatch_error(table, f"{len(schema['fields'])} fields; a schema can have at most {MAX_COLUMNS}")
     return schema, named
 
 
 def _without_uuid(schema: Any) -> Any:
-    """The schema with UUIDs as the strings or bytes that they are, for fastavro would make objects of them."""
+    """Return the schema with UUIDs as plain strings or bytes, so that fastavro does not make objects of them."""
     if isinstance(schema, list):
         return [_without_uuid(branch) for branch in schema]
     if not isinstance(schema, dict):
@@ -121,7 +121,7 @@ class _SchemaCheck:
         self._named = named
 
     def check(self, record: dict[str, Any]) -> None:
-        """StatusError 8001 names the first field that does not fit."""
+        """Raise StatusError 8001 that names the first field that does not fit."""
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
@@ -165,11 +165,13 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """The one type besides null, with a name resolved to what it names."""
+        """Return the only type besides null, with a type name replaced by its definition."""
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]
             if len(others) != 1:
-                raise self._misfit_error(f"field {path} is a union of {len(others)} types; one besides null is taken")
+                raise self._misfit_error(
+                    f"field {path} is a union of {len(others)} types; only one besides null is allowed"
+                )
             avro = others[0]
         return self._named.get(avro, avro) if isinstance(avro, str) else avro
 

@@ -1,7 +1,7 @@
-"""The last step of every decoder: columns as they came over the wire become columns as the Delta table has them.
+"""The last step of every decoder: converts columns from the wire to columns of the Delta table.
 
-All casts are checked: a value that does not fit is refused with its record and field, never wrapped, rounded or nulled.
-Work is done a column at a time; single records are looked at only to name the one that is wrong.
+All casts are checked: a value that does not fit is refused with its record and field, never wrapped, rounded or
+replaced by NULL. Columns are converted as a whole; single records are looked at only to find the one that is wrong.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["conform", "first_failing"]
 
 
 def conform(columns: dict[str, pa.Array], rows: int, shape: TableShape) -> pa.RecordBatch:
-    """Columns by name into one batch of the table's own schema; columns that are not there are NULL.
+    """Return a batch of the table's own schema, made from columns by name; missing columns are NULL.
 
-    Raises RefusedRecordError for the first column that holds a value that does not fit, or a NULL that must not be.
+    Raises RefusedRecordError for the first column with a value that does not fit, or with a NULL that is not allowed.
     """
     arrays = []
     for field in shape.open_schema:
@@ -60,7 +60,7 @@ def _has_map(kind: pa.DataType) -> bool:
 
 
 def _has_other_fields(given: pa.DataType, kind: pa.DataType) -> bool:
-    """Whether structs lack fields of the column's, or have them in another order, which pyarrow casts since 19 only."""
+    """Return whether structs lack fields or have another order than the column's; pyarrow casts these only since 19."""
     if pa.types.is_struct(kind) and pa.types.is_struct(given):
         wanted = {field.name: field.type for field in kind}
         names = [field.name for field in given]
@@ -73,7 +73,7 @@ def _has_other_fields(given: pa.DataType, kind: pa.DataType) -> bool:
 
 
 def _rebuilt(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column made of its converted parts."""
+    """Return a column made from its converted parts."""
     if _has_other_fields(column.type, kind) and pa.types.is_struct(kind):
         parts = [_member(column, field) for field in kind]
         return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
@@ -97,7 +97,7 @@ def _member(column: pa.StructArray, field: pa.Field) -> pa.Array:
 
 
 def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
-    """The lists of ``column`` with other values."""
+    """Return the lists of ``column`` with other values."""
     is_valid = pc.invert(column.is_null()).buffers()[1] if column.null_count else None
     # The offsets of a slice begin inside of their buffer.
     offsets = pa.array(column.offsets.to_numpy()).buffers()[1]
@@ -105,7 +105,7 @@ def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
 
 
 def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
-    """The type with every DATE in it as the number of days that JSON and protobuf carry."""
+    """Return the type with every DATE as the number of days, which JSON and protobuf carry."""
     if pa.types.is_date32(kind):
         return pa.int32()
     if pa.types.is_struct(kind):
@@ -126,7 +126,7 @@ def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
 
 
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
-    """The index of the first value for which ``attempt`` fails, found by halving; None if none does."""
+    """Return the index of the first value for which ``attempt`` fails, found by halving; None if there is none."""
     low, high = 0, len(values)
     if not _fails(values, attempt):
         return None
@@ -150,10 +150,10 @@ def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
 def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
     """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
 
-    A struct that is NULL has no values for its NOT NULL fields, as the Delta writer sees it.
+    A NULL struct has no values for its NOT NULL fields, which is allowed, as in the Delta writer.
     """
     if not field.nullable and array.null_count:
-        raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, and the record has no value")
+        raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, but the record has no value")
     if pa.types.is_struct(field.type):
         for inner in field.type:
             if _is_required(inner):

@@ -1,7 +1,7 @@
-"""From the records of a request to one Arrow batch of the table's own schema, or a refusal that names record and field.
+"""Decodes the records of a request to an Arrow batch of the table's schema, or raises an error for a bad record.
 
-A decoder is built once per stream from what the stream was opened with, which is where the schemas are compared.
-It keeps no state between calls, so that the records of several requests can be decoded together.
+A decoder is built once per stream from its opening message, and compares the schemas then. It keeps no state between
+calls, so that the records of several requests can be decoded together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_COLUMNS = 2000
 
 @dataclass(frozen=True)
 class TableShape:
-    """A table's columns at the moment a stream opened, in the forms that decoding needs."""
+    """A table's columns at the time when a stream opened, in the forms that decoding needs."""
 
     table: str
     schema: pa.Schema
@@ -51,7 +51,7 @@ class TableShape:
 
     @classmethod
     def of(cls, table: Table) -> TableShape:
-        """The shape of a catalog table; the columns' own NOT NULL is what counts."""
+        """Return the shape of a catalog table; the columns decide what is NOT NULL."""
         nullable = {column.name: column.nullable for column in table.columns}
         schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
         types = {column.name: column.type for column in table.columns}
@@ -65,14 +65,14 @@ class TableShape:
 
 
 class Decoder(Protocol):
-    """Turns records into a batch of ``shape.open_schema``, or raises RefusedRecordError to store none."""
+    """Decodes records to a batch of ``shape.open_schema``; raises RefusedRecordError, and then stores none."""
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """One row per record, in order."""
+        """Return one row per record, in order."""
 
 
 def check_sizes(records: list[bytes]) -> None:
-    """Refuse a record that is larger than the service takes."""
+    """Refuse a record that is larger than the service accepts."""
     if not records:
         return
     largest = max(map(len, records))

@@ -1,11 +1,11 @@
-"""JSON records to Arrow: one object per record, fields by column name.
+"""Decodes JSON records to Arrow: one object per record, fields by column name.
 
 Numbers are numbers, DATE is days and TIMESTAMP microseconds since 1970, VARIANT is a string that holds JSON text (as
-other clients were seen to send it).  Modelled without a source: DECIMAL as a string or a number, BINARY as base64.
+other clients send it).  Assumptions: DECIMAL is a string or a number, BINARY is base64.
 
-The fast way lets Arrow infer one type for the whole batch and compares it with the table's, which finds unknown fields
-and wrong types at any depth without looking at single values.  Only where that does not fit are the values walked one
-by one, and this walk is what decides and what words the refusal.
+The fast way lets Arrow infer a type for the whole batch and compares it with the table's, which finds unknown fields
+and wrong types at any depth without looking at single values. If the types do not fit, the values are checked one by
+one; this check decides, and its error is reported.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class JsonDecoder:
         self._walk = any(_needs_walk(delta) for delta in shape.types.values())
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """One row per record, in order."""
+        """Return one row per record, in order."""
         check_sizes(records)
         return self.decode_objects(_parsed(records))
 
     def decode_objects(self, objects: list[Any]) -> pa.RecordBatch:
-        """The same for records that are parsed already."""
+        """Return one row per record, for records that are already parsed."""
         columns = None if self._walk else _inferred(objects, self._shape)
         if columns is not None:
             try:
@@ -74,7 +74,7 @@ def _parsed(records: list[bytes]) -> list[Any]:
 
 
 def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | None:
-    """Columns by inference, or None if values have to be looked at."""
+    """Return the columns by inference, or None if the values have to be checked one by one."""
     try:
         array = pa.array(objects)
     except (pa.ArrowException, OverflowError):
@@ -89,7 +89,7 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type  # one line per type
-    """Whether every value of the inferred type is one that the Delta type takes, but for its range."""
+    """Return whether the Delta type accepts every value of the inferred type, apart from its range."""
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):
@@ -117,7 +117,7 @@ def _needs_walk(delta: Any) -> bool:
 
 
 def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
-    """Walk every value; RefusedRecordError names the first that does not fit."""
+    """Convert value by value; RefusedRecordError names the first value that does not fit."""
     rows = []
     for record, value in enumerate(objects):
         if not isinstance(value, dict):
@@ -131,10 +131,10 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
 
 
 def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
-    """The members of a record, with those that do not fit as one object in the rescue column (docs: rescue column).
+    """Return the members of a record, with those that do not fit collected in the rescue column as one object.
 
-    That are fields without a column, and values of another type than a nullable column has.  The object has the form of
-    the documentation's example: the names and values as they were sent.
+    Members that do not fit are fields without a column, and values of another type in a nullable column. As in the
+    documentation's example, the object has the names and values that were sent.
     """
     assert shape.rescue is not None
     if shape.rescue in value:
@@ -174,7 +174,7 @@ def _members(value: dict[str, Any], types: dict[str, Any], prefix: str) -> dict[
 
 
 def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one line per type  # one line per type
-    """The value as pyarrow takes it for the column's own type."""
+    """Convert the value to the form that pyarrow needs for the column's type."""
     if value is None:
         return None
     if isinstance(delta, dict):
@@ -207,7 +207,7 @@ def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
 
 
 def _map_key(key: str, delta: Any, path: str) -> Any:
-    """JSON has text keys only; keys of other types are written as JSON text of theirs."""
+    """Convert a JSON key to the map's key type: other types than text are written as JSON text."""
     if delta == "string":
         return key
     # A decimal as text, since a float would lose digits; binary as the base64 that it is everywhere.
@@ -232,7 +232,9 @@ def _integer(value: Any, delta: str, path: str) -> int:
 def _decimal(value: Any, delta: str, path: str) -> Decimal:
     precision, scale = (int(part) for part in delta[len("decimal(") : -1].split(","))
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _MisfitError(path, f"is {_kind(value)}, the column is {delta.upper()} and takes a string such as '19.99'")
+        raise _MisfitError(
+            path, f"is {_kind(value)}, the column is {delta.upper()}, which accepts a string such as '19.99'"
+        )
     try:
         number = Decimal(str(value))
         exact = number == number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
@@ -253,7 +255,7 @@ def _text(value: str, delta: str, path: str) -> str | bytes:
         try:
             orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise _MisfitError(path, f"holds no JSON text, which is how JSON carries VARIANT: {error}") from None
+            raise _MisfitError(path, f"is not JSON text, which is how JSON carries VARIANT: {error}") from None
     return value
 
 

@@ -1,8 +1,8 @@
-"""Protobuf records to Arrow, by ``ptars``, without a Python object per record.
+"""Decodes protobuf records to Arrow with ``ptars``, without a Python object per record.
 
-Protobuf passes over what it does not know, so a field that the descriptor does not have, or has with another wire type,
-would be lost silently.  The service documents that unknown fields are refused, and so they are here: a record
-that comes out with another length when it is encoded again is looked at field by field.
+Protobuf ignores unknown fields, so a field that is missing from the descriptor, or has another wire type there, would
+be lost silently. The service documents that it refuses unknown fields, and so does this decoder: a record whose length
+changes when it is encoded again is checked field by field.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ __all__ = ["ProtobufDecoder"]
 
 
 class ProtobufDecoder:
-    """Built from the stream's serialized DescriptorProto; raises StatusError (8001) if it does not fit the table."""
+    """Decodes records by the stream's serialized DescriptorProto.
+
+    Raises StatusError (8001) if that does not fit the table.
+    """
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
         message = checked_descriptor(shape, descriptor)
@@ -37,7 +40,7 @@ class ProtobufDecoder:
         self._handler, self._message = _handler(shape.table, message)
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """One row per record, in order."""
+        """Return one row per record, in order."""
         check_sizes(records)
         try:
             decoded = self._handler.list_to_record_batch(records)
@@ -61,7 +64,7 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Path and reason of the first field that the descriptor does not have as it was sent."""
+    """Return the path and the reason of the first field that does not match the descriptor as it was sent."""
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
         known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
@@ -85,7 +88,7 @@ def _is_repeated(field: Any) -> bool:
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
-    """The handler that converts records to Arrow, and the message class of one record."""
+    """Return the handler that converts records to Arrow, and the message class of one record."""
     file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
     file.message_type.append(message)
     pool = descriptor_pool.DescriptorPool()

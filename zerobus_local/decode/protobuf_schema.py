@@ -1,7 +1,6 @@
-"""A stream's protobuf descriptor against the table's columns.
+"""Checks a stream's protobuf descriptor against the table's columns.
 
-The types each Delta type takes are those of the SDK's own conversion (``rust/sdk/src/schema.rs`` in SDK 1.10.0): one
-table, read from both sides.
+Each Delta type accepts the types of the SDK's own conversion (``rust/sdk/src/schema.rs`` in SDK 1.10.0).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE", "checked_descriptor"]
 
 PACKAGE: Final = "zerobus_local.records"
-"""Where a stream's message is put: its own package is not sent."""
+"""The package of a stream's message, because clients do not send their own."""
 
 _MAX_NESTING: Final = 100
 
@@ -43,7 +42,10 @@ _KINDS: Final = {
 
 
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
-    """The message of the stream, its references resolved into PACKAGE; StatusError (8001) if it does not fit."""
+    """Return the stream's message, with its references resolved into PACKAGE.
+
+    Raises StatusError (8001) if it does not fit the table.
+    """
     message = _parsed(shape.table, descriptor)
     _check_message(shape, message)
     _resolve_nested(shape.table, message)
@@ -62,7 +64,7 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
     if not message.field:
         raise schema_mismatch_error(table, f"message {message.name!r} of descriptor_proto has no fields")
     if len(message.field) > MAX_COLUMNS:
-        raise schema_mismatch_error(table, f"{len(message.field)} fields; a schema has at most {MAX_COLUMNS}")
+        raise schema_mismatch_error(table, f"{len(message.field)} fields; a schema can have at most {MAX_COLUMNS}")
     nested = _nested(message)
     if any(
         _is_garbled(part.name, *(text for f in part.field for text in (f.name, f.type_name)))
@@ -74,14 +76,14 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
 
 
 def _is_garbled(*texts: str | bytes) -> bool:
-    """Whether any is not UTF-8, which protobuf shows by handing bytes over."""
+    """Return whether a name is invalid UTF-8, for which protobuf returns bytes."""
     return any(isinstance(text, bytes) for text in texts)
 
 
 def _qualify(message: descriptor_pb2.DescriptorProto, nested: dict[str, Any], scope: str) -> None:
-    """Write out type names that begin in the message around them (``Items``), from the innermost scope outwards.
+    """Write relative type names (``Items``) in full, looking them up from the innermost scope outwards.
 
-    The SDK's own conversion writes them so; protoc writes them in full.
+    The SDK's own conversion writes relative names; protoc writes full names.
     """
     for field in message.field:
         if field.type == _Field.TYPE_MESSAGE and not field.type_name.startswith("."):
@@ -129,14 +131,15 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
 def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
     if isinstance(delta, dict):
         if delta["type"] != "struct":
-            raise schema_mismatch_error(table, f"field {path}: protobuf has no form for {_shown(delta)} at this place")
+            raise schema_mismatch_error(table, f"field {path}: protobuf cannot express {_shown(delta)} at this place")
         _check_struct(table, field, delta, nested, path)
         return
     wanted = _Field.TYPE_STRING if delta.startswith("decimal") else _KINDS.get(delta)
     if field.type != wanted:
         expected = _type_name(wanted) if wanted else "no protobuf type"
         raise schema_mismatch_error(
-            table, f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} and takes {expected}"
+            table,
+            f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} which accepts {expected}",
         )
 
 
@@ -169,7 +172,7 @@ def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> An
 
 
 def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
-    """Every message type inside this one by its dotted path, the message itself included."""
+    """Return every message type inside this one by its dotted path, including the message itself."""
     path = f"{prefix}.{message.name}" if prefix else message.name
     found = {path: message}
     for inner in message.nested_type:
@@ -178,7 +181,10 @@ def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
-    """The path within the message that a type name means; the client's package is not sent, so the end decides."""
+    """Return the path within the message that a type name stands for.
+
+    Clients do not send their package, so the end of the name decides.
+    """
     parts = type_name.strip(".").split(".")
     for start in range(len(parts)):
         path = ".".join(parts[start:])
@@ -188,7 +194,7 @@ def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
 
 
 def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Point the message's references into our package, and drop what only proto3 files may hold."""
+    """Make the message's references point into our package, and remove options that only proto3 files may have."""
     nested = _nested(message)
     for inner in nested.values():
         del inner.oneof_decl[:]

@@ -1,4 +1,4 @@
-"""A record that does not fit, and says so."""
+"""The error for a record that does not fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_REASON: Final = 300  # characters
 class RefusedRecordError(Exception):
     """One record does not fit the table, so its whole batch is refused.
 
-    ``record`` counts from 0 within the records that were decoded together.
+    ``record`` is its index within the records that were decoded together.
     """
 
     def __init__(self, record: int, field: str | None, reason: str) -> None:
@@ -22,11 +22,11 @@ class RefusedRecordError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        """``reason`` may quote a value of any length: the end is what is cut."""
+        """Return the text; since ``reason`` can quote a value of any length, its end is cut."""
         reason = self.reason if len(self.reason) <= _MAX_REASON else f"{self.reason[:_MAX_REASON]}…"
         where = f"record {self.record}" + (f", field {self.field}" if self.field else "")
         return f"{where}: {reason}"
 
     def moved(self, records: int) -> RefusedRecordError:
-        """The same refusal, counted from ``records`` earlier."""
+        """Return the same error, with ``records`` more records before the refused one."""
         return RefusedRecordError(self.record + records, self.field, self.reason)

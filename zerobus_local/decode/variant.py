@@ -1,6 +1,6 @@
-"""VARIANT as Arrow carries it, two binaries, to JSON text, which is how the local tables hold it.
+"""Converts VARIANT from Arrow's form, two binaries, to JSON text, the form of the local tables.
 
-The encoding is Parquet's "Variant Binary Encoding", version 1.  Values that JSON has no form for become text: decimals
+The encoding is Parquet's "Variant Binary Encoding", version 1. Values that JSON cannot express become text: decimals
 and binaries, dates and timestamps in ISO form, UUIDs.
 """
 
@@ -29,7 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
-    """JSON text per row, NULL if the struct is NULL; RefusedRecordError names a row that is not a variant."""
+    """Return JSON text per row, NULL if the struct is NULL; RefusedRecordError names a row that is not a VARIANT."""
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):
         if value is None:
@@ -44,7 +44,7 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
 
 
 def _names(metadata: bytes) -> list[str]:
-    """The dictionary of field names."""
+    """Return the dictionary of field names."""
     if metadata[0] & 0x0F != _VERSION:
         raise ValueError(f"version {metadata[0] & 0x0F} of the metadata")
     width = (metadata[0] >> 6) + 1
@@ -98,7 +98,7 @@ def _number(data: bytes, at: int, width: int) -> int:
 
 def _exactly(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise ValueError(f"{len(data)} bytes where {size} should be")
+        raise ValueError(f"{len(data)} bytes instead of {size}")
     return data[:size]
 
 

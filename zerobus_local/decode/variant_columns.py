@@ -1,4 +1,4 @@
-"""Arrow columns with VARIANT in them, at any depth, in the form in which the local tables hold it: JSON text."""
+"""Converts VARIANTs in Arrow columns, at any depth, to JSON text, the form of the local tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["with_variant_texts"]
 
 
 def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
-    """``column`` with JSON text wherever a table whose column has the type ``stored`` keeps a VARIANT as text.
+    """Return ``column`` with JSON text wherever the table's type ``stored`` keeps a VARIANT as text.
 
-    The result's fields are all nullable, and nulls stay where they were.  RefusedRecordError names column ``name`` and
-    a row that is not a VARIANT.
+    All fields of the result are nullable, and nulls stay where they are. RefusedRecordError names column ``name`` and a
+    row that is not a VARIANT.
     """
     kind = column.type
     if pa.types.is_struct(kind):
@@ -39,7 +39,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
 
 
 def _offsets(column: pa.Array) -> pa.Array:
-    """The offsets of the lists in their flattened values; a null marks a null list."""
+    """Return the offsets of the lists in their flattened values; a null offset marks a null list."""
     ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
     starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     if not column.null_count:

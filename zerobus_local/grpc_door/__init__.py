@@ -1,1 +1,1 @@
-"""gRPC: the Zerobus protocol and Arrow Flight on one port."""
+"""The gRPC interface: the Zerobus protocol and Arrow Flight on one port."""

@@ -1,4 +1,4 @@
-"""Who may open a stream on which table: headers, token, table, and the faults that trigger before a stream is open."""
+"""Checks who may open a stream to which table: headers, token, table, and faults that come before a stream opens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
 
 @dataclass(slots=True)
 class Call:
-    """The contents of a call's headers; ``number`` counts the calls on its table."""
+    """The content of a call's headers; ``number`` counts the calls for its table."""
 
     table_name: str
     token: str
@@ -34,7 +34,7 @@ class Call:
 
 
 class Admission:
-    """Checks calls.  ``tokens`` verifies bearer tokens; None lets any token through."""
+    """Checks calls. ``tokens`` verifies bearer tokens; None accepts any token."""
 
     def __init__(self, catalog: Catalog, tokens: Tokens | None, faults: Faults) -> None:
         self.faults = faults
@@ -43,7 +43,7 @@ class Admission:
 
     @staticmethod
     def call(context: Any) -> Call:
-        """The contents of the headers, unchecked."""
+        """Return the content of the headers, unchecked."""
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return Call(
@@ -55,7 +55,7 @@ class Admission:
     def admit(self, call: Call, context: Any) -> None:
         """Check the headers, the token and its grants on the table; StatusError says what is wrong."""
         if not call.table_name:
-            raise invalid_error(f"the header {TABLE_HEADER} is missing: it names the table as catalog.schema.table")
+            raise invalid_error(f"the header {TABLE_HEADER} is missing: it must name the table as catalog.schema.table")
         try:
             call.table_name = str(TableName.parse(call.table_name))
         except InvalidRequest as error:
@@ -64,13 +64,13 @@ class Admission:
         self._trigger_faults(context, call)
         if not call.token:
             raise StatusError(
-                grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or holds no bearer token"
+                grpc.StatusCode.UNAUTHENTICATED, "the header authorization is missing or has no bearer token"
             )
         if self._tokens is not None:
             self._verify(self._tokens, call)
 
     def table(self, name: str) -> Table:
-        """The table; NOT_FOUND if the catalog has none."""
+        """Return the table; raise NOT_FOUND if the catalog does not have it."""
         try:
             return self._catalog.table(name)
         except NotFound as error:
@@ -97,7 +97,7 @@ class Admission:
 
 
 def wait_while_active(context: Any, seconds: float | None) -> None:
-    """Wait so long, or for ever if None, but not longer than the call lives."""
+    """Wait for ``seconds``, or forever if None, but not longer than the call exists."""
     until = None if seconds is None else time.monotonic() + seconds
     while context.is_active():
         left = 0.05 if until is None else min(0.05, until - time.monotonic())

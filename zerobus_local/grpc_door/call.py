@@ -1,4 +1,4 @@
-"""The life of one streaming call, the same for both protocols: admitted, opened, run, ended with a status or a cut."""
+"""The life of a streaming call, for both protocols: it is checked, opened, run, and ended with a status or a cut."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Opened:
 
 
 class Opener(Protocol):
-    """What differs between the two protocols when a stream is opened."""
+    """The protocol's own part of opening a stream."""
 
     name: str
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read the message that a stream begins with; StatusError if it does not fit the table."""
+        """Read the first message of a stream; raise StatusError if it does not fit the table."""
 
 
 class CallServer:
-    """Serves calls of any Opener.  Every method may run in many threads."""
+    """Serves calls of any Opener. Every method can run in several threads at once."""
 
     def __init__(  # what a call needs of the server
         self,
@@ -77,7 +77,7 @@ class CallServer:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """Let every stream acknowledge what it has taken, and end."""
+        """End every stream after it has acknowledged what it has accepted."""
         with self._lock:
             self._stopping = True
             running = list(self._running)
@@ -85,7 +85,7 @@ class CallServer:
             stream.shut_down()
 
     def serve(self, opener: Opener, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        """The responses of one call."""
+        """Yield the responses of one call."""
         # The SDK waits for the headers of the answer before it sends its first message.
         context.send_initial_metadata(())
         call = self._admission.call(context)

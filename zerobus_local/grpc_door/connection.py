@@ -1,4 +1,4 @@
-"""Cutting the TCP connection under a call, as a broken network does."""
+"""Cuts the TCP connection of a call, as a broken network does."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LINGER: Final = 0.02
 
 
 def cut_connection(context: Any) -> None:
-    """Shut the socket of the call's client down in both directions; all streams of that connection break.
+    """Shut down the socket of the call's client in both directions; all streams of the connection break.
 
-    gRPC has no way to do it, so the socket is found among the process's own by its peer address.  Where there is no
-    such list of descriptors, the call is cancelled, which resets the stream only.  Acknowledgements that were answered
-    before get a moment to leave, for gRPC does not say when they have.
+    gRPC cannot do this, so the socket is found by its peer address among the process's own. If the system does not list
+    them, the call is cancelled, which resets only the stream. Acknowledgements that were already answered get a moment
+    to leave, because gRPC does not report when they have left.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())
@@ -51,7 +51,7 @@ def _shut_down(address: tuple[str, int]) -> bool:
 
 
 def _shut_down_if(descriptor: int, address: tuple[str, int]) -> bool:
-    """Shut the socket down if it is connected to the address."""
+    """Shut down the socket if it is connected to the address; return whether it was."""
     with contextlib.suppress(OSError, ValueError):  # already closed, or not connected
         # Asked before: a copy of something that is not a socket would stay open when socket() refuses it.
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):

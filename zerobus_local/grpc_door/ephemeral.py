@@ -1,4 +1,4 @@
-"""``EphemeralStream`` of the Zerobus service: messages in and out of the stream engine."""
+"""``EphemeralStream`` of the Zerobus service: translates its messages for the stream engine."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ _FORMATS: Final = {PROTO: "protobuf", JSON: "json", AVRO: "avro"}
 
 
 class EphemeralOpener:
-    """Opens streams by create_stream."""
+    """Opens streams with a create_stream message."""
 
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Compare the stream's schema with the table's; StatusError if they differ."""
+        """Compare the stream's schema with the table's; raise StatusError if they differ."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
-            raise invalid_error(f"create_stream names table {create.table_name!r}, the header {table.full_name!r}")
+            raise invalid_error(
+                f"create_stream names table {create.table_name!r}, but the header names {table.full_name!r}"
+            )
         response = EphemeralStreamResponse()
         response.create_stream_response.stream_id = stream_id
         return Opened(
@@ -53,7 +55,7 @@ def _parsed_create(message: bytes) -> Any:
     create = request.create_stream
     if create.record_type not in _FORMATS:
         known = ", ".join(f"{number} ({name})" for number, name in _FORMATS.items())
-        raise invalid_error(f"record_type {create.record_type} is unknown or not set; there are {known}")
+        raise invalid_error(f"record_type {create.record_type} is unknown or not set; known types are {known}")
     return create
 
 
@@ -66,7 +68,7 @@ def _decoder(shape: TableShape, create: Any) -> Decoder:
 
 
 class EphemeralProtocol:
-    """Requests and acknowledgements of one record type."""
+    """Requests and acknowledgements for one record type."""
 
     def __init__(self, record_type: int, decoder: Decoder) -> None:
         self._record = _RECORD[record_type]
@@ -74,7 +76,7 @@ class EphemeralProtocol:
         self._decoder = decoder
 
     def parse(self, message: bytes) -> Request:
-        """Parse an ingest request; it must hold at least one record of the stream's type."""
+        """Parse an ingest request, which must have at least one record of the stream's type."""
         request = _parsed(message)
         kind = request.WhichOneof("payload")
         if kind == "ingest_record_batch":
@@ -86,7 +88,9 @@ class EphemeralProtocol:
             self._check_type(body.WhichOneof("record"), self._record)
             records = [getattr(body, self._record)]
         else:
-            raise invalid_error("a stream is created once; after that come ingest_record and ingest_record_batch")
+            raise invalid_error(
+                "create_stream can be sent only once; after it send ingest_record or ingest_record_batch"
+            )
         if not body.HasField("offset_id"):
             raise invalid_error("an ingest request needs offset_id")
         if not records:
@@ -98,24 +102,24 @@ class EphemeralProtocol:
         return Request(body.offset_id, len(records), records, len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """One row per record."""
+        """Return one row per record."""
         return self._decoder.decode(records)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:  # the other protocol counts rows
-        """Cumulative and inclusive."""
+        """Return an acknowledgement of all offsets up to and including ``offset``."""
         response = EphemeralStreamResponse()
         response.ingest_record_response.durability_ack_up_to_offset = offset
         return bytes(response.SerializeToString())
 
     def close_signal(self, seconds: float) -> bytes:
-        """A CloseStreamSignal with its duration."""
+        """Return a CloseStreamSignal with its duration."""
         response = EphemeralStreamResponse()
         response.close_stream_signal.duration.FromNanoseconds(int(seconds * 1e9))
         return bytes(response.SerializeToString())
 
     def _check_type(self, found: str | None, expected: str) -> None:
         if found != expected:
-            raise invalid_error(f"the stream takes {expected}, and the request holds {found or 'nothing'}")
+            raise invalid_error(f"the stream takes {expected}, but the request has {found or 'nothing'}")
 
 
 def _parsed(message: bytes) -> Any:

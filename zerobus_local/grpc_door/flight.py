@@ -1,9 +1,9 @@
-"""Arrow Flight ``DoPut`` as Zerobus speaks it: frames of Arrow IPC in, JSON acknowledgements out.
+"""Zerobus's form of Arrow Flight ``DoPut``: the client sends Arrow IPC frames, the server answers with JSON.
 
 The first frame is the schema.  The first answer is the ready signal, offset -1 and 0 records.  Each later frame is one
 record batch whose ``app_metadata`` is ``{"offset_id": N}``, N from 0 per connection and up by one per frame; each
-answer holds ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began.
-Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
+answer holds ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began. Source:
+``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _INVALID: Final = (pa.ArrowException, OSError, EOFError, ValueError)
 
 
 class FlightOpener:
-    """Opens streams by a schema frame."""
+    """Opens streams with a schema frame."""
 
     name = "flight"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # has no place here
-        """Compare the stream's Arrow schema with the table's; StatusError with an ErrorInfo where they differ."""
+        """Compare the stream's Arrow schema with the table's; raise StatusError with an ErrorInfo if they differ."""
         frame = _parsed(first_message)
         shape = TableShape.of(table)
         try:
@@ -67,13 +67,17 @@ class FlightProtocol:
         self._acknowledged = (_READY_OFFSET, 0)
 
     def parse(self, message: bytes) -> Request:
-        """A frame with one record batch of the stream's schema and at least one row."""
+        """Return the request of a frame, which must have one record batch of the stream's schema with at least a
+        row.
+        """
         frame = _parsed(message)
         offset = _offset(frame.app_metadata)
         try:
             ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
             if ipc.type != "record batch":
-                raise invalid_error(f"the frame with offset {offset} is a {ipc.type}; dictionaries have to be expanded")
+                raise invalid_error(
+                    f"the frame with offset {offset} is a {ipc.type}; send dictionaries expanded to plain values"
+                )
             batch = pa.ipc.read_record_batch(ipc, self._schema)
             batch.validate(full=True)
         except _INVALID as error:
@@ -87,7 +91,7 @@ class FlightProtocol:
         return Request(offset, batch.num_rows, [batch], len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """The batches as one of the table's schema."""
+        """Return the batches as one batch of the table's schema."""
         whole = records[0] if len(records) == 1 else pa.Table.from_batches(records).combine_chunks().to_batches()[0]
         if whole.nbytes > MAX_RECORD_BYTES:
             _refuse_large_rows(whole)
@@ -98,12 +102,12 @@ class FlightProtocol:
         return conform(columns, whole.num_rows, self._shape)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """Cumulative in offsets and in rows."""
+        """Return an acknowledgement of all offsets up to ``offset``, which are ``rows`` rows."""
         self._acknowledged = (offset, rows)
         return _put_result(offset, rows, None)
 
     def close_signal(self, seconds: float) -> bytes:
-        """The last acknowledgement again, with the time that is left."""
+        """Return the last acknowledgement again, with the time that is left."""
         return _put_result(*self._acknowledged, seconds)
 
 
@@ -115,7 +119,7 @@ def _parsed(message: bytes) -> Any:
 
 
 def _encapsulated(header: bytes, body: bytes) -> bytes:
-    """The IPC message in the form that pyarrow reads."""
+    """Return the IPC message in the form that pyarrow reads."""
     padding = -(len(_CONTINUATION) + 4 + len(header)) % _ALIGNMENT
     size = (len(header) + padding).to_bytes(4, "little")
     return b"".join([_CONTINUATION, size, header, bytes(padding), body])
@@ -139,7 +143,7 @@ def _put_result(offset: int, rows: int, close_in: float | None) -> bytes:
 
 
 def _refuse_large_rows(batch: pa.RecordBatch) -> None:
-    """Only a batch of more than the limit can hold a row of more than the limit, so this is rare."""
+    """Refuse a row above the limit; rarely has to look at rows, because small batches cannot contain one."""
     for row in range(batch.num_rows):
         nbytes = batch.slice(row, 1).nbytes
         if nbytes > MAX_RECORD_BYTES:

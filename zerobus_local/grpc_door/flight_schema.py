@@ -1,8 +1,8 @@
-"""An Arrow stream's schema against the table's: same names, the table's order, matching types and nullability.
+"""Compares an Arrow stream's schema with the table's: same names in the table's order, fitting types and nullability.
 
-The rules and their causes are those of the service's documentation for Arrow Flight and of the SDK's error details.
-The types are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): DECIMAL comes as text, strings
-and binaries may be of any width.
+The rules and their causes come from the service's documentation for Arrow Flight and the SDK's error details. The types
+are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): DECIMAL is text; strings and binaries can
+have any width.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BINARIES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_bi
 
 
 def check_schema(schema: pa.Schema, shape: TableShape) -> None:
-    """INVALID_ARGUMENT with all causes in its ErrorInfo, if the schema does not fit."""
+    """Raise INVALID_ARGUMENT, with all causes in its ErrorInfo, if the schema does not fit."""
     problems = list(_problems(schema, shape))
     if not problems:
         return

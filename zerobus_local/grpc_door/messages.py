@@ -1,8 +1,9 @@
-"""The messages of the Zerobus service and of Arrow Flight, built at import from a table of field numbers: no protoc.
+"""The messages of the Zerobus service and of Arrow Flight, built at import from a table of field numbers, without
+protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
-source distribution.  JSON text is declared as bytes here: the wire is the same, and a record that is not UTF-8 is then
-refused as a record instead of breaking the parser.
+source distribution.  JSON text is declared as bytes here: the wire format is the same, but invalid UTF-8 in a record
+then makes that record be refused instead of breaking the parser.
 """
 
 from __future__ import annotations

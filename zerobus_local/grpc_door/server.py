@@ -1,4 +1,4 @@
-"""The gRPC door: one port with both streaming services."""
+"""The gRPC server: one port with both streaming services."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """A certificate and its private key, both PEM, and the port for them; 0 picks one."""
+    """A certificate and its private key, both in PEM, and the port for TLS; 0 picks a free port."""
 
     certificate: bytes
     key: bytes
@@ -43,7 +43,7 @@ class Tls:
 
 
 class GrpcServer:
-    """``streams`` knows what is going on.  ``tokens=None`` lets any bearer token through."""
+    """Serves gRPC. ``streams`` collects statistics; ``tokens=None`` accepts any bearer token."""
 
     def __init__(  # noqa: PLR0913  # whom it works with, and where it listens
         self,
@@ -71,9 +71,9 @@ class GrpcServer:
         self._server: Any = None
 
     def start(self) -> tuple[int, int | None]:
-        """Bind in the caller's thread, then serve in threads of the server's own; OSError if a port is taken.
+        """Bind in the caller's thread, then serve in the server's own threads; raise OSError if a port is taken.
 
-        Returns the port, and the one that speaks TLS.
+        Returns the port, and the port for TLS.
         """
         server = grpc.server(
             ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),
@@ -104,9 +104,10 @@ class GrpcServer:
         return port, tls_port
 
     def stop(self, grace: float = 5.0) -> None:
-        """Take nothing more, acknowledge what was taken, and end every stream; what takes longer than ``grace`` is cut.
+        """Accept no more, acknowledge what was accepted, and end every stream; cut streams that take longer than
+        ``grace``.
 
-        May be called twice.
+        Can be called twice.
         """
         if self._server is not None:
             stopped = self._server.stop(grace)
@@ -133,7 +134,7 @@ def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
 
 
 def _refuse_busy_port(host: str, port: int) -> None:
-    """gRPC logs several lines about a port that is in use, and names no reason in its error."""
+    """Raise OSError if a port is in use: gRPC's own error gives no reason and comes with several log lines."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The HTTP door: which route is answered by whom."""
+"""The HTTP application: assigns routes to handlers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ _ROUTES: list[tuple[str, str, Handler]] = [
 
 
 class SameOrigin:
-    """Refuses what a page of another site makes a browser send: a request that changes something and has its Origin."""
+    """Refuses requests that a page of another site makes a browser send.
+
+    These are requests that change something and have that site's Origin.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -70,7 +73,7 @@ class SameOrigin:
 
 
 def build_app(service: Service, *, hosts: list[str], pages: Sequence[tuple[str, str, Handler]]) -> Starlette:
-    """The ASGI application; ``hosts`` are the names under which it can be asked (against DNS rebinding).
+    """Return the ASGI application; ``hosts`` are its allowed host names (against DNS rebinding).
 
     ``pages`` are further routes, for people: method, path and handler.
     """

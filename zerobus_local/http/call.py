@@ -1,7 +1,7 @@
-"""What an HTTP handler gets, and the frame around all of them: bounded bodies, one error form, work off the event loop.
+"""The requests that HTTP handlers get, and what all handlers share: limited bodies, one form of errors, and threads.
 
-A handler is a plain function ``(Call) -> Response`` and runs in a worker thread, so that it may wait for Delta or for
-an injected delay.  What it raises as LocalZerobusError becomes Databricks' ``{"error_code": …, "message": …}``.
+A handler is a plain function ``(Call) -> Response`` and runs in a worker thread, so that it can wait for Delta or for
+an injected delay. A LocalZerobusError that it raises becomes Databricks' ``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["Call", "Handler", "answer_http_error", "endpoint"]
 _log = logging.getLogger("zerobus_local")
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Bound on a request's body; what a table takes is bounded further in."""
+"""The size limit of a request's body; other limits apply to the rows of a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request, read whole."""
+    """One HTTP request, read completely."""
 
     service: Service
     method: str
@@ -51,25 +51,25 @@ class Call:
         return token.strip() if scheme.lower() == "bearer" else None
 
     def identity(self) -> Identity:
-        """The principal of the request's token; raises Unauthenticated."""
+        """Return the principal of the request's token; raise Unauthenticated."""
         return self.service.tokens.verify(self.bearer)
 
     def json(self) -> Any:
-        """The body as JSON; raises InvalidRequest."""
+        """Return the body as JSON; raise InvalidRequest."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"the body is not valid JSON: {error}") from error
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object; raises InvalidRequest."""
+        """Return the body as a JSON object; raise InvalidRequest."""
         value = self.json()
         if not isinstance(value, dict):
             raise InvalidRequest(f"the body must be a JSON object, not {type(value).__name__}")
         return value
 
     def form(self) -> dict[str, str]:
-        """The body as ``application/x-www-form-urlencoded``; of a repeated name, the last value."""
+        """Return the body as ``application/x-www-form-urlencoded``; for a repeated name, the last value."""
         try:
             fields = parse_qs(self.body.decode(), keep_blank_values=True, max_num_fields=100)
         except ValueError as error:
@@ -81,7 +81,7 @@ Handler = Callable[[Call], Response]
 
 
 def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """Make a Starlette endpoint of a handler."""
+    """Wrap a handler as a Starlette endpoint."""
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service
@@ -110,7 +110,7 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own answers (no such route, wrong method) in Databricks' form."""
+    """Return Starlette's own errors (unknown route, wrong method) in Databricks' form."""
     assert isinstance(error, HTTPException)
     codes = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     message = f"{request.method} {request.url.path}: {error.detail}"

@@ -1,7 +1,7 @@
-"""What only the local server has, and not the service: faults, streams and principals over HTTP, under ``/local/``.
+"""Routes that only the local server has, not the service: faults, streams and principals, under ``/local/``.
 
-Faults and streams need no token, like the switches of a test bench; the port is open to this machine only, and
-pages of other sites are kept out by the checks on Host and Origin.
+Faults and streams need no token, like the switches of a test bench. The port is open to this machine only, and checks
+of Host and Origin keep pages of other sites out.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = [
 
 
 def list_faults(call: Call) -> Response:
-    """GET /local/faults: the rules that are on, by number, and the log of what struck."""
+    """GET /local/faults: return the active rules by number, and the log of faults that happened."""
     faults = call.service.faults
     rules = {str(number): rule.as_dict() for number, rule in faults.list().items()}
     return JSONResponse({"rules": rules, "log": [injection.as_dict() for injection in faults.log()]})
 
 
 def add_fault(call: Call) -> Response:
-    """POST /local/faults with a rule as JSON: its number."""
+    """POST /local/faults with a rule as JSON: return its number."""
     rule = call.json_object()
     try:
         return JSONResponse({"number": call.service.faults.add(rule)})
@@ -46,7 +46,7 @@ def add_fault(call: Call) -> Response:
 
 
 def clear_faults(call: Call) -> Response:
-    """DELETE /local/faults: all off; the log stays."""
+    """DELETE /local/faults: switch off all faults; the log is kept."""
     call.service.faults.clear()
     return JSONResponse({})
 
@@ -60,7 +60,7 @@ def remove_fault(call: Call) -> Response:
 
 
 def list_streams(call: Call) -> Response:
-    """GET /local/streams: those that are open or were lately."""
+    """GET /local/streams: return the open streams and those that closed recently."""
     return JSONResponse(
         {
             "streams": [stream.as_dict() for stream in call.service.streams.statistics()],
@@ -70,7 +70,10 @@ def list_streams(call: Call) -> Response:
 
 
 def create_principal(call: Call) -> Response:
-    """POST /local/principals {"name": …}: a service principal without grants; needs the first principal's token."""
+    """POST /local/principals {"name": …}: create a service principal without grants.
+
+    Needs the first principal's token.
+    """
     _require_first_principal(call)
     name = call.json_object().get("name")
     if not isinstance(name, str):
@@ -80,9 +83,9 @@ def create_principal(call: Call) -> Response:
 
 
 def run_sql(call: Call) -> Response:
-    """POST /local/sql {"script": …}: what each statement did, its rows as Arrow; needs the first principal's token.
+    """POST /local/sql {"script": …}: return each statement's result, with rows as Arrow.
 
-    The Statement Execution API answers with texts, and only for the last statement.
+    Needs the first principal's token. The Statement Execution API only returns text, and only for the last statement.
     """
     _require_first_principal(call)
     script = call.json_object().get("script")
@@ -100,7 +103,7 @@ def run_sql(call: Call) -> Response:
 
 
 def expire_tokens(call: Call) -> Response:
-    """POST /local/expire-tokens: take no token any more that was issued until now."""
+    """POST /local/expire-tokens: accept no token any more that was issued until now."""
     call.service.tokens.expire_all()
     return JSONResponse({})
 

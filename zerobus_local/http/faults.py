@@ -1,4 +1,4 @@
-"""The faults of the token endpoint, and connections that end in the middle of an answer."""
+"""The faults of the token endpoint, and responses that break off in the middle."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 
 
 
 class CutResponse(Response):
-    """Promises more bytes than it sends, and ends the connection."""
+    """A response that promises more bytes than it sends, and then ends the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of an answer."""
+        """Send half of a response."""
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         # The server closes a connection whose answer the application leaves incomplete.
@@ -30,9 +30,9 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """The answer that a fault gives instead of a token, and the lifetime that a fault sets; None for each without one.
+    """Return the response that a fault gives instead of a token, and the lifetime that a fault sets; each can be None.
 
-    ``table`` is the one that the token is requested for.  If it is "", only rules without a table trigger.  Blocks for
+    ``table`` is the table that the token is requested for; if it is "", only rules without a table trigger. Blocks for
     the delay of a rule.
     """
     delay = faults.trigger("token_delay", table)

@@ -1,8 +1,8 @@
 """REST insert: ``POST /zerobus/v1/tables/<catalog>.<schema>.<table>/insert`` with a JSON array of records.
 
-On Databricks it lives on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port speaks no
-HTTP/1.1.  200 and ``{}`` mean that the rows are durable, all of them; any other status that none are, except 504, which
-leaves it open.  Errors are ``{"error_code": …, "message": …}``.
+On Databricks it is on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port does not speak
+HTTP/1.1. 200 and ``{}`` mean that all rows are durable. 504 means that this is unknown; any other status, that none
+are.  Errors are ``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATUSES = {
 
 
 def insert(call: Call) -> Response:
-    """Store the rows of the body, all or none, and answer when they are durable."""
+    """Store all rows of the body or none, and answer when they are durable."""
     table = call.path["full_name"]
     try:
         _insert(call)
@@ -57,7 +57,7 @@ def insert(call: Call) -> Response:
 
 
 class _InjectedError(Exception):
-    """A fault's answer."""
+    """An error that a fault injects."""
 
     def __init__(self, status: str, text: str) -> None:
         super().__init__(text)
@@ -82,7 +82,7 @@ def _insert(call: Call) -> None:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    """Raise InvalidRequest if an object has a field twice: the parser would keep the last one and say nothing."""
+    """Raise InvalidRequest if an object has the same field twice: the parser would silently keep the last one."""
 
     def checked(members: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(members)

@@ -1,7 +1,7 @@
-"""OAuth as a workspace offers it: discovery, client credentials, and token exchange (RFC 8693).
+"""The OAuth endpoints of a workspace: discovery, client credentials, and token exchange (RFC 8693).
 
-What is asked for was seen by running the clients: databricks-sdk reads ``/.well-known/databricks-config`` and the
-authorization server's metadata, then posts with HTTP Basic; the Zerobus SDK posts to ``/oidc/v1/token`` directly, with
+The requests of the clients were observed: databricks-sdk reads ``/.well-known/databricks-config`` and the authorization
+server's metadata, then posts with HTTP Basic; the Zerobus SDK posts to ``/oidc/v1/token`` directly, with
 ``authorization_details`` for one table (default_token_factory.rs).
 """
 
@@ -28,7 +28,7 @@ _JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class _OAuthError(Exception):
-    """An answer of RFC 6749, section 5.2."""
+    """An error answer by RFC 6749, section 5.2."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -38,12 +38,12 @@ class _OAuthError(Exception):
 
 
 def databricks_config(call: Call) -> Response:
-    """GET /.well-known/databricks-config."""
+    """Answer GET /.well-known/databricks-config."""
     return JSONResponse({"oidc_endpoint": f"{call.service.workspace_url}/oidc", "workspace_id": "1"})
 
 
 def server_metadata(call: Call) -> Response:
-    """GET /oidc/.well-known/oauth-authorization-server (RFC 8414)."""
+    """Answer GET /oidc/.well-known/oauth-authorization-server (RFC 8414)."""
     oidc = f"{call.service.workspace_url}/oidc"
     return JSONResponse(
         {
@@ -59,7 +59,7 @@ def server_metadata(call: Call) -> Response:
 
 
 def token(call: Call) -> Response:
-    """POST /oidc/v1/token."""
+    """Answer POST /oidc/v1/token."""
     try:
         form = call.form()
         answer, lifetime = trigger_token_faults(call.service.faults, _table_asked_for(form))
@@ -130,9 +130,9 @@ def _basic(header: str) -> tuple[str, str] | None:
 
 
 def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
-    """The principal that a foreign JWT stands for, and the seconds it has left.
+    """Return the principal that a foreign JWT is for, and the seconds it is still valid.
 
-    Its signature is not checked: there is no identity provider here to ask for keys.
+    Its signature is not checked, because there is no identity provider here to ask for keys.
     """
     if form.get("subject_token_type") != _JWT:
         raise _OAuthError(400, "invalid_request", f"subject_token_type must be {_JWT}")

@@ -1,4 +1,4 @@
-"""uvicorn in a thread, on a socket that was bound by the caller: a taken port is an error at once, not a hang."""
+"""Runs uvicorn in a thread, on a socket that the caller has bound, so that a taken port is an error at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HttpServer", "bind"]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound TCP socket; port 0 picks a free one.  OSError names host and port."""
+    """Return a bound TCP socket; port 0 picks a free one. OSError names host and port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -30,7 +30,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Serves an ASGI app from ``start`` until ``stop``, which may be called twice."""
+    """Serves an ASGI app from ``start`` until ``stop``, which can be called twice."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         self._listener = listener
@@ -51,7 +51,7 @@ class HttpServer:
         )
 
     def start(self, timeout: float = 10.0) -> None:
-        """Return when requests are answered; RuntimeError after ``timeout`` seconds."""
+        """Start, and return when requests are answered; raise RuntimeError after ``timeout`` seconds."""
         self._thread.start()
         deadline = time.monotonic() + timeout
         while not self._server.started:
@@ -60,7 +60,7 @@ class HttpServer:
             time.sleep(0.005)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Answer what is under way, for 2 s at most, and close."""
+        """Complete running requests, for at most 2 s, and close."""
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(timeout)

@@ -1,6 +1,6 @@
-"""SQL over HTTP, by the route of Databricks' Statement Execution API: ``POST /api/2.0/sql/statements``.
+"""SQL over HTTP, on the route of Databricks' Statement Execution API: ``POST /api/2.0/sql/statements``.
 
-Any ``warehouse_id`` will do.  The answer is always complete: there is nothing to poll for.
+Any ``warehouse_id`` is accepted. The answer is always complete, so clients never have to poll.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["execute_statement"]
 
 
 def execute_statement(call: Call) -> Response:
-    """Run one script; only the principal that came with the data folder may."""
+    """Run one script; only the principal that was created with the data folder may."""
     caller = call.identity()
     default = call.service.catalog.principals.default
     if caller.client_id != default.client_id:

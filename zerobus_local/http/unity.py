@@ -1,4 +1,4 @@
-"""The part of Unity Catalog's REST API (2.1) that clients of Zerobus ask for, and who they are (SCIM)."""
+"""The part of Unity Catalog's REST API (2.1) that Zerobus clients use, and SCIM's "Me"."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ _METASTORE = "00000000-0000-0000-0000-000000000000"
 
 
 def get_table(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/tables/{full_name}."""
+    """Answer GET /api/2.1/unity-catalog/tables/{full_name}."""
     return JSONResponse(table_info(_table(call)))
 
 
 def get_table_exists(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/tables/{full_name}/exists."""
+    """Answer GET /api/2.1/unity-catalog/tables/{full_name}/exists."""
     call.identity()
     name = TableName.parse(call.path["full_name"])
     return JSONResponse({"table_exists": name in call.service.catalog.state.tables})
 
 
 def list_tables(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/tables?catalog_name=…&schema_name=…: those that the caller may see."""
+    """Answer GET /api/2.1/unity-catalog/tables?catalog_name=…&schema_name=… with the tables that the caller may see."""
     caller = call.identity()
     catalog, schema = (_required(call, name) for name in ("catalog_name", "schema_name"))
     if f"{catalog}.{schema}" not in call.service.catalog.state.schemas:
@@ -68,20 +68,20 @@ def _required(call: Call, name: str) -> str:
 
 
 def list_catalogs(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/catalogs."""
+    """Answer GET /api/2.1/unity-catalog/catalogs."""
     call.identity()
     catalogs = call.service.catalog.state.catalogs.values()
     return JSONResponse({"catalogs": [_namespace_info(catalog) for catalog in catalogs]})
 
 
 def get_catalog(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/catalogs/{name}."""
+    """Answer GET /api/2.1/unity-catalog/catalogs/{name}."""
     call.identity()
     return _namespace("Catalog", call.path["name"], call.service.catalog.state.catalogs)
 
 
 def list_schemas(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/schemas?catalog_name=…."""
+    """Answer GET /api/2.1/unity-catalog/schemas?catalog_name=…."""
     call.identity()
     catalog = _required(call, "catalog_name")
     if catalog not in call.service.catalog.state.catalogs:
@@ -92,13 +92,13 @@ def list_schemas(call: Call) -> Response:
 
 
 def get_schema(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/schemas/{full_name}."""
+    """Answer GET /api/2.1/unity-catalog/schemas/{full_name}."""
     call.identity()
     return _namespace("Schema", call.path["full_name"], call.service.catalog.state.schemas)
 
 
 def get_permissions(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}: what is granted on the object itself."""
+    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}: grants on the object itself."""
     call.identity()
     kind, full_name = _securable(call)
     held: dict[str, list[str]] = {}
@@ -115,7 +115,10 @@ def get_permissions(call: Call) -> Response:
 
 
 def get_effective_permissions(call: Call) -> Response:
-    """GET /api/2.1/unity-catalog/effective-permissions/{securable_type}/{full_name}: with what is handed down."""
+    """Answer GET /api/2.1/unity-catalog/effective-permissions/{securable_type}/{full_name}.
+
+    This includes inherited grants.
+    """
     call.identity()
     kind, full_name = _securable(call)
     catalog = call.service.catalog
@@ -135,7 +138,7 @@ def get_effective_permissions(call: Call) -> Response:
 
 
 def me(call: Call) -> Response:
-    """GET /api/2.0/preview/scim/v2/Me."""
+    """Answer GET /api/2.0/preview/scim/v2/Me."""
     caller = call.identity()
     body = {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
@@ -148,7 +151,7 @@ def me(call: Call) -> Response:
 
 
 def table_info(table: Table) -> dict[str, Any]:
-    """A table as the tables API shows it."""
+    """Return a table in the form of the tables API."""
     checks = {f"delta.constraints.{check.name}": check.sql for check in table.checks}
     return {
         "name": table.name.table,
@@ -195,7 +198,7 @@ def _column_info(column: Column, table: Table) -> dict[str, Any]:
 
 
 def _type_name(type_: DeltaType, type_text: str) -> str:
-    """The ``type_name`` of the tables API: LONG, INT, DECIMAL, STRUCT, …"""
+    """Return the ``type_name`` of the tables API: LONG, INT, DECIMAL, STRUCT, …"""
     if isinstance(type_, dict):
         return str(type_["type"]).upper()
     if type_text.startswith("char("):

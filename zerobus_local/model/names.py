@@ -1,8 +1,8 @@
 """Names of catalogs, schemas, tables, columns and constraints.
 
-Zerobus takes ASCII letters, digits and underscore only (docs.databricks.com, zerobus-quotas); a name that passes here
-can be a folder name.  Unity Catalog keeps the names of catalogs, schemas and tables in lower case and compares them
-without case; columns keep theirs.
+Zerobus accepts only ASCII letters, digits and underscores (docs.databricks.com, zerobus-quotas), so every valid name
+can also be a folder name. Unity Catalog stores the names of catalogs, schemas and tables in lower case and compares
+them without case; column names keep their case.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _PARTS = 3
 
 
 def checked_name(what: str, name: str) -> str:
-    """``name`` itself, if Zerobus takes it; otherwise InvalidRequest that says what is wrong with it."""
+    """Return ``name`` if Zerobus accepts it; otherwise raise InvalidRequest that says what is wrong with it."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"{what} name {name[:80]!r} cannot be used: Zerobus takes 1 to 255 ASCII letters, digits and underscores"
+            f"{what} name {name[:80]!r} cannot be used: Zerobus accepts 1 to 255 ASCII letters, digits and underscores"
         )
     return name
 
@@ -41,10 +41,10 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """Take ``catalog.schema.table``, backticks allowed; raises InvalidRequest."""
+        """Parse ``catalog.schema.table``, with or without backticks; raise InvalidRequest."""
         parts = [part.strip("`") for part in text.split(".")]
         if len(parts) != _PARTS:
-            raise InvalidRequest(f"{text[:200]!r} is not a table name: give catalog.schema.table")
+            raise InvalidRequest(f"{text[:200]!r} is not a table name: use catalog.schema.table")
         return cls(*parts)
 
     @property

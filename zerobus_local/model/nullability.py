@@ -1,4 +1,4 @@
-"""NOT NULL in Arrow schemas: left out while a NULL is still to be found, and declared again for a table's files."""
+"""Removes NOT NULL from Arrow schemas: for batches that are not checked yet, and for files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ __all__ = ["as_declared", "without_inner_not_null", "without_not_null"]
 
 
 def without_not_null(schema: pa.Schema) -> pa.Schema:
-    """The schema with everything nullable, at any depth; map keys stay as Arrow has them."""
+    """Return the schema with everything nullable, at any depth, except map keys, which Arrow never allows to be
+    null.
+    """
     return pa.schema([field.with_nullable(True) for field in without_inner_not_null(schema)])
 
 
 def without_inner_not_null(schema: pa.Schema) -> pa.Schema:
-    """The schema with everything nullable inside of its columns, which keep their own NOT NULL."""
+    """Return the schema with everything inside of columns nullable; the columns keep their own NOT NULL."""
     return pa.schema([field.with_type(_nullable(field.type)) for field in schema])
 
 
@@ -28,15 +30,15 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 
 
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The same values under a schema that differs in NOT NULL and metadata only; nothing is copied or checked.
+    """Return the same values under a schema that differs only in NOT NULL and metadata, without copy or check.
 
-    A cast would do from version 20 of pyarrow on; an older one refuses to make a field of a struct NOT NULL.
+    From pyarrow 20 on a cast would do the same; older versions refuse to make a field of a struct NOT NULL.
     """
     return pa.record_batch(_Declared(batch, schema))
 
 
 class _Declared:
-    """A batch in Arrow's C interface, with another schema next to its values."""
+    """A batch in Arrow's C interface, with another schema than its own."""
 
     def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
         self._batch, self._schema = batch, schema

@@ -1,4 +1,4 @@
-"""What the catalog holds, as values: columns, tables, namespaces, grants, and their JSON."""
+"""The objects in the catalog, as values: columns, tables, namespaces, grants, and their JSON."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DeltaType: TypeAlias = "str | dict[str, Any]"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column.  ``position`` is Unity Catalog's: 0-based, and with gaps after DROP COLUMN."""
+    """One column. ``position`` is Unity Catalog's: it counts from 0, and DROP COLUMN leaves gaps."""
 
     name: str
     type: DeltaType
     """CHAR and VARCHAR are ``"string"`` here; VARIANT is ``"variant"``, though it is stored as a string."""
     type_text: str
-    """As SQL spells it, in lower case: ``"varchar(20)"``, ``"array<struct<x:int>>"``."""
+    """The type in SQL, in lower case: ``"varchar(20)"``, ``"array<struct<x:int>>"``."""
     nullable: bool = True
     position: int = 0
     comment: str | None = None
@@ -41,11 +41,11 @@ class Column:
 
     @property
     def is_rescue(self) -> bool:
-        """Whether the service puts into it what JSON records hold beyond the table."""
+        """Whether the service fills this column with the members of JSON records that do not fit the table."""
         return RESCUE_TAG in self.tags and self.type == "variant" and self.nullable
 
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
-        """The column as a Delta schema field: as the catalog shows it, or as the files hold it (``stored``)."""
+        """Return the column as a Delta schema field: as in the catalog, or as in the files if ``stored``."""
         metadata: dict[str, str] = {}
         if self.comment is not None:
             metadata["comment"] = self.comment
@@ -65,7 +65,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A CHECK constraint: its name, and the condition in Databricks SQL that each row must not make false."""
+    """A CHECK constraint: its name, and a condition in Databricks SQL that must not be false for any row."""
 
     name: str
     sql: str
@@ -103,18 +103,18 @@ class Table:
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
-        """The Arrow schema that the Delta table is written and read with."""
+        """The Arrow schema with which the Delta table is read and written."""
         return pa.schema(self.delta_schema.to_arrow())
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types; the path is left to the catalog, so that a data folder can be moved."""
+        """Return plain JSON types, without the path, so that a data folder can be moved."""
         plain = asdict(self) | {"name": self.full_name}
         del plain["path"]
         return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """The inverse of ``as_json``."""
+        """Build a table from the result of ``as_json``."""
         return cls(
             **plain
             | {
@@ -149,17 +149,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """An ALTER TABLE that was begun."""
+    """An ALTER TABLE statement that was begun."""
 
     table: Table
-    """The table as it is if the Delta commit was made."""
+    """The table after the Delta commit."""
     before: str
-    """``delta_tables.definition`` as it is if the commit was not made."""
+    """The result of ``delta_tables.definition`` before the commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Everything that the catalog remembers; replaced as a whole, never changed."""
+    """Everything that the catalog stores; a new object replaces it, it never changes."""
 
     catalogs: dict[str, Namespace] = field(default_factory=dict)
     schemas: dict[str, Namespace] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class State:
     alteration: Alteration | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types, in a stable order."""
+        """Return plain JSON types, in a stable order."""
         begun = self.alteration
         return {
             "format": 1,
@@ -181,7 +181,7 @@ class State:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """The inverse of ``as_json``; tables are found under ``tables_folder``."""
+        """Build a state from the result of ``as_json``; tables are found under ``tables_folder``."""
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")
         return cls(
@@ -199,7 +199,7 @@ def _table(plain: dict[str, Any], tables_folder: Path) -> Table:
 
 
 def _stored(type_: DeltaType) -> DeltaType:
-    """The type with every VARIANT replaced by string, at any depth."""
+    """Return the type with every VARIANT replaced by string, at any depth."""
     if isinstance(type_, str):
         return "string" if type_ == "variant" else type_
     stored = dict(type_)

@@ -1,4 +1,4 @@
-"""The page at ``/``: tables, streams, errors and fault switches; plain HTML, with a script that only refreshes it."""
+"""The page at ``/``: tables, streams, errors and fault switches; plain HTML, with a script only for refreshing."""
 
 from .handlers import ROUTES
 

@@ -38,17 +38,17 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
 
 
 def show(call: Call) -> Response:
-    """GET /."""
+    """Answer GET /."""
     return HTMLResponse(render.page(call.service), headers=_HEADERS)
 
 
 def show_live(call: Call) -> Response:
-    """GET /local/page: the part that changes, for the script."""
+    """Answer GET /local/page with the part of the page that changes, for the script."""
     return HTMLResponse(render.live(call.service), headers=_HEADERS)
 
 
 def static(call: Call) -> Response:
-    """GET /local/static/{name}."""
+    """Answer GET /local/static/{name}."""
     name = call.path["name"]
     if name not in _STATIC:
         raise NotFound(f"there is no file {name!r}")
@@ -57,7 +57,7 @@ def static(call: Call) -> Response:
 
 
 def add_fault(call: Call) -> Response:
-    """POST /local/page/faults from the form: the fault is on, and back to the page."""
+    """Answer POST /local/page/faults: switch on the fault in the form, and return to the page."""
     form = call.form()
     try:
         call.service.faults.add(_rule(form))
@@ -67,13 +67,13 @@ def add_fault(call: Call) -> Response:
 
 
 def clear_faults(call: Call) -> Response:
-    """POST /local/page/faults/off: all faults off."""
+    """Answer POST /local/page/faults/off: switch off all faults."""
     call.service.faults.clear()
     return _back()
 
 
 def remove_fault(call: Call) -> Response:
-    """POST /local/page/faults/{number}/off; one that is off already is as it should be."""
+    """Answer POST /local/page/faults/{number}/off; succeeds also if the fault is already off."""
     number = call.path["number"]
     if number.isdecimal():
         call.service.faults.remove(int(number))
@@ -85,7 +85,7 @@ def _back() -> Response:
 
 
 def _rule(form: dict[str, str]) -> dict[str, Any]:
-    """The fields of the form that the chosen action takes; ValueError for an invalid number."""
+    """Return the fields of the form that the chosen action has; raise ValueError for an invalid number."""
     action = form.get("action", "")
     whens = {"table", "stream", "message", "probability", "times"}
     rule: dict[str, Any] = {"action": action}

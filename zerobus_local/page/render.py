@@ -1,4 +1,4 @@
-"""The page as HTML.  Everything that did not come from this file goes through ``escape``."""
+"""Renders the page as HTML. Every text from outside of this file goes through ``escape``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CHOICES = {"at": POINTS, "status": _STATUSES}
 
 
 def page(service: Service, problem: str = "", form: Mapping[str, str] | None = None) -> str:
-    """The whole page; ``problem`` is what was wrong with ``form``, which was sent and is shown again."""
+    """Return the whole page; ``problem`` says what is wrong with the submitted ``form``, which is shown again."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,7 +83,7 @@ def page(service: Service, problem: str = "", form: Mapping[str, str] | None = N
 
 
 def live(service: Service) -> str:
-    """The part of the page that changes by itself."""
+    """Return the part of the page that refreshes itself."""
     return "\n".join((_streams(service), _tables(service), _faults(service), _errors(service)))
 
 
@@ -204,7 +204,7 @@ def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
 
 
 def _field(name: str, label: str, kind: str, placeholder: str, *, value: str) -> str:
-    """One field with its label; the script shows it only for the actions that take it."""
+    """Return a labelled field; the script shows it only for the actions that have it."""
     actions = " ".join(action for action, fields in ACTIONS.items() if name in fields)
     mark = f' data-actions="{actions}"' if actions else ""
     if name in _CHOICES:
@@ -226,14 +226,14 @@ def _errors(service: Service) -> str:
 
 
 def _folded(key: str, summary: str, inner: str) -> str:
-    """A part that is folded; the script finds it by ``key``, and leaves it open or closed when it refreshes."""
+    """Return a section that can be folded; on a refresh the script finds it by ``key`` and keeps it open or closed."""
     return f'<details data-key="{escape(key)}"><summary>{escape(summary)}</summary>{inner}</details>'
 
 
 def _table(
     caption: str, head: Iterable[str], rows: list[str], nothing: str, *, numbers: Container[str] = frozenset()
 ) -> str:
-    """``numbers`` are the columns, by their heads, that are aligned to the right."""
+    """Return a table; ``numbers`` are the headings of the columns that are aligned to the right."""
     if not rows:
         return f'<p class="nothing">{escape(nothing)}</p>' if nothing else ""
     cells = "".join(f'<th scope="col"{_RIGHT if text in numbers else ""}>{escape(text)}</th>' for text in head)

@@ -1,1 +1,1 @@
-"""Databricks SQL, as far as it makes and changes what the catalog holds."""
+"""Databricks SQL, as far as it creates and changes the catalog's objects."""

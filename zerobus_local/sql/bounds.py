@@ -1,4 +1,4 @@
-"""How much SQL the engines are given at once: they recurse, and what is too deep for their stack ends the process."""
+"""Limits the size of SQL: the engines recurse, and SQL that is too deep for their stack would end the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARTS: Final = (exp.Select, exp.Join, exp.CTE)
 
 
 def check_bounds(tree: Any) -> None:
-    """InvalidRequest for a syntax tree that an engine could break down over.  Takes a tree of any depth."""
+    """Raise InvalidRequest for a syntax tree that an engine could fail on. Accepts a tree of any depth."""
     depth = parts = 0
     level: list[exp.Expression] = [tree]
     # Level by level, not by recursion: a chain of operators is parsed by a loop and as deep as it is long.

@@ -1,7 +1,7 @@
-"""Databricks SQL into statements.
+"""Parses Databricks SQL into statements.
 
-sqlglot reads the dialect.  What it does not know (catalogs, and GRANT on them) is read from its tokens by
-``words``.  Every refusal names the place and what to write instead.
+sqlglot parses the dialect. ``words`` parses, from the tokens, what sqlglot does not know (catalogs, and GRANT on them).
+Every error names the line and what to write instead.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _KNOWN = (
 
 
 def parse(sql: str) -> list[Statement]:
-    """The statements of a script, in order; InvalidRequest for the first that cannot be carried out."""
+    """Return the statements of a script, in order; raise InvalidRequest for the first one that is not supported."""
     if len(sql) > _MOST_CHARACTERS:
         raise InvalidRequest(f"the SQL text is longer than {_MOST_CHARACTERS} characters")
     try:
         parts = list(_split(sqlglot.tokenize(sql, read="databricks")))
         if len(parts) > _MOST_STATEMENTS:
-            raise InvalidRequest(f"{len(parts)} statements; a script holds at most {_MOST_STATEMENTS}")
+            raise InvalidRequest(f"{len(parts)} statements; a script can have at most {_MOST_STATEMENTS}")
         statements = [_statement(sql, tokens) for tokens in parts]
     except SqlglotError as error:
         raise InvalidRequest(_explain(error, sql)) from error
@@ -65,15 +65,15 @@ def parse(sql: str) -> list[Statement]:
 
 
 def created_table(sql: str) -> TableName:
-    """The table that a text consisting of one CREATE TABLE statement names; InvalidRequest for anything else."""
+    """Return the table that a single CREATE TABLE statement names; raise InvalidRequest for any other text."""
     match parse(sql):
         case [CreateTable(name=name)]:
             return name
-    raise InvalidRequest("give one CREATE TABLE statement; other SQL goes to sql() or zerobus-local sql")
+    raise InvalidRequest("pass a single CREATE TABLE statement; use sql() or zerobus-local sql for other SQL")
 
 
 def columns_in(condition: str) -> set[str]:
-    """The names of the columns in a condition, in lower case (of ``a.b``, a field of a struct, both parts)."""
+    """Return the column names in a condition, in lower case; for ``a.b``, a field of a struct, both parts."""
     tree = sqlglot.parse_one(condition, read="databricks")
     return {part.name.lower() for column in tree.find_all(exp.Column) for part in column.parts}
 
@@ -96,7 +96,9 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
         return from_words
     first = tokens[0].text.upper()
     if first not in _PARSERS:
-        raise InvalidRequest(f"line {tokens[0].line}: {first} is not a statement of the local catalog. Known: {_KNOWN}")
+        raise InvalidRequest(
+            f"line {tokens[0].line}: {first} is not a statement that the local catalog supports. It supports: {_KNOWN}"
+        )
     # Lines and columns of an error count from the start of the script.
     before, text = sql[: tokens[0].start], sql[tokens[0].start : tokens[-1].end + 1]
     padding = "\n" * before.count("\n") + " " * (len(before) - before.rfind("\n") - 1)
@@ -104,7 +106,7 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
     statement = _PARSERS[first](expression)
     if statement is None:
         raise InvalidRequest(
-            f"line {tokens[0].line}: {text[:120]!r} is not known to the local catalog. Known: {_KNOWN}"
+            f"line {tokens[0].line}: {text[:120]!r} is not supported by the local catalog. It supports: {_KNOWN}"
         )
     return statement
 
@@ -141,7 +143,7 @@ def _explain(error: SqlglotError, sql: str) -> str:
 
 
 def _unknown_type(sql: str, line: int, column: Any) -> str | None:
-    """The word in this place, if a type belongs there: after a column's name, or in ARRAY<…>."""
+    """Return the word in this place if a type belongs there: after a column's name, or in ARRAY<…>."""
     tokens = sqlglot.tokenize(sql, read="databricks")
     for before, previous, token in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if (token.line, token.col) == (line, column) and token.token_type == TokenType.VAR:
@@ -164,7 +166,7 @@ def _create(expression: exp.Expression) -> Statement | None:
             comment=next((text_of(c.this) for c in expression.find_all(exp.SchemaCommentProperty)), None),
         )
     raise InvalidRequest(
-        f"CREATE {kind} is not known to the local catalog: Zerobus writes into managed Delta tables only"
+        f"CREATE {kind} is not supported by the local catalog: Zerobus writes to managed Delta tables only"
     )
 
 

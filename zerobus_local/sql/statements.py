@@ -1,4 +1,4 @@
-"""The statements that the catalog can carry out, as values: ``sql.parse`` makes them, ``Catalog.execute`` does them."""
+"""The statements that the catalog supports, as values: ``sql.parse`` builds them, ``Catalog.execute`` runs them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CreateSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTable:
-    """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) …; positions run from 0."""
+    """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) …; positions count from 0."""
 
     name: TableName
     columns: tuple[Column, ...]
@@ -64,12 +64,12 @@ class CreateTable:
     if_not_exists: bool = False
     or_replace: bool = False
     notes: tuple[str, ...] = ()
-    """What was accepted and has no effect here, or another one than on Databricks."""
+    """Notes on clauses that have no effect here, or another effect than on Databricks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddColumns:
-    """ALTER TABLE … ADD COLUMN; positions are given when it is carried out."""
+    """ALTER TABLE … ADD COLUMN; positions are assigned when the statement runs."""
 
     name: TableName
     columns: tuple[Column, ...]
@@ -159,7 +159,7 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """SELECT; ``sql`` is for the query engine, and calls ``tables[n]`` ``table_n``."""
+    """SELECT; ``sql`` is for the query engine, and calls table n of ``tables`` ``table_n``."""
 
     sql: str
     tables: tuple[TableName, ...]
@@ -181,7 +181,7 @@ class Describe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
-    """INSERT INTO name [(columns)] VALUES … or SELECT …; no columns means all of them."""
+    """INSERT INTO name [(columns)] VALUES … or SELECT …; an empty list of columns means all of them."""
 
     name: TableName
     columns: tuple[str, ...]

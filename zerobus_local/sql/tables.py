@@ -1,4 +1,4 @@
-"""CREATE TABLE and ADD COLUMN: from sqlglot's syntax tree to columns and constraints."""
+"""Reads columns and constraints of CREATE TABLE and ADD COLUMN from sqlglot's syntax tree."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:
-    """Read CREATE TABLE; InvalidRequest for a table that Zerobus could not write into."""
+    """Read CREATE TABLE; raise InvalidRequest for a table that Zerobus could not write to."""
     if not isinstance(create.this, exp.Schema) or create.args.get("expression"):
         raise InvalidRequest(
-            f"CREATE TABLE {create.this.sql(dialect='databricks')} names no columns: "
-            "write CREATE TABLE catalog.schema.table (column TYPE, …); LIKE, CLONE and AS SELECT are not known here"
+            f"CREATE TABLE {create.this.sql(dialect='databricks')} has no columns: write CREATE TABLE "
+            "catalog.schema.table (column TYPE, …); LIKE, CLONE and AS SELECT are not supported here"
         )
     if create.args.get("replace") and create.args.get("exists"):
-        raise InvalidRequest("CREATE OR REPLACE TABLE cannot be joined with IF NOT EXISTS")
+        raise InvalidRequest("CREATE OR REPLACE TABLE cannot be combined with IF NOT EXISTS")
     name = table_name(create.this.this)
     definitions = [entry for entry in create.this.expressions if isinstance(entry, exp.ColumnDef)]
     columns, checks, notes = _columns(definitions)
@@ -59,14 +59,19 @@ def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns
     for definition in definitions:
         if definition.args.get("position"):
             raise InvalidRequest(
-                f"column {definition.name}: FIRST and AFTER are not known here; it is added at the end"
+                f"column {definition.name}: FIRST and AFTER are not supported here; leave them out, and the "
+                "column is added at the end"
             )
     columns, checks, notes = _columns(definitions)
     for column in columns:
         if not column.nullable:
-            raise InvalidRequest(f"column {column.name}: an added column must be nullable, for the rows that are there")
+            raise InvalidRequest(
+                f"column {column.name}: an added column must be nullable, because of the existing rows"
+            )
     if checks:
-        raise InvalidRequest(f"add the CHECK on its own: ALTER TABLE {name} ADD CONSTRAINT name CHECK (…)")
+        raise InvalidRequest(
+            f"add the CHECK in a statement of its own: ALTER TABLE {name} ADD CONSTRAINT name CHECK (…)"
+        )
     return AddColumns(name=name, columns=tuple(columns), notes=tuple(notes))
 
 
@@ -82,7 +87,7 @@ def named_check(entry: exp.Expression, default: str | None = None) -> Check:
 
 
 def table_name(table: exp.Expression | None) -> TableName:
-    """The three-part name of a table in the syntax tree; InvalidRequest if it has other parts."""
+    """Return the three-part name of a table in the syntax tree; raise InvalidRequest for any other name."""
     if not isinstance(table, exp.Table) or not table.catalog or not table.db or not table.name:
         shown = table.sql(dialect="databricks") if table is not None else ""
         raise InvalidRequest(
@@ -92,7 +97,7 @@ def table_name(table: exp.Expression | None) -> TableName:
 
 
 def text_of(literal: exp.Expression | None) -> str:
-    """The text of a string literal."""
+    """Return the text of a string literal."""
     if not isinstance(literal, exp.Literal) or not literal.is_string:
         shown = literal.sql(dialect="databricks") if literal is not None else ""
         raise InvalidRequest(f"COMMENT takes a text in single quotes, not {shown!r}")
@@ -103,7 +108,7 @@ def _columns(definitions: list[exp.ColumnDef]) -> tuple[list[Column], list[Check
     if not definitions:
         raise InvalidRequest("a table needs at least one column")
     if len(definitions) > _MOST_COLUMNS:
-        raise InvalidRequest(f"{len(definitions)} columns are more than the {_MOST_COLUMNS} that Zerobus takes")
+        raise InvalidRequest(f"{len(definitions)} columns are more than Zerobus supports ({_MOST_COLUMNS})")
     _refuse_repeated("column", (definition.name for definition in definitions))
     columns, checks, notes = [], [], []
     for position, definition in enumerate(definitions):
@@ -135,8 +140,8 @@ def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Chec
                 notes.append(f"column {name}: PRIMARY KEY is not enforced, as on Databricks")
             case other:
                 raise InvalidRequest(
-                    f"column {name}: {other.sql(dialect='databricks')!r} is not known here; "
-                    "known are NOT NULL, COMMENT, DEFAULT and CHECK"
+                    f"column {name}: {other.sql(dialect='databricks')!r} is not supported here; only NOT NULL, "
+                    "COMMENT, DEFAULT and CHECK are"
                 )
     if "variant" in str(type_):
         notes.append(f"column {name}: VARIANT is stored as its JSON text")
@@ -155,7 +160,7 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
 
 
 class _Properties:
-    """What comes after the columns."""
+    """The clauses after the columns."""
 
     def __init__(self, properties: exp.Expression | None, columns: dict[str, str]) -> None:
         self.partition_by: tuple[str, ...] = ()
@@ -178,13 +183,15 @@ class _Properties:
             case _ if type(entry).__name__ in _CLUSTERING:
                 self.notes.append(f"{text}: clustering changes nothing in the local table")
             case exp.LocationProperty() | exp.ExternalProperty() | exp.FileFormatProperty() | exp.TemporaryProperty():
-                raise InvalidRequest(f"{text!r} makes no managed Delta table, and Zerobus writes into no other kind")
+                raise InvalidRequest(
+                    f"{text!r} does not make a managed Delta table, but Zerobus writes to no other kind"
+                )
             case exp.Property() if type(entry) is exp.Property:
                 self.pairs.append((entry.name, str(entry.args["value"].name)))
             case _:
-                raise InvalidRequest(f"{text!r} is not known to the local catalog: leave it out")
+                raise InvalidRequest(f"{text!r} is not supported by the local catalog: leave it out")
 
     def _column(self, column: exp.Expression) -> str:
         if column.name.lower() not in self._columns or isinstance(column, exp.ColumnDef):
-            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: name columns of the list above")
+            raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: it must be one of the table's columns")
         return self._columns[column.name.lower()]

@@ -1,4 +1,4 @@
-"""Column types: from Databricks SQL (as sqlglot reads it) to Delta's JSON and to SQL text."""
+"""Converts column types from sqlglot's syntax tree to Delta's JSON and to SQL text."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _MAX_DEPTH = 100  # as the SDK's schema conversion bounds it
 
 
 def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tuple[DeltaType, str]:
-    """The Delta JSON type and the SQL text of a type; InvalidRequest names the column and the type if there is none."""
+    """Return a type as Delta JSON and as SQL text.
+
+    Raises InvalidRequest that names the column if the type is not supported.
+    """
     if depth > _MAX_DEPTH:
         raise InvalidRequest(f"column {column}: its type is nested more than {_MAX_DEPTH} deep")
     if not isinstance(kind, exp.DataType):

@@ -1,4 +1,4 @@
-"""The statements that sqlglot hands back unread: catalogs, tags, SHOW TABLES, GRANT and REVOKE, from their words."""
+"""Parses the statements that sqlglot does not: catalogs, tags, SHOW TABLES, GRANT and REVOKE, from their tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
 
 
 def parse_words(tokens: list[Token]) -> Statement | None:
-    """Read CREATE CATALOG, DROP CATALOG, tags of columns, SHOW TABLES, GRANT and REVOKE; None for other statements."""
+    """Parse CREATE CATALOG, DROP CATALOG, tags of columns, SHOW TABLES, GRANT and REVOKE; None for other statements."""
     words = _Words(_unfolded(tokens))
     if words.take("CREATE", "CATALOG"):
         if_not_exists = words.take("IF", "NOT", "EXISTS")
@@ -51,14 +51,14 @@ def parse_words(tokens: list[Token]) -> Statement | None:
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
-    """SHOW comes with all that follows it as one text."""
+    """Split up the token of SHOW, which contains the rest of the statement as one text."""
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
     return tokens
 
 
 def _set_tags(words: _Words) -> SetTags | None:
-    """ALTER TABLE … ALTER COLUMN … SET TAGS; None if something else is altered."""
+    """Parse ALTER TABLE … ALTER COLUMN … SET TAGS; return None if something else is altered."""
     parts = [words.name()]
     while words.take("."):
         parts.append(words.name())
@@ -124,7 +124,7 @@ def _full_name(kind: str, parts: list[str]) -> str:
 
 
 class _Words:
-    """The words of one statement, taken from the left."""
+    """The words of one statement, consumed from the left."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -135,7 +135,7 @@ class _Words:
         return self._tokens[index] if index < len(self._tokens) else None
 
     def take(self, *words: str) -> bool:
-        """Step over ``words`` if they come here in this order."""
+        """Consume ``words`` if they come next in this order; return whether they did."""
         # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so text is compared split.
         ahead, wanted = 0, list(words)
         while wanted:
@@ -151,12 +151,12 @@ class _Words:
         return True
 
     def expect(self, word: str) -> None:
-        """Step over ``word``; InvalidRequest if another one is here."""
+        """Consume ``word``; raise InvalidRequest if another word comes next."""
         if not self.take(word):
             self._fail(word)
 
     def name(self) -> str:
-        """Step over an identifier, quoted or not."""
+        """Consume an identifier, quoted or not, and return it."""
         token = self._peek()
         if token is None or token.token_type == TokenType.STRING or not token.text.strip():
             self._fail("a name")
@@ -164,7 +164,7 @@ class _Words:
         return token.text
 
     def text(self) -> str:
-        """Step over a text in single quotes."""
+        """Consume a text in single quotes, and return it."""
         token = self._peek()
         if token is None or token.token_type != TokenType.STRING:
             self._fail("a text in single quotes")
@@ -172,14 +172,14 @@ class _Words:
         return token.text
 
     def privilege(self) -> str:
-        """Step over a privilege."""
+        """Consume a privilege, and return it."""
         for privilege in PRIVILEGES:
             if self.take(*privilege.split()):
                 return privilege
         return self._fail(f"a privilege ({', '.join(PRIVILEGES)})")
 
     def end(self) -> None:
-        """InvalidRequest unless all words were taken."""
+        """Raise InvalidRequest unless all words were consumed."""
         if self._peek() is not None:
             self._fail("the end of the statement")
 

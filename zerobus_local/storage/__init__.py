@@ -1,1 +1,1 @@
-"""Delta tables: rows of many streams in one commit, and an answer only after it."""
+"""Writes rows to Delta tables: one commit for rows of many streams, which are answered only after it."""

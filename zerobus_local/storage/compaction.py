@@ -1,6 +1,6 @@
-"""Keeping the number of files of a Delta table low, for each commit costs more the more files there are.
+"""Keeps the number of files of a Delta table low, because each commit takes longer the more files there are.
 
-Measured with deltalake 1.6: a commit takes 10 ms of processor time in a table of 100 files and 50 ms in one of 600.
+Measured with deltalake 1.6: a commit takes 10 ms of processor time in a table of 100 files, and 50 ms in one of 600.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger("zerobus_local")
 
 
 class Compactor:
-    """Merges the files of one table in a thread of its own, for large ones take seconds and commits do not wait."""
+    """Merges the files of one table in a separate thread: large files take seconds, which commits must not wait for."""
 
     def __init__(self, table: Table, catalog: Catalog) -> None:
         self._table = table
@@ -38,14 +38,14 @@ class Compactor:
         self._running: threading.Thread | None = None
 
     def look(self) -> None:
-        """Merge small files if there are many, unless that is being done; returns at once."""
+        """Merge small files if there are many, unless that is already running; return at once."""
         if self._running is None or not self._running.is_alive():
             name = f"zerobus-local-compactor {self._table.full_name}"
             self._running = threading.Thread(target=self._run, name=name, daemon=True)
             self._running.start()
 
     def wait(self) -> None:
-        """Block until nothing is being merged."""
+        """Block until no files are being merged."""
         if self._running is not None:
             self._running.join()
 
@@ -59,7 +59,7 @@ class Compactor:
 
 
 def _compact_if_crowded(delta: DeltaTable) -> None:
-    """Rows and their readers are not disturbed."""
+    """Merge small files if there are many; rows and readers are not affected."""
     sizes = delta.get_add_actions(flatten=True).column("size_bytes").to_pylist()
     if len(sizes) >= CROWDED:
         delta.optimize.compact(target_size=int(statistics.median(sizes) * _STEP), max_concurrent_tasks=1)

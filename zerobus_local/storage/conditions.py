@@ -1,7 +1,7 @@
-"""SQL conditions over rows that are not stored yet: CHECK constraints, and the predicates of faults.
+"""Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the predicates of faults.
 
-Carried out by DuckDB, from Databricks SQL by sqlglot.  A constraint must be true: NULL breaks it, as it does in Delta
-(and does not in standard SQL).  What the service does with CHECK constraints is not documented.
+sqlglot translates the Databricks SQL, and DuckDB evaluates it. A constraint must be true: NULL violates it, as in Delta
+(but not in standard SQL).  What the service does with CHECK constraints is not documented.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ConditionError(ValueError):
 
 
 class Conditions:
-    """Finds rows by conditions.  For one thread at a time; ``close`` frees the engine."""
+    """Evaluates conditions on rows. Not thread-safe; ``close`` frees the engine."""
 
     def __init__(self) -> None:
         # Only tables with constraints, and faults with predicates, need the engine.
@@ -42,13 +42,13 @@ class Conditions:
         self._engine = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
 
     def close(self) -> None:
-        """Free the engine; may be called twice."""
+        """Free the engine; can be called twice."""
         self._engine.close()
 
     def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
-        """RefusedRecordError for the first row for which a constraint is not true.
+        """Raise RefusedRecordError for the first row for which a constraint is not true.
 
-        A constraint that the engine cannot carry out is left to the Delta writer, which enforces it too.
+        A constraint that the engine cannot evaluate is left to the Delta writer, which also enforces it.
         """
         for check in checks:
             try:
@@ -57,10 +57,13 @@ class Conditions:
                 _log.warning("constraint %s is checked at the commit only: %s", check.name, error)
                 continue
             if row is not None:
-                raise RefusedRecordError(row, None, f"breaks the constraint {check.name} CHECK ({check.sql})")
+                raise RefusedRecordError(row, None, f"violates the constraint {check.name} CHECK ({check.sql})")
 
     def first_where(self, batch: pa.RecordBatch, condition: str) -> int | None:
-        """The index of the first row for which the condition holds; ConditionError if it cannot be carried out."""
+        """Return the index of the first row for which the condition is true, or None.
+
+        Raises ConditionError if it cannot be evaluated.
+        """
         rows = pa.Table.from_batches([batch]).append_column(_ROW, pa.array(range(batch.num_rows), pa.int64()))
         try:
             self._engine.register("batch", rows)
@@ -68,7 +71,7 @@ class Conditions:
             query = f"SELECT min({_ROW}) FROM batch WHERE {_translated(condition)}"  # noqa: S608
             found: Any = self._engine.execute(query).fetchall()
         except self._errors as error:
-            raise ConditionError(f"{condition!r} cannot be carried out: {error}") from error
+            raise ConditionError(f"{condition!r} cannot be evaluated: {error}") from error
         finally:
             self._engine.unregister("batch")
         row = found[0][0]
@@ -76,7 +79,7 @@ class Conditions:
 
 
 def check_condition(condition: str) -> None:
-    """ConditionError if the text is not a condition; whether its columns exist is not known yet."""
+    """Raise ConditionError if the text is not a condition; whether its columns exist is not checked yet."""
     _translated(condition)
 
 

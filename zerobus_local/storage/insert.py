@@ -1,4 +1,4 @@
-"""One JSON request into a table, for the REST door."""
+"""Inserts the rows of one JSON request, for REST insert."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["insert_json_rows"]
 
 
 def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
-    """Check parsed JSON objects against the table, store all or none, and wait for the commit; returns its version.
+    """Check parsed JSON objects against the table, store all or none, and wait for the commit; return its version.
 
-    Raises InvalidRequest that names record and field, UnknownTable for a table that was dropped by then, and
-    TimeoutError, which leaves open whether the rows will land.
+    Raises InvalidRequest that names record and field, UnknownTable for a table that was just dropped, and TimeoutError,
+    after which it is unknown whether the rows will be stored.
     """
     if len(rows) > MAX_RECORDS:
-        raise InvalidRequest(f"{len(rows)} rows; a request holds at most {MAX_RECORDS}")
+        raise InvalidRequest(f"{len(rows)} rows; a request can have at most {MAX_RECORDS}")
     try:
         batch = JsonDecoder(TableShape.of(table)).decode_objects(rows)
         _check_constraints(table, batch)

@@ -1,7 +1,7 @@
-"""Rows into Delta tables by group commit: many streams, one writer per table, one commit for all that came together.
+"""Writes rows to Delta tables by group commit: one writer per table commits the rows of many streams together.
 
-The promise: ``done`` of an append is called with the version of the Delta commit that holds its rows, after that commit
-is in the table's log, or with the error because of which none of them are in the table.
+``done`` of an append is called with the version of the Delta commit that has its rows, after that commit is in the
+table's log, or with the error if none of the rows are in the table.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ __all__ = ["Storage", "StorageClosedError"]
 class Storage:
     """All writers of one data folder.  Thread-safe.
 
-    ``commit_delay`` is how long, in seconds, the first rows of a commit wait for company.  ``max_pending_bytes`` bounds
-    what waits for a commit over all tables: ``append`` blocks while it is exceeded, which is what slows clients down.
+    ``commit_delay`` is how long, in seconds, the first rows of a commit wait for more rows. ``max_pending_bytes``
+    limits the bytes that wait for a commit over all tables: ``append`` blocks while they exceed it, which slows clients
+    down.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Storage:
         self._warm_up.start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
-        """Hand rows of the table's schema over; ``done`` is called once, from the writer's thread, and must not block.
+        """Queue rows of the table's schema; the writer's thread calls ``done`` once, which must not block.
 
-        It is called at once, with UnknownTable, if the table was dropped.  Blocks while too much is waiting.
-        StorageClosedError after ``close``.
+        ``done`` is called at once, with UnknownTable, if the table was dropped. Blocks while too many bytes are
+        waiting. Raises StorageClosedError after ``close``.
         """
         self._budget.take(batch.nbytes)
         try:
@@ -62,7 +63,10 @@ class Storage:
             raise
 
     def append_and_wait(self, table: Table, batch: pa.RecordBatch, *, timeout: float) -> int:
-        """Append and wait for the commit; returns its version.  TimeoutError leaves open whether the rows will land."""
+        """Append, wait for the commit and return its version.
+
+        After a TimeoutError it is unknown whether the rows will be stored.
+        """
         finished = threading.Event()
         result: list[int | Exception] = []
 
@@ -72,13 +76,13 @@ class Storage:
 
         self.append(table, batch, done)
         if not finished.wait(timeout):
-            raise TimeoutError(f"no commit into {table.full_name} within {timeout:g} s")
+            raise TimeoutError(f"no commit to {table.full_name} within {timeout:g} s")
         if isinstance(result[0], Exception):
             raise result[0]
         return result[0]
 
     def close(self, timeout: float = 10.0) -> None:
-        """Commit what is waiting and stop; may be called twice.  Waits ``timeout`` seconds for each thread at most."""
+        """Commit waiting rows and stop; can be called twice. Waits at most ``timeout`` seconds for each thread."""
         with self._lock:
             self._closed = True
             writers = list(self._writers.values())
@@ -90,7 +94,7 @@ class Storage:
         self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:
-        """To be asked under the lock."""
+        """Return the writer of a table; the caller must hold the lock."""
         if self._closed:
             raise StorageClosedError("the storage is closed: the server is stopping")
         writer = self._writers.get(table.table_id)
@@ -111,5 +115,8 @@ class Storage:
 
 
 def _warm_up() -> None:
-    """Before it first makes an array of Python objects, pyarrow imports pandas if it is there, which takes seconds."""
+    """Import pandas now if it is installed.
+
+    pyarrow would import it before the first array of Python objects, which takes seconds.
+    """
     pa.array([0])

@@ -1,4 +1,4 @@
-"""The one thread that writes one Delta table, and the bound on what waits for all of them."""
+"""The thread that writes one Delta table, and the limit on the bytes that wait for all writers."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _APP_ID = "zerobus-local"
 
 
 class StorageClosedError(RuntimeError):
-    """Nothing more is stored."""
+    """The storage is closed and accepts no more rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that wait for a commit, and whom to notify."""
+    """Rows that wait for a commit, and the function to notify."""
 
     batch: pa.RecordBatch
     done: Callable[[int | Exception], None]
 
 
 class Budget:
-    """A bound on bytes in flight.  One taker is always let through when nothing is in flight, however much it takes."""
+    """Limits the bytes in flight. If nothing is in flight, a request of any size is allowed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -58,14 +58,14 @@ class Budget:
             self._used += nbytes
 
     def give(self, nbytes: int) -> None:
-        """Give back bytes that ``take`` has taken."""
+        """Return bytes that ``take`` has taken."""
         with self._changed:
             self._used -= nbytes
             self._changed.notify_all()
 
 
 class TableWriter(threading.Thread):
-    """Collects appends for ``commit_delay`` seconds from the first one on, then commits them together."""
+    """Collects appends for ``commit_delay`` seconds after the first one, then commits them together."""
 
     def __init__(self, table: Table, catalog: Catalog, *, commit_delay: float, budget: Budget) -> None:
         super().__init__(name=f"zerobus-local-writer {table.full_name}", daemon=True)
@@ -94,7 +94,7 @@ class TableWriter(threading.Thread):
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit what is waiting, then end."""
+        """Commit waiting rows, then end."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -169,7 +169,7 @@ class TableWriter(threading.Thread):
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
-    """One table of the present schema: columns that were added while the rows were under way are NULL in them."""
+    """Return one table of the present schema; columns that were added while rows were waiting are NULL in those."""
     schema = without_not_null(table.arrow_schema)
     aligned = []
     for batch in batches:

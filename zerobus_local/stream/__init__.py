@@ -1,1 +1,1 @@
-"""The life of one stream: what came in, what is committed, what is acknowledged."""
+"""The life of one stream: what was received, committed and acknowledged."""

@@ -1,4 +1,4 @@
-"""The faults of one stream, and where they are triggered."""
+"""The faults of one stream, and the places where they are triggered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["StreamFaults"]
 
 
 class StreamFaults:
-    """The faults as one stream meets them.  ``number`` is the stream's count on its table."""
+    """The faults for one stream; ``number`` is the stream's number among those of its table."""
 
     def __init__(self, faults: Faults, table: str, number: int) -> None:
         self._faults = faults
@@ -23,24 +23,24 @@ class StreamFaults:
         self._number = number
 
     def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """The rule that triggers at this message, which is then in the log."""
+        """Return the rule that triggers at this message, and log it."""
         if not self._faults.any:
             return None
         return self._faults.trigger(action, self._table, self._number, message, at)
 
     @property
     def any(self) -> bool:
-        """Whether any fault is on, for any stream."""
+        """Whether a fault is on, for any stream."""
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:
-        """The rule that would trigger at this message; nothing has happened yet."""
+        """Return the rule that would trigger at this message, without triggering it."""
         if not self._faults.any:
             return None
         return self._faults.peek(action, self._table, self._number, message)
 
     def break_off(self, message: int, at: str) -> None:
-        """Raise CutError or StatusError if a rule cuts or fails the stream at this point of this message."""
+        """Raise CutError or StatusError if a rule cuts or fails the stream at this point of the message."""
         if not self._faults.any:
             return
         if self.trigger("cut", message, at):
@@ -54,7 +54,7 @@ class StreamFaults:
                 raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
 
     def acknowledgement_delay(self, message: int) -> float | None:
-        """Seconds to wait before this message is acknowledged; None if it, and what follows, never is."""
+        """Return the seconds to wait before this message is acknowledged; None if it and later ones never are."""
         if not self._faults.any:
             return 0.0
         if self.trigger("withhold_ack", message):

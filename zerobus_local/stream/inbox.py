@@ -1,4 +1,4 @@
-"""Requests of one stream, read ahead by a thread of their own, up to a bound."""
+"""Reads the requests of one stream ahead in a separate thread, up to a limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Inbox(threading.Thread):
     """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (and always at least one message).
 
     When the queue is full the thread stops reading, HTTP/2 flow control fills up, and the client waits.  ``changed`` is
-    the one condition of a stream: whoever has news for it sets its own fields under it and notifies.
+    the only condition variable of a stream: a thread with news for the stream sets its fields while holding it, and
+    notifies.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:
@@ -58,7 +59,7 @@ class Inbox(threading.Thread):
                 self.changed.notify_all()
 
     def _may_read(self, offset: int) -> bool:
-        """Meet the faults that trigger while a message is under way: it is not read, or not yet."""
+        """Apply the faults that trigger while a message arrives; return whether to read the message now."""
         stop = self._faults.trigger("stop_reading", offset)
         if stop:
             with self.changed:
@@ -87,24 +88,27 @@ class Inbox(threading.Thread):
 
     @property
     def ended(self) -> bool:
-        """Whether the client will send no more, and everything was taken.  To be asked under ``changed``."""
+        """Whether the client will send no more and everything was taken. The caller must hold ``changed``."""
         return self._ended and not self._messages
 
     @property
     def filled(self) -> bool:
-        """Whether there is a message.  To be asked under ``changed``."""
+        """Whether there is a message. The caller must hold ``changed``."""
         return bool(self._messages)
 
     @property
     def take_at(self) -> float | None:
-        """When what is there is worth taking: at once if it is much, soon if it is little.  Under ``changed``."""
+        """When to take the messages: at once if they are large, soon if they are small.
+
+        The caller must hold ``changed``.
+        """
         if not self._messages:
             return None
         is_much = self._bytes >= _EAGER_BYTES or self._ended
         return self._first_at if is_much else self._first_at + _LINGER
 
     def take(self, max_bytes: int) -> list[bytes]:
-        """Take messages that came, at least one if there is one, and no more than ``max_bytes`` beyond it."""
+        """Take messages up to ``max_bytes``, but at least one if there is one."""
         with self.changed:
             taken: list[bytes] = []
             size = 0
@@ -117,7 +121,7 @@ class Inbox(threading.Thread):
             return taken
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         with self.changed:
             self._stopped = True
             self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""Where the rows of one stream go: past the table's constraints into the storage, meeting faults on the way."""
+"""Passes the rows of one stream to the storage, after checking constraints and applying faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("zerobus_local")
 
 
 class StreamSink:
-    """For the stream's own thread; ``close`` when the stream is over."""
+    """Used in the stream's own thread; ``close`` it when the stream is over."""
 
     def __init__(self, table: Table, storage: Storage, faults: StreamFaults, streams: Streams) -> None:
         self.table = table.full_name
@@ -37,7 +37,7 @@ class StreamSink:
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
-        """Refuse what only the values show: RefusedRecordError for the first row that breaks a condition."""
+        """Raise RefusedRecordError for the first row that violates a condition."""
         if self._table.checks:
             self._engine().refuse_broken(batch, self._table.checks)
         rule = self._faults.peek("refuse_records", offset)
@@ -60,13 +60,13 @@ class StreamSink:
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
-        """Store the rows; ``done`` is called with the version of the commit, or with why there is none.  May block."""
+        """Store the rows; ``done`` is called with the version of the commit, or with the error. Can block."""
         if self._faults.trigger("duplicate_commit", offset):
             self._storage.append(self._table, batch, lambda _outcome: None)
         self._storage.append(self._table, batch, done)
 
     def close(self) -> None:
-        """Free what the conditions need."""
+        """Free the engine that evaluates conditions."""
         if self._conditions is not None:
             self._conditions.close()
 

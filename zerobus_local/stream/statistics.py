@@ -1,4 +1,4 @@
-"""What is going on: every stream that is open or was lately, as frozen snapshots."""
+"""Statistics of every stream that is open or closed recently, as frozen snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT_CLOSED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatistics:
-    """One stream at one moment.  Times are seconds since the epoch, latencies seconds."""
+    """One stream at one moment. Times are seconds since 1970, latencies are in seconds."""
 
     stream_id: str
     table: str
@@ -40,16 +40,16 @@ class StreamStatistics:
 
     @property
     def rows_unacknowledged(self) -> int:
-        """Rows that were received and not acknowledged yet."""
+        """Rows that were received but not acknowledged yet."""
         return self.rows_received - self.rows_acknowledged
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self) | {"rows_unacknowledged": self.rows_unacknowledged}
 
 
 class StreamRecord:
-    """The moving part behind a StreamStatistics; written by the stream's thread only."""
+    """The changing counters behind a StreamStatistics; only the stream's thread writes them."""
 
     def __init__(self, **identity: Any) -> None:
         self.number: int = identity["number"]
@@ -63,22 +63,22 @@ class StreamRecord:
         self._error: str | None = None
 
     def on_received(self, rows_so_far: int, nbytes: int) -> None:
-        """Rows since the stream was opened, and bytes more."""
+        """Note the rows received since the stream opened, and ``nbytes`` more bytes."""
         self._rows_received = rows_so_far
         self._bytes += nbytes
 
     def on_acknowledged(self, rows_so_far: int, received_at: float) -> None:
-        """Rows since the stream was opened; ``received_at`` is of the monotonic clock."""
+        """Note the rows acknowledged since the stream opened; ``received_at`` is on the monotonic clock."""
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
 
     def on_closed(self, error: str | None) -> None:
-        """The stream is over."""
+        """Note that the stream is over."""
         self._closed_at = time.time()
         self._error = error
 
     def statistics(self) -> StreamStatistics:
-        """A snapshot."""
+        """Return a snapshot."""
         return StreamStatistics(
             **self._identity,
             opened_at=self._opened_at,
@@ -92,7 +92,7 @@ class StreamRecord:
 
 
 class Streams:
-    """The open streams, the last closed ones, and why streams were refused.  Thread-safe."""
+    """The open streams, the last closed ones, and the reasons why streams were refused. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the fields below
@@ -101,14 +101,14 @@ class Streams:
         self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_CLOSED)
 
     def on_opened(self, **identity: Any) -> StreamRecord:
-        """A new stream; the keywords are those fields of StreamStatistics that do not change."""
+        """Add a new stream; the keywords are the fields of StreamStatistics that do not change."""
         record = StreamRecord(**identity)
         with self._lock:
             self._open[identity["stream_id"]] = record
         return record
 
     def on_closed(self, stream_id: str, error: str | None) -> None:
-        """The stream is over."""
+        """Note that the stream is over."""
         with self._lock:
             record = self._open.pop(stream_id, None)
             if record is not None:
@@ -116,17 +116,17 @@ class Streams:
                 self._closed.append(record)
 
     def on_failed(self, table: str, error: str) -> None:
-        """Keep an error for the page: a stream that was refused or ended badly."""
+        """Keep an error for the page, about a stream that was refused or failed."""
         with self._lock:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 
     def statistics(self) -> tuple[StreamStatistics, ...]:
-        """Open streams first, then the last closed ones, newest first."""
+        """Return the open streams first, then the last closed ones, newest first."""
         with self._lock:
             records = [*self._open.values(), *reversed(self._closed)]
         return tuple(record.statistics() for record in records)
 
     def errors(self) -> tuple[dict[str, Any], ...]:
-        """The last errors, newest first, each with ``at``, ``table`` and ``error``."""
+        """Return the last errors, newest first, each with ``at``, ``table`` and ``error``."""
         with self._lock:
             return tuple(reversed(self._errors))

@@ -1,16 +1,16 @@
-"""One stream from its first record to its last acknowledgement, whatever protocol carries it.
+"""One stream from its first record to its last acknowledgement, in either protocol.
 
-The law of a stream:
+The rules of a stream:
 
 1. Offsets of a connection start at 0 and go up by one; anything else ends the stream (4002).
 2. A request is stored as a whole or refused as a whole.  What came before a refused request is committed and
    acknowledged first, so that the first unacknowledged request is the one that was refused.
-3. An acknowledgement is cumulative, never goes back, and leaves only after the commit that holds the rows.
+3. An acknowledgement is cumulative, never goes back, and leaves only after the commit of the rows.
 4. When the client has sent all, the stream ends with OK after the last acknowledgement.
-5. A stream is asked to close before its life is over, and ended with 6002 when it is.
+5. A client is asked to close a stream before its maximum age, and the stream ends with 6002 at that age.
 
-A stream runs in the thread in which gRPC takes its responses.  It sleeps on ``inbox.changed`` and wakes for a request,
-a commit, a timer or the end of the call.
+A stream runs in the thread in which gRPC reads its responses. It waits on ``inbox.changed`` for a request, a commit, a
+timer or the end of the call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _UNKNOWN_ERROR: Final = grpc.StatusCode.INTERNAL
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One ingest request: its offset on this connection, and its records as the protocol carries them."""
+    """One ingest request: its offset on this connection, and its records in the protocol's form."""
 
     offset: int
     rows: int
@@ -62,23 +62,26 @@ class Request:
 
 
 class StreamProtocol(Protocol):
-    """What differs between EphemeralStream and Arrow Flight."""
+    """The differences between EphemeralStream and Arrow Flight."""
 
     def parse(self, message: bytes) -> Request:
-        """The request in a message; StatusError if it holds none."""
+        """Return the request in a message; raise StatusError if there is none."""
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Records of one or more requests; RefusedRecordError counts through all of them."""
+        """Decode the records of one or more requests; RefusedRecordError counts through all of them."""
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """All requests up to ``offset`` are durable, which are ``rows`` rows since the connection began."""
+        """Return the message that all requests up to ``offset`` are durable.
+
+        ``rows`` is their number of rows since the connection began.
+        """
 
     def close_signal(self, seconds: float) -> bytes:
-        """The stream is going to be ended in so many seconds."""
+        """Return the message that the stream will end in ``seconds`` seconds."""
 
 
 class ServedStream:
-    """See the module's docstring.  ``run`` yields responses; it raises StatusError or CutError to end badly."""
+    """See the module's docstring. ``run`` yields responses, and raises StatusError or CutError to end with an error."""
 
     def __init__(  # a stream is where all of them meet
         self,
@@ -112,19 +115,19 @@ class ServedStream:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """Refuse new requests; end with UNAVAILABLE once the accepted ones are acknowledged.  Thread-safe."""
+        """Refuse new requests, and end with UNAVAILABLE once the accepted ones are acknowledged. Thread-safe."""
         with self._inbox.changed:
             self._stopping = True
             self._inbox.changed.notify_all()
 
     def cancel(self) -> None:
-        """End, because the call is over.  Thread-safe."""
+        """End the stream, because the call is over. Thread-safe."""
         with self._inbox.changed:
             self._cancelled = True
             self._inbox.changed.notify_all()
 
     def run(self) -> Iterator[bytes]:
-        """Acknowledgements, until all is acknowledged and the client has no more to send."""
+        """Yield acknowledgements until everything is acknowledged and the client sends no more."""
         while True:
             self._settle()
             self._keep_time()
@@ -154,8 +157,8 @@ class ServedStream:
                 request = self._protocol.parse(message)
                 if request.offset != self._next_offset:
                     raise invalid_error(
-                        f"offset {request.offset} is not the next one, which is {self._next_offset}: "
-                        "offsets of a stream start at 0 and go up by one",
+                        f"offset {request.offset} is not the next offset, which is {self._next_offset}: offsets of "
+                        "a stream start at 0 and increase by one",
                         error_code=NOT_NEXT_OFFSET,
                     )
                 self._faults.break_off(request.offset, "before_commit")
@@ -201,7 +204,7 @@ class ServedStream:
         self._faults.break_off(first_offset, "during_commit")
 
     def _refuse(self, requests: list[Request], error: RefusedRecordError) -> None:
-        """Store what came before the request with the bad record, and end the stream because of that one."""
+        """Store the requests before the one with the bad record, then end the stream because of that record."""
         before = 0
         for index, request in enumerate(requests):
             if error.record < before + request.rows:
@@ -218,7 +221,7 @@ class ServedStream:
     # acknowledgements
 
     def _settle(self) -> None:
-        """Move what is committed towards its acknowledgement."""
+        """Schedule the acknowledgement of committed requests."""
         with self._inbox.changed:
             committed, self._committed = self._committed, 0
             commit_error = self._commit_error
@@ -259,14 +262,14 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """A fault may have the stream closed early."""
+        """Let a fault close the stream early."""
         rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
             self._ends_at = self._signal_at + rule.seconds
 
     def _life(self) -> tuple[float | None, float | None]:
-        """When the stream ends, and when its client is asked to close."""
+        """Return when the stream ends, and when its client is asked to close it."""
         life = self._limits.max_stream_life
         if life is None:
             return None, None
@@ -279,7 +282,7 @@ class ServedStream:
         return self._end is None and self._acks.uncommitted_bytes < _UNCOMMITTED_BYTES and now >= self._read_at
 
     def _wait(self) -> bool:
-        """Sleep until there is something to do; False when the stream is over."""
+        """Wait until there is something to do; return False when the stream is over."""
         with self._inbox.changed:
             while True:
                 if self._cancelled:

@@ -64,7 +64,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def _result_of(coroutine: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:
-    """Wait for the coroutine's result, a short time at once, so that signal handlers can run."""
+    """Wait for the coroutine's result in short intervals, so that signal handlers can run."""
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     while not future.done():
         try:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["MARKER", "DeadLetterFile", "letters_in"]
 
 MARKER = "zerobus_dead_letter"
-"""The key by which a letter is recognised; its value is the version of the form."""
+"""The key by which a dead letter is recognised; its value is the version of the format."""
 VERSION = 1
 _COLUMNS = (
     MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",

@@ -29,7 +29,7 @@ __all__ = ["BLOCK_ROWS", "DIGEST_VERSION", "DigestForm", "RowDigests", "Segment"
 
 BLOCK_ROWS = 1_024
 DIGEST_VERSION = 1
-"""Raised whenever equal content gets another digest."""
+"""Increased whenever the digest of the same content changes."""
 _MASK = 2**64 - 1
 
 

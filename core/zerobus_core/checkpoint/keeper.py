@@ -137,11 +137,10 @@ class CheckpointKeeper:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
-        """Return the seconds until any newer attempt that missed the save of ``saved_at`` has replaced it; 0.0 if that
-        is over.
+        """Return how many seconds a newer attempt may still need to replace the checkpoint saved at ``saved_at``.
 
-        Such an attempt reads the checkpoint and then replaces it, which takes as long as our own saves: milliseconds
-        with a file.
+        The newer attempt may have read the checkpoint before that save, and then replaces it. This takes about as long
+        as our own saves: milliseconds with a file. Returns 0.0 once that time is over.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 

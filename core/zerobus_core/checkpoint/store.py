@@ -63,7 +63,7 @@ class SourceFacts:
 
     fingerprint: str | None = None
     form: DigestForm | None = None
-    """How its rows are digested; None if the fingerprint says what they hold, or where there is none."""
+    """The form of its rows' digests; None if no digest is needed or possible."""
     total_rows: int | None = None
     why_empty: str | None = None
     """Why there are no rows, if that is known."""
@@ -79,20 +79,20 @@ class Resumption:
     """
 
     skip: RowRanges = field(default_factory=RowRanges)
-    """The rows that need not be sent."""
+    """The rows that do not have to be sent."""
     digest: RowsDigest | None = None
-    """What those rows held, if that is to be compared when they pass."""
+    """The digest of those rows, if they have to be compared when they are read."""
     reached: int = 0
     """Rows below this position may have been sent."""
     counts: Counts = field(default_factory=Counts)
     resumed_from: str | None = None
-    """When the checkpoint was written that rows are skipped by."""
+    """When the checkpoint was written because of which rows are skipped."""
     reason: str | None = None
     """Why the delivery starts at the first row although there is a checkpoint."""
     attempt: AttemptMark | None = None
     """Which attempt wrote the checkpoint."""
     removed_from: str | None = None
-    """The fingerprint of the source that the checkpoint is of, if rows were removed from it since."""
+    """The fingerprint of the checkpoint's source, if rows were removed from that source since."""
     removed: Sequence[RemovedRows] = ()
     """Those rows, as far as they are known."""
 

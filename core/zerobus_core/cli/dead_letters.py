@@ -86,7 +86,7 @@ def replay(
 
 
 def _reason(letter: Mapping[str, Any]) -> str:
-    """Return the reason of a dead letter without the index of an item, so that all items of a list have one reason."""
+    """Return the reason of a dead letter, without indexes of list items, so that equal reasons compare as equal."""
     return re.sub(r"\[\d+\]", "[…]", _one_line(letter["error"]))
 
 

@@ -118,7 +118,7 @@ def table_of(given: dict[str, Any]) -> str | None:
 
 
 def needed_table_of(given: dict[str, Any]) -> str:
-    """Return the table as ``table_of`` does; raise an error if there is none."""
+    """Return the table as ``table_of`` does; raise a usage error if there is none."""
     table = table_of(given)
     if table is None:
         raise click.UsageError("pass the name of a table, as TABLE or with -t: catalog.schema.table")

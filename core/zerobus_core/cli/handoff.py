@@ -116,9 +116,14 @@ def rewind(to: str, **given: Any) -> None:
 @click.option("--lease", "lease", is_flag=True, help="End the lease of the run that holds the open slice.")
 @click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
-    """Leave out one version of a file: because it is damaged, or because it changed after it was delivered."""
+    """Leave out one version of a file (--file), or end the lease of the run that holds the open slice (--lease).
+
+    A file is left out because it is damaged, or because it changed after it was delivered.
+    """
     if lease == (file is not None):
-        raise ConfigurationError("give --file, which leaves a file out, or --lease, which ends the lease; not both")
+        raise ConfigurationError(
+            "pass either --file, which leaves out a file, or --lease, which ends the lease, but not both"
+        )
     if file is None:
         question = "End the lease? The next run takes up the open slice, so no process may still be delivering it."
         _change(given, question, lambda one: one.end_lease(slice_id))

@@ -39,18 +39,18 @@ class DeliverySnapshot:
 
     counts: Counts
     rows_refused: int
-    """Rows that fit neither the table nor the service, and are not in the dead-letter file (yet)."""
+    """Rows that do not fit the table or that the service refused, and that are not in the dead-letter file (yet)."""
     rows_waiting: int
     """Rows that wait for a stream."""
     rows_in_flight: int
-    """Rows handed to streams and not acknowledged."""
+    """Rows that were sent but not acknowledged."""
     unacked_bytes: int
     """Payload bytes of the rows that wait or are in flight."""
     bytes_sent: int
-    """Payload bytes handed to streams, re-sent ones included."""
+    """Payload bytes sent, including those that were sent again."""
     batches_acked: int
     total_rows: int | None
-    """Rows in the source, where it knows without reading them."""
+    """The number of rows in the source, if it is known without reading them."""
 
 
 class Account:
@@ -85,7 +85,7 @@ class Account:
 
     @property
     def left_out(self) -> RowRanges:
-        """The rows that the source is asked to leave out. Rows that have to be compared are not among them."""
+        """The rows that the source is asked to leave out: those that are durable and need no comparison."""
         return RowRanges() if self.past.digest else self.past.skip
 
     @property

@@ -98,7 +98,7 @@ class Delivery:
         return self._account.left_out
 
     def follow(self, source: Source) -> None:
-        """Note that ``source`` is read from now on, to count what options change in its rows."""
+        """Begin to count what options change in the rows of ``source``, which is read from now on."""
         self._place = source.place
         self._shaped_before += self._source_shaping()
         self._source_shaping = lambda: source.shaping

@@ -93,7 +93,7 @@ class Controls:
     started: float = field(default_factory=time.monotonic)
     """A reading of ``time.monotonic``, from which ``IngestOptions.timeout`` counts."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """The same moment by the clock on the wall."""
+    """The same moment as a date and time."""
 
     def deadline(self, options: IngestOptions) -> float:
         """Return when the delivery must have ended, on the clock of ``time.monotonic``.

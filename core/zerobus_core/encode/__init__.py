@@ -1,4 +1,4 @@
-"""Rows to wire payloads, for every record format, with errors that name row, field and reason."""
+"""Encodes rows as wire payloads of every record format; errors name row, field and reason."""
 
 from .select import encoder_for
 

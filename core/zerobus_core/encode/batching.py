@@ -1,4 +1,4 @@
-"""Encoded records into batches that keep the bounds on rows and bytes."""
+"""Cuts encoded records into batches within the limits on rows and bytes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["split_batches"]
 def split_batches(
     first_row: int, records: list[bytes], options: IngestOptions, *, as_text: bool = False
 ) -> Iterator[Batch]:
-    """Batches of consecutive rows, each within ``batch_rows`` and ``batch_bytes``.
+    """Yield batches of consecutive rows, each within ``batch_rows`` and ``batch_bytes``.
 
-    A single record above ``batch_bytes`` travels alone.
+    A record that is larger than ``batch_bytes`` gets a batch of its own.
     """
     size = sum(map(len, records))
     if records and len(records) <= options.batch_rows and size <= options.batch_bytes:  # most chunks are one batch

@@ -1,4 +1,4 @@
-"""What encoded records hold, for digests."""
+"""The content of encoded records, for digests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _END = bytes.fromhex("9d1f7ac35e6b20f48e")
 
 
 class RecordsContent:
-    """The content of some rows, given as a record for each; see ``zerobus_core.batch.RowContent``."""
+    """The content of rows, given as one record per row; see ``zerobus_core.batch.RowContent``."""
 
     __slots__ = ("_records",)
 
@@ -17,5 +17,5 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """The records from index ``start`` to ``stop``, one after the other."""
+        """Return the records from index ``start`` to ``stop``, joined."""
         return [_END.join([*self._records[start:stop], b""])]

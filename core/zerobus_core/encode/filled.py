@@ -1,6 +1,6 @@
 """The columns that a delivery fills itself: ``delivery_columns`` and ``metadata_columns``.
 
-They are not part of the rows: a row that has one of them is refused, and a digest of the rows leaves them out.
+They are not part of the rows: a row that contains one of them is refused, and digests leave them out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TIMESTAMP, _BIGINT = PrimitiveType(Kind.TIMESTAMP), PrimitiveType(Kind.BIGINT)
 
 
 def type_of_filled(kind: str) -> DataType:
-    """The type that a column must have that is filled with ``kind``, a key of one of the two options."""
+    """Return the type that a filled column must have; ``kind`` is a key of one of the two options."""
     return {"row_number": _BIGINT, "ingested_at": _TIMESTAMP}.get(kind, StringType())
 
 
 class Run:
-    """Consecutive rows whose filled values are equal or count up, as wire values by column."""
+    """Consecutive rows whose filled values are equal or count up; given as wire values by column."""
 
     def __init__(self, rows: int, constants: dict[str, str | int], numbers: dict[str, int]) -> None:
         self.rows = rows
@@ -41,7 +41,7 @@ class Run:
 
 
 class FilledColumns:
-    """The values of those columns for each row.  ``names`` is empty if there are none."""
+    """The values of the filled columns for each row. ``names`` is empty if there are no such columns."""
 
     def __init__(self) -> None:
         self.names: frozenset[str] = frozenset()
@@ -54,7 +54,7 @@ class FilledColumns:
     def of(
         cls, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime
     ) -> FilledColumns:
-        """The columns that the options name.  Raises ConfigurationError if one is missing or of another type."""
+        """Return the columns that the options name; raise ConfigurationError if one is missing or has another type."""
         filled = cls()
         filled._fill(schema, options, delivery_id, started_at)
         return filled
@@ -75,11 +75,11 @@ class FilledColumns:
         self.names = options.filled_columns
 
     def begin(self, chunk: Chunk) -> None:
-        """Answer for the rows of ``chunk`` from now on."""
+        """Use the rows of ``chunk`` from now on."""
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
-        """The values of the columns for consecutive rows of the chunk."""
+        """Yield the values of the columns for consecutive rows of the chunk."""
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))
             return
@@ -100,7 +100,7 @@ class FilledColumns:
         return Run(origin.rows, constants, numbers)
 
     def values(self, first_row: int, rows: int) -> list[dict[str, Any]]:
-        """The same as a dict for each row."""
+        """Return the same values as a dict for each row."""
         return [
             {**run.constants, **{name: number + index for name, number in run.numbers.items()}}
             for run in self.runs(first_row, rows)
@@ -108,7 +108,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """The same as the members of a JSON object, without its braces, for each row."""
+        """Return the same values for each row as the members of a JSON object, without its braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]
@@ -129,5 +129,5 @@ def _check_columns(schema: TableSchema, option: str, names: Any) -> None:
             raise ConfigurationError(f"{option} names {name!r}, which the table does not have", table=schema.table)
         if column.type != expected:
             raise ConfigurationError(
-                f"{option} names {name!r}, which is {column.type} and must be {expected}", table=schema.table
+                f"{option} names {name!r}, which has the type {column.type} but must be {expected}", table=schema.table
             )

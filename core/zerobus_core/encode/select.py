@@ -1,4 +1,4 @@
-"""Which record format a delivery takes, and the encoder for it."""
+"""Chooses the record format of a delivery, and its encoder."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def encoder_for(
     arrow_streams: bool = True,
     started_at: datetime | None = None,
 ) -> Encoder:
-    """The encoder for rows, or for Arrow record batches, into the table.
+    """Return the encoder of rows, or of Arrow record batches, for the table.
 
-    ``delivery_id`` is what the ``delivery_columns`` option writes, and is needed with it; ``arrow_streams`` says
-    whether ``auto`` may take them; ``started_at`` is when the delivery began, now if not given.  Raises SchemaError if
-    the record format that was asked for cannot carry the table, ConfigurationError for columns of ``delivery_columns``
-    and ``metadata_columns`` that are missing from the table.
+    ``delivery_id`` is what the ``delivery_columns`` option writes, and is required with it. ``arrow_streams`` says
+    whether ``auto`` may use Arrow streams. ``started_at`` is when the delivery began; it defaults to now. Raises
+    SchemaError if the chosen record format cannot carry the table, and ConfigurationError for columns of
+    ``delivery_columns`` and ``metadata_columns`` that are missing from the table.
     """
     filled = FilledColumns.of(schema, options, delivery_id, started_at or datetime.now(UTC))
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)

@@ -58,7 +58,7 @@ def _object_of(text: str | bytes) -> dict[str, Any]:
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise ValueError("it is not the state of a handoff")
     if plain.get("version") != VERSION or isinstance(plain["version"], bool):
-        raise ValueError(f"it has version {plain.get('version')!r}, and this release reads version {VERSION}")
+        raise ValueError(f"it has version {plain.get('version')!r}, but this release reads version {VERSION}")
     return cast("dict[str, Any]", plain)
 
 

@@ -67,7 +67,7 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
 
 
 def _after_finish(keeper: StateKeeper, state: State) -> None:
-    """Do what follows once the state says that the rows are durable; nothing here may fail the run."""
+    """Do the steps that must follow once the state says that the rows are durable; nothing here may fail the run."""
     try:
         instead = keeper.source.after_finish(state.done)
         if instead is not None:

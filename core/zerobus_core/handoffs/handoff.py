@@ -346,11 +346,11 @@ class Handoff:
         repairs.skip(self._kept, slice_id)
 
     def end_lease(self, slice_id: str | None = None) -> None:
-        """End the lease on the open slice now, since its run has died: the next run takes the slice up.
+        """End the lease on the open slice now, because its run has died: the next run takes over the slice.
 
-        Rows that the dead run may have sent are counted in that run's ``rows_resent``.  If the run lives, it loses the
-        slice as soon as another one takes it up.  Raises SliceForgottenError if no slice, or another one than
-        ``slice_id``, is open.
+        Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive,
+        it loses the slice as soon as another run takes it over. Raises SliceForgottenError if no slice is open, or
+        another one than ``slice_id``.
         """
         repairs.end_lease(self._kept, slice_id)
 

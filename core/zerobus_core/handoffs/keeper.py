@@ -159,7 +159,7 @@ class StateKeeper:
             )
 
     def lease_ends_at(self, state: State) -> str:
-        """When the lease on the open slice ends if no checkpoint is saved any more; ISO 8601, UTC."""
+        """Return when the lease on the open slice ends if no more checkpoints are saved (ISO 8601, UTC)."""
         assert state.open is not None
         return state.open.lease.ends_at(self._renewed_at(state.open)).isoformat(timespec="seconds")
 

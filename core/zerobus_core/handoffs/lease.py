@@ -1,4 +1,4 @@
-"""Who delivers the open slice, and until when no other run may.  Pure: no clock, no storage."""
+"""Who delivers the open slice, and how long no other run may take it over. Uses no clock and no storage."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ SHARDS_LEASE_SECONDS = 3_600.0
 class Owner:
     """Who delivers: a run of a task, a run of a step, or a process.
 
-    ``key`` is the same in every attempt of a run.  ``chain`` changes when a person asks for the run again (a cleared
-    task); it is the same over automatic retries.  ``host``, ``pid`` and ``process_start`` say which process it is now.
+    ``key`` is the same in every attempt of a run. ``chain`` is the same over automatic retries, but changes when a
+    person asks for the run again (a cleared task). ``host``, ``pid`` and ``process_start`` identify the present
+    process.
     """
 
     key: str
@@ -31,18 +32,18 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who holds the open slice, and since when (ISO 8601, UTC)."""
+    """Who holds the open slice, and since when (an ISO 8601 time in UTC)."""
 
     owner: Owner
     taken_at: str
 
     @property
     def is_of_shards(self) -> bool:
-        """Whether shards deliver, in several processes, and not the process of the owner."""
+        """Whether shards in several processes deliver the slice, instead of the owner's process."""
         return bool(self.owner.pid) and not self.owner.host
 
     def ends_at(self, renewed_at: datetime | None) -> datetime:
-        """When another run may take the slice over, if no checkpoint is saved after ``renewed_at``."""
+        """Return when another run may take over the slice, if no checkpoint is saved after ``renewed_at``."""
         taken_at = datetime.fromisoformat(self.taken_at)
         last = taken_at if renewed_at is None else max(taken_at, renewed_at)
         return last + timedelta(seconds=SHARDS_LEASE_SECONDS if self.is_of_shards else LEASE_SECONDS)

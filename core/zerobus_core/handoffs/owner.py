@@ -24,7 +24,7 @@ def process_owner() -> Owner:
 
 
 def with_process(owner: Owner) -> Owner:
-    """Return the owner with this process as a new attempt."""
+    """Return the owner with the ids of this process, as a new attempt."""
     pid = os.getpid()
     return replace(
         owner, host=socket.gethostname(), pid=pid, process_start=_start_of(pid) or "", attempt=uuid4().hex[:16]

@@ -30,13 +30,13 @@ class Parts:
     """The parts of a slice. If rows were sent before the split, the whole slice is one part."""
 
     sizes: Sequence[Mapping[str, int]]
-    """About how much each part holds: rows, or files and bytes."""
+    """The approximate size of each part: rows, or files and bytes."""
     ends: Sequence[Mapping[str, Any] | None] = ()
-    """Of rows: where each part ends; None is the end of the slice."""
+    """For parts of rows: where each part ends; None is the end of the slice."""
     files: bytes | None = None
-    """Of files: the list of each part's files, kept next to the state."""
+    """For parts of files: the list of each part's files, stored next to the state."""
     is_whole: bool = False
-    """Whether there is one part, which is delivered as the slice itself."""
+    """Whether there is only one part, which is delivered like an unsplit slice."""
 
 
 def facts_with(parts: Parts) -> dict[str, Any]:

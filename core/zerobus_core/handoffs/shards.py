@@ -5,13 +5,13 @@ The rules:
 1. ``split`` freezes the slice, or takes over the open one, and writes to the state how it was split.  From then on the
    slice is delivered by these shards only, whoever delivers it and however often, each with a checkpoint of its own
    next to the state.  If rows of the slice were sent before, it is not split but becomes one shard.
-2. A shard only reads the state.  It is delivered as long as the run that split the slice last holds it: a shard of a
-   run that lost the slice is refused before it sends a row (HandoffBusyError).
+2. A shard only reads the state.  It is delivered only while the run that was the last to split the slice holds it: a
+   shard of a run that lost the slice is refused before it sends a row (HandoffBusyError).
 3. The lease of a split slice is the run's, not a process's: it lasts 3,600 s from the split, and from each save of any
-   of its checkpoints.  Nobody can know whether a shard still waits in a queue, so a lease can expire while the run
-   lives.  Then another run takes the slice up, with the same shards and the same checkpoints: what is durable is
-   skipped, what may have been sent is counted in ``rows_resent``, and a shard that is still being delivered elsewhere
-   stops when its checkpoint has a newer owner (DeliverySupersededError).
+   of its checkpoints. Nobody can know whether a shard still waits in a queue, so a lease can expire while the run
+   lives. Then another run takes over the slice, with the same shards and checkpoints: durable rows are skipped, rows
+   that may have been sent are counted in ``rows_resent``, and a shard that is still being delivered elsewhere stops
+   when its checkpoint has a newer owner (DeliverySupersededError).
 4. ``finish`` advances the state only if there is a receipt for every shard, each of which accounts for all its rows.
    Until then it names the missing shards (ShardsMissingError).  Calling it twice changes nothing the second time.
 """

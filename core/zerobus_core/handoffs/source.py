@@ -25,9 +25,9 @@ class Context:
     side_files: SideFiles | None
     now: datetime
     shown: str
-    """Where the state is, for messages."""
+    """The location of the state, for messages."""
     uri: str | None = None
-    """The same as it was given, if the state is a file."""
+    """The location as the user passed it, if the state is a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Bounds:
     end: Position
     facts: Mapping[str, Any]
     is_delivered: bool = False
-    """Whether it was delivered before, and is read to be sent again on request."""
+    """Whether the slice was delivered before, and is sent again because a person asked for it."""
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
@@ -50,15 +50,15 @@ def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The next slice with what is new, before it is written to the state."""
+    """The next slice of new rows or files, before it is written to the state."""
 
     end: Position
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """JSON values that are kept with the slice and shown to people."""
+    """JSON values that are stored with the slice and shown to people."""
     files: bytes | None = None
-    """The frozen list of files, kept next to the state."""
+    """The frozen list of files, stored next to the state."""
     remaining: bool = False
-    """Whether there is more that could be delivered now."""
+    """Whether more could be delivered now."""
 
 
 @runtime_checkable
@@ -97,9 +97,10 @@ class HandoffSource(Protocol):
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do what follows when the state says ``done``; return a new position to write, or None if it stays the same.
+        """Do the steps that must follow once the state says ``done``.
 
-        The next run calls it again, in case it did not happen.
+        Returns a new position to write, or None if it does not change. The next run calls this method again, in case it
+        was not called.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:

@@ -104,15 +104,15 @@ class State:
     table: str
     kind: str
     source: Mapping[str, Any]
-    """What identifies the source; holds no connection, no SQL text and no secret."""
+    """What identifies the source, without connections, SQL text and secrets."""
     revision: int = 0
     opened: int = 0
-    """How many slices were ever opened."""
+    """The number of slices opened so far."""
     done: Position = None
     open: OpenSlice | None = None
     history: tuple[PastSlice, ...] = ()
     former: tuple[str, ...] = ()
-    """Short hashes of the runs whose slices have left the history."""
+    """Short hashes of the runs whose slices were dropped from the history."""
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:

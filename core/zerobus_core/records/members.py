@@ -223,7 +223,10 @@ def _model_reader(kind: Any) -> Read | None:
 
 
 def _serializer(kind: type) -> Any:
-    """Return the serializer of a model; None if a dataclass adds fields to the pydantic one that it inherits from."""
+    """Return the serializer of a model.
+
+    None if a dataclass adds fields to the pydantic dataclass that it inherits from.
+    """
     owner = next((base for base in kind.__mro__ if "__pydantic_serializer__" in vars(base)), None)
     if owner is None:
         return None

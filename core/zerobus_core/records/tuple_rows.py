@@ -1,4 +1,4 @@
-"""Rows of a query as the driver gives them: tuples, and one list of names for all of them."""
+"""Rows of a query in the driver's form: tuples, and one list of names for all of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["TupleRows"]
 
 
 class TupleRows(Sequence[Any]):
-    """Consecutive rows that are held as tuples; whoever asks for a row gets a new dict of it.
+    """Consecutive rows that are kept as tuples; reading a single row makes a new dict of it.
 
-    A dict for each row takes a third of the time in which a query's rows are read, and the encoder by columns needs
-    none.  Every tuple has a value for each of ``names``.
+    A dict for each row would take a third of the time for reading a query's rows, and the encoder by columns needs no
+    dicts. Every tuple has a value for each of ``names``.
     """
 
     __slots__ = ("names", "tuples")
@@ -44,12 +44,12 @@ class TupleRows(Sequence[Any]):
         return map(dict, map(zip, repeat(self.names), self.tuples))
 
     def values(self) -> list[Any]:
-        """The values of all rows, one row after the other."""
+        """Return the values of all rows in one list, row after row."""
         return list(chain.from_iterable(self.tuples))
 
     @staticmethod
     def joined(parts: Sequence[Sequence[Any]]) -> list[Any] | TupleRows:
-        """The rows of all parts: as tuples if all of them are tuples with the same names, otherwise as a list."""
+        """Return the rows of all parts: as tuples if all parts are tuples with the same names, otherwise as a list."""
         tuples: list[tuple[Any, ...]] = []
         names = parts[0].names if parts and isinstance(parts[0], TupleRows) else None
         for part in parts:

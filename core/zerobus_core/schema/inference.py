@@ -41,7 +41,7 @@ class _Seen:
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
     whole_digits: int = 0
-    """Most digits before the point of any number that is not a double."""
+    """The largest number of digits before the point, of all numbers that are not doubles."""
     scale: int = 0
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class _Seen:
     """How many values were looked at, so that a member that some objects lack is known to be nullable."""
     element: _Seen | None = None
     is_like: set[str] = field(default_factory=set)
-    """What the texts look like, ``text`` for one that looks like nothing."""
+    """What the texts look like; ``text`` for a text that does not look like another type."""
 
     def add(self, value: Any) -> None:  # noqa: C901, PLR0912  # one case for each kind of value
         self.count += 1

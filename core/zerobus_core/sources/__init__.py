@@ -1,6 +1,6 @@
-"""Anything that yields rows, as ordered chunks with stable positions and a fingerprint.
+"""Sources: everything that yields rows, as ordered chunks with stable positions and a fingerprint.
 
-``source_of`` is the door: it looks at what the user passed and returns a Source, or says what to pass instead.
+``source_of`` is the entry point: it recognises what the user passed and returns a Source, or says what to pass instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which source a value is: the one place that looks at what users pass.
-
-What reads files, queries and shards is imported where it is needed: most deliveries of a few rows are of a list.
-"""
+"""Recognises what a user passed as ``records``, and chooses its source."""
 
 from __future__ import annotations
 
@@ -35,10 +32,10 @@ _INSTEAD = (
 
 
 def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
-    """The source that reads ``records`` for a table of ``schema``; docs/sources.md lists what may be passed.
+    """Return the source that reads ``records`` for a table of ``schema``; docs/sources.md lists what can be passed.
 
-    Of an iterable it takes the first item, to see what it yields, and goes on from there when it is read.  Raises
-    ConfigurationError that says what to pass instead.  Without ``schema``, numbers of JSON are doubles.
+    It takes the first item of an iterable to see what it yields; reading then continues from there. Raises
+    ConfigurationError that says what to pass instead. Without ``schema``, JSON numbers become doubles.
     """
     source = shaped(_source_of(records, options), options)
     if schema is not None:
@@ -89,12 +86,12 @@ def _data_source(records: Any, options: IngestOptions) -> Source:
 
 
 def _is_cursor(value: Any) -> bool:
-    """Whether a value has what DB-API 2.0 (PEP 249) gives a cursor to read with."""
+    """Return whether a value has the attributes of a DB-API 2.0 (PEP 249) cursor that are needed to read it."""
     return hasattr(value, "description") and callable(getattr(value, "fetchmany", None))
 
 
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
-    """The options with what the source needs: files that hold nothing but text have it parsed."""
+    """Return the options with what the source needs: text is parsed if the files have nothing but text."""
     return replace(options, parse_text=True) if source.is_text else options
 
 
@@ -105,7 +102,7 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
     if isinstance(path, bytes):
         raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
     if is_text and not looks_like_path(path):
-        raise ConfigurationError(f"records is {_describe(path)}, which is not a path or URI of a file; {_INSTEAD}")
+        raise ConfigurationError(f"records is {_describe(path)}, which is not the path or URI of a file; {_INSTEAD}")
     return files_source(path, options)
 
 
@@ -134,7 +131,7 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
 
 def _lazy_source(frame: Any, options: IngestOptions) -> Source:
-    """A LazyFrame, computed in batches; each reading computes it again."""
+    """Return the source of a LazyFrame, which is computed in batches, again for each reading."""
     from .arrow.arrow import BatchesSource, batches_of
 
     def batches() -> Iterator[Any]:
@@ -167,7 +164,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 
 
 def _schema_of(records: Any) -> Any:
-    """The schema of a dataset or of a Scanner."""
+    """Return the schema of a dataset or of a Scanner."""
     return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 
@@ -198,11 +195,11 @@ def _refuse_what_is_no_source(records: Any) -> None:
 
 
 def _refuse_other_forms(records: Any) -> None:
-    """What holds rows, but is not a sequence of them."""
+    """Raise ConfigurationError for objects that hold rows but are not a sequence of them."""
     if isinstance(records, Mapping):
         if records and all(isinstance(value, list | tuple) for value in records.values()):
             raise ConfigurationError(
-                "records is a dict of lists: if each of them is a column, pass pyarrow.table(records); if it is one "
+                "records is a dict of lists: if each list is a column, pass pyarrow.table(records); if it is one "
                 "record, pass a list of them: [record]"
             )
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
@@ -210,7 +207,7 @@ def _refuse_other_forms(records: Any) -> None:
         raise ConfigurationError("records is an open file; pass its path, or the rows that you read from it")
     if type(records).__module__.partition(".")[0] == "numpy":
         raise ConfigurationError(
-            "records is a numpy array; pass pandas.DataFrame(records, columns=…), in which columns have names"
+            "records is a numpy array; pass pandas.DataFrame(records, columns=…), which gives its columns names"
         )
 
 
@@ -218,7 +215,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if isinstance(records, Sequence) and _is_sliceable(records):
         return _sequence_source(records, options)
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
-        raise ConfigurationError("records is a generator that has ended already; call the function again that made it")
+        raise ConfigurationError("records is a generator that has already ended; call its function again")
     # SQLAlchemy's results make an iterator whenever they are asked for one, and all of them read the same rows.
     is_result = hasattr(type(records), "fetchmany")
     begun = OneShotIterable(records, given=records if is_result else None)
@@ -237,7 +234,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
 
 
 def _is_sliceable(records: Sequence[Any]) -> bool:
-    """Whether it can be sliced; a deque is a Sequence but cannot."""
+    """Return whether the sequence can be sliced; a deque is a Sequence but cannot be sliced."""
     try:
         records[0:0]
     except (TypeError, KeyError, IndexError, NotImplementedError):
@@ -275,7 +272,7 @@ def _batches_source(
     can_read_again: bool,
     on_durable: Callable[[], None] | None = None,
 ) -> Source:
-    """The first item decides whether all of them are read as Arrow data or as rows."""
+    """Return the source of an iterable; its first item decides whether it is read as Arrow data or as rows."""
     require_pyarrow(f"reading a {type(first).__name__}")
 
     from .arrow.arrow import BatchesSource, batches_of
@@ -307,7 +304,7 @@ def _check_first(record: Any) -> None:
     if isinstance(record, list | tuple | Iterator) and _holds_records(record):
         raise ConfigurationError(
             f"the first record is a {type(record).__name__} of records; pass the rows of all pages in one: "
-            "(row for page in records for row in page), or send each page by StreamManager.send"
+            "(row for page in records for row in page), or send each page with StreamManager.send"
         )
     if isinstance(record, list | tuple):
         raise ConfigurationError(
@@ -322,7 +319,7 @@ def _holds_records(page: Any) -> bool:
 
 
 def _refuse_wrapped_object(record: Any) -> None:
-    """Each row of ``session.execute(select(Order))`` has one column, called Order, that holds the object."""
+    """Raise ConfigurationError for rows with one object each, such as ``session.execute(select(Order))`` returns."""
     if hasattr(type(record), "_fields") and len(record) == 1 and hasattr(type(record[0]), "__mapper__"):
         raise ConfigurationError(
             f"each record is a row with one {type(record[0]).__name__} in it; pass result.scalars(), which gives the "
@@ -337,8 +334,8 @@ def _no_record_error(record: Any) -> ConfigurationError:
             "records)"
         )
     return ConfigurationError(
-        f"the first record is {_describe(record)}; a record is a dict (or dataclass, pydantic model, protobuf message) "
-        "with one value for each column"
+        f"the first record is {_describe(record)}; a record must be a dict (or dataclass, pydantic model, protobuf "
+        "message) with one value for each column"
     )
 
 

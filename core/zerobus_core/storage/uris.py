@@ -23,7 +23,7 @@ _SHORTEST_TOKEN = 16
 def shown_uri(uri: str) -> str:
     """Return ``uri`` without user, password, query and fragment; a plain path is returned unchanged.
 
-    In a chain, such as ``zip://*.csv::https://host/x.zip``, this is done for each link.
+    In a chain, such as ``zip://*.csv::https://host/x.zip``, each link is shown in this way.
     """
     return "::".join(map(_shown_link, uri.split("::"))) if "://" in uri else uri
 

@@ -1,4 +1,4 @@
-"""N physical streams to one table, one account of what they carry, and one gate over all of them."""
+"""A pool of N streams to one table, with one ledger of what they send and one check that all is acknowledged."""
 
 from .ledger import Ledger
 from .open_rate import OpenRate, open_rate_of

@@ -1,8 +1,8 @@
-"""Which batch goes to which open stream next, and when none can go.
+"""Decides which batch goes to which open stream next, and when none can go.
 
-Three bounds hold back a batch: the bytes in flight on all streams, which may be few at first and more if that is too
-few, each stream's share of them (so that a stream that stalls does not use up the whole bound), and, after the service
-refused a batch, the window of the search for the refused row.
+Three limits hold back a batch. The first is the number of bytes in flight on all streams, which starts low and grows
+while it is too low. The second is each stream's share of these bytes, so that a stalled stream does not use them all
+up. The third, after the service has refused a batch, is the window of the search for the refused row.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ROW_OVERHEAD = 64
 
 
 class Feeder:
-    """See the module's docstring.  Called from the pool's thread only; never blocks."""
+    """See the module's docstring. Called from the pool's thread only; never blocks."""
 
     def __init__(self, ledger: Ledger, *, max_unacked_bytes: int, shares: int) -> None:
-        """``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
+        """Build a feeder; ``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
         self._ledger = ledger
         self._expected_rows: int | None = None  # until the bytes of the first rows are known
         self._flight = FlightWindow(most=max_unacked_bytes, streams=shares)
@@ -38,11 +38,11 @@ class Feeder:
         self._window = RefusalWindow()
 
     def expect(self, rows: int) -> None:
-        """About so many rows will be fed."""
+        """Note that about ``rows`` rows will be sent."""
         self._expected_rows = rows
 
     def feed(self, streams: Sequence[LiveStream], now: float) -> None:
-        """Hand waiting batches to ``streams``, which are open, as long as the bounds allow it."""
+        """Give waiting batches to ``streams``, all of which are open, as far as the limits allow."""
         while (entry := self._ledger.waiting) is not None:
             if self._expected_rows is not None and streams:
                 first, rows = entry.batch, self._expected_rows
@@ -62,20 +62,20 @@ class Feeder:
             live.stream.send(offset, batch)
 
     def on_acked(self, batches: Iterable[Batch]) -> None:
-        """Batches were acknowledged."""
+        """Note that batches were acknowledged."""
         self._flight.on_acked(sum(_load(batch.nbytes, batch.rows) for batch in batches))
 
     def on_lost(self) -> None:
-        """A stream died with batches in flight."""
+        """Note that a stream died with batches in flight."""
         self._flight.on_lost()
         self._window.on_lost()
 
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
-        """The service refused one of ``suspects``; returns the batch of one row that is it, once that is certain.
+        """Continue the search for a refused row; return its batch of one row once it is found.
 
-        The service does not say which batch.  If it acknowledges what came before, the first suspect is the one; but
-        those acknowledgements can be missing.  So the first suspect is sent in parts, or alone, with nothing else in
-        flight, and only a row that was the single suspect is refused.
+        The service refused one of ``suspects``, but does not say which. If it has acknowledged the batches before, the
+        first suspect is the refused one; but those acknowledgements can be missing. So the first suspect is sent in
+        parts, or alone, with nothing else in flight. Only a row that was the single suspect counts as refused.
         """
         first = suspects[0].batch
         if first.rows > 1:
@@ -87,7 +87,7 @@ class Feeder:
         return refused
 
     def _roomiest(self, streams: Iterable[LiveStream], entry: Entry) -> LiveStream | None:
-        """The stream with the least in flight that can take the entry."""
+        """Return the stream with the least in flight that can take the entry; None if there is no such stream."""
         able = [live for live in streams if self._has_room(live, entry)]
         return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
 
@@ -104,5 +104,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """The bytes that count against ``max_unacked_bytes``."""
+    """Return the bytes that count towards ``max_unacked_bytes``."""
     return nbytes + rows * _ROW_OVERHEAD

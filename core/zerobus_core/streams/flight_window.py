@@ -1,13 +1,12 @@
-"""How many bytes may be in flight: few at first, many more whenever that was too few.
+"""Limits the bytes in flight: few at first, and many more whenever that is too few.
 
-What is in flight when a connection breaks may be in the table twice, so no more is in flight than keeps the service
-busy.  As long as the window holds batches back, it grows with what is acknowledged: it doubles with the first round of
-acknowledgements, so that a break in a small delivery admits a batch or two, and becomes sixteen times as large with
-each round after it, up to ``max_unacked_bytes``.  A lost stream halves it.
+Whatever is in flight when a connection breaks may be in the table twice. So no more is in flight than the service needs
+to stay busy. While the window holds batches back, it grows with the acknowledgements. The first round of
+acknowledgements doubles it, so that a break in a small delivery can duplicate only a batch or two. Each later round
+makes it sixteen times as large, up to ``max_unacked_bytes``. A lost stream halves it.
 
-Each round in which the window is too small costs the time to an acknowledgement, 0.26 s where that takes 0.2 s more
-than a commit.  To double each time would cost seven of them.  If the size of the delivery is known, the window begins
-with an eighth of it: a break costs a large delivery no larger part than a small one, and one round is lost at most.
+Each round in which the window is too small costs one acknowledgement time: 0.26 s if that is 0.2 s longer than a
+commit. Doubling in each round would take seven rounds.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _GROWTH = 16
 
 
 class FlightWindow:
-    """Bytes are counted as ``max_unacked_bytes`` counts them.  Pure bookkeeping."""
+    """The limit on bytes in flight, counted as for ``max_unacked_bytes``. Pure bookkeeping."""
 
     def __init__(self, *, most: int, streams: int) -> None:
         self._first = min(most, _FIRST_BYTES * streams)
@@ -37,23 +36,26 @@ class FlightWindow:
         return f"<FlightWindow {self.limit} of {self._most} bytes>"
 
     def on_size_known(self, nbytes: int) -> None:
-        """The whole delivery is about so many bytes; without effect once a batch was acknowledged or a stream died."""
+        """Note that the whole delivery has about ``nbytes`` bytes.
+
+        This has no effect once a batch was acknowledged or a stream died.
+        """
         if self._is_at_start:
             self.limit = max(self._first, min(self._most, nbytes // _FIRST_PART))
 
     def on_held_back(self) -> None:
-        """A batch has to wait until others are acknowledged."""
+        """Note that a batch has to wait for the acknowledgement of others."""
         self._has_held_back = True
 
     def on_acked(self, nbytes: int) -> None:
-        """So many bytes were acknowledged."""
+        """Note that ``nbytes`` bytes were acknowledged."""
         self._is_at_start = False
         if self._has_held_back:
             growth = 2 if self.limit < 2 * self._first else _GROWTH
             self.limit = min(self._most, self.limit + (growth - 1) * nbytes)
 
     def on_lost(self) -> None:
-        """A stream died with batches in flight."""
+        """Note that a stream died with batches in flight."""
         self._is_at_start = False
         self.limit = max(self._first, self.limit // 2)
         self._has_held_back = False

@@ -1,10 +1,10 @@
-"""One of the N places for a stream in a pool, and the decision whether and when the place gets another stream.
+"""A lane: the place of one of a pool's N streams.  It decides whether and when another stream is opened in it.
 
-What follows a lost stream, in this order:
+When a stream is lost, the first rule that applies decides:
 
 1. An error that another attempt cannot fix ends the delivery (``Fail``), with one exception: the first rejected token
    since the last acknowledgement.  The SDK drops that token and fetches another for the next stream.
-2. A batch of which ``max_attempts`` streams died ends the delivery, however much other batches progress.
+2. If ``max_attempts`` streams died while sending the same batch, the delivery ends, even if other batches progress.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
    goes on with the other lanes.
 4. Otherwise the lane opens another stream after a pause with jitter (``Retry``).
@@ -30,21 +30,21 @@ __all__ = ["Fail", "GiveUp", "Lane", "LiveStream", "Retry", "Verdict"]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another stream can be requested from ``at`` on, a reading of the pool's clock."""
+    """Another stream can be requested at time ``at`` of the pool's clock."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """This lane requests no more streams; ``error`` ends the delivery if it was the last lane."""
+    """This lane requests no more streams; ``error`` ends the delivery if this was the last lane."""
 
     error: ZerobusIngestError
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """``error`` ends the delivery."""
+    """The delivery ends with ``error``."""
 
     error: ZerobusIngestError
 
@@ -54,7 +54,7 @@ Verdict: TypeAlias = Retry | GiveUp | Fail
 
 @dataclass(slots=True, eq=False)
 class LiveStream:
-    """A stream from the request to open it until it is closed or dead; times are readings of the pool's clock."""
+    """A stream from the request to open it until it is closed or dead; times are on the pool's clock."""
 
     stream: Stream
     lane: Lane
@@ -62,14 +62,14 @@ class LiveStream:
     is_open: bool = False
     rotate_at: float = float("inf")
     progress_at: float = 0.0
-    """When it last acknowledged something, or was handed something while nothing was in flight."""
+    """When it last acknowledged a batch, or was sent one while nothing was in flight."""
     handed_at: deque[float] = field(default_factory=deque)
-    """When each batch in flight was handed over, oldest first."""
+    """When each batch in flight was sent, oldest first."""
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """See the module's docstring.  Pure: ``now`` and the random number ``draw`` (0 to 1) are passed in."""
+    """See the module's docstring. Pure: the time ``now`` and the random number ``draw`` (0 to 1) are arguments."""
 
     number: int
     options: IngestOptions
@@ -77,30 +77,30 @@ class Lane:
     attempts: int = 0
     """Streams requested since the last ACK; one that opened and acknowledged nothing counts as much as any other."""
     not_before: float = 0.0
-    """No stream is requested earlier."""
+    """The earliest time to request a stream."""
     token_refresh_used: bool = False
     """Whether the single retry after a rejected token has been used."""
     is_replacing: bool = False
     """Whether the next stream replaces one that died."""
     last_error: ZerobusIngestError | None = None
-    """Why a stream was lost, as long as nothing was acknowledged since; a vague error does not hide a clear one."""
+    """Why a stream was lost, until something is acknowledged; a vague error does not replace a clear one."""
     is_given_up: bool = False
     """Whether no further stream will be requested."""
 
     def can_request(self, now: float) -> bool:
-        """Whether the lane has no stream and can request one."""
+        """Return whether the lane has no stream and may request one."""
         return self.current is None and not self.is_given_up and now >= self.not_before
 
     def on_progress(self) -> None:
-        """Something was acknowledged: earlier failures no longer count."""
+        """Note that something was acknowledged, so that earlier failures no longer count."""
         self.attempts = 0
         self.token_refresh_used = False
         self.last_error = None
 
     def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
-        """Decide what to do when the lane's stream is lost while rows are still to be sent.
+        """Decide what to do when the lane's stream is lost before all rows are sent.
 
-        ``suspect_failures`` counts the streams that died with the same batch as their first unacknowledged one.
+        ``suspect_failures`` is the number of streams that died while the same batch was their first unacknowledged one.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

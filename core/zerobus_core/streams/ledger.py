@@ -1,19 +1,19 @@
-"""The books of one delivery: what was handed to which stream, what is acknowledged, what must be sent again.
+"""The ledger of one delivery: what was sent on which stream, what is acknowledged, and what must be sent again.
 
-The law, which holds between any two calls:
+These rules hold between any two calls:
 
-1. Every batch that was added is in exactly one place: waiting, in flight on one open stream, durable, or refused.
-2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were handed over; an offset means
-   nothing on any other stream.
+1. Every batch that was added has exactly one state: waiting, in flight on one open stream, durable, or refused.
+2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were sent; an offset has no
+   meaning on any other stream.
 3. An acknowledgement names an offset and makes it durable together with all offsets below it.  It never goes
-   back and never names an offset that was not handed over.
-4. When a stream dies, what it had in flight waits again, in front of everything else and in row order.  Nothing
-   that is durable is ever handed over again.
-5. ``rows_resent`` counts rows handed over again after they may have reached the service, in this attempt or, for
-   those of ``sent_before``, in an earlier one: no more duplicates than that can come from this attempt.
+   back and never names an offset that was not sent.
+4. When a stream dies, its batches in flight wait again, in front of all others and in row order.  A durable batch is
+   never sent again.
+5. ``rows_resent`` counts rows sent again after they may have reached the service, in this attempt or (rows of
+   ``sent_before``) in an earlier one: this attempt cannot cause more duplicates than that.
 
-Pure bookkeeping: it never sleeps, locks, logs, or looks at a clock or a socket.  An event that the law forbids
-raises LedgerError, which names the event and the state, and changes nothing.
+Pure bookkeeping: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a rule raises
+LedgerError, which names the event and the state, and changes nothing.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = ["Entry", "Ledger", "LedgerError"]
 
 
 class LedgerError(RuntimeError):
-    """An event that cannot happen by the law of the ledger."""
+    """An event that the rules of the ledger do not allow."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A batch in the books."""
+    """A batch in the ledger."""
 
     batch: Batch
     handed: int = 0
-    """How often it may have reached the service."""
+    """How many times the batch may have reached the service."""
     failures: int = 0
-    """How often it was the first unacknowledged batch of a stream that died."""
+    """How many times it was the first unacknowledged batch of a stream that died."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class _OpenStream:
 
 
 class Ledger:
-    """See the module's docstring.  Not safe for concurrent use: one thread keeps the books."""
+    """See the module's docstring. Not thread-safe: only one thread may use it."""
 
     def __init__(self, sent_before: RowRanges | None = None) -> None:
         self.sent_before = sent_before or RowRanges()
@@ -93,7 +93,7 @@ class Ledger:
 
     @property
     def waiting(self) -> Entry | None:
-        """The entry that will be handed over next."""
+        """The entry that will be sent next; None if none is waiting."""
         return self._waiting[0] if self._waiting else None
 
     @property
@@ -103,7 +103,7 @@ class Ledger:
 
     @property
     def reached_row(self) -> int:
-        """The row after the last one that may have reached the service and was not refused."""
+        """The position after the last row that may have reached the service and was not refused."""
         stops = [stop for _, stop in self.durable]
         stops += [entry.batch.stop_row for stream in self._open.values() for entry in stream.in_flight]
         stops += [entry.batch.stop_row for entry in self._waiting if entry.handed]
@@ -111,48 +111,48 @@ class Ledger:
 
     @property
     def unacked_rows(self) -> int:
-        """Rows waiting or in flight."""
+        """The number of rows waiting or in flight."""
         return self._rows_waiting + self._rows_in_flight
 
     @property
     def unacked_bytes(self) -> int:
-        """Payload bytes waiting or in flight."""
+        """The number of payload bytes waiting or in flight."""
         return self._bytes_waiting + self._bytes_in_flight
 
     @property
     def total_bytes_in_flight(self) -> int:
-        """Payload bytes in flight on all streams."""
+        """The number of payload bytes in flight on all streams."""
         return self._bytes_in_flight
 
     @property
     def rows_in_flight(self) -> int:
-        """Rows in flight on all streams."""
+        """The number of rows in flight on all streams."""
         return self._rows_in_flight
 
     @property
     def has_in_flight(self) -> bool:
-        """Whether any stream has a batch in flight; a batch may have rows and no bytes."""
+        """Whether any stream has a batch in flight; such a batch can have rows but no bytes."""
         return self._rows_in_flight > 0
 
     @property
     def rows_waiting(self) -> int:
-        """Rows that wait for a stream."""
+        """The number of rows that wait for a stream."""
         return self._rows_waiting
 
     def in_flight_on(self, stream: int) -> tuple[int, int]:
-        """Payload bytes and rows in flight on a stream."""
+        """Return the payload bytes and the rows in flight on a stream."""
         source = self._stream(stream, "look")
         return source.nbytes, source.rows
 
     def oldest(self, stream: int) -> Entry | None:
-        """The first unacknowledged entry of a stream: the suspect when the stream dies."""
+        """Return the first unacknowledged entry of a stream: the suspect when the stream dies."""
         in_flight = self._stream(stream, "look").in_flight
         return in_flight[0] if in_flight else None
 
     # What happens
 
     def add(self, batch: Batch) -> None:
-        """A batch was read from the source."""
+        """Add a batch that was read from the source."""
         entry = Entry(batch)
         self._waiting.append(entry)
         self._count_waiting(entry, 1)
@@ -160,16 +160,16 @@ class Ledger:
         self.added_until = batch.stop_row
 
     def open(self, stream: int) -> None:
-        """A stream opened; its offsets start at 0."""
+        """Note that a stream opened; its offsets start at 0."""
         if stream in self._open:
-            raise LedgerError(f"open of stream {stream}, which is open: {self!r}")
+            raise LedgerError(f"cannot open stream {stream}, which is already open: {self!r}")
         self._open[stream] = _OpenStream()
 
     def hand(self, stream: int) -> tuple[int, Batch]:
-        """The first waiting batch goes to a stream; returns the offset that it gets there, and the batch."""
+        """Assign the first waiting batch to a stream; return its offset there, and the batch."""
         target = self._stream(stream, "hand")
         if not self._waiting:
-            raise LedgerError(f"hand to stream {stream} with nothing waiting: {self!r}")
+            raise LedgerError(f"cannot send on stream {stream}, because no batch is waiting: {self!r}")
         entry = self._drop_first_waiting()
         batch = entry.batch
         self.rows_resent += self._rows_repeated(entry)
@@ -184,7 +184,7 @@ class Ledger:
         return target.next_offset - 1, batch
 
     def acked(self, stream: int, offset: int) -> list[Batch]:
-        """A stream acknowledged an offset and all below it; returns the batches that became durable by that."""
+        """Note that a stream acknowledged ``offset`` and all before it; return the batches that became durable."""
         source = self._stream(stream, f"acknowledgement of offset {offset}")
         first = source.next_offset - len(source.in_flight)
         if offset >= source.next_offset:
@@ -205,15 +205,15 @@ class Ledger:
         return batches
 
     def died(self, stream: int, reached: int) -> list[Entry]:
-        """A stream died after its first ``reached`` batches may have reached the service.
+        """Note that a stream died after its first ``reached`` batches may have reached the service.
 
-        What it had in flight waits again.  Returns those entries, in row order, that may have reached the service:
-        one of them may be why it died.
+        Its batches in flight wait again. Returns those of their entries, in row order, that may have reached the
+        service: one of them may be the reason.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
         if not first <= reached <= source.next_offset:
-            raise LedgerError(f"stream {stream} died at {reached} batches: {self!r}")
+            raise LedgerError(f"stream {stream} cannot have died after {reached} batches: {self!r}")
         entries = list(source.in_flight)
         suspects = entries[: reached - first]
         for entry in entries[reached - first :]:
@@ -228,7 +228,10 @@ class Ledger:
         return suspects
 
     def admit(self, sent: RowRanges) -> None:
-        """Another attempt may also have sent these rows; those that were handed over here count as sent again."""
+        """Note that another attempt may also have sent these rows.
+
+        Those of them that this attempt has sent count as sent again.
+        """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]
         for start, stop in sent:
@@ -241,23 +244,23 @@ class Ledger:
                 self.sent_before.add(first, last)
 
     def close_stream(self, stream: int) -> None:
-        """A stream was closed with nothing in flight."""
+        """Note that a stream was closed with nothing in flight."""
         if self._stream(stream, "close").in_flight:
-            raise LedgerError(f"close of stream {stream} with batches in flight: {self!r}")
+            raise LedgerError(f"cannot close stream {stream}, which has batches in flight: {self!r}")
         del self._open[stream]
 
     def split(self, parts: Sequence[Batch]) -> None:
-        """The first waiting batch is sent in parts from now on, to see which of them the service refuses."""
+        """Replace the first waiting batch by its parts, to find out which of them the service refuses."""
         entry = self._first_waiting("split")
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]
         if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
-            raise LedgerError(f"parts that do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
+            raise LedgerError(f"the parts are not rows {batch.first_row} to {batch.stop_row}: {self!r}")
         self._drop_first_waiting()
         self._wait_in_front([Entry(part, handed=entry.handed) for part in parts])
 
     def refuse(self) -> Batch:
-        """The first waiting batch is given up: the service refused it for good."""
+        """Remove and return the first waiting batch, which the service has finally refused."""
         batch = self._first_waiting("refuse").batch
         self._drop_first_waiting()
         self.rows_refused += batch.rows
@@ -269,7 +272,7 @@ class Ledger:
         self.rows_resent -= self._rows_repeated(entry)
 
     def _rows_repeated(self, entry: Entry) -> int:
-        """Rows of an entry that have been sent before when it is handed over now."""
+        """Return how many rows of an entry are sent again if it is sent now."""
         if entry.handed:
             return entry.batch.rows
         return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)

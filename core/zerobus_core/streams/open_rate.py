@@ -1,7 +1,7 @@
-"""A bound on stream-open requests per table, over all deliveries of the process.
+"""Limits how often streams to a table are opened, over all deliveries of the process.
 
-The service side warns of 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); reconnecting in a hurry
-must never come near it.
+The service warns at 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); quick reconnects must stay far
+below that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["OpenRate", "open_rate_of"]
 
 
 class OpenRate:
-    """At most ``limit`` opens in any ``period`` seconds; safe for concurrent use."""
+    """Allows at most ``limit`` opens in any ``period`` seconds; thread-safe."""
 
     def __init__(self, limit: int = 80, period: float = 60.0) -> None:
         self._limit = limit
@@ -27,7 +27,10 @@ class OpenRate:
         return f"this process opens at most {self._limit} streams in {self._period:g} s to this table"
 
     def take(self, now: float) -> float:
-        """Take a place for an open at ``now``; returns 0.0, or the seconds until one is free, taking none."""
+        """Count an open at ``now`` and return 0.0.
+
+        If the limit is reached, returns the seconds to wait and counts nothing.
+        """
         with self._lock:
             wait = self._wait(now)
             if wait == 0.0:
@@ -35,7 +38,7 @@ class OpenRate:
             return wait
 
     def wait(self, now: float) -> float:
-        """Seconds from ``now`` until a place is free; 0.0 if one is."""
+        """Return the seconds from ``now`` until an open is allowed; 0.0 if it is allowed now."""
         with self._lock:
             return self._wait(now)
 
@@ -51,5 +54,5 @@ in_each_child(_rates.clear)
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
-    """The rate limit of a table: one object for all callers and all spellings of its name."""
+    """Return the rate limit of a table: the same object for all callers and all spellings of its name."""
     return _rates.setdefault((endpoint, table.casefold()), OpenRate())

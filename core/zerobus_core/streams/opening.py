@@ -1,4 +1,4 @@
-"""Requests for streams, within the rate at which the service tolerates them."""
+"""Requests streams, no faster than the service allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 class StreamOpener:
-    """Starts the threads in which streams open, and holds a request back while the rate is used up."""
+    """Starts the threads in which streams open, and delays a request while the rate limit is reached."""
 
     def __init__(
         self,
@@ -30,7 +30,10 @@ class StreamOpener:
         on_event: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
-        """``open_stream`` opens one SDK stream and blocks while it does; ``on_event`` is called in other threads."""
+        """Build an opener.
+
+        ``open_stream`` opens one SDK stream and blocks until it is open; other threads call ``on_event``.
+        """
         self._open_stream: Callable[[Listener], SdkStream] | None = open_stream  # None once closed
         self._open_rate = open_rate
         self._on_event = on_event
@@ -46,12 +49,12 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams; drops the session, which the threads of its streams then free."""
+        """Request no more streams, and drop the session, which the threads of its streams then free."""
         # The collector must not free it: that can run in any thread.
         self._open_stream = None
 
     def request(self, lane: Lane, now: float) -> LiveStream | None:
-        """Request a stream for ``lane``; None while the rate does not allow it, which moves ``lane.not_before``."""
+        """Request a stream for ``lane``; if the rate limit is reached, set ``lane.not_before`` and return None."""
         assert self._open_stream is not None
         if (wait := self._open_rate.take(now)) > 0.0:
             lane.not_before = now + wait
@@ -67,11 +70,11 @@ class StreamOpener:
         return lane.current
 
     def can_request_now(self, now: float) -> bool:
-        """Whether the rate allows a request."""
+        """Return whether the rate limit allows a request now."""
         return self._open_rate.wait(now) == 0.0
 
     def waiting_reason(self) -> str | None:
-        """One clause that says what the next stream waits for; None if it does not wait."""
+        """Return a clause that says what the next stream waits for; None if it does not wait."""
         if self.held_until is None:
             return None
         return f"{self._open_rate}, the next one in {max(1, ceil(self.held_until - self._clock()))} s"

@@ -1,8 +1,8 @@
-"""N streams to one table behind one acknowledgement gate.
+"""A pool of N streams to one table; its ``flush`` waits until everything is acknowledged.
 
-All state belongs to the thread that calls; the streams' threads only put events into one queue.  So there is no
-lock here, and the caller waits in slices short enough for signals, stop requests and deadlines to take effect.
-Nothing is decided between calls: a stream that dies then is replaced by the next call.
+The calling thread owns all state; the streams' threads only put events into one queue. So there are no locks, and the
+caller waits for short times, so that signals, stop requests and deadlines take effect. Nothing happens between calls:
+if a stream dies then, the next call replaces it.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ _ROTATION_SPREAD = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolHooks:
-    """What a pool asks of its owner and reports to it, in the thread that calls the pool."""
+    """Functions of the pool's owner that the pool calls, in the thread that uses the pool."""
 
     stop: threading.Event
-    """Set from anywhere to make the running call raise IngestInterruptedError."""
+    """If any thread sets this event, the running call raises IngestInterruptedError."""
     deadline: float
     """When to raise IngestTimeoutError, as a reading of the pool's clock."""
     tick: Callable[[], bool]
-    """Called at least every 0.1 s while the pool waits; whether batches may be handed to streams now."""
+    """Called at least every 0.1 s while the pool waits; returns whether batches may be sent now."""
     on_refused: Callable[[Batch, ZerobusIngestError], None]
     """Gets a single row that the service refused."""
 
 
 class StreamPool:
-    """See the module's docstring.  ``open_stream`` opens one SDK stream and blocks while it does."""
+    """See the module's docstring. ``open_stream`` opens one SDK stream and blocks until it is open."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class StreamPool:
     # What the caller does
 
     def expect(self, rows: int) -> None:
-        """About so many rows will be sent; call it before the first ``send``, if that is known."""
+        """Note that about ``rows`` rows will be sent; call it before the first ``send`` if the number is known."""
         self._feeder.expect(rows)
 
     def send(self, batch: Batch) -> None:
-        """Hand a batch to a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
+        """Send a batch on a stream; blocks while ``max_unacked_bytes`` are in flight or no stream is open.
 
-        Raises the error that ends the delivery, when one does, and RuntimeError once the pool was closed or abandoned.
+        Raises the error that ends the delivery, and RuntimeError once the pool was closed or abandoned.
         """
         self._refuse_if_closed()
         self.ledger.add(batch)
@@ -114,12 +114,12 @@ class StreamPool:
         self._work_until(lambda: self.ledger.waiting is None)
 
     def flush(self) -> None:
-        """Block until every batch is acknowledged or refused; raises like ``send``."""
+        """Block until every batch is acknowledged or refused; raise the errors of ``send``."""
         self._refuse_if_closed()
         self._work_until(lambda: self.ledger.is_settled)
 
     def poll(self) -> None:
-        """Take note of what happened, without waiting; raises like ``send``."""
+        """Handle the events that have arrived, without waiting; raise the errors of ``send``."""
         self._refuse_if_closed()
         self._take_events(timeout=None)
         self._step()
@@ -134,7 +134,7 @@ class StreamPool:
         self.abandon()
 
     def abandon(self, *, grace: float = 0.0) -> None:
-        """Let all streams go.  ACKs that are here, or come within ``grace`` seconds, still count.  Never raises."""
+        """Drop all streams. ACKs that have arrived, or arrive within ``grace`` seconds, still count. Never raises."""
         end = self._clock() + grace
         try:
             self._take_events(timeout=None, only_acks=True)
@@ -155,12 +155,12 @@ class StreamPool:
             self._opener.close()
 
     def oldest_unacked_s(self) -> float:
-        """Age in seconds of the oldest batch in flight; 0.0 if there is none."""
+        """Return the age in seconds of the oldest batch in flight; 0.0 if there is none."""
         handed = [live.handed_at[0] for live in self._live.values() if live.handed_at]
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Why a stream was lost or not opened, as long as nothing was acknowledged since; None if all is well."""
+        """Return why a stream was lost or not opened; None if something was acknowledged since, or nothing failed."""
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
             reasons.append(waiting)
@@ -181,7 +181,7 @@ class StreamPool:
             self._take_events(_SLICE)
 
     def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
-        """Handle all events that are here; with a timeout, wait that long for the first one."""
+        """Handle all events that have arrived; with a timeout, wait that long for the first one."""
         while True:
             try:
                 event = self._events.get_nowait() if timeout is None else self._events.get(timeout=timeout)
@@ -222,13 +222,13 @@ class StreamPool:
             error = self.last_error()
             reason = f" (the last error: {error})" if error else ""
             raise IngestTimeoutError(
-                f"not finished within {self._options.timeout} s{reason}; raise IngestOptions.timeout, or try again"
+                f"not finished within {self._options.timeout} s{reason}; increase IngestOptions.timeout, or try again"
             )
 
     # Opening and losing streams
 
     def _lanes_needed(self) -> list[Lane]:
-        """A delivery of two batches needs no third stream."""
+        """Return the lanes to use: for example, a delivery of two batches does not need a third stream."""
         return self._lanes[: self._batches_added]
 
     def _request(self, lane: Lane, now: float) -> None:
@@ -258,7 +258,9 @@ class StreamPool:
             self._rotate(live)
 
     def _rotate(self, live: LiveStream) -> None:
-        """Feed the stream no more; it is closed once it has drained, and its lane may open the next one at once."""
+        """Send nothing more on the stream; it closes once it has drained, and its lane may open the next one at
+        once.
+        """
         live.lane.current = None
         if not live.handed_at:
             self._close(live)
@@ -279,7 +281,7 @@ class StreamPool:
             live.lane.current = None
 
     def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """A stream died; what it had in flight waits again, and its lane decides what follows."""
+        """Handle a stream's death: its batches in flight wait again, and its lane decides what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []
@@ -312,7 +314,7 @@ class StreamPool:
                 pass  # the next step requests the stream when its time has come
 
     def _go_on_without(self, lane: Lane, error: ZerobusIngestError) -> None:
-        """The delivery goes on with the other lanes, and fails with the last one that ever asked for a stream."""
+        """Continue with the other lanes; fail if this was the last one that has requested a stream."""
         if all(other.is_given_up for other in self._lanes_needed()):
             raise error
         _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)

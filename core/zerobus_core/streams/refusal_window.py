@@ -1,9 +1,9 @@
-"""How many rows may be in flight together after the service refused a batch, without saying which.
+"""Limits the rows in flight together after the service refused a batch without saying which.
 
-A search by groups: a group is sent, and the next one only when all of it is acknowledged.  The first group holds the
-prime suspect, the next ones 1, 2, 4, … rows and at least a batch, so that a refusal inside a group leaves about half
-of the suspects: ``O(log n)`` streams are lost for a bad row, wherever it is.  The groups soon exceed what fits into
-the bound on bytes, and then the window no longer limits anything.
+The search sends groups of rows, and each group only when all of the one before is acknowledged. The first group holds
+the prime suspect. The next groups have 1, 2, 4, … rows, and at least a batch, so that a refusal within a group leaves
+about half of the suspects: finding a bad row anywhere costs ``O(log n)`` lost streams. The groups soon exceed the limit
+on bytes, and then this window no longer has an effect.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["RefusalWindow"]
 
 
 class RefusalWindow:
-    """Without bound until the first ``restart``.  Pure bookkeeping."""
+    """The limit on rows in flight; there is none until the first ``restart``. Pure bookkeeping."""
 
     def __init__(self) -> None:
         self._is_bound = False
@@ -25,18 +25,24 @@ class RefusalWindow:
         )
 
     def restart(self, first_group: int = 1) -> None:
-        """A batch was refused: let nothing follow until all in flight is settled, and then ``first_group`` rows."""
+        """Note that a batch was refused.
+
+        Nothing is sent until all in flight is settled, and then a group of ``first_group`` rows.
+        """
         self._is_bound = True
         self._left = 0
         self._groups = (first_group, 1)
 
     def on_lost(self) -> None:
-        """A stream was lost with batches in flight: what waits now is not a group that was chosen."""
+        """Note that a stream was lost with batches in flight, so that the waiting rows are no longer a chosen group."""
         if self._is_bound:
             self.restart()
 
     def take(self, rows: int, *, is_settled: bool) -> bool:
-        """Whether a batch of ``rows`` may go now, and then it counts; ``is_settled`` says that none is in flight."""
+        """Return whether a batch of ``rows`` may be sent now, and count it if so.
+
+        ``is_settled`` says that nothing is in flight.
+        """
         if not self._is_bound:
             return True
         if self._left <= 0:

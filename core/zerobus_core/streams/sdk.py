@@ -1,7 +1,7 @@
-"""The door to the Zerobus SDK: opens its streams the way that the pool needs them, and nothing else.
+"""The only use of the Zerobus SDK: opens its streams as the pool needs them.
 
-SDK recovery is off: with it on, SDK 1.10.0 reconnects without pause or end, re-sends on ACK silence, and hides all
-of it.  With it off one stream object dies once and says why.
+SDK recovery is off: with it, SDK 1.10.0 reconnects without pause or end, re-sends when an ACK is late, and hides all of
+that. Without it, a stream object dies once and says why.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CLOSE_MS = 1_000
 
 
 def _import_quietly() -> Any:
-    """Import the SDK without its log lines, which go to stdout at a level read from RUST_LOG at import."""
+    """Import the SDK without its log lines, which it writes to stdout at the level that RUST_LOG has at import."""
     if "zerobus" in sys.modules or "RUST_LOG" in os.environ:
         import zerobus.sdk.sync
     else:
@@ -54,10 +54,10 @@ in_each_child(_sdks.clear)  # the threads of an SDK do not live on there
 
 
 def _sdk_of(workspace: Workspace) -> Any:
-    """The one SDK object of a workspace in this process: as many threads as there are cores, and a token cache.
+    """Return the workspace's SDK object, which the process shares: it has a thread per core and a token cache.
 
-    The cache distinguishes identities and tables.  The object goes with the last delivery that uses it, unless one of
-    its streams broke.
+    The cache distinguishes identities and tables. The object is freed with the last delivery that uses it, unless one
+    of its streams broke.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -70,17 +70,17 @@ def _sdk_of(workspace: Workspace) -> Any:
 
 
 def _keep_for_ever(sdk: Any) -> None:
-    """Let an SDK object one of whose streams broke never be freed: later deliveries share it, and its idle threads.
+    """Keep an SDK object forever if one of its streams broke: later deliveries share it and its idle threads.
 
-    Freeing the last reference waits for the SDK's threads while it holds the GIL.  A callback waiting for the GIL would
-    deadlock with it, and one that frees the object itself, as Python's collector can have it do, panics.
-    Not even the end of the interpreter may free it, so this is not a list.
+    Freeing the last reference waits for the SDK's threads while it holds the GIL. A callback that waits for the GIL
+    would deadlock with it, and a callback that frees the object itself, as Python's garbage collector can do, panics.
+    Not even the end of the interpreter may free the object, so it is not kept in a list.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))
 
 
 class SdkSession:
-    """Opens the streams of one delivery.  ``open`` blocks, and is called from their worker threads."""
+    """Opens the streams of one delivery. ``open`` blocks, and is called in their worker threads."""
 
     def __init__(self, workspace: Workspace, table: str, encoder: Encoder, options: IngestOptions) -> None:
         self._workspace = workspace
@@ -100,13 +100,13 @@ class SdkSession:
             )
         if encoder.record_format == "arrow" and not isinstance(workspace.credentials, ClientCredentials):
             raise ConfigurationError(
-                'Arrow streams take ClientCredentials only; set record_format="protobuf" for FederatedCredentials'
+                'Arrow streams support only ClientCredentials; set record_format="protobuf" for FederatedCredentials'
             )
 
     def open(self, listener: Listener) -> SdkStream:
-        """Open one stream; blocks up to ``open_timeout``, or longer where a token endpoint does not answer.
+        """Open one stream; raise our errors.
 
-        Raises our errors.
+        Blocks for up to ``open_timeout``, or longer if a token endpoint does not answer.
         """
         sdk = self._sdk = _sdk_of(self._workspace)
         try:
@@ -157,7 +157,7 @@ class SdkSession:
 
 
 def _ack_callback(listener: Listener, mask: Mask) -> Any:
-    """The SDK wants a subclass of its own class, which exists only once the SDK is imported."""
+    """Return a callback object of the SDK's own class, which exists only once the SDK is imported."""
     from zerobus import AckCallback
 
     class _Callback(AckCallback):  # type: ignore[misc]  # the SDK ships no types
@@ -171,7 +171,7 @@ def _ack_callback(listener: Listener, mask: Mask) -> Any:
 
 
 class RecordStream:
-    """A protobuf or JSON stream; its ACKs come by callback."""
+    """A protobuf or JSON stream, which reports its ACKs through a callback."""
 
     stream_id: str | None = None
 
@@ -186,20 +186,20 @@ class RecordStream:
         return offset
 
     def cause(self) -> BaseException | None:
-        """``ingest`` on a dead stream says only "Stream closed"; ``flush`` still knows why."""
+        """Return why the stream died: ``ingest`` only says "Stream closed", but ``flush`` still knows the reason."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
-        """Close; the SDK waits up to a second for its own tasks."""
+        """Close the stream; the SDK waits up to a second for its own tasks."""
         self._stream.close()
 
     def abandon(self) -> None:
-        """The SDK aborts a stream when its last reference goes; what it still calls back must find the SDK alive."""
+        """Drop the stream, which the SDK then aborts; the SDK object stays alive for its late callbacks."""
         _keep_for_ever(self._sdk)
 
 
 class ArrowStream:
-    """An Arrow Flight stream.  The SDK offers no ACK callbacks here, so a second thread waits for each offset."""
+    """An Arrow Flight stream. The SDK has no ACK callbacks here, so a second thread waits for each offset."""
 
     stream_id: str | None = None
 
@@ -218,11 +218,11 @@ class ArrowStream:
         return offset
 
     def cause(self) -> BaseException | None:
-        """``ingest`` on a dead stream says only that it is closed; ``flush`` still knows why."""
+        """Return why the stream died: ``ingest`` only says that it is closed, but ``flush`` still knows the reason."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
-        """Close; called when everything is acknowledged."""
+        """Close the stream; call it when everything is acknowledged."""
         self._sent.put(None)
         self._stream.close()
 

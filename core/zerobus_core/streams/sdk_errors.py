@@ -1,13 +1,13 @@
-"""The border where the SDK's errors become ours: two classes and a text go in, our tree comes out.
+"""Translates the SDK's errors, which have two classes and a text, into errors of our tree.
 
-The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own retryable verdict is
-wrong where the token endpoint is involved (HTTP 429, a dropped connection and a captive portal's page all come out
-as NonRetriableException).  What is left is the text, whose fixed parts are written in the SDK (errors.rs,
-default_token_factory.rs) and in tonic (the description of each status code).  They are evidence of last resort,
-which is why each of them is in this one table and has a test that makes a real server provoke it.
+The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own distinction of retryable
+errors is wrong for the token endpoint (HTTP 429, a dropped connection and a captive portal's page all come out as
+NonRetriableException).  What is left is the text. Its fixed parts come from the SDK (errors.rs,
+default_token_factory.rs) and from tonic (the description of each status code). Because nothing better is available, all
+of them are in this one table, and each has a test in which a real server causes it.
 
-Only the fixed parts are matched, and at fixed places: a message of the server that quotes a status name decides
-nothing.
+Only the fixed parts are matched, and only at fixed places, so a server's message that quotes a status name has no
+effect.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CREDENTIALS = "check the client id and secret of the service principal"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A text that the SDK produces, the error that it is, and what the user can do."""
+    """A text of the SDK, the error that it becomes, and what the user can do."""
 
     name: str
     pattern: re.Pattern[str]
@@ -152,9 +152,9 @@ _ANYBODYS = Mask()
 
 
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
-    """Our error for one that the SDK raised or passed to a callback, with the SDK's text in it.
+    """Return our error for one that the SDK raised or passed to a callback, with the SDK's text in it.
 
-    A server may quote the secret or the token that it was sent: ``mask`` takes them out of the text and the causes.
+    A server may quote the secret or the token that it received: ``mask`` removes them from the text and the causes.
     """
     if isinstance(reason, ZerobusIngestError):
         return reason
@@ -167,5 +167,5 @@ def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> Zer
 
 
 def is_vague(error: ZerobusIngestError) -> bool:
-    """Whether the error says only that a stream ended, so that an earlier one may say more."""
+    """Return whether the error only says that a stream ended, so that an earlier error may explain more."""
     return _VAGUE.match(error.message) is not None

@@ -1,4 +1,4 @@
-"""What a delivery measures while it runs."""
+"""Measurements of a running delivery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AckLatencies", "PoolStatistics"]
 
 
 class AckLatencies:
-    """Percentiles over any number of samples in constant memory: a uniform sample of ``size`` of them."""
+    """Percentiles of any number of latencies, from a uniform sample of ``size`` of them, in constant memory."""
 
     def __init__(self, size: int = 4096) -> None:
         self.on_add: Callable[[float], None] | None = None
@@ -24,7 +24,7 @@ class AckLatencies:
         self._random = random.Random(0)  # noqa: S311 - sampling, not secrecy; seeded, so that runs compare
 
     def add(self, seconds: float) -> None:
-        """Add one latency."""
+        """Add a latency in seconds."""
         if self.on_add is not None:
             self.on_add(seconds)
         self._seen += 1
@@ -35,7 +35,7 @@ class AckLatencies:
             self._sample[slot] = seconds
 
     def summary(self) -> AckLatency:
-        """The percentiles so far; zeros if nothing was added."""
+        """Return the percentiles so far; zeros if nothing was added."""
         if not self._sample:
             return AckLatency()
         ordered = sorted(self._sample)
@@ -45,17 +45,17 @@ class AckLatencies:
 
 @dataclass(slots=True)
 class PoolStatistics:
-    """Counters of a pool; they only grow, but for ``open_now``."""
+    """Counters of a pool; all but ``open_now`` only grow."""
 
     open_now: int = 0
     most_open: int = 0
     reconnects: int = 0
-    """Streams that opened in the place of one that died."""
+    """The number of streams that replaced one that died."""
     stream_ids: list[str] = field(default_factory=list)
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
     def on_opened(self, stream_id: str | None, *, after_loss: bool) -> None:
-        """A stream opened."""
+        """Note that a stream opened."""
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         self.reconnects += after_loss

@@ -1,8 +1,8 @@
 """One physical SDK stream in its own worker thread: it opens once, dies once, and never comes back.
 
-The SDK's calls block in native code, where Python's signal handlers do not run and time-outs are ignored.  So they
-all happen in a daemon thread that may be left behind: it can neither keep the process alive nor send anything
-after ``kill``.
+The SDK's calls block in native code, which ignores time-outs and in which Python's signal handlers do not run. So all
+of them run in a daemon thread that can be left behind: it neither keeps the process alive nor sends anything after
+``kill``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """The service acknowledged an offset and all below it."""
+    """The service acknowledged an offset and all before it."""
 
     stream: Stream
     offset: int
@@ -49,7 +49,7 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The stream is gone, or never came to be; may be reported more than once, the first reason counts."""
+    """The stream is dead, or could not be opened. It can be reported more than once; the first reason counts."""
 
     stream: Stream
     error: ZerobusIngestError
@@ -66,39 +66,39 @@ Event = Opened | Acked | Died | Closed
 
 
 class Listener(Protocol):
-    """What an SDK stream reports, from threads of its own."""
+    """Receives the reports of an SDK stream, in the SDK's threads."""
 
     def on_ack(self, offset: int) -> None:
-        """All up to and including this offset is durable."""
+        """Report that everything up to and including this offset is durable."""
 
     def on_error(self, reason: BaseException | str) -> None:
-        """The stream failed."""
+        """Report that the stream failed."""
 
 
 class SdkStream(Protocol):
-    """The part of an SDK stream that is needed; one for records, one for Arrow (see ``sdk``)."""
+    """The part of an SDK stream that we use; there is one class for records and one for Arrow (see ``sdk``)."""
 
     stream_id: str | None
 
     def ingest(self, payload: Any) -> int:
-        """Queue one batch in the SDK and return its offset; raises what the SDK raises."""
+        """Queue one batch in the SDK and return its offset; raise the SDK's errors."""
         ...
 
     def cause(self) -> BaseException | None:
-        """Why the stream closed, as far as the SDK still knows; call it after ``ingest`` raised."""
+        """Return why the stream closed, if the SDK still knows it; call it after ``ingest`` raised."""
         ...
 
     def close(self) -> None:
-        """Close after all is acknowledged; may block for about a second."""
+        """Close the stream after all is acknowledged; can block for about a second."""
 
     def abandon(self) -> None:
-        """Let go without waiting for anything; ``open_stream`` sees to it itself where it raises."""
+        """Drop the stream without waiting. If ``open_stream`` raises, it does this itself."""
 
 
 class Stream:
-    """See the module's docstring.  ``send``, ``close`` and ``kill`` return at once and may be called from any thread.
+    """See the module's docstring. Any thread may call ``send``, ``close`` and ``kill``, which return at once.
 
-    ``post`` receives the events, from this stream's threads.
+    ``post`` receives the events, in this stream's threads.
     """
 
     def __init__(
@@ -122,15 +122,18 @@ class Stream:
         return f"<Stream {self.number}{' killed' if self._killed else ''}, {self._reached} batches reached the SDK>"
 
     def send(self, offset: int, batch: Batch) -> None:
-        """Queue a batch for the worker thread; the stream dies if the SDK gives it another offset."""
+        """Queue a batch for the worker thread; the stream dies if the SDK gives the batch another offset."""
         self._inbox.put((offset, batch))
 
     def close(self) -> None:
-        """Close after what was sent; ``Closed`` follows.  Call it when everything is acknowledged."""
+        """Close the stream after what was sent; the event ``Closed`` follows.
+
+        Call it when everything is acknowledged.
+        """
         self._inbox.put(None)
 
     def kill(self) -> int:
-        """Send nothing more, report nothing more; returns how many batches may have reached the service."""
+        """Send and report nothing more; return how many batches may have reached the service."""
         with self._lock:
             self._killed = True
             reached = self._reached
@@ -156,7 +159,10 @@ class Stream:
             time.sleep(_LINGER)
 
     def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
-        """Live from the open to the end; whether that was a close, after which nothing calls back any more."""
+        """Run the stream from its opening to its end.
+
+        Returns whether it was closed, so that the SDK no longer calls back.
+        """
         try:
             sdk_stream = open_stream(self)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: whoever waits must hear of it
@@ -175,7 +181,7 @@ class Stream:
         return False
 
     def _pass_on(self, sdk_stream: SdkStream) -> bool:
-        """Pass batches on until told to close (True) or killed (False)."""
+        """Pass batches to the SDK until the stream is closed (True) or killed (False)."""
         while (queued := self._inbox.get()) is not None:
             expected, batch = queued
             with self._lock:
@@ -184,7 +190,7 @@ class Stream:
                 self._reached += 1
             offset = sdk_stream.ingest(batch.payload)
             if offset != expected:
-                raise RuntimeError(f"the SDK gave offset {offset} to the batch that is {expected} in the ledger")
+                raise RuntimeError(f"the SDK gave offset {offset} to a batch that has offset {expected} in the ledger")
         return not self._killed
 
     def _tell(self, event: Event) -> None:

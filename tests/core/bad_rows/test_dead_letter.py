@@ -290,5 +290,5 @@ def test_the_file_that_is_read_cannot_take_the_letters(tmp_path: Path) -> None:
     file.add(bad(0))
     file.flush()
     options = IngestOptions(on_bad_record="dead_letter", dead_letter_uri=str(path))
-    with pytest.raises(ConfigurationError, match="among the files"):
+    with pytest.raises(ConfigurationError, match="one of the files"):
         source_of(path, options)

@@ -556,7 +556,7 @@ def test_arrow_data_goes_as_protobuf_where_the_credentials_open_no_arrow_stream(
     receipt = ingest(federated, table, pa.table({"id": list(range(100))}), options=options())
     assert (receipt.record_format, receipt.record_format_reason) == (
         "protobuf",
-        "Arrow streams take ClientCredentials only",
+        "Arrow streams support only ClientCredentials",
     )
     assert ids(server, table) == list(range(100))
 

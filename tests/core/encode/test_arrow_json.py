@@ -129,7 +129,7 @@ def test_json_in_another_column_is_refused(column: str, zerobus: LocalZerobus, t
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("{'a': 1}", "not JSON text"), ('{"a": NaN}', "not JSON text"), ("", "not JSON text"),
-     ('{"a": 1, "a": 2}', "one key twice"), ('[{"a": 1, "b": {"c": 1, "c": 1}}]', "one key twice")],
+     ('{"a": 1, "a": 2}', "the same key twice"), ('[{"a": 1, "b": {"c": 1, "c": 1}}]', "the same key twice")],
 )  # fmt: skip
 @pytest.mark.parametrize("record_format", FORMATS)
 def test_text_that_is_not_json_is_a_bad_row(

@@ -253,7 +253,7 @@ def test_the_dates_of_airflow_are_dates_as_any_other(record_format: Any) -> None
 @pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_NTZ", "DATE"])
 @pytest.mark.parametrize("seconds", [86_400 << 44, -86_400 << 44])
 def test_a_numpy_time_beyond_all_years_does_not_wrap_around(kind: str, seconds: int) -> None:
-    with pytest.raises(RecordError, match="outside of the years|no day number"):
+    with pytest.raises(RecordError, match="outside of the years|not a day number"):
         wire_value(kind, np.datetime64(seconds, "s"))
 
 

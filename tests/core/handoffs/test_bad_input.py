@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[World], Any], type[Exception], str]] = {
             world.run(world.rows(), "rows.json"),
         ),
         HandoffStateError,
-        r"of version 9, and this release reads version 1",
+        r"has version 9, but this release reads version 1",
     ),
     "a clock in the future": (
         lambda world: (world.change_state("rows.json", in_the_future), world.run(world.rows(), "rows.json")),

@@ -90,7 +90,7 @@ def test_constants_are_in_every_row(rows: Any, zerobus: LocalZerobus, table_name
 def test_a_constant_does_not_replace_what_the_source_has(rows: Any, zerobus: LocalZerobus, table_name: str) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING)")
     options = IngestOptions(select=("id", "name"), constants={"NAME": "x"})
-    with pytest.raises(ConfigurationError, match=r"options.constants fills 'name', which the source has"):
+    with pytest.raises(ConfigurationError, match=r"options.constants fills 'name', which the source also has"):
         ingest(zerobus.workspace, table_name, rows, options=options)
     assert zerobus.read(table_name).num_rows == 0
 
@@ -182,7 +182,7 @@ def test_the_column_for_the_rest_is_not_filled_by_the_source(zerobus: LocalZerob
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, rest VARIANT)")
     rows = [{"id": 1, "rest": {}, "more": 1}]
     for records in (rows, pa.table({"id": [1], "rest": ["x"], "more": [1]})):
-        with pytest.raises(ConfigurationError, match="collects fields in 'rest', which the source has"):
+        with pytest.raises(ConfigurationError, match="collects fields in 'rest', which the source also has"):
             ingest(zerobus.workspace, table_name, records, options=IngestOptions(extra_columns="variant:rest"))
 
 

@@ -354,7 +354,7 @@ def test_a_file_that_ends_before_its_rows_has_none(content: bytes, tmp_path: Pat
 
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
 def test_a_header_that_is_one_name_with_another_delimiter_gets_the_hint(sign: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"is one name, .*say CsvFormat\(delimiter="):
+    with pytest.raises(ConfigurationError, match=r"is a single name, .*pass CsvFormat\(delimiter="):
         rows_of(tmp_path / "x.csv", f"id{sign}n\n1{sign}a\n".encode())
     with pytest.raises(ConfigurationError, match='delimiter=","'):
         rows_of(tmp_path / "x.tsv", b"id,n\n1,a\n")

@@ -246,7 +246,7 @@ def test_a_broken_line_takes_its_place_as_a_row_that_no_table_takes(tmp_path: Pa
     ("name", "content", "message"),
     [
         ("x.csv", b'a,b\n1,"2"3\n', "text '3' after a closing quote"),
-        ("x.csv", b"a,a\n1,2\n", "columns twice: 'a'"),
+        ("x.csv", b"a,a\n1,2\n", "the same column name twice: 'a'"),
         ("x.csv", b"a\xff\n1\n", "encoding"),
         ("x.csv.gz", b"a\n1\n", "cannot read"),
         ("x.json", b'[{"a": 1}', "JSON array in .* is never closed"),
@@ -275,10 +275,10 @@ def test_a_file_of_no_bytes_holds_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("hello", "not a path or URI of a file"),
-        ("SELECT *\nFROM t", "not a path or URI of a file"),
+        ("hello", "not the path or URI of a file"),
+        ("SELECT *\nFROM t", "not the path or URI of a file"),
         ("missing.csv", "there is no file"),
-        ("missing/*.csv", "there is no file|holds no files"),
+        ("missing/*.csv", "there is no file|has no files"),
         ("nowhere://x.csv", "cannot open nowhere"),
         (b"x.csv", "type builtins.bytes"),
     ],
@@ -289,7 +289,7 @@ def test_a_text_that_is_no_path_is_refused(given: Any, message: str) -> None:
 
 
 def test_a_delta_table_an_empty_directory_and_a_mixed_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="holds no files to read"):
+    with pytest.raises(ConfigurationError, match="has no files to read"):
         source_of(tmp_path, FIVES)
     WRITERS["x.csv"](tmp_path / "x.csv")
     WRITERS["x.jsonl"](tmp_path / "x.jsonl")
@@ -331,7 +331,7 @@ def test_a_cursor_gives_its_rows_by_column_name(cursor_of: CursorOf) -> None:
 def test_a_cursor_that_cannot_be_read_by_name_is_refused(cursor_of: CursorOf) -> None:
     with pytest.raises(ConfigurationError, match="columns of the same name: n"):
         source_of(cursor_of("SELECT n, n FROM t"), FIVES)
-    with pytest.raises(ConfigurationError, match="without rows"):
+    with pytest.raises(ConfigurationError, match="without a result"):
         source_of(cursor_of("DELETE FROM t"), FIVES)
 
 
@@ -365,7 +365,7 @@ def test_a_cursor_that_a_delivery_has_begun_to_read_is_refused(kind: type[sqlite
     versioned = IngestOptions(batch_rows=5, source_version="1")
     cursor.execute(statement)
     next(source_of(cursor, versioned).chunks(RowRanges()))
-    with pytest.raises(ConfigurationError, match="fetched by an earlier delivery.*execute the statement again"):
+    with pytest.raises(ConfigurationError, match="an earlier delivery has fetched.*execute the statement again"):
         read(source_of(cursor, versioned), RowRanges([(0, 5)]))
     if kind is OtherCursor:  # which does not say that it was executed
         cursor = kind(cursor.connection)

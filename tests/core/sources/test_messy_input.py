@@ -178,7 +178,7 @@ def test_blanks_before_a_name_of_the_header_are_left_out_as_the_error_says(
         ('{"x": -Infinity}', "-Infinity is not valid JSON"),
         ("{'x': 1}", "expecting property name enclosed in double quotes at character 2"),
         ('{"x": 1', "expecting ',' delimiter at character 8"),
-        ('{"x": 1e9999}', "no column takes a number of this size"),
+        ('{"x": 1e9999}', "a number of this size fits no column"),
     ],
 )
 def test_a_line_that_is_not_json_is_refused_with_the_reason(
@@ -192,7 +192,7 @@ def test_a_line_that_is_not_json_is_refused_with_the_reason(
 
 
 RECORDS: list[tuple[Callable[[], Any], str]] = [
-    (lambda: {"id": [1, 2]}, r"a dict of lists: if each of them is a column, pass pyarrow.table\(records\)"),
+    (lambda: {"id": [1, 2]}, r"a dict of lists: if each list is a column, pass pyarrow.table\(records\)"),
     (lambda: [json.dumps({"id": 1})], r"seems to be JSON; pass \(json.loads\(line\) for line in records\)"),
     (lambda: [b' {"id": 1}'], "seems to be JSON"),
     (lambda: io.BytesIO(b"id\n1\n"), "records is an open file; pass its path"),

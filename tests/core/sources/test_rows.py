@@ -63,7 +63,7 @@ def test_a_source_that_is_durable_to_its_last_row_yields_nothing() -> None:
 def test_an_ended_generator_is_refused() -> None:
     rows = (row for row in rows_of(2))
     list(rows)
-    with pytest.raises(ConfigurationError, match="has ended already"):
+    with pytest.raises(ConfigurationError, match="has already ended"):
         source_of(rows, FIVES)
 
 

@@ -227,7 +227,7 @@ def test_a_batch_that_never_left_is_not_counted_as_sent_again() -> None:
 def test_a_stream_with_batches_in_flight_cannot_be_closed() -> None:
     ledger = open_ledger(5)
     ledger.hand(1)
-    with pytest.raises(LedgerError, match="close of stream 1 with batches in flight"):
+    with pytest.raises(LedgerError, match="cannot close stream 1, which has batches in flight"):
         ledger.close_stream(1)
 
 
@@ -235,5 +235,5 @@ def test_parts_that_leave_out_a_row_are_refused() -> None:
     ledger = open_ledger(5)
     ledger.hand(1)
     ledger.died(1, reached=1)
-    with pytest.raises(LedgerError, match="do not make up rows 0 to 5"):
+    with pytest.raises(LedgerError, match="the parts are not rows 0 to 5"):
         ledger.split([batch_at(0, 2), batch_at(3, 2)])

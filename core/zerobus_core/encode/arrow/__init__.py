@@ -1,1 +1,1 @@
-"""Arrow record batches to the payloads of every record format."""
+"""Encodes Arrow record batches as payloads of every record format."""

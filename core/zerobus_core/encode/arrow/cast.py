@@ -1,8 +1,8 @@
-"""Casts of whole Arrow arrays to the types of a table's columns, exactly or not at all.
+"""Casts whole Arrow arrays to the types of a table's columns, exactly or not at all.
 
-The rules are those of ``values.scalars`` and ``walk``, which judge one value at a time: what a cast here accepts, they
-accept, with the same outcome.  Where a cast refuses, or there is none, they have the last word; so a cast only has to
-say that something is wrong, not what.
+The rules are those of ``values.scalars`` and ``walk``, which check one value at a time: a value that a cast here
+accepts, they accept with the same result. If a cast fails, or there is none for the types, they decide. So a cast only
+has to detect that something is wrong, not what.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LISTS = (
 
 
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
-    """The cast from a type of Arrow to a type of the table; None if values have to be looked at one by one.
+    """Return the cast from an Arrow type to a table's type; None if each value has to be checked by itself.
 
     The cast raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit.
     """
@@ -80,7 +80,7 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
 
 
 def _needs_values(source: pa.DataType, kind: DataType, rules: ConversionRules) -> bool:
-    """Whether an option takes the values of this type, and each by itself."""
+    """Return whether an option applies to values of this type, so that each has to be checked by itself."""
     if isinstance(kind, DecimalType):
         return rules.round_floats and bool(pa.types.is_floating(source))
     if kind == PrimitiveType(Kind.BOOLEAN):
@@ -168,9 +168,9 @@ def _map(source: pa.DataType, kind: MapType, rules: ConversionRules) -> ArrayCas
 
 
 def _pair_type(source: pa.DataType) -> pa.DataType | None:
-    """The struct of key and value of what holds a map; None for other types.
+    """Return the struct of key and value if the type holds a map; None for other types.
 
-    Polars has no maps, and keeps them as lists of structs of ``key`` and ``value``.
+    Polars has no maps; it stores them as lists of structs of ``key`` and ``value``.
     """
     if pa.types.is_map(source):
         return pa.struct([("key", source.key_type), ("value", source.item_type)])

@@ -1,7 +1,7 @@
-"""The columns of Arrow record batches to those of the table, and the rows that do not fit, each with its reasons.
+"""Converts the columns of Arrow record batches to those of the table, and finds the rows that do not fit.
 
-A column is cast as a whole.  If that fails it is halved until the values are found that do not fit; those go through
-the walk over single values, which either takes them after all or says why not.
+A column is cast as a whole. If that fails, it is halved until the values that do not fit are found. Those go through
+the exact walk, which either converts them or gives the reason.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Arrays of all columns, each as long as the batch, and the rows whose values in them mean nothing.
+        """Return arrays of all columns, each as long as the batch, and the bad rows, whose values in the arrays have no
+        meaning.
 
-        With ``is_strict`` a few bad rows per column are enough, since they end the delivery.  Raises SchemaError for
-        columns that are not in the table, and for missing ones that it needs.
+        With ``is_strict`` a few bad rows per column are enough, since they end the delivery. Raises SchemaError for
+        columns that are missing from the table, and for required columns that are missing from the batch.
         """
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -74,7 +75,7 @@ class ColumnCasts:
         return arrays, bad
 
     def record(self, batch: pa.RecordBatch, index: int) -> dict[str, Any]:
-        """A row as Python's values, for a person to read and for a later delivery to send."""
+        """Return a row as Python values, for a person to read and for a later delivery to send."""
         record: dict[str, Any] = {}
         for source, array in zip(batch.schema, batch.columns, strict=True):
             column = self._columns.get(self._own(source.name))
@@ -87,11 +88,11 @@ class ColumnCasts:
         return record
 
     def are_whole(self, schema: pa.Schema) -> bool:
-        """Whether the columns of batches with this schema are cast as a whole, and none value by value."""
+        """Return whether all columns of batches with this schema are cast as a whole, not value by value."""
         return self._planned(schema).are_whole
 
     def _planned(self, schema: pa.Schema) -> _Plan:
-        """Where each column of the table is in batches of a schema; kept until another schema comes."""
+        """Return where each column of the table is in batches of a schema; cached until another schema comes."""
         if self._plan is not None and schema.equals(self._plan.schema, check_metadata=True):
             return self._plan
         self._check(schema)
@@ -150,7 +151,10 @@ class ColumnCasts:
             )
 
     def _own(self, name: str) -> str:
-        """The table's spelling of a column's name, which has no case in Databricks; an unknown name as it is."""
+        """Return the table's spelling of a column's name, compared without case.
+
+        An unknown name is returned unchanged.
+        """
         return name if name in self._columns else self._by_lower.get(name.lower(), name)
 
     def _unknown(self, name: str) -> str:
@@ -176,7 +180,7 @@ class _Plan:
 
 
 class _ColumnCast:
-    """One column of the table, from the Arrow type that it was prepared for."""
+    """Casts one column from the Arrow type that it was prepared for to the table's type."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
@@ -208,7 +212,7 @@ class _ColumnCast:
         return self._convert is not None
 
     def _whole(self, array: pa.Array) -> pa.Array | None:
-        """The array in the column's type, or None if there is no cast or some value does not fit."""
+        """Return the array in the column's type, or None if there is no cast or a value does not fit."""
         if self._convert is None:
             return None
         try:
@@ -217,7 +221,7 @@ class _ColumnCast:
             return None
 
     def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
-        """The pieces of an array that cannot be cast as a whole."""
+        """Yield the pieces of an array that cannot be cast as a whole."""
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return

@@ -1,4 +1,4 @@
-"""What Arrow columns hold, as bytes that do not depend on how the rows are cut into batches; for digests."""
+"""The content of Arrow columns as bytes for digests, independent of how the rows are cut into batches."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Tracks: TypeAlias = Callable[[int, int], Iterator[bytes | memoryview]]
 
 
 class ColumnsContent:
-    """The content of some rows, given as one array for each column; see ``zerobus_core.batch.RowContent``."""
+    """The content of rows, given as one array per column; see ``zerobus_core.batch.RowContent``."""
 
     def __init__(self, columns: Mapping[str, pa.Array]) -> None:
         self._columns = [_tracks_of(array) for array in columns.values()]
 
     def tracks(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """The rows from index ``start`` to ``stop``: a track for each buffer of each column."""
+        """Return the rows from index ``start`` to ``stop``: a track for each buffer of each column."""
         return [track for tracks in self._columns for track in tracks(start, stop)]
 
 
 def _tracks_of(array: pa.Array) -> Tracks:
-    """The tracks of a column; one without nulls gives parts of its own buffers, which costs next to nothing."""
+    """Return the tracks of a column; without nulls they are parts of its own buffers, which costs almost nothing."""
     if array.null_count == 0 and not pa.types.is_nested(array.type):
         return _flat(array)
     return lambda start, stop: _tracks(array.slice(start, stop - start))
 
 
 def _flat(array: pa.Array) -> Tracks:
-    """The tracks of an array that is not nested and holds no null."""
+    """Return the tracks of an array that is not nested and has no nulls."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _texts(array, "i")
@@ -74,7 +74,7 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 
 
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Validity first; then values, of which those below a null are left out, since they are arbitrary."""
+    """Yield the validity first, then the values, without those of nulls, which are arbitrary."""
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
     kind = array.type
@@ -93,7 +93,7 @@ def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
 
 
 def _map_tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Entries sorted by key, since a map has no order."""
+    """Yield the tracks of a map's entries, sorted by key, since a map has no order."""
     lists = entries_of(array)
     yield _lengths(lists)
     entries = lists.flatten()
@@ -110,7 +110,7 @@ def _lengths(lists: pa.Array) -> bytes:
 
 
 def _values(array: pa.Array) -> bytes:
-    """The bytes of values of a fixed width, none of which is null."""
+    """Return the bytes of fixed-width values without nulls."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     buffers = array.buffers()

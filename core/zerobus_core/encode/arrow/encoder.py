@@ -1,4 +1,4 @@
-"""Arrow record batches to wire payloads of every format, and rows to Arrow record batches."""
+"""Encodes Arrow record batches as wire payloads of every format, and rows as Arrow record batches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 class ArrowEncoder:
     """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``.
 
-    The chunks hold Arrow record batches, or rows (``is_arrow=False``).  Raises SchemaError if the record format
+    The chunks hold Arrow record batches, or rows if ``is_arrow`` is False. Raises SchemaError if the record format
     cannot carry the table.
     """
 
@@ -79,7 +79,7 @@ class ArrowEncoder:
 
     @property
     def record_format(self) -> RecordFormat:
-        """The format of the payloads of its batches."""
+        """The format of the payloads that ``encode`` yields."""
         return self._packer.record_format
 
     @property
@@ -119,14 +119,17 @@ class ArrowEncoder:
             yield batch
 
     def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
-        """Many rows where all of the last ones were cast as whole columns, few where they are large or did not fit."""
+        """Return how many rows to encode next.
+
+        The number is large if the last rows were cast as whole columns, and small if rows are large or did not fit.
+        """
         is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
         most = self._packer.block_rows if is_quick else self._options.batch_rows
         size = sum(batch.nbytes for batch in batches)
         return max(1, min(most, _BLOCK_BYTES * len(chunk.rows) // max(1, size)))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64."""
+        """Decode the row as JSON types, in wire form: days, microseconds, decimals as text, bytes as base64."""
         return self._packer.decode(batch, index)
 
     def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
@@ -173,9 +176,9 @@ class ArrowEncoder:
 
 
 def _unread(row: int, record: Any) -> list[BadField]:
-    """What is wrong with a row of a source of Arrow data that is not in its record batches."""
+    """Return the problems of a row that is not in the record batches of its Arrow source."""
     if not isinstance(record, UnreadableRecord):
-        raise TypeError("an encoder of Arrow data got a list of rows")
+        raise TypeError("the encoder of Arrow data was given a list of rows")
     problems = RowProblems(row)
     problems.add(WHOLE_ROW, record, "a row of the table", record.reason)
     return problems.fields
@@ -195,7 +198,7 @@ def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
 
 
 def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:
-    """The unbroken runs of rows that are not bad."""
+    """Yield the ranges of consecutive rows that are not bad."""
     start = chunk.first_row
     for row in [*sorted(bad), chunk.stop_row]:
         if start < row:

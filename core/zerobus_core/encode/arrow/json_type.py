@@ -1,4 +1,4 @@
-"""Arrow data for a VARIANT: JSON text and binary VARIANTs, which Arrow marks as such, as values; maps as objects."""
+"""Converts Arrow data for a VARIANT column: JSON text and binary VARIANTs, as Arrow marks them, and maps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _VARIANT = PrimitiveType(Kind.VARIANT)
 
 
 def fragment_of(text: str) -> orjson.Fragment:
-    """A fragment that writes the text unchanged.  Raises UnfitError if it is not JSON, or has a key twice."""
+    """Return a fragment that writes the text unchanged; raise UnfitError if it is invalid JSON or has a key twice."""
     _parsed(text)
     return orjson.Fragment(text)
 
 
 def parsed_json(text: str) -> Any:
-    """The value of a JSON text; the text itself if it is not valid."""
+    """Parse a JSON text; return the text itself if it is invalid."""
     try:
         return _parsed(text)
     except UnfitError:
@@ -48,15 +48,15 @@ def _parsed(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise UnfitError("the JSON text has one key twice in one object")
+        raise UnfitError("the JSON text has the same key twice in an object")
     return members
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Makes what goes into a VARIANT of Python's value of a field: ``leaf`` of JSON texts, objects of maps; None if the
-    value is that already.
+    """Return a function that converts a field's Python value for a VARIANT; None if it needs no conversion.
 
-    ``kind`` is the type of the table's column.  JSON that goes into another type stays text.
+    It applies ``leaf`` to JSON texts and turns maps into objects. ``kind`` is the type of the table's column. JSON for
+    a column of another type stays text.
     """
     if is_variant(field):
         return _variant(kind)
@@ -84,14 +84,14 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """The plain type: of a dictionary or run-end encoding its values' type, of an extension type its storage type."""
+    """Return the plain type: a dictionary's or run-end encoding's value type, an extension type's storage type."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def has_union_of_json(field: pa.Field) -> bool:
-    """Whether JSON is a member of a union, whose values do not say which member they are."""
+    """Return whether JSON is a member of a union, whose values do not say which member they are."""
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
     if pa.types.is_union(kind):
@@ -151,5 +151,5 @@ def _map(source: pa.DataType, kind: DataType, leaf: Convert) -> Convert | None:
 def _object_of_pairs(pairs: list[tuple[Any, Any]], convert: Convert | None) -> dict[Any, Any]:
     members = {key: item if convert is None else convert(item) for key, item in pairs}
     if len(members) < len(pairs):
-        raise UnfitError("a map has one key twice")
+        raise UnfitError("a map has the same key twice")
     return members

@@ -1,4 +1,4 @@
-"""Cast Arrow columns into wire payloads: Arrow record batches, protobuf messages, JSON objects."""
+"""Packs cast Arrow columns into wire payloads: Arrow record batches, protobuf messages, JSON objects."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticErro
 
 
 class Packer(Protocol):
-    """Makes batches out of columns in working types."""
+    """Makes batches from columns in working types."""
 
     record_format: RecordFormat
     descriptor: bytes | None
     arrow_schema: pa.Schema | None
     block_rows: int
-    """How many rows to cast and pack at a time, at most."""
+    """The largest number of rows to cast and pack at once."""
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
-        """Batches in row order; a row that is too large for the wire goes to ``bad``, and no batch holds it."""
+        """Return batches in row order, without rows that are too large for the wire, which go to ``bad``."""
         ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Packer(Protocol):
 
 
 def packer_for(record_format: RecordFormat, schema: TableSchema, options: IngestOptions) -> Packer:
-    """The packer of a record format.  Raises SchemaError if the format cannot carry the table."""
+    """Return the packer of a record format; raise SchemaError if the format cannot carry the table."""
     if record_format == "arrow":
         return _ArrowPacker(schema, options)
     if record_format == "json":
@@ -80,7 +80,7 @@ def _too_large(row: int, size: int, bad: BadFields) -> None:
 
 
 class _ArrowPacker:
-    """Record batches in the service's canonical schema; slices of them copy nothing."""
+    """Makes record batches in the service's canonical schema; slices of them copy nothing."""
 
     record_format: RecordFormat = "arrow"
     descriptor: bytes | None = None
@@ -125,7 +125,7 @@ class _ArrowPacker:
 
 
 def _is_final(kind: DataType) -> bool:
-    """Whether a column's working type is the one that the service takes, and holds nothing that nests."""
+    """Return whether a column's working type is the type that the service reads, without nesting."""
     target = arrow_type(kind)
     return not pa.types.is_nested(target) and bool(target.equals(working_type(kind)))
 
@@ -152,7 +152,7 @@ def _wired(value: Any, kind: DataType) -> Any:
 
 
 class _RecordPacker(ABC):
-    """What protobuf and JSON records have in common."""
+    """The common part of the packers for protobuf and JSON records."""
 
     arrow_schema: pa.Schema | None = None
 
@@ -167,10 +167,10 @@ class _RecordPacker(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[Any]) -> list[bytes]:
-        """The records of rows that are given as wire values."""
+        """Return the records of rows that are given as wire values."""
 
     def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
-        """The record of each row; None for one that the format does not take, which goes to ``bad``."""
+        """Return the record of each row; None for a row that the format cannot carry, which goes to ``bad``."""
         rows = plain.to_pylist()
         try:
             return list(self._payloads(self._convert(rows)))
@@ -209,7 +209,7 @@ class _RecordPacker(ABC):
 
 
 class _JsonPacker(_RecordPacker):
-    """JSON objects, by way of a dict for each row."""
+    """Makes JSON objects, from a dict for each row."""
 
     record_format: RecordFormat = "json"
     descriptor: bytes | None = None
@@ -229,10 +229,10 @@ class _JsonPacker(_RecordPacker):
 
 
 class _ProtobufPacker(_RecordPacker):
-    """Protobuf messages, by ptars where it is installed and agrees with protobuf's own implementation.
+    """Makes protobuf messages with ptars, if it is installed and agrees with protobuf's own implementation.
 
-    ptars is young (0.0.x), and silently skips what it does not expect.  So it is given plain types only, no
-    maps, and its first records of every delivery are compared with those of protobuf's C implementation.
+    ptars is young (0.0.x), and silently skips what it does not expect. So it gets only plain types, no maps, and the
+    first records of every delivery are compared with those of protobuf's C implementation.
     """
 
     record_format: RecordFormat = "protobuf"

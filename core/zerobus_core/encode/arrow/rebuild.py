@@ -1,6 +1,6 @@
-"""Nested Arrow arrays made again in another type, from the leaves up.
+"""Rebuilds nested Arrow arrays in another type, from the leaves up.
 
-pyarrow's own casts refuse a null struct whose members are NOT NULL, and know nothing of VARIANT.
+pyarrow's own casts refuse a null struct whose members are NOT NULL, and do not support VARIANT.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
-    """``array`` as one of type ``target``, which nests alike; ``leaf`` makes what does not nest (default: a cast)."""
+    """Return ``array`` in type ``target``, which has the same nesting; ``leaf`` (default: a cast) converts leaves."""
     if not _has_struct(target) and array.type.equals(target):
         return array
     if pa.types.is_struct(target) and pa.types.is_struct(array.type):
@@ -41,7 +41,7 @@ def retype_nested(
 
 
 def nulls(count: int, target: pa.DataType) -> pa.Array:
-    """An array of nothing but nulls."""
+    """Return an array that holds only nulls."""
     if pa.types.is_nested(target):
         # That of pa.nulls shares one buffer between parent and children, of a length that fits the parent only; the
         # SDK, which reads it with arrow-rs, panics then.
@@ -60,7 +60,7 @@ def _has_struct(kind: pa.DataType) -> bool:
 
 
 def entries_of(array: pa.Array) -> pa.Array:
-    """A map array as a list of structs of its keys and items, which are those of the array itself."""
+    """Return a map array as a list of structs of its keys and items, without copying them."""
     # Not by a cast: pyarrow's breaks children of type Null in a slice, and reading them then aborts the process.
     entries = array.values
     buffers = array.buffers()[:2]
@@ -68,12 +68,12 @@ def entries_of(array: pa.Array) -> pa.Array:
 
 
 def bitmap_of(array: pa.Array) -> pa.Buffer | None:
-    """Which places are valid; None if all are."""
+    """Return the validity bitmap of the array; None if all values are valid."""
     # Inverting makes a bitmap of its own, which starts at bit 0 whatever slice the array is.
     return pc.invert(array.is_null()).buffers()[1] if array.null_count else None
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """The offsets of the lists in the array's flattened values; null lists are empty."""
+    """Return the offsets of the lists in the array's flattened values; null lists are empty."""
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]

@@ -1,4 +1,4 @@
-"""Casts of scalar Arrow arrays; see ``cast`` for what they promise."""
+"""Casts of scalar Arrow arrays; see ``cast`` for their rules."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _CAST = pc.get_function("cast")
 
 
 def _to(target: pa.DataType) -> ArrayCast:
-    """The cast to a type that refuses what does not fit."""
+    """Return a cast to a type that refuses values that do not fit."""
     options = pc.CastOptions.safe(target)
     return lambda array: _CAST.call([array], options)
 
 
 class UnfitArrayError(ValueError):
-    """Some value of the array does not fit; which one, and why, is for others to find."""
+    """A value of the array does not fit; the caller has to find out which one, and why."""
 
 
 def check_range(array: pa.Array, low: int, high: int) -> None:
-    """Raise UnfitArrayError unless all values, as numbers, are within the bounds, which are inclusive."""
+    """Raise UnfitArrayError unless all values, as numbers, are from ``low`` to ``high``, inclusive."""
     ends = pc.min_max(array)
     if ends["min"].is_valid and not low <= ends["min"].as_py() <= ends["max"].as_py() <= high:
         raise UnfitArrayError
@@ -108,7 +108,7 @@ def _boolean(source: pa.DataType) -> ArrayCast | None:
 
 
 def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
-    """To STRING, VARCHAR(n) and CHAR(n); lengths count characters."""
+    """Return the cast to STRING, VARCHAR(n) or CHAR(n); lengths count characters."""
     if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
         return None
     as_text = _to(pa.large_string())
@@ -124,7 +124,7 @@ def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
 
 
 def _check_utf8(text: pa.LargeStringArray) -> None:
-    """Files, and casts without a check, do not promise that text is UTF-8."""
+    """Raise UnfitArrayError for invalid UTF-8, which files and unchecked casts can contain."""
     _, offsets, data = text.buffers()
     if data is not None and len(text):
         ends = memoryview(offsets).cast("q")
@@ -165,7 +165,7 @@ def _date(source: pa.DataType) -> ArrayCast | None:
 
 
 def from_days_checked(days: pa.Array) -> pa.Array:
-    """The date32 array, if its years are 0001 to 9999."""
+    """Return the date32 array if its years are 0001 to 9999; raise UnfitArrayError otherwise."""
     check_range(days.cast(pa.int32()), *DAY_RANGE)
     return days
 
@@ -182,7 +182,7 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 
 
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
-    """From whole numbers that count the unit since 1970; see ``values.epochs``."""
+    """Return the cast from whole numbers that count ``unit`` since 1970; see ``values.epochs``."""
     if unit == "ns":
         return None
 
@@ -199,13 +199,13 @@ def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
 
 
 def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
-    """Microseconds since 1970 as TIMESTAMP or TIMESTAMP_NTZ, if their years are 0001 to 9999."""
+    """Return microseconds since 1970 as TIMESTAMP or TIMESTAMP_NTZ, if their years are 0001 to 9999."""
     check_range(microseconds, *MICROSECOND_RANGE)
     return microseconds.view(pa.timestamp("us", "UTC" if kind is Kind.TIMESTAMP else None))
 
 
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
-    """To the text of DECIMAL(p, s)."""
+    """Return the cast to the text of DECIMAL(p, s)."""
     if types.is_decimal(source):
         # What 256 bits hold in addition to 38 digits after the point.
         is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
@@ -216,7 +216,7 @@ def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
 
 
 def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
-    """Decimals as text without an exponent, if they have no more digits than ``kind`` takes."""
+    """Return decimals as text without an exponent, if none has more digits than ``kind`` allows."""
     if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
         # Arrow multiplies before it looks whether there is room: 327 cast to (38, 38) would wrap around in silence.
         array = array.cast(_WIDE)
@@ -229,7 +229,7 @@ def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
 
 
 def value_cast(kind: DataType, rules: ConversionRules) -> ArrayCast:
-    """The cast that asks the exact converter for each value, which costs about a microsecond."""
+    """Return a cast that calls the exact converter for each value, which takes about a microsecond each."""
     convert_value = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=True)
     target = working_type(kind)

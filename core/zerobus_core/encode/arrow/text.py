@@ -1,7 +1,7 @@
-"""Casts of text, as in CSV files, to the types of a table's columns; used if text is parsed.
+"""Casts text, as in CSV files, to the types of a table's columns; used if text is parsed.
 
-The rules are those of ``values.text``.  Arrow's own casts take less than it in some places and more in others; what
-they take beyond the rules is found here, and what they leave goes to the walk over single values.
+The rules are those of ``values.text``. Arrow's own casts accept less in some places and more in others. This module
+detects what they accept wrongly; what they refuse goes to the exact walk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
 def text_cast(kind: DataType) -> ArrayCast | None:
-    """The cast from text; None if the cells have to be looked at one by one."""
+    """Return the cast from text; None if each cell has to be checked by itself."""
     parse = _parser(kind)
     if parse is None:
         return None

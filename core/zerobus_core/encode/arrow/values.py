@@ -1,4 +1,4 @@
-"""Single values of Arrow arrays as Python's, in the shapes that the walk over rows takes."""
+"""Converts single values of Arrow arrays to Python values, in the form that the exact walk takes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 
 
 def python_value(array: pa.Array, index: int) -> Any:
-    """The value at ``index``.  Raises ValueError or OverflowError for what Python has no type for.
+    """Return the value at ``index``; raise ValueError or OverflowError for a value that Python has no type for.
 
-    These are times beyond its years, and text that is not valid UTF-8.
+    Such values are times outside of Python's years, and invalid UTF-8.
 
-    An instant within the years 0001 to 9999 in UTC is one of those years whatever its zone; where its zone's clock
-    shows another year, it is given in UTC.
+    A time whose UTC year is 0001 to 9999 is converted whatever its zone is; if the zone's clock shows a year outside of
+    that range, the time is returned in UTC.
     """
     try:
         return array[index].as_py()
@@ -49,7 +49,7 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
 
 
 def has_map(kind: DataType) -> bool:
-    """Whether the type is a MAP or has one inside."""
+    """Return whether the type is a MAP or contains one."""
     if isinstance(kind, ArrayType):
         return has_map(kind.element)
     return isinstance(kind, MapType) or (isinstance(kind, StructType) and any(has_map(f.type) for f in kind.fields))
@@ -77,9 +77,9 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 
 
 def shown_value(scalar: pa.Scalar) -> Any:
-    """The scalar as Python's value, with text in place of what Python has no type for.
+    """Return the scalar as a Python value, with text for values that Python has no type for.
 
-    These are times outside the years 0001 to 9999, and invalid UTF-8, whose bytes are written as ``\\xff``.
+    Such values are times outside the years 0001 to 9999, and invalid UTF-8, whose bytes are written as ``\\xff``.
     """
     try:
         return scalar.as_py()

@@ -1,9 +1,9 @@
-"""JSON text to the binary VARIANT that Arrow batches carry: one metadata and one value per cell.
+"""Converts JSON text to the binary VARIANT that Arrow batches carry: one metadata and one value per cell.
 
-The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary
-of all field names, the value a tree of typed nodes.
+The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary of
+all field names, the value a tree of typed nodes.
 
-Every digit is kept: a number that no double writes back as it was is a decimal.
+Every digit is kept: a number that a double cannot represent exactly becomes a decimal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _VERSION, _SORTED = 1, 1 << 4
 
 
 def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
-    """An array of a working type as one of the service's type for it; the same array if no VARIANT is inside."""
+    """Convert an array of a working type to the service's type; the same array if it contains no VARIANT."""
     return retype_nested(array, target, _leaf)
 
 
@@ -52,13 +52,16 @@ def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 
 def check_variant(text: str) -> None:
-    """Raise UnfitError for JSON text that the encoding has no room for: too deep, or a number too long."""
+    """Raise UnfitError for JSON text that the encoding cannot hold.
+
+    It may be nested too deeply, or have a number with too many digits.
+    """
     if text.count("[") + text.count("{") > _MAX_DEPTH or _LONG_NUMERAL.search(text):
         _collect(_parsed(text), set(), 0)
 
 
 def encoded_variant(text: str) -> tuple[bytes, bytes]:
-    """Metadata and value of one JSON text.  Raises UnfitError if ``check_variant`` does."""
+    """Return metadata and value for a JSON text; raise UnfitError as ``check_variant`` does."""
     value = _parsed(text)
     names: set[str] = set()
     _collect(value, names, 0)
@@ -91,7 +94,7 @@ def _real(numeral: str) -> float | Decimal:
     _, digits, exponent = short.as_tuple()
     assert isinstance(exponent, int)  # JSON has no NaN
     if max(len(digits) + max(exponent, 0), -exponent) > _MAX_DIGITS:
-        raise UnfitError(f"holds a number that takes more than {_MAX_DIGITS} digits, and nothing is rounded here")
+        raise UnfitError(f"holds a number with more than {_MAX_DIGITS} digits, which is not rounded here")
     return short
 
 
@@ -100,7 +103,7 @@ def _depth_error() -> UnfitError:
 
 
 def _collect(value: Any, names: set[str], depth: int) -> None:
-    """The names of all fields."""
+    """Add the names of all fields to ``names``."""
     if depth > _MAX_DEPTH:
         raise _depth_error()
     if isinstance(value, dict):
@@ -195,7 +198,7 @@ def _object(value: dict[str, Any], ids: dict[str, int]) -> bytes:
 
 
 def decoded_variant(metadata: bytes, value: bytes) -> str:
-    """The JSON text of what ``encoded_variant`` wrote; to show a user which row was refused."""
+    """Return the JSON text that ``encoded_variant`` encoded, to show a user which row was refused."""
     read = variant_value({"metadata": metadata, "value": value})
     return orjson.dumps(read, default=_numeral).decode()
 

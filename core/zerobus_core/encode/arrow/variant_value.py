@@ -1,7 +1,7 @@
-"""The values of Arrow's own VARIANT (``arrow.parquet.variant``), as DuckDB gives it: Parquet's binary encoding, read.
+"""Reads Arrow's own VARIANT (``arrow.parquet.variant``), as DuckDB produces it: Parquet's binary encoding.
 
-The encoding is that of VariantEncoding.md of apache/parquet-format, version 1.  Unlike ``variant``, which writes what
-JSON can hold, this reads every type of it.
+The encoding is that of VariantEncoding.md of apache/parquet-format, version 1. Unlike ``variant``, which only writes
+what JSON can hold, this module reads every type of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_DEPTH = 100
 
 
 def is_variant(field: pa.Field) -> bool:
-    """Whether Arrow marks the field as a VARIANT."""
+    """Return whether Arrow marks the field as a VARIANT."""
     kind = field.type
     if isinstance(kind, pa.BaseExtensionType):
         return kind.extension_name in _NAMES
@@ -36,9 +36,9 @@ def is_variant(field: pa.Field) -> bool:
 
 
 def variant_value(cell: Any) -> Any:
-    """Python's value of a cell, given as the struct that holds it.  Raises UnfitError for any other struct."""
+    """Return the Python value of a cell, given as the struct that holds it; raise UnfitError for any other struct."""
     if not isinstance(cell, dict) or set(cell) != {"metadata", "value"} or not isinstance(cell["value"], bytes):
-        raise UnfitError("is a VARIANT in shredded form, which is not read; write it without shredding")
+        raise UnfitError("is a VARIANT in shredded form, which is not supported; write it without shredding")
     try:
         return _value(cell["value"], 0, _field_names(cell["metadata"]), 0)
     except (IndexError, struct.error, UnicodeDecodeError, OverflowError, ValueError) as error:
@@ -60,7 +60,7 @@ def _part(data: bytes, at: int, size: int) -> bytes:
 
 def _field_names(metadata: bytes) -> list[str]:
     if metadata[0] & 15 != 1:
-        raise ValueError(f"version {metadata[0] & 15} of the encoding is not known")
+        raise ValueError(f"version {metadata[0] & 15} of the encoding is not supported")
     width = (metadata[0] >> 6) + 1
     count = _read(metadata, 1, width)
     ends = [_read(metadata, 1 + width * (1 + index), width) for index in range(count + 1)]
@@ -103,7 +103,7 @@ def _primitive(data: bytes, at: int, kind: int) -> Any:
         content = _part(data, at + 4, _read(data, at, 4))
         return content.decode() if kind == _STRING else content
     if kind not in _SIZED:
-        raise ValueError(f"type {kind} is not known")
+        raise ValueError(f"type {kind} is not supported")
     size, convert = _SIZED[kind]
     return convert(_part(data, at, size))
 
@@ -120,7 +120,7 @@ def _at_nanoseconds(epoch: datetime) -> Callable[[bytes], Any]:
     def convert(data: bytes) -> Any:
         whole, rest = divmod(_signed(data), 1_000)
         if rest:
-            raise UnfitError("holds a time with nanoseconds, and Python's datetime has microseconds")
+            raise UnfitError("holds a time with nanoseconds, but Python's datetime stores microseconds")
         return epoch + timedelta(microseconds=whole)
 
     return convert

@@ -1,1 +1,1 @@
-"""Row objects to protobuf messages and JSON objects: a fast path by columns, and the exact walk."""
+"""Encodes row objects as protobuf messages and JSON objects: a fast path by columns, and the exact walk."""

@@ -1,8 +1,8 @@
-"""A block of rows as Arrow arrays, converted by columns: the fast path of rows where pyarrow is installed.
+"""Converts a block of rows to Arrow arrays, column by column: the fast path if pyarrow is installed.
 
-A column whose values all have the usual types becomes an array in one call into C.  Every other one goes through the
-converters of ``fast_columns`` first.  Arrow takes more than our rules do (bytes as text, 1.0 as a whole number), so
-an array is only made of values whose types were looked at.
+A column whose values all have the usual types becomes an array in one call into C. Any other column goes through the
+converters of ``fast_columns`` first. Arrow accepts more than our rules do (bytes as text, 1.0 as a whole number), so an
+array is only built from values whose types were checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Column = list[Any]
 TypedColumn = tuple[Column, Collection[type]]
 """The values of a column, and the set of their types."""
 DirectArray = Callable[[Column], pa.Array | None]
-"""The array of a column's values, or None if they need a closer look."""
+"""Returns the array of a column's values, or None if each value has to be checked."""
 Reshape = Callable[[Any], Any]
 
 _ONLY_NULL: Collection[type] = NULL
@@ -58,7 +58,10 @@ class RowArrays:
         self._members = [_ArrayColumn(field, rules) for field in fields]
 
     def record_batch(self, records: Column | TupleRows) -> pa.RecordBatch:
-        """One row for each record.  Raises NeedsWalkError if a record does not fit, or needs the exact walk."""
+        """Return a batch with one row per record.
+
+        Raises NeedsWalkError if a record does not fit or needs the exact walk.
+        """
         columns = self._of_tuples(records) if isinstance(records, TupleRows) else self._of_dicts(records)
         try:
             arrays = [member.array(*column) for member, column in zip(self._members, columns, strict=True)]
@@ -67,13 +70,16 @@ class RowArrays:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-        """As ``record_batch``, for rows that are wire values already; missing members are nulls."""
+        """Return a batch of rows that are already wire values; missing members are nulls.
+
+        Raises as ``record_batch``.
+        """
         columns = [[row.get(field.name) for row in rows] for field in self._fields]
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def quick_batch(self, records: Column) -> pa.RecordBatch | None:
-        """As ``record_batch``, but None for records that need the exact walk."""
+        """Return ``record_batch`` of the records, but None if they need the exact walk."""
         if any(map(is_message, set(map(type, records)))):  # they hold wire text
             return None
         try:
@@ -116,7 +122,7 @@ class RowArrays:
 
 
 def _typed_columns(values: Column, width: int) -> list[TypedColumn]:
-    """The columns of rows of ``width`` values that follow on each other."""
+    """Return the columns of rows whose values are joined in one list, ``width`` values per row."""
     return [(values[at::width], types) for at, types in enumerate(types_of_columns(values, width))]
 
 
@@ -146,17 +152,17 @@ class _ArrayColumn:
         self._usual, self._direct = _direct(field, self._type, plain)
 
     def array(self, values: Column, types: Collection[type]) -> pa.Array:
-        """The array of values as users have them, of these types."""
+        """Return the array of a user's values."""
         array = self._direct(values) if self._usual.issuperset(types) else None
         return self.wire_array(self._convert(values)) if array is None else array
 
     def wire_array(self, values: Column) -> pa.Array:
-        """The array of wire values."""
+        """Return the array of wire values."""
         return pa.array(values if self._reshape is None else list(map(self._reshape, values)), self._type)
 
 
 def _pairs_of(kind: DataType) -> Reshape | None:
-    """A function that makes lists of pairs of the maps in a wire value, as Arrow wants them; None if it has none."""
+    """Return a function that converts the maps in a wire value to lists of pairs, as Arrow needs; None without maps."""
     if isinstance(kind, ArrayType):
         of_element = _pairs_of(kind.element)
         return None if of_element is None else _unless_none(lambda items: list(map(of_element, items)))
@@ -178,7 +184,7 @@ def _unless_none(reshape: Reshape) -> Reshape:
 
 
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
-    """The function that makes an array of usual values without a converter, and the types of these."""
+    """Return the function that builds an array of usual values without a converter; None if the type needs one."""
     kind = field.type
     if plain is not None:
         return plain, lambda values: pa.array(values, target)

@@ -1,4 +1,4 @@
-"""Rows to protobuf messages by columns: the Arrow arrays of a block, serialized by ptars.
+"""Encodes rows as protobuf messages column by column: as Arrow arrays, which ptars serializes.
 
 ptars is young (0.0.x), and silently skips what it does not expect.  So it serializes the rows of a table only if it
 writes the same bytes as protobuf's C implementation for sample rows of that table's types.
@@ -40,7 +40,7 @@ _SAMPLE_ROWS = 12
 
 
 class ColumnarRecords:
-    """Serializes rows of one table.  Used by one thread at a time."""
+    """Serializes rows of one table. Not thread-safe."""
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules, handler: Any) -> None:
         from .arrays import RowArrays  # pyarrow is optional
@@ -49,20 +49,20 @@ class ColumnarRecords:
         self._handler = handler
 
     def records(self, rows: list[Any] | TupleRows) -> list[bytes]:
-        """A message for each row.  Raises NeedsWalkError if a row does not fit, or needs the exact walk."""
+        """Return a message for each row; raise NeedsWalkError if a row does not fit or needs the exact walk."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.record_batch(rows)).to_pylist()
         return records
 
     def wire_records(self, rows: list[dict[str, Any]]) -> list[bytes]:
-        """A message for each row, given as wire values."""
+        """Return a message for each row, given as wire values."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.wire_batch(rows)).to_pylist()
         return records
 
 
 def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> ColumnarRecords | None:
-    """The columnar way to the records of ``messages``; None if it is not installed, or does not fit the table.
+    """Return the columnar serializer for ``messages``; None if ptars is missing or cannot serialize the table.
 
-    Dicts in dicts become records faster without arrays in between.
+    Rows with nested dicts are faster without arrays, so there is none for them.
     """
     if any(isinstance(field.type, StructType | ArrayType | MapType) for field in fields):
         return None
@@ -82,7 +82,7 @@ def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: 
 
 
 def ptars_handler(descriptor: Any) -> Any:
-    """ptars' serializer of a message type; None if ptars is not installed."""
+    """Return ptars' serializer of a message type; None if ptars is not installed."""
     try:
         import ptars  # optional
     except ImportError:
@@ -91,7 +91,7 @@ def ptars_handler(descriptor: Any) -> Any:
 
 
 def _sample_rows(fields: Sequence[Field]) -> Iterator[dict[str, Any]]:
-    """Rows of wire values: usual ones, the extremes, and nulls where they can be."""
+    """Yield rows of wire values: usual ones, extreme ones, and nulls where they are allowed."""
     columns = [cycle([*_samples(field.type), None] if field.nullable else _samples(field.type)) for field in fields]
     names = [field.name for field in fields]
     for values in islice(zip(*columns, strict=True), _SAMPLE_ROWS):

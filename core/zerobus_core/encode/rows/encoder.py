@@ -1,4 +1,4 @@
-"""What the protobuf and the JSON encoder of rows have in common: bad rows, limits, batches, delivery columns."""
+"""The common part of the protobuf and JSON encoders of rows: bad rows, limits, batches, filled columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNFIT = (NeedsWalkError, UnfitError, *FOREIGN_ERRORS)
 
 
 class RowEncoder(ABC):
-    """Turns chunks of row objects into batches; one record per row.  Used by one thread at a time."""
+    """Turns chunks of row objects into batches; one record per row. Not thread-safe."""
 
     def __init__(
         self, schema: TableSchema, options: IngestOptions, *, reason: str, as_json: bool, filled: FilledColumns
@@ -64,20 +64,20 @@ class RowEncoder(ABC):
 
     @property
     def block_rows(self) -> int:
-        """As many as a batch may have."""
+        """The largest number of rows of a batch."""
         return self._options.batch_rows
 
     @property
     def arrow_schema(self) -> pa.Schema | None:
-        """None: the payloads are records, not Arrow batches."""
+        """Always None: the payloads are records, not Arrow batches."""
         return None
 
     @abstractmethod
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        """The records of consecutive rows, given as wire values."""
+        """Return the records of consecutive rows, given as wire values."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        """The same records, of consecutive rows, as far as the rows themselves say what is in them."""
+        """Return the records of consecutive rows without the columns that the delivery fills."""
         return records
 
     def encode(
@@ -91,7 +91,7 @@ class RowEncoder(ABC):
         self._is_digested = on_content is not None
         rows = chunk.rows
         if not isinstance(rows, list | TupleRows):
-            raise TypeError(f"an encoder of rows got {type(rows).__name__}")
+            raise TypeError(f"the encoder of rows was given {type(rows).__name__}")
         self._filled.begin(chunk)
         runs: list[tuple[int, list[bytes]]] = [(chunk.first_row, [])]
         unfit: list[BadField] = []
@@ -118,7 +118,7 @@ class RowEncoder(ABC):
                 yield batch
 
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
-        """Records of consecutive rows, or what is wrong with one row; each with its first row's number."""
+        """Yield records of consecutive rows, or the problems of one row, each with the position of its first row."""
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
@@ -132,7 +132,7 @@ class RowEncoder(ABC):
             start += len(block)
 
     def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """As ``_fast``; dicts are made of the tuples only if they are needed."""
+        """Return the same as ``_fast``; dicts are made of the tuples only if they are needed."""
         try:
             records = self._tuple_payloads(block, first_row)
         except _UNFIT:
@@ -140,7 +140,7 @@ class RowEncoder(ABC):
         return self._fast(list(block), first_row) if records is None else self._within_limit(records)
 
     def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
-        """The records of a block, or None if a row needs the walk."""
+        """Return the records of a block, or None if a row needs the exact walk."""
         ways = set(map(is_message, set(map(type, block))))
         if len(ways) > 1:  # the walk judges each by its own rules
             return None
@@ -155,18 +155,18 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """The records, or None if one is too large; the next block is as large as their sizes allow."""
+        """Return the records, or None if one is too large; choose the size of the next block by their sizes."""
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Take a value that is not a column from each row; for a subclass, before the first row comes."""
+        """Also take a value that is not a column from each row; subclasses call it before the first row."""
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Spell names that differ only in case as the table does; return ``block`` itself if nothing changes."""
+        """Replace names that differ only in case by the table's; return ``block`` itself if nothing changes."""
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
             return block
@@ -176,14 +176,14 @@ class RowEncoder(ABC):
             return block  # the walk names the row
 
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
-        """The records of a block of rows of one kind.  Raises one of ``_UNFIT`` if a row needs the walk."""
+        """Return the records of a block of rows of one kind; raise one of ``_UNFIT`` if a row needs the exact walk."""
         convert, _ = self._way(wire_text)
         converted = convert(block)
         self._are_in_order = convert.are_in_order
         return self._payloads(converted, first_row)
 
     def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """As ``_fast_payloads``; None if dicts are needed."""
+        """Return the same as ``_fast_payloads``; None if dicts are needed."""
         return None
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:

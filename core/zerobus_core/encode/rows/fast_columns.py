@@ -1,9 +1,9 @@
-"""The fast path over a block of rows: each column is checked and converted as a whole, in C wherever possible.
+"""The fast path for a block of rows: each column is checked and converted as a whole, in C if possible.
 
-A column takes the short way if the types of its values are the usual ones for it, which one pass of ``map`` finds out.
-Otherwise each of its values goes through the exact converter of ``scalars``.  What neither takes raises
-NeedsWalkError, and the rows go through ``walk``, which says what is wrong.  The message classes of protobuf do the
-rest of the checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
+If all values of a column have the usual types, which one pass of ``map`` finds out, the column takes the short way.
+Otherwise each value goes through the exact converter of ``scalars``. If neither accepts a value, NeedsWalkError is
+raised, and the rows go through ``walk``, which gives the reasons. Protobuf's message classes do the rest of the
+checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
-"""Wire values of a column's values; the very same list if nothing had to be converted."""
+"""Returns the wire values of a column's values; the very same list if nothing had to be converted."""
 
 
 class NeedsWalkError(Exception):
@@ -35,7 +35,7 @@ class NeedsWalkError(Exception):
 
 
 class RowsConverter:
-    """From records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
+    """Converts records (dicts, or anything that ``members_of`` takes) to dicts of wire values."""
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._members = [_FieldConverter(field, rules) for field in fields]
@@ -48,7 +48,7 @@ class RowsConverter:
         """Whether the rows of the last call have every field, in its order; known where unknown fields are refused."""
 
     def __call__(self, records: Column) -> Column:
-        """The very same list if nothing had to be converted.  Raises NeedsWalkError."""
+        """Convert the records; return the very same list if nothing changed. Raises NeedsWalkError."""
         rows = self._as_dicts(records)
         changed = self._changed(rows)
         if self._refuse_unknown:
@@ -62,7 +62,7 @@ class RowsConverter:
         return out
 
     def _changed(self, rows: Column) -> list[tuple[str, Column]]:
-        """The fields whose wire values are others, with these."""
+        """Return the names and the wire values of the fields whose values have to be converted."""
         members = self._members
         try:
             flat = list(chain.from_iterable(map(self._values_of, rows)))
@@ -85,14 +85,14 @@ class RowsConverter:
 
 
 def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
-    """A function that gives a row's values of these names.  Raises KeyError."""
+    """Return a function that returns a row's values for these names, and raises KeyError if one is missing."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda row: [row[name] for name in names]
 
 
 def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
-    """The types in each column of rows of ``width`` values that follow on each other."""
+    """Return the types in each column of rows whose values are joined, ``width`` values per row."""
     types = list(map(type, values))
     first = types[:width]
     if first * (len(types) // max(1, width)) == types:  # the usual case: no column has two types
@@ -101,7 +101,7 @@ def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
 
 
 def rows_as_dicts(names: frozenset[str]) -> Convert:
-    """A function from records to dicts; the very same list if they are dicts already."""
+    """Return a function that converts records to dicts, and returns the very same list if they already are."""
 
     def as_dict(record: Any) -> dict[str, Any]:
         members = members_within(record, names)
@@ -113,12 +113,12 @@ def rows_as_dicts(names: frozenset[str]) -> Convert:
 
 
 def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """How to convert the values of a field, and the types of values that need no look at all, if there are such."""
+    """Return a converter for the values of a field, and the types whose values need no check, or None."""
     return _column(field.type, field.nullable, rules)
 
 
 class _FieldConverter:
-    """A column of a table, or a field of a struct."""
+    """Converts a column of a table, or a field of a struct."""
 
     __slots__ = ("_convert", "_nullable", "_plain", "name")
 
@@ -128,7 +128,7 @@ class _FieldConverter:
         self._convert, self._plain = _column(field.type, field.nullable, rules)
 
     def changed_values(self, rows: Column) -> Column | None:
-        """The wire values, or None if the values are those already."""
+        """Return the wire values, or None if they are the given values."""
         name = self.name
         try:
             values = [row.get(name) for row in rows] if self._nullable else [row[name] for row in rows]
@@ -137,17 +137,17 @@ class _FieldConverter:
         return None if self.is_plain(set(map(type, values))) else self.changed(values)
 
     def is_plain(self, types: Collection[type]) -> bool:
-        """Whether values of these types are wire values, whatever they hold."""
+        """Return whether all values of these types are already wire values."""
         return self._plain is not None and self._plain.issuperset(types)
 
     def changed(self, values: Column) -> Column | None:
-        """The wire values of this column, or None if they are those already."""
+        """Return the wire values of this column, or None if they are the given values."""
         converted = self._convert(values)
         return None if converted is values else converted
 
 
 def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """How to convert a column, and the types of values that need no look at all, if there are such."""
+    """Return a converter for a column, and the types whose values need no check, or None."""
     if isinstance(kind, StructType):
         return _struct(kind, nullable, rules), None
     if isinstance(kind, ArrayType):
@@ -160,7 +160,7 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 
 
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
-    """Whether whole numbers of the type count something else than microseconds."""
+    """Return whether whole numbers of the type count a unit other than microseconds."""
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
@@ -188,7 +188,7 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
 
 
 def _refilled(values: Column, converted: Iterable[Any]) -> Column:
-    """The converted values with the nulls where they were."""
+    """Return the converted values, with the nulls put back in."""
     following = iter(converted)
     return [None if value is None else next(following) for value in values]
 
@@ -196,7 +196,7 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """The values that are not null, each of a usual type; and whether they are the very same objects."""
+    """Return the values that are not null, each of a usual type; and whether they are the very same objects."""
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:
         raise NeedsWalkError

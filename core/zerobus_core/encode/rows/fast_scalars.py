@@ -1,8 +1,8 @@
-"""The short way for a column whose values all have the usual type; what it cannot judge it leaves to ``scalars``.
+"""The fast path for a column whose values all have the usual type; ``scalars`` handles what it cannot decide.
 
-A shortcut takes the values of a column that are not null.  It returns them unchanged (the same list), converted (a
-new one), or None if it does not know.  It must never accept what the exact converter of the type refuses; the tests
-hold the two against each other.
+A fast path takes the values of a column that are not null. It returns them unchanged (the same list), converted (a new
+list), or None if it cannot decide. It must never accept a value that the exact converter of the type refuses; the tests
+compare the two.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """``plain`` are types whose values are wire values whatever they hold, or None if values must be looked at."""
+    """Converts a column's values. ``plain`` are types whose values need no check, or None if there are none."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
 
     def __call__(self, values: Column) -> Column | None:
-        """See the module."""
+        """See the module's docstring."""
         return self.run(values)
 
 
 def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
-    """The shortcut for a scalar type, or None if every value needs the exact converter."""
+    """Return the fast path for a scalar type, or None if every value needs the exact converter."""
     if isinstance(kind, StringType):
         return _plain(_STR) if kind.length is None else FastPath(_bounded_text(kind.length))
     if isinstance(kind, DecimalType):
@@ -154,7 +154,7 @@ def _wall_clock_times(values: Column) -> Column | None:
 
 
 def _microseconds(values: Column) -> Column | None:
-    """Whole numbers that count microseconds beyond doubt."""
+    """Return the values if all are whole numbers that certainly count microseconds; None otherwise."""
     if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
         return None
     return values if not values or min(values) >= DOUBTFUL[1] or max(values) < DOUBTFUL[0] else None

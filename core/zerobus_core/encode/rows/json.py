@@ -25,7 +25,9 @@ _MARK = 7_263_548_190
 
 
 class JsonEncoder(RowEncoder):
-    """Rows to JSON text: dates as days, timestamps as microseconds, decimals and VARIANT as text, bytes as base64."""
+    """Encodes rows as JSON: dates as days, timestamps as microseconds, decimals and VARIANT as text, bytes as
+    base64.
+    """
 
     descriptor: bytes | None = None
 
@@ -76,7 +78,7 @@ class JsonEncoder(RowEncoder):
         return [record[: -len(filled) - 1] for record, filled in zip(records, members, strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """The row as JSON-able values, in wire form."""
+        """Decode the row as JSON types, in wire form."""
         record = batch.payload[index]
         assert isinstance(record, str)
         decoded: dict[str, Any] = orjson.loads(record)
@@ -84,9 +86,9 @@ class JsonEncoder(RowEncoder):
 
 
 def json_records(rows: list[dict[str, Any]]) -> list[bytes]:
-    """The JSON text of each row.  Raises TypeError for values that JSON does not have.
+    """Return the JSON text of each row; raise TypeError for values that JSON does not have.
 
-    One call for all rows takes a fifth of the time of a call for each.
+    One call for all rows takes a fifth of the time of a call for each row.
     """
     whole = orjson.dumps(list(chain.from_iterable(zip(rows, repeat(_MARK)))))
     text = whole[1 : -len(b",%d]" % _MARK)]
@@ -95,14 +97,14 @@ def json_records(rows: list[dict[str, Any]]) -> list[bytes]:
 
 
 def _joined(record: bytes, rest: str | None) -> bytes:
-    """The JSON object ``record`` with the members of the JSON object ``rest``."""
+    """Return the JSON object ``record`` with the members of the JSON object ``rest`` added."""
     if not rest or rest == "{}":
         return record
     return b"%b%b%b" % (record[:-1], b"," if len(record) > len(b"{}") else b"", rest[1:].encode())
 
 
 def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function that gives a row, and the structs in it, every member in order, and sorts maps by their keys."""
+    """Return a function that completes a row and its structs with all members in order, and sorts maps by key."""
     names = [field.name for field in kind.fields]
     inner = {field.name: convert for field in kind.fields if (convert := _inside_of(field.type)) is not None}
 
@@ -117,7 +119,7 @@ def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """The same for a value of a column; None if there is nothing to order in it."""
+    """Return the same function for a value of a column; None if the type has nothing to order."""
     if isinstance(kind, StructType):
         return _ordered_of(kind)
     if isinstance(kind, ArrayType) and (of_element := _inside_of(kind.element)) is not None:

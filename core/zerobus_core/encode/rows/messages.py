@@ -1,4 +1,4 @@
-"""The messages of a descriptor made at run time, encoded many at a time by the C implementation (upb) of protobuf."""
+"""Encodes many messages at a time, of a descriptor made at run time, with protobuf's C implementation (upb)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """The messages of one file descriptor's first type, encoded many at a time.
+    """Encodes messages of one file descriptor's first type, many at a time.
 
-    One message that repeats all rows of a block is built, serialized and taken apart again by the C library in half
-    the time that a message per row takes.  Field 1 of both wrappers has the same wire type, so what was written as
-    messages is read back as bytes.
+    A single message that repeats all rows of a block is built, serialized and split up again by the C library in half
+    the time that a message per row takes. Field 1 of both wrappers has the same wire type, so what was written as
+    messages can be read as bytes.
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
@@ -36,7 +36,10 @@ class Messages:
         self._prepare = None if _takes_maps_of_dicts() else _preparation(self.row.DESCRIPTOR)
 
     def serialized(self, rows: list[dict[str, Any]]) -> list[bytes]:
-        """Each row's bytes.  Raises ValueError or TypeError for fields and values that are not the message's."""
+        """Return the bytes of each row.
+
+        Raises ValueError or TypeError for fields and values that the message does not have.
+        """
         if self._prepare is not None:
             rows = list(map(self._prepare, rows))
         try:
@@ -47,7 +50,7 @@ class Messages:
 
 @cache
 def _takes_maps_of_dicts() -> bool:
-    """Whether this protobuf builds the messages of a map out of dicts; before 6 it does so everywhere else only."""
+    """Return whether this protobuf builds the messages of a map from dicts, which it does from version 6 on."""
     file = FileDescriptorProto(name="zerobus_probe.proto", package="zerobus_probe", syntax="proto2")
     probe = file.message_type.add(name="Probe")
     entry = probe.nested_type.add(name="MEntry")
@@ -67,7 +70,7 @@ def _takes_maps_of_dicts() -> bool:
 
 
 def _preparation(descriptor: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """A function that builds the messages of all maps in a row, or None if its type has no map of messages."""
+    """Return a function that builds the messages of all maps in a row, or None if its type has no map of messages."""
     changes: dict[str, Callable[[Any], Any]] = {}
     for field in descriptor.fields:
         if field.message_type is None:

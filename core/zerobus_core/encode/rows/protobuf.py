@@ -1,4 +1,4 @@
-"""Rows as protobuf messages, by a descriptor made at run time and the C implementation (upb) of protobuf."""
+"""Encodes rows as protobuf messages, with a descriptor made at run time and protobuf's C implementation (upb)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ __all__ = ["ProtobufEncoder", "members_of"]
 
 
 class ProtobufEncoder(RowEncoder):
-    """Rows to serialized proto2 messages.
+    """Encodes rows as serialized proto2 messages.
 
-    With ``columnar`` the rows of flat tables are serialized by columns, where pyarrow and ptars are installed.
+    With ``columnar``, the rows of flat tables are serialized column by column if pyarrow and ptars are installed.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ProtobufEncoder(RowEncoder):
         return [record[: -len(columns)] for record, columns in zip(records, filled, strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """The row as JSON-able values, in wire form: days, microseconds, decimals as text, bytes as base64.
+        """Decode the row as JSON types, in wire form: days, microseconds, decimals as text, bytes as base64.
 
         NaN and infinities, which JSON does not have, are text.
         """
@@ -117,7 +117,7 @@ class ProtobufEncoder(RowEncoder):
 
 
 def members_of(message: Any) -> dict[str, Any]:
-    """The fields of a message that are set, as JSON-able values in wire form."""
+    """Return the fields of a message that are set, as JSON types in wire form."""
     # json_format would do, but for fields that are named like a method of the message, and int64 as text.
     return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
 

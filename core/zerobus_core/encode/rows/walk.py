@@ -1,6 +1,6 @@
-"""The slow, exact walk over a row: converts what fits, and says of every value that does not fit where and why.
+"""The slow, exact walk over a row: converts each value, or says where it is and why it does not fit.
 
-Every row could go this way; the fast paths exist so that few have to.
+Any row could be encoded this way; the fast paths exist so that only few are.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType
 
 
 class ExactWalk:
-    """Converts rows of one list of fields to wire values for one record format; compiled once, safe to share.
+    """Converts rows to wire values for one record format. Compiled once; can be shared.
 
-    ``reserved`` names columns that the delivery fills itself and that rows must leave out.
+    ``reserved`` names columns that the delivery fills itself and that rows must not contain.
     """
 
     def __init__(
@@ -40,7 +40,10 @@ class ExactWalk:
         self._row = self._struct(StructType(tuple(fields)))
 
     def row(self, record: Any, problems: RowProblems) -> dict[str, Any]:
-        """The row as wire values, without its nulls; what does not fit is in ``problems`` and left out."""
+        """Return the row as wire values, without nulls.
+
+        Values that do not fit are left out and added to ``problems``.
+        """
         converted = self._row(record, "", problems)
         return converted if isinstance(converted, dict) else {}
 
@@ -54,7 +57,7 @@ class ExactWalk:
         return self._scalar(kind)
 
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
-        """The converter, which takes JSON text too if that was asked for."""
+        """Return the converter; if JSON text is to be parsed, one that also accepts JSON text."""
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
         def convert(value: Any, path: str, problems: RowProblems) -> Any:
@@ -201,7 +204,10 @@ def _are_records(value: Any) -> bool:
 
 
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
-    """Raises UnfitError for what a source could not read, and for all text if a noun says what to pass instead."""
+    """Return the text; raise UnfitError if the source could not read it, or if text is not accepted.
+
+    Text is not accepted if ``noun`` says what to pass instead.
+    """
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)
     if noun is not None:
@@ -210,7 +216,7 @@ def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
 
 
 def as_list(value: Any) -> Sequence[Any] | None:
-    """The elements of a list, tuple, NumPy array or other sequence except text; None for anything else."""
+    """Return the elements of a list, tuple, NumPy array or other sequence except text; None for anything else."""
     if isinstance(value, list | tuple):
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
@@ -225,7 +231,7 @@ def as_list(value: Any) -> Sequence[Any] | None:
 
 
 def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
-    """The entries of a mapping or of a list of pairs; None for anything else."""
+    """Return the entries of a mapping or of a list of pairs; None for anything else."""
     value = dumped(value)
     if isinstance(value, Mapping) or hasattr(value, "items"):
         return list(value.items())
@@ -236,7 +242,7 @@ def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
-    """Why a null inside is refused, or None if it is taken."""
+    """Return why a null inside is refused, or None if it is accepted."""
     if not contains_null:
         return f"{what} of this {holder} cannot be null"
     if inner_nulls:
@@ -247,12 +253,12 @@ def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool
 
 
 def has_nan(kind: DataType) -> bool:
-    """Whether NaN is a value of the type; elsewhere it stands for NULL."""
+    """Return whether NaN is a value of the type; for other types it stands for NULL."""
     return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
 
 
 def json_key(key: Any) -> str:
-    """The text that a map's wire key becomes in a JSON object."""
+    """Return the JSON object's key for a map's wire key."""
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, bytes):

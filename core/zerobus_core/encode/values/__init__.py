@@ -1,1 +1,1 @@
-"""One value of a scalar type: from what people have to what the wire carries, exactly or not at all."""
+"""Converts single values of scalar types to wire values, exactly or not at all."""

@@ -1,4 +1,4 @@
-"""The Arrow types between a source's columns and a table's: what is checked, and what records are made of."""
+"""The Arrow types between a source's columns and a table's: those of the checks, and those of the records."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ _PLAIN = {
 
 
 def working_type(kind: DataType) -> pa.DataType:
-    """What columns are cast to and checked in: what the service reads, but VARIANT as JSON text."""
+    """Return the type that columns are cast to and checked in.
+
+    It is the type that the service reads, but VARIANT is JSON text.
+    """
     return type_of(kind, _WORKING)
 
 
 def plain_type(kind: DataType) -> pa.DataType:
-    """What records hold: as ``working_type``, with days, microseconds and small integers as plain integers.
+    """Return the type of values in records: like ``working_type``, but days, microseconds and small integers are
+    integers.
 
-    Members of structs are all nullable, since Python's None for a struct is a null in each of them.
+    All members of structs are nullable, because Python's None for a struct is a null in each of them.
     """
     return type_of(kind, _PLAIN, all_nullable=True)
 
 
 def extensions(field: pa.Field) -> Iterator[str]:
-    """The names of the extension types in a field's type, at any depth, whether registered or not."""
+    """Yield the names of the extension types in a field's type, at any depth, whether registered or not."""
     name = (field.metadata or {}).get(b"ARROW:extension:name")
     if name is not None:
         yield name.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Convert whole numbers to microseconds since 1970, and refuse those whose unit is in doubt."""
+"""Converts whole numbers to microseconds since 1970, and refuses numbers whose unit is in doubt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds_of(number: int, unit: str | None) -> int:
-    """Microseconds since 1970.  Without a unit the number counts them; raises UnfitError if that is in doubt."""
+    """Return microseconds since 1970. Without a unit, the number counts microseconds.
+
+    Raises UnfitError if the unit is in doubt.
+    """
     if unit is None:
         if DOUBTFUL[0] <= number < DOUBTFUL[1]:
             raise UnfitError(_doubt(number))

@@ -1,4 +1,4 @@
-"""A value as people give it, before its column's type is looked at."""
+"""Unwraps a user's value, before the type of its column is considered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["parsable", "unwrapped"]
 
 
 def unwrapped(value: Any) -> Any:
-    """The value inside an Enum member, a pydantic model or a NumPy scalar; any other as it is."""
+    """Return the value inside an Enum member, a pydantic model or a NumPy scalar; any other value unchanged."""
     if isinstance(value, Enum):
         return unwrapped(value.value)
     if isinstance(value, UnfitValue):
@@ -26,7 +26,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def parsable(value: str, what: str, parse_text: bool) -> str:
-    """The text, if text is parsed; raises UnfitError with what to pass instead of it if not."""
+    """Return the text if text is parsed; otherwise raise UnfitError that says what to pass instead."""
     if not parse_text:
         raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
     return value

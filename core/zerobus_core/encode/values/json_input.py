@@ -1,4 +1,4 @@
-"""JSON text as values, where the user has asked for it: every digit is kept, and nothing is read in two ways."""
+"""Parses JSON text into values, if the user asks for it: every digit is kept, and ambiguous text is refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["JsonNumber", "parsed_json"]
 
 
 class JsonNumber(Decimal):
-    """A number with a fraction or an exponent as JSON writes it; FLOAT and DOUBLE take the nearest double."""
+    """A number with a fraction or an exponent, as JSON writes it; FLOAT and DOUBLE use the nearest double."""
 
 
 def parsed_json(text: str) -> Any:
-    """The value of a JSON text.  Raises UnfitError for other text, and for an object that has one key twice."""
+    """Parse a JSON text; raise UnfitError for invalid text, and for an object that has the same key twice."""
     try:
         return json.loads(text, parse_float=JsonNumber, parse_constant=_refuse, object_pairs_hook=_members)
     except RecursionError:
@@ -28,9 +28,9 @@ def parsed_json(text: str) -> Any:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise UnfitError("has one key twice in a JSON object")
+        raise UnfitError("has the same key twice in a JSON object")
     return members
 
 
 def _refuse(word: str) -> Any:
-    raise UnfitError(f"not JSON text: {word} is not a value of JSON")
+    raise UnfitError(f"not JSON text: {word} is not a JSON value")

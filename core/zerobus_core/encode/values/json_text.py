@@ -1,4 +1,4 @@
-"""The JSON text that a VARIANT is, made of a value or given; every digit of a Decimal is kept."""
+"""The JSON text of a VARIANT, made from a value or checked if it is given; every digit of a Decimal is kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _EXACT_OPTIONS = _OPTIONS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON text.  A ``str`` is a string; an ``orjson.Fragment`` is JSON text already, of any value."""
+    """Return the value as JSON text.
+
+    A ``str`` becomes a JSON string; an ``orjson.Fragment`` is already JSON text.
+    """
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
         if ("numpy" in sys.modules and _TIME.search(text)) or _SHORT_FRACTION.search(text):
@@ -49,7 +52,7 @@ def json_text(value: Any) -> str:
 
 
 def checked_text(value: Any) -> str:
-    """The text of a value that is JSON already if it is text."""
+    """Return the JSON text of a value; a value that is text must already be JSON."""
     if not isinstance(value, str):
         return json_text(value)
     _check(value)
@@ -57,7 +60,10 @@ def checked_text(value: Any) -> str:
 
 
 def may_have_key_twice(text: bytes, value: Any) -> bool:
-    """False only if a JSON text has as many keys as its value; texts inside of it can look like further ones."""
+    """Return whether an object in a JSON text may have the same key twice.
+
+    False only if the text has as many keys as its value; strings inside of it can look like more keys.
+    """
     if not isinstance(value, dict | list):
         return False
     written = text.translate(None, b" \t\r\n").count(b'":')
@@ -82,7 +88,7 @@ def _check(text: str | bytes) -> None:
 
 
 def _exact_text(value: Any) -> bytes:
-    """Slower: with whole numbers of any size and with NumPy's times."""
+    """Return the JSON text, also for whole numbers of any size and NumPy's times; slower."""
     try:
         return orjson.dumps(_exact(value), default=_default, option=_EXACT_OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
@@ -123,7 +129,7 @@ def _numpy_time(value: Any) -> str | None:
 
 
 def _numpy_value(value: Any) -> Any:
-    """Numbers with the digits of their own type: a float32 has fewer than the double that it is the same as."""
+    """Return a NumPy number with the digits of its own type: a float32 has fewer than the equal double."""
     kind = value.dtype.kind
     if kind in "biuf":
         one_piece = value.astype(value.dtype.newbyteorder("="), order="C")
@@ -137,7 +143,7 @@ def _numpy_value(value: Any) -> Any:
 
 
 def _moment_text(value: date | time) -> str:
-    """ISO 8601 text of what orjson does not write: subclasses, and other time zones than the usual ones."""
+    """Return ISO 8601 text for times that orjson does not write: subclasses, and unusual time zones."""
     if isinstance(value, datetime):
         return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
     if isinstance(value, date):
@@ -174,7 +180,7 @@ def _without_form(value: Any) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether no number in what orjson takes is NaN or infinite."""
+    """Return whether a value that orjson accepts contains no NaN and no infinity."""
     if isinstance(value, float):
         return math.isfinite(value)
     numpy = sys.modules.get("numpy")
@@ -195,7 +201,7 @@ def _members(value: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A record as a dict, a model as what it gives for itself, a deque or range as a list; other values as they are."""
+    """Return a record as a dict, a model as its dump, a deque or range as a list; any other value unchanged."""
     if isinstance(value, dict):
         return value
     if (inner := dumped(value)) is not value:

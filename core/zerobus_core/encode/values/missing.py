@@ -8,7 +8,7 @@ __all__ = ["is_null"]
 
 
 def is_null(value: Any, *, nan_is_null: bool) -> bool:
-    """Whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN where the type has none."""
+    """Return whether a value stands for NULL: None, pandas' NaT and NA, NumPy's NaT, and NaN if ``nan_is_null``."""
     if value is None:
         return True
     if isinstance(value, float):

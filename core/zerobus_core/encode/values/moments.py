@@ -1,4 +1,4 @@
-"""Datetimes of subclasses as plain ones."""
+"""Converts datetimes of subclasses to plain ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["plain_datetime"]
 
 
 def plain_datetime(value: datetime) -> datetime:
-    """The same moment as a datetime; what a subclass counts beyond microseconds is left out."""
+    """Return the same time as a datetime; what a subclass stores beyond microseconds is dropped."""
     # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
     # Airflow's dates are, only from its own.
     if type(value) is datetime:

@@ -1,4 +1,4 @@
-"""Numbers from what people have to what the wire carries, exactly or not at all; see ``scalars``."""
+"""Converts numbers to wire values, exactly or not at all; see ``scalars``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
 
 
 def integer_converter(bits: int, *, parse_text: bool) -> Callable[[Any], int]:
-    """Whole numbers of so many bits."""
+    """Return a converter to whole numbers of ``bits`` bits."""
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def convert(value: Any) -> int:
@@ -55,7 +55,7 @@ def _whole(value: Any, *, parse_text: bool) -> int:
         if not math.isfinite(value):
             raise UnfitError("not a finite number")
         if value != (whole := int(value)):
-            raise UnfitError("has a fraction, and nothing is rounded here")
+            raise UnfitError("has a fraction, which is not rounded here")
         return whole
     try:
         return int(operator.index(value))
@@ -64,7 +64,7 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 
 
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
-    """Doubles, or singles; ``finite`` refuses NaN and infinities."""
+    """Return a converter to doubles, or to singles; ``finite`` refuses NaN and infinities."""
 
     def convert(value: Any) -> float:
         given = unwrapped(value)
@@ -82,7 +82,10 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 
 
 def _check_single(given: Any, number: float) -> None:
-    """Floats and text become the nearest single; a whole number is not changed."""
+    """Raise UnfitError if a number is too large for a single, or a whole number would change.
+
+    Floats and text become the nearest single.
+    """
     if abs(number) >= FLOAT32_LIMIT:
         raise UnfitError("too large for 32 bits")
     if (
@@ -116,7 +119,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
 
 
 def decimal_converter(kind: DecimalType, *, parse_text: bool, round_floats: bool) -> Callable[[Any], str]:
-    """Decimals as text, as the wire has them."""
+    """Return a converter to decimals, as the text that the wire carries."""
     before, scale = kind.precision - kind.scale, kind.scale
     unit = Decimal(1).scaleb(-scale)
     exact = Context(prec=kind.precision + 2, traps=[Inexact, InvalidOperation])
@@ -133,7 +136,7 @@ def decimal_converter(kind: DecimalType, *, parse_text: bool, round_floats: bool
         try:
             return format(number.quantize(unit, context=exact), "f")
         except (Inexact, InvalidOperation):
-            raise UnfitError(f"has more than {scale} digits after the point, and nothing is rounded here") from None
+            raise UnfitError(f"has more than {scale} digits after the point, which are not rounded here") from None
 
     return convert
 
@@ -155,7 +158,7 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
 
 
 def _rounded(value: float, scale: int) -> Decimal:
-    """The decimal of as many digits after the point that is nearest to the shortest text of the float; half up."""
+    """Round the shortest text of the float, half up, to ``scale`` digits after the point."""
     if not math.isfinite(value):
         raise UnfitError("not a finite number")
     number = Decimal(repr(value))

@@ -1,7 +1,7 @@
-"""How values become wire values, as far as their types do not decide it: one object for every engine.
+"""The rules for converting values that do not follow from their types; all encoders share one object.
 
 The exact walk, the fast path by columns and the casts of whole Arrow arrays are compiled from the same rules, so that
-they accept the same values with the same outcome.
+they accept the same values with the same result.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ _OF_OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionRules:
-    """The rules of one record format for one delivery."""
+    """The conversion rules of one record format for one delivery."""
 
     as_json: bool = False
-    """Refuse what JSON has no form for, and write BINARY as base64 and map keys as text."""
+    """Refuse values that JSON cannot express, and write BINARY as base64 and map keys as text."""
     parse_text: bool = False
-    """Take ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
+    """Accept ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
     parse_json: bool = False
-    """Take JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
+    """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
     write_json: bool = False
-    """Take dicts, lists and records for text, as in ``IngestOptions``."""
+    """Accept dicts, lists and records for text, as in ``IngestOptions``."""
     round_floats: bool = False
-    """Take floats for DECIMAL, rounded to its digits, as in ``IngestOptions``."""
+    """Accept floats for DECIMAL, rounded to its digits, as in ``IngestOptions``."""
     parse_base64: bool = False
-    """Take base64 text for BINARY, as in ``IngestOptions``."""
+    """Accept base64 text for BINARY, as in ``IngestOptions``."""
     numeric_booleans: bool = False
-    """Take 0 and 1 for BOOLEAN, as in ``IngestOptions``."""
+    """Accept 0 and 1 for BOOLEAN, as in ``IngestOptions``."""
     epoch_unit: str | None = None
-    """What whole numbers for times count since 1970, as in ``IngestOptions``."""
+    """The unit since 1970 that whole numbers for times count, as in ``IngestOptions``."""
     wire_text: bool = False
-    """Take the text that protobuf messages hold for DECIMAL and VARIANT."""
+    """Accept the text that protobuf messages have for DECIMAL and VARIANT."""
     inner_nulls: bool = False
     """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
     refuse_unknown: bool = False
     """Refuse members that a struct lacks, which protobuf's own message classes do otherwise."""
     check_variant: Callable[[str], None] | None = None
-    """Raises UnfitError for JSON text that the format's own form of VARIANT cannot hold."""
+    """Raises UnfitError for JSON text that the record format's VARIANT cannot hold."""
 
     @classmethod
     def of(cls, options: IngestOptions, **of_format: Any) -> ConversionRules:
-        """The rules that follow from the options of a delivery and its record format."""
+        """Return the rules that follow from a delivery's options and its record format."""
         return cls(**{name: getattr(options, name) for name in _OF_OPTIONS}, **of_format)

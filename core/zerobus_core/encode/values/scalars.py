@@ -1,7 +1,7 @@
-"""One value of a scalar type, from what people have to what the wire carries, exactly or not at all.
+"""Converts single values of scalar types to wire values, exactly or not at all.
 
-Every function takes a value that is not null and returns the wire value, or raises UnfitError with the reason.
-Nothing is rounded, cut, clamped or parsed silently; docs/types.md is the promise in full.
+Every function takes a value that is not null and returns the wire value, or raises UnfitError with the reason. Nothing
+is rounded, cut, clamped or parsed silently; docs/types.md has all rules.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ Scalar = Callable[[Any], Any]
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
-    """The test of whether a value stands for NULL in a column of the type; parsed text can also say so."""
+    """Return the test for values that stand for NULL in a column of the type.
+
+    If text is parsed, some texts also stand for NULL.
+    """
     if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)
     return lambda value: text.says_nothing(value) if isinstance(value, str) else is_null(value, nan_is_null=nan_is_null)
 
 
 def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
-    """The converter of a scalar type."""
+    """Return the converter of a scalar type."""
     parse_text, wire_text = rules.parse_text, rules.wire_text
     if isinstance(kind, StringType):
         return _string(kind, write_json=rules.write_json)
     if isinstance(kind, DecimalType):
         return decimal_converter(kind, parse_text=parse_text or wire_text, round_floats=rules.round_floats)
     if not isinstance(kind, PrimitiveType):
-        raise TypeError(f"no scalar type: {kind}")
+        raise TypeError(f"not a scalar type: {kind}")
     if kind.kind in INTEGER_BITS:
         return integer_converter(INTEGER_BITS[kind.kind], parse_text=parse_text)
     if kind.kind in _BY_RULES:
@@ -63,7 +66,7 @@ def _boolean(*, parse_text: bool, numeric: bool) -> Scalar:
             raise UnfitError("not a boolean")
         if not numeric:
             raise UnfitError(
-                "only True and False are taken: pass bool(value), or set numeric_booleans=True for 0 and 1"
+                "only True and False are accepted: pass bool(value), or set numeric_booleans=True for 0 and 1"
             )
         if value not in {0, 1}:
             raise UnfitError("neither 0 nor 1")
@@ -88,7 +91,7 @@ def _string(kind: StringType, *, write_json: bool) -> Scalar:
         try:
             characters.encode()
         except UnicodeEncodeError:
-            raise UnfitError("not valid Unicode: it holds half of a surrogate pair") from None
+            raise UnfitError("not valid Unicode: it contains half of a surrogate pair") from None
         if length is not None and len(characters) > length:
             raise UnfitError(f"longer than {length} characters: it has {len(characters)}")
         return characters

@@ -1,8 +1,8 @@
 """The rules for parsing text, for whole columns and for single values alike.
 
-White space around is ignored.  Numerals have ASCII digits without separators; a whole number may end in ``.0``, as data
-frames write those of a column with gaps.  Dates and times are ISO 8601.  An empty text, NA, N/A, NULL and null say that
-there is no value, except to types that take the text itself: Namibia's code is NA.
+White space at the start and end is ignored.  Numerals have ASCII digits without separators; a whole number may end in
+``.0``, as data frames write those of a column with gaps.  Dates and times are ISO 8601.  An empty text, NA, N/A, NULL
+and null stand for NULL, except for types that store the text itself: NA is the code of Namibia.
 
 Every function returns the value, or raises UnfitError with the reason.
 """
@@ -49,19 +49,19 @@ _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
 
 def is_parsed(kind: DataType) -> bool:
-    """Whether text stands for a value of the type, and is not the value itself."""
+    """Return whether text for this type is parsed, instead of being the value itself."""
     if isinstance(kind, PrimitiveType):
         return kind.kind not in {Kind.VARIANT, Kind.BINARY}
     return isinstance(kind, DecimalType)
 
 
 def says_nothing(text: str) -> bool:
-    """Whether the text stands for NULL."""
+    """Return whether the text stands for NULL."""
     return str.strip(text) in NULL_WORDS
 
 
 def whole_number(text: str) -> int:
-    """The number, of any size."""
+    """Parse a whole number of any size."""
     text = str.strip(text)
     try:
         if _WHOLE_NUMBER.fullmatch(text):
@@ -72,7 +72,7 @@ def whole_number(text: str) -> int:
 
 
 def real_number(text: str) -> float:
-    """The nearest double; an infinity only if the text says so."""
+    """Parse a number as the nearest double; the result is infinite only if the text says so."""
     text = str.strip(text)
     if not _NUMERAL.fullmatch(text):
         if _NOT_FINITE.fullmatch(text):
@@ -85,7 +85,7 @@ def real_number(text: str) -> float:
 
 
 def decimal_number(text: str) -> Decimal:
-    """The number with all its digits."""
+    """Parse a number with all its digits."""
     text = str.strip(text)
     try:
         if _NUMERAL.fullmatch(text):
@@ -96,7 +96,7 @@ def decimal_number(text: str) -> Decimal:
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
-    """True or false, in any case; also 1 or 0 if numbers are taken."""
+    """Parse true or false, in any case; also 1 or 0 if ``numeric``."""
     lower = str.strip(text).lower()
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
@@ -107,7 +107,7 @@ def boolean(text: str, *, numeric: bool = False) -> bool:
 
 
 def base64_bytes(text: str) -> bytes:
-    """The bytes of base64 text (RFC 4648, the usual alphabet, padded); line breaks, as MIME has them, are ignored."""
+    """Decode base64 text (RFC 4648, standard alphabet, padded); line breaks, as in MIME, are ignored."""
     try:
         return b64decode(str.replace(str.replace(text, "\n", ""), "\r", ""), validate=True)
     except ValueError:
@@ -115,19 +115,22 @@ def base64_bytes(text: str) -> bytes:
 
 
 def day(text: str) -> date:
-    """A date, also with the time of midnight after it, as databases and spreadsheets write dates."""
+    """Parse a date.
+
+    It can be followed by the time of midnight, as databases and spreadsheets write dates.
+    """
     text = str.strip(text)
     try:
         return date.fromisoformat(text)
     except ValueError:
         at = moment(text)
     if at.tzinfo is not None or at.time() != time.min:
-        raise UnfitError("the text has a time of day or a time zone, and a DATE has neither")
+        raise UnfitError("the text has a time of day or a time zone, but a DATE has neither")
     return at.date()
 
 
 def moment(text: str) -> datetime:
-    """A datetime, with a time zone if the text has one."""
+    """Parse a datetime; it has a time zone if the text has one."""
     text = str.strip(text)
     if _NANOSECONDS.search(text):
         raise UnfitError("has nanoseconds, but the column stores microseconds")

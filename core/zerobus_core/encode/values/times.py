@@ -1,4 +1,4 @@
-"""Dates and times from what people have to days and microseconds, exactly or not at all; see ``scalars``."""
+"""Converts dates and times to days and microseconds, exactly or not at all; see ``scalars``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.ma
 
 
 def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
-    """Days since 1970-01-01."""
+    """Return a converter to days since 1970-01-01."""
     low, high = DAY_RANGE
 
     def convert(value: Any) -> int:
@@ -43,7 +43,7 @@ def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
             return value.toordinal() - _EPOCH_DAY
         if isinstance(value, int) and not isinstance(value, bool):
             if not low <= value <= high:
-                raise UnfitError(f"no day number, which counts from 1970-01-01 and is {low} to {high}")
+                raise UnfitError(f"not a day number, which counts days since 1970-01-01, from {low} to {high}")
             return int(value)
         raise UnfitError("not a date")
 
@@ -51,7 +51,7 @@ def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
 
 
 def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Microseconds since 1970-01-01 in UTC; a time without a time zone is read as UTC."""
+    """Return a converter to microseconds since 1970-01-01 in UTC; times without a time zone are read as UTC."""
     read = _moment(rules)
 
     def convert(value: Any) -> int:
@@ -69,7 +69,7 @@ def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Microseconds since 1970-01-01 by a clock on the wall."""
+    """Return a converter to microseconds since 1970-01-01 in local time, without a time zone."""
     read = _moment(rules)
 
     def convert(value: Any) -> int:
@@ -77,14 +77,14 @@ def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
         if isinstance(moment, int):
             return moment
         if moment.utcoffset() is not None:
-            raise UnfitError("has a time zone, and TIMESTAMP_NTZ has none: pass value.replace(tzinfo=None)")
+            raise UnfitError("has a time zone, but TIMESTAMP_NTZ has none: pass value.replace(tzinfo=None)")
         return (moment.replace(tzinfo=None) - _EPOCH_NAIVE) // _MICROSECOND
 
     return convert
 
 
 def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
-    """Reads a value as a datetime, or as microseconds since the epoch that are in range."""
+    """Return a function that reads a value as a datetime, or as microseconds since the epoch that are in range."""
     parse_text, epoch_unit = rules.parse_text, "us" if rules.wire_text else rules.epoch_unit
 
     def read(value: Any) -> datetime | int:
@@ -125,7 +125,7 @@ _TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "
 
 
 def _from_numpy_time(value: Any, unit: str) -> Any:
-    """A NumPy datetime64 as a whole number of the unit; any other value as it is."""
+    """Return a NumPy datetime64 as a whole number of ``unit``; any other value unchanged."""
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")

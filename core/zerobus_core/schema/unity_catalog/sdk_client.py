@@ -152,7 +152,7 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
         name = "databricks_oidc_endpoints"
         endpoints = getattr(config, name if hasattr(type(config), name) else "oidc_endpoints")
         if endpoints is None:
-            raise requests.exceptions.InvalidURL("the workspace names no token endpoint")
+            raise requests.exceptions.InvalidURL("the workspace does not name a token endpoint")
         source = oidc.DatabricksOidcTokenSource(
             host=config.host,
             token_endpoint=endpoints.token_endpoint,

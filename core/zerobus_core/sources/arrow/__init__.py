@@ -1,1 +1,1 @@
-"""Sources of Arrow data: tables, batches, datasets and the frames that Arrow can take over."""
+"""Sources of Arrow data: tables, batches, datasets, and data frames that Arrow can convert."""

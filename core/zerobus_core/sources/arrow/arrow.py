@@ -40,7 +40,7 @@ __all__ = [
 
 
 class TableSource(Source):
-    """A pyarrow Table in memory; its chunks are slices of it and copy nothing, unless its own are small."""
+    """A pyarrow Table in memory; its chunks are slices without copies, unless the table's own chunks are small."""
 
     is_arrow = True
     is_in_memory = True
@@ -52,11 +52,11 @@ class TableSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        """See ``Source``: False if only ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Hash of schema, length and content, with ``source_version``."""
+        """Return a hash of schema, length and content, and of ``source_version``."""
         return content_with_version(content_fingerprint(self._table), self._options)
 
     def _count_rows(self) -> int:
@@ -77,7 +77,7 @@ class TableSource(Source):
 
 
 class BatchesSource(Source):
-    """Record batches that come one after the other: a reader, a stream, an iterable of tables or frames."""
+    """Record batches that are produced one by one: by a reader, a stream, or an iterable of tables or frames."""
 
     is_arrow = True
 
@@ -89,7 +89,11 @@ class BatchesSource(Source):
         can_read_again: bool = False,
         on_durable: Callable[[], None] | None = None,
     ) -> None:
-        """``can_read_again``: whether ``start`` may be called again; ``on_durable``: called when all is durable."""
+        """Build the source.
+
+        ``can_read_again`` says whether ``start`` can be called again; ``on_durable`` is called when all rows are
+        durable.
+        """
         self._can_read_again = can_read_again
         self._start = start
         self._on_durable = on_durable
@@ -107,7 +111,7 @@ class BatchesSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``; the others are made and dropped."""
+        """Yield the rows that are not in ``skip``; the skipped ones are produced too, and dropped."""
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -119,15 +123,15 @@ class BatchesSource(Source):
 
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
-    """What ``skip`` leaves of a batch whose first row is at position ``first``."""
+    """Yield the rows of a batch that are not in ``skip``; ``first`` is the position of its first row."""
     for start, part in clip(batch, first, skip.without):
         yield from split(part, start)
 
 
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Copies of the record batches of batches, tables and frames; raises ConfigurationError for anything else.
+    """Yield copies of the record batches of batches, tables and frames; raise ConfigurationError for anything else.
 
-    Copied, because the producer may reuse its buffers while these rows can still be sent again.
+    They are copied because the producer may reuse its buffers while these rows can still be sent again.
     """
     for item in items:
         for batch in _batches_of(item, tuple(dropped)):
@@ -142,19 +146,19 @@ def _batches_of(item: Any, dropped: tuple[str, ...]) -> Iterator[pa.RecordBatch]
     table = frame_content(item)
     if isinstance(table, FrameRows):
         raise ConfigurationError(
-            "an iterable that began with Arrow data goes on with a frame whose objects Arrow would change; "
-            'pass rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
+            "an iterable that began with Arrow data also yields a frame whose objects Arrow would change; yield "
+            'rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
         )
     if table is None:
         raise ConfigurationError(
-            f"an iterable that began with Arrow data or frames goes on with a {type(item).__name__}; "
-            "all of its items must be of one kind"
+            f"an iterable that began with Arrow data or frames also yields a {type(item).__name__}; all of its "
+            "items must be of one kind"
         )
     yield from table.to_batches()
 
 
 def copy_batch(batch: Any) -> pa.RecordBatch:
-    """A record batch in memory of its own, without the rest of what it may be a slice of."""
+    """Copy a record batch, without the rest of the data that it may be a slice of."""
     sink = pa.BufferOutputStream()
     try:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -165,12 +169,12 @@ def copy_batch(batch: Any) -> pa.RecordBatch:
 
 
 class DatasetSource(Source):
-    """A pyarrow Dataset, fragment by fragment in its own order; fragments that are durable are not read."""
+    """A pyarrow Dataset, read fragment by fragment in its own order; durable fragments are not read."""
 
     is_arrow = True
 
     def __init__(self, dataset: Any, options: IngestOptions, *, fragments: Sequence[Any] | None = None) -> None:
-        """``fragments`` are those to read; all of them if not given."""
+        """Build the source; ``fragments`` are the ones to read, all of them if None."""
         self._dataset = dataset
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
@@ -181,11 +185,11 @@ class DatasetSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        """See ``Source``: False if only ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Hash of schema, files, their parts and how they are read, or of ``source_version``."""
+        """Return a hash of the schema, the files, their parts and the way they are read, or of ``source_version``."""
         return version_fingerprint(self._options) or dataset_fingerprint(self._dataset, self._fragments)
 
     def _count_rows(self) -> int | None:
@@ -198,7 +202,7 @@ class DatasetSource(Source):
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """See ``Source``; only if ``metadata_columns`` asks for it."""
+        """See ``Source``; empty unless ``metadata_columns`` needs it."""
         return origins_of(first_row, stop_row, self._starts, self._files)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -222,7 +226,10 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """The unbroken pieces of a fragment: its rows before each, and the number of the first row of each in the file."""
+    """Return the unbroken pieces of a fragment.
+
+    For each piece: the number of the fragment's rows before it, and its first row's number in the file.
+    """
     if not hasattr(fragment, "row_groups"):
         return [(0, 0)]
     pieces: list[tuple[int, int]] = []
@@ -236,7 +243,7 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 
 
 def is_whole(dataset: Any) -> bool:
-    """Whether a dataset is all of its fragments; one that was filtered does not say what of them it is."""
+    """Return whether a dataset has all rows of its fragments; a filtered one does not show which rows it has."""
     try:
         dataset.get_fragments()
     except ValueError:
@@ -245,13 +252,13 @@ def is_whole(dataset: Any) -> bool:
 
 
 def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBatch]:
-    """The batches of a dataset or of a fragment, in order; reading ahead is memory, and so is bounded."""
+    """Yield the batches of a dataset or a fragment, in order; read-ahead is limited because it takes memory."""
     scanner = dataset.scanner(batch_size=chunk_rows, batch_readahead=2, fragment_readahead=1, **columns)
     yield from scanner.to_batches()
 
 
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches of a fragment.  If its file cannot be read, or changes while it is read, the error names it."""
+    """Yield a fragment's batches; if its file cannot be read or changes during the read, the error names the file."""
     rows = 0
     before = _content(fragment)
     try:
@@ -282,7 +289,7 @@ def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) ->
 
 
 def _content(fragment: Any) -> str | None:
-    """The part of the version of a fragment's file that changes when it is written."""
+    """Return the part of a fragment file's version that changes when the file is written."""
     if not getattr(fragment, "path", None):
         return None
     (version,) = _versions(fragment.filesystem, [fragment])
@@ -290,7 +297,7 @@ def _content(fragment: Any) -> str | None:
 
 
 def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
-    """What distinguishes one state of each fragment's file from another; None if that is not known."""
+    """Return the version of each fragment's file; None if it is unknown."""
     paths = [fragment.path for fragment in fragments]
     if filesystem.type_name == "local":
         return list(map(local_version, paths))
@@ -306,7 +313,7 @@ def _tells_rows(fragment: Any) -> bool:
 
 
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
-    """Identifies the files of some fragments, their parts and how they are read; None if that cannot be known."""
+    """Return a hash of some fragments' files, their parts and the way they are read; None if a version is unknown."""
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
         return None
@@ -322,7 +329,7 @@ def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
 
 
 def _reading(fragment: Any) -> list[Any]:
-    """Which part of a file the fragment is, and how it is read."""
+    """Return which part of a file the fragment is, and how it is read."""
     try:
         groups = [group.id for group in getattr(fragment, "row_groups", ())]
     except (pa.ArrowException, OSError) as error:
@@ -331,9 +338,10 @@ def _reading(fragment: Any) -> list[Any]:
 
 
 def _facts(value: Any) -> Any:
-    """A format and its options as JSON types, which are equal where they are; TypeError for what has no such form.
+    """Convert a format and its options to JSON types; equal options give equal results.
 
-    Pickling an object is the one way to read all options of every format.
+    Raises TypeError for an object that cannot be converted. Pickling an object is the only way to read all options of
+    every format.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value

@@ -1,4 +1,4 @@
-"""What DuckDB gives to Arrow in another form: JSON as plain text, UHUGEINT as signed numbers, BIT as bytes."""
+"""Corrects DuckDB's Arrow data: it has JSON as plain text, UHUGEINT as signed numbers, and BIT as bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _JSON = {b"ARROW:extension:name": b"arrow.json"}
 
 
 def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """A reader of ``relation`` whose fields say which text is JSON; the same one for anything but a relation."""
+    """Return a reader of ``relation`` whose fields mark JSON text.
+
+    Returns ``reader`` itself unless ``relation`` is from DuckDB.
+    """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
         return reader
@@ -39,14 +42,14 @@ def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBa
 
 
 def _unsigned(array: pa.Array) -> pa.Array:
-    """128 bits that were written as unsigned and are read as signed."""
+    """Convert 128-bit numbers that were written as unsigned but are read as signed."""
     wide = array.cast(_UNSIGNED)
     above = pc.add(wide, pa.scalar(Decimal(2**128), pa.decimal256(39, 0)))
     return pc.if_else(pc.less(wide, pa.scalar(Decimal(0), _UNSIGNED)), above, wide.cast(above.type)).cast(_UNSIGNED)
 
 
 def _bit_text(array: pa.Array) -> pa.Array:
-    """The digits of BIT values, whose first byte counts the bits that pad the second."""
+    """Return the digits of BIT values, whose first byte is the number of padding bits in the second."""
     return pa.array(
         [
             None if bits is None else "".join(f"{byte:08b}" for byte in bits[1:])[bits[0] :]
@@ -60,14 +63,14 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """The right type of a column and the function that converts its array; None if the column needs no conversion."""
+    """Return a column's correct type and the function that converts its array; None if it needs no conversion."""
     if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
     return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None
 
 
 def _marked(field: pa.Field, kind: Any) -> pa.Field:
-    """The field, or one like it that says of its text, or of text inside, that it is JSON."""
+    """Return the field, with its text, or text inside of it, marked as JSON if it is JSON."""
     if "JSON" not in str(kind) or isinstance(field.type, pa.BaseExtensionType):
         return field
     if str(kind) == "JSON":

@@ -1,4 +1,4 @@
-"""Fingerprints: what says that a source read again has the same rows in the same order."""
+"""Fingerprints of Arrow data, which show that a source has the same rows in the same order when it is read again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK_ROWS = 65_536
 
 
 class _HashingFile:
-    """A file that keeps nothing of what is written but its hash."""
+    """A file that only keeps a hash of what is written."""
 
     closed = False
 
@@ -37,9 +37,9 @@ class _HashingFile:
 
 
 def content_fingerprint(table: pa.Table) -> str | None:
-    """Hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
+    """Return a hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
 
-    None if dictionaries inside of lists or structs cannot be brought into one form.
+    None if dictionaries inside of lists or structs cannot be brought into a common form.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Data frames as Arrow tables, without a dict per row wherever Arrow keeps every value as it is."""
+"""Converts data frames to Arrow tables, without a dict per row if Arrow does not change any value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 
 
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
-    """The Arrow table of a pandas or polars frame, or its rows where Arrow would change values; None for anything else.
+    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values; None for others.
 
-    Of a pandas frame, named index levels are columns and unnamed ones are not; NaN, NaT and NA are null.
+    In a pandas frame, named index levels are columns and unnamed ones are not; NaN, NaT and NA are null.
     """
     if is_instance(frame, "pandas", "DataFrame"):
         return _from_pandas(plain_pandas(frame))
@@ -29,22 +29,22 @@ def frame_content(frame: Any) -> pa.Table | FrameRows | None:
         hint = next((hint for name, hint in _HINTS.items() if is_instance(frame, package, name)), "pass a DataFrame")
         raise ConfigurationError(f"records is a {package} {type(frame).__name__}; {hint}")
     if package == "pyspark":
-        raise ConfigurationError("records is of Spark; pass frame.toArrow(), or write files and pass their path")
+        raise ConfigurationError("records is a Spark object; pass frame.toArrow(), or write files and pass their path")
     return None
 
 
 def is_read_as_rows(item: Any) -> bool:
-    """Whether an item is a pandas frame that Arrow would change."""
+    """Return whether an item is a pandas frame whose values Arrow would change."""
     return is_instance(item, "pandas", "DataFrame") and is_changed_by_arrow(plain_pandas(item))
 
 
 def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """The rows of pandas frames; raises ConfigurationError for anything else."""
+    """Yield the rows of pandas frames; raise ConfigurationError for anything else."""
     for frame in frames:
         if not is_instance(frame, "pandas", "DataFrame"):
             raise ConfigurationError(
-                f"an iterable that began with a pandas frame goes on with a {type(frame).__name__}; "
-                "all of its items must be of one kind"
+                f"an iterable that began with a pandas frame also yields a {type(frame).__name__}; all of its items "
+                "must be of one kind"
             )
         plain = plain_pandas(frame)
         _check_pandas(plain)
@@ -71,7 +71,7 @@ _REFUSED_BY_POLARS_TYPE = {
 
 
 def _check_pandas(frame: Any) -> bool:
-    """Whether the index gives columns.  Raises ConfigurationError for columns that are not values of rows."""
+    """Return whether the index becomes columns; raise ConfigurationError for columns that are not values of rows."""
     columns = list(frame_columns(frame))
     if len({name for name, _ in columns}) < len(columns):
         raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
@@ -86,7 +86,7 @@ def _check_pandas(frame: Any) -> bool:
             dtype = dtype.categories.dtype
         hint = _REFUSED_BY_PANDAS_TYPE.get(type(dtype).__name__)
         if hint is not None:
-            raise ConfigurationError(f"column {name} of the data frame is of {dtype}; {hint.format(repr(name))}")
+            raise ConfigurationError(f"column {name} of the data frame has the type {dtype}; {hint.format(repr(name))}")
     return any(name is not None for name in frame.index.names)
 
 
@@ -104,7 +104,8 @@ def _from_pandas(frame: Any) -> pa.Table | FrameRows:
         if has_objects(frame):
             return FrameRows(frame)  # which names row and column of what the table cannot take either
         raise ConfigurationError(
-            f'the data frame has a column that Arrow cannot take: {error}; convert it, or pass frame.to_dict("records")'
+            f"the data frame has a column that Arrow cannot convert: {error}; convert it, or pass "
+            'frame.to_dict("records")'
         ) from error
 
 
@@ -113,13 +114,13 @@ def _from_polars(frame: Any) -> pa.Table:
         refused = next((inner for inner in _types_within(kind) if inner in _REFUSED_BY_POLARS_TYPE), None)
         if refused is not None:
             raise ConfigurationError(
-                f"column {name} of the data frame is of polars' type {kind}, {_REFUSED_BY_POLARS_TYPE[refused]}"
+                f"column {name} of the data frame has the polars type {kind}, {_REFUSED_BY_POLARS_TYPE[refused]}"
             )
     return frame.to_arrow()
 
 
 def _types_within(kind: Any) -> Iterator[str]:
-    """The names of a polars type and of the types inside it."""
+    """Yield the names of a polars type and of the types inside it."""
     yield kind.base_type().__name__
     inner = getattr(kind, "inner", None)
     if inner is not None:

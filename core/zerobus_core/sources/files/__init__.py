@@ -1,1 +1,1 @@
-"""Sources of files, whatever their format, compression and storage."""
+"""Sources of files, in any format, compression and storage."""

@@ -1,4 +1,4 @@
-"""A part of a file's rows, read as if it were a file of its own."""
+"""Reads a part of a file's rows as if it were a file of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["read_part"]
 
 
 def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-    """The wanted rows of ``file.part``, with positions that count from its first row; all of the file without a part.
+    """Yield the wanted rows of ``file.part``, with positions that count from its first row; without a part, of the
+    whole file.
 
-    Raises ConfigurationError if the file has fewer rows than the part says.
+    Raises ConfigurationError if the file has fewer rows than the part needs.
     """
     if file.part is None:
         return (yield from reader.read(file, wanted, chunk_rows))

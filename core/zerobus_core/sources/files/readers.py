@@ -1,4 +1,4 @@
-"""Which class reads the files of a format.  Each is imported when it is needed, with the library that it reads with."""
+"""Finds the class that reads a format. Each class is imported when it is needed, together with its library."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Maker = Callable[["FoundFiles", FileFormatOption | None, tuple[str, ...]], "File
 
 
 def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
-    """What reads ``found`` with the settings that were chosen; columns of ``dropped`` need not be read.
+    """Return the reader for ``found`` with the chosen settings; columns in ``dropped`` do not have to be read.
 
-    Raises ConfigurationError if a library is missing, and whatever a decoder raises that looks into a file.
+    Raises ConfigurationError if a library is missing, and the errors of a decoder that reads the file's header.
     """
     return _MAKERS[found.format](found, chosen, dropped)
 

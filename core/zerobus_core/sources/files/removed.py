@@ -1,4 +1,4 @@
-"""Which rows a list of files lost with the files that were left out of it."""
+"""Finds the rows that a list of files lost because files were left out of it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _NOTHING = RowRanges([(0, END // 2)])
 def removed_rows(
     before: Sequence[FoundFile], now: Sequence[FoundFile], reader: FileFormat, chunk_rows: int, reached: int
 ) -> Iterator[RemovedRows | None]:
-    """See ``Source.removed_since``: of ``before``, the files that are not in ``now`` were left out.
+    """See ``Source.removed_since``: the files of ``before`` that are not in ``now`` were left out.
 
-    Files before the last one that was left out are read to count their rows, if their format does not say it, as far as
-    rows before ``reached`` go.  Raises what reading raises; a file that was left out may be damaged, changed or gone.
+    To count their rows, files up to the last one left out are read if their format does not state the number, as far as
+    rows before ``reached`` go. Raises the errors of reading; a file that was left out may be damaged, changed or
+    missing.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -79,9 +80,9 @@ def _passed_over(pieces: Pieces) -> Generator[None, None, int]:
 def _count_removed(
     reader: FileFormat, file: FoundFile, chunk_rows: int, enough: int
 ) -> Generator[None, None, tuple[int, bool]]:
-    """How many rows the file has, or ``enough``, and whether that is known: the file may be gone, or damaged.
+    """Return how many rows the file has, at most ``enough``, and whether that is known: it may be missing or damaged.
 
-    The rows before the damage are in it, whatever comes after.
+    The rows before the damage are part of the file, whatever comes after them.
     """
     rows = 0
     try:

@@ -1,4 +1,4 @@
-"""Files as a source: one after the other, each row at a position that counts through all of them."""
+"""Files as a source: they are read one after the other, and row positions count through all of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class FileSource(Source):
     def __init__(
         self, found: FoundFiles, reader: FileFormat, options: IngestOptions, *, earlier: Sequence[FoundFiles] = ()
     ) -> None:
-        """``earlier`` are the files as earlier attempts were given them: these, and some that were left out since."""
+        """Build the source.
+
+        ``earlier`` are the file lists of earlier attempts: these files, and some that were left out since.
+        """
         self._found = found
         self._reader = reader
         self._chunk_rows = options.batch_rows
@@ -60,21 +63,21 @@ class FileSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: by the versions of the files."""
+        """See ``Source``: known from the versions of the files."""
         return True
 
     def __repr__(self) -> str:
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read from now on what the table distinguishes, and give partitions the types of its columns."""
+        """Prepare for a table: read what its types distinguish, and convert partition values to its columns' types."""
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
         self._types = partition_types(self._found, schema)
 
     def _count_rows(self) -> int | None:
-        """How many rows there are, if there are few files, each with its count."""
+        """Return the number of rows if there are few files and each states its own; None otherwise."""
         if len(self._found.files) > _MAX_ASKED:
             return None
         total = 0
@@ -92,7 +95,7 @@ class FileSource(Source):
             yield from removed_rows(before.files, self._found.files, self._reader, self._chunk_rows, reached)
 
     def would_hold(self, uri: str) -> bool:
-        """Whether a file at ``uri`` is one of these, or would be found with them by the next try."""
+        """Return whether a file at ``uri`` is one of these files, or the next attempt would find it with them."""
         return self._found.would_hold(uri)
 
     def _count(self, file: FoundFile) -> int | None:
@@ -121,7 +124,7 @@ class FileSource(Source):
         check_length(base, skip)
 
     def locate(self, row: int) -> str:
-        """The file of a row that was read, and the row's number in it, 0-based."""
+        """Return the file of a row that was read, and the row's number in it, counted from 0."""
         index = bisect_right(self._starts, row) - 1
         if index < 0:
             return f"row {row}"
@@ -134,7 +137,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """The line of a row that was read, if the files are text."""
+        """Return the line of a row that was read, if the file is text."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:
@@ -219,7 +222,7 @@ def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
-    """Call a decoder or a storage; raises only errors of ours, whichever error the library raises."""
+    """Call a decoder or a storage; translate the library's errors into ours."""
     try:
         return ask()
     except ZerobusIngestError:
@@ -238,16 +241,17 @@ def files_source(
     format: str | None = None,
     reader: FileFormat | None = None,
 ) -> FileSource:
-    """The source that reads a path, URI, directory or glob, or several of them in the order given.
+    """Return the source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel, if the extension does not say it; ``reader`` says
-    how they are read, where ``options.format`` does not say it.
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel; it is needed if the extension does not show it.
+    ``reader`` reads the files unless ``options.format`` is set.
     """
     chosen = format_of(options.format) if options.format is not None else None
     found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)
     if chosen is not None and format is None and chosen.name != found.format:
         raise ConfigurationError(
-            f"{found.given} holds {found.format} files, and options.format is for {chosen.name} files; leave it out"
+            f"{found.given} holds {found.format} files, but options.format is for {chosen.name} files; leave "
+            "options.format out"
         )
     return source_of_found(found, options, chosen=chosen, reader=reader)
 
@@ -259,14 +263,14 @@ def source_of_found(
     chosen: FileFormatOption | None = None,
     reader: FileFormat | None = None,
 ) -> FileSource:
-    """The source that reads the files of ``found``; ``chosen`` is the format of ``options``."""
+    """Return the source that reads the files of ``found``; ``chosen`` is the format in ``options``."""
     if chosen is None and options.format is not None:
         chosen = format_of(options.format)
     letters = options.dead_letter_uri
     if letters is not None and found.would_hold(letters):
         raise ConfigurationError(
-            f"dead letters at {shown_uri(letters)} are, or will be, among the files that {found.given} means, and "
-            "would be read as rows by the next try; name another place"
+            f"the dead-letter file {shown_uri(letters)} is, or will be, one of the files of {found.given}, and the "
+            "next attempt would read it as rows; choose another file"
         )
     if reader is None:
         reader = _answer(found.files[0], lambda: reader_of(found, chosen, tuple(options.drop)))
@@ -280,7 +284,7 @@ def source_of_files(
     *,
     earlier: Sequence[Sequence[FoundFile]] = (),
 ) -> FileSource:
-    """The source that reads files that are known already, in the order given, which ``place`` would find.
+    """Return the source that reads known files in the order given; ``place`` is where they were found.
 
     ``earlier`` are the lists that earlier attempts read: the same files, and some that were left out since.
     """

@@ -1,1 +1,1 @@
-"""Other people's libraries of data: which values are theirs, what is special about them, and what to install."""
+"""Support for data libraries: recognises their values and handles their special cases."""

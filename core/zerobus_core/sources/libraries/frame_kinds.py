@@ -1,6 +1,6 @@
-"""Which values are data frames, and of which library: looked up without importing any.
+"""Recognises data frames and their library without importing any library.
 
-A value of a library's class, or of a subclass of it, can only be there if the library has been imported.
+An object of a library's class, or of a subclass, can exist only if the library was imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _COLUMNAR = frozenset({"pandas", "polars", "pyarrow", "pyspark"})
 
 
 def is_instance(value: Any, package: str, *names: str) -> bool:
-    """Whether a value is of one of the package's classes, or of a subclass; False if the package is not imported."""
+    """Return whether a value is an instance of one of the package's classes; False if the package is not imported."""
     module = sys.modules.get(package)
     if module is None:
         return False
@@ -24,7 +24,7 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
 
 
 def columnar_package(value: Any) -> str | None:
-    """The package of columns and frames that a value's class comes from, or is derived from."""
+    """Return the package of columns or frames that a value's class, or one of its base classes, comes from; or None."""
     for kind in type(value).__mro__:
         # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
         package = (getattr(kind, "__module__", None) or "").partition(".")[0]
@@ -34,6 +34,6 @@ def columnar_package(value: Any) -> str | None:
 
 
 def plain_pandas(frame: Any) -> Any:
-    """A pandas frame without what a subclass adds to it or changes in it; shares the values."""
+    """Return a pandas frame without the additions and changes of a subclass; the values are shared."""
     pandas: Any = sys.modules["pandas"]
     return frame if type(frame) is pandas.DataFrame else pandas.DataFrame(frame)

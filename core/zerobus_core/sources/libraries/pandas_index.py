@@ -1,7 +1,7 @@
-"""The index of a pandas frame that Arrow data keep in their metadata only: a RangeIndex with a name.
+"""The index of a pandas frame that Arrow data store in their metadata only: a RangeIndex with a name.
 
-pyarrow writes start, stop and step of such an index, and no column.  pandas makes a column of it again; whoever reads
-the columns alone finds none.
+pyarrow writes start, stop and step of such an index, but no column. pandas makes a column of it again; a reader that
+only looks at the columns would miss it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ __all__ = ["RangeColumn", "range_column", "refuse_range_column", "with_range_col
 
 @dataclass(frozen=True, slots=True)
 class RangeColumn:
-    """A column of evenly spaced whole numbers that is in the metadata only."""
+    """A column of evenly spaced whole numbers that is stored only in the metadata."""
 
     name: str
     values: range
 
     def added_to(self, batch: pa.RecordBatch, first: int, of: int, where: str) -> pa.RecordBatch:
-        """``batch``, whose first row is at position ``first`` of ``of`` rows, with the column.
+        """Return ``batch`` with the column added; its first row is at position ``first`` of ``of`` rows.
 
-        Raises ConfigurationError if the metadata are of another number of rows, as after a filter, or if there is a
-        column of that name with other values.
+        Raises ConfigurationError if the metadata are for another number of rows, as after a filter, or if the batch has
+        a column of that name with other values.
         """
         if len(self.values) != of:
             raise ConfigurationError(
-                f"{where} holds {of} rows, and its pandas metadata say that the index {self.name!r} has "
-                f"{len(self.values)} values, so which of them are these rows' is not known; {self._remedy}"
+                f"{where} holds {of} rows, but its pandas metadata say that the index {self.name!r} has "
+                f"{len(self.values)} values, so it is unknown which value belongs to which row; {self._remedy}"
             )
         part = self.values[first : first + len(batch)]
         column = pa.array(part, pa.int64())
@@ -56,15 +56,15 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """For sources that do not say how many rows they have."""
+        """Return the error for sources that do not know how many rows they have."""
         return ConfigurationError(
-            f"{where} comes of a pandas frame whose index {self.name!r} is in the metadata only and not a column; "
+            f"{where} comes from a pandas frame whose index {self.name!r} is not a column, but only in the metadata; "
             f"{self._remedy}"
         )
 
 
 def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColumn | None:
-    """The named range index of a schema's pandas metadata, unless its name is in ``dropped``."""
+    """Return the named range index of a schema's pandas metadata; None without one or if ``dropped`` has its name."""
     for index in _index_columns(schema):
         if isinstance(index, dict) and index.get("kind") == "range" and index.get("name") is not None:
             name = str(index["name"])
@@ -74,7 +74,10 @@ def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColum
 
 
 def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
-    """A whole table with the index that its metadata have.  Raises ConfigurationError as ``RangeColumn`` does."""
+    """Return a whole table with the index of its metadata as a column.
+
+    Raises ConfigurationError as ``RangeColumn`` does.
+    """
     found = range_column(table.schema, dropped)
     if found is None:
         return table

@@ -1,1 +1,1 @@
-"""What a delivery asks of every source: the protocol, chunks of a fitting size, a choice of columns."""
+"""Common to all sources: the protocol, the size of chunks, and the choice of columns."""

@@ -1,4 +1,4 @@
-"""Chunks of a fitting size out of pieces of any size: small ones together, large ones apart."""
+"""Makes chunks of a suitable size: joins small pieces and splits large ones."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ HEARTBEAT = 0.25
 
 
 class Heartbeat:
-    """When a source that finds no rows to yield has to yield a chunk without rows."""
+    """Decides when a source that finds no rows to yield has to yield a chunk without rows."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._due_at = clock() + HEARTBEAT
 
     def is_due(self) -> bool:
-        """Whether ``HEARTBEAT`` has passed since this was true last."""
+        """Return whether ``HEARTBEAT`` seconds have passed since this last returned True."""
         now = self._clock()
         if now < self._due_at:
             return False
@@ -65,7 +65,10 @@ def delayed(
 def clip(
     batch: pa.RecordBatch, first_row: int, wanted: Callable[[int, int], Iterator[tuple[int, int]]]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The wanted parts of a batch, with their positions; an empty part, which ``coalesce`` expects, if none is."""
+    """Yield the wanted parts of a batch with their positions.
+
+    Yields an empty part, which ``coalesce`` expects, if no part is wanted.
+    """
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
     for start, stop in runs:
@@ -73,7 +76,10 @@ def clip(
 
 
 def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
-    """A record batch as chunks of about ``MAX_CHUNK_BYTES`` at most, an empty one as it is; copies nothing."""
+    """Yield a record batch as chunks of at most about ``MAX_CHUNK_BYTES``, without copies.
+
+    An empty batch is one chunk.
+    """
     # Its buffers as a whole are weighed in a hundredth of the time of those parts of them that it is made of.
     if not len(batch) or batch.get_total_buffer_size() <= MAX_CHUNK_BYTES:
         yield Chunk(first_row, batch)
@@ -86,9 +92,9 @@ def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
 def coalesce(
     chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Chunk]:
-    """The same rows in chunks that are filled up to ``chunk_rows``, unless that takes longer than ``MAX_WAIT``.
+    """Join chunks until they have ``chunk_rows`` rows, unless that takes longer than ``MAX_WAIT``.
 
-    Of the chunks without rows, those are passed on that are needed for ``Heartbeat``.
+    Chunks without rows are passed on only as often as ``Heartbeat`` needs.
     """
     held: list[Chunk] = []
     rows = size = 0
@@ -156,7 +162,10 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 
 
 def without_dictionaries(table: pa.Table) -> pa.Table:
-    """The table with dictionaries decoded: merging chunks can have more values than a dictionary's index type holds."""
+    """Return the table with dictionaries decoded.
+
+    Joined chunks can have more values than a dictionary's index type can count.
+    """
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):
             table = table.set_column(at, field.with_type(field.type.value_type), table[at].cast(field.type.value_type))

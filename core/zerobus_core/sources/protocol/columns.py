@@ -1,6 +1,7 @@
-"""A source of which not all columns are delivered, or under other names, as the options say; for rows and Arrow data.
+"""Selects and renames the columns of a source, for rows and for Arrow data.
 
-In this order: ``select`` and ``drop``, ``rename``, ``constants``, and then ``extra_columns``, which needs the table.
+The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, and then ``extra_columns``, which
+needs the table.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _MOST_NAMES = 100
 
 
 def shaped(source: Source, options: IngestOptions) -> Source:
-    """The source with the rows and columns that ``options`` leave; itself if they say nothing of them."""
+    """Return the source with the rows and columns that ``options`` keep; the same source if they change nothing."""
     if options.transform is not None:
         source = TransformedSource(source, options)
     is_shaped = options.select or options.drop or options.rename or options.constants
@@ -87,7 +88,7 @@ class ShapedSource(ChangedSource):
         return self._source.shaping + Shaping(columns_dropped=tuple(self._lost), notes=tuple(notes))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """The chunks of the other source, with their rows changed."""
+        """Yield the chunks of the other source, with their rows changed."""
         self._unseen = {*self._selected, *self._names}
         self._lost = {}
         for chunk in self._source.chunks(skip):
@@ -101,9 +102,9 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # it was perhaps in the rows that were left out
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare the other source for the table, whose columns decide which columns are extra ones.
+        """Prepare the other source for the table, whose columns decide which columns are extra.
 
-        The other source knows the columns by its own names.
+        The other source has its own names for the columns.
         """
         before = {new.lower(): old for old, new in self._names.items()}
         own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)
@@ -214,7 +215,8 @@ class ShapedSource(ChangedSource):
         lower = {name.lower() for name in self._constants}
         if both := sorted(str(name) for name in names if str(name).lower() in lower):
             raise ConfigurationError(
-                f"options.constants fills {', '.join(map(repr, both))}, which the source has; leave it out by drop",
+                f"options.constants fills {', '.join(map(repr, both))}, which the source also has; leave it out "
+                "with drop",
                 table=self._table,
             )
 
@@ -222,12 +224,12 @@ class ShapedSource(ChangedSource):
         assert self._variant is not None
         if any(str(name).lower() == self._variant.lower() for name in names):
             raise ConfigurationError(
-                f"options.extra_columns collects fields in {self._variant!r}, which the source has, too; rename it",
+                f"options.extra_columns collects fields in {self._variant!r}, which the source also has; rename it",
                 table=self._table,
             )
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """See ``Source``; only if the columns were changed in the same way."""
+        """See ``Source``; yields nothing unless the columns were changed in the same way before."""
         source, _, shape = fingerprint.partition(SHAPED)
         if shape == (self.fingerprint or "").partition(SHAPED)[2]:
             yield from self._source.removed_since(source, reached)

@@ -1,4 +1,4 @@
-"""A source whose chunks say which file each row comes from, for the option ``metadata_columns``."""
+"""A source whose chunks say which file each row is from, for the option ``metadata_columns``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["OriginSource"]
 
 
 class OriginSource(ChangedSource):
-    """The rows of another source; raises ConfigurationError if names of files are wanted and it has none."""
+    """The rows of another source with file names; raises ConfigurationError if it has none."""
 
     def __init__(self, source: Source, metadata_columns: Mapping[str, str]) -> None:
         super().__init__(source)
         self._columns = dict(metadata_columns)
         if not source.has_files and (asked := sorted({"file_name", "file_path"} & set(self._columns))):
             raise ConfigurationError(
-                f"options.metadata_columns asks for {' and '.join(asked)}, and the rows do not come from files that "
-                "are named; leave it out, or pass the paths of the files"
+                f"options.metadata_columns asks for {' and '.join(asked)}, but the rows do not come from files with "
+                "names; leave it out, or pass the paths of the files"
             )
 
     def __repr__(self) -> str:
         return f"OriginSource({self._source!r}, {self._columns})"
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """The chunks of the other source, with the files that they come from if there are any."""
+        """Yield the chunks of the other source, with the files that their rows are from, if these are known."""
         for chunk in self._source.chunks(skip):
             if self.has_files and len(chunk.rows):
                 yield replace(chunk, origins=tuple(self._source.origins(chunk.first_row, chunk.stop_row)))

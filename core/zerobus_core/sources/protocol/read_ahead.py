@@ -1,7 +1,7 @@
-"""Reads the next chunks of files in a thread of their own, while those before them are encoded and sent.
+"""Reads the next chunks of files in a separate thread while earlier chunks are encoded and sent.
 
-A read of a file is a native call: of seconds, if the file is far away.  Here the main thread only waits for another
-thread, so that signals and stop requests take effect while a file is read.
+Reading a file is a native call, which takes seconds if the file is far away. Here the main thread only waits for
+another thread, so that signals and stop requests take effect during a read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _STOP_TIMEOUT = 0.25
 
 
 def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
-    """The same chunks, of which up to two are read ahead by a daemon thread, and chunks without rows while it reads.
+    """Yield the same chunks, up to two of which a daemon thread reads ahead; and chunks without rows during a read.
 
-    Nothing is read before the first chunk is asked for.  Errors of ``chunks`` are raised when their turn comes.
-    Closing the iterator stops the thread: at once, or after the read that it is in.  Only for chunks that no code of
-    the user's makes, since that would run in the thread.
+    Nothing is read before the first chunk is asked for. An error of ``chunks`` is raised after the chunks before it.
+    Closing the iterator stops the thread, after its present read if there is one. Use it only for chunks that the
+    user's code does not produce, since that code would run in the thread.
     """
     reader = _Reader(chunks)
     try:
@@ -65,7 +65,7 @@ class _Reader:
             yield item
 
     def stop(self) -> None:
-        """Read nothing more; returns within 0.25 s."""
+        """Read nothing more; return within 0.25 s."""
         self._is_stopped = True
         self._slots.release()
         self._thread.join(_STOP_TIMEOUT)

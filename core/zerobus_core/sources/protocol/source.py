@@ -1,4 +1,4 @@
-"""The protocol of sources: what a delivery asks of anything that yields rows."""
+"""The protocol of sources: what a delivery needs from an object that yields rows."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """What options changed in the rows of a source that were read so far."""
+    """The counts of what options changed in the rows of a source that were read so far."""
 
     rows_filtered: int = 0
     """Rows that ``transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
-    """Fields that the table lacks and ``extra_columns`` left out, by name (bounded)."""
+    """Names of fields that the table lacks and ``extra_columns`` left out (a limited number)."""
     notes: tuple[str, ...] = ()
-    """What the options say that no row has shown, in sentences."""
+    """Sentences about options that no row has confirmed."""
 
     def __add__(self, other: Shaping) -> Shaping:
         return Shaping(
@@ -51,7 +51,10 @@ class Shaping:
 
 
 def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | None:
-    """The fingerprint of a source whose rows are changed as ``shape`` says, in JSON types."""
+    """Return the fingerprint of a source whose rows are changed.
+
+    ``inner`` is the source's own fingerprint, and ``shape`` describes the changes in JSON types.
+    """
     if inner is None:
         return None
     source, _, before = inner.partition(SHAPED)
@@ -61,79 +64,82 @@ def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | N
 
 @runtime_checkable
 class SourceLike(Protocol):
-    """What an object needs to be accepted as ``records``.
+    """The attributes that an object needs to be accepted as ``records``.
 
-    It yields rows in an order that it can repeat: read twice, it yields the same rows at the same positions if its
-    fingerprint is the same.
+    It yields rows in a repeatable order: if it is read twice with the same fingerprint, it yields the same rows at the
+    same positions.
     """
 
     @property
     def fingerprint(self) -> str | None:
-        """Identifies content and order; None if nothing is known, and then a retry cannot resume."""
+        """Identifies content and order; None if nothing is known, so that a retry cannot resume."""
         ...
 
     @property
     def is_arrow(self) -> bool:
-        """Whether its chunks hold Arrow record batches; a source yields one kind only."""
+        """Whether its chunks hold Arrow record batches; all chunks of a source are of one kind."""
         ...
 
     @property
     def total_rows(self) -> int | None:
-        """How many rows there are, if that is known without reading them."""
+        """The number of rows, if it is known without reading them; None otherwise."""
         ...
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield every row that is not in ``skip``, in order, in bounded memory.
 
-        Skipped rows keep their positions.  A slow source yields what it has within about a second, so that rows
-        do not wait for a chunk to fill.  If that is nothing, as while it passes over skipped rows, a chunk without
-        rows is yielded now and then: whoever reads the source looks at stop requests and deadlines then.
+        Skipped rows keep their positions. A slow source yields the rows that it has within about a second, so that they
+        do not wait for a chunk to fill. If it has none, as while it skips rows, it yields a chunk without rows from
+        time to time, so that the reader can check stop requests and deadlines.
         """
         ...
 
 
 class Source(ABC):
-    """The whole protocol, with defaults for all that ``SourceLike`` leaves open.  The delivery uses nothing else."""
+    """The whole protocol, with defaults for everything that ``SourceLike`` leaves open.
+
+    A delivery uses nothing else.
+    """
 
     is_arrow: bool = False
     """See ``SourceLike``."""
     is_text: bool = False
-    """Whether it holds nothing but text, so that dates, times and numbers have to be parsed."""
+    """Whether all values are text, so that dates, times and numbers have to be parsed."""
     is_in_memory: bool = False
-    """Whether all rows are there already, so that reading them waits for nothing."""
+    """Whether all rows are in memory, so that reading them never waits."""
     start_delay: float = 0.0
     """Seconds to wait before the first row is read: the shards of a source do not all open streams at one moment."""
     has_files: bool = False
     """Whether ``origins`` names the file of each row."""
     why_empty: str | None = None
-    """Why it has no rows, if it is known to have none; for the receipt's notes."""
+    """Why the source has no rows, if that is known; for the receipt's notes."""
 
     @property
     def is_content_known(self) -> bool:
-        """Whether the fingerprint is one of the content (a hash of it, or the versions of files).
+        """Whether the fingerprint covers the content: a hash of it, or the versions of files.
 
-        Then durable rows are skipped unread; otherwise they are read again and compared.
+        Durable rows are then skipped unread; otherwise they are read again and compared.
         """
         return False
 
     @property
     def can_read_again(self) -> bool:
-        """Whether ``chunks`` can be called once more, for the rows as they are then."""
+        """Whether ``chunks`` can be called again, for the rows that the source has then."""
         return True
 
     @property
     def shaping(self) -> Shaping:
-        """What options changed in the rows that the last call of ``chunks`` has given so far."""
+        """The counts of what options changed in the rows that the last call of ``chunks`` has yielded so far."""
         return Shaping()
 
     @cached_property
     def fingerprint(self) -> str | None:
-        """See ``SourceLike``; computed when it is first asked for, since that can cost a look at all rows."""
+        """See ``SourceLike``; computed on first use, since that can mean reading all rows."""
         return self._find_fingerprint()
 
     @cached_property
     def total_rows(self) -> int | None:
-        """See ``SourceLike``; computed when it is first asked for."""
+        """See ``SourceLike``; computed on first use."""
         return self._count_rows()
 
     @abstractmethod
@@ -141,37 +147,38 @@ class Source(ABC):
         """See ``SourceLike``."""
 
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
-        """Read from now on for a table of ``schema``, which distinguishes what the source alone cannot."""
+        """Prepare to read for a table of ``schema``, whose types can change how values are read."""
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
-        """Chunks can hold ``TupleRows`` from now on: whoever reads them takes these as well as lists."""
+        """Allow chunks that hold ``TupleRows``: the reader of the source accepts them as well as lists."""
 
     def would_hold(self, uri: str) -> bool:
-        """Whether a file at ``uri`` is part of the source, or would be at the next attempt."""
+        """Return whether a file at ``uri`` is part of the source, or would be in the next attempt."""
         return False
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """The rows before ``reached`` that were taken out of the source with this fingerprint to make this one.
+        """Yield the rows before ``reached`` whose removal made this source out of the one with ``fingerprint``, in
+        order.
 
-        In order.  Yields None while it reads; yields nothing if it is not known that this is that source without some
-        rows.  The rows after the last RemovedRows that is not exact are not compared.
+        Yields None while it reads. Yields nothing unless it is certain that this is that source without some rows. The
+        rows after the last RemovedRows that is not exact are not compared.
         """
         return iter(())
 
     def locate(self, row: int) -> str:
-        """Where the row at position ``row`` is in the source, in words; for dead letters."""
+        """Return where the row at position ``row`` is in the source, in words; for dead letters."""
         return f"row {row}"
 
     def place(self, row: int) -> str:
-        """Where the row at position ``row`` is in a text file, such as "line 3"; empty if that is not known."""
+        """Return where the row at position ``row`` is in a text file, such as "line 3"; empty if that is unknown."""
         return ""
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """Where the rows of the last chunk come from that are at these positions; in order, all of them."""
+        """Yield the origins of all rows of the last chunk at these positions, in order."""
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
-        """Called by the delivery once all of the rows are durable."""
+        """Take note that all rows are durable; the delivery calls this."""
 
     def _find_fingerprint(self) -> str | None:
         return None
@@ -181,7 +188,7 @@ class Source(ABC):
 
 
 class ChangedSource(Source):
-    """A source of the rows of another one, which a subclass changes; all else is the other's."""
+    """A source with the rows of another one, which a subclass changes; all other members are the other's."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -241,10 +248,10 @@ class ChangedSource(Source):
 def origins_of(
     first_row: int, stop_row: int, starts: Sequence[int], files: Sequence[tuple[str, int]]
 ) -> Iterator[Origin]:
-    """Where rows come from that are read from files in turn.
+    """Yield the origins of rows that are read from one file after the other.
 
-    ``starts`` are the positions of the first rows of the files that were begun, ``files`` the path of each, and the
-    number in it of the first row that is read.
+    ``starts`` are the positions of the first rows of the files read so far; ``files`` has each file's path, and the
+    number in the file of the first row that is read.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:
@@ -256,7 +263,7 @@ def origins_of(
 
 
 def is_source_like(value: object) -> bool:
-    """Whether ``value`` has the SourceLike protocol; its properties are not called, since some cost work."""
+    """Return whether ``value`` has the SourceLike protocol, without calling its properties, since some are slow."""
     kind = type(value)
     return callable(getattr(kind, "chunks", None)) and all(
         hasattr(kind, name) or name in getattr(value, "__dict__", {})
@@ -265,12 +272,12 @@ def is_source_like(value: object) -> bool:
 
 
 def source_from(given: SourceLike) -> Source:
-    """``given`` as a Source, wrapped if it is not one."""
+    """Return ``given`` as a Source, wrapped if it is not one."""
     return given if isinstance(given, Source) else _WrappedSource(given)
 
 
 class _WrappedSource(Source):
-    """A user's source; other members of ``Source`` are used if it has them."""
+    """A user's source; members of ``Source`` that it has are used, and defaults for the others."""
 
     def __init__(self, given: SourceLike) -> None:
         self._given = given
@@ -283,16 +290,16 @@ class _WrappedSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``; False if the given source does not say so."""
+        """See ``Source``; False if the user's source lacks it."""
         return bool(getattr(self._given, "is_content_known", False))
 
     @property
     def can_read_again(self) -> bool:
-        """See ``Source``; True if the given source does not deny it."""
+        """See ``Source``; True if the user's source lacks it."""
         return bool(getattr(self._given, "can_read_again", True))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """The given source's own."""
+        """Yield the chunks of the user's source."""
         return self._given.chunks(skip)
 
     def _find_fingerprint(self) -> str | None:

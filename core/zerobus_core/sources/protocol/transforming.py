@@ -1,8 +1,8 @@
-"""A source whose rows go through the user's function, which changes them or leaves them out.
+"""A source whose rows go through the user's function, which can change or drop them.
 
-The positions of its rows count those that the function keeps, without gaps: the checkpoint, its digests and
-``rows_skipped`` know nothing of the others.  That is why all rows are read and transformed again when a delivery
-resumes, and those that are durable are compared with what was delivered.
+Positions count the rows that the function keeps, without gaps; checkpoint, digests and ``rows_skipped`` ignore the
+others. So when a delivery resumes, all rows are read and transformed again, and the durable ones are compared with
+those that were delivered.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_RUNS = 50_000
 
 
 class TransformedSource(ChangedSource):
-    """See the module's docstring.  Its chunks hold rows, those of Arrow data as dicts."""
+    """See the module's docstring. Its chunks hold rows; rows of Arrow data are dicts."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         super().__init__(source)
@@ -53,7 +53,7 @@ class TransformedSource(ChangedSource):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: nothing says that the function still gives the same rows, so they are compared."""
+        """Always False: the function may return other rows now, so rows are compared."""
         return False
 
     @property
@@ -62,7 +62,7 @@ class TransformedSource(ChangedSource):
         return Shaping(rows_filtered=self._filtered)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """The rows that the function keeps, without those in ``skip``, which are transformed, too."""
+        """Yield the rows that the function keeps and that are not in ``skip``; all rows are transformed."""
         self._filtered = 0
         self._runs.clear()
         position = 0
@@ -101,7 +101,7 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``; the rows that were left out count there."""
+        """See ``Source``. The row numbers in the result also count the rows that the function dropped."""
         before = self._given(row)
         return f"row {row} of those that transform kept" if before is None else self._source.locate(before)
 
@@ -121,7 +121,7 @@ class TransformedSource(ChangedSource):
             first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
-        """The position of a row in the other source, as far as that is remembered."""
+        """Return the position of a row in the other source, if it is still remembered."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
@@ -134,7 +134,7 @@ class TransformedSource(ChangedSource):
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
-    """The function; if it is given as text (``module:name``), it is imported, also from the current directory."""
+    """Return the function; import it if it is given as text (``module:name``), also from the current directory."""
     if callable(given):
         return given  # type: ignore[no-any-return]
     module, _, name = str(given).partition(":")
@@ -154,7 +154,7 @@ def _function_of(given: Any) -> Callable[[Any], Any]:
 
 
 def rows_of(chunk: Chunk) -> Iterator[Any]:
-    """The rows of a chunk, those of Arrow data as dicts."""
+    """Yield the rows of a chunk; those of Arrow data as dicts."""
     if isinstance(chunk.rows, list):
         yield from chunk.rows
         return

@@ -1,1 +1,1 @@
-"""Sources of row objects: sequences, iterables, cursors and frames that are read row by row."""
+"""Sources of row objects: sequences, iterables, cursors, and frames that are read row by row."""

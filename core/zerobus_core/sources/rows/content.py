@@ -1,7 +1,7 @@
-"""A hash of row objects that distinguishes any two of them, by the type as well as by the value of every field.
+"""A hash of row objects that depends on the type and the value of every field.
 
-Pickle's own format does that for Python's plain types; what else rows are made of is named by its type.  Nothing that
-is written is ever read back.
+It hashes pickle's format for Python's plain types, and names the type of other objects. Nothing that is written is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 
 
 def rows_fingerprint(rows: Sequence[Any]) -> str | None:
-    """Hash of number, order and content of ``rows``; None if the content of a value is not known for certain.
+    """Return a hash of the number, order and content of ``rows``; None if a content cannot be determined.
 
     The order of the keys of a dict also counts.
     """
@@ -41,7 +41,7 @@ def rows_fingerprint(rows: Sequence[Any]) -> str | None:
 
 
 class ContentHash:
-    """The hash of values that are added one after the other."""
+    """A hash of values that are added one by one."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -50,7 +50,7 @@ class ContentHash:
         self._writer.fast = True
 
     def add(self, value: Any) -> None:
-        """Add a value, whatever it is made of.  Raises TypeError if its content is not known for certain."""
+        """Add a value of any type; raise TypeError if its content cannot be determined."""
         try:
             self._writer.dump(value)
         except (AttributeError, RecursionError, ValueError, pickle.PicklingError) as error:
@@ -61,13 +61,13 @@ class ContentHash:
         self._hash.update(data)
 
     def hexdigest(self) -> str:
-        """128 bits in hexadecimal."""
+        """Return 128 bits as hexadecimal digits."""
         return self._hash.hexdigest()[:32]
 
 
 class _Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
-        """None for what pickle itself writes exactly, and otherwise what to write instead."""
+        """Return None for values that pickle itself writes exactly, otherwise what to write instead."""
         return None if type(value) in _PLAIN else _content_key(value)
 
 

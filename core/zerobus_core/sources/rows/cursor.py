@@ -1,4 +1,4 @@
-"""Database cursors: what a statement returned, fetched in parts, and the fingerprint that its text can give."""
+"""Database cursors: the rows of a statement, fetched in parts, and a fingerprint from the statement's text."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def sql_fingerprint(
     order_by: str | Sequence[str] | None,
     database: str | None = None,
 ) -> str | None:
-    """Identifies the rows of a query, as far as its text can: statement, parameters and the order the user states.
+    """Return a hash of statement, parameters and the order that the user states: all that a query's text shows.
 
-    The statement counts as it is written, since white space has a meaning in literals and ends comments.  None without
-    ``order_by``: SQL promises no order, and positions mean nothing then.  ``database`` distinguishes the databases that
-    the same statement may run in.  That the rows did not change in between is the user's to know.
+    The statement is hashed as written, since white space has a meaning in literals and ends comments. None without
+    ``order_by``: SQL promises no order, so positions would have no meaning. ``database`` distinguishes databases in
+    which the same statement can run. Whether the rows have changed since, only the user can know.
     """
     if not order_by:
         return None
@@ -50,7 +50,7 @@ def sql_fingerprint(
 
 @dataclass(slots=True)
 class _Reading:
-    """A record that a cursor's rows were fetched, and whether to the end."""
+    """A note that a cursor's rows were fetched, and whether to the end."""
 
     cursor: Callable[[], Any]
     description: Any
@@ -58,9 +58,9 @@ class _Reading:
 
 
 class CursorSource(IterableSource):
-    """The rows of an executed statement, by column name; read once.
+    """The rows of an executed statement, as dicts by column name; can be read once.
 
-    ``fingerprint`` is what ``sql_fingerprint`` gave; without it, ``source_version`` counts.
+    ``fingerprint`` is the result of ``sql_fingerprint``; without it, ``source_version`` is used.
     """
 
     _readings: ClassVar[deque[_Reading]] = deque(maxlen=_MOST_REMEMBERED)
@@ -73,7 +73,7 @@ class CursorSource(IterableSource):
         self.fingerprint = fingerprint or self.fingerprint
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``: JSON, intervals, arrays and MySQL's booleans become what the columns take."""
+        """See ``Source``: converts JSON, intervals, arrays and MySQL's booleans to what the columns accept."""
         self._schema = schema
 
     def _blocks(self) -> Iterator[Iterable[Any]]:
@@ -83,8 +83,8 @@ class CursorSource(IterableSource):
         # One that was read to its end gives rows only if it was executed again.
         if before is not None and not (before.is_finished and rows):
             raise ConfigurationError(
-                "rows of this cursor were fetched by an earlier delivery, and would be missing here; execute the "
-                "statement again, on a new cursor if need be"
+                "an earlier delivery has fetched rows of this cursor, which would be missing here; execute the "
+                "statement again, on a new cursor if necessary"
             )
         reading = _Reading(_reference(self._cursor), self._cursor.description)
         self._readings.append(reading)
@@ -94,7 +94,10 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """An earlier reading of what the cursor has now, or of what it had before if the driver does not say."""
+        """Return an earlier reading of the cursor's present result.
+
+        If the driver does not distinguish results, returns the reading of the last one.
+        """
         if getattr(self._cursor, "rownumber", None) == 0:
             return None
         description = self._cursor.description
@@ -112,10 +115,7 @@ class CursorSource(IterableSource):
 
 
 class SchemaRows(IterableSource):
-    """Rows that are made for a table.
-
-    ``start`` gets its schema, or None if that is not known, and whether it can give ``TupleRows`` in ``RowBlocks``.
-    """
+    """Rows that are made for a table: ``start`` gets the table's schema, or None if it is unknown."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Hands out the cursor, and keeps no connection alive where that can be helped."""
+    """Return a function that returns the cursor, by a weak reference if possible, so that connections are freed."""
     try:
         return weakref.ref(cursor)
     except TypeError:
@@ -142,7 +142,7 @@ def _reference(cursor: Any) -> Callable[[], Any]:
 
 def _column_names(cursor: Any) -> list[str]:
     if cursor.description is None:
-        raise ConfigurationError("records is a cursor without rows: execute a query on it first")
+        raise ConfigurationError("records is a cursor without a result: execute a query on it first")
     names = [str(column[0]) for column in cursor.description]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -1,7 +1,7 @@
-"""A database cursor in a thread of its own, so that the main thread hears signals while the database works.
+"""Runs a database cursor in a thread of its own, so that the main thread can handle signals during a query.
 
-A driver's call is a native one, and Python runs the handler of a signal when it returns: a statement of an hour
-would hold back SIGTERM and ``execution_timeout`` for an hour.  A call that waits for another thread does not.
+A driver's call is a native call, and Python runs a signal handler only when it returns: a statement of an hour would
+delay SIGTERM and ``execution_timeout`` for an hour. Waiting for another thread can be interrupted.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ _log = logging.getLogger("zerobus_core")
 
 
 class CursorThread:
-    """What a statement returned, as a cursor; ``with`` opens the connection, executes the statement and closes it.
+    """A statement's result as a cursor; ``with`` opens the connection, executes the statement and closes it.
 
-    All that touches the connection runs in one daemon thread, since some drivers bind a connection to its thread.
-    A call that a signal breaks off goes on there: the database is asked to cancel it, nobody waits for it, and the
-    process may end.  ``connect`` may ask Airflow for the connection's fields: requests to its supervisor wait for one
-    another.
+    One daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
+    interrupts the wait, the call continues in that thread: the database is asked to cancel it, nothing waits for it,
+    and the process can end. ``connect`` can ask Airflow for the connection's fields: requests to its supervisor are
+    serialized.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
-        """``connect`` gives the connection, ``execute`` a cursor of it; ``name`` is the connection's, for the log."""
+        """Build it.
+
+        ``connect`` returns a connection, ``execute`` a cursor of it; ``name`` is the connection's name, for the log.
+        """
         self.description: Any = None
         self.special_columns: tuple[DatabaseColumn, ...] = ()
         """See ``database_types.columns_of``."""
@@ -75,11 +78,11 @@ class CursorThread:
             self._break_off()
 
     def fetchmany(self, size: int) -> Any:
-        """The next ``size`` rows, or fewer at the end; a signal's handler runs, and may raise, while they come."""
+        """Return the next ``size`` rows, or fewer at the end; signal handlers can run, and raise, during the wait."""
         return self._wait_for(lambda: self._cursor.fetchmany(size))
 
     def close(self) -> None:
-        """Close the connection, and wait for that 5 s at most; errors of it are logged and not raised."""
+        """Close the connection, and wait at most 5 s for that; its errors are logged, not raised."""
         if not wait([self._end()], timeout=_CLOSE_TIMEOUT).done:
             _log.warning("The connection %s was not closed within %.0f s", self._name, _CLOSE_TIMEOUT)
 
@@ -140,7 +143,7 @@ class CursorThread:
                 _log.warning("The connection %s was not closed in order", self._name, exc_info=True)
 
     def _cancel(self) -> None:
-        """Ask the database to stop: the one thing that drivers allow from another thread, if they have it."""
+        """Ask the database to cancel the statement, if the driver allows that from another thread."""
         for owner, name in ((self._connection, "interrupt"), (self._connection, "cancel"), (self._cursor, "cancel")):
             cancel = getattr(owner, name, None)
             if cancel is not None:

@@ -1,13 +1,13 @@
-"""What a cursor says of the types of its columns, and how values in a driver's own form become the table's.
+"""Converts values from a database driver's own form to the table's, by the column types that the cursor reports.
 
-Drivers give JSON as text or as parsed values, intervals as timedeltas, MySQL's booleans as numbers or bytes.  Which it
-is follows from the type codes of PEP 249's ``description``; nothing is guessed from the values.  A column whose type
-says nothing special is left as it is.
+Drivers give JSON as text or as parsed values, intervals as timedeltas, MySQL's booleans as numbers or bytes.  The type
+codes in PEP 249's ``description`` decide about the conversion; nothing is guessed from the values. A column without a
+special type is left unchanged.
 
 1. json and jsonb: the value for VARIANT, ARRAY, MAP and STRUCT, the text for STRING
-2. interval: the text for STRING and VARIANT; refused if the driver has made a timedelta of it
+2. interval: the text for STRING and VARIANT; refused if the driver returns a timedelta
 3. arrays: a list for ARRAY and VARIANT, its JSON text for STRING
-4. DuckDB's TIMESTAMP_NS: refused, since its cursor cuts the nanoseconds off
+4. DuckDB's TIMESTAMP_NS: refused, since its cursor drops the nanoseconds
    DuckDB's STRUCT and MAP: their members, each by its own type
    DuckDB's UNION: a value that may be JSON, an interval or TIMESTAMP_NS is refused, since nothing says which it is
 5. tinyint(1) and bit(1): true or false for BOOLEAN
@@ -51,14 +51,14 @@ _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseColumn:
-    """A column of a result whose values have a form of their own."""
+    """A column of a result whose values have a driver's own form."""
 
     name: str
     form: str
     """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map``, ``union``, or empty for
     elements that need nothing."""
     is_text: bool = False
-    """Whether the driver gives text of what it could have parsed."""
+    """Whether the driver returns text instead of a parsed value."""
     is_array: bool = False
     parse_array: Convert | None = None
     """Reads the text of an array that the driver leaves as text."""
@@ -67,7 +67,7 @@ class DatabaseColumn:
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
-    """The columns of an executed statement that need a conversion; may be called in the driver's thread only."""
+    """Return the columns of an executed statement that need a conversion; call it only in the driver's thread."""
     describe = next((_DRIVERS[root] for root in _packages(cursor) if root in _DRIVERS), None)
     if describe is None or cursor.description is None:
         return ()
@@ -93,7 +93,7 @@ def _of_postgres(cursor: Any, name: str, column: Any) -> DatabaseColumn | None:
 
 
 def _gives_text(cursor: Any, code: int) -> bool:
-    """Whether the driver was told to leave JSON as text."""
+    """Return whether the driver is set to return JSON as text."""
     try:
         if "psycopg" in _packages(cursor):
             loader = cursor.adapters.get_loader(code, import_module("psycopg.pq").Format.TEXT)
@@ -154,7 +154,7 @@ _DRIVERS: dict[str, Callable[[Any, str, Any], DatabaseColumn | None]] = {
 
 
 class DatabaseRows:
-    """Makes dicts of the rows of a result, with values in the form that a table's columns take."""
+    """Converts the rows of a result to dicts, with values in the form that a table's columns accept."""
 
     def __init__(self, names: Sequence[str], columns: Sequence[DatabaseColumn], schema: TableSchema | None) -> None:
         types = {} if schema is None else {column.name.lower(): column.type for column in schema.columns}
@@ -166,9 +166,9 @@ class DatabaseRows:
         }
 
     def records(self, rows: Sequence[Any], *, as_tuples: bool = False) -> Iterable[Any]:
-        """Each row as a dict; one that is a mapping already only if its values have to be converted.
+        """Return each row as a dict; rows that are mappings are only copied if values have to be converted.
 
-        With ``as_tuples`` they are TupleRows where the driver gives tuples that need no conversion.
+        With ``as_tuples`` the result is TupleRows if the driver returns tuples that need no conversion.
         """
         kinds = set(map(type, rows))
         is_listed = all(issubclass(kind, tuple | list) for kind in kinds)
@@ -226,7 +226,7 @@ def _array(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _members(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """A struct as a dict, in which each member has the form that the table's type takes."""
+    """Return a function that converts a struct to a dict of converted members; None if none needs a conversion."""
     types = {field.name.lower(): field.type for field in kind.fields} if isinstance(kind, StructType) else {}
     converters = {
         member.name: convert
@@ -260,7 +260,10 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Refuses a value of a union that a member with a conversion may have: the cursor does not say which one it is."""
+    """Return a function that refuses values of a union that may need a conversion.
+
+    The cursor does not say which member of the union a value is.
+    """
     forms = {member.form for member in column.members if _converter(member, kind) is not None}
     if not forms:
         return None
@@ -308,7 +311,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """The text of an interval; a timedelta does not say how many of its days were a month: 1 mon -29 days is 1 day."""
+    """Return the text of an interval; refuse a timedelta, which does not show months (1 mon -29 days is 1 day)."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(
@@ -327,7 +330,7 @@ def _cut_off(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> Any:
-    """The boolean that the driver's value means; any other value unchanged, so that it is refused later."""
+    """Return the boolean that the driver's value stands for; any other value unchanged, so that it is refused later."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | str) and value in {0, 1, "0", "1"}:

@@ -1,7 +1,7 @@
-"""What is peculiar to single database drivers: how each is asked to leave the rows of a result in the database.
+"""The special needs of database drivers: how each keeps the rows of a result in the database until fetched.
 
-And what a driver would change: PostgreSQL's intervals are read as the text that the database writes, since a
-``timedelta`` makes 30 days of a month.
+Also avoids what a driver would change: PostgreSQL's intervals are read as the database's text, since a ``timedelta``
+turns a month into 30 days.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["execute_on_server"]
 
 
 def execute_on_server(connection: Any, sql: str, parameters: Any = None, *, as_text: bool = False) -> Any:
-    """Execute ``sql`` on a DB-API connection and return the cursor, whose rows stay in the database until fetched.
+    """Execute ``sql`` on a DB-API connection and return the cursor; rows stay in the database until they are fetched.
 
-    Most drivers work so by themselves; those named here read the whole result into the client unless they are asked for
-    another kind of cursor.  Blocks while the database executes; raises the driver's own errors.
+    Most drivers work this way by default; those named here read the whole result into the client unless another kind of
+    cursor is used. Blocks while the database executes the statement; raises the driver's own errors.
 
-    With ``as_text`` PostgreSQL's JSON is given as its text, too, with all digits, for ``DatabaseRows``; without it as
-    what the driver makes of it.
+    With ``as_text``, PostgreSQL's JSON is also returned as text, with all digits, for ``DatabaseRows``; without it, in
+    the driver's form.
     """
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:

@@ -1,7 +1,7 @@
-"""Pandas frames whose objects Arrow would change: which they are, and their rows as dicts.
+"""Recognises pandas frames whose objects Arrow would change, and reads their rows as dicts.
 
-Arrow infers one type for a column of objects, and bends the values until they have it: dicts get each other's keys,
-dates become datetimes, ``True`` among numbers becomes 1.  Only objects of one plain type come through as they were.
+Arrow infers one type for a column of objects, and changes the values to fit it: dicts get each other's keys, dates
+become datetimes, ``True`` among numbers becomes 1. Only objects of a single plain type stay unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INT64 = (-(2**63), 2**63 - 1)
 
 
 class FrameRows(Sequence[dict[str, Any]]):
-    """The rows of a pandas frame as dicts, made when they are asked for; NaN, NaT and NA of a cell are None."""
+    """The rows of a pandas frame as dicts, made when they are used; a cell with NaN, NaT or NA is None."""
 
     def __init__(self, frame: Any) -> None:
         self._count = len(frame)
@@ -47,7 +47,7 @@ class FrameRows(Sequence[dict[str, Any]]):
         return self[at : at + 1][0]
 
     def fingerprint(self) -> str | None:
-        """Hash of names, types, length and every value; None if a value is of a kind whose content is not known."""
+        """Return a hash of names, types, length and every value; None if a value's content cannot be determined."""
         content = ContentHash()
         content.add([(name, str(column.dtype)) for name, column in self._columns])
         try:
@@ -60,7 +60,7 @@ class FrameRows(Sequence[dict[str, Any]]):
 
 
 class FrameSource(SequenceSource):
-    """A pandas frame in memory, read as rows; known by its content."""
+    """A pandas frame in memory, read as rows and identified by its content."""
 
     def __init__(self, rows: FrameRows, options: IngestOptions) -> None:
         super().__init__(rows, options)
@@ -71,7 +71,7 @@ class FrameSource(SequenceSource):
 
 
 def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
-    """The columns of a pandas frame and the named levels of its index, by name."""
+    """Yield the columns of a pandas frame and the named levels of its index, with their names."""
     for at, name in enumerate(frame.columns):
         yield str(name), frame.iloc[:, at]
     for at, name in enumerate(frame.index.names):
@@ -80,12 +80,12 @@ def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
 
 
 def has_objects(frame: Any) -> bool:
-    """Whether a column holds Python objects, whose types Arrow has to infer."""
+    """Return whether a column holds Python objects, whose types Arrow has to infer."""
     return any(column.dtype == object for _, column in frame_columns(frame))
 
 
 def is_changed_by_arrow(frame: Any) -> bool:
-    """Whether a column holds objects that are not of one plain type, so that Arrow may change their values."""
+    """Return whether a column holds objects of more than one plain type, so that Arrow might change values."""
     return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
 
 

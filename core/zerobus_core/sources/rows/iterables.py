@@ -1,4 +1,4 @@
-"""Sources of row objects: lists and other sequences, generators, anything with ``__iter__``."""
+"""Sources of row objects: lists and other sequences, generators, and other iterables."""
 
 from __future__ import annotations
 
@@ -40,35 +40,35 @@ _MOST_FINISHED = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
-    """The fingerprint that the user vouches for with ``source_version``; hashed, since checkpoints are kept."""
+    """Return a fingerprint from the user's ``source_version``; hashed, since checkpoints are stored."""
     if options.source_version is None:
         return None
     return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
 
 
 def content_with_version(content: str | None, options: IngestOptions) -> str | None:
-    """The fingerprint of data in memory: of its content, and of ``source_version`` if there is one.
+    """Return a fingerprint for data in memory, from its content and from ``source_version`` if it is set.
 
-    A version alone does not vouch for rows that can be looked at: the same name for other rows would skip them.
-    It does for content that cannot be hashed (None).
+    A version alone is not enough for rows that can be read: other rows with the same version would be skipped. It is
+    used for content that cannot be hashed (``content`` is None).
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if the source ends before rows that are durable: they are of another one."""
+    """Raise ConfigurationError if the source ends before rows that are durable, so that it is another source."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
                 f"the source ended after {total} {plural(total, 'row')}, but the checkpoint says that rows up to "
-                f"{durable} of it are durable: it is not the same source any more; give it another source_version, or "
+                f"{durable} of it are durable: it is no longer the same source; set another source_version, or "
                 "delete the checkpoint"
             )
 
 
 class SequenceSource(Source):
-    """Rows that are in memory already and can be reached by position; may be read many times."""
+    """Rows in memory that can be indexed by position; can be read many times."""
 
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
@@ -78,11 +78,11 @@ class SequenceSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: unless they are known by their ``source_version`` alone."""
+        """See ``Source``: False if only ``source_version`` identifies the content."""
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Hash of the content of a list or tuple, with ``source_version``; of others the version alone."""
+        """Return a hash of a list's or tuple's content and ``source_version``; for others, of the version alone."""
         content = rows_fingerprint(self._rows) if isinstance(self._rows, list | tuple) else None
         return content_with_version(content, self._options)
 
@@ -99,10 +99,10 @@ class SequenceSource(Source):
 
 
 class OneShotIterable:
-    """An iterable that is being read: what was taken out of it to look at comes first when its rows are taken.
+    """An iterable that can be read once. Items that were taken to recognise it come first when its rows are read.
 
-    Its iterator is remembered, since reading what an earlier delivery left of it would report success for rows that
-    were never sent: ConfigurationError is raised instead.
+    Its iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Otherwise that
+    delivery would succeed without the rows that were taken before.
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
@@ -110,7 +110,7 @@ class OneShotIterable:
     _finished: ClassVar[deque[Any]] = deque(maxlen=_MOST_FINISHED)
 
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
-        """``given`` is what the user passed, where that is another object than ``records``."""
+        """Build it; ``given`` is the object that the user passed, if that is not ``records``."""
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
         self._kept: list[Any] = []
@@ -120,25 +120,28 @@ class OneShotIterable:
             if self._is_known(one):
                 raise ConfigurationError(
                     f"this {type(one).__name__} was given to an earlier delivery, which has taken rows out of it; "
-                    "call the function again that made it, so that it starts at the first row"
+                    "call its function again, so that it starts at the first row"
                 )
         for one in (iterator, given):
             self._remember(one)
 
     @property
     def can_start_again(self) -> bool:
-        """Whether ``take`` may be called a second time."""
+        """Whether ``take`` can be called a second time."""
         return not isinstance(self._records, Iterator)
 
     def peek(self) -> Any:
-        """The first item, or None; it stays the first to be taken."""
+        """Return the first item, or None; ``take`` still begins with it."""
         assert self._iterator is not None
         first = list(islice(self._iterator, 1))
         self._iterator = chain(first, self._iterator)
         return first[0] if first else None
 
     def take(self) -> Iterator[Any]:
-        """Hand the iterator over; the second time one that starts again, or an error if there is none."""
+        """Return the iterator; the second time, a new iterator.
+
+        Raises ConfigurationError if the iterable cannot start again.
+        """
         if self._iterator is not None:
             iterator, self._iterator = self._iterator, None
             return iterator
@@ -146,7 +149,7 @@ class OneShotIterable:
         if not isinstance(self._records, Collection):
             if self._is_known(again):
                 raise ConfigurationError(
-                    "this source was read before, and its iterator cannot start again; make a new one"
+                    "this source was read before, but its iterator cannot start again; make a new one"
                 )
             self._remember(again)
         return again
@@ -166,15 +169,15 @@ class OneShotIterable:
         except TypeError:
             if len(self._unfinished) >= _MOST_UNFINISHED:
                 raise ConfigurationError(
-                    f"records is a {type(one).__name__}, and {_MOST_UNFINISHED:,} such iterators of deliveries that "
-                    "did not succeed are remembered already, so that this one could not be recognised if it were given "
+                    f"records is a {type(one).__name__}, and {_MOST_UNFINISHED:,} such iterators of failed "
+                    "deliveries are already remembered, so this one would not be recognised if it were passed "
                     "again; pass a generator expression instead: (row for row in records)"
                 ) from None
             self._unfinished[id(one)] = one
             self._kept.append(one)
 
     def forget(self) -> None:
-        """Remember its iterators no longer than the next few: all of their rows are durable."""
+        """Remember its iterators only until a few more come: all of their rows are durable."""
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:
                 self._finished.append(one)
@@ -182,7 +185,7 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that come one after the other; positions count from where the iterator was."""
+    """Rows that are produced one by one; positions count from the iterator's present place."""
 
     def __init__(
         self,
@@ -194,10 +197,10 @@ class IterableSource(Source):
         on_durable: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``is_made_anew`` is for rows that are made one after the other, and not held by a container.
+        """Build the source; ``is_made_anew`` is for rows that are created while iterating, not held by a container.
 
-        ``can_read_again`` says that ``start`` may be called more than once.  ``on_durable`` is called when all of its
-        rows are durable.
+        ``can_read_again`` says that ``start`` can be called more than once. ``on_durable`` is called when all rows are
+        durable.
         """
         self._can_read_again = can_read_again
         self._as_tuples = False
@@ -223,7 +226,7 @@ class IterableSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``; the iterator makes the skipped ones too, and they are let go."""
+        """Yield the rows that are not in ``skip``; the iterator also produces the skipped rows, which are dropped."""
         rows = iter(self._start())
         position = 0
         pulse = Heartbeat(self._clock)
@@ -262,7 +265,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if one object came for two rows: its first values are overwritten by now."""
+    """Raise ConfigurationError if two rows are the same object, whose first values have been overwritten."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}
@@ -270,8 +273,8 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
         before = seen.setdefault(id(row), at)
         if before != at and not _is_immutable(row):
             raise ConfigurationError(
-                f"the same {type(row).__name__} was yielded for rows {before} and {at}, and both would be sent as it "
-                "is now; yield a new object for each row, such as a copy of it"
+                f"the same {type(row).__name__} was yielded for rows {before} and {at}, and both would be sent with "
+                "its present values; yield a new object for each row, such as a copy of it"
             )
 
 

@@ -1,4 +1,4 @@
-"""Rows that come in blocks, as a cursor fetches them: taken in slices, since one by one takes as long as fetching."""
+"""Rows that come in blocks, as from a cursor; slices of blocks are taken, which is faster than row by row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RowBlocks"]
 
 
 class RowBlocks(Iterator[Any]):
-    """The rows of ``blocks``, one after the other; the next block is asked for when its first row is."""
+    """Iterates over the rows of ``blocks``; a block is fetched when its first row is needed."""
 
     def __init__(self, blocks: Iterable[Iterable[Any]]) -> None:
         self._blocks = iter(blocks)
@@ -26,14 +26,14 @@ class RowBlocks(Iterator[Any]):
         raise StopIteration
 
     def take(self, most: int) -> list[Any] | TupleRows:
-        """At most so many rows of the block at hand, or of the next one if none are left; no rows at the end."""
+        """Return up to ``most`` rows of the present block, or of the next one if none are left; empty at the end."""
         self._fill()
         taken = self._block[self._at : self._at + most]
         self._at += len(taken)
         return taken
 
     def take_chunk(self, limit: int, clock: Callable[[], float]) -> list[Any] | TupleRows:
-        """At most ``limit`` rows, of about ``MAX_CHUNK_BYTES``, that come within ``MAX_WAIT``; no rows at the end."""
+        """Return up to ``limit`` rows of about ``MAX_CHUNK_BYTES`` that come within ``MAX_WAIT``; empty at the end."""
         parts: list[list[Any] | TupleRows] = []
         rows = size = 0
         deadline = float("inf")
@@ -62,7 +62,7 @@ class RowBlocks(Iterator[Any]):
 
 
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
-    """How many rows from ``at`` on fill about ``most_bytes``, at most ``limit``; and how many bytes these are."""
+    """Return how many rows, from ``at`` on, have about ``most_bytes`` (at most ``limit`` rows), and their bytes."""
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0
     whole = flat_size_of(sample[at:stop])

@@ -1,4 +1,4 @@
-"""About how many bytes rows hold, so that a chunk of large ones is a short one."""
+"""Estimates the bytes of rows, so that chunks of large rows have fewer of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _FLAT = _WEIGHTLESS | _TEXTS
 
 
 def size_of(row: Any) -> int:
-    """About how many bytes the text, bytes and lists of a record take; of a list the first element is weighed."""
+    """Return the approximate bytes of a record's text, bytes and lists.
+
+    Only the first element of a list is measured.
+    """
     if type(row) is dict:
         return _weight_of(row.values(), _DEPTH)
     message_size: Any = getattr(type(row), "ByteSize", None)
@@ -49,9 +52,9 @@ def _weight_of(values: Iterable[Any], depth: int) -> int:
 
 
 def flat_size_of(rows: Sequence[Any]) -> int | None:
-    """About how many bytes dicts or tuples without nested values take, all together; None for any other rows.
+    """Return the approximate bytes of dicts or tuples without nested values; None for any other rows.
 
-    All samples are looked at in one go, which takes a tenth of the time of ``size_of`` for each.
+    All samples are measured together, which takes a tenth of the time of ``size_of`` for each.
     """
     sample = rows[::SAMPLED_EVERY]
     kinds = set(map(type, sample))
@@ -87,7 +90,7 @@ def _slots(row: Any) -> list[Any]:
 
 
 def chunks_of(first_row: int, rows: list[Any]) -> Iterator[Chunk]:
-    """Rows that are at hand as one chunk, or as some where they weigh more than ``MAX_CHUNK_BYTES``."""
+    """Yield the rows as one chunk, or as several if they are larger than ``MAX_CHUNK_BYTES``."""
     whole = flat_size_of(rows)
     if rows and whole is not None and whole <= MAX_CHUNK_BYTES:
         yield Chunk(first_row, rows)

@@ -1,4 +1,4 @@
-"""Shards: parts of a source that workers deliver on their own, described by a few hundred bytes of JSON each."""
+"""Shards: parts of a source that different workers deliver, each described by a few hundred bytes of JSON."""
 
 from __future__ import annotations
 

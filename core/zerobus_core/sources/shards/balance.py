@@ -1,7 +1,7 @@
-"""Which unit of work goes to which shard.  Pure, and the same for the same units in every process.
+"""Assigns units of work to shards; the result is the same in every process. No I/O.
 
-The largest unit goes first, each to the shard that has the least so far ("longest processing time first"): the largest
-shard is at most 4/3 of the best possible one (Graham 1969).
+The largest units come first, and each goes to the shard that has the least so far ("longest processing time first"):
+the largest shard is then at most 4/3 of the optimum (Graham 1969).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _CUT_ABOVE = 0.25
 
 
 def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
-    """The indexes of ``sizes`` in at most ``shards`` groups of about equal sums; none is empty.
+    """Return the indexes of ``sizes`` in at most ``shards`` groups of about equal sums; no group is empty.
 
-    Groups are ordered by their first index, and so are the indexes in a group.
+    Groups are ordered by their first index, and each group by index.
     """
     # Many units without a size, such as empty files, are also spread.
     order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
@@ -33,12 +33,12 @@ def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
 
 
 def cut_above(total: float, shards: int) -> float:
-    """The size from which a unit is cut."""
+    """Return the size above which a unit is cut."""
     return total / shards * _CUT_ABOVE
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Runs of neighbours of at least half of ``limit`` each, but for the last: first index, the one after, and size."""
+    """Yield runs of neighbours, each at least half of ``limit`` except the last: first index, end index, and size."""
     first = 0
     held = 0.0
     for stop, size in enumerate(sizes, 1):

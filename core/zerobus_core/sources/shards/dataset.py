@@ -1,4 +1,4 @@
-"""Fragments of a pyarrow Dataset as units of work; Parquet files that are large for a shard are cut."""
+"""Splits a pyarrow Dataset into shards of fragments; Parquet files that are large for a shard are cut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["dataset_shard_source", "is_dataset", "split_dataset"]
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether ``value`` is a pyarrow Dataset."""
+    """Return whether ``value`` is a pyarrow Dataset."""
     return hasattr(value, "get_fragments") and hasattr(value, "schema")
 
 
@@ -40,7 +40,10 @@ def split_dataset(dataset: Any, n: int) -> list[dict[str, Any]]:
 
 
 def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: IngestOptions) -> Source:
-    """The source that reads ``shard`` of ``dataset``; raises ConfigurationError if it is not the one that was split."""
+    """Return the source that reads ``shard`` of ``dataset``.
+
+    Raises ConfigurationError if it is not the dataset that was split.
+    """
     from ..arrow.arrow import DatasetSource
 
     index, n = shard["index"], shard["n"]
@@ -68,7 +71,7 @@ def _version_of(dataset: Any) -> str:
 
 
 def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
-    """The fragments in at most ``shards`` groups of about equal bytes, each with its bytes."""
+    """Return the fragments in at most ``shards`` groups of about equal bytes, each with its bytes."""
     fragments = list(dataset.get_fragments())
     infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
     sizes = [int(info.size or 0) for info in infos]

@@ -1,4 +1,4 @@
-"""Files as units of work: each is one, but for large Parquet files, which are cut between their row groups."""
+"""Splits files into shards: a file is a unit of work, but large Parquet files are cut between row groups."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["file_shards"]
 
 
 def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, ...], int]]:
-    """The files of ``found`` in at most ``shards`` groups of about equal bytes, each with its bytes.
+    """Return the files of ``found`` in at most ``shards`` groups of about equal bytes, each with its bytes.
 
-    Blocks for the footers of large files.
+    Blocks while footers of large files are read.
     """
     limit = cut_above(sum(file.size for file in found.files), shards)
     units = [unit for file in found.files for unit in _units(file, found.format, limit)]
@@ -50,7 +50,7 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
 
 
 def _joined(files: list[FoundFile]) -> tuple[FoundFile, ...]:
-    """Neighbouring parts of one file as one part."""
+    """Join neighbouring parts of the same file."""
     joined: list[FoundFile] = []
     for file in files:
         last = joined[-1] if joined else None

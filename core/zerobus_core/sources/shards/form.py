@@ -1,4 +1,4 @@
-"""What every shard says of itself, as JSON types."""
+"""The fields that every shard has, as JSON types."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SHORT = 0.5
 
 
 def is_shard(value: object) -> bool:
-    """Whether ``value`` is one of the dicts that ``split_source`` returns."""
+    """Return whether ``value`` is one of the dicts that ``split_source`` returns."""
     return isinstance(value, Mapping) and MARK in value
 
 
@@ -52,12 +52,12 @@ def shard_facts(records: Any) -> dict[str, Any] | None:
 
 
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """The shard as a dict; raises ConfigurationError if another release made it, or if something changed it."""
+    """Return the shard as a dict; raise ConfigurationError if it was changed, or made by another release."""
     plain = dict(shard)
     if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
         raise ConfigurationError(
-            f"the shard is of version {plain[MARK]!r} with the fields {sorted(plain)}, which this release does not "
-            "read; split the source again"
+            f"the shard has version {plain[MARK]!r} and the fields {sorted(plain)}, which this release cannot read; "
+            "split the source again"
         )
     if plain["kind"] == "sql" and plain["fingerprint"] != sql_fingerprint_of(plain):
         raise ConfigurationError("the shard was changed since split_source returned it; split the source again")
@@ -65,7 +65,7 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Identifies one shard of a source that ``facts`` identify."""
+    """Return the fingerprint of one shard of a source that ``facts`` identify."""
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"
 
@@ -76,16 +76,16 @@ def split_id(*facts: Any) -> str:
 
 
 def sql_fingerprint_of(shard: Mapping[str, Any]) -> str:
-    """Identifies a range of a key; whatever changes the range changes it."""
+    """Return the fingerprint of a range of a key; it changes with the range."""
     return fingerprint_of(shard["index"], shard["of"], *(shard[name] for name in ("query", "key", *_RANGE)))
 
 
 def start_delay(
     shard: Mapping[str, Any], streams: int, draw: Callable[[float, float], float] = random.uniform
 ) -> float:
-    """Seconds to wait before a shard is read, so that the shards of a source do not open all streams at one moment.
+    """Return the seconds to wait before a shard is read, so that not all streams are opened at the same moment.
 
-    At most 0.5 s for up to 50 streams in all; for more, drawn from the time that they need at 80 a minute.
+    At most 0.5 s for up to 50 streams in total; for more, a random part of the time that they need at 80 a minute.
     """
     opens = int(shard["of"]) * streams
     if opens <= streams:

@@ -1,4 +1,4 @@
-"""Reading one shard, if its source is still the one that was split."""
+"""Reads one shard, if its source has not changed since the split."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ _READ_BY = {
 
 @dataclass(frozen=True, slots=True)
 class GivenShard:
-    """A shard with the source that it is a part of."""
+    """A shard together with its source."""
 
     source: Any
     shard: dict[str, Any]
 
     def open(self, options: IngestOptions) -> Source:
-        """The source that reads the shard; raises ConfigurationError if the source is not the one that was split."""
+        """Return the source that reads the shard.
+
+        Raises ConfigurationError if its source is not the one that was split.
+        """
         if self.shard["kind"] == "sql":
             return SqlRangeSource(self.source, self.shard, options)
         if self.shard["kind"] == "dataset":
@@ -44,10 +47,10 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """The rows of one shard of ``source``, for ``ingest`` and everything that takes ``records``.
+    """Return the rows of one shard of ``source``, for ``ingest`` and every other function that takes ``records``.
 
-    ``source`` is what ``split_source`` was given, or the same made again: paths, a dataset of the same files, a
-    ``SqlQuery`` of the same text, whose ``connect`` opens the connection where the shard is read.  Reads nothing yet.
+    ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
+    ``SqlQuery`` of the same text, whose ``connect`` opens the connection where the shard is read. Reads nothing yet.
     Raises ConfigurationError if ``shard`` is not a shard of such a source.
     """
     if not is_shard(shard):
@@ -58,10 +61,11 @@ def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
     kind = "sql" if isinstance(source, SqlQuery) else "dataset" if is_dataset(source) else "files"
     if kind != plain["kind"]:
         raise ConfigurationError(
-            f"the shard is one of {_NAMES[plain['kind']]}, and source is {_NAMES[kind]}; give what was split"
+            f"the shard belongs to {_NAMES[plain['kind']]}, but source is {_NAMES[kind]}; pass the source that was "
+            "split"
         )
     if isinstance(source, SqlQuery) and source.digest != plain["query"]:
-        raise ConfigurationError("the query is not the one that was split: its text is another one; split it again")
+        raise ConfigurationError("the query is not the one that was split: its text has changed; split it again")
     return GivenShard(source, plain)
 
 
@@ -69,12 +73,12 @@ _NAMES = {"sql": "a SqlQuery", "dataset": "a dataset", "files": "files", "slice"
 
 
 def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) -> Source:
-    """The source that reads a shard of files, or what ``read_shard`` returned."""
+    """Return the source for ``given``: a shard of files, or the result of ``read_shard``."""
     if not isinstance(given, GivenShard):
         plain = checked_shard(given)
         if plain["kind"] != "files":
             raise ConfigurationError(
-                f"records is a shard of {_NAMES[plain['kind']]}, which holds no connection and no file system: pass "
+                f"records is a shard of {_NAMES[plain['kind']]}, which has no connection and no file system: pass "
                 f"{_READ_BY[plain['kind']]}"
             )
         if plain["source"] is None:
@@ -94,7 +98,7 @@ def _file_source(source: Any, shard: dict[str, Any], options: IngestOptions) -> 
     if fingerprint_of(index, n, version_of(found)) != shard["fingerprint"]:
         raise ConfigurationError(
             f"the files of {found.given} are not those that were split: one was added, removed or changed since then; "
-            "split the source again, or use NewFiles for a folder that goes on receiving files"
+            "split the source again, or use NewFiles for a folder that keeps receiving files"
         )
     read = source_of_found(replace(found, files=file_shards(found, n)[index][0]), options)
     read.fingerprint = f"{shard['fingerprint']}:{read.fingerprint}"

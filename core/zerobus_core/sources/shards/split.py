@@ -1,4 +1,4 @@
-"""Splitting a source into shards."""
+"""Splits a source into shards."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def split_source(
 ) -> list[dict[str, Any]]:
     """Split ``source`` into at most ``n`` shards of about equal size, in a fixed order.
 
-    Each shard is a dict of JSON types of a few hundred bytes, with a fingerprint of its own.  Shards are disjoint and
-    complete: together they have every row once.  Blocks.  Raises ConfigurationError.
+    Each shard is a dict of JSON types of a few hundred bytes, with a fingerprint of its own.  The shards are disjoint,
+    and together have every row.  Blocks.  Raises ConfigurationError.
 
     * Files: a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
       known extension.  ``ingest`` takes these shards as they are, unless a URI holds a secret (a password, or a query
@@ -46,14 +46,14 @@ def split_source(
     * A pyarrow Dataset of files, in the same way.  Its shards are read by ``read_shard(dataset, shard)``.
     * A ``SqlQuery``, with ``by``, the name of its key: ranges of the key, the first open below and the last open above,
       and one more shard if there are rows whose key is NULL.  ``ranges="quantiles"`` makes ranges of equally many rows,
-      for which the database sorts all keys; ``"even"`` asks for the smallest and the greatest one only, and divides
-      what lies between (numbers, dates and times).  A row's key must not change before all shards are read.  Its shards
-      are read by ``read_shard(query, shard)``.
+      for which the database sorts all keys; ``"even"`` asks only for the smallest and the greatest key, and
+      divides the range between them (numbers, dates and times).  A row's key must not change before all
+      shards are read.  Its shards are read by ``read_shard(query, shard)``.
 
     There are fewer than ``n`` shards if there are fewer units or keys, and none if a glob finds no files or a query has
-    no rows.  A shard is refused when it is read if any file of the source was added, removed or changed
-    since the split; for a folder that receives files all the time, use ``NewFiles``.  A database cannot say that rows
-    have changed: rows that come after the split are in the shard of their key, if that is read later.
+    no rows.  A shard is refused when it is read if any file of the source was added, removed or changed since the
+    split; for a folder that receives files all the time, use ``NewFiles``.  A database cannot show that rows have
+    changed: rows inserted after the split are in the shard of their key, if that shard is read later.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
@@ -100,17 +100,17 @@ def _storable(paths: list[str]) -> str | list[str] | None:
 
 
 def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
-    """The files that ``source`` has now, as those of ``shard`` were found."""
+    """Return the files that the source of ``shard`` has now."""
     return find_files(_paths(source), format=shard["format"])
 
 
 def version_of(found: FoundFiles) -> str:
-    """The version of all files together; raises ConfigurationError if their storage has none."""
+    """Return a version of all files together; raise ConfigurationError if their storage has none."""
     whole = found.fingerprint({})
     if whole is None:
         raise ConfigurationError(
-            f"the storage of {found.given} says nothing of versions, so a shard could not notice that a file changed; "
-            "deliver the source as a whole"
+            f"the storage of {found.given} does not report versions, so a shard could not notice that a file has "
+            "changed; deliver the source as a whole"
         )
     return whole
 

@@ -1,4 +1,4 @@
-"""Ranges of a query's key: where they end, as the database orders the key."""
+"""Splits a query into ranges of a key, in the database's order of the key."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""SQL around a user's query: bounds, the questions that a database answers, and values of a column as JSON."""
+"""SQL around a user's query: conditions, questions to the database, and a column's values as JSON."""

@@ -1,4 +1,4 @@
-"""The questions that a handoff asks a database, each of which the database answers by its own comparisons."""
+"""The questions about a query that a database answers, always with its own comparisons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PG_FLOATS = {700, 701, 1700}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of a query, and what is known of its values."""
+    """A column of a query, and the facts about its values."""
 
     sql: str
     """The quoted name."""
@@ -42,7 +42,7 @@ class Column:
 
 
 class Database:
-    """One connection in the thread that opened it.  Raises the driver's own errors."""
+    """Questions on one connection, used in the thread that opened it. Raises the driver's own errors."""
 
     def __init__(self, connection: Any, query: str, paramstyle: str | None) -> None:
         self._connection = connection
@@ -54,14 +54,14 @@ class Database:
                     connection.autocommit = False
 
     def begin(self) -> None:
-        """See one state of the database in all questions, where the database can do that."""
+        """Let all questions see the same state of the database, if it supports that."""
         if self.dialect.is_postgres:
             cursor = self._connection.cursor()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.close()
 
     def columns(self) -> dict[str, Any]:
-        """The columns of the query, with the driver's codes of their types."""
+        """Return the columns of the query, with the driver's codes for their types."""
         cursor = self._execute(*self.dialect.statement("*", self._query, [Condition("1 = 0")]))
         try:
             return {str(column[0]): column[1] for column in cursor.description}
@@ -69,7 +69,7 @@ class Database:
             cursor.close()
 
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
-        """What the values of a column are; None if there is none yet."""
+        """Return what the values of a column are; None if there are no values yet."""
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
         if self.dialect.is_postgres and code in _PG_TIMES:
@@ -90,7 +90,7 @@ class Database:
         return Column(sql=sql, is_time=is_time, is_date=is_date, is_aware=is_aware, like=like, infinities=ends)
 
     def newest(self, column: str, conditions: Sequence[Condition]) -> Any:
-        """The greatest value of the column, or None."""
+        """Return the greatest value of the column, or None."""
         cursor = self._connection.cursor()
         sql, values = self.dialect.statement(f"max({column})", self._query, conditions)
         if self.dialect.is_postgres:
@@ -108,7 +108,7 @@ class Database:
         return None if row is None else _only(row)
 
     def nth_newest(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
-        """The value that ``number`` rows are newer than, by the database's order, or None."""
+        """Return the value after which exactly ``number`` rows come, in the database's order; or None."""
         sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
         cursor = execute_on_server(self._connection, sql, values)
         try:
@@ -122,7 +122,7 @@ class Database:
             cursor.close()
 
     def count(self, conditions: Sequence[Condition]) -> int:
-        """How many rows of the query meet all conditions."""
+        """Return how many rows of the query meet all conditions."""
         cursor = self._execute(*self.dialect.statement("count(*)", self._query, conditions))
         try:
             return int(_only(cursor.fetchone()))
@@ -130,7 +130,7 @@ class Database:
             cursor.close()
 
     def extremes(self, column: str) -> tuple[Any, Any]:
-        """The smallest and the greatest value of the column; None if there is none."""
+        """Return the smallest and the greatest value of the column; None if there are none."""
         cursor = self._execute(*self.dialect.statement(f"min({column}) AS a, max({column}) AS b", self._query, []))
         try:
             row = cursor.fetchone()
@@ -140,9 +140,10 @@ class Database:
         return low, high
 
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
-        """The values that cut ``rows`` rows into at most ``n`` parts of equal size; each value once, without the last.
+        """Return the values that divide ``rows`` rows into at most ``n`` parts of equal size.
 
-        The order is that of the database.  Counted are the rows that meet all conditions, or whose value is not NULL.
+        Each value comes once, in the database's order, without the last one. Only rows that meet all conditions count;
+        without conditions, only rows whose value is not NULL.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:
@@ -163,10 +164,11 @@ class Database:
             cursor.close()
 
     def now(self, column: Column, clock: str | None) -> Any:
-        """The time by the database's clock, in the form of the column's values.
+        """Return the time by the database's clock, in the form of the column's values.
 
-        Times without a time zone are of the session's zone, or of UTC: the earlier of the two is used, so that ``lag``
-        is never shorter than stated.  ``clock`` is a SQL expression that says what the column's writers use instead.
+        A time without a time zone is in the session's zone or in UTC: the earlier of the two is used, so that ``lag``
+        is never shorter than stated. ``clock`` is a SQL expression for the clock of the column's writers, if that is
+        another one.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
@@ -203,7 +205,10 @@ class Database:
 
 
 def ask(connect: Callable[[], Any], questions: Callable[[Any], _Answer]) -> _Answer:
-    """Open a connection in a thread of its own, ask, and close it; signals take effect while the database works."""
+    """Open a connection in a thread of its own, ask the questions, and close it.
+
+    Signals take effect during the wait.
+    """
     answers: list[_Answer] = []
 
     def asked(connection: Any) -> Any:
@@ -224,7 +229,7 @@ class _NoCursor:
 
 
 class translating_database_errors:  # noqa: N801 - a context manager
-    """Raise a driver's error as one of ours: a connection that fails can be tried again, anything else cannot."""
+    """Raise a driver's error as one of ours: retryable if the connection failed, otherwise not."""
 
     def __enter__(self) -> None:
         pass

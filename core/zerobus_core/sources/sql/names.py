@@ -1,4 +1,4 @@
-"""Names of a query's columns, as users write them and as the database spells them."""
+"""Column names of a query, as users write them and as the database spells them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["checked_name", "spelled"]
 
 
 def spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """The column as the database spells it: exactly, or else the one that differs in case only."""
+    """Return the database's spelling of a column: the same name, or one that differs only in case; or None."""
     if name in columns:
         return name
     alike = [column for column in columns if column.lower() == name.lower()]
@@ -18,7 +18,7 @@ def spelled(name: str, columns: dict[str, Any]) -> str | None:
 
 
 def checked_name(what: str, name: Any) -> str:
-    """A column's name; raises ConfigurationError for anything else."""
+    """Return ``name`` if it is text; raise ConfigurationError for anything else."""
     if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
         raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
     return name

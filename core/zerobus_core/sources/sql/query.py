@@ -31,7 +31,7 @@ class SqlQuery:
     """A query for ``split_source`` and ``read_shard``: ``connect`` returns a new DB-API connection each time.
 
     ``query`` is one SELECT without ORDER BY and without placeholders.  ``paramstyle`` is as in DB-API, for a driver
-    that does not say it.  Shards hold neither of them, so that no secret gets into what a host stores.
+    that does not define it. Shards contain neither the query nor ``connect``, so that a host does not store secrets.
     """
 
     def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:
@@ -46,16 +46,16 @@ class SqlQuery:
 
     @property
     def digest(self) -> str:
-        """Identifies the text of the query, without white space around it."""
+        """A hash of the query's text, without white space around it."""
         return hashlib.sha256(self.query.strip().encode()).hexdigest()[:32]
 
     def database(self, connection: Any) -> Database:
-        """The questions that can be asked on a connection."""
+        """Return the object that asks questions about the query on a connection."""
         return Database(connection, self.query, self.paramstyle)
 
 
 class SqlRangeSource(IterableSource):
-    """The rows of one range of a key, in its order; read again by executing the statement again."""
+    """The rows of one range of a key, in the key's order; to read it again, the statement is executed again."""
 
     def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
         self._query = query
@@ -66,7 +66,7 @@ class SqlRangeSource(IterableSource):
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``: JSON, arrays and MySQL's booleans become what the columns take."""
+        """See ``Source``: converts JSON, arrays and MySQL's booleans to what the columns accept."""
         self._schema = schema
 
     def _blocks(self) -> Iterator[Iterable[Any]]:
@@ -94,7 +94,7 @@ class SqlRangeSource(IterableSource):
 
 
 def key_column(database: Database, key: str) -> str:
-    """The quoted column of the key; raises ConfigurationError if the query does not have it."""
+    """Return the quoted key column; raise ConfigurationError if the query does not have it."""
     columns = database.columns()
     name = spelled(key, columns)
     if name is None:
@@ -103,7 +103,7 @@ def key_column(database: Database, key: str) -> str:
 
 
 def range_conditions(column: str, shard: Mapping[str, Any]) -> list[Condition]:
-    """The conditions for the rows of a shard. The database compares the values, so that its order is used."""
+    """Return the conditions for the rows of a shard. The database compares the values, in its own order."""
     if shard["is_null"]:
         return [Condition(f"{column} IS NULL")]
     conditions = [

@@ -1,6 +1,6 @@
 """SQL around a user's query, with bound values in the style of the driver.
 
-The query stays as it is: it becomes a derived table, on lines of its own, because its last line can end in a comment.
+The query is not changed: it becomes a derived table on its own lines, because its last line can end in a comment.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What is peculiar to a driver: how values are bound, and how names are quoted."""
+    """The special needs of a driver: how values are bound, and how names are quoted."""
 
     driver: str
     paramstyle: str
 
     @classmethod
     def of(cls, connection: Any, paramstyle: str | None = None) -> Dialect:
-        """Look at the module of a DB-API connection, or at what a pool's proxy stands for."""
+        """Return the dialect for a DB-API connection, or for the connection behind a pool's proxy."""
         real = getattr(connection, "dbapi_connection", None) or connection
         driver = (type(real).__module__ or "").partition(".")[0].lstrip("_")
         style = paramstyle or getattr(sys.modules.get(driver), "paramstyle", None)
         if style not in _STYLES:
             raise ConfigurationError(
                 f"connect() returned a {type(connection).__module__}.{type(connection).__qualname__}, whose driver "
-                f"does not say how values are bound; give paramstyle, one of {', '.join(sorted(_STYLES))}"
+                f"does not say how values are bound; pass paramstyle, one of {', '.join(sorted(_STYLES))}"
             )
         return cls(driver=driver, paramstyle=style)
 
     @property
     def is_postgres(self) -> bool:
-        """Whether the database speaks PostgreSQL's SQL."""
+        """Whether the database uses PostgreSQL's SQL."""
         return self.driver in _POSTGRES
 
     @property
@@ -59,14 +59,14 @@ class Dialect:
         return self.driver in {"MySQLdb", "pymysql", "mysql", "mariadb"}
 
     def column(self, name: str) -> str:
-        """A column of the derived table, quoted."""
+        """Return the quoted name of a column of the derived table."""
         mark = "`" if self.driver in _BACKTICK else '"'
         return f"q.{mark}{name.replace(mark, mark * 2)}{mark}"
 
     def statement(
         self, what: str, query: str, conditions: Sequence[Condition], order: Sequence[str] = ()
     ) -> tuple[str, Any]:
-        """``SELECT what FROM (query) q WHERE …``, and the values to execute it with (None if there are none)."""
+        """Return ``SELECT what FROM (query) q WHERE …``, and the values to execute it with (None if there are none)."""
         values: list[Any] = []
         parts: list[str] = []
         for condition in conditions:
@@ -93,15 +93,17 @@ class Dialect:
 
 
 def checked_query(query: Any) -> str:
-    """The query; raises ConfigurationError unless it can become a derived table."""
+    """Return the query; raise ConfigurationError if it cannot become a derived table."""
     if not isinstance(query, str) or not query.strip():
         raise ConfigurationError(f"query must be the text of one SELECT, not {type(query).__name__}")
     tokens = _tokens(query)
     words = [text.upper() for text, _ in tokens]
     if not words or words[0] not in {"SELECT", "WITH", "(", "VALUES", "TABLE", "FROM"}:
-        raise ConfigurationError("query must be one SELECT statement: it is read as a derived table")
+        raise ConfigurationError("query must be one SELECT statement, because it is used as a derived table")
     if ";" in words:
-        raise ConfigurationError("query holds a `;`: give one SELECT without it, because it is read as a derived table")
+        raise ConfigurationError(
+            "query contains a `;`: pass one SELECT without it, because it is used as a derived table"
+        )
     depth_0 = [text.upper() for text, depth in tokens if depth == 0]
     if any(text.startswith("ORDER") and text.split() in (["ORDER"], ["ORDER", "BY"]) for text in depth_0):
         raise ConfigurationError("query ends in ORDER BY: leave it out, because rows are ordered by column and key")
@@ -109,7 +111,7 @@ def checked_query(query: Any) -> str:
 
 
 def _tokens(query: str) -> list[tuple[str, int]]:
-    """The tokens outside of comments and literals, each with the depth of parentheses around it."""
+    """Return the tokens outside of comments and literals, each with its depth in parentheses."""
     from sqlglot.errors import TokenError
     from sqlglot.tokens import Tokenizer
 
@@ -129,7 +131,7 @@ def _tokens(query: str) -> list[tuple[str, int]]:
 
 
 def tables_in(query: str) -> list[str] | None:
-    """The tables that a query names, sorted; None if it cannot be understood."""
+    """Return the sorted names of the tables in a query; None if the query cannot be parsed."""
     import logging
 
     import sqlglot

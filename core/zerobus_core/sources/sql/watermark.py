@@ -1,4 +1,4 @@
-"""Values of a column as JSON, and back as the value that the database compares as equal.  Pure."""
+"""Converts a column's values to JSON, and back to values that the database compares as equal. No I/O."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Plain = dict[str, Any]
 
 
 def is_time(value: Any) -> bool:
-    """Whether the value is a time or a date."""
+    """Return whether the value is a time or a date."""
     return isinstance(value, dt.date)
 
 
 def is_finite(value: Any) -> bool:
-    """Whether the value is not NaN or infinite."""
+    """Return whether the value is neither NaN nor infinite."""
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, Decimal) or value.is_finite()
 
 
 def to_plain(value: Any, column: str) -> Plain:
-    """The value as a JSON object; raises ConfigurationError for a type that cannot be a watermark."""
+    """Return the value as a JSON object; raise ConfigurationError for a type that cannot be a watermark."""
     plain = _plain(value)
     if plain is None:
         raise ConfigurationError(
@@ -62,7 +62,7 @@ def _plain(value: Any) -> Plain | None:  # noqa: PLR0911 - one line for each typ
 
 
 def from_plain(plain: Plain) -> Any:
-    """The value that was given to ``to_plain``; bytes of any kind come back as ``bytes``."""
+    """Return the value that ``to_plain`` converted; bytes of any kind come back as ``bytes``."""
     kind, text = plain["type"], plain["value"]
     readers: dict[str, Callable[[str], Any]] = {
         "datetime": dt.datetime.fromisoformat,
@@ -76,12 +76,12 @@ def from_plain(plain: Plain) -> Any:
     }
     read = readers.get(kind)
     if read is None:
-        raise ConfigurationError(f"a watermark of type {kind!r} is not known to this release")
+        raise ConfigurationError(f"this release does not support a watermark of type {kind!r}")
     return read(text)
 
 
 def parsed(text: str, like: Any) -> Any:
-    """The value that a person wrote, of the type of ``like``, an existing value of the column (None: not known)."""
+    """Convert a person's text to the type of ``like``, an existing value of the column, or None if there is none."""
     if like is None:
         return _guessed(text)
     try:
@@ -103,7 +103,7 @@ def _guessed(text: str) -> Any:
 
 
 def shown(plain: Plain | None, *, values: bool) -> Any:
-    """A watermark for people, as JSON; without ``values``, text and bytes are masked."""
+    """Return a watermark for people, as JSON; without ``values``, text and bytes are masked."""
     if plain is None:
         return None
     kind, text = plain["type"], plain["value"]

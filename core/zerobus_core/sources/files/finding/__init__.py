@@ -1,1 +1,1 @@
-"""Which files a path, a directory or a glob means, and how one of them is opened."""
+"""Finds the files that a path, a directory or a glob stands for, and opens them."""

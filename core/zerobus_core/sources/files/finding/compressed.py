@@ -1,4 +1,4 @@
-"""Compressed files, read so that one that is damaged or was cut off is never taken for a shorter one."""
+"""Reads compressed files so that a damaged or truncated file always raises an error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _BUFFER = 256 * 1024
 
 
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
-    """The content of a gzip, bz2, xz or zstd file, as a binary file object.
+    """Open a gzip, bz2, xz or zstd file and return its content as a binary file object.
 
-    An empty file is not a compressed file: reading it raises EOFError, as it does if a stream ends in the middle.
+    Reading raises EOFError if a stream ends in the middle, or if the file is empty: even empty content has some
+    compressed bytes.
     """
     opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any
@@ -39,7 +40,7 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
 
 
 class _NonEmptyFile(io.RawIOBase):
-    """A file that has some bytes: gzip's and zstd's readers take one without any for empty content."""
+    """A file that must have some bytes: the readers of gzip and zstd treat an empty file as empty content."""
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
@@ -60,7 +61,7 @@ class _NonEmptyFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._opened.read(size)
         if not data and not self._is_begun and size:
-            raise EOFError("the file has no bytes, and a compressed file has some even if its content is empty")
+            raise EOFError("the file is empty, but a compressed file has some bytes even if its content is empty")
         self._is_begun = True
         return data
 
@@ -71,7 +72,7 @@ class _NonEmptyFile(io.RawIOBase):
 
 
 class _GzipFile(gzip.GzipFile):
-    """As GzipFile, but it closes the file that it reads."""
+    """Like GzipFile, but it also closes the file that it reads."""
 
     def __init__(self, opened: io.RawIOBase) -> None:
         super().__init__(fileobj=opened, mode="rb")
@@ -95,10 +96,10 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
 
 
 class _StreamsReader(io.RawIOBase):
-    """All streams of a file one after the other, as pbzip2 and pxz write them.
+    """Reads all streams of a file one after the other, as pbzip2 and pxz write them.
 
-    BZ2File and LZMAFile take a second stream that is damaged for garbage after the first one, and end without it.
-    Zeros between and after streams are padding.
+    BZ2File and LZMAFile would ignore a damaged second stream and end without it. Zeros between and after streams are
+    padding.
     """
 
     def __init__(self, opened: Any, new: Callable[[], BZ2Decompressor | LZMADecompressor]) -> None:

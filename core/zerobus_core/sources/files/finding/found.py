@@ -1,4 +1,4 @@
-"""Which files a path, a URI, a directory or a glob means: in a fixed order, of one format, each with its version."""
+"""The files that a path, a URI, a directory or a glob stands for: in a fixed order, of one format, with versions."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class FoundFile:
     """As its file system names it, which for some (HTTP) is the URI with all that is secret in it."""
     size: int
     version: str | None
-    """ETag, or times and more of a local file; None if the storage has neither."""
+    """The ETag, or for a local file its times and other facts; None if the storage has none."""
     part: tuple[int, int] | None = None
-    """The rows that are meant, as positions in the file; None for all of them."""
+    """The rows to read, as positions in the file; None for all of them."""
     partitions: tuple[tuple[str, str | None], ...] = ()
-    """Names and values of ``name=value`` directories between the directory that was given and the file."""
+    """Names and values of the ``name=value`` directories between the source's directory and the file."""
     is_expected: bool = False
-    """Whether ``version`` is what the storage said of this one file, so that any other is a change."""
+    """Whether the storage reported ``version`` for this file, so that any other version is a change."""
 
     @property
     def shown(self) -> str:
@@ -73,30 +73,31 @@ class FoundFile:
 
     @property
     def is_local(self) -> bool:
-        """Whether the path is one of the machine's own file system."""
+        """Whether the file is on the machine's own file system."""
         return is_local(self.fs)
 
     @property
     def suffix(self) -> str:
-        """The extension that says the format, in lower case: that before the compression's."""
+        """The extension that shows the format, in lower case: the one before that of the compression."""
         name = PurePosixPath(self.path)
         return (PurePosixPath(name.stem) if name.suffix.lower() in _COMPRESSIONS else name).suffix.lower()
 
     @property
     def compression(self) -> str | None:
-        """How the whole file is compressed: gzip, bz2, xz or zstd."""
+        """The compression of the whole file: gzip, bz2, xz or zstd; None if there is none."""
         return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
 
     def open(self) -> Any:
-        """The file's bytes, uncompressed, as a binary file object."""
+        """Open the file's uncompressed content as a binary file object."""
         if self.compression is None:
             return self.fs.open(self.path, "rb")
         return open_compressed(self.fs, self.path, self.compression)
 
     def watched(self) -> Callable[[], bool]:
-        """A function that says whether the file has been overwritten, appended to, cut off or removed since.
+        """Return a function that checks whether the file has since been overwritten, appended to, truncated or removed.
 
-        As far as versions show it; a local file is watched from when it was found on, others from now on.
+        It compares versions, as far as they show such changes: for a local file since it was found, for others since
+        this call.
         """
         # In a list of files, some storages write the version differently than for one file.
         if self.is_local:
@@ -119,14 +120,14 @@ class FoundFiles:
     """The files of a source, in the order in which they are read."""
 
     given: str
-    """What was given, for messages."""
+    """The user's paths as text, for messages."""
     format: str
     files: tuple[FoundFile, ...]
     places: tuple[Location, ...] = field(repr=False)
-    """What was given, as it is."""
+    """The user's paths."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
-        """Identifies paths, sizes and versions of all files, and how they are read; None if one has no version."""
+        """Return a hash of the files' paths, sizes, versions and the way they are read; None if one has no version."""
         if any(file.version is None for file in self.files):
             return None
         facts = [self.format, reading, [_facts_of(file) for file in self.files]]
@@ -134,7 +135,7 @@ class FoundFiles:
         return f"files:{len(self.files)}:{digest[:32]}"
 
     def would_hold(self, uri: str) -> bool:
-        """Whether a file at ``uri`` is one of these, or would be found with them the next time."""
+        """Return whether a file at ``uri`` is one of these files, or would be found with them next time."""
         fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if any(place.would_hold(fs, path) for place in self.places):
             return True
@@ -152,7 +153,7 @@ def _facts_of(file: FoundFile) -> tuple[Any, ...]:
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether a text is meant as a path: a URI, a glob, an existing file, or of a known extension."""
+    """Return whether a text looks like a path: a URI, a glob, an existing file, or one with a known extension."""
     if "://" in text or "::" in text:
         return True
     if "\n" in text or len(text) > 4_096:  # noqa: PLR2004 - no system has longer paths
@@ -161,11 +162,11 @@ def looks_like_path(text: str) -> bool:
 
 
 def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
-    """The files that ``given`` means, sorted by path; those whose names begin with ``_`` or ``.`` are left out.
+    """Find the files that ``given`` stands for, sorted by path, without names that begin with ``_`` or ``.``.
 
-    Of several paths, those of the first come first.  ``format`` overrides what the extensions say, ``fallback``
-    is for files whose extension says nothing.  Raises ConfigurationError if there is nothing to read, or files of
-    several formats.
+    The files of several paths come in the order of the paths. ``format`` overrides the extensions; ``fallback`` is the
+    format of files with an unknown extension. Raises ConfigurationError if there is nothing to read, or if the files
+    have several formats.
     """
     places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -174,9 +175,9 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
     if None in formats:
         unknown = next(file.shown for file in files if _format_of(file.path) is None)
         raise ConfigurationError(
-            f"{unknown}: its extension says no format; known are {_KNOWN}, also with .gz, .bz2, .xz or .zst. "
-            "Unpack archives first, or name the files inside: zip://*.csv::archive.zip; "
-            'of files with another extension, say the format: IngestOptions(format="csv"), --format csv'
+            f"{unknown}: its extension does not show its format; known extensions are {_KNOWN}, also with .gz, "
+            ".bz2, .xz or .zst. Unpack archives first, or name the files inside: zip://*.csv::archive.zip; for "
+            'files with another extension, pass the format: IngestOptions(format="csv"), --format csv'
         )
     if len(formats) > 1:
         raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")
@@ -184,14 +185,14 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 
 
 def holds_no_files(place: str) -> bool:
-    """Whether a glob or directory holds nothing to read; raises ConfigurationError for a missing file as such."""
+    """Return whether a glob or directory has no files to read; raise ConfigurationError if a single file is missing."""
     return not Location(place).files()
 
 
 def _found_at(place: Location) -> list[FoundFile]:
     infos = place.files()
     if not infos:
-        raise ConfigurationError(f"{place.shown} holds no files to read; an empty delivery is given as an empty list")
+        raise ConfigurationError(f"{place.shown} has no files to read; to deliver nothing, pass an empty list")
     return [_found(place.fs, info, place.root) for info in sorted(infos, key=lambda info: str(info["name"]))]
 
 
@@ -223,13 +224,13 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
-    """The facts in a listing that change with a file's content; for a local file not its links and modes."""
+    """Return the facts in a listing that change with a file's content; without links and mode of a local file."""
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
 
 
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
-    """A function that returns size and version of a file out of a listing of ``fs``, as one text; made for many."""
+    """Return a function that reads a file's size and version from a listing of ``fs``, as one text; for many files."""
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)
 
@@ -243,12 +244,12 @@ def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
 
 
 def known_format(path: str) -> str | None:
-    """The format by the extension of a file, or None."""
+    """Return the format that a file's extension shows, or None."""
     return _format_of(path)
 
 
 def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> FoundFile:
-    """A file whose ``version`` is known from before, so that a change since then is noticed."""
+    """Return a file whose ``version`` is known from before, so that a change since then is noticed."""
     path = str(info["name"])
     if is_local(fs):
         version = f"{version}:"  # without the change time, which links and modes change
@@ -263,9 +264,10 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 
 
 def local_version(path: str) -> str | None:
-    """The version of a local file; None for pipes and devices.
+    """Return the version of a local file; None for pipes and devices.
 
-    Programs that copy files also set their modification times, but no program can set a change time.
+    It includes the change time (ctime): programs that copy files also set their modification times, but no program can
+    set a change time.
     """
     try:
         status = os.stat(path)
@@ -277,7 +279,10 @@ def local_version(path: str) -> str | None:
 
 
 def local_content(version: str | None) -> str | None:
-    """The parts of a local version that a write changes; without the change time, which links and modes also change."""
+    """Return the parts of a local version that a write changes.
+
+    The change time is not one of them, because links and modes also change it.
+    """
     return None if version is None else version.rpartition(":")[0]
 
 

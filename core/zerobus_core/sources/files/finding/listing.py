@@ -1,4 +1,4 @@
-"""Which files a path, a URI, a directory or a glob means at the moment, and which it would mean if they were there."""
+"""Lists the files that a path, a URI, a directory or a glob stands for, and decides what it would match."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Location"]
 _SIGNS = "*?["
 
 Info = Mapping[str, Any]
-"""What fsspec says of a file."""
+"""What fsspec says about a file."""
 
 
 class Location:
-    """A path or URI as it was given.  Raises what a storage raises, and ConfigurationError if nothing is there."""
+    """A path or URI as the user passed it. Raises the storage's errors, and ConfigurationError if nothing is there."""
 
     def __init__(self, given: str) -> None:
         self.shown = shown_uri(given)
@@ -54,15 +54,15 @@ class Location:
         return self._path[:first_sign].rpartition("/")[0]
 
     def files(self) -> list[Info]:
-        """What fsspec says of each file; those whose names begin with ``_`` or ``.`` are left out."""
+        """Return what fsspec says about each file, without names that begin with ``_`` or ``.``."""
         return [self._file] if self._file is not None else list(self.each())
 
     def each(self) -> Iterator[Info]:
-        """The files of a directory or glob one after the other; where the storage allows it, nothing is kept."""
+        """Yield the files of a directory or glob one by one, without keeping a list if the storage allows that."""
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
                 raise ConfigurationError(
-                    f"{self.shown} is a Delta table, whose files also hold deleted rows; "
+                    f"{self.shown} is a Delta table, whose files also contain deleted rows; "
                     "pass deltalake.DeltaTable(...).to_pyarrow_dataset() instead"
                 )
             local = is_local(self.fs)
@@ -74,16 +74,16 @@ class Location:
 
     @property
     def is_one_file(self) -> bool:
-        """Whether a file was given, and not a directory or a glob."""
+        """Whether the path is a single file, not a directory or a glob."""
         return self._file is not None
 
     def takes(self, path: str) -> bool:
-        """Whether a path of this file system is one that the listing would contain."""
+        """Return whether the listing would contain a file of this path, if it existed."""
         is_below = path.startswith(f"{self.root}/") and ".." not in path.split("/")
         return is_below and self._takes(path)
 
     def would_hold(self, fs: Any, path: str) -> bool:
-        """Whether a file at ``path`` of ``fs`` is, or would be, one of them."""
+        """Return whether a file at ``path`` of ``fs`` is in the listing, or would be."""
         if fs != self.fs:
             return False
         if self._file is not None:
@@ -124,7 +124,7 @@ def _info_of(fs: Any, path: str) -> Info | None:
 
 
 def _lists_by_itself(fs: Any) -> bool:
-    """Whether a storage can list all below a directory; fsspec's own way leaves out what it cannot list."""
+    """Return whether a storage can list a directory recursively; fsspec's own method omits what it cannot list."""
     from fsspec.asyn import AsyncFileSystem
     from fsspec.spec import AbstractFileSystem
 
@@ -134,9 +134,10 @@ def _lists_by_itself(fs: Any) -> bool:
 
 
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
-    """The files below a directory, to ``depth`` levels; raises ConfigurationError for a linked one without a depth.
+    """Yield the files below a directory, down to ``depth`` levels.
 
-    Links can lead in circles, and to files that are listed already.
+    Without a depth, raises ConfigurationError for a link to a directory, because links can lead in circles and to files
+    that are already listed.
     """
     for info in listed:
         name = str(info["name"])
@@ -155,10 +156,10 @@ def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = 
 
 
 def _check_regular(path: str) -> None:
-    """Raise ConfigurationError for a pipe, a socket or a device, which can wait or go on without an end."""
+    """Raise ConfigurationError for a pipe, a socket or a device: reading it could block or never end."""
     with suppress(OSError):  # reading it will say what is wrong
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigurationError(f"{path} is not a regular file, and cannot be read with others; move it")
+            raise ConfigurationError(f"{path} is not a regular file, so it cannot be read with the others; move it")
 
 
 def _is_linked_directory(fs: Any, info: Info) -> bool:

@@ -1,4 +1,4 @@
-"""The values of ``name=value`` directories: of the type of the table's column, or what they look like."""
+"""The values of ``name=value`` directories, in the type of the table's column or in the type that they look like."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class PartitionType:
-    """How the text of a directory becomes a value; ``arrow`` is the name of pyarrow's function for its type."""
+    """Converts a directory's text to a value; ``arrow`` is the name of pyarrow's function for the type."""
 
     parse: Callable[[str], Any]
     arrow: str
 
     def takes_all(self, texts: Iterable[str]) -> bool:
-        """Whether every text is one of the type."""
+        """Return whether every text can be converted to the type."""
         try:
             for text in texts:
                 self.parse(text)
@@ -38,7 +38,7 @@ class PartitionType:
 
 
 def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dict[str, PartitionType]:
-    """The type of each partition column: that of the table where its texts allow, otherwise BIGINT or text."""
+    """Return the type of each partition column: the table's if all texts fit it, otherwise BIGINT or text."""
     values: dict[str, set[str]] = {}
     for file in found.files:
         for name, value in file.partitions:
@@ -62,14 +62,14 @@ def _type_for(kind: DataType | None, texts: set[str]) -> PartitionType:
 def _number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or (number := int(text)) not in _INT64:
-        raise ValueError("no whole number of 64 bits")
+        raise ValueError("not a whole number of 64 bits")
     return number
 
 
 def _canonical(text: str) -> int:
     # 007 is text; an integer would lose its zeros.
     if str(number := _number(text)) != text:
-        raise ValueError("not as a number is written")
+        raise ValueError("not written as a number")
     return number
 
 

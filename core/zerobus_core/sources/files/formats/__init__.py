@@ -1,1 +1,1 @@
-"""One module for each file format, and the protocol that they all follow."""
+"""The file formats, one module for each, and their common protocol."""

@@ -1,4 +1,4 @@
-"""Avro object container files, read with fastavro where that is installed."""
+"""Avro object container files, read with fastavro if it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AvroFormat"]
 
 
 class AvroFormat:
-    """Reads block by block; logical types become Python's own (datetime, date, Decimal, UUID)."""
+    """Reads block by block; logical types become Python types (datetime, date, Decimal, UUID)."""
 
     is_arrow = False
     is_text = False
@@ -24,15 +24,15 @@ class AvroFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """There are none."""
+        """Always empty."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known without passing over all blocks."""
+        """Always None: counting rows would mean going over all blocks."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Blocks of which nothing is wanted are not decoded."""
+        """Read the file; blocks without wanted rows are not decoded."""
         first = 0
         with file.open() as opened:
             for block in self._fastavro.block_reader(opened):

@@ -1,6 +1,6 @@
-"""CSV files: every cell is text, and becomes what the table's column is.
+"""CSV files: each cell is text, and is converted to the type of its column in the table.
 
-Types are not guessed from the first rows: a guess that a later row breaks would fail a delivery half way.
+Types are not inferred from the first rows: a later row that does not fit would fail a delivery half way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_ROW_BYTES = MAX_RECORD_BYTES + 64 * 1024
 
 
 class CsvReader:
-    """Reads CSV files as a CsvFormat says."""
+    """Reads CSV files with the options of a CsvFormat."""
 
     is_arrow = True
     is_text = True
@@ -49,20 +49,24 @@ class CsvReader:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> CsvReader:
-        """The reader that knows which cells are numbers and times, for formats that say how those are written."""
+        """Return a reader that knows which cells are numbers and times, if the format says how those are written."""
         return CsvReader(self._format, cell_readers(self._format, schema))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of them change what a cell is."""
+        """The settings that change cells, which are all settings."""
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known: quoted cells may hold line ends."""
+        """Always None: quoted cells can contain line ends, so lines cannot be counted."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
-        """Rows that are not wanted are split into cells, and dropped.  Ragged rows are UnreadableRows."""
+        """Read the file.
+
+        Rows that are not wanted are split into cells, and dropped. Rows with too few or too many cells become
+        UnreadableRows.
+        """
         given = self._format
         delimiter = given.delimiter or ("\t" if file.suffix == ".tsv" else ",")
         grammar = CsvGrammar(
@@ -91,12 +95,12 @@ class CsvReader:
 
 
 def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
-    """Raise ConfigurationError for a header that is one name only because its delimiter is another one."""
+    """Raise ConfigurationError if the header is a single name only because the file has another delimiter."""
     if len(names) == 1 and given.delimiter is None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
                 raise ConfigurationError(
-                    f'the header of {path} is one name, {names[0]!r}: say CsvFormat(delimiter="{shown}") if that '
+                    f'the header of {path} is a single name, {names[0]!r}: pass CsvFormat(delimiter="{shown}") if that '
                     "is what separates its cells"
                 )
 
@@ -110,7 +114,7 @@ def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int
 
 
 class _Rows:
-    """The whole rows of a file, in blocks; knows where it is for errors."""
+    """The rows of a file, in blocks of whole rows; knows the present line for errors."""
 
     def __init__(self, blocks: Iterator[bytes], grammar: CsvGrammar, name: str) -> None:
         self._blocks = blocks
@@ -123,14 +127,14 @@ class _Rows:
         """How many rows of data were handed over."""
 
     def header(self) -> list[str]:
-        """The names of the first line that is not blank; none if the file holds nothing else."""
+        """Return the names in the first line that is not blank; empty if there is no such line."""
         while (row := self._first_row()) is not None:
             if row.strip():
                 return self._names(row)
         return []
 
     def skip_lines(self, count: int) -> None:
-        """Pass over lines, whatever they hold."""
+        """Skip ``count`` lines, whatever they contain."""
         for _ in range(count):
             while (found := _LINE.match(self._rest)) is None:
                 if not self._more():
@@ -140,7 +144,7 @@ class _Rows:
             self._take(found.end())
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """Whole rows, and the number of the first one's line, counted from 1."""
+        """Yield blocks of whole rows, each with the line number of its first row, counted from 1."""
         while self._rest or self._more():
             block = self._take(self._end_of_rows())
             if block:
@@ -168,14 +172,14 @@ class _Rows:
             names = [cell.text.decode() for cell in self._grammar.cells(row)]
         except UnicodeDecodeError as error:
             raise ConfigurationError(
-                f"the header of {self._name} is not in the encoding that it is read in ({error.reason}): say which one "
-                'it is, e.g. CsvFormat(encoding="latin-1")'
+                f"the header of {self._name} is not in the encoding that it is read in ({error.reason}): pass the "
+                'right one, e.g. CsvFormat(encoding="latin-1")'
             ) from error
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(
-                f"the header of {self._name} has columns twice: {', '.join(map(repr, twice))}; give each a name of its "
-                "own by CsvFormat(names=…, skip_lines=1)"
+                f"the header of {self._name} has the same column name twice: {', '.join(map(repr, twice))}; give "
+                "each column its own name with CsvFormat(names=…, skip_lines=1)"
             )
         return names
 
@@ -191,7 +195,7 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Whether there was more to read."""
+        """Read more of the file; return whether there was more."""
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
                 f"row {self.done} of {self._name} is longer than {_MAX_ROW_BYTES} bytes; is a quote in it (line "
@@ -212,13 +216,13 @@ class _Rows:
 
     def _unclosed_error(self) -> ConfigurationError:
         return ConfigurationError(
-            f"a quote in row {self.done} of {self._name} (line {self._line}) is never closed: the file was cut off, or "
-            "the quote is a stray one (CsvFormat(quote_char=None) takes quotes as text)"
+            f"a quote in row {self.done} of {self._name} (line {self._line}) is never closed: the file was "
+            "truncated, or the quote is an ordinary character (CsvFormat(quote_char=None) reads quotes as text)"
         )
 
 
 class _CellTable:
-    """Turns blocks of whole rows into record batches of text."""
+    """Converts blocks of whole rows to record batches of text."""
 
     def __init__(
         self, names: list[str], grammar: CsvGrammar, delimiter: str, given: CsvFormat, readers: dict[str, CellReader]
@@ -238,7 +242,7 @@ class _CellTable:
         )
 
     def pieces(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
-        """Batches and lists of UnreadableRows with their positions in the block; and how many rows those are.
+        """Return the batches and UnreadableRows of a block with their positions in it, and the block's number of rows.
 
         ``line`` is the number of the block's first line, counted from 1.
         """
@@ -251,7 +255,7 @@ class _CellTable:
         return self._with_bad_rows(block, line)
 
     def lines_of(self, block: bytes, line: int) -> Iterator[int]:
-        """The line of each row of a block whose first line is ``line``."""
+        """Yield the line number of each row of a block whose first line has the number ``line``."""
         for row, lines_before in self._grammar.rows_and_lines(block):
             if row or self._has_one_column:
                 yield line + lines_before
@@ -315,7 +319,10 @@ def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
 def _runs(
     batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
 ) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
-    """The runs of good rows of a batch and the bad rows between them, in order; ``places`` are of the batch's rows."""
+    """Yield a batch's runs of good rows and the bad rows between them, in order.
+
+    ``places`` are the indexes of the batch's rows.
+    """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0
     for at in range(1, len(places) + 1):

@@ -1,7 +1,7 @@
-"""Where the rows of CSV text end, by RFC 4180: what the RFC does not allow is an error, never another number of rows.
+"""Finds where the rows of CSV text end, by RFC 4180. Text that the RFC does not allow is an error.
 
-Everything here works on UTF-8 bytes.  One regular expression finds the end of all whole rows of a block at about
-100 MB/s, so it can check every block that holds a quote.
+All functions work on UTF-8 bytes. A single regular expression finds the end of all whole rows of a block at about 100
+MB/s, so every block that contains a quote can be checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BLANKS = b" \t"
 
 
 class BrokenRowError(ValueError):
-    """A row that can be read in more than one way; the text says why, and the way out."""
+    """A row is ambiguous; the text says why, and which option decides it."""
 
 
 class Cell(NamedTuple):
@@ -27,11 +27,11 @@ class Cell(NamedTuple):
 
 
 class CsvGrammar:
-    """What rows look like for one delimiter, one quote character (or none) and one escape character (or none).
+    """The form of rows for a delimiter, a quote character (or none) and an escape character (or none).
 
     ``escape`` counts inside quotes only: before a quote and before itself, as Spark and PostgreSQL write it, and before
-    a delimiter or a line end, as MySQL does.  Blanks before an opening quote are an error, because some readers take
-    that quote for text and others do not; with ``skip_blanks``, blanks at the start of a cell do not count.
+    a delimiter or a line end, as MySQL does.  Blanks before an opening quote are an error, because some readers treat
+    such a quote as text and others do not. With ``skip_blanks``, blanks at the start of a cell are ignored.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class CsvGrammar:
         self._blanks_and_quote = re.compile(rb"[%s]+%s" % (self._blanks, re.escape(self.quote) or rb"(?!)"))
 
     def _patterns(self) -> tuple[bytes, bytes, bytes]:
-        """Of a cell, of a quoted one, and of a quoted one that is not closed yet."""
+        """Return the patterns of a cell, of a quoted cell, and of a quoted cell that is not closed yet."""
         d, q, e = (re.escape(sign) for sign in (self._delimiter, self.quote, self._escape))
         if not q:
             return rb"[^%s\r\n]*+" % d, rb"(?!)", rb"(?!)"
@@ -83,9 +83,9 @@ class CsvGrammar:
         return rb"(?:%s|%s)?+" % (quoted, plain), quoted, rb"%s%s%s(?:%s)?+" % (blanks, q, inner, e)
 
     def end_of_rows(self, data: bytes, *, is_last: bool) -> int:
-        """How many bytes at the start of ``data`` are whole rows; ``is_last`` says that no more data follow.
+        """Return how many bytes at the start of ``data`` are whole rows; ``is_last`` says that no more data follow.
 
-        Raises BrokenRowError for the first row if that is invalid.
+        Raises BrokenRowError if the first row is invalid.
         """
         if not self.quote or self.quote not in data:
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -99,11 +99,11 @@ class CsvGrammar:
         return end
 
     def rows(self, data: bytes) -> Iterator[bytes]:
-        """The rows of ``data``, which are whole, without their line ends; comments are not rows."""
+        """Yield the rows of ``data``, which must be whole, without line ends and comments."""
         return (row for row, _ in self.rows_and_lines(data))
 
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
-        """The first row that is not a comment, None if no whole one is there; and where the data after it begin."""
+        """Return the first row that is not a comment, or None if it is incomplete; and where the next row begins."""
         end = self.end_of_rows(data, is_last=is_last)
         at = 0
         while at < end and (match := self._row.match(data, at)):
@@ -114,7 +114,7 @@ class CsvGrammar:
         return None, at
 
     def rows_and_lines(self, data: bytes) -> Iterator[tuple[bytes, int]]:
-        """The rows, each with how many lines come before it."""
+        """Yield the rows, each with the number of lines before it."""
         lines = 0
         for match in self._row.finditer(data):
             row: bytes = match[1]
@@ -123,7 +123,7 @@ class CsvGrammar:
             lines += count_lines(match[0])
 
     def cells(self, row: bytes) -> list[Cell]:
-        """The cells of a row without its line end."""
+        """Return the cells of a row, which must not have a line end."""
         cells: list[Cell] = []
         at = 0
         while True:
@@ -145,7 +145,7 @@ class CsvGrammar:
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
-        """The same whole rows without comments, escape characters and blanks that do not count."""
+        """Return the same whole rows without comments, escape characters and ignored blanks."""
         if self._comment and self._comment in data:
             data = b"".join(row + b"\n" for row in self.rows(data))
         if self._skip_blanks and any(bytes([blank]) in data for blank in self._blanks):
@@ -170,7 +170,7 @@ class CsvGrammar:
         rest = data[match.end() if match else 0 :]
         if self._blanks_and_quote.match(rest) and not self._skip_blanks:
             return BrokenRowError(
-                "has blanks before an opening quote: say CsvFormat(skip_blanks=True) if they do not count, or "
+                "has blanks before an opening quote: pass CsvFormat(skip_blanks=True) to ignore the blanks, or "
                 "CsvFormat(quote_char=None) if the quotes are text"
             )
         text = self._after_quote(rest)
@@ -180,7 +180,7 @@ class CsvGrammar:
                 "a quote, a delimiter, a line end or itself only"
             )
         return BrokenRowError(
-            f'has the text {text!r} after a closing quote: a quote inside quotes is written ""; say '
+            f'has the text {text!r} after a closing quote: a quote inside quotes is written ""; pass '
             r'CsvFormat(escape_char="\\") if the file has \" instead, or CsvFormat(quote_char=None) if quotes are text'
         )
 
@@ -191,6 +191,6 @@ class CsvGrammar:
 
 
 def count_lines(data: bytes) -> int:
-    """How many line ends there are; of any kind."""
+    """Return the number of line ends of any kind."""
     ends = data.count(b"\n")
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends

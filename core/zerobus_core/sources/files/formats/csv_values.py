@@ -1,4 +1,4 @@
-"""Cells that are not written as ISO 8601 and with decimal points: brought into that form, or their rows are bad."""
+"""Rewrites cells in other forms as ISO 8601 and with decimal points; a row with an unreadable cell is a bad row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """The readers of those columns whose cells the format says something about, by name."""
+    """Return, by column name, the readers of cells whose form the format describes."""
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 
@@ -113,7 +113,10 @@ _READERS: dict[Kind, Callable[[CsvFormat], CellReader | None]] = {
 
 
 def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[pa.RecordBatch, dict[int, str]]:
-    """The batch with cells as the encoder parses them; and why rows are bad that have an unreadable one, by index."""
+    """Return the batch with cells that the encoder can parse, and why rows with an unreadable cell are bad.
+
+    The reasons are given by index.
+    """
     reasons: dict[int, str] = {}
     for name, read in readers.items():
         at = batch.schema.get_field_index(name)
@@ -129,7 +132,7 @@ def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[p
 
 
 def _valid_text(cells: pa.Array) -> tuple[pa.Array, list[int]]:
-    """The cells, with nulls in the place of those that are not UTF-8; and where those are."""
+    """Return the cells, with nulls instead of invalid UTF-8, and the indexes of those nulls."""
     try:
         cells.validate(full=True)
     except pa.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""Text files of any encoding as UTF-8."""
+"""Converts text files of any encoding to UTF-8."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _UNREADABLE = "zerobus_unreadable"
 
 
 def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[bytes]:
-    """The same text as UTF-8, without a byte order mark at its start.
+    """Yield the same text as UTF-8, without a byte order mark at its start.
 
-    A byte that is not valid in ``encoding`` becomes bytes that are not valid in UTF-8, so that whoever reads the value
-    refuses it.  ``name`` is the file's, for errors: a UTF-16 or UTF-32 file that is read as something else is a
-    ConfigurationError, as is a file that is not text by its first bytes, or an HTML page.
+    A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that the value is refused later.
+    ``name`` is the file's, for errors. Raises ConfigurationError for a UTF-16 or UTF-32 file that is read with another
+    encoding, for a file whose first bytes are not text, and for an HTML page.
     """
     codec = codecs.lookup(encoding)
     start = b""
@@ -46,7 +46,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
     found = next((other for bom, other in _FOREIGN_BOMS if start.startswith(bom)), None)
     if found is not None and not codec.name.startswith(found):
         raise ConfigurationError(
-            f'{name} is {found.upper()}, by its first bytes, and is read as {codec.name}: say encoding="{found}" in '
+            f'{name} is {found.upper()}, by its first bytes, but is read as {codec.name}: set encoding="{found}" in '
             "the format"
         )
     _refuse_other_files(start, name)
@@ -58,7 +58,10 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 
 
 def _says_too_little(start: bytes) -> bool:
-    """Whether more bytes are needed to see what a file is; no more are waited for, since the rows at hand can go on."""
+    """Return whether more bytes would be needed to recognise a file.
+
+    They are not waited for, because the rows that are there can already be sent.
+    """
     if len(start) < len(codecs.BOM_UTF32_LE):
         return True
     text = start.lstrip().lower()
@@ -73,7 +76,7 @@ def _refuse_other_files(start: bytes, name: str) -> None:
         if start.startswith(sign):
             article = "an" if what[0] in "aeiouAEIOUx" else "a"
             raise ConfigurationError(
-                f"{name} is {article} {what} file, by its first bytes, and is read as text: {remedy}"
+                f"{name} is {article} {what} file, by its first bytes, but is read as text: {remedy}"
             )
     if start.lstrip().lower().startswith(_PAGE):
         raise ConfigurationError(

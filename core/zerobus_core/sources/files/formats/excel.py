@@ -1,4 +1,4 @@
-"""Sheets of Excel and OpenDocument files, read with python-calamine where that is installed."""
+"""Sheets of Excel and OpenDocument files, read with python-calamine if it is installed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MOST_SHOWN = 20
 
 
 class ExcelReader:
-    """One sheet of each file: a line of names, then rows.  A whole sheet is held in memory.
+    """Reads one sheet of each file: a line of names, then rows. A whole sheet is held in memory.
 
-    Empty cells are NULL, and lines of nothing else are not rows.  Excel keeps every number as a double, so a whole one
-    is given as int, and one for a DECIMAL column with the digits that Excel shows.
+    Empty cells are NULL, and empty lines are ignored. Excel stores every number as a double. A whole number becomes an
+    int; a number for a DECIMAL column gets the digits that Excel shows.
     """
 
     is_arrow = False
@@ -41,11 +41,11 @@ class ExcelReader:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The sheet that is read."""
+        """The sheet that is read, as a setting."""
         return {"sheet": self._given.sheet, "decimals": sorted(self._decimals)}
 
     def for_table(self, schema: TableSchema) -> ExcelReader:
-        """The same for the columns of a table."""
+        """Return a reader for the columns of a table."""
         reader = ExcelReader(replace(self._given))
         reader._decimals = frozenset(
             column.name.lower() for column in schema.columns if isinstance(column.type, DecimalType)
@@ -53,7 +53,7 @@ class ExcelReader:
         return reader
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known without reading the sheet."""
+        """Always None: counting rows would mean reading the sheet."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
@@ -74,7 +74,7 @@ class ExcelReader:
                 yield dict(zip(names, values, strict=True))
 
     def _lines(self, file: FoundFile) -> list[list[Any]]:
-        """The cells of the sheet, from its first line that is not empty."""
+        """Return the cells of the sheet, beginning with its first line that is not empty."""
         with file.open() as opened:
             try:
                 book = self._calamine.CalamineWorkbook.from_filelike(opened)
@@ -113,7 +113,7 @@ def _names(line: list[Any], shown: str) -> list[str]:
             what = "empty" if cell == "" else repr(cell)
             raise ConfigurationError(
                 f"{shown}: column {number} has no name in the first line of the sheet (its cell is {what}); "
-                "the names of the columns come first, one above each column"
+                "the first line must have a name above each column"
             )
         if cell in names:
             raise ConfigurationError(f"{shown}: two columns are called {cell!r}")

@@ -1,4 +1,4 @@
-"""What a format of files has to know, and the words that it shares with the source that reads them."""
+"""The protocol of file formats, and the types that it shares with the source that reads files."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ While it passes over unwanted ones it yields pieces without rows.
 
 
 class FileFormat(Protocol):
-    """How files of one format are read."""
+    """A reader for files of one format."""
 
     is_arrow: bool
     is_text: bool
-    """Whether it knows nothing but text, so that dates and numbers have to be parsed."""
+    """Whether all values are text, so that dates and numbers have to be parsed."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What changes how a file is read; part of the fingerprint."""
+        """The settings that change how a file is read; part of the fingerprint."""
         ...
 
     def count(self, file: FoundFile) -> int | None:
-        """The number of rows, if the file has it without being read."""
+        """Return the number of rows if the file states it, without reading the rows; None otherwise."""
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
-        """Read what is wanted, decoding no more than the format makes necessary.
+        """Read the wanted rows, and decode no more than the format requires.
 
         A piece has about ``chunk_rows`` rows, or as many as the file itself keeps together.
         """

@@ -27,8 +27,8 @@ _END_MARK = bytes(4)
 class IpcFormat:
     """Reads record batch by record batch.
 
-    How many rows there are is known only at the end, so a range index of pandas that is in the metadata only cannot be
-    a column; it is refused unless its name is in ``dropped``.
+    The number of rows is known only at the end. So a pandas range index that is stored only in the metadata cannot be
+    made a column; it is refused unless its name is in ``dropped``.
     """
 
     is_arrow = True
@@ -39,15 +39,15 @@ class IpcFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """There are none."""
+        """Always empty."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known: the footer lists batches, but not their rows."""
+        """Always None: the footer lists batches, but not their rows."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
-        """Batches of which nothing is wanted are read, and passed over."""
+        """Read the file; batches without wanted rows are read and dropped."""
         first = 0
         for batch in _batches(file):
             if first == 0:
@@ -66,8 +66,8 @@ def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
         if magic == _FILE_MAGIC:
             if has_bytes_between(opened):
                 raise ConfigurationError(
-                    f"{file.shown} is several Arrow IPC files joined together; the footer fits the last one only; "
-                    "split it into files"
+                    f"{file.shown} consists of several Arrow IPC files joined together, but its footer describes "
+                    "only the last one; split it into files"
                 )
             with pa.ipc.open_file(opened) as reader:
                 for index in range(reader.num_record_batches):
@@ -82,15 +82,15 @@ def _streamed(opened: Any, name: str) -> Iterator[pa.RecordBatch]:
         yield from reader
     if not watched.has_end_mark:
         raise ConfigurationError(
-            f"{name} is an Arrow stream without a mark at its end, so whether batches are missing cannot be said: it "
-            "was cut off, or its writer was never closed"
+            f"{name} is an Arrow stream without an end mark, so batches may be missing: it was truncated, or its "
+            "writer was never closed"
         )
     if opened.read(1):
         raise ConfigurationError(f"{name} has more bytes after the end of its Arrow stream; split it into files")
 
 
 class _EndWatcher(io.RawIOBase):
-    """A file that remembers the last bytes that were read of it."""
+    """A file that remembers the last bytes that were read from it."""
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened

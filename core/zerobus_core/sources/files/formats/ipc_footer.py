@@ -1,7 +1,7 @@
-"""The end of the messages by an Arrow IPC file's footer: it shows whether several files were joined together.
+"""Compares an Arrow IPC file's footer with the end of its messages, to detect that several files were joined.
 
-``cat a.arrow b.arrow`` has the footer of ``b`` at its end, whose offsets then point into ``a``: the readers give rows
-of ``a`` in place of those of ``b``, or fail.  The layout is that of Message.fbs and File.fbs of apache/arrow.
+``cat a.arrow b.arrow`` has the footer of ``b`` at its end, but the footer's offsets then point into ``a``. Readers
+return rows of ``a`` instead of those of ``b``, or fail. The layout is that of Message.fbs and File.fbs of apache/arrow.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _MOST_PADDING = 8 + 2 * 64
 
 
 def has_bytes_between(opened: Any) -> bool:
-    """Whether there is more between the last message and the footer than padding; False for a footer that is damaged,
-    which pyarrow refuses.  Leaves the file at its start.
+    """Return whether there is more than padding between the last message and the footer.
+
+    False for a damaged footer, which pyarrow refuses. Leaves the file at its start.
     """
     size = opened.seek(0, 2)
     try:

@@ -35,9 +35,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JsonLinesFormat:
-    """Lines ended by LF or CRLF, of which blank ones are not rows; arrays, and objects over several lines.
+    """Reads lines that end in LF or CRLF, without blank ones; or an array; or objects over several lines.
 
-    The first bytes say which it is: ``[`` begins an array, and a line that is ``{`` alone an object over several lines.
+    The first bytes decide which it is: ``[`` begins an array, and a line that is only ``{`` an object over several
+    lines.
     """
 
     is_arrow = False
@@ -49,7 +50,7 @@ class JsonLinesFormat:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
-        """The format with numbers as exact as the table's columns need."""
+        """Return a format that reads numbers as exactly as the table's columns need."""
         return JsonLinesFormat(self._format, JsonValues(schema.columns))
 
     @property
@@ -58,11 +59,11 @@ class JsonLinesFormat:
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
-        """Not known without reading."""
+        """Always None: counting rows would mean reading the file."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Lines that are not wanted are counted and not parsed."""
+        """Read the file; lines that are not wanted are counted but not parsed."""
         with file.open() as opened:
             blocks = utf8_blocks(iter(partial(opened.read, _BLOCK_BYTES), b""), self._format.encoding, file.shown)
             lines = self.lines.begin(file.path)
@@ -71,7 +72,10 @@ class JsonLinesFormat:
 
 
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
-    """The texts of rows, whichever way the file is laid out; ``lines`` is told if each is a line."""
+    """Yield the texts of rows, in whichever way the file is laid out.
+
+    ``lines`` is notified if each row is a line.
+    """
     start = b""
     layout = None
     for block in blocks:
@@ -94,16 +98,18 @@ def line_pieces(
     name: str,
     values: JsonValues = ANY_VALUES,
 ) -> Pieces:
-    """The rows of the lines in ``blocks`` that are in ``runs``; see Pieces, the last of which ends after the last row.
+    """Yield the rows of the lines in ``blocks`` that are in ``runs``; see Pieces, the last of which ends after the last
+    row.
 
-    An empty block says that nothing came for a while.  Rows wait ``MAX_WAIT`` for their piece to fill.  ``name`` is
-    where the lines come from, for errors; a line of more than ``MAX_LINE_BYTES`` is a ConfigurationError.
+    An empty block says that nothing arrived for a while. Rows wait for at most ``MAX_WAIT`` until their piece is full.
+    ``name`` says where the lines come from, for errors. Raises ConfigurationError for a line of more than
+    ``MAX_LINE_BYTES``.
     """
     return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
 
 
 def _without_array(lines: Iterator[bytes | None], name: str) -> Iterator[bytes | None]:
-    """The lines; a ConfigurationError if they are an array."""
+    """Yield the lines; raise ConfigurationError if they are an array."""
     is_first = True
     for line in lines:
         if is_first and line and not line.isspace():
@@ -121,9 +127,9 @@ def text_pieces(
     *,
     lines: RowLines | None = None,
 ) -> Pieces:
-    """The rows of JSON texts, as ``line_pieces`` gives those of lines; None says that nothing came for a while.
+    """Yield the rows of JSON texts, as ``line_pieces`` does for lines; None says that nothing arrived for a while.
 
-    ``lines`` is told where blank texts put the rows after them into other lines.
+    ``lines`` is notified of blank texts, which change the line numbers of the rows after them.
     """
     blank = 0
     start, stop = next(runs, _NO_RUN)
@@ -156,7 +162,7 @@ def text_pieces(
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
-    """Lines without their ends, and None after those of each block."""
+    """Yield lines without their ends, and None after the lines of each block."""
     number = size = 0
     parts: list[bytes] = []
     for block in blocks:
@@ -166,8 +172,8 @@ def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
             size += len(first)
         if size > MAX_LINE_BYTES:
             raise ConfigurationError(
-                f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, and no record may be; "
-                f"if it is a JSON array, {_ARRAY}"
+                f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, the limit for a record; if it "
+                f"is a JSON array, {_ARRAY}"
             )
         if others:
             yield _joined(parts, number)

@@ -1,4 +1,4 @@
-"""The values of a JSON file that is not one value per line: an array, or values that are written over several lines."""
+"""Splits a JSON file that does not have one value per line: an array, or values over several lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
 
 def layout_of(start: bytes) -> Layout | None:
-    """What the first bytes of a file say; None if they are too few."""
+    """Return the layout that the first bytes of a file show; None if they are too few to decide."""
     text = start.lstrip()
     if text.startswith(b"["):
         return "array"
@@ -29,25 +29,25 @@ def layout_of(start: bytes) -> Layout | None:
 
 
 def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
-    """The text of each value, and None after those of each block.
+    """Yield the text of each value, and None after those of each block.
 
-    ``name`` is the file's, for errors: what is between values or after the array, an array that is not closed, and a
-    value of more than ``max_bytes`` are ConfigurationErrors.
+    ``name`` is the file's, for errors. Raises ConfigurationError for text between values or after the array, for an
+    array that is not closed, and for a value of more than ``max_bytes``.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:
         yield from texts.add(block)
         if texts.held > max_bytes:
             raise ConfigurationError(
-                f"value {texts.count} of {name} is longer than {max_bytes} bytes, and no record can be; is a bracket "
-                "or a quote in it never closed?"
+                f"value {texts.count} of {name} is longer than {max_bytes} bytes, the limit for a record; is a "
+                "bracket or a quote in it never closed?"
             )
         yield None
     texts.end()
 
 
 class _Texts:
-    """Splits text that comes in blocks."""
+    """Splits text that arrives in blocks into JSON values."""
 
     def __init__(self, name: str, *, is_array: bool) -> None:
         self._name = name
@@ -65,11 +65,11 @@ class _Texts:
 
     @property
     def held(self) -> int:
-        """How many bytes are kept of a value that is not complete."""
+        """How many bytes of an incomplete value are held."""
         return len(self._data) - self._start
 
     def add(self, block: bytes) -> Iterator[bytes]:
-        """The values that end in the block."""
+        """Yield the values that end in the block."""
         self._data = self._data[self._start :] + block
         self._at -= self._start
         self._start = 0
@@ -85,11 +85,11 @@ class _Texts:
         self._at = len(self._data)
 
     def end(self) -> None:
-        """Raise ConfigurationError if something is missing at the end, or too much."""
+        """Raise ConfigurationError if something is missing at the end, or if there is extra text."""
         rest = self._data[self._start :].strip()
         if self._is_array and self._is_open:
             raise ConfigurationError(
-                f"the JSON array in {self._name} is never closed: the file was cut off after {self.count} "
+                f"the JSON array in {self._name} is never closed: the file was truncated after {self.count} "
                 f"{plural(self.count, 'value')}"
             )
         if rest:
@@ -98,7 +98,7 @@ class _Texts:
             raise ConfigurationError(f"{self._name} has {what}: {shown!r}")
 
     def _taken(self, match: re.Match[bytes]) -> bytes | None:
-        """The value that a token ends."""
+        """Return the value that a token completes; None if it does not complete one."""
         sign = match[0]
         if sign in b"[{":
             self._on_open(match)

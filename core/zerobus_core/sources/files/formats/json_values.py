@@ -1,8 +1,8 @@
-"""JSON texts as rows in which every number is what was written, wherever the table needs it.
+"""Parses JSON texts into rows, with exact numbers wherever the table needs them.
 
-orjson makes doubles of numbers with a fraction or an exponent, and of whole ones beyond 64 bits.  For DOUBLE columns
-that is right; DECIMAL, integer and VARIANT columns would get a rounded number.  A line in which a double is at such
-a place is read a second time, number by number; most lines of most tables have none, and cost a look at their values.
+orjson makes doubles of numbers with a fraction or an exponent, and of whole numbers beyond 64 bits. That is right for
+DOUBLE columns, but DECIMAL, integer and VARIANT columns would get a rounded number. A line with a double in such a
+column is parsed again, number by number. Most lines have none, and cost only a check of their values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Settle = Callable[[Any], Any]
 
 
 class UnreadableLine(UnreadableRecord):
-    """A line that is not JSON.  It takes a row's place, and no table takes it, so that it is reported as a bad row."""
+    """A line that is invalid JSON. It replaces a row, fits no table, and so is reported as a bad row."""
 
     reason = "the line cannot be read as JSON"
 
@@ -45,13 +45,13 @@ class UnreadableLine(UnreadableRecord):
 
 
 class LineWithKeyTwice(UnreadableLine):
-    """A line in which an object has one key twice: which value is meant is not ours to say."""
+    """A line with an object that has the same key twice, so that it is unclear which value is meant."""
 
     reason = "the line has one key twice in one object"
 
 
 class JsonValues:
-    """Reads JSON texts for rows of ``columns``; without columns every number may be a double."""
+    """Parses JSON texts for rows of ``columns``; without columns every number may become a double."""
 
     def __init__(self, columns: Sequence[Field] = ()) -> None:
         self._settle = (_settler(StructType(tuple(columns))) or _unchanged) if columns else _all_settled
@@ -60,11 +60,14 @@ class JsonValues:
         self._nested = [(name, check) for name, check in checks if check is not None and check is not _is_float]
 
     def record(self, text: str) -> Any:
-        """The row that the ``record`` of a dead letter holds."""
+        """Return the row that the ``record`` of a dead letter contains."""
         return self.row(b'{"%s":1,"record":%s}' % (MARKER.encode(), text.encode(errors="surrogatepass")))
 
     def row(self, line: bytes) -> Any:
-        """The row of a line that is not blank, dead letters opened; an UnreadableLine where there is none."""
+        """Return the row in a line, which must not be blank.
+
+        A dead letter becomes the record that it contains. Invalid JSON becomes an UnreadableLine.
+        """
         try:
             value = orjson.loads(line)
             if not may_have_key_twice(line, value):
@@ -75,7 +78,7 @@ class JsonValues:
         return self._exact_row(line)
 
     def rows(self, lines: Sequence[bytes]) -> list[Any]:
-        """The rows of some lines, as ``row`` gives each; all of them are looked at together, which is much faster."""
+        """Return ``row`` of each line; checking all lines together is much faster."""
         try:
             values = list(map(orjson.loads, lines))
         except (orjson.JSONDecodeError, RecursionError):
@@ -118,7 +121,7 @@ class JsonValues:
 
 
 def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
-    """Whether all values are objects that are not dead letters, and none of them has a key twice."""
+    """Return whether all values are objects without repeated keys, and none of them is a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
     # A line cannot have fewer keys than its value, so that equal sums are equal numbers in each line.
@@ -130,7 +133,7 @@ def _unchanged(row: Any) -> Any:
 
 
 def _opened(value: Any) -> Any:
-    """The row that a dead letter holds, corrected or not; any other value unchanged."""
+    """Return the row that a dead letter contains, corrected or not; any other value unchanged."""
     return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
 
 
@@ -148,7 +151,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Whether a value of the type holds a double that may be rounded; None if none of its values can."""
+    """Return a check for doubles that may have been rounded in a value of the type; None if it cannot contain any."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -186,7 +189,7 @@ class _KeyTwiceError(ValueError):
 
 
 class _UnfitNumberError(ValueError):
-    """A number that JSON does not have, or that no column takes."""
+    """A number that JSON does not have, or that fits no column."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _number(text: str) -> Decimal:
     number = Decimal(text)
     if number and abs(number.adjusted()) > _MAX_EXPONENT:
-        raise _UnfitNumberError("no column takes a number of this size")
+        raise _UnfitNumberError("a number of this size fits no column")
     return number
 
 
@@ -211,7 +214,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Converts Decimals to floats where the column is floating-point; None if nothing needs converting."""
+    """Return a function that converts Decimals to floats in floating-point columns; None if it has nothing to do."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None
@@ -248,7 +251,7 @@ def _settled_real(value: Any) -> Any:
 
 
 def _settled_variant(value: Any) -> Any:
-    """With Decimals for whole numbers beyond 64 bits, which the writer of JSON refuses as integers."""
+    """Replace whole numbers beyond 64 bits by Decimals, because orjson cannot write them as integers."""
     if isinstance(value, dict):
         return {key: _settled_variant(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -265,7 +268,7 @@ def _all_settled(value: Any) -> Any:
 
 
 def _as_float(value: Decimal | int) -> Any:
-    """The nearest double; the number itself where only infinity is near, for the table to refuse."""
+    """Return the nearest double; the number itself if that would be infinite, so that the table refuses it."""
     try:
         number = float(value)
     except OverflowError:

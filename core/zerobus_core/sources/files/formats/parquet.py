@@ -1,4 +1,4 @@
-"""Parquet files: skipped by row groups, whose rows are counted without being read."""
+"""Parquet files: whole row groups can be skipped, because the footer states how many rows they have."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _SMALL_BYTES = 2 * 1024 * 1024
 
 
 class ParquetFormat:
-    """Reads row group by row group, so that memory holds one at most.
+    """Reads row group by row group, so that at most one is in memory.
 
-    A named range index of pandas, which is in the metadata only, is a column unless its name is in ``dropped``.
+    A named range index of pandas, which is stored only in the metadata, becomes a column unless its name is in
+    ``dropped``.
     """
 
     is_arrow = True
@@ -40,16 +41,16 @@ class ParquetFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """There are none."""
+        """Always empty."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """From the footer."""
+        """Return the number of rows from the footer."""
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return int(parquet.metadata.num_rows)
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Row groups of which nothing is wanted are not touched."""
+        """Read the file; row groups without wanted rows are not read."""
         with ExitStack() as scope:
             parquet = _opened(scope, file, coerce_int96_timestamp_unit="us")
             moments = _Int96(scope, file, parquet.schema_arrow) if _has_int96(parquet) else None
@@ -74,7 +75,10 @@ class ParquetFormat:
 
 
 def _rows_at_once(group: Any, chunk_rows: int) -> int:
-    """Two chunks if their rows are small: below some 10,000 rows the cost of a read or a cast is that of the call."""
+    """Return how many rows to read at once: two chunks of small rows.
+
+    Below about 10,000 rows, the cost of a read or a cast is mainly that of the call.
+    """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
 
@@ -88,19 +92,22 @@ def _has_int96(parquet: Any) -> bool:
 
 
 class _Int96:
-    """The old timestamps of Spark, Hive and Impala: nanoseconds, and more of them than Arrow's nanoseconds can count.
+    """Reads the old timestamps of Spark, Hive and Impala, whose range is larger than that of Arrow's nanoseconds.
 
-    As nanoseconds, Arrow wraps the years before 1677 and after 2262 around; as microseconds, it drops digits.  So they
-    are read as both.  What wrapping does to one it does to the other, and the difference is what would be dropped.
+    As nanoseconds, Arrow wraps years before 1677 and after 2262 around; as microseconds, it drops digits. So the column
+    is read in both units. Wrapping affects both results alike, so their difference is what would be dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
-        """``schema`` is that of the file read as microseconds."""
+        """Build the reader; ``schema`` is that of the file when read as microseconds."""
         self._nanoseconds = _opened(scope, file)
         self._schema = schema
 
     def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
-        """Batches of a row group that hold microseconds, in pieces: rows that would lose digits hold nanoseconds."""
+        """Yield the batches of a row group in pieces, in microseconds.
+
+        Rows that would lose digits that way are in nanoseconds.
+        """
         schema = self._nanoseconds.schema_arrow
         names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
         table = self._nanoseconds.read_row_group(group, columns=names)
@@ -125,7 +132,7 @@ def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBa
 
 
 def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
-    """Whether arrays that nest alike differ by more than their unit."""
+    """Return whether arrays with the same nesting differ by more than their unit."""
     if pa.types.is_struct(microseconds.type):
         return any(map(_drops, microseconds.flatten(), nanoseconds.flatten()))
     if pa.types.is_nested(microseconds.type):
@@ -138,7 +145,7 @@ def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
 
 
 class DeadLetterFormat(ParquetFormat):
-    """Parquet files of dead letters: the records in them, as rows."""
+    """Reads the records in Parquet files of dead letters, as rows."""
 
     is_arrow = False
     is_text = True
@@ -148,11 +155,11 @@ class DeadLetterFormat(ParquetFormat):
         self._values = values or JsonValues()
 
     def for_table(self, schema: TableSchema) -> DeadLetterFormat:
-        """The format with numbers as exact as the table's columns need."""
+        """Return a format that reads numbers as exactly as the table's columns need."""
         return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """As other Parquet files, but the record column only."""
+        """Read the file like other Parquet files, but only its record column."""
         pieces = super().read(file, wanted, chunk_rows)
         while True:
             try:
@@ -163,7 +170,7 @@ class DeadLetterFormat(ParquetFormat):
 
 
 def holds_dead_letters(file: FoundFile) -> bool:
-    """Whether a Parquet file is one of dead letters."""
+    """Return whether a Parquet file is a dead-letter file."""
     try:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return MARKER in parquet.schema_arrow.names

@@ -1,4 +1,4 @@
-"""Which line of a text file a row is in, for errors: noted where rows and lines do not go on in step."""
+"""Records which line of a text file each row is in, for errors; noted wherever rows and lines get out of step."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class RowLines:
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """The row ``row`` is in line ``line``, and those after it are in the lines after it."""
+        """Note that row ``row`` is in line ``line``, and each following row in the next line."""
         self._mark(row, line)
 
     def note_block(self, row: int, rows: int, lines: Callable[[], Iterable[int]]) -> None:
-        """The lines of ``rows`` rows from ``row`` on are what ``lines`` returns; asked for the last few blocks only."""
+        """Note that ``lines`` returns the lines of ``rows`` rows from ``row`` on; kept for the last few blocks only."""
         self._mark(row, None)
         self._unmarked.append((row, row + rows, lines))
 
     def line(self, row: int) -> int | None:
-        """The line of a row that was read lately; None if it is not known."""
+        """Return the line of a row that was read recently; None if it is unknown."""
         for start, stop, lines in self._unmarked:
             if start <= row < stop:
                 return list(lines())[row - start]
@@ -47,13 +47,13 @@ class RowLines:
 
 
 class LinesOfFiles:
-    """The lines of the rows of the files that were read last, by path."""
+    """The line numbers of rows in the files that were read last, by path."""
 
     def __init__(self) -> None:
         self._files: dict[str, RowLines] = {}
 
     def begin(self, path: str) -> RowLines:
-        """Forget what was noted of a file, which is read again."""
+        """Discard the line numbers of a file, because it is read again; return its new RowLines."""
         self._files.pop(path, None)
         if len(self._files) >= _MOST_FILES:
             del self._files[next(iter(self._files))]
@@ -61,6 +61,6 @@ class LinesOfFiles:
         return lines
 
     def line(self, path: str, row: int) -> int | None:
-        """The line of a row of a file; None if it is not known."""
+        """Return the line of a row of a file; None if it is unknown."""
         lines = self._files.get(path)
         return None if lines is None else lines.line(row)
