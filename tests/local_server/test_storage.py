@@ -180,6 +180,7 @@ def test_the_thread_that_writes_a_table_ends_with_the_table(catalog, statement):
         assert not [thread for thread in set(threading.enumerate()) - before if "-writer " in thread.name]
 
 
+@pytest.mark.slow
 def test_a_table_of_many_small_commits_is_kept_to_few_files(catalog):
     table = table_of(catalog, "id BIGINT")
     storage = Storage(catalog, commit_delay=0)

@@ -15,6 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.core import faker
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.checkpoint import RowDigests, Segment
@@ -23,7 +24,9 @@ from zerobus_core.ranges import RowRanges
 from zerobus_core.schema import Field, Kind, PrimitiveType, StringType
 
 FORMATS: list[faker.Format] = ["protobuf", "json", "arrow"]
-QUICK = settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+QUICK = settings(
+    max_examples=examples(30), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+)
 BLOCK = 4
 
 

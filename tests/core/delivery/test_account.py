@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.fast import examples
 from zerobus_core.batch import Batch, Chunk
 from zerobus_core.checkpoint import DigestForm, Resumption, RowsKept
 from zerobus_core.delivery import Account
@@ -276,8 +277,8 @@ class DigestingMachine(AccountMachine):
 
 
 # Each step is checked against every row, so there are fewer of them.
-AccountMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
-DigestingMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+AccountMachine.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30, deadline=None)
+DigestingMachine.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30, deadline=None)
 TestAccountLaw = AccountMachine.TestCase
 TestAccountLawWithDigests = DigestingMachine.TestCase
 

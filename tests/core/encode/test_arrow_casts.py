@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk
 from zerobus_core.encode import encoder_for
@@ -110,7 +111,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("inner_nulls", [True, False])
 @given(array=arrays(), kind=st.sampled_from(KINDS), start=st.integers(0, 3))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @example(array=pa.array([327]), kind="DECIMAL(38,38)", start=0)
 @example(array=pa.array([Decimal("9e30")], pa.decimal128(38, 5)), kind="DECIMAL(38,30)", start=0)
 @example(array=pa.array([Decimal("1e45")], pa.decimal256(60, 10)), kind="DECIMAL(38,0)", start=0)
@@ -137,7 +138,7 @@ texts = numerals | long_numerals | moments | words | st.text(max_size=4)
 
 
 @given(cells=st.lists(st.none() | texts, min_size=1, max_size=6), kind=st.sampled_from(KINDS[:17]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example(cells=["2026-01-01T24:00:00"], kind="TIMESTAMP")
 @example(cells=["2026-01-01T00:00:60"], kind="TIMESTAMP_NTZ")
 @example(cells=["1e400", "-0.0"], kind="DOUBLE")

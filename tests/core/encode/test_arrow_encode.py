@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Batch, Chunk
 from zerobus_core.encode import encoder_for
@@ -180,7 +181,7 @@ def test_a_bad_row_splits_its_batch_and_the_others_keep_their_positions() -> Non
 
 
 @pytest.mark.parametrize("record_format", FORMATS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(rows=st.integers(1, 60), unfit=st.sets(st.integers(0, 59)), batch_rows=st.integers(1, 9))
 def test_every_row_is_in_one_batch_or_bad_wherever_the_bad_ones_are(
     record_format: Any, rows: int, unfit: set[int], batch_rows: int
@@ -332,7 +333,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("columns", [ALL_TYPES, WITH_MAP], ids=["by ptars", "by protobuf"])
 @given(rows=st.lists(rows_of_all_types, min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_arrow_data_becomes_the_records_that_its_rows_become(columns: dict[str, str], rows: list[Any]) -> None:
     schema = schema_of(**columns)
     rows = [{name: value for name, value in row.items() if name in columns} for row in rows]
@@ -343,7 +344,7 @@ def test_arrow_data_becomes_the_records_that_its_rows_become(columns: dict[str, 
 
 
 @given(rows=st.lists(rows_of_all_types, min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_rows_and_arrow_data_become_the_same_arrow_batch(rows: list[Any]) -> None:
     schema = schema_of(**WITH_MAP)
     batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([(name, ARROW_TYPES[name]) for name in WITH_MAP]))
@@ -479,7 +480,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_variant_read_back_by_the_specification_is_the_value(value: Any) -> None:
     assert variant_value(*encoded_variant(orjson.dumps(value).decode())) == value
 
@@ -587,7 +588,7 @@ def test_a_column_of_unsigned_numbers_keeps_every_digit_in_a_variant() -> None:
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=12) | st.integers(-(10**38), 10**38))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example(10**38)
 @example(-(10**38) + 1)
 def test_a_number_in_a_variant_is_read_back_exactly_or_refused(number: Any) -> None:

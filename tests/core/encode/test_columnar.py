@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core import faker
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode.filled import FilledColumns
@@ -31,7 +32,7 @@ def records(schema: TableSchema, rows: list[Any], *, columnar: bool) -> list[byt
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_both_ways_write_the_same_bytes(data: st.DataObject) -> None:
     """Else a retry in an environment without ptars would take unchanged rows for changed ones."""
     schema = data.draw(faker.schemas("protobuf").filter(is_flat))

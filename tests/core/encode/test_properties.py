@@ -16,6 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.core import faker
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import BadRow, Chunk, Encoder
 from zerobus_core.encode import encoder_for
@@ -28,7 +29,9 @@ WAYS = [*FORMATS, "protobuf by dicts"]
 
 
 # Explaining a failure costs minutes here, and the values say enough.
-QUICK = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+QUICK = settings(
+    max_examples=examples(60), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+)
 
 
 def format_of(way: str) -> faker.Format:

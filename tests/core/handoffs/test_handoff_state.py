@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.fast import examples
 from zerobus_core.errors import ConfigurationError, HandoffStateError, SliceForgottenError
 from zerobus_core.handoffs.document import from_json, to_json
 from zerobus_core.handoffs.lease import LEASE_SECONDS, Owner
@@ -305,8 +306,8 @@ class ManySlices(HandoffMachine):
 
 TestHandoffMachine = HandoffMachine.TestCase
 TestManySlices = ManySlices.TestCase
-TestHandoffMachine.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
-TestManySlices.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
+TestHandoffMachine.settings = settings(max_examples=examples(80), stateful_step_count=50, deadline=None)
+TestManySlices.settings = settings(max_examples=examples(10), stateful_step_count=30, deadline=None)
 
 
 def open_state() -> tuple[State, OpenSlice]:

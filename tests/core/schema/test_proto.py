@@ -17,6 +17,7 @@ from hypothesis import Phase, given, settings
 from zerobus.tools.generate_proto import generate_proto_file
 
 from tests.core import faker
+from tests.fast import examples
 from zerobus_core import IngestOptions, TableSchema
 from zerobus_core.batch import Chunk
 from zerobus_core.encode import encoder_for
@@ -147,7 +148,7 @@ def test_the_text_compiles_to_our_own_descriptor(tmp_path: Path, name: str) -> N
 
 
 @given(schema=faker.schemas("protobuf"))
-@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+@settings(max_examples=examples(10), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 def test_the_text_of_any_schema_compiles_and_carries_the_same_fields(
     tmp_path_factory: pytest.TempPathFactory, schema: TableSchema
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
@@ -75,7 +76,7 @@ def test_chunks_are_filled_up_to_a_batch_whatever_the_pieces_were(kind: str) -> 
 
 
 @given(st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)).map(sorted).map(tuple), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_is_read_and_what_is_skipped_are_all_rows(spans: list[tuple[int, int]]) -> None:
     skip = RowRanges(spans)
     for kind in ("table of many chunks", "reader", "dataset"):

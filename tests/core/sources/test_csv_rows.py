@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import CsvFormat, IngestOptions, ingest
 from zerobus_core.cli.push import push
 from zerobus_core.errors import ConfigurationError, RecordError, ZerobusIngestError
@@ -106,7 +107,7 @@ ALPHABET = st.sampled_from('a"\\, \n\r;')
 TABLES = st.lists(st.lists(st.text(ALPHABET, max_size=5), min_size=3, max_size=3), min_size=1, max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(rows=TABLES, ends=st.sampled_from(["\n", "\r\n", "\r"]), quoting=st.booleans())
 def test_what_was_written_is_read_back_however_it_is_cut_into_blocks(
     rows: list[list[str]], ends: str, quoting: bool
@@ -126,7 +127,7 @@ def test_what_was_written_is_read_back_however_it_is_cut_into_blocks(
         assert read == rows[: len(read)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(rows=TABLES, data=st.data())
 def test_escape_characters_are_taken_out_of_quoted_cells_only(rows: list[list[str]], data: st.DataObject) -> None:
     def written(cell: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import ConfigurationError, IngestOptions, read_shard, split_source
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
@@ -33,7 +34,7 @@ def written(folder: Path, sizes: list[int]) -> int:
     return first
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=8), st.integers(1, 7))
 def test_shards_of_a_dataset_hold_every_row_once(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], n: int

@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather
 
+from tests.fast import examples
 from zerobus_core import CsvFormat, IngestOptions
 from zerobus_core.errors import ConfigurationError
 from zerobus_core.ranges import RowRanges
@@ -115,7 +116,7 @@ def test_rows_count_through_all_files_of_a_directory_in_the_order_of_their_paths
 
 
 @given(st.lists(st.tuples(st.integers(0, 46), st.integers(0, 46)).map(sorted).map(tuple), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_what_is_read_and_what_is_skipped_are_all_rows(
     tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[int, int]]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import IngestOptions, JsonFormat, ingest
 from zerobus_core.errors import ConfigurationError, RecordError
 from zerobus_core.ranges import RowRanges
@@ -60,7 +61,7 @@ VALUES = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "]"]), VALUES, max_size=3), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(rows=OBJECTS, is_array=st.booleans(), indent=st.sampled_from([None, 0, 2]), size=st.integers(1, 40))
 def test_the_values_are_found_however_the_text_is_cut_into_blocks(
     rows: list[Any], is_array: bool, indent: int | None, size: int

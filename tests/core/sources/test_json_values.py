@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import IngestOptions, StreamManager, TableSchema, ingest
 from zerobus_core.errors import RecordError
 from zerobus_core.ranges import RowRanges
@@ -93,7 +94,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_second_reading_gives_the_same_rows_as_the_first(row: dict[str, Any]) -> None:
     line = orjson.dumps(row)
     assert exact(JsonValues().row(line)) == exact(row)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import guarded_files  # noqa: F401 - registers a file system
+from tests.fast import examples
 from zerobus_core import (
     ConfigurationError,
     IngestInterruptedError,
@@ -44,7 +45,7 @@ def files_in(folder: Path, sizes: list[int]) -> int:
     return first
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.integers(0, 1_000), max_size=60), st.integers(1, 12))
 def test_units_are_spread_without_a_gap_or_an_overlap(sizes: list[int], shards: int) -> None:
     groups = balanced(sizes, shards)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core import ConfigurationError, IngestOptions, SqlQuery, ingest, merge_receipts, read_shard, split_source
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
@@ -47,7 +48,7 @@ KEYS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(KEYS, st.integers(1, 9), st.booleans())
 def test_ranges_are_disjoint_and_complete_for_keys_of_any_kind(
     tmp_path_factory: pytest.TempPathFactory, keys: list[Any], n: int, is_even: bool

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.fast import examples
 from zerobus_core.batch import Batch
 from zerobus_core.streams.ledger import Ledger, LedgerError
 
@@ -165,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.durable | self.refused == set(range(self.next_row))
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
 TestLedgerLaw = LedgerMachine.TestCase
 
 

@@ -7,6 +7,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fast import examples
 from zerobus_core.streams.refusal_window import RefusalWindow
 
 
@@ -37,7 +38,7 @@ def streams_lost(rows: int, bad: set[int], *, acknowledges: bool) -> int:
     return lost
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_bad_row_costs_a_logarithm_of_streams_whatever_the_service_acknowledges(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 3000))
