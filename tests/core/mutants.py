@@ -108,15 +108,15 @@ MUTANTS = [
     handoff("an ended process keeps its slice", (" or is_alive is False:", ":")),
     handoff(
         "a lease never ends",
-        ("return lease if now < last + timedelta(seconds=seconds) else None", "return lease"),
+        ("return lease if now < lease.ends_at(renewed_at) else None", "return lease"),
     ),
     handoff(
         "a lease is worth nothing",
-        ("return lease if now < last + timedelta(seconds=seconds) else None", "return None"),
+        ("return lease if now < lease.ends_at(renewed_at) else None", "return None"),
     ),
     handoff(
         "a saved checkpoint does not renew the lease",
-        ("filter(None, (_moment(lease.taken_at), renewed_at))", "[_moment(lease.taken_at)]"),
+        ("lease.ends_at(renewed_at)", "lease.ends_at(None)"),
     ),
     handoff("a retry waits for its own lease", ("lease.owner.key == owner.key or ", "")),
     handoff("a run ends the lease of another one", (" or self.open.lease.owner != owner:", ":")),

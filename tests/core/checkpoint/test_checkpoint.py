@@ -115,7 +115,7 @@ def test_a_truncated_checkpoint_is_refused(length: int) -> None:
     [
         ({"version": 1}, "its version is 1"),
         ({"version": True}, "its version is True"),
-        ({"format": "other"}, "not a checkpoint"),
+        ({"format": "other"}, "not a Zerobus checkpoint"),
         ({"table": 3}, "table is 3"),
         ({"table": ""}, "table is ''"),
         ({"table_identity": 3}, "table_identity is 3"),

@@ -178,7 +178,7 @@ def test_rows_of_the_sample_fit_the_table_that_is_made_of_them(zerobus: LocalZer
         ([1], "row 0 of the sample is a int, not a record"),
         ([], "there are no columns"),
         ([{"a b": 1}], "--rename 'a b=a_b'"),
-        ([{"a": object()}], "values of type object have no column type"),
+        ([{"a": object()}], "values of type object do not fit any column type"),
     ],
 )
 def test_a_sample_that_makes_no_table_is_refused(sample: list[Any], message: str) -> None:
@@ -203,7 +203,7 @@ def test_from_arrow_takes_the_type_of_each_column() -> None:
         "j": "VARIANT", "u": "STRING",
     }  # fmt: skip
     with pytest.raises(
-        SchemaError, match=r"column t: Arrow's type time64\[us\] has no column type.*column d: decimal256"
+        SchemaError, match=r"column t: Arrow's type time64\[us\] does not fit any column type.*column d: decimal256"
     ):
         TableSchema.from_arrow(pa.schema({"t": pa.time64("us"), "d": pa.decimal256(50, 2)}), "main.default.t")
 

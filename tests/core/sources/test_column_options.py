@@ -255,12 +255,13 @@ def test_a_source_with_other_columns_answers_as_the_source_itself() -> None:
         "place": lambda ask: ask(0),
         "origins": lambda ask: list(ask(0, 1)),
     }
+    others = {"chunks", "read_for", "give_tuples", "on_durable", "shaping", "fingerprint", "removed_since"}
     for outer in (
         source_of(inner, IngestOptions(select=["id"])),
         source_of(inner, IngestOptions(transform=lambda row: row, select=["id"])),
     ):
         list(outer.chunks(RowRanges()))
-        for name in set(names) - {"chunks", "read_for", "on_durable", "shaping", "fingerprint", "removed_since"}:
+        for name in set(names) - others:
             mine, given = getattr(outer, name), getattr(inner, name)
             if name in asked:
                 mine, given = asked[name](mine), asked[name](given)

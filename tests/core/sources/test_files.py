@@ -254,7 +254,7 @@ def test_a_broken_line_takes_its_place_as_a_row_that_no_table_takes(tmp_path: Pa
         ("x.parquet", b"PAR1", "cannot read"),
         ("x.arrow", b"ARROW1\0\0", "cannot read"),
         ("x.avro", b"Obj", "cannot read"),
-        ("x.dat", b"", "its extension does not show its format; known are .parquet"),
+        ("x.dat", b"", "its extension does not show its format; known extensions are .parquet"),
         ("x.csv.zip", b"", "Unpack archives first"),
     ],
 )

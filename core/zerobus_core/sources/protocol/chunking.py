@@ -27,6 +27,8 @@ __all__ = [
 MAX_WAIT = 1.0
 # Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
+# Rows beyond which a batch is weighed by its parts.
+_LONG_BATCH = 131_072
 # A source that finds no rows to yield shows after this long (seconds) that it goes on.
 HEARTBEAT = 0.25
 
@@ -80,8 +82,9 @@ def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
 
     An empty batch is one chunk.
     """
-    # Its buffers as a whole are weighed in a hundredth of the time of those parts of them that it is made of.
-    if not len(batch) or batch.get_total_buffer_size() <= MAX_CHUNK_BYTES:
+    # Its buffers as a whole are weighed in a hundredth of the time of those parts of them that it is made of. Nulls of
+    # any number share one small buffer, so this is for batches that are not long.
+    if not len(batch) or (len(batch) <= _LONG_BATCH and batch.get_total_buffer_size() <= MAX_CHUNK_BYTES):
         yield Chunk(first_row, batch)
         return
     step = max(1, MAX_CHUNK_BYTES * len(batch) // max(1, batch.nbytes))
