@@ -107,6 +107,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         self.records = protected(records)
         self.source = source
         self.shard = shard
+        self._has_shard = shard is not None
         self.records_callable = records_callable
         self.op_args = list(op_args or ())
         self.op_kwargs = dict(op_kwargs or {})
@@ -141,6 +142,11 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         return function(*self.op_args, **determine_kwargs(function, self.op_args, context))
 
     def _files(self) -> Any:
+        if self._has_shard and self.shard is None:
+            raise ConfigurationError(
+                "shard is None: the task that it comes from returned nothing, and the whole source is not delivered "
+                "instead; give one shard, as by expand(shard=…)"
+            )
         if self.source is None:
             raise ConfigurationError(
                 "source is None: the task whose output it is returned nothing; let that task return a path or URI "

@@ -165,6 +165,15 @@ with push_dag("files_that_change_after_the_split", retries=2):
     merge_receipts_task(pushed.output)
 
 
+with push_dag("shard_of_a_task_that_returns_none"):
+
+    @task
+    def no_shard():
+        return None
+
+    ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}", shard=no_shard())
+
+
 with push_dag("guarded_files"):
     # What is not from the environment at run time would be in the Dag's file, which Airflow stores as it is.
     PLACE, SIGNATURE = "{{ var.value.guarded_place }}", "{{ var.value.guarded_signature }}"

@@ -117,6 +117,13 @@ def test_a_shard_without_rows_skips_nothing_and_on_empty_is_refused(airflow, tar
     assert (merged["rows_acked"], merged["shards"]) == (3, 2)
 
 
+def test_a_task_whose_shard_is_none_does_not_deliver_the_whole_source(airflow, target, table, landing):
+    account = airflow.run("shard_of_a_task_that_returns_none", environ=target.environ, table=table, source=str(landing))
+    assert account["tasks"]["push"]["state"] == "failed"
+    assert "shard is None" in account["log"]
+    assert target.rows(table) == []
+
+
 def test_one_file_is_one_shard(airflow, target, table, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows_from(0, 5)), tmp_path / "0.parquet")
     merged = receipt_of(airflow.run("fan_out", environ=target.environ, table=table, source=str(tmp_path)), "merged")
