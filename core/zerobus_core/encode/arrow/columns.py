@@ -116,7 +116,7 @@ class ColumnCasts:
         for name in dict.fromkeys(given):
             spellings.setdefault(self._own(name), []).append(name)
         problems += [
-            f"{' and '.join(map(repr, same))} are one column, {own}: names of columns have no case"
+            f"{' and '.join(map(repr, same))} are one column, {own}: column names are compared without case"
             for own, same in spellings.items()
             if len(same) > 1
         ]
