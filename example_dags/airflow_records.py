@@ -17,7 +17,7 @@ def airflow_records():
 
     @task
     def report(receipt):
-        print(f"durable in {receipt['table']}: {receipt['rows_acked']} rows")
+        print(f"{receipt['rows_acked']} rows are durable in {receipt['table']}")
 
     report(readings())
 
