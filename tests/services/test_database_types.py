@@ -269,7 +269,7 @@ def test_a_key_twice_in_json_is_a_bad_row_of_the_text(
     query = 'SELECT \'{"a": 1, "a": 2}\'::json AS v'
     with (
         cursor_of("psycopg of an operator", postgres_url, query) as cursor,
-        pytest.raises(RecordError, match="field v: has one key twice"),
+        pytest.raises(RecordError, match="field v: has the same key twice"),
     ):
         ingest(zerobus.workspace, table_name, cursor)
 
