@@ -220,7 +220,7 @@ def test_the_last_task_without_receipts_fails_if_the_slice_of_its_run_is_open(sl
     with pytest.raises(ShardsMissingError, match=r"3 of 3 shards .*: 0, 1, 2\."):
         slices.handoff("run1").finish_shards([])
     slices.handoff("run2").split(3)
-    with pytest.raises(HandoffBusyError, match="run2 has taken"):
+    with pytest.raises(HandoffBusyError, match="run2 took over slice"):
         slices.handoff("run1").finish_shards([])
     other = slices.handoff("run3").finish_shards([])
     assert other.rows_read == 0, "a run that froze nothing has nothing to finish"
