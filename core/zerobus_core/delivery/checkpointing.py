@@ -100,7 +100,7 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Reserve more rows in the save that records ACKs, which saves a write.
+        """Reserve more rows together with a save of ACKs, so that no separate write is needed.
 
         Only one reservation is open at a time.
         """

@@ -228,7 +228,7 @@ def test_a_format_is_for_files_without_a_telling_extension_too(tmp_path: Path) -
     source = source_of(tmp_path / "export.dat", IngestOptions(format={"type": "csv", "delimiter": ";"}))
     assert [row for chunk in source.chunks(RowRanges()) for row in chunk.rows.to_pylist()] == [{"a": "1", "b": "2"}]  # type: ignore[union-attr]
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n')
-    with pytest.raises(ConfigurationError, match=r"x\.jsonl holds jsonl files, and options\.format is for csv files"):
+    with pytest.raises(ConfigurationError, match=r"x\.jsonl holds jsonl files, but options\.format is for csv files"):
         source_of(tmp_path / "x.jsonl", IngestOptions(format=CsvFormat()))
 
 

@@ -171,8 +171,11 @@ def refused() -> Iterator[tuple[Any, str]]:
     yield pd.DataFrame({"p": pd.period_range("2026-01", periods=2, freq="M")}), r"p of the data frame.*to_timestamp\(\)"
     yield pd.DataFrame({"i": pd.interval_range(0, 2)}), r"column i of the data frame.*\.left and \.right"
     categories = pd.DataFrame({"p": pd.Categorical(pd.period_range("2026-01", periods=2, freq="M"))})
-    yield categories, r"column p of the data frame is of period.*to_timestamp\(\)"
-    yield pd.DataFrame({"i": pd.cut([1, 2], [0, 1, 2])}), r"column i of the data frame is of interval.*astype\(str\)"
+    yield categories, r"column p of the data frame has the type period.*to_timestamp\(\)"
+    yield (
+        pd.DataFrame({"i": pd.cut([1, 2], [0, 1, 2])}),
+        r"column i of the data frame has the type interval.*astype\(str\)",
+    )
     indexed = pd.DataFrame({"a": [1]}, index=pd.period_range("2026-01", periods=1, freq="M", name="month"))
     yield indexed, "column month of the data frame"
     yield pd.DataFrame(index=range(3)), "3 rows and no columns"

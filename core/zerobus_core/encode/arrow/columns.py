@@ -192,7 +192,7 @@ class _ColumnCast:
         self._has_map = has_map(field.type)
 
     def prepare(self, source: pa.Field) -> None:
-        """Cast arrays of this field of a batch from now on."""
+        """Prepare to cast arrays of the given Arrow field."""
         self._convert = compiled_cast(source.type, self.field.type, self._rules)
         self._json = json_converter(source, self.field.type, fragment_of)
 

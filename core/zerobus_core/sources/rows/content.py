@@ -27,7 +27,7 @@ _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 
 
 def rows_fingerprint(rows: Sequence[Any]) -> str | None:
-    """Return a hash of the number, order and content of ``rows``; None if a content cannot be determined.
+    """Return a hash of the number, order and content of ``rows``; None if a value's content is unknown.
 
     The order of the keys of a dict also counts.
     """
