@@ -161,7 +161,7 @@ def test_a_handoff_without_a_place_for_its_state_says_where_to_put_it(run):
         ),
         (
             lambda: SqlToZerobusOperator(task_id="x", table="a.b.c", sql="SELECT 1", sql_conn_id="y", lag=3.0),
-            "lag belongs to incremental",
+            "lag needs incremental",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_text_is_inserted_and_cast_to_the_type_of_its_column(server: LocalZerobu
         (f"INSERT INTO {TABLE} VALUES (1)", "1 value for 2 columns: id, n"),
         (f"INSERT INTO {TABLE} (nope) VALUES (1)", "has no column nope; it has id, n"),
         (f"INSERT INTO {TABLE} (id, ID) VALUES (1, 2)", "a column is named twice"),
-        (f"INSERT INTO {TABLE} (n) VALUES (1)", "column id is NOT NULL, and a row has no value for it"),
+        (f"INSERT INTO {TABLE} (n) VALUES (1)", "column id is NOT NULL, but a row has no value for it"),
         (f"INSERT INTO {TABLE} VALUES ('a', 1)", "column id: Failed to parse string: 'a'"),
         (f"INSERT INTO {TABLE} VALUES (1, -1)", "the rows do not fit main.default.t"),
         (f"DELETE FROM {TABLE} WHERE nope = 1", "the rows of main.default.t cannot be deleted"),

@@ -86,7 +86,7 @@ def test_a_rest_insert_with_a_bad_row_stores_nothing(catalog, storage):
 
 def test_a_rest_insert_with_a_row_that_breaks_a_constraint_stores_nothing(catalog, storage):
     table = table_of(catalog, "id BIGINT, CONSTRAINT small CHECK (id < 10)")
-    with pytest.raises(InvalidRequest, match="record 1: breaks the constraint small"):
+    with pytest.raises(InvalidRequest, match="record 1: violates the constraint small"):
         insert_json_rows(storage, table, [{"id": 1}, {"id": 10}])
     assert stored(table) == []
 

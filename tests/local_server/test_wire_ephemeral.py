@@ -404,7 +404,7 @@ def test_a_row_that_breaks_a_check_constraint_refuses_its_batch(door, broken):
     stream.send(ingest_record_batch=batch(1, b'{"id": 3, "price": 1}', broken))
     error = stream.refusal()
     assert code(error) is grpc.StatusCode.INVALID_ARGUMENT
-    assert "offset 1, record 1: breaks the constraint positive" in error.details()
+    assert "offset 1, record 1: violates the constraint positive" in error.details()
     assert sorted(door.rows(table).column("id").to_pylist()) == [1, 2]
 
 

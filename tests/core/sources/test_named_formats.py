@@ -135,7 +135,7 @@ def test_a_file_without_an_extension_is_read_by_the_format_that_is_named(
 
 def test_a_format_that_is_not_the_extension_s_is_refused(zerobus: LocalZerobus, table: str, tmp_path: Path) -> None:
     WRITERS["csv"](path := tmp_path / "rows.csv")
-    with pytest.raises(ConfigurationError, match=r"holds csv files, and options.format is for parquet files"):
+    with pytest.raises(ConfigurationError, match=r"holds csv files, but options.format is for parquet files"):
         ingest(zerobus.workspace, table, str(path), options={"format": "parquet"})
 
 
