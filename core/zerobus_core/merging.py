@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from .errors import ConfigurationError, ShardsMissingError
 from .receipt import AckLatency, Receipt
+from .wording import plural
 
 __all__ = ["merge_receipts"]
 
@@ -100,9 +101,9 @@ def _check_complete(every: list[Receipt]) -> None:
         if missing:
             durable = sum(one.rows_acked + one.rows_skipped for one in delivered.values())
             raise ShardsMissingError(
-                f"{len(missing)} of {of} shards have no receipt: {', '.join(map(str, missing))}. {durable:,} rows of "
-                "the other shards are durable; deliver the missing shards again, each from its own checkpoint, and "
-                "merge then",
+                f"{len(missing)} of {of} shards have no receipt: {', '.join(map(str, missing))}. {durable:,} "
+                f"{plural(durable, 'row')} of the other shards {plural(durable, 'is', 'are')} durable; deliver the "
+                "missing shards again, each from its own checkpoint, and merge then",
                 table=every[0].table,
             )
 

@@ -105,7 +105,7 @@ def test_receipts_of_some_shards_are_not_merged_and_the_others_are_named(
     shards = split_source(str(tmp_path), 8)
     receipts = [ingest(zerobus.workspace, table_name, shard).as_dict() for shard in shards]
     assert merge_receipts(receipts).shards == 3, "fewer files than shards that were asked for"
-    with pytest.raises(ShardsMissingError, match=r"2 of 3 shards have no receipt: 0, 2\. 1 rows") as missing:
+    with pytest.raises(ShardsMissingError, match=r"2 of 3 shards have no receipt: 0, 2\. 1 row ") as missing:
         merge_receipts(receipts[1:2])
     assert (missing.value.table, missing.value.retryable) == (table_name, True)
     with pytest.raises(ConfigurationError, match="shard 1 of 3 twice"):
