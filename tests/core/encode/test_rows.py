@@ -109,7 +109,7 @@ def test_delivery_columns_that_the_table_has_not_are_refused() -> None:
     options = IngestOptions(delivery_columns={"delivery_id": "who", "row_number": "nr"})
     with pytest.raises(ConfigurationError, match="'who', which the table does not have"):
         encoder_for(schema_of(nr="BIGINT"), options, is_arrow=False, delivery_id="d1")
-    with pytest.raises(ConfigurationError, match="'nr', which is INT and must be BIGINT"):
+    with pytest.raises(ConfigurationError, match="'nr', which has the type INT but must be BIGINT"):
         encoder_for(schema_of(who="STRING", nr="INT"), options, is_arrow=False, delivery_id="d1")
 
 

@@ -137,7 +137,7 @@ def test_rows_that_come_from_no_file_have_a_time_and_a_number(
 
 @pytest.mark.parametrize("kind", IN_MEMORY)
 def test_the_name_of_a_file_is_refused_where_there_are_none(kind: str, zerobus: LocalZerobus, table_name: str) -> None:
-    with pytest.raises(ConfigurationError, match="asks for file_name and file_path, and the rows do not come from"):
+    with pytest.raises(ConfigurationError, match="asks for file_name and file_path, but the rows do not come from"):
         deliver(zerobus, table_name, IN_MEMORY[kind]([1]), metadata_columns=COLUMNS)
 
 
@@ -211,9 +211,9 @@ def test_a_row_that_has_such_a_column_is_refused(kind: str, zerobus: LocalZerobu
     ("columns", "message"),
     [
         ({"row_number": "no"}, "metadata_columns names 'no', which the table does not have"),
-        ({"row_number": "file"}, "names 'file', which is STRING and must be BIGINT"),
-        ({"ingested_at": "n"}, "names 'n', which is BIGINT and must be TIMESTAMP"),
-        ({"file_name": "n"}, "names 'n', which is BIGINT and must be STRING"),
+        ({"row_number": "file"}, "names 'file', which has the type STRING but must be BIGINT"),
+        ({"ingested_at": "n"}, "names 'n', which has the type BIGINT but must be TIMESTAMP"),
+        ({"file_name": "n"}, "names 'n', which has the type BIGINT but must be STRING"),
     ],
 )
 def test_a_column_of_another_type_is_refused(
