@@ -12,7 +12,7 @@ from zerobus_core.hosting import holds_no_files, is_shard
 from .compat import context_merge, determine_kwargs
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
 from .handoff import check_handoff, check_on_empty, check_shard, is_handoff_source
-from .parameters import check_source
+from .parameters import NO_SHARD, check_source
 from .rows import Rows, protected, readable, rendered, resolve
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
         *,
         records: Any = None,
         source: Any = None,
-        shard: Any = None,
+        shard: Any = NO_SHARD,
         records_callable: Callable[..., Any] | None = None,
         op_args: Collection[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
@@ -103,11 +103,11 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
             check_handoff(self)
         else:
             check_source(source)
-        check_shard(self, source, shard)
+        self._has_shard = shard is not NO_SHARD
+        self.shard = shard if self._has_shard else None
+        check_shard(self, source, self.shard)
         self.records = protected(records)
         self.source = source
-        self.shard = shard
-        self._has_shard = shard is not None
         self.records_callable = records_callable
         self.op_args = list(op_args or ())
         self.op_kwargs = dict(op_kwargs or {})

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zerobus_core import ConfigurationError, IngestOptions
 from zerobus_core.hosting import warn_deprecated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSET_SCHEME",
+    "NO_SHARD",
     "as_mapping",
     "check_outlets",
     "check_source",
@@ -32,6 +33,15 @@ __all__ = [
     "templated_table",
     "with_arguments",
 ]
+
+
+class _NoShard:
+    def __repr__(self) -> str:
+        return "no shard"
+
+
+NO_SHARD: Final = _NoShard()
+"""The default of ``shard``: None is what a task returned that has no shard, and not the whole source."""
 
 _NAME_PARTS = 3
 ASSET_SCHEME = "databricks://"

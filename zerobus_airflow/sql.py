@@ -14,6 +14,7 @@ from .compat import XComArg
 from .delivery import RowsProcessor, ZerobusDeliveryOperator
 from .handoff import check_handoff, check_on_empty
 from .hook import find_connection
+from .parameters import NO_SHARD
 from .rows import cursor_rows
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         lag_rows: int | None = None,
         commits_in_order: bool = False,
         initial: Any = None,
-        shard: Any = None,
+        shard: Any = NO_SHARD,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -121,8 +122,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self.lag_rows = lag_rows
         self.commits_in_order = commits_in_order
         self.initial = initial
-        self.shard = shard
-        self._has_shard = shard is not None
+        self._has_shard = shard is not NO_SHARD
+        self.shard = shard if self._has_shard else None
         self._check_incremental()
         self._check_shard()
 

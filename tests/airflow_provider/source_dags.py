@@ -171,7 +171,13 @@ with push_dag("shard_of_a_task_that_returns_none"):
     def no_shard():
         return None
 
-    ZerobusIngestOperator(task_id="push", table=TABLE, source="{{ dag_run.conf['source'] }}", shard=no_shard())
+    @task
+    def no_shards():
+        return [None]
+
+    source = "{{ dag_run.conf['source'] }}"
+    ZerobusIngestOperator(task_id="push", table=TABLE, source=source, shard=no_shard())
+    ZerobusIngestOperator.partial(task_id="mapped", table=TABLE, source=source).expand(shard=no_shards())
 
 
 with push_dag("guarded_files"):

@@ -119,8 +119,8 @@ def test_a_shard_without_rows_skips_nothing_and_on_empty_is_refused(airflow, tar
 
 def test_a_task_whose_shard_is_none_does_not_deliver_the_whole_source(airflow, target, table, landing):
     account = airflow.run("shard_of_a_task_that_returns_none", environ=target.environ, table=table, source=str(landing))
-    assert account["tasks"]["push"]["state"] == "failed"
-    assert "shard is None" in account["log"]
+    assert [account["tasks"][name]["state"] for name in ("push", "mapped[0]")] == ["failed", "failed"]
+    assert account["log"].count("shard is None") >= 2
     assert target.rows(table) == []
 
 
