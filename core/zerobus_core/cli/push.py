@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["push"]
 
-_FILE_ENDINGS = {
-    "arrow", "avro", "bz2", "csv", "feather", "gz", "ipc", "json", "jsonl", "ndjson", "parquet", "tsv", "txt", "xz",
-    "zst",
-}  # fmt: skip
-
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -48,8 +43,8 @@ def push(
 ) -> None:
     """Push each SOURCE into a table, one after the other, and print the receipt: as JSON, unless stdout is a terminal.
 
-    SOURCE is a path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or glob of them, a
-    dead-letter file, or - for JSON Lines on standard input.
+    SOURCE is a path or URI of Parquet, CSV, JSON Lines, Arrow IPC, Avro or Excel files, a directory or glob of them,
+    a dead-letter file, or - for JSON Lines on standard input.
 
     The exit code is 0 only if every row is durable (or in the dead-letter file that you asked for).
     """
@@ -80,12 +75,13 @@ def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...]
 
 def _is_table_name(text: str) -> bool:
     from ..schema.table import check_table_name
+    from ..sources.files.finding.found import EXTENSIONS
 
     try:
         check_table_name(text)
     except ConfigurationError:
         return False
-    return not Path(text).exists() and text.rpartition(".")[2].lower() not in _FILE_ENDINGS
+    return not Path(text).exists() and Path(text).suffix.lower() not in {*EXTENSIONS, ".txt"}
 
 
 def _push(

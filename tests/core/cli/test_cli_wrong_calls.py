@@ -31,6 +31,12 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
         2,
     ),
     "no table": (("push", "rows.csv"), {}, "Error: pass the table with -t: zerobus-ingest push SOURCE... -t", 2),
+    "no table after a workbook": (
+        ("push", "rows.csv", "rows.2024.xlsx"),
+        {},
+        "Error: pass the table with -t: zerobus-ingest push SOURCE... -t",
+        2,
+    ),
     "no table for schema": (
         ("schema",),
         {},

@@ -19,6 +19,7 @@ from .compressed import open_compressed
 from .listing import Location
 
 __all__ = [
+    "EXTENSIONS",
     "FORMATS",
     "FoundFile",
     "FoundFiles",
@@ -40,6 +41,8 @@ FORMATS = {
     ".xlsx": "excel", ".xlsm": "excel", ".xlsb": "excel", ".xls": "excel", ".ods": "excel",
 }  # fmt: skip
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+EXTENSIONS = frozenset({*FORMATS, *_COMPRESSIONS})
+"""The last extensions, in lower case, of the names of files that are read without ``format``."""
 _KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro, .xlsx, .xls, .ods"
 # What storages call the thing that changes whenever a file does; the first that is there counts.
 _VERSIONS = (
