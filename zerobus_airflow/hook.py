@@ -275,7 +275,7 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
         # Without the chain: the error holds the text, and so perhaps a secret.
         raise ConfigurationError(f"its extra is not valid JSON: {error}") from None
     if not isinstance(extra, dict):
-        raise ConfigurationError(f"its extra is JSON of type {type(extra).__name__}. Expected an object of fields")
+        raise ConfigurationError(f"its extra must be a JSON object, not JSON of type {type(extra).__name__}")
     mask_secret(extra)
     return extra
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from dagster import OpExecutionContext
 
 from zerobus_core import ConfigurationError, merge_receipts
+from zerobus_core.hosting import shard_facts
 
 from .delivery import routed_errors
 from .metadata import Metadata, handoff_metadata, receipts_in
@@ -71,7 +72,9 @@ class SourceWork:
         result = resource.ingest(context, self.table, records, options=self.options, asset_key=self.asset_key)
         metadata: Metadata = {**cast("Metadata", result.metadata)}
         about = {name: value for name, value in metadata.items() if name in _ABOUT_THE_TABLE}
-        return {"receipt": receipts_in(metadata)[-1], "about": about}
+        # What ``read`` returns need not be a shard, and then its receipt does not say which one it is.
+        receipt = {**receipts_in(metadata)[-1], "shard": shard_facts(shard)}
+        return {"receipt": receipt, "about": about}
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
         """See ShardedWork."""

@@ -227,7 +227,7 @@ def _tls(options: ServerOptions) -> Tls | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise InvalidRequest(
-            f"tls_certificate {options.tls_certificate!r} and tls_key {options.tls_key!r} are not a certificate and "
-            f"its key, in PEM and without a password: {error}"
+            f"tls_certificate {options.tls_certificate!r} and tls_key {options.tls_key!r} cannot be used: they must "
+            f"be a certificate and its key, both in PEM, and the key must have no password: {error}"
         ) from error
     return Tls(certificate=files[0], key=files[1], port=options.tls_port)

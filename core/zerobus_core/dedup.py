@@ -32,7 +32,7 @@ def delivery_id(table: str, source_fingerprint: str | None, name: str | None = N
     if source_fingerprint is None:
         raise ConfigurationError(
             "delivery_columns needs a source that the next attempt can recognise, but this one has no fingerprint: "
-            "set source_version to a name for its content, for example the date it is of",
+            "set source_version to a name for its content, for example the date that its rows belong to",
             table=table,
         )
     return hashlib.sha256(json.dumps([table, source_fingerprint, name]).encode()).hexdigest()[:32]

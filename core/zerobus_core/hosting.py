@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .sources.rows.cursor_thread import CursorThread
     from .sources.rows.drivers import execute_on_server
     from .sources.shards import is_shard
+    from .sources.shards.form import shard_facts
     from .storage.filesystem import UriWithFilesystem
     from .storage.uris import secrets_in, shown_uri
     from .wording import plural
@@ -51,6 +52,7 @@ __all__ = [
     "replay_options",
     "run_in_thread",
     "secrets_in",
+    "shard_facts",
     "shown_uri",
     "sql_fingerprint",
     "warn_deprecated",
@@ -78,6 +80,7 @@ _HOMES = {
     "replay_options": "replaying",
     "run_in_thread": "aio",
     "secrets_in": "storage.uris",
+    "shard_facts": "sources.shards.form",
     "shown_uri": "storage.uris",
     "sql_fingerprint": "sources.rows.cursor",
     "warn_deprecated": "deprecations",

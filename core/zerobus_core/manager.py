@@ -176,8 +176,9 @@ class StreamManager:
     def _refuse_after_failure(self) -> None:
         if self._failure is not None:
             raise ConfigurationError(
-                f"the delivery failed before ({type(self._failure).__name__}) and not all of its rows were sent, "
-                "so it can neither continue nor succeed: let that error end the block, and start another delivery",
+                f"an earlier call failed with {type(self._failure).__name__}, and not all rows were sent, so this "
+                "delivery can neither continue nor succeed: let the first error leave the with block, and start "
+                "another delivery",
                 table=self._table,
             ) from self._failure
 

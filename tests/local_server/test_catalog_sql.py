@@ -216,7 +216,7 @@ def test_a_select_is_answered_from_the_delta_tables(catalog: Catalog) -> None:
         ("CREATE TABLE main.nope.t (x INT)", NotFound, "CREATE SCHEMA main.nope first"),
         ("CREATE SCHEMA nope.s", NotFound, "CREATE CATALOG nope first"),
         ("CREATE CATALOG main", AlreadyExists, "IF NOT EXISTS"),
-        ("CREATE VIEW main.default.v AS SELECT 1", InvalidRequest, "CREATE VIEW is not known"),
+        ("CREATE VIEW main.default.v AS SELECT 1", InvalidRequest, "CREATE VIEW is not supported"),
         ("INSERT INTO main.default.t VALUES (1)", UnknownTable, "does not exist"),
         ("UPDATE main.default.t SET a = 1", InvalidRequest, "line 1: UPDATE is not a statement"),
         ("INSERT OVERWRITE main.default.t SELECT 1", InvalidRequest, "is not supported by the local catalog"),

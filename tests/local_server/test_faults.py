@@ -239,7 +239,7 @@ def test_a_rule_is_the_same_after_a_round_through_json():
     [
         ({}, "needs an action"),
         ({"action": "explode"}, "unknown fault 'explode'"),
-        ({"action": "cut", "seconds": 1}, "takes no seconds"),
+        ({"action": "cut", "seconds": 1}, "fault cut has no parameter seconds"),
         ({"action": "cut", "at": "noon"}, "'noon'"),
         ({"action": "fail", "at": "mid_message"}, "there are before_commit, during_commit, after_commit$"),
         ({"action": "fail", "status": "SAD"}, "'SAD' is not a gRPC status"),

@@ -139,7 +139,7 @@ def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
         expected = _type_name(wanted) if wanted else "no protobuf type"
         raise schema_mismatch_error(
             table,
-            f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)} which accepts {expected}",
+            f"field {path} has type {_type_name(field.type)}, the column is {_shown(delta)}, which accepts {expected}",
         )
 
 

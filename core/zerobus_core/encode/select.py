@@ -66,5 +66,5 @@ def _chosen_format(
         return "json", f"Arrow records cannot carry the table: {limits[0]}"
     limits = list(protobuf_limits(schema.columns))
     if not limits:
-        return "protobuf", "Arrow streams take ClientCredentials only" if is_arrow else "the source holds rows"
+        return "protobuf", "Arrow streams support only ClientCredentials" if is_arrow else "the source holds rows"
     return "json", f"protobuf records cannot carry the table: {limits[0]}"

@@ -181,6 +181,7 @@ def _checked_token(what: str, token: Any) -> Any:
         raise ConfigurationError(f"{what} has {len(text)} bytes; a token can have at most {_MAX_TOKEN_BYTES} bytes")
     if json.loads(text) != token:
         raise ConfigurationError(
-            f"{what} changes when it is written as JSON: {token!r}; use text, numbers, lists and objects"
+            f"{what} is not the same after it is written as JSON and read back: {token!r}; use text, numbers, lists, "
+            "and dicts whose keys are text"
         )
     return token

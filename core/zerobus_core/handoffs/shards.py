@@ -128,7 +128,8 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
     """Return ``shard`` if it belongs to this handoff; raise ConfigurationError otherwise."""
     if not isinstance(shard, Mapping) or shard.get("kind") != "slice" or set(shard) != _FIELDS:
         raise ConfigurationError(
-            f"shard must be one of the dicts that Handoff.split returns, not {type(shard).__name__}; split again"
+            f"shard must be one of the dicts that Handoff.split returns, and this {type(shard).__name__} is not; "
+            "split again"
         )
     plain = dict(shard)
     if plain[MARK] != VERSION or plain["fingerprint"] != _fingerprint(plain):

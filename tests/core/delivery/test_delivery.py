@@ -755,7 +755,7 @@ class TestAsYouGo:
             other.start()
             other.join()
 
-        with pytest.raises(ConfigurationError, match="the delivery failed before"):  # noqa: SIM117
+        with pytest.raises(ConfigurationError, match="an earlier call failed"):  # noqa: SIM117
             with StreamManager(server.workspace, table, options=options()) as streams:
                 streams.send(sending(streams))
         assert ["at work on another call" in message for message in refused] == [True, True]
@@ -763,7 +763,7 @@ class TestAsYouGo:
 
     def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
         manager = StreamManager(server.workspace, table, options=options())
-        with pytest.raises(ConfigurationError, match=r"the delivery failed before \(RecordError\)"), manager as streams:  # noqa: PT012
+        with pytest.raises(ConfigurationError, match="an earlier call failed with RecordError"), manager as streams:  # noqa: PT012
             streams.send(rows(10))
             with contextlib.suppress(RecordError):
                 streams.send([{"id": 10}, {"id": "eleven"}])
@@ -774,14 +774,14 @@ class TestAsYouGo:
         server.faults.add(action="withhold_ack")
         quick = options(max_attempts=1, ack_timeout=0.5, timeout=30.0)
         with (  # noqa: PT012 - what is raised in between, and when, is what is tested
-            pytest.raises(ConfigurationError, match="failed before"),
+            pytest.raises(ConfigurationError, match="an earlier call failed"),
             StreamManager(server.workspace, table, options=quick) as streams,
         ):
             streams.send([{"id": 1}])
             with pytest.raises(IngestTimeoutError):
                 streams.flush()
             server.faults.clear()
-            with pytest.raises(ConfigurationError, match=r"failed before \(IngestTimeoutError\)"):
+            with pytest.raises(ConfigurationError, match="failed with IngestTimeoutError"):
                 streams.flush()
             streams.send([{"id": 2}])
         assert 2 not in ids(server, table)
@@ -794,7 +794,7 @@ class TestAsYouGo:
             raise LookupError("the page is gone")
 
         with (
-            pytest.raises(ConfigurationError, match=r"failed before \(LookupError\)"),
+            pytest.raises(ConfigurationError, match="failed with LookupError"),
             StreamManager(server.workspace, table, options=options()) as streams,
             contextlib.suppress(LookupError),
         ):
@@ -809,7 +809,7 @@ class TestAsYouGo:
             yield {}
 
         manager = StreamManager(server.workspace, table, options=options())
-        with pytest.raises(ConfigurationError, match=r"failed before \(LookupError\)"), manager as streams:  # noqa: PT012
+        with pytest.raises(ConfigurationError, match="failed with LookupError"), manager as streams:  # noqa: PT012
             streams.send(rows(read))
             with contextlib.suppress(LookupError):
                 streams.send(page())

@@ -29,6 +29,10 @@ OPTIONS: dict[str, list[tuple[str, str]]] = {
         (DAGSTER, "test_what_does_not_go_with_a_handoff_is_refused"),
         (DAGSTER, "test_the_component_refuses_at_load_what_cannot_be"),
     ],
+    '`resume="always"` (Dagster)': [
+        (DAGSTER, "test_what_does_not_go_with_a_handoff_is_refused"),
+        (DAGSTER, "test_the_component_refuses_at_load_what_cannot_be"),
+    ],
     '`on_rematerialize="refuse"` (Dagster)': [
         (DAGSTER, "test_what_does_not_go_with_a_handoff_is_refused"),
         (DAGSTER, "test_the_component_refuses_at_load_what_cannot_be"),

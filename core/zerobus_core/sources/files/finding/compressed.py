@@ -131,7 +131,7 @@ class _StreamsReader(io.RawIOBase):
             elif self._decompressor.needs_input:
                 block = self._opened.read(_BLOCK)
                 if not block:
-                    raise EOFError("the compressed file ends in the middle")
+                    raise EOFError("the compressed file is truncated")
             else:
                 block = b""
             data = self._decompressor.decompress(block, size)
