@@ -108,7 +108,7 @@ def test_commit_comes_after_the_state_and_is_repeated_until_it_worked(
         ([{"id": 1}], "must return"),
         (([], object()), "JSON value"),
         (([], float("nan")), "JSON value"),
-        (([], (1, 2)), "changes when it is written as JSON"),
+        (([], (1, 2)), "is not the same after it is written as JSON"),
         (([], "x" * 20_000), "bytes"),
     ],
 )
