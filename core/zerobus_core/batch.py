@@ -1,6 +1,6 @@
-"""What flows through a delivery: chunks of rows from a source, batches of wire payloads to a stream.
+"""The units in which rows flow through a delivery: chunks, which a source yields, and batches, which a stream sends.
 
-A row is identified by its position in the source, counted from 0.  The rows of a chunk or batch have consecutive
+A row is identified by its position in the source, counted from 0. The rows of a chunk or batch have consecutive
 positions, so an acknowledged batch can be recorded as one range of rows.
 """
 
@@ -25,18 +25,22 @@ RecordFormat: TypeAlias = Literal["protobuf", "json", "arrow"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The file that consecutive rows come from: its path or URI without secrets, or None if the rows are not from a
-    file.
+    """The file that a run of consecutive rows comes from.
+
+    ``path`` is the path of the file, or its URI without secrets; None if the rows are not from a file.
     """
 
     path: str | None
     first_row: int
-    """The number of the first of these rows in the file, from 0."""
+    """The position in the file of the first of these rows, counted from 0."""
     rows: int
 
     @property
     def name(self) -> str | None:
-        """The last part of the path. For a file in an archive (``zip://a.csv::b.zip``), the file's own name."""
+        """The last part of the path, or None if there is no path.
+
+        For a file in an archive (``zip://a.csv::b.zip``), this is the name of the file, not of the archive.
+        """
         return None if self.path is None else self.path.partition("::")[0].rstrip("/").rpartition("/")[2]
 
 
@@ -46,7 +50,7 @@ class Chunk:
 
     first_row: int
     rows: list[Any] | pa.RecordBatch
-    """From a source that was told to give them (``Source.give_tuples``) also ``records.TupleRows``."""
+    """The rows themselves. After ``Source.give_tuples``, they can also be ``records.TupleRows``."""
     origins: tuple[Origin, ...] = ()
     """The files that the rows come from, in order; empty unless ``metadata_columns`` needs them."""
 
@@ -56,13 +60,16 @@ class Chunk:
         return self.first_row + len(self.rows)
 
     def part(self, start: int, rows: int) -> Chunk:
-        """Return up to ``rows`` rows, beginning at index ``start``."""
+        """Return a chunk of up to ``rows`` of these rows, beginning at index ``start``."""
         chosen = self.rows[start : start + rows]
         origins = tuple(self.origins_of(self.first_row + start, len(chosen))) if self.origins else ()
         return Chunk(self.first_row + start, chosen, origins)
 
     def origins_of(self, first_row: int, rows: int) -> Iterator[Origin]:
-        """Yield the origin of each of ``rows`` rows, beginning at position ``first_row``."""
+        """Yield the origins of ``rows`` rows, beginning at position ``first_row``.
+
+        Each run of rows from the same file has one origin.
+        """
         before, stop_row = self.first_row, first_row + rows
         for origin in self.origins:
             start, stop = max(before, first_row), min(before + origin.rows, stop_row)
@@ -73,7 +80,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of one ingest call. The service acknowledges all of them or none.
+    """The rows that are given to the SDK in one call. The service acknowledges all of them or none.
 
     ``payload`` is a list of protobuf messages (bytes), a list of JSON objects (str), or one Arrow record batch.
     ``nbytes`` is the size of the payload as the service counts it.
@@ -110,7 +117,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that does not fit the table, in the source's own form, with its invalid fields (up to a limit)."""
+    """A row that does not fit the table.
+
+    ``record`` is the row in the source's own form. ``fields`` holds the row's invalid fields, up to a limit.
+    """
 
     row: int
     record: Any
@@ -118,23 +128,26 @@ class BadRow:
 
 
 class RowContent(Protocol):
-    """The content of consecutive rows as bytes for a digest, without the columns that the delivery fills itself."""
+    """The content of consecutive rows, as bytes for a digest.
+
+    Columns that the delivery fills itself are left out.
+    """
 
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
         """Return the rows from index ``start`` to ``stop`` as a fixed number of byte strings, called tracks.
 
-        Equal rows have equal tracks in every process. To get the tracks of two neighbouring ranges together, join the
-        ranges' tracks one by one.
+        Equal rows have equal tracks in every process. To get the tracks of two neighbouring ranges taken together,
+        append each track of the second range to the same track of the first range.
         """
         ...
 
 
 ContentHook: TypeAlias = Callable[[int, int, RowContent], None]
-"""Called with the position of the first row, the number of rows, and their content."""
+"""A function that is called with the position of the first row, the number of rows, and their content."""
 
 
 class Encoder(Protocol):
-    """Turns chunks into batches that fit the service's limits. It is compiled once per table and record format."""
+    """Converts chunks into batches that fit the service's limits. It is built for one table and one record format."""
 
     @property
     def record_format(self) -> RecordFormat:
@@ -143,7 +156,7 @@ class Encoder(Protocol):
 
     @property
     def record_format_reason(self) -> str:
-        """One clause for the receipt that says why this record format is used."""
+        """Why this record format is used, as a clause for the receipt."""
         ...
 
     @property
@@ -168,14 +181,14 @@ class Encoder(Protocol):
         on_bad_row: Callable[[BadRow], None] | None = None,
         on_content: ContentHook | None = None,
     ) -> Iterator[Batch]:
-        """Yield batches in row order, cut by number of rows and by size.
+        """Yield the rows of ``chunk`` as batches in row order; the rows and bytes of each batch are limited.
 
-        A row that does not fit is passed to ``on_bad_row`` and left out; the batch before it ends there. Without
-        ``on_bad_row``, a RecordError that names rows and fields is raised before the first batch of the chunk is
-        yielded. ``on_content`` is called for each batch, in row order, before the batch is yielded.
+        A row that does not fit the table is passed to ``on_bad_row`` and left out; a batch ends before such a row.
+        Without ``on_bad_row``, a RecordError that names rows and fields is raised before the first batch of the chunk
+        is yielded. ``on_content`` is called for each batch, in row order, before the batch is yielded.
         """
         ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """Decode the row at ``index`` from the batch's payload into JSON types; used for dead letters."""
+        """Decode the row at ``index`` of the batch's payload into JSON-compatible values, for a dead letter."""
         ...

@@ -22,11 +22,13 @@ __all__ = [
 
 EXTRA_COLUMNS = '"error", "drop", "variant:COLUMN" or "rescue"'
 RESCUE = "rescue"
-"""``extra_columns`` that leaves fields without a column to the service, which has a column of the table for them."""
+"""The value of ``extra_columns`` that sends fields without a column to the service, which puts them into the table's
+rescue column."""
 RESCUED = "\0rescued"
-"""The member of a row that holds those fields, on the way to the encoder; no column is called so."""
+"""The key under which a row carries those fields to the encoder. No column can have this name."""
 SHAPED = "+shape:"
-"""In a fingerprint, between that of the source itself and that of the options that change its rows."""
+"""The text in a fingerprint that separates the source's own fingerprint from the part for the options that change its
+rows."""
 METADATA = ("ingested_at", "file_name", "file_path", "row_number")
 """The keys of ``metadata_columns``."""
 _VARIANT = "variant:"
@@ -34,18 +36,18 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def variant_column(extra_columns: str) -> str | None:
-    """Return the column that collects fields that the table lacks; None if such fields are not kept."""
+    """Return the VARIANT column that collects fields without a column; None if ``extra_columns`` names none."""
     return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
 
 
 def extra_columns_problem(value: Any) -> str | None:
-    """Describe what ``extra_columns`` must be; return None if ``value`` is valid."""
+    """Return a description of what ``extra_columns`` must be, or None if ``value`` is valid."""
     is_known = isinstance(value, str) and (value in {"error", "drop", RESCUE} or bool(variant_column(value)))
     return None if is_known else EXTRA_COLUMNS
 
 
 def metadata_columns_problem(value: Any) -> str | None:
-    """Describe what ``metadata_columns`` must be; return None if ``value`` is valid."""
+    """Return a description of what ``metadata_columns`` must be, or None if ``value`` is valid."""
     if value is None:
         return None
     is_named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value.values())
@@ -55,7 +57,7 @@ def metadata_columns_problem(value: Any) -> str | None:
 
 
 def constants_problem(value: Any) -> str | None:
-    """Describe what ``constants`` must be; return None if ``value`` is valid."""
+    """Return a description of what ``constants`` must be, or None if ``value`` is valid."""
     if value is None:
         return None
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -65,7 +67,7 @@ def constants_problem(value: Any) -> str | None:
 
 
 def transform_problem(value: Any) -> str | None:
-    """Describe what ``transform`` must be; return None if ``value`` is valid."""
+    """Return a description of what ``transform`` must be, or None if ``value`` is valid."""
     if value is None or (callable(value) and not isinstance(value, type)):
         return None
     if isinstance(value, str):

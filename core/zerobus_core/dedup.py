@@ -24,10 +24,11 @@ _ROW = "_zerobus_row"
 
 
 def delivery_id(table: str, source_fingerprint: str | None, name: str | None = None) -> str:
-    """Return the id that ``delivery_columns`` writes next to the row number: the same on each attempt at one source.
+    """Return the id of a delivery, which ``delivery_columns`` writes next to the row number.
 
-    ``name`` is the delivery's ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no
-    fingerprint, because no later attempt could then recognise its rows.
+    Every attempt with the same table, source and name gets the same id. ``name`` is the delivery's
+    ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no fingerprint, because no
+    later attempt could then recognise its rows.
     """
     if source_fingerprint is None:
         raise ConfigurationError(
@@ -41,10 +42,10 @@ def delivery_id(table: str, source_fingerprint: str | None, name: str | None = N
 def dedup_view_sql(
     table: str, key: Sequence[str], *, view: str | None = None, schema: TableSchema | None = None
 ) -> str:
-    """Return Databricks SQL for a view with one row of each key, and all rows without a key.
+    """Return Databricks SQL for a view that has one row for each key, and all rows that have no key.
 
-    A row is without a key if each of the key's columns is NULL. ``view`` defaults to the name of the table followed by
-    ``_dedup``. If ``schema`` is given, ConfigurationError names the key columns that are missing from the table.
+    A row has no key if each of the key's columns is NULL. ``view`` defaults to the name of the table followed by
+    ``_dedup``. If ``schema`` is given and lacks columns of the key, raises a ConfigurationError that names them.
     """
     from sqlglot import exp
 
@@ -56,7 +57,7 @@ def dedup_view_sql(
 
 
 def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSchema | None = None) -> str:
-    """Return Databricks SQL that inserts one row for each key of ``source`` that is not in ``target`` yet.
+    """Return Databricks SQL that inserts into ``target`` one row for each key that only ``source`` has.
 
     Both tables have the same columns. A NULL in a key column is equal to another NULL. Rows without a key (each key
     column is NULL) are left out, because nothing shows whether they were merged before; a comment in the SQL says so.
@@ -82,7 +83,7 @@ def merge_sql(source: str, target: str, key: Sequence[str], *, schema: TableSche
 
 
 def check_key(key: Sequence[str], schema: TableSchema | None) -> list[str]:
-    """Return the key's columns as a list; raise ConfigurationError if they cannot be a key."""
+    """Return the key's columns as a list; raise ConfigurationError if they are not a valid key."""
     names = [key] if isinstance(key, str) else list(key)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(f"a key is one or more column names, not {key!r}")

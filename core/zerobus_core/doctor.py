@@ -1,6 +1,7 @@
-"""Checks that rows can be delivered, step by step; no row is written.
+"""Checks step by step that rows can be delivered; no row is written.
 
-A step that fails says what is wrong and what to do. Steps that depend on it are skipped. No step shows a secret.
+A step that fails says what is wrong and what to do. The steps that depend on that step are skipped. No step shows a
+secret.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 class Step:
     """The result of one check.
 
-    ``detail`` says what was found or what is wrong, ``advice`` what to do about it. A warning means that the check
-    could not decide whether something is right. ``error`` is the exception that made the step fail.
+    ``detail`` says what was found or what is wrong, and ``advice`` says what to do about it. The status "warning" means
+    that the check could not decide whether something is right. ``error`` is the exception that made the step fail.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Step:
     error: ZerobusIngestError | None = None
 
     def as_dict(self) -> dict[str, str]:
-        """Return the step as JSON types."""
+        """Return the step as a dict of strings."""
         plain = {"step": self.name, "status": self.status, "detail": self.detail, "advice": self.advice}
         return plain | ({"error": type(self.error).__name__} if self.error else {})
 
@@ -56,9 +57,10 @@ def diagnose(
     workspace: Workspace | None = None,
     options: IngestOptions | None = None,
 ) -> Iterator[Step]:
-    """Yield each step when it is done. The workspace is built from ``environ`` unless ``workspace`` is given.
+    """Yield the result of each step as soon as the step is done.
 
-    Without a table, the checks of the table are left out. A step takes at most a minute.
+    The workspace is built from ``environ`` unless ``workspace`` is given. Without ``table``, the steps that check a
+    table are left out. A step takes at most a minute.
     """
     environ = os.environ if environ is None else environ
     options = options or IngestOptions()
@@ -180,7 +182,10 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """Check our grants in Unity Catalog. If it does not answer, only opening a stream can show them."""
+    """Check our grants in Unity Catalog; return a warning if a grant is not seen.
+
+    If Unity Catalog does not answer, the result is also a warning: only opening a stream can then check the grants.
+    """
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id
     if client_id is None:

@@ -80,20 +80,21 @@ class Counts:
     rows_dead_lettered: int = 0
     rows_resent: int = 0
     rows_filtered: int = 0
-    """Left out by ``IngestOptions.transform``."""
+    """The number of rows that ``IngestOptions.transform`` left out."""
 
     @property
     def rows_not_durable(self) -> int:
-        """Rows that were read, but are not acknowledged, durable from before, dead-lettered or filtered."""
+        """The number of rows read that are neither acknowledged, durable from before, dead-lettered nor filtered."""
         settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
         return self.rows_read - settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadField:
-    """One field that does not fit: its path, its value, the type expected, and the reason.
+    """One field of a row that does not fit the table: its path, its value, the expected type, and the reason.
 
-    ``value_repr`` is short and only for error messages; it never goes into a receipt or a checkpoint.
+    ``value_repr`` is a short form of the value for error messages and dead letters; it never goes into a receipt or a
+    checkpoint.
     """
 
     row: int
@@ -117,9 +118,11 @@ class ZerobusIngestError(Exception):
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
     holds the numbers of rows at the time of the error. ``next_attempt`` says what another attempt does about the
     durable rows; it is empty if no row is durable. ``delivered`` is the receipt (``as_dict``) of what a handoff's run
-    had delivered before it failed, or None. ``redelivered_slice`` is the id of the handoff's slice that was being sent
-    again when the error was raised, or None. The rows that ``counts`` reports as acknowledged are then in the table
-    twice.
+    had delivered before it failed, or None.
+
+    If a slice of the handoff was being sent again when the error was raised, ``redelivered_slice`` is the id of that
+    slice, and the rows that ``counts`` reports as acknowledged are in the table twice. Otherwise ``redelivered_slice``
+    is None.
 
     A subclass must not require any argument but the message: unpickling calls the class with the message alone and then
     restores the attributes.
@@ -155,7 +158,7 @@ class ZerobusIngestError(Exception):
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
-        """Fill in the table, the counts and the outlook if they are not set yet, and return the same error."""
+        """Set the counts and the next attempt, and the table if none is set; return this error."""
         self.table = self.table or table
         self.counts = counts
         self.next_attempt = next_attempt
@@ -169,12 +172,19 @@ def _summary_of(receipt: dict[str, Any]) -> str:
 
 
 class ForeignError(Exception):
-    """Replaces a library's error that held a secret in a chain of causes; has its type and its masked text."""
+    """Replaces, in a chain of causes, an error of a library whose text held a secret.
+
+    The message is the type of that error and its masked text.
+    """
 
 
 @contextmanager
 def naming_table(table: str) -> Generator[None]:
-    """Set ``table`` on each ZerobusIngestError raised in the block that has none."""
+    """Set ``table`` on a ZerobusIngestError that is raised in the ``with`` block and names no table yet.
+
+    If Python cannot start a thread because the process is ending, raises ConfigurationError in place of Python's
+    RuntimeError.
+    """
     try:
         yield
     except ZerobusIngestError as error:
@@ -210,7 +220,7 @@ class SchemaError(ZerobusIngestError):
 
 
 class RecordError(ZerobusIngestError):
-    """Rows do not fit the table's schema; raised before anything of their batch is sent."""
+    """Rows do not fit the table's schema; raised before any row of their batch is sent."""
 
     def __init__(
         self,
@@ -225,7 +235,7 @@ class RecordError(ZerobusIngestError):
 
 
 class DeliverySupersededError(ZerobusIngestError):
-    """A newer attempt with the same checkpoint has replaced this one, which sends and writes nothing more."""
+    """A newer attempt with the same checkpoint has replaced this attempt, which sends and writes nothing more."""
 
 
 class AuthenticationError(ZerobusIngestError):
@@ -256,7 +266,7 @@ class RejectedRecordError(ZerobusIngestError):
 
 
 class ThrottledError(ZerobusIngestError):
-    """The service reported a quota, RESOURCE_EXHAUSTED or HTTP 429 until all attempts were used up."""
+    """The service reported an exceeded limit (RESOURCE_EXHAUSTED or HTTP 429) until all attempts were used up."""
 
     retryable = True
 
@@ -297,14 +307,14 @@ class HandoffBusyError(ZerobusIngestError):
 class ShardsMissingError(ZerobusIngestError):
     """Some shards of a source, or of a handoff's slice, have no receipt, so nothing was merged or finished.
 
-    Deliver them, and merge or finish again.
+    Deliver the missing shards, and merge or finish again.
     """
 
     retryable = True
 
 
 class HandoffStateError(ConfigurationError):
-    """The state of a handoff is damaged, has another version, or is missing although its store holds files of it."""
+    """The state of a handoff, or a file that belongs to it, is missing, damaged or otherwise unusable."""
 
 
 class SliceForgottenError(ConfigurationError):
@@ -312,7 +322,7 @@ class SliceForgottenError(ConfigurationError):
 
 
 class WatermarkPrecisionError(ConfigurationError):
-    """The driver changes values of the column: the database cannot find a value that it has just returned."""
+    """The driver changes values of the column, so the database cannot find a value that it has just returned."""
 
 
 class DeliveredFileChangedError(ConfigurationError):

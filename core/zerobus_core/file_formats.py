@@ -1,4 +1,4 @@
-"""Options for reading files, for what a file's content does not reveal."""
+"""Options for reading files. They give the facts about a file's format that its content does not reveal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LINE_ENDS = "\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
-    r"""How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files are split at tabs.
+    """How CSV files are read: by default RFC 4180 with a header line, in UTF-8; ``.tsv`` files are split at tabs.
 
     An empty cell without quotes is NULL; ``""`` is the empty text. Blank lines are ignored, unless the file has a
-    single column: a blank line is then a row with an empty cell. Raises ConfigurationError that names the option, its
-    value and the valid values.
+    single column: a blank line is then a row with an empty cell. An invalid value raises a ConfigurationError that
+    names the option, the value and the valid values.
     """
 
     name: ClassVar[str] = "csv"
@@ -32,12 +32,13 @@ class CsvFormat:
     quote_char: str | None = '"'
     """One ASCII character; None if quotes are text and no cell contains a delimiter or a line end."""
     escape_char: str | None = None
-    r"""What comes before a quote inside quotes, usually ``\``; None if such a quote is doubled.  It counts inside
-    quotes only, and before a quote, a delimiter, a line end and itself; before anything else it is an error."""
+    r"""The character before a quote inside a quoted cell, usually ``\``; None if such a quote is doubled instead. It is
+    special only inside quotes, and only before a quote, a delimiter, a line end or itself; before any other character
+    it is an error."""
     skip_blanks: bool = False
     """Whether to ignore blanks and tabs at the start of a cell."""
     encoding: str = "utf-8"
-    """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
+    """The name of a Python codec, such as latin-1, cp1252 or utf-16."""
     names: tuple[str, ...] | None = None
     """The names of the columns of a file without a header line."""
     skip_lines: int = 0
@@ -45,19 +46,21 @@ class CsvFormat:
     comment_char: str | None = None
     """One ASCII character: lines that begin with it are not rows."""
     null_values: tuple[str, ...] = ()
-    """Further words for NULL in all columns.  NA, N/A, NULL and null are NULL anyway in columns that are not text."""
+    """Further words for NULL in all columns. NA, N/A, NULL and null always mean NULL in columns that are not text."""
     true_values: tuple[str, ...] = ()
-    """Further words for true in BOOLEAN columns, where true and false in any case always count."""
+    """Further words for true in BOOLEAN columns. There the words true and false, in upper or lower case, are always
+    valid."""
     false_values: tuple[str, ...] = ()
     """Further words for false in BOOLEAN columns."""
     decimal_char: str = "."
-    """The character before the fraction of a number, ``.`` or ``,``."""
+    """The character between the whole part and the fraction of a number: ``.`` or ``,``."""
     thousands_char: str | None = None
-    """What groups the digits before it by three, such as ``.``, ``,``, ``'`` or a blank; numbers may leave it out."""
+    """The character between groups of three digits in the whole part of a number, such as ``.``, ``,``, ``'`` or a
+    blank; numbers can leave it out."""
     date_format: str | None = None
-    """How DATE columns are written, as for ``datetime.strptime``: ``%d.%m.%Y``; None for ISO 8601."""
+    """The format of DATE columns for ``datetime.strptime``, such as ``%d.%m.%Y``; None for ISO 8601."""
     timestamp_format: str | None = None
-    """How TIMESTAMP and TIMESTAMP_NTZ columns are written: ``%d/%m/%Y %H:%M:%S``; None for ISO 8601."""
+    """The format of TIMESTAMP and TIMESTAMP_NTZ columns, such as ``%d/%m/%Y %H:%M:%S``; None for ISO 8601."""
 
     def __post_init__(self) -> None:
         for name in ("delimiter", "quote_char", "escape_char", "comment_char", "thousands_char"):
@@ -76,9 +79,10 @@ class CsvFormat:
             self._check_time_format(name)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change a cell's content.
+        """Return the settings that change a cell's content, for the source's fingerprint.
 
-        Older fields are always included, so old fingerprints stay valid.
+        ``delimiter`` and ``null_values`` are always included, other settings only if they differ from their defaults,
+        so that fingerprints from older releases stay valid.
         """
         defaults = {field.name: field.default for field in fields(self)}
         given = {name: value for name, value in asdict(self).items() if value != defaults[name]}
@@ -153,13 +157,16 @@ class JsonFormat:
     name: ClassVar[str] = "jsonl"
 
     encoding: str = "utf-8"
-    """The name of a codec of Python, such as latin-1, cp1252 or utf-16."""
+    """The name of a Python codec, such as latin-1, cp1252 or utf-16."""
 
     def __post_init__(self) -> None:
         _check_encoding(self)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change a value's content; empty by default, so old fingerprints stay valid."""
+        """Return the settings that change a value's content, for the source's fingerprint.
+
+        They are empty by default, so that fingerprints from older releases stay valid.
+        """
         return {} if self.encoding == "utf-8" else {"encoding": self.encoding}
 
 
@@ -170,7 +177,7 @@ class ExcelFormat:
     name: ClassVar[str] = "excel"
 
     sheet: str | None = None
-    """The name of the sheet; None for files of one sheet."""
+    """The name of the sheet; None for files with a single sheet."""
 
     def __post_init__(self) -> None:
         if self.sheet is not None and (not isinstance(self.sheet, str) or not self.sheet):
@@ -182,7 +189,7 @@ class PlainFormat:
     """A format without options: Parquet, Avro or Arrow."""
 
     name: str
-    """parquet, avro or ipc."""
+    """The name of the format: parquet, avro or ipc."""
 
 
 FileFormatOption: TypeAlias = CsvFormat | JsonFormat | ExcelFormat | PlainFormat
@@ -208,14 +215,14 @@ _TYPES: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
 }
 _PLAIN = {"arrow": "ipc", "avro": "avro", "parquet": "parquet"}
 FORMAT_NAMES = tuple(sorted([*_TYPES, *_PLAIN]))
-"""The names of formats in options."""
+"""The names of formats that options accept."""
 
 
 def format_of(value: Any) -> FileFormatOption:
     """Return the file format for the value of ``IngestOptions.format``.
 
-    ``value`` is a format, its name, or a mapping of its fields and its ``type``. Raises ConfigurationError for anything
-    else.
+    ``value`` is a format object, the name of a format, or a mapping of a format's fields with the format's name under
+    ``type``. Raises ConfigurationError for any other value.
     """
     if isinstance(value, CsvFormat | JsonFormat | ExcelFormat | PlainFormat):
         return value

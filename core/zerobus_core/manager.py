@@ -1,4 +1,4 @@
-"""Push as you go: streams that take rows while the program runs; the end of the block checks that all are durable."""
+"""``StreamManager``, which sends rows as the program produces them and finally checks that all are durable."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class StreamManager:
                 streams.send(page)
         print(streams.receipt)
 
-    The end of the block waits for every acknowledgement and raises if one does not come; if an exception leaves the
-    block, it waits for less than a second. If ``send`` fails, the delivery has failed, even if the caller catches the
-    error.
+    The end of the ``with`` block waits for every acknowledgement, and raises an error if one does not come. If the
+    block ends with an exception, the wait is shorter than a second. If ``send`` fails, the delivery has failed, even if
+    the caller catches the error.
 
     Use it from one thread at a time; only ``stop`` may be called during another call. Streams are reopened, and errors
     raised, only inside ``send`` and ``flush`` and at the end of the block. Outside of the block, ``send`` and ``flush``
@@ -90,16 +90,16 @@ class StreamManager:
 
     @property
     def receipt(self) -> Receipt:
-        """The receipt of the delivery; ConfigurationError until the block has ended without an exception."""
+        """The receipt. Raises ConfigurationError unless the ``with`` block has ended without an exception."""
         if self._receipt is None:
             raise ConfigurationError("no receipt until the with block ends without an exception", table=self._table)
         return self._receipt
 
     def send(self, rows: Any) -> None:
-        """Send rows in any form that ``ingest`` takes; raise the error that ends the delivery.
+        """Send rows in any form that ``ingest`` takes; raise an error if the delivery fails.
 
-        Blocks under back-pressure. The first call decides whether the manager takes rows or Arrow data, and whether it
-        parses text.
+        Blocks while too many bytes are unacknowledged. The first call decides whether later calls must also pass Python
+        rows or Arrow data, and whether text is parsed.
         """
         schema = self._schema_inside()
         with self._work():
@@ -110,7 +110,7 @@ class StreamManager:
             source.on_durable()  # or the end of the block raises
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged; raise the error that ends the delivery."""
+        """Block until every row sent so far is acknowledged; raise an error if the delivery fails."""
         self._schema_inside()
         with self._work():
             if self._delivery is not None:
@@ -124,16 +124,19 @@ class StreamManager:
         self._stop.set()
 
     def progress(self) -> Progress | None:
-        """Return the progress of the delivery; None before the first rows."""
+        """Return the progress of the delivery; None before the first rows are sent."""
         return self._delivery.progress() if self._delivery else None
 
     @cached_property
     def _controls(self) -> Controls:
-        """The delivery's controls, built with the first rows: the delivery's time begins then."""
+        """The delivery's controls. They are built when the first rows are sent, and the timeout counts from then."""
         return Controls(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:
-        """Return the table's schema; raise ConfigurationError outside of the block, where no row would be checked."""
+        """Return the table's schema; raise ConfigurationError outside of the ``with`` block.
+
+        Outside of the block, nothing would check that the rows become durable.
+        """
         if self._schema is None or self._is_left:
             when = "before" if self._schema is None else "after"
             raise ConfigurationError(
@@ -152,9 +155,10 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """End the delivery if an error is raised inside, even if the caller catches it: some rows were not sent.
+        """Mark the delivery as failed if the ``with`` block raises, because not all of the block's rows were sent.
 
-        A nested call, from a second thread or from the rows that are being sent, ends the delivery in the same way.
+        This holds even if the caller catches the error. A nested call, from a second thread or from the rows that are
+        being sent, also makes the delivery fail.
         """
         if not self._is_working.acquire(blocking=False):
             self._failure = ConfigurationError(

@@ -1,7 +1,7 @@
 """Masks secrets in texts that servers and libraries produce, before anybody can read them.
 
-It masks the client secret and the forms that HTTP gives it, the value of every ``Authorization`` header, JSON Web
-Tokens, Databricks' own tokens (``dapi…``), and the fields of JSON and forms that OAuth defines as secrets.
+It masks the client secret (plain and in its encoded forms), the credentials after ``Bearer`` or ``Basic``, JSON Web
+Tokens, Databricks' own tokens (``dapi…``), and the values of the JSON and form fields that OAuth defines as secrets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHORTEST = 6
 
 
 class Mask:
-    """Masks texts and errors; built from the known secrets, which it never shows."""
+    """Masks secrets in texts and errors. It is built from the known secrets; its ``repr`` does not show them."""
 
     def __init__(self, *, client_id: str | None = None, secret: str | None = None, tokens: Iterable[str] = ()) -> None:
         known: set[str] = set(tokens)
@@ -64,8 +64,8 @@ class Mask:
     def cause(self, error: BaseException) -> BaseException:
         """Return the error with the secrets in its chain of causes masked.
 
-        An error of ours keeps its class and gets a masked text; any other error that holds a secret becomes a
-        ForeignError.
+        A ZerobusIngestError keeps its class and gets a masked message; any other error that holds a secret is replaced
+        by a ForeignError.
         """
         return self._cleaned(error, _LONGEST_CHAIN, set())
 

@@ -1,4 +1,4 @@
-"""Merges the receipts of a source's shards into one."""
+"""Merges the receipts of a source's shards into one receipt."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
 
     Rows, bytes and batches are added up, so the merged receipt accounts for the rows of all shards. ``rows_resent`` is
     the sum of the shards' numbers. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s``
-    has the mean of the shards' medians, weighted by their batches, and the p95 and maximum of the slowest shard.
-    ``shards`` is the number of receipts, and ``slowest_shard_s`` the duration of the slowest shard. Raises
-    ConfigurationError if ``receipts`` is empty or the receipts are for several tables, and ShardsMissingError,
-    which names them, if shards of ``split_source`` have no receipt.
+    has the mean of the shards' medians, weighted by their numbers of batches, and the highest p95 and maximum of any
+    shard. ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest shard.
+
+    Raises ConfigurationError if ``receipts`` is empty, is for several tables, or has two receipts for one shard. Raises
+    ShardsMissingError if shards of ``split_source`` have no receipt; the error names these shards.
     """
     every = [_receipt(one) for one in receipts]
     if not every:
@@ -83,9 +84,9 @@ def _receipt(given: Any) -> Receipt:
 
 
 def _check_complete(every: list[Receipt]) -> None:
-    """A receipt for all shards is true only if each of them has one.
+    """Raise an error if a shard has two receipts, or has no receipt although other shards of its split have one.
 
-    A receipt that does not say which shard it is for, since the shard was read by code of the user, can be for any one.
+    A receipt that does not say which shard it belongs to, because code of the user read the shard, counts for any one.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:
@@ -131,7 +132,7 @@ def _first(reasons: Iterable[str | None]) -> str | None:
 
 
 def _fingerprint(every: list[Receipt]) -> str | None:
-    """Return a fingerprint for all shards together; None if one of them has none."""
+    """Return a fingerprint for all shards together; None if a shard has no fingerprint."""
     parts = [one.source_fingerprint for one in every]
     if None in parts:
         return None

@@ -13,7 +13,7 @@ __all__ = ["require_calamine", "require_fastavro", "require_pyarrow"]
 def require_pyarrow(what: str) -> Any:
     """Import and return pyarrow.
 
-    If it is missing, raises ConfigurationError that says that ``what``, such as "reading a.csv", needs it.
+    If pyarrow is missing, raises a ConfigurationError that says that ``what``, such as "reading a.csv", needs it.
     """
     return _required("pyarrow", what, "pyarrow", "'zerobus-orchestration[arrow]'")
 

@@ -34,87 +34,100 @@ _LONGEST = 8_640_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """Options of one delivery.  Seconds are floats; None means "no limit".
+    """Options of one delivery. Seconds are floats; None means "no limit".
 
-    Raises ConfigurationError that names the option, its value and the valid values.
+    An invalid value raises a ConfigurationError that names the option, the value and the valid values.
     """
 
     record_format: Literal["auto", "protobuf", "json", "arrow"] = "auto"
-    """Wire format; ``auto`` takes Arrow for Arrow data and protobuf for rows, unless the table needs another."""
+    """The wire format. ``auto`` uses Arrow for Arrow data and protobuf for rows, unless the table needs another
+    format."""
     streams: int = 1
-    """Parallel streams to the table, 1 to 64; order is kept inside a stream only."""
+    """The number of parallel streams to the table, 1 to 64. The order of rows is kept only within a stream."""
     batch_rows: int = 5_000
-    """Largest number of rows in a batch, which is acknowledged or refused as a whole."""
+    """The largest number of rows in a batch. The service acknowledges or refuses a batch as a whole."""
     batch_bytes: int = 4 * 1024 * 1024
-    """Largest number of payload bytes in a batch; a larger record gets a batch of its own."""
+    """The largest number of payload bytes in a batch; a larger record gets a batch of its own."""
     max_unacked_bytes: int = 64 * 1024 * 1024
-    """Bound on payload bytes in flight over all streams, and 64 more for each row; reading the source stops there."""
+    """The limit on unacknowledged bytes over all streams: the payload, and 64 bytes for each row. At the limit, no more
+    of the source is read."""
     timeout: float | None = 86_400.0
-    """Deadline of the whole delivery.  In the main thread it interrupts a source that waits (by SIGALRM); elsewhere it
-    takes effect when the source gives its next row."""
+    """The time limit of the whole delivery. In the main thread it interrupts a source that waits for its rows (by
+    SIGALRM); in other threads it takes effect when the source yields its next row."""
     open_timeout: float = 30.0
-    """Deadline of one attempt to open a stream."""
+    """The time limit of one attempt to open a stream."""
     ack_timeout: float = 60.0
-    """Longest wait for the oldest batch of a stream to be acknowledged, and for close."""
+    """The longest wait for the oldest batch of a stream to be acknowledged, and for a stream to close."""
     max_attempts: int = 10
-    """Attempts of a stream without an ACK in between, after which the delivery fails; 10 take about a minute."""
+    """The number of streams in a row without an acknowledgement after which the delivery stops replacing a failed
+    stream; it fails when none is left. 10 attempts take about a minute."""
     backoff: float = 0.5
-    """Upper bound of the first pause between attempts; it doubles up to 30 s, and pauses are random below it."""
+    """The upper bound of the first pause between attempts. The bound doubles up to 30 s; each pause is random, from 0
+    to the bound."""
     max_stream_age: float = 600.0
-    """A stream is drained and replaced at this age; the service ends streams after about 900 s."""
+    """The age at which a stream is drained and replaced; the service ends streams after about 900 s."""
     on_bad_record: Literal["fail", "dead_letter"] = "fail"
-    """What to do with rows that do not fit or that the service refuses."""
+    """What to do with rows that do not fit the table or that the service refuses."""
     dead_letter_uri: str | None = field(default=None, repr=False)
-    """File (.jsonl or .parquet, any fsspec URI) for bad rows; required for ``on_bad_record="dead_letter"``."""
+    """The file for bad rows (.jsonl or .parquet, any fsspec URI); required for ``on_bad_record="dead_letter"``."""
     max_bad_records: int | float | None = 1_000
-    """Most bad rows before the delivery fails: a number of rows (int) or a share of the rows read (float below 1)."""
+    """The largest number of bad rows that the delivery accepts (int), or the largest share of the rows read (float
+    below 1). With more bad rows the delivery fails."""
     delivery_columns: Mapping[str, str] | None = field(default=None, hash=False)
-    """``{"delivery_id": column, "row_number": column}``: columns of the table to fill with a key that is the same
-    on every try of the same source."""
+    """The columns of the table to fill with a key for each row, as ``{"delivery_id": column, "row_number": column}``.
+    The key is the same in every attempt at the same source."""
     delivery_name: str | None = None
-    """Distinguishes deliveries with equal sources, or with one ``source_version``, in ``delivery_columns``; the same
-    on every try.  Airflow and Dagster fill it: with the run and task, with the asset, partition and run."""
+    """A part of the key in ``delivery_columns``. It distinguishes deliveries whose sources are equal or have the same
+    ``source_version``, and must be the same in every attempt. Airflow sets it to the run and task; Dagster sets it to
+    the asset, partition and run."""
     metadata_columns: Mapping[str, str] | None = field(default=None, hash=False)
-    """``{"ingested_at": column, "file_name": column, "file_path": column, "row_number": column}``, or some of them:
-    columns of the table to fill with when the attempt began that sent the row, and with the name, the path or URI, and
-    the row's number, counted from 0, in its file.  Sources without files have numbers only."""
+    """The columns of the table to fill with facts about each row, as ``{"ingested_at": column, "file_name": column,
+    "file_path": column, "row_number": column}`` or some of these: when the attempt that sent the row began, the name of
+    the row's file, its path or URI, and the row's number in that file, counted from 0. Rows that do not come from files
+    have only the number."""
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
-    """What whole numbers in TIMESTAMP columns count since 1970.  Without it they count microseconds, and those that
-    look like seconds or milliseconds are refused."""
+    """The unit of whole numbers in TIMESTAMP columns, counted from 1970. None means microseconds; numbers that look
+    like seconds or milliseconds are then refused."""
     parse_json: bool = False
-    """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT columns; otherwise text in a VARIANT is a string value."""
+    """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT columns. Without it, text in a VARIANT column is a string
+    value."""
     write_json: bool = False
-    """Accept dicts, lists and records for text columns, as JSON text."""
+    """Accept dicts, lists and records for text columns, and write them as JSON text."""
     round_floats: bool = False
-    """Accept floats for DECIMAL columns, rounded half up to the digits after the point, as Databricks' CAST does."""
+    """Accept floats for DECIMAL columns, and round them half up to the column's scale, as Databricks' CAST does."""
     parse_base64: bool = False
     """Accept base64 text for BINARY columns."""
     numeric_booleans: bool = False
-    """Accept 0 and 1 for BOOLEAN columns; cursors that report BIT(1) or TINYINT(1) columns need no option."""
+    """Accept 0 and 1 for BOOLEAN columns. Rows of cursors that report BIT(1) or TINYINT(1) columns do not need this
+    option."""
     parse_text: bool = False
-    """Accept ISO 8601 text for DATE and TIMESTAMP columns and numerals for numeric ones (CSV sources always do)."""
+    """Accept ISO 8601 text for DATE and TIMESTAMP columns, and text for numbers in numeric columns (CSV sources always
+    do)."""
     transform: Callable[[Any], Any] | str | None = field(default=None, repr=False)
-    """A function that is given each row as the source has it (Arrow data as dicts), and returns the row to deliver, or
-    None to leave it out; or "package.module:function".  It must give the same for the same row."""
+    """A function, or its name as "package.module:function". It gets each row as the source has it (rows of Arrow data
+    as dicts), and returns the row to deliver, or None to leave the row out. For the same row it must always return the
+    same result."""
     transform_version: str | None = None
-    """Your name for what ``transform`` does; if it changes, a delivery with a checkpoint starts over."""
+    """A version that you give to ``transform``. If it changes, a delivery with a checkpoint starts over."""
     select: Sequence[str] = ()
-    """The only columns of the source to deliver; all of them if empty."""
+    """The columns of the source to deliver; all of them if empty."""
     drop: Sequence[str] = ()
-    """Columns of the source that are left out."""
+    """The columns of the source to leave out."""
     rename: Mapping[str, str] | None = field(default=None, hash=False)
-    """``{name in the source: name of the column}``."""
+    """The columns to rename, as ``{name in the source: name of the column}``."""
     constants: Mapping[str, Any] | None = field(default=None, hash=False)
-    """``{column: value}``: columns that the source lacks, with the same value in every row."""
+    """Columns that the source lacks, as ``{column: value}``. Every row gets the same value."""
     extra_columns: str = "error"
-    """What becomes of fields of a row that the table lacks: ``"error"`` refuses the row, ``"drop"`` leaves them out and
-    names them in the log and the receipt, ``"variant:COLUMN"`` collects them in an object in that VARIANT column,
-    ``"rescue"`` sends them as JSON for the service to put into the table's column with the tag ``zerobus-rescue``."""
+    """What happens to fields of a row that have no column in the table. ``"error"`` refuses the row. ``"drop"`` leaves
+    the fields out and names them in the log and the receipt. ``"variant:COLUMN"`` collects them in an object in that
+    VARIANT column. ``"rescue"`` sends them as JSON, and the service puts them into the table's column with the tag
+    ``zerobus-rescue``."""
     format: FileFormatOption | Mapping[str, Any] | str | None = None
-    """How files are read: a CsvFormat, JsonFormat or ExcelFormat, a mapping of its fields, or a name (``"parquet"``)
-    for files whose extension says nothing."""
+    """How files are read: a CsvFormat, JsonFormat or ExcelFormat, a mapping of the fields of one of these, or the name
+    of a format (``"parquet"``) for files whose extension does not show it."""
     source_version: str | None = None
-    """Your name for the content of a repeatable iterable; without it such a source cannot be resumed."""
+    """A name that you give to the content of an iterable that can be read again. Without it, a delivery of such an
+    iterable cannot be resumed."""
 
     def __post_init__(self) -> None:
         self._check_choice("record_format", "auto", "protobuf", "json", "arrow")
@@ -151,7 +164,7 @@ class IngestOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> IngestOptions:
-        """Build the options from a mapping, such as a configuration file; ConfigurationError for an unknown option."""
+        """Build the options from a mapping, such as a configuration; raise ConfigurationError for an unknown option."""
         if not isinstance(options, Mapping):
             raise ConfigurationError(f"options must be a mapping of option names, not {type(options).__name__}")
         known = {field.name for field in fields(cls)}

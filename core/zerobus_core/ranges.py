@@ -9,13 +9,14 @@ from typing import NamedTuple
 __all__ = ["END", "RemovedRows", "RowRanges", "moved_end", "moved_ranges"]
 
 END = 2**63 - 1
-"""A position after those of all rows."""
+"""A position after the last row of any source."""
 
 
 class RowRanges:
-    """A set of row positions: sorted, disjoint, non-touching half-open ranges ``(start, stop)``.
+    """A set of row positions, kept as sorted, disjoint, non-touching half-open ranges ``(start, stop)``.
 
-    Adding at the end is O(1), anywhere else O(log n) to find and O(n) to insert.  Not safe for concurrent use.
+    Adding at the end is O(1); anywhere else it is O(log n) to find the place and O(n) to insert. Not safe for
+    concurrent use.
     """
 
     __slots__ = ("_count", "_starts", "_stops")
@@ -28,7 +29,7 @@ class RowRanges:
             self.add(start, stop)
 
     def add(self, start: int, stop: int) -> None:
-        """Add the positions ``start <= p < stop``; positions that are already in the set do not matter."""
+        """Add the positions ``start <= p < stop``; any of them can be in the set already."""
         if not 0 <= start <= stop:
             raise ValueError(f"not a row range: ({start}, {stop})")
         if start == stop:
@@ -108,16 +109,20 @@ class RowRanges:
 
 
 class RemovedRows(NamedTuple):
-    """Rows that were removed from a source, given by the positions that they had."""
+    """Consecutive rows that were removed from a source.
+
+    ``start`` is the position that the first of these rows had.
+    """
 
     start: int
     rows: int
     is_exact: bool = True
-    """False if there may be more of them, so that the new positions of the rows after them are unknown."""
+    """False if more rows than these may have been removed here, so that the new positions of all later rows are
+    unknown."""
 
 
 def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:
-    """Return the positions that the rows of ``ranges`` have after ``removed`` were removed, as far as they are known.
+    """Return the new positions of the rows in ``ranges`` after the removal of ``removed``, as far as they are known.
 
     ``removed`` must be in ascending order.
     """
@@ -135,5 +140,8 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return an upper bound for the position where the rows before ``position`` end after the removal."""
+    """Return the new end of the rows before ``position``, after ``removed`` were removed.
+
+    It is an upper bound: if ``removed`` is not exact, more rows than these may be gone.
+    """
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

@@ -1,4 +1,4 @@
-"""The receipt and the progress of a delivery, as plain JSON types."""
+"""The receipt and the progress of a delivery."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["AckLatency", "Progress", "ProgressLog", "Receipt", "notes_on"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckLatency:
-    """Seconds from giving a batch to a stream until the SDK reported its acknowledgement, over all batches.
+    """The time in seconds from giving a batch to a stream until the SDK reported the acknowledgement of the batch.
 
-    Measured in the SDK's thread, so a busy caller does not increase them. A batch that was sent again is timed from its
-    last send.
+    ``p50``, ``p95`` and ``max`` are taken over all batches. The times are measured in the SDK's thread, so a busy
+    caller does not increase them. A batch that was sent again is timed from its last send.
     """
 
     p50: float = 0.0
@@ -29,7 +29,7 @@ class AckLatency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The account of a delivery that succeeded; contains no rows and no secrets.
+    """The result of a delivery that succeeded; contains no rows and no secrets.
 
     ``rows_read == rows_acked + rows_skipped + rows_dead_lettered + rows_filtered`` in every receipt.
     """
@@ -38,13 +38,13 @@ class Receipt:
     rows_read: int
     rows_acked: int
     rows_skipped: int
-    """Rows that are durable from an earlier attempt and were not sent again."""
+    """The number of rows that are durable from an earlier attempt and were not sent again."""
     rows_dead_lettered: int
     rows_resent: int
-    """Upper bound on duplicates in the table: rows sent again because their stream, or an earlier try that this one
-    resumed, died before their ACK was known; summed over all those tries."""
+    """An upper bound on the duplicates in the table: the number of rows sent again because a stream, or an earlier
+    attempt that this one resumed, died before their acknowledgement was known. All these attempts are added up."""
     bytes_sent: int
-    """Payload bytes handed to streams, re-sent ones included."""
+    """The payload bytes handed to streams, including those sent again."""
     batches: int
     """The number of acknowledged batches."""
     streams: int
@@ -52,7 +52,7 @@ class Receipt:
     stream_ids: tuple[str, ...]
     """The service's ids of the streams, if the SDK exposes them (1.10 does not)."""
     reconnects: int
-    """Streams opened after another one died; routine rotations do not count."""
+    """The number of streams opened after another one died; routine rotations are not counted."""
     ack_latency_s: AckLatency
     duration_s: float
     rows_per_s: float
@@ -62,32 +62,35 @@ class Receipt:
     schema_fingerprint: str
     source_fingerprint: str | None
     resumed_from: str | None
-    """When the checkpoint of this resumed delivery was written (ISO 8601, UTC); None if it did not resume."""
+    """When the checkpoint from which this delivery resumed was written (ISO 8601, UTC); None if it did not resume."""
     started_over: str | None = None
-    """Why this delivery sent every row although there was a checkpoint; None if it skipped rows, or there was none."""
+    """Why this delivery sent every row although there was a checkpoint; None if it skipped rows, or if there was no
+    checkpoint."""
     record_format: str
     record_format_reason: str
-    """Why ``record_format="auto"`` chose this format."""
+    """Why this record format was used."""
     notes: tuple[str, ...] = ()
     """Warnings about a successful delivery, such as that every row was skipped or none was read."""
 
     rows_filtered: int = 0
-    """Rows that ``IngestOptions.transform`` left out."""
+    """The number of rows that ``IngestOptions.transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
-    """Fields of rows that the table lacks and ``extra_columns="drop"`` left out, by name; at most 100."""
+    """The names of the row fields that ``extra_columns="drop"`` left out because the table lacks them; at most 100."""
     rows_redelivered: int = 0
-    """Durable rows of a handoff's slice that were sent again because a person asked for it."""
+    """The number of durable rows of a handoff's slice that were sent again because a person asked for it."""
     handoff: dict[str, Any] | None = None
-    """What a handoff delivered, as JSON types: name, slice, from, to, remaining; None for other deliveries."""
+    """What a handoff delivered, as JSON-compatible values: name, slice, from, to, remaining; None for other
+    deliveries."""
     shard: dict[str, Any] | None = None
-    """Of a shard of ``split_source``: its ``index`` and how many shards (``of``) the ``split`` made; None otherwise."""
+    """For a shard of ``split_source``: the id of the ``split``, the ``index`` of the shard, and the number of shards in
+    the split (``of``). None for other deliveries."""
     shards: int = 1
     """The number of deliveries in this receipt; more than one after ``merge_receipts``."""
     slowest_shard_s: float | None = None
-    """Duration of the slowest of several shards, in seconds."""
+    """The duration in seconds of the slowest of several shards; None if receipts were not merged."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the receipt as JSON types only: str, int, float, bool, None, list, dict."""
+        """Return the receipt as a dict of JSON-compatible values only: str, int, float, bool, None, list, dict."""
         plain = asdict(self)
         for name in ("stream_ids", "notes", "columns_dropped"):
             plain[name] = list(plain[name])
@@ -123,22 +126,22 @@ class Progress:
     rows_skipped: int
     rows_dead_lettered: int
     total_rows: int | None
-    """Rows in the source, where it knows without reading them."""
+    """The number of rows in the source; None if it is not known without reading them."""
     unacked_rows: int
     unacked_bytes: int
     streams: int
-    """Streams open now."""
+    """The number of streams that are open now."""
     rows_per_s: float
-    """Acknowledged rows per second since the start."""
+    """The number of acknowledged rows per second since the start."""
     oldest_unacked_s: float
-    """Age in seconds of the oldest batch that was sent but not acknowledged; 0.0 if there is none."""
+    """The age in seconds of the oldest batch that was sent but not acknowledged; 0.0 if there is none."""
     elapsed_s: float
     reconnects: int = 0
-    """Streams opened after another one died."""
+    """The number of streams opened after another one died."""
     rows_filtered: int = 0
-    """Rows that ``IngestOptions.transform`` left out."""
+    """The number of rows that ``IngestOptions.transform`` left out."""
     last_error: str | None = None
-    """Why a stream was lost or not opened; None once something was acknowledged after that."""
+    """Why a stream was lost or could not be opened; None again after a later acknowledgement."""
 
     @property
     def is_connecting(self) -> bool:

@@ -57,7 +57,10 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
 
 
 def replay_options(options: IngestOptions, dead_letter_uri: str) -> IngestOptions:
-    """Return the options with the changes that dead letters need: they have dates, times and decimals as text."""
+    """Return the options with ``parse_text`` set, because dead letters hold dates, times and decimals as text.
+
+    Raises ConfigurationError if the options name the file at ``dead_letter_uri`` for new dead letters.
+    """
     if options.dead_letter_uri is not None and options.dead_letter_uri == dead_letter_uri:
         raise ConfigurationError(
             f"the dead letters at {shown_uri(dead_letter_uri)} are being replayed; name another file for rows that "

@@ -1,4 +1,4 @@
-"""Singular and plural words, for texts for people."""
+"""Chooses the singular or plural of words in texts that people read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workspace that rows go to: endpoint, workspace URL and credentials, checked when built.
+"""The workspace that rows go to: endpoint, workspace URL and credentials. All are checked when they are built.
 
 Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure and GCP. Plain
 ``http://`` is accepted on loopback only, where ``zerobus-local`` listens.
@@ -52,10 +52,10 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederatedCredentials:
-    """A token of your own identity provider, exchanged for a Databricks token (RFC 8693).
+    """Credentials of your own identity provider, whose token is exchanged for a Databricks token (RFC 8693).
 
-    ``token_supplier`` is called from a worker thread whenever a token is needed and returns a JWT.
-    ``client_id`` names the service principal for workload identity federation; None means account-level federation.
+    ``token_supplier`` is called from a worker thread whenever a token is needed, and returns a JWT. ``client_id`` names
+    the service principal for workload identity federation; None means account-level federation.
     """
 
     token_supplier: Callable[[], str] = field(repr=False)
@@ -70,7 +70,7 @@ class FederatedCredentials:
 class Workspace:
     """A Databricks workspace, its Zerobus endpoint, and the credentials to use there. Building one opens no connection.
 
-    Raises ConfigurationError for an invalid endpoint or URL; its text shows the right form.
+    Raises ConfigurationError for an invalid endpoint or URL; the message shows the valid forms.
     """
 
     endpoint: str
@@ -88,9 +88,10 @@ class Workspace:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Workspace:
-        """Read ZEROBUS_SERVER_ENDPOINT, DATABRICKS_HOST, DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET.
+        """Build a workspace from environment variables.
 
-        Raises ConfigurationError that names every variable that is missing.
+        They are ZEROBUS_SERVER_ENDPOINT, DATABRICKS_HOST, DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET. Raises a
+        ConfigurationError that names every missing variable.
         """
         env = os.environ if environ is None else environ
         if not isinstance(env, Mapping):
@@ -113,7 +114,7 @@ class Workspace:
 
 
 def mask_of(workspace: Workspace) -> Mask:
-    """Return the mask that hides the secret of these credentials in texts of servers and libraries."""
+    """Return a mask that hides the workspace's client secret in texts of servers and libraries."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         return Mask(client_id=credentials.client_id, secret=credentials.client_secret)
@@ -180,7 +181,7 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
 
 
 def _quoted(text: str) -> str:
-    """Return the repr of the value, without anything that could be a password or a token."""
+    """Return the repr of ``text``, without any part that could be a password or a token."""
     text, at, host = text.rpartition("@")
     return repr(re.split(r"[?#]", f"{'…@' if at else ''}{host}")[0])
 

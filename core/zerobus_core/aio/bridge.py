@@ -1,7 +1,7 @@
 """Runs a delivery in a thread of its own, and lets an event loop await it.
 
-The delivery stays synchronous code.  Rows of async iterables come to it through a bounded queue, and the host's
-checkpoint stores, progress hooks and logs are called on the loop's thread, where the host expects them.
+The delivery stays synchronous code. Rows of async iterables reach the delivery's thread through a bounded queue. The
+host's checkpoint stores, progress hooks and logs are called on the loop's thread, where the host expects them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ _LOOK_EVERY = 0.1
 
 
 class LoopBridge:
-    """Connects a delivery in its own thread with the loop that awaits it. Built by ``run_in_thread``."""
+    """Connects a delivery in a thread of its own with the event loop that awaits it. Built by ``run_in_thread``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stop: threading.Event | None) -> None:
         self.stop: threading.Event = _LoopStop(loop, stop)
-        """Set when the awaiting task is cancelled, when its loop no longer runs, or when the caller's event is set."""
+        """An event that is set when the awaiting task is cancelled, when the loop no longer runs, or when the caller's
+        event is set."""
         self._loop = loop
         self._feeds: list[concurrent.futures.Future[None]] = []
 
@@ -70,7 +71,7 @@ class LoopBridge:
     def call(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call a function of the host on the loop's thread and return its result, awaited if it is awaitable.
+        """Call a function of the host on the loop's thread, await its result if it is awaitable, and return the result.
 
         Blocks. If the loop no longer runs, calls the function in this thread.
         """
@@ -94,9 +95,9 @@ class LoopBridge:
     def post(
         self, function: Callable[_Parameters, object], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> None:
-        """Have a function of the host called on the loop's thread, without waiting for it; it must not raise.
+        """Call a function of the host on the loop's thread without waiting for it to end.
 
-        If the loop no longer runs, calls the function in this thread.
+        The function must not raise. If the loop no longer runs, calls the function in this thread.
         """
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(partial(function, *args, **kwargs))
@@ -104,7 +105,7 @@ class LoopBridge:
             function(*args, **kwargs)
 
     def on_loop(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """Wrap the function so that it runs in the loop's thread, whichever thread calls it."""
+        """Wrap ``function`` so that it runs on the loop's thread, whichever thread calls it."""
 
         def call(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
             return self.call(function, *args, **kwargs)
@@ -114,14 +115,14 @@ class LoopBridge:
     def store(self, store: CheckpointStore | str | os.PathLike[str] | None) -> Any:
         """Return a checkpoint store whose methods run on the loop's thread.
 
-        A file store is returned unchanged: the delivery's thread writes the file.
+        A file store, a path and None are returned unchanged: the delivery's thread writes the file.
         """
         if store is None or isinstance(store, FileCheckpointStore | str | os.PathLike):
             return store
         return _LoopStore(store, self)
 
     async def close(self) -> None:
-        """Set ``stop``, and wait until the sources are closed."""
+        """Set ``stop``, stop reading the async iterables, and wait until they are closed."""
         self.stop.set()
         for filling in self._feeds:
             filling.cancel()
@@ -133,9 +134,9 @@ async def run_in_thread(
 ) -> _Result:
     """Call ``work`` in a thread of its own and await its result; the thread has the caller's context variables.
 
-    On cancellation ``bridge.stop`` is set, the thread gets at most 1 s to end, and CancelledError is raised. Set
-    ``daemon`` if ``work`` can block in the user's code, which does not see ``stop``: the process then ends without
-    waiting for it.
+    ``work`` is called with a LoopBridge. On cancellation the bridge's ``stop`` is set, the thread gets at most 1 s to
+    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, which does not see
+    ``stop``: the process can then end without waiting for the thread.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)

@@ -1,7 +1,7 @@
 """A bounded queue of rows from an event loop to a thread.
 
-The loop puts in the items of an async iterable, and the thread takes them out. The queue's size is limited by the
-items' estimated bytes; a frame fills it alone.
+The loop puts in the items of an async iterable, and the thread takes them out. The queue is limited by its number of
+items and by their estimated bytes; an item that holds many rows, such as a frame, fills the queue alone.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Feed:
         self._has_room = asyncio.Event()
 
     async def fill(self) -> None:
-        """Put all items of the source into the queue, waiting while it is full; then close the source.
+        """Put all items of the source into the queue, waiting while the queue is full; then close the source.
 
-        An exception of the source is raised in the thread, after the items that came before it.
+        ``items`` raises an exception of the source in the thread, after the items that came before the exception.
         """
         iterator = aiter(self._source)
         try:
@@ -68,7 +68,7 @@ class Feed:
                 await asyncio.sleep(0)
 
     def _put(self, item: Any, size: int) -> bool:
-        """Put an item into the queue, and return whether the queue is full now."""
+        """Put ``item`` into the queue, and return whether the queue is now full."""
         with self._changed:
             self._items.append(item)
             self._bytes += size

@@ -32,13 +32,13 @@ async def aingest(  # noqa: PLR0913 - as ingest, with everything by name
 ) -> Receipt:
     """Deliver all of ``records`` to ``table`` and return once every row is durable: ``ingest`` for an event loop.
 
-    ``records`` is an async iterable, or anything that ``ingest`` takes. The loop reads an async iterable, a bounded
-    number of rows ahead, and closes it at the end; a synchronous iterable is read in the delivery's thread.
-    ``checkpoint`` and ``on_progress`` are called on the loop's thread, and can be async functions; the delivery's
-    thread writes a FileCheckpointStore.
+    ``records`` is an async iterable, or anything that ``ingest`` takes. An async iterable is read by the event loop,
+    which reads a bounded number of rows ahead and finally closes it; a synchronous iterable is read in the delivery's
+    thread. ``on_progress`` and the methods of ``checkpoint`` are called on the loop's thread, and can be async
+    functions; but a FileCheckpointStore is written by the delivery's thread.
 
     Cancelling the call stops the delivery: within a second no more rows are sent, acknowledged rows are in the
-    checkpoint, and CancelledError is raised. Raises what ``ingest`` raises.
+    checkpoint, and CancelledError is raised. Raises the same errors as ``ingest``.
     """
 
     stop = None if stop is None else stop_argument(stop)

@@ -1,4 +1,4 @@
-"""Lets a synchronous delivery read rows from async code, which runs on an event loop in a thread of its own."""
+"""Lets a synchronous delivery read rows from async code. The code runs on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LOOK_EVERY = 0.1
 
 @contextmanager
 def async_records(function: Callable[[], Any]) -> Generator[Any]:
-    """Give the block the records of an async function or async generator, in a form that ``ingest`` takes.
+    """Provide the records of an async function or async generator to a ``with`` block, in a form that ``ingest`` takes.
 
-    What ``function`` returns is awaited on an event loop in a thread of its own, with the caller's context variables.
-    That loop reads an async iterable a bounded number of rows ahead. Signals can interrupt the wait for rows. The end
-    of the block cancels what still runs.
+    If ``function`` returns an awaitable or an async iterable, it is run by an event loop in a thread of its own, with
+    the caller's context variables. That loop reads a bounded number of rows of an async iterable ahead. Signals can
+    interrupt the wait for rows. The end of the block cancels async code that is still running.
     """
     loop = asyncio.new_event_loop()
     stop = threading.Event()
