@@ -1,7 +1,7 @@
 """How a bad row is written to a dead-letter file so that a person can correct it and send it again.
 
-The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the file is pushed. A value that JSON
-cannot express is an object with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
+The form is JSON. Dates, times, decimals and UUIDs are text, which is parsed when the row is sent again. A value that
+JSON cannot express is an object with one key: ``{"$binary": base64}``, ``{"$float": "nan"}``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_letter(value: Any) -> Any:
-    """Convert a value of a row to JSON types; a value without a JSON form becomes its ``repr`` or text."""
+    """Convert a row's value to JSON-compatible values; a value without a JSON form becomes its ``repr`` or ``str``."""
     if isinstance(value, Enum):
         value = value.value
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
@@ -62,7 +62,10 @@ def _moment_or_container(value: Any) -> Any:
 
 
 def from_letter(value: Any) -> Any:
-    """Convert a value back that ``to_letter`` has converted; text stays text."""
+    """Convert a result of ``to_letter`` back to the values of a row.
+
+    Values that ``to_letter`` has converted to text, such as dates and decimals, stay text.
+    """
     if isinstance(value, list):
         return [from_letter(item) for item in value]
     if not isinstance(value, dict):
@@ -77,7 +80,7 @@ def from_letter(value: Any) -> Any:
 
 
 def from_wire(record: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Convert a record from the form of ``Encoder.decode`` to the values that a user would pass."""
+    """Convert a result of ``Encoder.decode`` to the values that a user would pass."""
     kinds = {field.name: field.type for field in fields}
     return {name: _unwired(value, kinds[name]) for name, value in record.items() if name in kinds}
 

@@ -1,8 +1,9 @@
 """The dead-letter file: rows that do not fit the table, with the reasons, kept until someone corrects them.
 
 Each bad row of a source gets one dead letter. A retry finds the same bad rows again, but does not write a dead letter
-that the file already holds; none is ever removed. The row number identifies a dead letter within its source. If the
-source has no fingerprint, the record is compared too, since row 5 of the next delivery may be another row.
+that the file already holds; no dead letter is ever removed. The row number identifies a dead letter within its source.
+If the source has no fingerprint, the content of the row is compared too, since row 5 of the next delivery may be
+another row.
 
 Only one delivery at a time should write to a file: on an object store, two deliveries can overwrite each other's dead
 letters.
@@ -50,10 +51,10 @@ _BLOCK_ROWS = 1_000
 class DeadLetterFile:
     """Collects the bad rows of one delivery and writes them to ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
 
-    ``leave_out`` names columns that the delivery filled itself; ``locate`` returns where a row is in its source, such
-    as file and line. Nothing is written before the first dead letter. Raises ConfigurationError if the file cannot be
-    written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file that cannot be
-    appended to (Parquet, or a file on an object store) would grow beyond 64 MiB.
+    ``leave_out`` names the columns that the delivery fills itself; ``locate`` returns where a row is in its source,
+    such as file and line. Nothing is written before the first dead letter. Raises ConfigurationError if the file cannot
+    be written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file that cannot
+    be appended to (Parquet, or a file on an object store) would grow beyond 64 MiB.
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class DeadLetterFile:
         for letter in self._letters_of(kept):
             self._know(letter)
         self._nbytes = 0 if self._can_append else len(kept)
-        """Of what is not written yet, with the file where it is written as a whole."""
+        """The size of the dead letters that are not written yet; for a file that cannot be appended to, the size of the
+        whole file with all dead letters."""
 
     def __repr__(self) -> str:
         return f"DeadLetterFile({shown_uri(self.uri)!r}, rows={self.rows})"
@@ -98,7 +100,7 @@ class DeadLetterFile:
 
     @property
     def rows_written(self) -> int:
-        """The number of those rows whose dead letter is already in the file."""
+        """The number of this delivery's rows whose dead letter is already in the file."""
         return self._rows.rows - len(self._pending)
 
     def add(self, bad: BadRow) -> None:

@@ -1,4 +1,4 @@
-"""Reads dead-letter files: the tables they are for, and the rows in a form that can be sent again."""
+"""Reads dead-letter files: the tables that they are for, and the rows in a form that can be sent again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def letter_rows(uri: str, table: str) -> list[Any]:
 
 
 def letters_of(uri: str, table: str | None = None) -> list[dict[str, Any]]:
-    """Return the dead letters for ``table``, or all of them if it is None, in the order of the file.
+    """Return the dead letters for ``table``, or all dead letters if ``table`` is None, in the order of the file.
 
     Raises the same errors as ``letter_rows``.
     """

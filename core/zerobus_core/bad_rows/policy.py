@@ -41,7 +41,7 @@ class BadRowPolicy:
         self._refused: list[tuple[int, ZerobusIngestError]] = []
         self._letters: DeadLetterFile | None = None
         self.unfit = 0
-        """Rows that were never given to a stream."""
+        """The number of rows that did not fit the schema and became dead letters; they were never given to a stream."""
         if options.dead_letter_uri is not None:
             from .dead_letter import DeadLetterFile
 
@@ -70,7 +70,7 @@ class BadRowPolicy:
 
     @property
     def has_refused(self) -> bool:
-        """Whether the service refused rows that must not become dead letters."""
+        """Whether the service refused rows in a delivery that has no dead-letter file."""
         return bool(self._refused)
 
     @property
@@ -85,14 +85,17 @@ class BadRowPolicy:
         self.unfit += 1
 
     def add_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
-        """Add the row of a batch that the service refused; the batch has that row only."""
+        """Add a row that the service refused; it must be the only row of ``batch``."""
         if self._letters is None:
             self._refused.append((batch.first_row, error))
         else:
             self._letters.add_refused(batch.first_row, self._encoder.decode(batch, 0), error.message)
 
     def check(self, rows_read: int, *, is_end: bool = False) -> None:
-        """Raise RecordError if more of ``rows_read`` rows are bad than ``max_bad_records`` allows."""
+        """Raise RecordError if more of ``rows_read`` rows are bad than ``max_bad_records`` allows.
+
+        Unless ``is_end``, a share is applied to at least 10,000 rows, so that a few early bad rows do not exceed it.
+        """
         if self._limit is None or not self.dead_lettered:
             return
         allowed: float = self._limit
@@ -107,7 +110,7 @@ class BadRowPolicy:
             )
 
     def flush(self) -> None:
-        """Write all dead letters to the file; raise the errors of the storage."""
+        """Write all dead letters to the file; pass on the errors of the storage."""
         if self._letters:
             self._letters.flush()
 
