@@ -1,4 +1,4 @@
-"""Checkpoints: which rows the next attempt can skip, where that is stored, and when it is updated."""
+"""Checkpoints, which record the rows that the next attempt can skip; their stores, and when they are saved."""
 
 from .checkpoint import AttemptMark, Checkpoint, InvalidCheckpointError, RowsDigest, bounded
 from .digest import DigestForm, RowDigests, Segment

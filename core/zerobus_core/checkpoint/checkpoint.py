@@ -1,9 +1,9 @@
 """The checkpoint of one delivery: the ranges of durable rows, which the next attempt can skip.
 
-A checkpoint never claims a row that was not acknowledged. It is written after the ACK. If it has to be made smaller, it
-drops some durable rows, which are then sent again. A checkpoint that is damaged, or that has another version, table,
-schema, source or epoch, is never repaired: it is refused with a reason. What a refused checkpoint says about rows that
-may have been sent is kept in ``Remains``.
+A checkpoint contains a row as durable only after the service has acknowledged the row. A checkpoint with too many
+ranges leaves some durable rows out, and these rows are then sent again. A checkpoint that is damaged, or that has
+another version, table, schema, source or epoch, is never repaired: it is refused with a reason. What a refused
+checkpoint says about rows that may have been sent is kept in ``Remains``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Remains:
 
 
 class InvalidCheckpointError(ValueError):
-    """A text is not a checkpoint of this version; the message says what is wrong with it.
+    """A text is not a checkpoint that this release can read; the message says why.
 
     ``remains`` holds the facts that could still be read, or is None.
     """
@@ -85,11 +85,14 @@ class RowsDigest:
 
     form: DigestForm
     segments: tuple[Segment, ...]
-    """Ascending and disjoint; together they are the durable rows."""
+    """Ascending and disjoint segments; together they are the durable rows."""
 
 
 def bounded(ranges: RowRanges, limit: int = MAX_RANGES) -> RowRanges:
-    """Return ``ranges``, reduced to the ``limit`` longest ones so that as few rows as possible are sent again."""
+    """Return a copy of ``ranges`` with at most ``limit`` ranges.
+
+    The longest ranges are kept, so that as few rows as possible are sent again.
+    """
     if len(ranges) <= limit:
         return ranges.copy()
     return RowRanges(_longest(list(ranges), limit))
@@ -101,12 +104,13 @@ def _longest(spans: list[Any], limit: int) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far a delivery has come; ``durable`` holds the rows acknowledged in any attempt so far.
+    """The progress of a delivery; ``durable`` holds the rows that were acknowledged in any attempt so far.
 
-    Any row below position ``reached`` may have been sent. If such a row is not in ``durable``, it may be sent twice.
+    Any row below position ``reached`` may have been sent. If such a row is not in ``durable``, the next attempt sends
+    it, perhaps for the second time.
 
-    ``table_identity`` identifies the table itself, because a table in another workspace or a replaced table can have
-    the same name. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.
+    ``table_identity`` distinguishes the table from other tables of the same name: one in another workspace, or one that
+    has replaced it. ``source_fingerprint`` is None if the source has no fingerprint; no rows can be skipped then.
     ``digest`` is needed to skip rows if the fingerprint does not cover their content. ``attempt`` is the attempt that
     wrote the checkpoint, or None in version 2. ``written_at`` is an ISO 8601 time in UTC.
     """
@@ -175,7 +179,7 @@ class Checkpoint:
 
 
 def why_other_table(found: Checkpoint | Remains, schema: TableSchema, *, epoch: str | None) -> str | None:
-    """Return why a checkpoint is not about the same rows in the same table as this delivery; None if it is."""
+    """Return why a checkpoint does not belong to this table and epoch; None if it does."""
     if found.table != schema.table:
         return f"the checkpoint is of table {found.table}"
     if found.table_identity is None or found.table_identity != schema.identity:
@@ -204,9 +208,9 @@ def _plain_rows(durable: RowRanges, digest: RowsDigest | None) -> dict[str, Any]
 
 
 def _checksum(plain: dict[str, Any]) -> str:
-    """Return a checksum of the canonical JSON, which does not depend on the form in which a store keeps the object.
+    """Return a checksum of the object's canonical JSON, so that a store may format the JSON in another way.
 
-    It detects damage, not forgery.
+    The checksum detects damage, not forgery.
     """
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{zlib.crc32(text.encode()):08x}"

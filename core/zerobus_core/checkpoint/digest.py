@@ -4,10 +4,9 @@ The rows are hashed as they are read, in blocks of 1,024 positions of the source
 the digests of its blocks:
 
 1. Equal rows give an equal digest, however they are cut into chunks, batches and streams, in every process.
-2. The digests of neighbouring ranges add up to the digest of their union, in any order.
-3. A range starts at a block boundary: rows before the first boundary are left out.  It can end at the end of any
-   batch.
-4. A digest is one number of 64 bits, whatever the number of rows.
+2. The digests of neighbouring ranges add up to the digest of the whole range, in any order.
+3. A range starts at a block boundary: rows before the first boundary are left out. It can end at the end of any batch.
+4. A digest is one number of 64 bits, however many rows it covers.
 
 A digest detects changes, not forgery: the hash (XXH3) is fast but not cryptographic.
 """
@@ -43,11 +42,12 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestForm:
-    """The settings that two digests must have in common to be compared."""
+    """The settings that must be equal for two digests to be comparable."""
 
     record_format: str
     encoding: int
-    """``zerobus_core.encode.ENCODING_VERSION``: how values become bytes."""
+    """The value of ``zerobus_core.encode.ENCODING_VERSION``, which is the version of the rules by which values become
+    bytes."""
     version: int = DIGEST_VERSION
 
     def why_other(self, now: DigestForm) -> str | None:
@@ -63,9 +63,9 @@ class DigestForm:
 
 
 class RowDigests:
-    """Digests of the rows read so far, which are added in order. Pure bookkeeping; not thread-safe.
+    """Digests of the rows read so far; rows are added in order. Pure bookkeeping; not thread-safe.
 
-    Uses memory for one number per batch and block outside of the durable ranges; see ``prune``.
+    Keeps one number for each batch and each block outside of the durable ranges; see ``prune``.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -76,7 +76,10 @@ class RowDigests:
         self._sums: dict[int, int] = {0: 0}  # by position: the sum over all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Add the next ``rows`` rows; a range can end after them. Positions before ``first_row`` can be left out."""
+        """Add the next ``rows`` rows; a digested range can end after the last of them.
+
+        Positions before ``first_row`` that were not added count as left out, and have no digest.
+        """
         if first_row != self._position:
             self._leave_out(first_row)
         start = 0
@@ -93,7 +96,7 @@ class RowDigests:
             self._sums[self._position] = self._sum_here()
 
     def segment(self, start: int, stop: int) -> Segment | None:
-        """Return the digest of the longest part of ``start`` to ``stop`` that has one; None if there is none."""
+        """Return the longest part of ``start`` to ``stop`` that has a digest; None if no part has one."""
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
             stop -= stop % self._block_rows
@@ -102,9 +105,9 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the data that only ranges with an end inside of ``durable`` would need.
+        """Discard the sums that only a range with its start or end inside of a durable range would need.
 
-        The ranges in ``durable`` only grow from call to call.
+        The ranges in ``durable`` may only grow from call to call.
         """
         self._sums = {
             position: total
@@ -135,7 +138,7 @@ class RowDigests:
             track.update(data)
 
     def _sum_here(self) -> int:
-        """Return the sum over all rows before this position; a block with a missing row counts as 0."""
+        """Return the sum of the digests of all rows before this position; a block with a missing row counts as 0."""
         if not self._hashes:
             return self._total
         whole = b"".join([track.digest() for track in self._hashes])

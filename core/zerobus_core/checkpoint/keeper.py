@@ -49,8 +49,8 @@ class RowsKept:
 class CheckpointKeeper:
     """Loads the checkpoint when built and saves it during a delivery.
 
-    If the delivery starts at the first row despite a checkpoint, the log says why. Without a store it skips and saves
-    nothing. Used from the thread that called ``ingest``.
+    If the delivery starts at the first row despite a checkpoint, the log says why. Without a store, no rows are skipped
+    and nothing is saved. All methods must be called from the thread that called ``ingest``.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CheckpointKeeper:
         self._store = store
         self._schema = schema
         self.past = self._resume()
-        """What earlier attempts have left."""
+        """The state that earlier attempts have left."""
         number = self.past.attempt.number + 1 if self.past.attempt else 1
         self.attempt = AttemptMark(number=number, token=uuid4().hex)
         self._clock = clock
@@ -96,9 +96,9 @@ class CheckpointKeeper:
         return past
 
     def start_over(self, reason: str) -> None:
-        """Let this attempt begin at the first row again.
+        """Make this attempt begin at the first row again, and log ``reason``.
 
-        The store keeps what was last saved about rows that may have been sent.
+        What was last saved about rows that may have been sent still holds.
         """
         _log.warning("%s: starting at the first row: %s", self._schema.table, reason)
         reached, counts = self._kept.reached, self._kept.counts
@@ -111,10 +111,10 @@ class CheckpointKeeper:
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
         """Return how many rows to reserve after the next ``rows`` rows.
 
-        ``is_used_up`` says that all rows of the last reservation were sent. If it was used up before the next save was
-        due, the number grows to what would have lasted for one and a half pauses between saves (two with a slow store),
-        and at least doubles, so that reservations are written about as often as ACKs. If the last reservation lasted
-        far longer, the number is halved.
+        ``is_used_up`` says that all rows of the last reservation were sent. If the last reservation lasted less than
+        one pause between saves, the number at least doubles: it becomes as many rows as would have lasted for one and a
+        half pauses (up to two with a slow store). Reservations are then written about as often as acknowledgements. If
+        the last reservation lasted longer than four pauses, the number is halved.
         """
         now = self._clock()
         if self._reserved_at is not None:
@@ -132,15 +132,16 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """Note that the last reservation can be used now, and that no row was sent while waiting for it."""
+        """Record that the last reservation can be used from now on; no row was sent while waiting for that."""
         if self._reserved_at is not None:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
         """Return how many seconds a newer attempt may still need to replace the checkpoint saved at ``saved_at``.
 
-        The newer attempt may have read the checkpoint before that save, and then replaces it. This takes about as long
-        as our own saves: milliseconds with a file. Returns 0.0 once that time is over.
+        A newer attempt that read the checkpoint before that save does not know of the save, and replaces the
+        checkpoint. This takes about as long as our own saves: milliseconds with a file. Returns 0.0 once that time is
+        over.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 
@@ -151,7 +152,7 @@ class CheckpointKeeper:
         """Check that this is the newest attempt; raise DeliverySupersededError if a newer one has written a checkpoint.
 
         Returns two numbers that an older attempt has saved: the position below which it may have sent rows, and how
-        many rows it may have sent again.
+        many rows it may have sent again. Both are 0 if no older attempt has saved a checkpoint of these rows.
         """
         found = self._found()
         if found is None or found.attempt == self.attempt:
@@ -183,7 +184,8 @@ class CheckpointKeeper:
     def save(self, kept: RowsKept) -> None:
         """Replace the checkpoint.
 
-        A failure of the store is logged. It does not fail this attempt, but can cost the next one some duplicates.
+        A failure of the store is logged. The failure does not end this attempt, but the next attempt may send some rows
+        again.
         """
         self._kept = kept
         if self._store is None:

@@ -1,4 +1,4 @@
-"""Checkpoint stores, and the decision whether an attempt can skip the rows of a checkpoint."""
+"""Checkpoint stores, and the decision whether an attempt can skip the durable rows of a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = [
 
 @runtime_checkable
 class CheckpointStore(Protocol):
-    """Keeps the checkpoint of one delivery: in one file, for one task instance or for one asset partition.
+    """Keeps the checkpoint of one delivery. A store is for one file, one task instance or one asset partition.
 
     Called from the thread that called ``ingest``. ``epoch`` changes when a host clears the delivery, so that the next
     attempt starts from the first row.
 
-    Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and its retry.
-    Each save is preceded by a ``load``, so that an attempt notices a newer one.
+    Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and the retry
+    of that task. Each save is preceded by a ``load``, so that an attempt notices a newer one.
 
     A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it is
     missing). It is read after each save. After a crash, rows acknowledged since the last save are sent again.
@@ -48,7 +48,7 @@ class CheckpointStore(Protocol):
         """Identifies the run of the delivery; a checkpoint of another epoch is not used."""
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint saved last, or None.
+        """Return the checkpoint that was saved last, or None if there is none.
 
         Raises InvalidCheckpointError if the stored data is not a checkpoint.
         """
@@ -63,47 +63,50 @@ class SourceFacts:
 
     fingerprint: str | None = None
     form: DigestForm | None = None
-    """The form of its rows' digests; None if no digest is needed or possible."""
+    """The form of the digests of the source's rows; None if no digest is needed or possible."""
     total_rows: int | None = None
     why_empty: str | None = None
-    """Why there are no rows, if that is known."""
+    """Why the source has no rows, if that is known."""
     removed_since: Callable[[str, int], Sequence[RemovedRows]] | None = None
-    """See ``Source.removed_since``; empty if nothing is known."""
+    """A function that returns the removed rows, as ``Source.removed_since`` yields them; empty if nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
     """The state that earlier attempts have left for a delivery to start with.
 
-    If ``reason`` is set, every row is sent, and the rest only says which rows may have been sent before.
+    If ``reason`` is set, every row is sent, and the other fields only say which rows may have been sent before.
     """
 
     skip: RowRanges = field(default_factory=RowRanges)
     """The rows that do not have to be sent."""
     digest: RowsDigest | None = None
-    """The digest of those rows, if they have to be compared when they are read."""
+    """The digest of the rows in ``skip``, if they have to be compared when they are read."""
     reached: int = 0
     """Rows below this position may have been sent."""
     counts: Counts = field(default_factory=Counts)
     resumed_from: str | None = None
-    """When the checkpoint was written because of which rows are skipped."""
+    """When the checkpoint whose rows are skipped was written; None if no rows are skipped."""
     reason: str | None = None
     """Why the delivery starts at the first row although there is a checkpoint."""
     attempt: AttemptMark | None = None
-    """Which attempt wrote the checkpoint."""
+    """The attempt that wrote the checkpoint."""
     removed_from: str | None = None
-    """The fingerprint of the checkpoint's source, if rows were removed from that source since."""
+    """The source's fingerprint in the checkpoint, if rows were removed from the source after that; None otherwise."""
     removed: Sequence[RemovedRows] = ()
-    """Those rows, as far as they are known."""
+    """The rows that were removed since then, as far as they are known."""
 
     def reached_now(self, checkpoint: Checkpoint) -> int:
-        """Return the position in the present source below which an attempt may have sent rows."""
+        """Return the position below which the attempt that wrote ``checkpoint`` may have sent rows.
+
+        It is a position in the present source, from which rows may have been removed.
+        """
         reached = checkpoint.reached
         return moved_end(reached, self.removed) if checkpoint.source_fingerprint == self.removed_from else reached
 
 
 def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
-    """Load the checkpoint of ``store``, and decide whether this delivery can skip its rows.
+    """Load the checkpoint of ``store``, and decide whether this delivery can skip the rows that are durable in it.
 
     Errors of the storage itself are passed on.
     """
@@ -176,7 +179,7 @@ def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -
 
 
 def _unshaped(fingerprint: str | None) -> str | None:
-    """Return the fingerprint of the source without the part for options that change its rows."""
+    """Return ``fingerprint`` without the part for the options that change the source's rows."""
     return None if fingerprint is None else fingerprint.partition(SHAPED)[0]
 
 
@@ -223,8 +226,8 @@ class FileCheckpointStore:
     """Keeps the checkpoint in one file: a local path, or any fsspec URI.
 
     A local file is replaced atomically and synced to disk. An object store replaces whole objects. On other storages an
-    interrupted write can leave a damaged file, which is refused, and all rows are sent again. Raises TransportError if
-    the storage fails, and ConfigurationError if access is denied.
+    interrupted write can leave a damaged file; the next attempt then refuses the file and sends all rows again. Raises
+    TransportError if the storage fails, and ConfigurationError if access is denied.
     """
 
     def __init__(self, uri: str | os.PathLike[str], epoch: str | None = None) -> None:
