@@ -4,14 +4,15 @@ These rules hold between any two calls:
 
 1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + filtered by the user's
    ``transform`` + refused and not yet written to that file + not yet sent + in flight.
-2. A row may be in the table twice if it was sent again after it may have reached the service, in this attempt or an
-   earlier one.  ``rows_resent`` counts each of these sends, but never the first send of a row.
-3. If the attempt is killed now, its checkpoint names every row that it may have sent: a row is sent only if the store
-   holds a reservation beyond its position, and the store's ``rows_resent`` counts a row before it is sent again.
+2. A row may be in the table twice if it may have reached the service and was then sent again, in this attempt or an
+   earlier one. ``rows_resent`` counts each of these later sends, but never the first send of a row.
+3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only if
+   the store holds a reservation beyond the row's position, and a row is sent again only after the ``rows_resent`` in
+   the store includes it.
 4. A row is skipped only if it is shown to be the row that was delivered: by the source's fingerprint, or by a digest
    that is compared when the row is read.
 
-Pure bookkeeping on top of the ledger: it never sleeps, locks or logs, and uses no clock, store or socket.
+Pure bookkeeping on top of ``streams.Ledger``: it never sleeps, locks or logs, and uses no clock, store or socket.
 """
 
 from __future__ import annotations
@@ -35,26 +36,30 @@ __all__ = ["Account", "DeliverySnapshot"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySnapshot:
-    """A delivery at one moment; receipt, progress, metrics and errors are views of it."""
+    """The state of a delivery at one moment. Receipt, progress, metrics and errors are all made from it."""
 
     counts: Counts
     rows_refused: int
-    """Rows that do not fit the table or that the service refused, and that are not in the dead-letter file (yet)."""
+    """The number of rows that do not fit the table or that the service refused, without those that are already in the
+    dead-letter file."""
     rows_waiting: int
-    """Rows that wait for a stream."""
+    """The number of rows that wait for a stream."""
     rows_in_flight: int
-    """Rows that were sent but not acknowledged."""
+    """The number of rows that were sent but not acknowledged."""
     unacked_bytes: int
-    """Payload bytes of the rows that wait or are in flight."""
+    """The payload bytes of the rows that wait for a stream or are in flight."""
     bytes_sent: int
-    """Payload bytes sent, including those that were sent again."""
+    """The payload bytes that were sent, including those that were sent again."""
     batches_acked: int
     total_rows: int | None
     """The number of rows in the source, if it is known without reading them."""
 
 
 class Account:
-    """See the module's docstring. ``form`` is the form of the digests of rows; None if no digest is needed."""
+    """The account of one delivery; see the module's docstring.
+
+    ``form`` is the form of the digests of rows; None if no digest is needed.
+    """
 
     def __init__(
         self,
@@ -90,14 +95,14 @@ class Account:
 
     @property
     def on_content(self) -> ContentHook | None:
-        """The function that takes the content of all rows, in order; None if no digest is needed."""
+        """The function to call with the content of all rows, in order; None if no digest is needed."""
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """Split the next chunk into parts that are skipped (True) or sent (False).
+        """Split the next chunk into parts, and yield each part with whether it is skipped (True) or sent (False).
 
-        The rows must come in order, each of them once, and without those of ``left_out``; ConfigurationError is raised
-        otherwise.
+        The rows must come in order, each of them once, and must not include rows of ``left_out``. Otherwise
+        ConfigurationError is raised.
         """
         self._read(chunk.first_row, chunk.stop_row)
         row = chunk.first_row
@@ -164,39 +169,39 @@ class Account:
     # What may have been sent
 
     def is_reserved(self, stop_row: int) -> bool:
-        """Return whether the rows before ``stop_row`` may be sent."""
+        """Return whether sending the rows before ``stop_row`` is allowed."""
         return stop_row <= self._reserved
 
     def announce(self, stop_row: int) -> None:
-        """Note that the next checkpoint says that rows before ``stop_row`` may have been sent.
+        """Record that the next checkpoint will say that rows before ``stop_row`` may have been sent.
 
-        They may not be sent yet; see ``confirm``.
+        Sending these rows is not allowed until ``confirm``.
         """
         self._announced = max(self._announced, stop_row)
 
     def is_announced(self, stop_row: int) -> bool:
-        """Return whether the checkpoint says that the rows before ``stop_row`` may have been sent."""
+        """Return whether the rows before ``stop_row`` are announced; see ``announce``."""
         return stop_row <= self._announced
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether rows were announced that may not be sent yet."""
+        """Whether sending some announced rows is not allowed yet; see ``confirm``."""
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """Note that the store holds the announced position, so no newer attempt has replaced it."""
+        """Record that the store still holds the announced position; sending the announced rows is now allowed."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:
-        """Allow rows before ``stop_row`` to be sent.
+        """Allow sending the rows before ``stop_row`` at once.
 
-        The next checkpoint says so, if there is one.
+        The next checkpoint, if there is one, says that these rows may have been sent.
         """
         self.announce(stop_row)
         self.confirm()
 
     def withdraw_reservation(self) -> None:
-        """Forbid sending of rows that were not sent yet, until the next reservation."""
+        """Forbid sending any row until the next ``confirm`` or ``reserve``."""
         self._reserved = 0
 
     @property
@@ -205,7 +210,7 @@ class Account:
         return self._ledger.rows_waiting > 0
 
     def admit(self, reached: int, rows_resent: int = 0) -> None:
-        """Count what an older attempt may have sent: rows before ``reached``, and ``rows_resent`` rows again."""
+        """Record what an older attempt may have sent: all rows before ``reached``; ``rows_resent`` rows more than once."""
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
             self._ledger.admit(RowRanges(self.past.skip.without(self._reached_before, reached)))
@@ -213,28 +218,28 @@ class Account:
 
     @property
     def rows_resent(self) -> int:
-        """The number of rows sent again after they may have reached the service, over all attempts."""
+        """The number of rows that were sent again after they may have reached the service, over all attempts."""
         return self._resent_before + self._ledger.rows_resent
 
     @property
     def rows_resent_ahead(self) -> int:
-        """The highest value that ``rows_resent`` can have by the next save.
+        """The highest value that ``rows_resent`` can reach before the next save.
 
-        The checkpoint needs it, because an attempt that is killed cannot correct a lower value.
+        The checkpoint holds this value, because an attempt that is killed cannot correct a lower one.
         """
         ledger = self._ledger
         may_follow = ledger.sent_before.rows_within(ledger.added_until, self._announced) if self._announced < END else 0
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """Return the checkpoint's facts about rows; set ``is_end`` when nothing more will be sent."""
+        """Return the facts about rows for the checkpoint; set ``is_end`` when nothing more will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:
-        """Return the same facts after the source has changed: no row is durable any more, but rows were sent."""
+        """Return the facts about rows for the checkpoint after the source has changed: no row counts as durable."""
         kept = self.kept(is_end=True)
         digest = replace(kept.digest, segments=()) if kept.digest else None
         return replace(kept, durable=RowRanges(), digest=digest)

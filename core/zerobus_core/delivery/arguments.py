@@ -1,6 +1,7 @@
 """Converts the arguments of the public calls.
 
-Common guesses are accepted; the error for anything else names the right form.
+Each function also accepts common other forms of its argument. For any other value it raises a ConfigurationError that
+shows the right form.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """Return ``value`` if it is a Workspace, or its ``workspace`` if it has one, as a LocalZerobus does."""
+    """Return ``value``, which must be a Workspace, or its attribute ``workspace``, which a LocalZerobus has."""
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)
@@ -44,14 +45,14 @@ def workspace_argument(value: Any) -> Workspace:
 
 
 def table_argument(value: Any) -> str:
-    """Return ``value`` if it is text, as the full name of a table must be."""
+    """Return ``value``, which must be the full name of a table: catalog.schema.table."""
     if not isinstance(value, str):
         raise ConfigurationError(f'table must be a name such as "main.default.flights", not {_kind(value)}')
     return check_table_name(value)
 
 
 def options_argument(value: Any) -> IngestOptions:
-    """Return IngestOptions for ``value``: IngestOptions, a mapping of its fields, or None for the defaults."""
+    """Return the options for ``value``, which is IngestOptions, a mapping of its fields, or None for the defaults."""
     if value is None or isinstance(value, IngestOptions):
         return value or IngestOptions()
     if isinstance(value, Mapping):
@@ -62,7 +63,7 @@ def options_argument(value: Any) -> IngestOptions:
 
 
 def checkpoint_argument(value: Any) -> CheckpointStore | None:
-    """Return the checkpoint store for ``value``: a store, the path or URI of a file, or None."""
+    """Return the checkpoint store for ``value``, which is a store, the path or URI of a file, or None."""
     if value is None:
         return None
     if isinstance(value, str | os.PathLike):
@@ -75,7 +76,7 @@ def checkpoint_argument(value: Any) -> CheckpointStore | None:
 
 
 def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
-    """Return ``value`` if it is callable or None."""
+    """Return ``value``, which must be callable or None; raise ConfigurationError otherwise."""
     if value is None or callable(value):
         hook: Callable[..., Any] | None = value
         return hook
@@ -83,7 +84,7 @@ def hook_argument(name: str, value: Any) -> Callable[..., Any] | None:
 
 
 def stop_argument(value: Any) -> threading.Event:
-    """Return ``value`` if it is an event; for None, a new event that nobody sets."""
+    """Return ``value``, which must be an event; if it is None, return a new event that nobody sets."""
     if value is None:
         return StopEvent()
     if _has_methods(value, "is_set", "wait") and type(value).__module__.partition(".")[0] != "asyncio":

@@ -1,4 +1,7 @@
-"""Saves the account of a delivery as its checkpoint, always before what it announces can happen."""
+"""Saves the account of a delivery as its checkpoint.
+
+A row is sent only after the stored checkpoint says that it may have been sent.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ _SLICE = 0.1
 
 
 class Checkpointing:
-    """Saves the account as often as the keeper wants and the account's rules need.
+    """Saves the account whenever the keeper says that a save is due, or the account's rules require one.
 
-    Each method but ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
+    Each method except ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
     """
 
     def __init__(self, account: Account, keeper: CheckpointKeeper) -> None:
@@ -41,10 +44,10 @@ class Checkpointing:
             self.save()
 
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
-        """Wait until the store holds that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
+        """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        A reservation must still be in the store some time after it was written. Otherwise a newer attempt, which had
-        read the checkpoint before, could have replaced it without knowing of the reservation.
+        A reservation is used only if it is still in the store some time after it was written. Otherwise a newer attempt
+        that read the checkpoint before the reservation could replace it without knowing of the reservation.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -64,7 +67,7 @@ class Checkpointing:
             self._keeper.begin_reservation()
 
     def tick(self, now: float) -> bool:
-        """Save what is due, and return whether rows may be sent; ``now`` is a reading of the keeper's clock."""
+        """Save if a save is due, and return whether sending is allowed; ``now`` is a reading of the keeper's clock."""
         is_due = self._keeper.is_due(now)
         is_repeat = self._keeper.is_active and self._account.rows_resent_ahead > self._resent_kept
         try:
@@ -87,9 +90,10 @@ class Checkpointing:
             self._repeats_at = self._keeper.saved_at
 
     def _may_repeat(self) -> bool:
-        """Return whether rows may be sent again.
+        """Return whether sending rows again is allowed.
 
-        As with a reservation, the saved number must still be in the store when no newer attempt can have overlooked it.
+        The store must hold the number of these rows. As with a reservation, the number is checked again after the time
+        in which a newer attempt could replace it without having read it.
         """
         if self._repeats_at is None:
             return True
@@ -100,9 +104,9 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Reserve more rows together with a save of ACKs, so that no separate write is needed.
+        """Reserve more rows together with a save of acknowledgements, so that no separate write is needed.
 
-        Only one reservation is open at a time.
+        Does so only if no other reservation is unconfirmed. Returns whether a reservation is now unconfirmed.
         """
         account = self._account
         if self._last_batch is None or account.is_unconfirmed:
@@ -112,21 +116,21 @@ class Checkpointing:
         return account.is_unconfirmed
 
     def _look(self) -> None:
-        """Check for other attempts, and count what an older one may have sent.
+        """Check for other attempts, and record what an older one may have sent.
 
         Raises DeliverySupersededError if there is a newer attempt.
         """
         self._account.admit(*self._keeper.check())
 
     def save(self) -> None:
-        """Save while the delivery runs."""
+        """Check for other attempts, and save the account while the delivery runs."""
         self._look()
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent
         self._keeper.save(kept)
 
     def save_last(self, *, has_source_changed: bool = False) -> None:
-        """Save when nothing more will be sent; if a newer attempt has taken over, keep its checkpoint."""
+        """Save the account when nothing more will be sent, but never replace the checkpoint of a newer attempt."""
         try:
             self._look()
         except DeliverySupersededError:

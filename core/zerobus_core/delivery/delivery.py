@@ -1,8 +1,8 @@
-"""One delivery from its first row to its receipt; it connects encoder, pool, account and checkpoint.
+"""One delivery from its first row to its receipt; it connects encoder, stream pool, account and checkpoint.
 
 ``finish`` decides whether the delivery has succeeded: it returns a receipt only if every row that was read is
-acknowledged, was durable from an earlier attempt, or is in the dead-letter file. After the last acknowledgement, only
-bad rows can make it fail.
+acknowledged, was durable from an earlier attempt, is in the dead-letter file, or was filtered by ``transform``. After
+the last acknowledgement, only bad rows can make the delivery fail.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 class Delivery:
-    """See the module's docstring. All methods must be called from one thread."""
+    """One delivery; see the module's docstring. All methods must be called from one thread."""
 
     def __init__(
         self,
@@ -98,13 +98,16 @@ class Delivery:
         return self._account.left_out
 
     def follow(self, source: Source) -> None:
-        """Begin to count what options change in the rows of ``source``, which is read from now on."""
+        """Prepare to send the rows of ``source``, which is read from now on.
+
+        Errors then say where rows are in this source, and ``shaping`` includes what options change in its rows.
+        """
         self._place = source.place
         self._shaped_before += self._source_shaping()
         self._source_shaping = lambda: source.shaping
 
     def shaping(self) -> Shaping:
-        """Return the counts of what options changed in the rows of all sources."""
+        """Return what options have changed in the rows of all sources."""
         return self._shaped_before + self._source_shaping()
 
     def snapshot(self) -> DeliverySnapshot:
@@ -119,7 +122,7 @@ class Delivery:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Run the delivery inside the block; an exception closes the streams and saves the checkpoint."""
+        """Run the delivery in the ``with`` block; an exception closes the streams and saves the checkpoint."""
         with self._telemetry, self._finishing():
             self._checkpointing.take_over()
             yield
@@ -150,7 +153,7 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send everything that a source yields; reading chunks that are in memory needs no deadline."""
+        """Send all ``chunks``. Reading chunks that are in memory needs no deadline."""
         if are_in_memory:
             for chunk in chunks:
                 self.send(chunk)
@@ -161,7 +164,10 @@ class Delivery:
         self.poll()  # a source that suppressed the stop may have ended as if there were no more rows
 
     def send(self, chunk: Chunk) -> None:
-        """Encode a chunk and send it. Blocks under back-pressure; raises the error that ends the delivery."""
+        """Encode a chunk and send it; raise an error if the delivery fails.
+
+        Blocks while too many bytes are unacknowledged.
+        """
         if not len(chunk.rows):
             self._pool.poll()
         for part, is_skipped in self._account.parts(chunk):
@@ -206,7 +212,7 @@ class Delivery:
             raise error from bad.__cause__
 
     def _placed(self, error: RecordError) -> RecordError:
-        """Return the error, with the lines of its rows added if the source knows them."""
+        """Return the error, with the line number of each of its rows if the source knows it."""
         places = {field.row: self._place(field.row) for field in error.fields} if self._place else {}
         if not any(places.values()):
             return error
@@ -221,14 +227,14 @@ class Delivery:
         self._pool.poll()
 
     def flush(self) -> None:
-        """Block until every row sent so far is acknowledged; raise the error that ends the delivery."""
+        """Block until every row sent so far is acknowledged; raise an error if the delivery fails."""
         self._pool.flush()
         self._check_bad_rows()
 
     def finish(self) -> Receipt:
         """Wait for every acknowledgement, close the streams, and return the receipt.
 
-        Raises if a row is not accounted for.
+        Raises an error if a row is not accounted for.
         """
         self._account.check_end()
         self.flush()

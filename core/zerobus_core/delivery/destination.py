@@ -60,7 +60,10 @@ class Destination:
         is_arrow: bool,
         version: str | None,
     ) -> Destination:
-        """Build the destination of rows, or of Arrow data; ``version`` is the source's, for ``delivery_columns``."""
+        """Build the destination of Arrow data if ``is_arrow``, and of row objects otherwise.
+
+        ``version`` identifies the source for ``delivery_columns``, or is None.
+        """
         name = options.delivery_name
         identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
         encoder = encoder_for(
@@ -75,7 +78,7 @@ class Destination:
 
     @property
     def takes_tuples(self) -> bool:
-        """Whether the encoder of rows takes ``TupleRows``; the one that sends Arrow records takes lists only."""
+        """Whether the encoder accepts ``TupleRows``; the encoder of Arrow records accepts lists of rows only."""
         return self.encoder.record_format != "arrow"
 
     @property
@@ -91,13 +94,13 @@ class Controls:
     stop: threading.Event = field(default_factory=threading.Event)
     on_progress: Callable[[Progress], None] | None = None
     started: float = field(default_factory=time.monotonic)
-    """A reading of ``time.monotonic``, from which ``IngestOptions.timeout`` counts."""
+    """The start of the delivery, from which ``IngestOptions.timeout`` counts; a reading of ``time.monotonic``."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """The same moment as a date and time."""
 
     def deadline(self, options: IngestOptions) -> float:
-        """Return when the delivery must have ended, on the clock of ``time.monotonic``.
+        """Return when the delivery must have ended, as a reading of ``time.monotonic``.
 
-        It is infinite without a timeout.
+        The result is infinite if there is no timeout.
         """
         return float("inf") if options.timeout is None else self.started + options.timeout

@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: what the next attempt will do, and the note that other exceptions get."""
+"""Texts for a failed attempt: what the next attempt will do, and the note that is added to other exceptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["next_attempt", "note_for", "noting_that_nothing_was_sent"]
 
 
 def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
-    """Return a clause about what the next attempt does; empty if nothing is durable, so that it sends everything."""
+    """Return a clause that says which rows the next attempt sends.
+
+    It is empty if no row is durable, because the next attempt then sends every row.
+    """
     durable = counts.rows_acked + counts.rows_skipped
     if not durable:
         return ""
@@ -30,7 +33,10 @@ def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
 
 
 def note_for(table: str, counts: Counts, following: str) -> str:
-    """Return a line for an exception that does not carry the counts itself."""
+    """Return a note with ``counts``, for an exception that does not carry the counts itself.
+
+    ``following`` is the clause from ``next_attempt``.
+    """
     durable = counts.rows_acked + counts.rows_skipped
     dead = (
         f", {counts.rows_dead_lettered:,} {plural(counts.rows_dead_lettered, 'is', 'are')} in the dead-letter file"
@@ -52,9 +58,9 @@ def note_for(table: str, counts: Counts, following: str) -> str:
 
 @contextmanager
 def noting_that_nothing_was_sent(table: str) -> Generator[None]:
-    """Add a note to exceptions raised in the block, which runs before a delivery exists, that nothing was sent.
+    """Add the note that no row was sent to any exception raised in the ``with`` block, except a ZerobusIngestError.
 
-    The source raises such an exception if it fails to yield its first row.
+    The block runs before a delivery exists. The exception can come from a source that fails to yield its first row.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The progress and the receipt of a delivery, both made from its snapshots."""
+"""The progress and the receipt of a delivery, both made from snapshots of the delivery."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reports:
         return True
 
     def report(self) -> None:
-        """Call ``on_progress``."""
+        """Call ``on_progress``, if there is one. Its exceptions are logged and do not end the delivery."""
         if self._controls.on_progress is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Begins to read a source: from here on the user's code runs, within the delivery's timeout."""
+"""Begins to read a source. This already runs the user's code, within the delivery's timeout."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["removed_in_time", "source_in_time"]
 
 
 def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, controls: Controls) -> Source:
-    """Return the source that reads ``records``; waiting for the first row of an iterable counts for the timeout.
+    """Return the source that reads ``records``.
 
-    Raises what ``source_of`` and SourceGuard raise.
+    The timeout includes the wait for the first row of an iterable. Raises the errors of ``source_of`` and SourceGuard.
     """
     with SourceGuard(controls.deadline(options), stop=controls.stop) as guard:
         return guard.call(lambda: source_of(records, options, schema))
@@ -33,7 +33,7 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """Wrap ``Source.removed_since`` so that it returns a list, and ends at the timeout or on a stop request."""
+    """Wrap ``Source.removed_since`` so that it returns a list, and can be ended by the timeout or a stop request."""
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:

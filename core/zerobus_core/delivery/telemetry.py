@@ -1,16 +1,17 @@
 """A span and metrics for each delivery, sent through ``opentelemetry-api`` if the process has it.
 
-If OpenTelemetry is not installed or not set up, nothing is sent. If it fails, the delivery goes on. Whoever sets up the
-OpenTelemetry SDK in the process decides where the data goes.
+If OpenTelemetry is not installed or not set up, nothing is sent. If OpenTelemetry fails, the delivery goes on. Whoever
+sets up the OpenTelemetry SDK in the process decides where the data goes.
 
-Span ``zerobus.ingest``: attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome`` ("delivered",
-"failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
-``zerobus.bytes_sent``, ``zerobus.reconnects``, and ``error.type``.  There is no error text, because it could quote a
-value of a row.
+The span ``zerobus.ingest`` has the attributes ``zerobus.table``, ``zerobus.record_format``, ``zerobus.outcome``
+("delivered", "failed" or "stopped"), ``zerobus.rows.read``, ``.acked``, ``.skipped``, ``.dead_lettered``, ``.resent``,
+``zerobus.bytes_sent``, ``zerobus.reconnects``, and ``error.type``. It has no error text, because that text could quote
+a value of a row.
 
-Metrics, each with ``zerobus.table`` and ``zerobus.record_format``: counters ``zerobus.rows_acked``,
-``zerobus.rows_resent``, ``zerobus.bytes_sent`` and ``zerobus.reconnects``; ``zerobus.open_streams``, which goes up and
-down; histogram ``zerobus.ack_latency`` in seconds.  Counts move at most every 0.5 s.
+The metrics have the attributes ``zerobus.table`` and ``zerobus.record_format``. They are the counters
+``zerobus.rows_acked``, ``zerobus.rows_resent``, ``zerobus.bytes_sent`` and ``zerobus.reconnects``; the up-down counter
+``zerobus.open_streams``; and the histogram ``zerobus.ack_latency`` in seconds. The counters are updated at most every
+0.5 s.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class _Instruments:
 
 
 def _instruments() -> _Instruments | None:
-    """Return the instruments; None if the process has not set OpenTelemetry up, which saves the time of the import."""
+    """Return the instruments; None if OpenTelemetry is not installed or not set up in the process.
+
+    If it is not set up, it is not imported, which saves time.
+    """
     is_set_up = "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
     return _made_instruments() if is_set_up or any(map(os.environ.get, _PROVIDERS)) else None
 
@@ -79,9 +83,10 @@ def _made_instruments() -> _Instruments | None:
 
 
 class DeliveryTelemetry:
-    """A context manager around one delivery, used in its thread; see the module's docstring.
+    """A context manager that reports one delivery to OpenTelemetry; see the module's docstring.
 
-    ``snapshot`` returns the delivery's present counts; ``started`` is a reading of ``time.monotonic``. Raises nothing.
+    Use it in the delivery's thread. ``snapshot`` returns the delivery's present counts; ``started`` is a reading of
+    ``time.monotonic``. Failures of OpenTelemetry are logged and not raised.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class DeliveryTelemetry:
 
     @property
     def on_ack(self) -> Callable[[float], None] | None:
-        """The function that takes the latency of each acknowledged batch, in seconds.
+        """The function to call with the latency of each acknowledged batch, in seconds.
 
         None if OpenTelemetry is not set up.
         """
@@ -120,7 +125,7 @@ class DeliveryTelemetry:
         return lambda seconds: self._harmlessly(lambda: self._record_latency(seconds))
 
     def observe(self) -> None:
-        """Bring the counters up to date with the delivery."""
+        """Update the metrics to the delivery's present counts."""
         self._harmlessly(self._move)
 
     def _harmlessly(self, tell: Callable[[], None]) -> None:
