@@ -59,8 +59,8 @@ class IngestOptions:
     ack_timeout: float = 60.0
     """The longest wait for the oldest batch of a stream to be acknowledged, and for a stream to close."""
     max_attempts: int = 10
-    """The number of streams in a row without an acknowledgement after which the delivery stops replacing a failed
-    stream; it fails when none is left. 10 attempts take about a minute."""
+    """The number of streams in a row that can end without an acknowledgement before a failed stream is no longer
+    replaced. When no stream is left, the delivery fails. 10 attempts take about a minute."""
     backoff: float = 0.5
     """The upper bound of the first pause between attempts. The bound doubles up to 30 s; each pause is random, from 0
     to the bound."""
@@ -83,8 +83,8 @@ class IngestOptions:
     metadata_columns: Mapping[str, str] | None = field(default=None, hash=False)
     """The columns of the table to fill with facts about each row, as ``{"ingested_at": column, "file_name": column,
     "file_path": column, "row_number": column}`` or some of these: when the attempt that sent the row began, the name of
-    the row's file, its path or URI, and the row's number in that file, counted from 0. Rows that do not come from files
-    have only the number."""
+    the row's file, its path or URI, and the row's number in that file, counted from 0. A source without files can have
+    only ``ingested_at`` and ``row_number``."""
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
     """The unit of whole numbers in TIMESTAMP columns, counted from 1970. None means microseconds; numbers that look
     like seconds or milliseconds are then refused."""
@@ -104,9 +104,9 @@ class IngestOptions:
     """Accept ISO 8601 text for DATE and TIMESTAMP columns, and text for numbers in numeric columns (CSV sources always
     do)."""
     transform: Callable[[Any], Any] | str | None = field(default=None, repr=False)
-    """A function, or its name as "package.module:function". It gets each row as the source has it (rows of Arrow data
-    as dicts), and returns the row to deliver, or None to leave the row out. For the same row it must always return the
-    same result."""
+    """A function that gets each row as the source has it (rows of Arrow data as dicts) and returns the row to deliver,
+    or None to leave the row out; or the name of such a function as "package.module:function". The function must always
+    return the same result for the same row."""
     transform_version: str | None = None
     """A version that you give to ``transform``. If it changes, a delivery with a checkpoint starts over."""
     select: Sequence[str] = ()

@@ -14,7 +14,7 @@ MAX_PAUSE = 30.0
 def pause_after(attempts: int, *, first: float, draw: float) -> float:
     """Return the seconds to wait after ``attempts`` (1, 2, …) failures in a row.
 
-    ``draw`` is a random number from 0 to 1.
+    ``first`` is the upper bound of the pause after the first failure. ``draw`` is a random number from 0 to 1.
     """
     bound = min(MAX_PAUSE, first * 2.0 ** min(attempts - 1, 30))
     return bound * draw

@@ -1,8 +1,8 @@
-"""Resets state in the child of a fork, where no other thread exists to release a lock or to do a job.
+"""Resets state in the child of a fork, where no other thread exists that could release a lock or do a job.
 
 A fork waits until other threads have finished their imports. Otherwise the child would inherit the lock of a
-half-imported module and wait for it forever. The first delivery of a process imports many modules, and prefork servers
-fork during it.
+half-imported module and wait for that lock forever. The first delivery of a process imports many modules, and prefork
+servers fork during it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_EVERY = 0.002
 
 
 def in_each_child(begin: Callable[[], object]) -> None:
-    """Call ``begin`` first in the child of each fork from now on; does nothing on systems without forks."""
+    """Have ``begin`` called in the child of each fork from now on; do nothing on systems without forks."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=begin)
 

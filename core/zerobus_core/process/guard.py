@@ -1,13 +1,14 @@
 """Interrupts the user's code at a deadline or on a stop request, while a delivery waits for that code.
 
-In the main thread, and if nothing else uses the alarm (SIGALRM), the error is raised inside the user's code. Otherwise
-the delivery checks the deadline and the stop request when the user's code returns.
+In the main thread, a signal handler raises the error inside the user's code. A deadline uses SIGALRM. A stop request
+from another thread uses SIGURG, which a watching thread sends; the default action of SIGURG is to do nothing, so a late
+signal does no harm. Each of the two signals is used only if nothing else in the process uses it.
 
-A deadline uses the alarm. A stop request from another thread uses SIGURG, which a watching thread sends. The default
-action of SIGURG is to do nothing, so a late signal does no harm.
+In other threads, or if a signal is not free, the user's code is not interrupted: the delivery checks the deadline and
+the stop request when the user's code returns.
 
-Both signals raise only below ``_waited_for``. Therefore either the user's code has returned and its result is used, or
-the error is raised; and the code that restores the handlers cannot be interrupted.
+The handlers raise only while ``_waited_for`` is on the stack. Therefore either the user's code has returned and its
+result is used, or the error is raised. The code that restores the handlers cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class SourceGuard:
     """Calls the user's code, or iterates over its items, so that a deadline, a stop request or a signal can end it.
 
-    Use it as a context manager around the calls. It raises IngestTimeoutError after ``deadline`` (a reading of
-    ``time.monotonic``, or infinite) and IngestInterruptedError after any thread sets ``stop``. If the user's code
-    suppresses the exception of a SIGINT or SIGTERM handler, the guard raises it again.
+    Use the guard as a context manager around the calls. It raises IngestTimeoutError after ``deadline`` (a reading of
+    ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code
+    suppresses the exception of a SIGINT or SIGTERM handler, the guard raises that exception again.
     """
 
     def __init__(self, deadline: float, *, stop: threading.Event | None = None) -> None:
-        """Build a guard. If ``stop`` is a StopRequest, its own deadline and its protected modules apply too."""
+        """Build a guard. If ``stop`` is a StopRequest, its deadline and its protected modules apply too."""
         self.stop = stop
         self._deadline = min(deadline, getattr(stop, "deadline", float("inf")))
         self._protected: Collection[str] = getattr(stop, "protected_modules", ())
@@ -53,7 +54,8 @@ class SourceGuard:
         self._handled: list[int] = []
         self._is_waiting = False
         self.has_interrupted = False
-        """Whether the error was raised inside the user's code, and so nothing more is urgent."""
+        """Whether an error was raised inside the user's code during the present call, so that more signals are not
+        urgent."""
 
     def __enter__(self) -> SourceGuard:
         if not is_in_main_thread():
@@ -90,7 +92,10 @@ class SourceGuard:
         return result
 
     def items(self, items: Iterable[_Item]) -> Generator[_Item]:
-        """Yield the items; the consumer's code is not interrupted."""
+        """Yield ``items``.
+
+        Only the code that produces an item can be interrupted, and not the code that consumes it.
+        """
         iterator = iter(items)
         end = object()
         while True:
@@ -105,7 +110,7 @@ class SourceGuard:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGALRM or SIGURG."""
+        """Handle SIGALRM or SIGURG: raise the error if the user's code is running and may be interrupted."""
         if not self._is_waiting:
             return
         error = self._interruption_error()
@@ -158,7 +163,7 @@ class SourceGuard:
 
 
 def in_time(items: Iterable[_Item], deadline: float, *, stop: threading.Event | None = None) -> Generator[_Item]:
-    """Yield the items under a SourceGuard. Close the generator to free the alarm."""
+    """Yield ``items`` under a SourceGuard. Close the generator to release the signals that the guard uses."""
     with SourceGuard(deadline, stop=stop) as guard:
         yield from guard.items(items)
 
@@ -172,7 +177,7 @@ def _is_waited_for(frame: FrameType) -> bool:
 
 
 def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -> bool:
-    """Return whether ``is_wanted`` is true for a frame on the stack of ``frame``."""
+    """Return whether ``is_wanted`` is true for ``frame`` or a frame of one of its callers."""
     while frame is not None:
         if is_wanted(frame):
             return True
@@ -181,7 +186,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Replaces the handler of a signal, and keeps the exception of the original handler until it is seen."""
+    """Replaces the handler of a signal, and keeps what that handler raises in case the user's code suppresses it."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -206,7 +211,7 @@ class _NotedSignal:
             raise
 
     def raise_again(self) -> None:
-        """Raise the original handler's exception if it was suppressed before it got here."""
+        """Raise the exception of the original handler, if other code has suppressed it."""
         error, self._raised = self._raised, None
         if error is not None:
             raise error
@@ -218,7 +223,7 @@ class _NotedSignal:
 
 
 class _Watcher:
-    """A thread that waits for the stop request of the guard that handles SIGURG, and then interrupts its call."""
+    """A thread that waits for the stop request of a guard that handles SIGURG, and then interrupts the guard's call."""
 
     def __init__(self) -> None:
         self._begin()

@@ -1,6 +1,6 @@
 """Stop requests that a signal handler makes, and that can interrupt a source that waits for its rows.
 
-The handler of an alarm (SIGALRM) raises the error in the main thread. In other threads, the request takes effect when
+In the main thread, the handler of an alarm (SIGALRM) raises the error. In other threads, the request takes effect when
 the source yields its next row.
 """
 
@@ -23,18 +23,19 @@ _GRACE = 0.25
 
 
 class StopRequest(StopEvent):
-    """An event to pass to a delivery as ``stop``; a signal handler can also call ``interrupt``.
+    """An event to pass to a delivery as ``stop``; a signal handler can also call its ``interrupt`` method.
 
     A delivery that waits for acknowledgements checks the event every 0.1 s. A delivery that waits for its source cannot
-    check it, so an alarm (SIGALRM) raises the error in the main thread. This happens only inside the ``with`` block,
-    whose end restores the previous alarm.
+    check the event, so the handler of an alarm (SIGALRM) raises IngestInterruptedError in the main thread. This happens
+    only inside the ``with`` block of the request. The end of the block restores the previous alarm.
     """
 
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
-        """Build a request that counts as set after ``deadline``, a reading of ``time.monotonic``: the host's own time
-        limit.
+        """Build a request.
 
-        The alarm never interrupts a call of ``protected_modules``, for modules that must not stop halfway.
+        The request counts as set after ``deadline``, the host's own time limit as a reading of ``time.monotonic``. The
+        alarm never interrupts a call of a function in ``protected_modules``, which are for code that must not stop
+        halfway.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline
@@ -53,9 +54,10 @@ class StopRequest(StopEvent):
         self._put_back()
 
     def interrupt(self) -> None:
-        """Request the stop; raise IngestInterruptedError in the main thread if it does not react within 0.25 s.
+        """Request the stop; in the main thread, raise IngestInterruptedError if the delivery does not react in 0.25 s.
 
-        In other threads, outside of the block, and without SIGALRM (Windows), only the event is set.
+        The error is raised later, by the handler of the alarm, inside the code that runs then. In other threads,
+        outside of the ``with`` block, and without SIGALRM (Windows), only the event is set.
         """
         self.set()
         is_pointless = self._is_seen or not self._is_open or self._former is not None

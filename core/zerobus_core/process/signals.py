@@ -1,7 +1,7 @@
 """Distinguishes an exception of a signal handler from other errors.
 
-A handler can interrupt any code, including code that catches errors to rephrase or ignore them. Its exception is the
-user's stop, and must be passed on unchanged.
+A handler can interrupt any code, including code that catches errors to rephrase or ignore them. An exception of a
+handler is the user's way to stop, and must be passed on unchanged.
 """
 
 from __future__ import annotations

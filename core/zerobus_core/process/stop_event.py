@@ -10,8 +10,8 @@ __all__ = ["StopEvent"]
 class StopEvent(threading.Event):
     """An event whose ``set`` is safe to call in a signal handler.
 
-    The ``set`` of a plain Event takes a lock, and the interrupted thread may already hold it: the process then hangs
-    forever. Two signals in a row are enough, if the second interrupts the handler of the first.
+    The ``set`` of a plain Event takes a lock that the interrupted thread may already hold; the process then hangs
+    forever. Two signals in a row are enough to cause this, if the second interrupts the handler of the first.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,6 @@ class StopEvent(threading.Event):
         return self._is_requested or super().is_set()
 
     def clear(self) -> None:
-        """Withdraw the request."""
+        """Reset the event, so that ``is_set`` returns False."""
         self._is_requested = False
         super().clear()
