@@ -25,7 +25,7 @@ RESCUE = "rescue"
 """The value of ``extra_columns`` that sends fields without a column to the service, which puts them into the table's
 rescue column."""
 RESCUED = "\0rescued"
-"""The key under which a row carries those fields to the encoder. No column can have this name."""
+"""The key under which a row carries the fields for the rescue column to the encoder. No column can have this name."""
 SHAPED = "+shape:"
 """The text in a fingerprint that separates the source's own fingerprint from the part for the options that change its
 rows."""

@@ -150,7 +150,7 @@ class StreamManager:
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row
-            # Arrow data is sent as it is, if need be again, and after this call its owner may change it.
+            # Arrow data is copied, because it may be sent again after this call, when its owner may have changed it.
             yield Chunk(base + chunk.first_row, _owned(chunk.rows) if source.is_arrow else chunk.rows, chunk.origins)
 
     @contextmanager

@@ -21,7 +21,7 @@ _LONGEST_CHAIN = 50
 _NAMES = r"access_token|refresh_token|id_token|client_secret|client_assertion|subject_token|assertion|password"
 _VALUE = r"[\w+/=~.-][^\s\"'<>,;\\]*"
 _BETWEEN = r"(?:[\s:=]+|%20|\+|\\?[\"'])"
-# "Bearer token" and "Basic authentication" are words of a sentence.
+# "Bearer token" and "Basic authentication" can be words of a sentence, and are not masked.
 _WORDS = r"(?!(?:tokens?|auth\w*|realm|errors?|scheme|header|values?|credentials?|type|prefix|and|or|is|was|in|not)\b)"
 _PATTERNS = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "<token>"),

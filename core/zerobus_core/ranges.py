@@ -140,8 +140,8 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return the new end of the rows before ``position``, after ``removed`` were removed.
+    """Return the new end of the rows before ``position``, after the rows in ``removed`` were removed.
 
-    It is an upper bound: if ``removed`` is not exact, more rows than these may be gone.
+    The result is an upper bound: if ``removed`` is not exact, even more rows may be gone.
     """
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

@@ -31,8 +31,8 @@ _Result = TypeVar("_Result")
 
 # Seconds for which a cancelled call waits for its thread to end.
 _STOP_GRACE = 1.0
-# Seconds for which a loop may stand still before the delivery stops: a host that was interrupted runs it no more, and
-# cancels nothing (Dagster); between two events of an async generator it stands still for a moment.
+# Seconds for which a loop may stand still before the delivery stops. A host that was interrupted (Dagster) no longer
+# runs the loop, and cancels nothing. Between two events of an async generator, the loop stands still for a moment.
 _STANDSTILL = 0.25
 _LOOK_EVERY = 0.1
 
@@ -58,7 +58,7 @@ class LoopBridge:
         try:
             yield from feed.items()
         finally:
-            if self._loop.is_running():  # and if not, nothing fills it any more
+            if self._loop.is_running():  # otherwise nothing fills the queue any more
                 filling.cancel()
 
     def records(self, records: Any) -> Any:

@@ -40,7 +40,7 @@ VERSION = 1
 _COLUMNS = (
     MARKER, "table", "row", "source_position", "source_fingerprint", "error", "fields", "time", "record",
 )  # fmt: skip
-# Letters are kept in memory up to one of these, where the file can be appended to.
+# If the file can be appended to, dead letters are kept in memory up to one of these limits.
 _MAX_PENDING = 1_000
 _MAX_PENDING_BYTES = 4 * 1024 * 1024
 # Any other file is put together in memory, which takes about three times its bytes.
@@ -80,7 +80,7 @@ class DeadLetterFile:
             require_pyarrow(f"writing dead letters to {shown_uri(uri)}")
         self._file = KeptFile(uri, "dead-letter file")
         self._file.prepare()
-        # What the file held of this source, by rows; where it has no fingerprint, by rows and records.
+        # This source's dead letters in the file: by row, or by row and record if the source has no fingerprint.
         self._known_rows = RowRanges()
         self._known_records: set[bytes] = set()
         kept = self._file.read() or b""
@@ -170,7 +170,7 @@ class DeadLetterFile:
             self._nbytes = 0
         else:
             kept = self._file.read() or b""
-            for _ in self._letters_of(kept):  # fails if another program has replaced it
+            for _ in self._letters_of(kept):  # fails if another program has replaced the file by one of another kind
                 pass
             whole = _with_lines if self._form == "jsonl" else _with_parquet
             self._file.replace(whole(kept, self._pending))

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BadRowPolicy"]
 
-# A share means something only of many rows.
+# A share is meaningful only for many rows.
 _SHARE_FROM = 10_000
 _SHOWN = 10
-# A delivery that fails because of them names no more than these.
+# A delivery that fails because of refused rows names at most this many.
 _MOST_REFUSED = 20
 
 

@@ -1,9 +1,9 @@
 """The checkpoint of one delivery: the ranges of durable rows, which the next attempt can skip.
 
-A checkpoint contains a row as durable only after the service has acknowledged the row. A checkpoint with too many
-ranges leaves some durable rows out, and these rows are then sent again. A checkpoint that is damaged, or that has
-another version, table, schema, source or epoch, is never repaired: it is refused with a reason. What a refused
-checkpoint says about rows that may have been sent is kept in ``Remains``.
+A row is in a checkpoint only after the service has acknowledged the row. If there are too many ranges, the checkpoint
+leaves some durable rows out, and these rows are sent again. A checkpoint that is damaged, or that has another version,
+table, schema, source or epoch, is never repaired: it is refused with a reason. What a refused checkpoint says about
+rows that may have been sent is kept in ``Remains``.
 """
 
 from __future__ import annotations

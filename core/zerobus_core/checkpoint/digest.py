@@ -138,7 +138,7 @@ class RowDigests:
             track.update(data)
 
     def _sum_here(self) -> int:
-        """Return the sum of the digests of all rows before this position; a block with a missing row counts as 0."""
+        """Return the sum of the digests of all blocks up to this position; a block with a missing row counts as 0."""
         if not self._hashes:
             return self._total
         whole = b"".join([track.digest() for track in self._hashes])

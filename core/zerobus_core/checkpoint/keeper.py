@@ -25,12 +25,12 @@ __all__ = ["CheckpointKeeper", "RowsKept"]
 
 _log = logging.getLogger("zerobus_core")
 
-# A reservation that lasted for so many pauses was too large.
+# A reservation that lasted longer than this many pauses was too large.
 _LASTS_LONG = 4.0
-# How many times as long as our own look and save those of another attempt may take.
+# Another attempt may take this many times as long as we do to load and save the checkpoint.
 _SETTLES_AFTER = 1.5
-# A reservation is made for so many pauses, or so many and the time that the next one takes to settle, and grows at
-# most so many times at once.
+# A reservation is made for _SPARE pauses, or for _LEAST_SPARE pauses and the time in which the next one settles,
+# whichever is longer. It grows at most _MOST_GROWTH times at once.
 _SPARE = 1.5
 _LEAST_SPARE = 1.25
 _MOST_GROWTH = 64.0
@@ -139,9 +139,8 @@ class CheckpointKeeper:
     def settles_in(self, saved_at: float) -> float:
         """Return how many seconds a newer attempt may still need to replace the checkpoint saved at ``saved_at``.
 
-        A newer attempt that read the checkpoint before that save does not know of the save, and replaces the
-        checkpoint. This takes about as long as our own saves: milliseconds with a file. Returns 0.0 once that time is
-        over.
+        A newer attempt that read the checkpoint before that save does not know of the save, and can still replace it.
+        This takes about as long as our own saves: milliseconds with a file. Returns 0.0 once that time is over.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 

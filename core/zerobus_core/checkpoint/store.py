@@ -150,7 +150,7 @@ def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[Remo
     before, now = checkpoint.source_fingerprint, source.fingerprint
     if before is None or now is None or before == now or source.removed_since is None:
         return ()
-    # Digests are of blocks of positions, which move.
+    # A digest covers blocks of fixed positions, and a removal changes the positions of rows.
     return () if source.form or checkpoint.digest else source.removed_since(before, _reached(checkpoint))
 
 

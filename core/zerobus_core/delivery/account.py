@@ -40,7 +40,7 @@ class DeliverySnapshot:
 
     counts: Counts
     rows_refused: int
-    """The number of rows that do not fit the table or that the service refused, without those that are already in the
+    """The number of rows that do not fit the table or that the service refused, except those that are already in the
     dead-letter file."""
     rows_waiting: int
     """The number of rows that wait for a stream."""
@@ -79,14 +79,14 @@ class Account:
         self._digests = RowDigests()
         self._unshown = list(reversed(self.past.digest.segments)) if self.past.digest else []
         self._shown = RowRanges()
-        self._next_row = 0  # the first row that the source has not given, nor left out
-        self._announced = 0  # what the store knows
-        self._reserved = 0  # as far as that was found in the store again
+        self._next_row = 0  # the first row that the source has neither yielded nor left out
+        self._announced = 0  # the position that the checkpoint says rows may have been sent up to
+        self._reserved = 0  # the announced position, once it is confirmed
         self._rows_unfit = 0
         self._rows_dead_lettered = 0
         self._rows_filtered = 0
 
-    # What the source gives
+    # What the source yields
 
     @property
     def left_out(self) -> RowRanges:
@@ -152,7 +152,7 @@ class Account:
                 f"it ended before row {missing[0]}: it was changed while it was read"
             )
 
-    # What becomes of rows that no table takes
+    # Rows that the table does not take
 
     def add_unfit(self) -> None:
         """Count a row that does not fit the table and is never given to a stream."""
@@ -210,7 +210,10 @@ class Account:
         return self._ledger.rows_waiting > 0
 
     def admit(self, reached: int, rows_resent: int = 0) -> None:
-        """Record what an older attempt may have sent: all rows before ``reached``; ``rows_resent`` rows more than once."""
+        """Record what an older attempt may have sent.
+
+        It may have sent all rows before ``reached``, and ``rows_resent`` rows more than once.
+        """
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:
             self._ledger.admit(RowRanges(self.past.skip.without(self._reached_before, reached)))

@@ -1,7 +1,7 @@
 """Converts the arguments of the public calls.
 
-Each function also accepts common other forms of its argument. For any other value it raises a ConfigurationError that
-shows the right form.
+Some functions also accept other common forms of an argument. For any other value, each function raises a
+ConfigurationError that shows the right form.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """Return ``value``, which must be a Workspace, or its attribute ``workspace``, which a LocalZerobus has."""
+    """Return ``value`` if it is a Workspace; otherwise return its ``workspace``, which a LocalZerobus has."""
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)

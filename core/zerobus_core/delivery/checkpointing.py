@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpointing"]
 
-# Seconds between two looks at what else happens, while a reservation is not to be used yet.
+# Seconds between two calls of ``poll`` while a reservation cannot be used yet.
 _SLICE = 0.1
 
 
@@ -31,10 +31,10 @@ class Checkpointing:
     def __init__(self, account: Account, keeper: CheckpointKeeper) -> None:
         self._account = account
         self._keeper = keeper
-        self._resent_kept = 0  # what the store knows of rows that may be sent twice
-        self._last_batch: tuple[int, int] | None = None  # the end of the last one, and its rows
-        self._announced_at = 0.0  # when the store was told of what is announced
-        self._repeats_at: float | None = None  # when it was told of rows that are sent twice, until that is settled
+        self._resent_kept = 0  # the rows_resent that was saved last
+        self._last_batch: tuple[int, int] | None = None  # the end of the last batch, and its number of rows
+        self._announced_at = 0.0  # when the announced position was saved
+        self._repeats_at: float | None = None  # when rows to send again were saved; None if settled
         if not keeper.is_active:
             account.reserve()
 
@@ -92,8 +92,8 @@ class Checkpointing:
     def _may_repeat(self) -> bool:
         """Return whether sending rows again is allowed.
 
-        The store must hold the number of these rows. As with a reservation, the number is checked again after the time
-        in which a newer attempt could replace it without having read it.
+        The saved checkpoint must already count these rows. As with a reservation, this is allowed only after the time
+        in which a newer attempt that has not read this checkpoint could replace it.
         """
         if self._repeats_at is None:
             return True

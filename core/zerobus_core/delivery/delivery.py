@@ -153,7 +153,7 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send all ``chunks``. Reading chunks that are in memory needs no deadline."""
+        """Send all ``chunks``. If they are in memory, they are read without a deadline."""
         if are_in_memory:
             for chunk in chunks:
                 self.send(chunk)
@@ -241,7 +241,7 @@ class Delivery:
         self._bad.check(self.snapshot().counts.rows_read, is_end=True)
         self._bad.flush()
         if left := self.snapshot().counts.rows_not_durable:
-            # Unreachable by the law of the ledger; the gate does not rest on that.
+            # The ledger's rules exclude this; it is checked all the same.
             raise TransportError(f"{left} rows are neither durable nor accounted for")
         self._checkpointing.save_last()  # the last look at what another attempt may have sent
         receipt = self._reports.receipt(self._keeper, self.shaping())
@@ -257,7 +257,7 @@ class Delivery:
 
     def _on_refused(self, batch: Batch, error: ZerobusIngestError) -> None:
         self._bad.add_refused(batch, error)
-        # Each refused row costs streams, and streams are opened so many a minute: not all of them are looked for.
+        # Finding a refused row costs streams, and few can be opened per minute, so the search ends at a limit.
         if self._bad.are_too_many_refused:
             raise self._bad.refusal_error()
         self._bad.check(self.snapshot().counts.rows_read)

@@ -25,7 +25,7 @@ __all__ = ["Controls", "Destination", "fetch_schema"]
 
 # Seconds for Unity Catalog to describe the table.
 _FETCH_TIMEOUT = 30.0
-# Seconds for which a process that delivers often goes by the same answer.
+# Seconds for which a process that delivers often uses the cached schema.
 _SCHEMA_AGE = 10.0
 
 

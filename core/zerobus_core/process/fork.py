@@ -49,7 +49,7 @@ class ForkSafeLock:
 
 
 class _ImportWait:
-    """Lets a fork wait until no other thread is importing, and keeps other threads from starting an import."""
+    """Makes a fork wait until no other thread is importing, and lets no other thread import during the fork."""
 
     def __init__(self) -> None:
         self._has_lock = False

@@ -1,8 +1,9 @@
 """Interrupts the user's code at a deadline or on a stop request, while a delivery waits for that code.
 
-In the main thread, a signal handler raises the error inside the user's code. A deadline uses SIGALRM. A stop request
-from another thread uses SIGURG, which a watching thread sends; the default action of SIGURG is to do nothing, so a late
-signal does no harm. Each of the two signals is used only if nothing else in the process uses it.
+In the main thread, a signal handler raises IngestTimeoutError or IngestInterruptedError inside the user's code. A
+deadline uses SIGALRM. A stop request from another thread uses SIGURG, which a watching thread sends; the default action
+of SIGURG is to do nothing, so a late signal does no harm. Each of the two signals is used only if nothing else in the
+process uses it.
 
 In other threads, or if a signal is not free, the user's code is not interrupted: the delivery checks the deadline and
 the stop request when the user's code returns.
@@ -110,7 +111,7 @@ class SourceGuard:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGALRM or SIGURG: raise the error if the user's code is running and may be interrupted."""
+        """Handle SIGALRM or SIGURG: interrupt the user's code, if it is running and not protected."""
         if not self._is_waiting:
             return
         error = self._interruption_error()
@@ -129,7 +130,7 @@ class SourceGuard:
 
     @property
     def _owns_alarm(self) -> bool:
-        # A stop request takes it over, and so does a source that sets an alarm of its own.
+        # A stop request can take the alarm over, and so can a source that sets an alarm of its own.
         return signal.SIGALRM in self._handled and signal.getsignal(signal.SIGALRM) is self
 
     def _arm(self) -> None:
@@ -230,7 +231,7 @@ class _Watcher:
         in_each_child(self._begin)
 
     def _begin(self) -> None:
-        # Guards the two fields below, and that nothing is sent for a guard that has left.
+        # Guards the two fields below, and ensures that no signal is sent for a guard that has left.
         self._changed = threading.Condition()
         self._guard: SourceGuard | None = None
         self._is_running = False

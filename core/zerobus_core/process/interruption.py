@@ -1,7 +1,7 @@
 """Stop requests that a signal handler makes, and that can interrupt a source that waits for its rows.
 
-In the main thread, the handler of an alarm (SIGALRM) raises the error. In other threads, the request takes effect when
-the source yields its next row.
+In the main thread, the handler of an alarm (SIGALRM) raises IngestInterruptedError. In other threads, the request takes
+effect when the source yields its next row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StopRequest(StopEvent):
         self.protected_modules = frozenset(protected_modules)
         self._is_open = False
         self._is_seen = False
-        # The handler that had the alarm before, when it would ring (0.0 for never) and at what interval then.
+        # The previous handler of the alarm, when its alarm is due (0.0 for never), and the interval after that.
         self._former: tuple[Any, float, float] | None = None
 
     def __enter__(self) -> StopRequest:
@@ -66,7 +66,7 @@ class StopRequest(StopEvent):
         delay, interval = signal.setitimer(signal.ITIMER_REAL, 0)
         rings_at = time.monotonic() + delay if delay else 0.0
         former = signal.signal(signal.SIGALRM, self._on_alarm)
-        # A guard whose alarm rings for the same source has come to its end with this.
+        # The alarm of a guard for the same source is not put back: this request ends the guard's call.
         self._former = (signal.SIG_DFL, 0.0, 0.0) if isinstance(former, SourceGuard) else (former, rings_at, interval)
         signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
@@ -88,7 +88,7 @@ class StopRequest(StopEvent):
         if is_inside(frame, self._is_protected):
             signal.setitimer(signal.ITIMER_REAL, _GRACE)
             return
-        # The handler stays until the end of the block, so that the error is known for one of a signal.
+        # The handler stays until the end of the block, so that ``is_of_signal`` recognises the error.
         self.raise_error()
 
     def _is_protected(self, frame: FrameType) -> bool:
