@@ -150,8 +150,8 @@ class CsvFormat:
 class JsonFormat:
     """How JSON files are read: one object per line, an array of objects, or objects that span several lines.
 
-    The first bytes of the file decide which of these it is. Raises ConfigurationError for an encoding that Python does
-    not support.
+    The first bytes of a file decide which of these forms the file has. Raises ConfigurationError for an encoding that
+    Python does not support.
     """
 
     name: ClassVar[str] = "jsonl"

@@ -1,7 +1,7 @@
 """The interface for adapters: what a host needs in addition to the public API of ``zerobus_core``.
 
-Adapters (Airflow, Dagster, others) import ``zerobus_core`` and this module only. Names here can change between minor
-releases; what users call is in ``zerobus_core``.
+Adapters (Airflow, Dagster, others) import only ``zerobus_core`` and this module. The names in this module can change
+between minor releases; the names that users need are in ``zerobus_core``.
 """
 
 from __future__ import annotations

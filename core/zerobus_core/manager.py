@@ -146,7 +146,7 @@ class StreamManager:
         return self._schema
 
     def _numbered(self, source: Source) -> Iterator[Chunk]:
-        """Yield the chunks of a source, with positions that continue those of the rows sent before."""
+        """Yield the chunks of ``source``; their positions continue after the last row that was sent before."""
         base = self._next_row
         for chunk in source.chunks(RowRanges()):
             self._next_row = base + chunk.stop_row

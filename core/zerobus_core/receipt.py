@@ -152,7 +152,8 @@ class Progress:
 class ProgressLog:
     """An ``on_progress`` function that writes a line every ``interval`` seconds of the delivery.
 
-    ``write`` is called like a logger's method: with a format string and its arguments. Its exceptions are passed on.
+    ``write`` is called like a logger's method: with a format string and its arguments. Exceptions of ``write`` are
+    passed on.
     """
 
     def __init__(self, write: Callable[..., object], *, interval: float) -> None:

@@ -112,7 +112,7 @@ class DeadLetterFile:
         self._add(bad.row, to_letter(bad.record), error, fields)
 
     def add_refused(self, row: int, decoded: dict[str, Any], error: str) -> None:
-        """Add a row that the service refused, as ``Encoder.decode`` returned it."""
+        """Add a row that the service refused; ``decoded`` is the row as ``Encoder.decode`` returned it."""
         given = {name: value for name, value in decoded.items() if name not in self._leave_out}
         columns = {column.name for column in self._schema.columns}
         # Fields for the service's rescue column are JSON, and have no column.

@@ -133,7 +133,7 @@ class Account:
         return min(stop, following.stop), True
 
     def check_skipped(self, stop_row: int) -> None:
-        """Raise SourceChangedError if the rows skipped up to ``stop_row`` differ from those delivered."""
+        """Raise SourceChangedError if the rows skipped up to ``stop_row`` are not the rows that were delivered."""
         if not self._unshown or stop_row < self._unshown[-1].stop:
             return
         segment = self._unshown.pop()

@@ -83,7 +83,7 @@ class SourceGuard:
                 signal.signal(number, signal.SIG_DFL)
 
     def call(self, work: Callable[[], _Result]) -> _Result:
-        """Call ``work`` and return its result."""
+        """Call ``work`` in such a way that it can be interrupted, and return its result."""
         self._arm()
         try:
             result = _waited_for(work)
@@ -196,7 +196,10 @@ class _NotedSignal:
 
     @classmethod
     def installed(cls, number: int) -> _NotedSignal | None:
-        """Replace the present handler of the signal; return None if that handler is not a function."""
+        """Replace the present handler of the signal, and return the new handler.
+
+        Return None, and replace nothing, if the present handler is not a Python function.
+        """
         handler = signal.getsignal(number)
         if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was not set by Python
             return None
