@@ -1,4 +1,4 @@
-"""A pool of N streams to one table, with one ledger of what they send and one check that all is acknowledged."""
+"""A pool of N streams to one table, and the ledger of what all of them sent and what is acknowledged."""
 
 from .ledger import Ledger
 from .open_rate import OpenRate, open_rate_of

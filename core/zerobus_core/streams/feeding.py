@@ -1,8 +1,10 @@
-"""Decides which batch goes to which open stream next, and when none can go.
+"""Decides which open stream gets the next batch, and when the batch has to wait.
 
-Three limits hold back a batch. The first is the number of bytes in flight on all streams, which starts low and grows
-while it is too low. The second is each stream's share of these bytes, so that a stalled stream does not use them all
-up. The third, after the service has refused a batch, is the window of the search for the refused row.
+Three limits can hold a batch back:
+
+1. the limit on the bytes in flight on all streams, which starts low and grows once it has held a batch back
+2. each stream's share of that limit, so that a stalled stream does not use up all of it
+3. the limit on the rows in flight while the row that the service refused is searched for
 """
 
 from __future__ import annotations
@@ -38,11 +40,11 @@ class Feeder:
         self._window = RefusalWindow()
 
     def expect(self, rows: int) -> None:
-        """Note that about ``rows`` rows will be sent."""
+        """Record that about ``rows`` rows will be sent."""
         self._expected_rows = rows
 
     def feed(self, streams: Sequence[LiveStream], now: float) -> None:
-        """Give waiting batches to ``streams``, all of which are open, as far as the limits allow."""
+        """Send waiting batches on ``streams``, which must all be open, until a limit holds the next batch back."""
         while (entry := self._ledger.waiting) is not None:
             if self._expected_rows is not None and streams:
                 first, rows = entry.batch, self._expected_rows
@@ -62,20 +64,20 @@ class Feeder:
             live.stream.send(offset, batch)
 
     def on_acked(self, batches: Iterable[Batch]) -> None:
-        """Note that batches were acknowledged."""
+        """Record that batches were acknowledged."""
         self._flight.on_acked(sum(_load(batch.nbytes, batch.rows) for batch in batches))
 
     def on_lost(self) -> None:
-        """Note that a stream died with batches in flight."""
+        """Record that a stream died with batches in flight."""
         self._flight.on_lost()
         self._window.on_lost()
 
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
-        """Continue the search for a refused row; return its batch of one row once it is found.
+        """Continue the search for a refused row; return the row, as a batch, once it is found, and None until then.
 
-        The service refused one of ``suspects``, but does not say which. If it has acknowledged the batches before, the
-        first suspect is the refused one; but those acknowledgements can be missing. So the first suspect is sent in
-        parts, or alone, with nothing else in flight. Only a row that was the single suspect counts as refused.
+        The service refused one of ``suspects``, but does not say which. It is the first one, unless the service took
+        earlier ones whose acknowledgements were lost with the stream. So the first suspect is sent again, in parts if
+        it has several rows, with nothing else in flight. A row counts as refused only if it was the only suspect.
         """
         first = suspects[0].batch
         if first.rows > 1:
@@ -87,7 +89,7 @@ class Feeder:
         return refused
 
     def _roomiest(self, streams: Iterable[LiveStream], entry: Entry) -> LiveStream | None:
-        """Return the stream with the least in flight that can take the entry; None if there is no such stream."""
+        """Return the stream with the least in flight among those that have room for the entry; None if none has."""
         able = [live for live in streams if self._has_room(live, entry)]
         return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
 
@@ -104,5 +106,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """Return the bytes that count towards ``max_unacked_bytes``."""
+    """Return what a payload counts towards ``max_unacked_bytes``: its bytes, and a fixed overhead for each row."""
     return nbytes + rows * _ROW_OVERHEAD

@@ -1,12 +1,14 @@
-"""Limits the bytes in flight: few at first, and many more whenever that is too few.
+"""Limits the bytes in flight: the limit is low at first, and grows quickly once it has held a batch back.
 
-Whatever is in flight when a connection breaks may be in the table twice. So no more is in flight than the service needs
-to stay busy. While the window holds batches back, it grows with the acknowledgements. The first round of
-acknowledgements doubles it, so that a break in a small delivery can duplicate only a batch or two. Each later round
-makes it sixteen times as large, up to ``max_unacked_bytes``. A lost stream halves it.
+Rows that are in flight when a connection breaks may be in the table twice. So no more bytes are in flight than the
+service needs to stay busy.
 
-Each round in which the window is too small costs one acknowledgement time: 0.26 s if that is 0.2 s longer than a
-commit. Doubling in each round would take seven rounds.
+Once the limit has held a batch back, each acknowledgement raises it. A round is the time until everything in flight is
+acknowledged. The first round doubles the limit, so that a break in a small delivery can duplicate only a batch or two.
+Each later round makes it sixteen times as large, up to ``max_unacked_bytes``. A lost stream halves it.
+
+Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If each round only
+doubled the limit, it would be too low for seven rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _GROWTH = 16
 
 
 class FlightWindow:
-    """The limit on bytes in flight, counted as for ``max_unacked_bytes``. Pure bookkeeping."""
+    """The limit on the bytes in flight, counted as for ``max_unacked_bytes``. Only counts bytes; sends nothing."""
 
     def __init__(self, *, most: int, streams: int) -> None:
         self._first = min(most, _FIRST_BYTES * streams)
@@ -30,32 +32,32 @@ class FlightWindow:
         self._has_held_back = False
         self._is_at_start = True
         self.limit = self._first
-        """Bytes that may be in flight on all streams together."""
+        """The number of bytes that can be in flight on all streams together."""
 
     def __repr__(self) -> str:
         return f"<FlightWindow {self.limit} of {self._most} bytes>"
 
     def on_size_known(self, nbytes: int) -> None:
-        """Note that the whole delivery has about ``nbytes`` bytes.
+        """Record that the whole delivery has about ``nbytes`` bytes.
 
-        This has no effect once a batch was acknowledged or a stream died.
+        This has no effect once a batch was acknowledged or a stream died with batches in flight.
         """
         if self._is_at_start:
             self.limit = max(self._first, min(self._most, nbytes // _FIRST_PART))
 
     def on_held_back(self) -> None:
-        """Note that a batch has to wait for the acknowledgement of others."""
+        """Record that a batch has to wait for the acknowledgement of others."""
         self._has_held_back = True
 
     def on_acked(self, nbytes: int) -> None:
-        """Note that ``nbytes`` bytes were acknowledged."""
+        """Record that ``nbytes`` bytes were acknowledged."""
         self._is_at_start = False
         if self._has_held_back:
             growth = 2 if self.limit < 2 * self._first else _GROWTH
             self.limit = min(self._most, self.limit + (growth - 1) * nbytes)
 
     def on_lost(self) -> None:
-        """Note that a stream died with batches in flight."""
+        """Record that a stream died with batches in flight."""
         self._is_at_start = False
         self.limit = max(self._first, self.limit // 2)
         self._has_held_back = False

@@ -1,10 +1,11 @@
-"""A lane: the place of one of a pool's N streams.  It decides whether and when another stream is opened in it.
+"""A lane: one of a pool's N places for a stream.  It decides whether and when another stream is opened in it.
 
 When a stream is lost, the first rule that applies decides:
 
 1. An error that another attempt cannot fix ends the delivery (``Fail``), with one exception: the first rejected token
    since the last acknowledgement.  The SDK drops that token and fetches another for the next stream.
-2. If ``max_attempts`` streams died while sending the same batch, the delivery ends, even if other batches progress.
+2. If ``max_attempts`` streams died while sending the same batch, the delivery ends (``Fail``), even if other batches
+   are acknowledged in between.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
    goes on with the other lanes.
 4. Otherwise the lane opens another stream after a pause with jitter (``Retry``).
@@ -30,7 +31,7 @@ __all__ = ["Fail", "GiveUp", "Lane", "LiveStream", "Retry", "Verdict"]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another stream can be requested at time ``at`` of the pool's clock."""
+    """The lane can request another stream from time ``at`` on the pool's clock."""
 
     at: float
 
@@ -54,7 +55,7 @@ Verdict: TypeAlias = Retry | GiveUp | Fail
 
 @dataclass(slots=True, eq=False)
 class LiveStream:
-    """A stream from the request to open it until it is closed or dead; times are on the pool's clock."""
+    """A stream that was requested and is not yet closed or dead; times are on the pool's clock."""
 
     stream: Stream
     lane: Lane
@@ -62,7 +63,7 @@ class LiveStream:
     is_open: bool = False
     rotate_at: float = float("inf")
     progress_at: float = 0.0
-    """When it last acknowledged a batch, or was sent one while nothing was in flight."""
+    """When the stream last acknowledged a batch, or was last sent a batch while nothing was in flight on it."""
     handed_at: deque[float] = field(default_factory=deque)
     """When each batch in flight was sent, oldest first."""
 
@@ -75,7 +76,7 @@ class Lane:
     options: IngestOptions
     current: LiveStream | None = None
     attempts: int = 0
-    """Streams requested since the last ACK; one that opened and acknowledged nothing counts as much as any other."""
+    """The number of streams requested since the last ACK, whether or not they opened."""
     not_before: float = 0.0
     """The earliest time to request a stream."""
     token_refresh_used: bool = False
@@ -83,7 +84,7 @@ class Lane:
     is_replacing: bool = False
     """Whether the next stream replaces one that died."""
     last_error: ZerobusIngestError | None = None
-    """Why a stream was lost, until something is acknowledged; a vague error does not replace a clear one."""
+    """The last error that lost a stream since the last ACK; a vague error does not replace an earlier one."""
     is_given_up: bool = False
     """Whether no further stream will be requested."""
 
@@ -92,15 +93,16 @@ class Lane:
         return self.current is None and not self.is_given_up and now >= self.not_before
 
     def on_progress(self) -> None:
-        """Note that something was acknowledged, so that earlier failures no longer count."""
+        """Record progress, usually an acknowledgement, so that earlier failures no longer count."""
         self.attempts = 0
         self.token_refresh_used = False
         self.last_error = None
 
     def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
-        """Decide what to do when the lane's stream is lost before all rows are sent.
+        """Return what follows from the loss of the lane's stream, and record it.
 
-        ``suspect_failures`` is the number of streams that died while the same batch was their first unacknowledged one.
+        ``suspect_failures`` is the number of streams, with this one, that died while the same batch was their first
+        unacknowledged one.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

@@ -5,15 +5,15 @@ These rules hold between any two calls:
 1. Every batch that was added has exactly one state: waiting, in flight on one open stream, durable, or refused.
 2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were sent; an offset has no
    meaning on any other stream.
-3. An acknowledgement names an offset and makes it durable together with all offsets below it.  It never goes
-   back and never names an offset that was not sent.
+3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower ones durable.
+   It never names an offset that was not sent, nor a lower offset than an earlier acknowledgement on the stream did.
 4. When a stream dies, its batches in flight wait again, in front of all others and in row order.  A durable batch is
    never sent again.
-5. ``rows_resent`` counts rows sent again after they may have reached the service, in this attempt or (rows of
-   ``sent_before``) in an earlier one: this attempt cannot cause more duplicates than that.
+5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before: in this
+   attempt, or, for rows in ``sent_before``, in an earlier one.  This attempt cannot cause more duplicates than that.
 
-Pure bookkeeping: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a rule raises
-LedgerError, which names the event and the state, and changes nothing.
+The ledger only keeps records: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a
+rule changes nothing and raises a LedgerError, whose text names the event and the state of the ledger.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Entry", "Ledger", "LedgerError"]
 
 
 class LedgerError(RuntimeError):
-    """An event that the rules of the ledger do not allow."""
+    """An event broke a rule of the ledger."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Entry:
     handed: int = 0
     """How many times the batch may have reached the service."""
     failures: int = 0
-    """How many times it was the first unacknowledged batch of a stream that died."""
+    """How many streams died while this was their first unacknowledged batch."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class _OpenStream:
     nbytes: int = 0
     rows: int = 0
     next_offset: int = 0
-    """The offset that the next batch gets; the oldest in flight has ``next_offset - len(in_flight)``."""
+    """The offset that the next batch gets; the oldest batch in flight has ``next_offset - len(in_flight)``."""
 
 
 class Ledger:
@@ -60,7 +60,7 @@ class Ledger:
 
     def __init__(self, sent_before: RowRanges | None = None) -> None:
         self.sent_before = sent_before or RowRanges()
-        """Rows that earlier attempts may have sent; set before the first batch is added."""
+        """Rows that earlier attempts may have sent; set this before the first batch is added."""
         self.durable = RowRanges()
         self.rows_added = 0
         self.added_until = 0
@@ -77,7 +77,7 @@ class Ledger:
         self._rows_in_flight = 0
         self._bytes_in_flight = 0
         self.rows_to_resend = 0
-        """Rows waiting that may have reached the service before."""
+        """The number of waiting rows that may already have reached the service."""
 
     def __repr__(self) -> str:
         streams = ", ".join(
@@ -93,7 +93,7 @@ class Ledger:
 
     @property
     def waiting(self) -> Entry | None:
-        """The entry that will be sent next; None if none is waiting."""
+        """The first waiting entry, which is sent next; None if no entry waits."""
         return self._waiting[0] if self._waiting else None
 
     @property
@@ -131,7 +131,7 @@ class Ledger:
 
     @property
     def has_in_flight(self) -> bool:
-        """Whether any stream has a batch in flight; such a batch can have rows but no bytes."""
+        """Whether any stream has a batch in flight, even one whose payload has no bytes."""
         return self._rows_in_flight > 0
 
     @property
@@ -140,12 +140,12 @@ class Ledger:
         return self._rows_waiting
 
     def in_flight_on(self, stream: int) -> tuple[int, int]:
-        """Return the payload bytes and the rows in flight on a stream."""
+        """Return the number of payload bytes and the number of rows in flight on a stream."""
         source = self._stream(stream, "look")
         return source.nbytes, source.rows
 
     def oldest(self, stream: int) -> Entry | None:
-        """Return the first unacknowledged entry of a stream: the suspect when the stream dies."""
+        """Return the first unacknowledged entry of a stream, the suspect if the stream dies; None if there is none."""
         in_flight = self._stream(stream, "look").in_flight
         return in_flight[0] if in_flight else None
 
@@ -160,13 +160,13 @@ class Ledger:
         self.added_until = batch.stop_row
 
     def open(self, stream: int) -> None:
-        """Note that a stream opened; its offsets start at 0."""
+        """Record that a stream opened; its offsets start at 0."""
         if stream in self._open:
             raise LedgerError(f"cannot open stream {stream}, which is already open: {self!r}")
         self._open[stream] = _OpenStream()
 
     def hand(self, stream: int) -> tuple[int, Batch]:
-        """Assign the first waiting batch to a stream; return its offset there, and the batch."""
+        """Assign the first waiting batch to a stream; return the batch's offset on that stream, and the batch."""
         target = self._stream(stream, "hand")
         if not self._waiting:
             raise LedgerError(f"cannot send on stream {stream}, because no batch is waiting: {self!r}")
@@ -184,7 +184,7 @@ class Ledger:
         return target.next_offset - 1, batch
 
     def acked(self, stream: int, offset: int) -> list[Batch]:
-        """Note that a stream acknowledged ``offset`` and all before it; return the batches that became durable."""
+        """Record that a stream acknowledged ``offset`` and all lower ones; return the batches that became durable."""
         source = self._stream(stream, f"acknowledgement of offset {offset}")
         first = source.next_offset - len(source.in_flight)
         if offset >= source.next_offset:
@@ -205,10 +205,10 @@ class Ledger:
         return batches
 
     def died(self, stream: int, reached: int) -> list[Entry]:
-        """Note that a stream died after its first ``reached`` batches may have reached the service.
+        """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        Its batches in flight wait again. Returns those of their entries, in row order, that may have reached the
-        service: one of them may be the reason.
+        The stream's batches in flight wait again. Returns, in row order, the entries of those that may have reached the
+        service: one of these batches may be the reason why the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -228,9 +228,9 @@ class Ledger:
         return suspects
 
     def admit(self, sent: RowRanges) -> None:
-        """Note that another attempt may also have sent these rows.
+        """Record that another attempt may also have sent the rows in ``sent``.
 
-        Those of them that this attempt has sent count as sent again.
+        Of the rows that this adds to ``sent_before``, those that this attempt has already sent count as resent.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]
@@ -244,7 +244,7 @@ class Ledger:
                 self.sent_before.add(first, last)
 
     def close_stream(self, stream: int) -> None:
-        """Note that a stream was closed with nothing in flight."""
+        """Record that a stream was closed while nothing was in flight on it."""
         if self._stream(stream, "close").in_flight:
             raise LedgerError(f"cannot close stream {stream}, which has batches in flight: {self!r}")
         del self._open[stream]
@@ -272,7 +272,7 @@ class Ledger:
         self.rows_resent -= self._rows_repeated(entry)
 
     def _rows_repeated(self, entry: Entry) -> int:
-        """Return how many rows of an entry are sent again if it is sent now."""
+        """Return how many rows of an entry are resent if it is sent now, because they may have reached the service."""
         if entry.handed:
             return entry.batch.rows
         return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)

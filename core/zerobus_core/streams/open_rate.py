@@ -1,7 +1,7 @@
-"""Limits how often streams to a table are opened, over all deliveries of the process.
+"""Limits how often streams to a table are opened, in all deliveries of the process together.
 
-The service warns at 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); quick reconnects must stay far
-below that.
+The service warns at 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); even quick reconnects must stay
+well below that.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class OpenRate:
         return f"this process opens at most {self._limit} streams in {self._period:g} s to this table"
 
     def take(self, now: float) -> float:
-        """Count an open at ``now`` and return 0.0.
+        """Record an open at ``now`` and return 0.0.
 
-        If the limit is reached, returns the seconds to wait and counts nothing.
+        If the limit is reached, records nothing and returns the number of seconds to wait.
         """
         with self._lock:
             wait = self._wait(now)
@@ -54,5 +54,5 @@ in_each_child(_rates.clear)
 
 
 def open_rate_of(endpoint: str, table: str) -> OpenRate:
-    """Return the rate limit of a table: the same object for all callers and all spellings of its name."""
+    """Return the rate limit of a table: one object for all callers, however they capitalize the table's name."""
     return _rates.setdefault((endpoint, table.casefold()), OpenRate())

@@ -20,7 +20,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 class StreamOpener:
-    """Starts the threads in which streams open, and delays a request while the rate limit is reached."""
+    """Requests streams, each of which opens in its own thread; refuses requests while the rate limit is reached."""
 
     def __init__(
         self,
@@ -32,16 +32,17 @@ class StreamOpener:
     ) -> None:
         """Build an opener.
 
-        ``open_stream`` opens one SDK stream and blocks until it is open; other threads call ``on_event``.
+        ``open_stream`` opens one SDK stream and blocks until that stream is open. ``on_event`` is called in other
+        threads.
         """
         self._open_stream: Callable[[Listener], SdkStream] | None = open_stream  # None once closed
         self._open_rate = open_rate
         self._on_event = on_event
         self._clock = clock
         self.held_until: float | None = None
-        """When the next stream that is needed can be opened; None while none is held back."""
+        """The time from which the rate limit allows the next stream; None if no stream is waiting for it."""
         self.requests = 0
-        """How many streams were requested, opened or not."""
+        """The number of streams that were requested, whether or not they opened."""
 
     @property
     def is_closed(self) -> bool:
@@ -49,7 +50,7 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the session, which the threads of its streams then free."""
+        """Request no more streams, and drop the reference to the SDK session, which the streams' threads then free."""
         # The collector must not free it: that can run in any thread.
         self._open_stream = None
 

@@ -1,8 +1,8 @@
 """A pool of N streams to one table; its ``flush`` waits until everything is acknowledged.
 
-The calling thread owns all state; the streams' threads only put events into one queue. So there are no locks, and the
-caller waits for short times, so that signals, stop requests and deadlines take effect. Nothing happens between calls:
-if a stream dies then, the next call replaces it.
+Only the calling thread changes the pool's state; the streams' threads only put events into one queue. So the pool needs
+no locks. A call that waits does so in short steps, so that signals, stop requests and deadlines take effect. Nothing is
+handled between calls: if a stream dies between two calls, the next call replaces it.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ _ROTATION_SPREAD = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolHooks:
-    """Functions of the pool's owner that the pool calls, in the thread that uses the pool."""
+    """The stop request, deadline and callbacks of a pool. The callbacks run in the thread that uses the pool."""
 
     stop: threading.Event
-    """If any thread sets this event, the running call raises IngestInterruptedError."""
+    """An event that any thread can set: the running call of the pool then raises IngestInterruptedError."""
     deadline: float
-    """When to raise IngestTimeoutError, as a reading of the pool's clock."""
+    """The time, on the pool's clock, from which the running call raises IngestTimeoutError."""
     tick: Callable[[], bool]
-    """Called at least every 0.1 s while the pool waits; returns whether batches may be sent now."""
+    """Called at least every 0.1 s while the pool waits; returns whether the pool can send batches now."""
     on_refused: Callable[[Batch, ZerobusIngestError], None]
-    """Gets a single row that the service refused."""
+    """Called with a batch of one row that the service refused, and with the error."""
 
 
 class StreamPool:
-    """See the module's docstring. ``open_stream`` opens one SDK stream and blocks until it is open."""
+    """See the module's docstring. ``open_stream`` opens one SDK stream and blocks until that stream is open."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class StreamPool:
     # What the caller does
 
     def expect(self, rows: int) -> None:
-        """Note that about ``rows`` rows will be sent; call it before the first ``send`` if the number is known."""
+        """Record that about ``rows`` rows will be sent; call this before the first ``send`` if the number is known."""
         self._feeder.expect(rows)
 
     def send(self, batch: Batch) -> None:
@@ -125,7 +125,7 @@ class StreamPool:
         self._step()
 
     def close(self) -> None:
-        """Close all streams; call it after ``flush``.  Blocks for at most 2 s and never raises."""
+        """Close all streams; call this after ``flush``.  Blocks for at most 2 s and never raises."""
         for live in list(self._live.values()):
             self._close(live)
         end = self._clock() + _CLOSE_WAIT
@@ -160,7 +160,10 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream was lost or not opened; None if something was acknowledged since, or nothing failed."""
+        """Return why a stream failed, and what the next one waits for; None if neither is the case.
+
+        The failure is forgotten once its lane gets an acknowledgement.
+        """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
             reasons.append(waiting)
@@ -181,7 +184,7 @@ class StreamPool:
             self._take_events(_SLICE)
 
     def _take_events(self, timeout: float | None, *, only_acks: bool = False) -> None:
-        """Handle all events that have arrived; with a timeout, wait that long for the first one."""
+        """Handle all events that have arrived; with a timeout, wait up to that long for the first one."""
         while True:
             try:
                 event = self._events.get_nowait() if timeout is None else self._events.get(timeout=timeout)
@@ -228,7 +231,7 @@ class StreamPool:
     # Opening and losing streams
 
     def _lanes_needed(self) -> list[Lane]:
-        """Return the lanes to use: for example, a delivery of two batches does not need a third stream."""
+        """Return the lanes to use: at most one for each batch that was added."""
         return self._lanes[: self._batches_added]
 
     def _request(self, lane: Lane, now: float) -> None:
@@ -258,8 +261,9 @@ class StreamPool:
             self._rotate(live)
 
     def _rotate(self, live: LiveStream) -> None:
-        """Send nothing more on the stream; it closes once it has drained, and its lane may open the next one at
-        once.
+        """Send nothing more on a stream, and close it once everything on it is acknowledged.
+
+        The stream's lane can request another stream at once.
         """
         live.lane.current = None
         if not live.handed_at:
@@ -314,7 +318,7 @@ class StreamPool:
                 pass  # the next step requests the stream when its time has come
 
     def _go_on_without(self, lane: Lane, error: ZerobusIngestError) -> None:
-        """Continue with the other lanes; fail if this was the last one that has requested a stream."""
+        """Continue with the other lanes; raise ``error`` if all lanes in use are given up."""
         if all(other.is_given_up for other in self._lanes_needed()):
             raise error
         _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)

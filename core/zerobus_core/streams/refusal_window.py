@@ -1,9 +1,10 @@
-"""Limits the rows in flight together after the service refused a batch without saying which.
+"""Limits the rows in flight after the service has refused a batch without saying which one.
 
-The search sends groups of rows, and each group only when all of the one before is acknowledged. The first group holds
-the prime suspect. The next groups have 1, 2, 4, … rows, and at least a batch, so that a refusal within a group leaves
-about half of the suspects: finding a bad row anywhere costs ``O(log n)`` lost streams. The groups soon exceed the limit
-on bytes, and then this window no longer has an effect.
+The search for the refused row sends rows in groups, and sends a group only once nothing of the previous one is in
+flight. The first group is the batch that was most probably refused. The next groups have 1, 2, 4, … rows, but at least
+one batch, so that a refusal within a group leaves about half of the suspects: finding a bad row anywhere costs
+``O(log n)`` lost streams. Soon the groups are larger than the limit on bytes allows, and this window has no further
+effect.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ __all__ = ["RefusalWindow"]
 
 
 class RefusalWindow:
-    """The limit on rows in flight; there is none until the first ``restart``. Pure bookkeeping."""
+    """A limit on the rows in flight that applies from the first ``restart`` on. Only counts rows; sends nothing."""
 
     def __init__(self) -> None:
         self._is_bound = False
@@ -25,23 +26,26 @@ class RefusalWindow:
         )
 
     def restart(self, first_group: int = 1) -> None:
-        """Note that a batch was refused.
+        """Record that a batch was refused.
 
-        Nothing is sent until all in flight is settled, and then a group of ``first_group`` rows.
+        After this, ``take`` allows nothing until nothing is in flight, and then a group of ``first_group`` rows.
         """
         self._is_bound = True
         self._left = 0
         self._groups = (first_group, 1)
 
     def on_lost(self) -> None:
-        """Note that a stream was lost with batches in flight, so that the waiting rows are no longer a chosen group."""
+        """Record that a stream died with batches in flight.
+
+        These batches wait again, so the waiting rows no longer begin with the planned group; a search starts over.
+        """
         if self._is_bound:
             self.restart()
 
     def take(self, rows: int, *, is_settled: bool) -> bool:
-        """Return whether a batch of ``rows`` may be sent now, and count it if so.
+        """Return whether a batch of ``rows`` rows can be sent now; if so, count its rows in the current group.
 
-        ``is_settled`` says that nothing is in flight.
+        ``is_settled`` says whether nothing is in flight.
         """
         if not self._is_bound:
             return True

@@ -1,7 +1,7 @@
-"""The only use of the Zerobus SDK: opens its streams as the pool needs them.
+"""The only module that uses the Zerobus SDK: opens the SDK's streams with the options that the pool needs.
 
-SDK recovery is off: with it, SDK 1.10.0 reconnects without pause or end, re-sends when an ACK is late, and hides all of
-that. Without it, a stream object dies once and says why.
+The SDK's recovery is off. With recovery, SDK 1.10.0 reconnects endlessly and without pauses, sends batches again when
+an ACK is late, and reports none of this. Without recovery, a stream object dies once and says why.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _CLOSE_MS = 1_000
 
 
 def _import_quietly() -> Any:
-    """Import the SDK without its log lines, which it writes to stdout at the level that RUST_LOG has at import."""
+    """Import the SDK with its log lines on stdout switched off, unless the user has set RUST_LOG.
+
+    The SDK reads RUST_LOG only when it is imported.
+    """
     if "zerobus" in sys.modules or "RUST_LOG" in os.environ:
         import zerobus.sdk.sync
     else:
@@ -54,10 +57,10 @@ in_each_child(_sdks.clear)  # the threads of an SDK do not live on there
 
 
 def _sdk_of(workspace: Workspace) -> Any:
-    """Return the workspace's SDK object, which the process shares: it has a thread per core and a token cache.
+    """Return the SDK object of the workspace; all deliveries of the process share it.
 
-    The cache distinguishes identities and tables. The object is freed with the last delivery that uses it, unless one
-    of its streams broke.
+    The object has a thread for each core, and a cache of tokens for each identity and table. It is freed with the last
+    delivery that uses it, unless one of its streams broke.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -70,17 +73,18 @@ def _sdk_of(workspace: Workspace) -> Any:
 
 
 def _keep_for_ever(sdk: Any) -> None:
-    """Keep an SDK object forever if one of its streams broke: later deliveries share it and its idle threads.
+    """Keep an SDK object forever; called when one of its streams broke.
 
-    Freeing the last reference waits for the SDK's threads while it holds the GIL. A callback that waits for the GIL
-    would deadlock with it, and a callback that frees the object itself, as Python's garbage collector can do, panics.
-    Not even the end of the interpreter may free the object, so it is not kept in a list.
+    Later deliveries share the object and its idle threads. Freeing its last reference would wait for the SDK's threads
+    while holding the GIL. If one of these threads is in a callback that waits for the GIL, both would wait forever. If
+    a callback itself frees the object, as Python's garbage collector can do there, the SDK panics. Not even the end of
+    the interpreter is allowed to free the object, so it is not kept in a list.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))
 
 
 class SdkSession:
-    """Opens the streams of one delivery. ``open`` blocks, and is called in their worker threads."""
+    """Opens the streams of one delivery. ``open`` blocks, and is called in each stream's worker thread."""
 
     def __init__(self, workspace: Workspace, table: str, encoder: Encoder, options: IngestOptions) -> None:
         self._workspace = workspace
@@ -104,7 +108,7 @@ class SdkSession:
             )
 
     def open(self, listener: Listener) -> SdkStream:
-        """Open one stream; raise our errors.
+        """Open one stream; raises only our errors.
 
         Blocks for up to ``open_timeout``, or longer if a token endpoint does not answer.
         """
@@ -157,7 +161,10 @@ class SdkSession:
 
 
 def _ack_callback(listener: Listener, mask: Mask) -> Any:
-    """Return a callback object of the SDK's own class, which exists only once the SDK is imported."""
+    """Return a callback object for ``listener``.
+
+    Its class is defined inside this function because its base class exists only once the SDK is imported.
+    """
     from zerobus import AckCallback
 
     class _Callback(AckCallback):  # type: ignore[misc]  # the SDK ships no types
@@ -181,7 +188,7 @@ class RecordStream:
         self._mask = mask
 
     def ingest(self, payload: list[bytes] | list[str]) -> int:
-        """Queue a batch; the SDK gives it one offset."""
+        """Queue a batch in the SDK and return its offset; a batch has only one."""
         offset: int = self._stream.ingest_records_offset(payload)
         return offset
 
@@ -194,12 +201,12 @@ class RecordStream:
         self._stream.close()
 
     def abandon(self) -> None:
-        """Drop the stream, which the SDK then aborts; the SDK object stays alive for its late callbacks."""
+        """Drop the stream, which makes the SDK abort it; the SDK object is kept, because callbacks can still come."""
         _keep_for_ever(self._sdk)
 
 
 class ArrowStream:
-    """An Arrow Flight stream. The SDK has no ACK callbacks here, so a second thread waits for each offset."""
+    """An Arrow Flight stream. The SDK reports its ACKs to no callback, so a thread waits for each offset in turn."""
 
     stream_id: str | None = None
 
@@ -212,22 +219,22 @@ class ArrowStream:
         threading.Thread(target=self._wait_for_acks, name="zerobus-arrow-acks", daemon=True).start()
 
     def ingest(self, payload: Any) -> int:
-        """Queue a record batch."""
+        """Queue a record batch in the SDK and return its offset."""
         offset: int = self._stream.ingest_batch(payload)
         self._sent.put(offset)
         return offset
 
     def cause(self) -> BaseException | None:
-        """Return why the stream died: ``ingest`` only says that it is closed, but ``flush`` still knows the reason."""
+        """Return why the stream died: ``ingest`` says only that it is closed, but ``flush`` still knows the reason."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
-        """Close the stream; call it when everything is acknowledged."""
+        """Close the stream; call this once everything is acknowledged."""
         self._sent.put(None)
         self._stream.close()
 
     def abandon(self) -> None:
-        """Let the waiting thread end after the offset that it waits for, at the latest after ``ack_timeout``."""
+        """Drop the stream; the waiting thread ends after its current offset, about ``ack_timeout`` later at most."""
         _keep_for_ever(self._sdk)
         self._sent.put(None)
 

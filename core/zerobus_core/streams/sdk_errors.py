@@ -1,12 +1,12 @@
-"""Translates the SDK's errors, which have two classes and a text, into errors of our tree.
+"""Translates the SDK's errors, which differ only in two classes and their texts, into ours.
 
 The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own distinction of retryable
 errors is wrong for the token endpoint (HTTP 429, a dropped connection and a captive portal's page all come out as
-NonRetriableException).  What is left is the text. Its fixed parts come from the SDK (errors.rs,
-default_token_factory.rs) and from tonic (the description of each status code). Because nothing better is available, all
-of them are in this one table, and each has a test in which a real server causes it.
+NonRetriableException).  So only the text is left. Its fixed parts come from the SDK (errors.rs,
+default_token_factory.rs) and from tonic (the description of each status code). All of these parts are in one table,
+``RULES``, and each rule has a test in which a real server causes the error.
 
-Only the fixed parts are matched, and only at fixed places, so a server's message that quotes a status name has no
+A rule matches only fixed parts, and only at fixed places, so a server's message that quotes a status name has no
 effect.
 """
 
@@ -37,7 +37,7 @@ _CREDENTIALS = "check the client id and secret of the service principal"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A text of the SDK, the error that it becomes, and what the user can do."""
+    """A pattern for a text of the SDK, the class of our error for it, and advice for the user."""
 
     name: str
     pattern: re.Pattern[str]
@@ -152,9 +152,9 @@ _ANYBODYS = Mask()
 
 
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
-    """Return our error for one that the SDK raised or passed to a callback, with the SDK's text in it.
+    """Return our error for an error that the SDK raised or passed to a callback; it includes the SDK's text.
 
-    A server may quote the secret or the token that it received: ``mask`` removes them from the text and the causes.
+    A server may quote the secret or the token that it received, so ``mask`` removes both from the text and the causes.
     """
     if isinstance(reason, ZerobusIngestError):
         return reason
@@ -167,5 +167,5 @@ def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> Zer
 
 
 def is_vague(error: ZerobusIngestError) -> bool:
-    """Return whether the error only says that a stream ended, so that an earlier error may explain more."""
+    """Return whether the error says only that a stream ended, but not why."""
     return _VAGUE.match(error.message) is not None

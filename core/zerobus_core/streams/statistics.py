@@ -12,11 +12,11 @@ __all__ = ["AckLatencies", "PoolStatistics"]
 
 
 class AckLatencies:
-    """Percentiles of any number of latencies, from a uniform sample of ``size`` of them, in constant memory."""
+    """Percentiles of latencies, estimated from a uniform random sample of at most ``size`` of them."""
 
     def __init__(self, size: int = 4096) -> None:
         self.on_add: Callable[[float], None] | None = None
-        """Called with each latency, if someone listens."""
+        """A function that is called with each latency, or None."""
         self._size = size
         self._seen = 0
         self._max = 0.0
@@ -55,7 +55,7 @@ class PoolStatistics:
     ack_latencies: AckLatencies = field(default_factory=AckLatencies)
 
     def on_opened(self, stream_id: str | None, *, after_loss: bool) -> None:
-        """Note that a stream opened."""
+        """Record that a stream opened; ``after_loss`` says whether it replaces one that died."""
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         self.reconnects += after_loss

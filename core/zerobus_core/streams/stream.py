@@ -1,8 +1,8 @@
-"""One physical SDK stream in its own worker thread: it opens once, dies once, and never comes back.
+"""One SDK stream in its own worker thread: the stream opens once, dies once, and is never reopened.
 
-The SDK's calls block in native code, which ignores time-outs and in which Python's signal handlers do not run. So all
-of them run in a daemon thread that can be left behind: it neither keeps the process alive nor sends anything after
-``kill``.
+Calls to the SDK block in native code: they ignore time-outs, and the thread that makes them runs no Python signal
+handlers. So all of them are made in a daemon thread that can be left behind: it does not keep the process alive, and it
+sends nothing after ``kill``.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """The service acknowledged an offset and all before it."""
+    """The service acknowledged an offset and all lower ones."""
 
     stream: Stream
     offset: int
     at: float
-    """When the SDK reported it, as a reading of the stream's clock."""
+    """When the SDK reported the acknowledgement, on the stream's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The stream is dead, or could not be opened. It can be reported more than once; the first reason counts."""
+    """The stream died or could not be opened. This event can be posted several times; the first error counts."""
 
     stream: Stream
     error: ZerobusIngestError
@@ -66,39 +66,39 @@ Event = Opened | Acked | Died | Closed
 
 
 class Listener(Protocol):
-    """Receives the reports of an SDK stream, in the SDK's threads."""
+    """Receives the reports of an SDK stream, which come in other threads."""
 
     def on_ack(self, offset: int) -> None:
-        """Report that everything up to and including this offset is durable."""
+        """Handle the report that this offset and all lower ones are durable."""
 
     def on_error(self, reason: BaseException | str) -> None:
-        """Report that the stream failed."""
+        """Handle the report that the stream failed."""
 
 
 class SdkStream(Protocol):
-    """The part of an SDK stream that we use; there is one class for records and one for Arrow (see ``sdk``)."""
+    """The methods of an SDK stream that we use; ``sdk`` has one class for record streams and one for Arrow streams."""
 
     stream_id: str | None
 
     def ingest(self, payload: Any) -> int:
-        """Queue one batch in the SDK and return its offset; raise the SDK's errors."""
+        """Queue one batch in the SDK and return its offset; raises the SDK's errors unchanged."""
         ...
 
     def cause(self) -> BaseException | None:
-        """Return why the stream closed, if the SDK still knows it; call it after ``ingest`` raised."""
+        """Return why the stream closed, or None if the SDK does not know; call this after ``ingest`` has raised."""
         ...
 
     def close(self) -> None:
-        """Close the stream after all is acknowledged; can block for about a second."""
+        """Close the stream; call this once everything on it is acknowledged. Can block for about a second."""
 
     def abandon(self) -> None:
-        """Drop the stream without waiting. If ``open_stream`` raises, it does this itself."""
+        """Drop the stream without waiting. Not needed after ``open_stream`` raised an error."""
 
 
 class Stream:
     """See the module's docstring. Any thread may call ``send``, ``close`` and ``kill``, which return at once.
 
-    ``post`` receives the events, in this stream's threads.
+    ``post`` is called with each event, in threads of the stream or of the SDK.
     """
 
     def __init__(
@@ -122,13 +122,16 @@ class Stream:
         return f"<Stream {self.number}{' killed' if self._killed else ''}, {self._reached} batches reached the SDK>"
 
     def send(self, offset: int, batch: Batch) -> None:
-        """Queue a batch for the worker thread; the stream dies if the SDK gives the batch another offset."""
+        """Queue a batch for the worker thread.
+
+        If the SDK gives the batch an offset other than ``offset``, the stream dies.
+        """
         self._inbox.put((offset, batch))
 
     def close(self) -> None:
-        """Close the stream after what was sent; the event ``Closed`` follows.
+        """Close the stream after the queued batches were sent; the event ``Closed`` follows.
 
-        Call it when everything is acknowledged.
+        Call this once everything is acknowledged.
         """
         self._inbox.put(None)
 
@@ -143,11 +146,11 @@ class Stream:
     # Listener, called from threads of the SDK
 
     def on_ack(self, offset: int) -> None:
-        """Report that an offset is durable."""
+        """Post the event that this offset and all lower ones are durable."""
         self._tell(Acked(self, offset, self._clock()))
 
     def on_error(self, reason: BaseException | str) -> None:
-        """Report that the stream failed."""
+        """Post the event that the stream failed."""
         self._tell(Died(self, translated_error(reason)))
 
     # The worker thread
@@ -159,9 +162,9 @@ class Stream:
             time.sleep(_LINGER)
 
     def _serve(self, open_stream: Callable[[Listener], SdkStream]) -> bool:
-        """Run the stream from its opening to its end.
+        """Open the stream, and pass batches to it until its end.
 
-        Returns whether it was closed, so that the SDK no longer calls back.
+        Returns True if the SDK stream was closed, and False if it could not be opened or was abandoned.
         """
         try:
             sdk_stream = open_stream(self)
@@ -181,7 +184,7 @@ class Stream:
         return False
 
     def _pass_on(self, sdk_stream: SdkStream) -> bool:
-        """Pass batches to the SDK until the stream is closed (True) or killed (False)."""
+        """Pass queued batches to the SDK; return True once the stream is to be closed, and False once it is killed."""
         while (queued := self._inbox.get()) is not None:
             expected, batch = queued
             with self._lock:
