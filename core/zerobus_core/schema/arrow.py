@@ -1,7 +1,7 @@
 """The Arrow schema of a table, equal to the one that the service builds from Delta (schema.rs in SDK 1.10.0).
 
-If only the names of map entries or the width of text differed, the service would cast each batch; with this schema it
-does not have to.
+The service would cast every batch of any other schema, even of one that differs only in the names of map entries or in
+the offset width of text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PRIMITIVES = {
 
 
 def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
-    """Return the schema of an Arrow stream into a table; all columns must have types that Arrow records can carry."""
+    """Return the schema of an Arrow stream into a table; Arrow records must be able to carry all columns."""
     return pa.schema([pa.field(column.name, arrow_type(column.type), column.nullable) for column in columns])
 
 
@@ -44,9 +44,9 @@ def arrow_type(kind: DataType) -> pa.DataType:
 
 
 def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nullable: bool = False) -> pa.DataType:
-    """Return the Arrow type of a Delta type, built from ``primitives``.
+    """Return the Arrow type of a Delta type; ``primitives`` has the Arrow types of the primitive types.
 
-    With ``all_nullable``, all members of structs are nullable.
+    With ``all_nullable``, all members of structs are nullable, even those that are NOT NULL in Delta.
     """
 
     def inner(kind: DataType) -> pa.DataType:

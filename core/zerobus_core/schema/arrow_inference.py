@@ -18,9 +18,9 @@ _MAX_DIGITS = 38
 
 
 def _is(*names: str) -> Callable[[pa.DataType], bool]:
-    """Return a function that checks for the types with these names in ``pa.types``.
+    """Return a function that says whether an Arrow type is of one of the named kinds.
 
-    Older versions of pyarrow lack some of the types.
+    ``names`` are those of the tests in ``pa.types``, without ``is_``. Tests that an older pyarrow lacks are left out.
     """
     tests = [test for name in names if (test := getattr(types, f"is_{name}", None)) is not None]
     return lambda kind: any(test(kind) for test in tests)
@@ -50,7 +50,7 @@ _EXTENSIONS: dict[str, DataType] = {
 def columns_of_arrow(schema: pa.Schema, *, not_null: bool = False) -> tuple[Field, ...]:
     """Return the columns for an Arrow schema; with ``not_null``, a non-nullable field becomes a NOT NULL column.
 
-    Raises SchemaError that names each column whose type fits no column.
+    Raises a SchemaError that names each field whose type fits no column type.
     """
     columns: list[Field] = []
     problems: list[str] = []

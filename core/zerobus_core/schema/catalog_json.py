@@ -1,4 +1,4 @@
-"""Writes a schema as the JSON that Spark and Unity Catalog use, in a form that can be read back."""
+"""Writes a schema as the JSON that Spark and Unity Catalog use; ``TableSchema.from_table_info`` can read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer
 
 
 def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:
-    """Return the schema in the form of Unity Catalog's answer, with the fields that a schema can fill."""
+    """Return the schema in the form of Unity Catalog's answer, with the fingerprint added.
+
+    Fields of the answer that a schema does not know, such as the owner, are missing.
+    """
     return {
         "full_name": table,
         "fingerprint": fingerprint,

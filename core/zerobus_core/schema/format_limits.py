@@ -1,4 +1,4 @@
-"""The types that protobuf and Arrow records cannot carry, and why; JSON records carry all types.
+"""Says which types of a table protobuf and Arrow records cannot carry; JSON records carry all types.
 
 The rules are those of the SDK's own conversion (schema.rs in SDK 1.10.0), which the service uses to read both formats.
 """
@@ -15,13 +15,13 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a sentence for each type among the fields that protobuf records cannot carry."""
+    """Yield a clause for each type that protobuf records cannot carry, in the fields and inside of them."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a sentence for each type among the fields that Arrow records cannot carry."""
+    """Yield a clause for each type that Arrow records cannot carry, in the fields and inside of them."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
 

@@ -1,7 +1,7 @@
 """Infers a table from sample data: for each column, the type that holds all values of the sample.
 
-The column's comment says what the sample could not decide: only nulls, whole numbers among fractions, values of several
-kinds, or text that looks like dates.
+A comment on a column says why its type is uncertain, for example because the sample has only nulls, both whole numbers
+and fractions, values of several kinds, or text that looks like dates.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class _Seen:
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
     count: int = 0
-    """How many values were looked at, so that a member that some objects lack is known to be nullable."""
+    """The number of values seen; an object's member that was seen less often than the object can be missing."""
     element: _Seen | None = None
     is_like: set[str] = field(default_factory=set)
-    """What the texts look like; ``text`` for a text that does not look like another type."""
+    """What the texts look like, as returned by ``_look``."""
 
     def add(self, value: Any) -> None:  # noqa: C901, PLR0912  # one case for each kind of value
         self.count += 1
@@ -101,7 +101,7 @@ class _Seen:
             self.members.setdefault(str(name), _Seen()).add(item)
 
     def type(self) -> tuple[DataType, str | None]:
-        """Return the type that holds all of the values, and what is uncertain about it."""
+        """Return the type that holds all of the values, and a note on what is uncertain about it, or None."""
         kinds = self.kinds
         if not kinds:
             return _STRING, ALL_NULL
@@ -170,8 +170,8 @@ _TYPES: dict[str, DataType] = {
 def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows, in the order in which they first occur.
 
-    A comment says what the sample could not decide. With ``not_null``, columns without a null in the sample are NOT
-    NULL.
+    A comment on a column says why its type is uncertain. With ``not_null``, a column is NOT NULL if every row of the
+    sample has a value for it.
     """
     table = _Seen()
     for record in records:
@@ -187,7 +187,8 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows whose values are all text, such as those of CSV files.
 
-    A type is used only if each text can be written back unchanged: numbers with leading zeros stay text.
+    Texts are taken as values of another type only if they are written in the usual form of that type: numbers with
+    leading zeros, for example, stay text. With ``not_null``, columns without a null in the sample are NOT NULL.
     """
     looks: dict[str, set[str]] = {}
     nulls: set[str] = set()
@@ -238,9 +239,9 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _look(text: str) -> str:  # noqa: PLR0911  # one for each look
-    """Return what a text looks like: a number, boolean, date or time that would be written back unchanged.
+    """Return the kind of value that a text looks like, such as "whole", "date" or "text".
 
-    ``007`` is not such a number.
+    A number with leading zeros, such as ``007``, is "text".
     """
     text = text.strip()
     if _WHOLE.fullmatch(text):

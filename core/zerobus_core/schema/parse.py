@@ -1,7 +1,7 @@
-"""Parses Unity Catalog's ``type_json`` or ``type_text``.
+"""Parses column types from Unity Catalog's ``type_json`` and ``type_text``, and from CREATE TABLE statements.
 
-``type_json`` is Spark's JSON of a StructField, or of a type alone; it is precise and preferred. ``type_text`` is
-Databricks SQL; sqlglot parses it if there is no JSON.
+``type_json`` is Spark's JSON of a StructField, or of a type alone; it is preferred because it is precise. ``type_text``
+is Databricks SQL; sqlglot parses it if there is no JSON.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 
 
 class UnsupportedTypeError(Exception):
-    """Zerobus does not support a type; ``args`` are the path inside the column and the type's text."""
+    """Zerobus does not support a type; ``path`` says where in the column the type is, and ``text`` is its name."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(path, text)
@@ -54,7 +54,11 @@ class UnsupportedTypeError(Exception):
 
 
 def parse_type_json(text: str, path: str) -> DataType:
-    """Return the type that Spark's JSON describes; raise UnsupportedTypeError, or ValueError for other JSON."""
+    """Return the type that Spark's JSON describes; ``path`` is the name of the column.
+
+    Raises UnsupportedTypeError for a type that Zerobus does not support, and another error, such as ValueError or
+    KeyError, for text that does not describe a type.
+    """
     raw = json.loads(text)
     if isinstance(raw, dict) and "name" in raw and "type" in raw:  # a StructField around the type
         return _field_type(raw, path, 0)
@@ -116,7 +120,10 @@ def _primitive(name: str, path: str) -> DataType:
 
 
 def parse_type_text(text: str, path: str) -> DataType:
-    """Return the type that Databricks SQL describes; raise UnsupportedTypeError, or ValueError for other text."""
+    """Return the type that Databricks SQL describes; ``path`` is the name of the column.
+
+    Raises UnsupportedTypeError for a type that Zerobus does not support, and ValueError for text that is not a type.
+    """
     # sqlglot takes half a second to import and is needed only where type_json is absent.
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
@@ -152,7 +159,7 @@ def _struct_from_sql(parsed: Any, path: str, depth: int) -> DataType:
 
 
 def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Field:
-    """Return the field of a struct, or the column of a CREATE TABLE statement; sqlglot parses both the same way."""
+    """Return a field of a struct or a column of a CREATE TABLE statement; sqlglot parses both the same way."""
     if member.args.get("kind") is None:
         raise ValueError(f"{prefix}{member.name} has no type")
     constraints = {
@@ -169,10 +176,10 @@ def _member_from_sql(member: Any, position: int, prefix: str, depth: int) -> Fie
 
 
 def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Field]]]]:
-    """Parse a CREATE TABLE statement into the full name of the table and its columns.
+    """Parse a CREATE TABLE statement; return the full name of the table, and its columns.
 
-    A column is its name and a function that parses its type, so that the caller can collect the errors of all columns.
-    Raises ValueError for anything but a single CREATE TABLE statement with columns.
+    A column is returned as its name and a function that parses its type, so that the caller can collect the errors of
+    all columns. Raises ValueError for anything but a single CREATE TABLE statement with columns.
     """
     from sqlglot import exp, parse_one  # as above
     from sqlglot.errors import SqlglotError

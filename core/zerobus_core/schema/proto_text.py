@@ -1,4 +1,4 @@
-"""Writes a table's message as the text of a ``.proto`` file that protoc compiles to the same wire format."""
+"""Writes the protobuf message of a table as a ``.proto`` file, which protoc compiles to the same wire format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ _NOTES = {
 
 
 def proto_text(file: FileDescriptorProto, table: str, columns: tuple[Field, ...]) -> str:
-    """Return the text of ``file``; the comments come from ``columns``, which it was made from."""
+    """Return ``file`` as the text of a ``.proto`` file, with comments on the fields.
+
+    The comments come from ``columns``, which must be those that ``file`` was built from.
+    """
     lines = [f"// Rows of {table}.", 'syntax = "proto2";', "", *_message(file.message_type[0], columns, "")]
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,8 @@
 """Converts a table's columns to a proto2 message, as the SDK's own conversion does (schema.rs in SDK 1.10.0).
 
-A column's field number is its position + 1. It keeps the gaps of dropped columns, and skips the numbers that protobuf
-reserves for itself. Nested types are declared inside the message, because only the message itself reaches the service.
+A column's field number is its position + 1, so dropped columns leave gaps in the field numbers, too. The numbers that
+protobuf reserves for itself are skipped. Nested types are declared inside the message, because only the message itself
+reaches the service.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def field_number(position: int) -> int:
 
 
 def message_name(text: str) -> str:
-    """Convert a name to PascalCase, for a protobuf message."""
+    """Convert a name to PascalCase, so that it can name a protobuf message."""
     name = "".join(word[0].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", text) if word)
     return name if name[:1].isalpha() else f"M{name}"
 
@@ -51,7 +52,7 @@ def map_entry_name(field_name: str) -> str:
 
 
 def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto:
-    """Return a file with one message for the table's rows; the columns must have types that protobuf can carry."""
+    """Return the descriptor of a file with one message, the table's row; protobuf must be able to carry all columns."""
     _, schema_name, table_name = table.split(".")
     name = message_name(f"{schema_name}_{table_name}")
     file = FileDescriptorProto(name=f"{schema_name}_{table_name}.proto", syntax="proto2")

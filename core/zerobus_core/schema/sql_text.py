@@ -1,4 +1,4 @@
-"""Writes a schema as a CREATE TABLE statement in Databricks SQL, which can be read back."""
+"""Writes a schema as a CREATE TABLE statement in Databricks SQL, which ``TableSchema.from_sql`` can read."""
 
 from __future__ import annotations
 

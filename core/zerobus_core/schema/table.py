@@ -1,4 +1,4 @@
-"""The columns of one table, as Unity Catalog describes them; everything else is derived from this value."""
+"""The columns of one table, as Unity Catalog describes them, and the descriptors, schemas and SQL derived from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _same(column: Field) -> Field:
 
 
 def check_table_name(table: object) -> str:
-    """Return the name if it has the form catalog.schema.table; otherwise raise ConfigurationError that shows it."""
+    """Return ``table`` if it is a name of the form catalog.schema.table; raise ConfigurationError otherwise."""
     if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
         return table
     raise ConfigurationError(
@@ -52,12 +52,14 @@ def check_table_name(table: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """The columns of a table, in order; a value that compares, hashes and pickles.
+    """The columns of a table, in order; instances can be compared, hashed and pickled.
 
-    ``table`` is the full name, ``columns`` are sorted by position.  Comparisons ignore comments and ``identity``.
-    ``identity`` distinguishes the table from a replaced table, or one in another workspace, that has the same name. It
-    is Unity Catalog's id of the table, or the workspace if the answer has no id; None for a schema that was not
-    fetched.
+    ``table`` is the table's full name; ``columns`` are sorted by position. Comparisons ignore comments and
+    ``identity``.
+
+    ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
+    different workspaces. It is the id of the table in Unity Catalog's answer, or the workspace's URL if the answer has
+    no id; None for a schema that does not come from such an answer.
     """
 
     table: str
@@ -74,12 +76,14 @@ class TableSchema:
         max_age: float = 60.0,
         stop: threading.Event | None = None,
     ) -> TableSchema:
-        """Ask Unity Catalog for the table; blocks for at most ``timeout`` seconds, or until ``stop`` is set.
+        """Fetch a table's schema from Unity Catalog.
 
-        Returns a cached answer if this process got one for the same workspace, credentials and table within ``max_age``
-        seconds; 0 always asks.  Raises ConfigurationError for a malformed name, SchemaError for a table that Zerobus
-        does not support, and the service's errors as AuthenticationError, PermissionDeniedError, TableNotFoundError,
-        ThrottledError, TransportError or IngestTimeoutError.
+        Blocks for at most ``timeout`` seconds, or until ``stop`` is set. Uses a cached answer if this process got one
+        for the same workspace, credentials and table in the last ``max_age`` seconds; with ``max_age=0``, always asks.
+
+        Raises ConfigurationError for a malformed name, SchemaError for a table that Zerobus does not support, and
+        IngestInterruptedError if ``stop`` is set. If the request fails, raises AuthenticationError, ConfigurationError,
+        PermissionDeniedError, TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
         """
         # Whoever brings a schema never needs a client.
         from .unity_catalog import fetch_table_info
@@ -90,16 +94,17 @@ class TableSchema:
 
     @staticmethod
     def forget(workspace: Workspace, table: str) -> None:
-        """Discard the cached answer, so that the next ``fetch`` of this process asks again."""
+        """Discard the cached answer for the table, so that the next ``fetch`` of this process asks again."""
         from .unity_catalog import forget_table_info
 
         forget_table_info(workspace, check_table_name(table))
 
     @classmethod
     def from_table_info(cls, info: Mapping[str, Any], *, table: str | None = None) -> TableSchema:
-        """Build it from Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``, as JSON types.
+        """Build the schema from Unity Catalog's answer to ``GET /api/2.1/unity-catalog/tables/{full_name}``.
 
-        Raises SchemaError that names all reasons for which Zerobus does not support the table.
+        ``info`` is that answer, already parsed from JSON. Raises a SchemaError that names every reason why Zerobus does
+        not support the table.
         """
         try:
             table = table or str(info.get("full_name") or "")
@@ -116,9 +121,10 @@ class TableSchema:
 
     @classmethod
     def from_sql(cls, statement: str) -> TableSchema:
-        """Build it from a CREATE TABLE statement in Databricks SQL that has the full name of the table.
+        """Build the schema from a CREATE TABLE statement in Databricks SQL.
 
-        Raises SchemaError for other text, and for a table that Zerobus does not support.
+        Raises ConfigurationError if the statement does not have the table's full name, and SchemaError for text that is
+        not such a statement or for a table that Zerobus does not support.
         """
         if not isinstance(statement, str):
             raise SchemaError(f"the SQL must be text, not {type(statement).__name__}")
@@ -130,10 +136,11 @@ class TableSchema:
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema, table: str, *, not_null: bool = False) -> TableSchema:
-        """Build the table for Arrow data: for each Arrow type, the column type that holds all of its values.
+        """Build the schema of a table for Arrow data.
 
-        With ``not_null``, a field that is not nullable becomes a NOT NULL column. Raises SchemaError that names each
-        column whose type or name fits no table.
+        Each field becomes a column of the type that holds all values of its Arrow type. With ``not_null``, a field that
+        is not nullable becomes a NOT NULL column. Raises a SchemaError that names each field whose type fits no column
+        type; if all types fit, one that names each field whose name is invalid.
         """
         from .arrow_inference import columns_of_arrow
 
@@ -143,11 +150,12 @@ class TableSchema:
     def from_records(
         cls, sample: Iterable[Any], table: str, *, not_null: bool = False, is_text: bool = False
     ) -> TableSchema:
-        """Infer the table for rows like those of ``sample``, which is read to its end: dicts, dataclasses, models, …
+        """Infer the schema of a table for rows like those of ``sample``.
 
-        A column's comment says what the sample could not decide. With ``not_null``, columns without a null in the
-        sample are NOT NULL. With ``is_text``, all values are text, as in CSV files, and their types are inferred from
-        the texts. Raises SchemaError for an item that is not a record, and for names or values that fit no column.
+        Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A comment on a column says
+        why its type is uncertain. With ``not_null``, a column without a null in the sample is NOT NULL. With
+        ``is_text``, all values are text, as in CSV files, and the types are inferred from the texts. Raises SchemaError
+        for an item that is not a record, and for names or values that fit no column.
         """
         from .inference import columns_of_records, columns_of_text
 
@@ -162,7 +170,10 @@ class TableSchema:
 
     @classmethod
     def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
-        """Build the table of these columns; raise SchemaError for invalid names or too many columns."""
+        """Build the schema of a table with these columns.
+
+        Raises SchemaError if a name is invalid, and if there are too many columns or none.
+        """
         from .inference import column_name_error
 
         check_table_name(table)
@@ -201,20 +212,20 @@ class TableSchema:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the columns' names, types, order, positions and nullability, without the table's name."""
+        """A hash of the columns' names, types, order, positions and nullability, which ignores the table's name."""
         shape = json.dumps([_shape_field(column) for column in self.columns], separators=(",", ":"))
         return "sha256:" + hashlib.sha256(shape.encode()).hexdigest()
 
     def descriptor_proto(self) -> bytes:
-        """Return a serialized FileDescriptorProto whose first message is the table's row.
+        """Return a serialized FileDescriptorProto whose first message describes a row of the table.
 
-        The SDK's ``TableProperties`` takes it, and sends only the first message. Raises SchemaError if protobuf records
-        cannot carry a column.
+        The SDK's ``TableProperties`` takes these bytes, and sends only the first message. Raises SchemaError if
+        protobuf records cannot carry a column.
         """
         return self._proto_file().SerializeToString(deterministic=True)
 
     def to_proto(self) -> str:
-        """Return the text of a ``.proto`` file, which protoc compiles to the message of ``descriptor_proto``.
+        """Return the text of a ``.proto`` file, which protoc compiles to the wire format of ``descriptor_proto``.
 
         Raises SchemaError if protobuf records cannot carry a column.
         """
@@ -223,9 +234,9 @@ class TableSchema:
         return proto_text(self._proto_file(), self.table, self.columns)
 
     def arrow_schema(self) -> pa.Schema:
-        """Return the schema of Arrow record batches for the table, equal to the service's.
+        """Return the schema of Arrow record batches for the table, equal to the one that the service uses.
 
-        Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError without pyarrow.
+        Raises SchemaError if Arrow records cannot carry a column, and ConfigurationError if pyarrow is not installed.
         """
         self._refuse_limits("Arrow", arrow_limits(self.columns))
         require_pyarrow(f"the Arrow schema of {self.table}")
@@ -234,15 +245,15 @@ class TableSchema:
         return arrow_schema(self.columns)
 
     def to_sql(self) -> str:
-        """Return a CREATE TABLE statement in Databricks SQL that creates a table of this shape."""
+        """Return a CREATE TABLE statement in Databricks SQL for a table with these columns."""
         from .sql_text import create_table_sql
 
         return create_table_sql(self.table, self.columns)
 
     def to_json(self) -> str:
-        """Return JSON in the form of Unity Catalog's answer, with the fingerprint.
+        """Return the schema as JSON in the form of Unity Catalog's answer, with the fingerprint added.
 
-        ``from_table_info`` reads it back.
+        Once parsed, it can be passed to ``from_table_info``.
         """
         return json.dumps(table_info(self.table, self.fingerprint, self.columns), indent=2, ensure_ascii=False) + "\n"
 

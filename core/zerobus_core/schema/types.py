@@ -1,6 +1,6 @@
-"""The types of a Delta table's columns, as a small frozen tree.
+"""The types of a Delta table's columns, as a small tree of immutable objects.
 
-A type prints as Databricks SQL: ``str(ArrayType(element=...))`` is ``ARRAY<INT>``.
+The ``str`` of a type is Databricks SQL: ``str(ArrayType(element=...))`` is ``ARRAY<INT>``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PrimitiveType:
 
 @dataclass(frozen=True, slots=True)
 class StringType:
-    """STRING, or VARCHAR(n) and CHAR(n), whose ``length`` counts characters."""
+    """STRING, VARCHAR(n) or CHAR(n); ``length`` is n, in characters, and None for STRING."""
 
     length: int | None = None
     is_char: bool = False
@@ -86,7 +86,7 @@ class ArrayType:
 
 @dataclass(frozen=True, slots=True)
 class MapType:
-    """MAP from keys, which cannot be null, to values."""
+    """MAP from keys, which cannot be null, to values, which can be null if ``value_contains_null``."""
 
     key: DataType
     value: DataType

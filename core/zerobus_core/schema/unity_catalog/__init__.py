@@ -1,4 +1,4 @@
-"""All use of the workspace's REST API; answers are returned as JSON, and errors are translated into ours."""
+"""All requests to the workspace's REST API; they return parsed JSON, and translate errors into ours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Interprets the answers of a workspace: a token, a JSON object, or one of our errors.  Uses no network and no clock.
+"""Turns the answer of a workspace into a token, a JSON object, or one of our errors.  Uses no network and no clock.
 
 ==============  ==================================  ==================================
-status          of the token route                  of Unity Catalog
+status          answer of the token route           answer of Unity Catalog
 ==============  ==================================  ==================================
 200             a token, or TransportError          JSON object, or TransportError
 3xx             TransportError                      TransportError
@@ -14,7 +14,7 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-If an ``error_code`` of Unity Catalog is more specific than the status, the ``error_code`` decides.
+If Unity Catalog's answer has an ``error_code`` that is known here, the code decides instead of the status.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """Return the access token in an answer of ``/oidc/v1/token``; raise the table's error for any other answer."""
+    """Return the access token in an answer of ``/oidc/v1/token``; for any other answer raise the error listed above."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))
@@ -97,7 +97,7 @@ def token_of(answer: Answer) -> str:
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """Return the JSON object in an answer of Unity Catalog; raise the table's error for any other answer."""
+    """Return the JSON object in an answer of Unity Catalog; for any other answer raise the error listed above."""
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None
@@ -149,7 +149,7 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """Return the readable part of the answer in one line."""
+    """Return the readable part of the answer in one line, shortened, after a colon; empty if there is none."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

@@ -1,7 +1,7 @@
-"""A small client for the requests of every delivery by a service principal: for a token, and for the table.
+"""A small client for the two requests of every delivery by a service principal: for a token, and for the table.
 
 It is used instead of databricks-sdk, whose import takes longer than the delivery of a few rows; see
-docs/decisions/client_of_our_own.md. Tokens of service principals:
+docs/decisions/client_of_our_own.md. How service principals get tokens:
 https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m
 """
 
@@ -34,7 +34,7 @@ Judged = TypeVar("Judged")
 
 
 class RetryLater(Exception):  # noqa: N818 - what the server asks for
-    """The server asked to retry after a number of seconds; ``__cause__`` is the error for its answer."""
+    """The server asked for a retry after ``seconds``; ``__cause__`` is our error for the server's answer."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -44,9 +44,10 @@ class RetryLater(Exception):  # noqa: N818 - what the server asks for
 def get_json(
     workspace_url: str, credentials: ClientCredentials, path: str, *, timeout: float, query: str = ""
 ) -> Mapping[str, Any]:
-    """Sign in and GET ``path``; ``timeout`` limits each network operation, not the call as a whole.
+    """Sign in, GET ``path`` and return the JSON object in the answer.
 
-    Raises our errors, RetryLater, UnsupportedProxyError, OSError and http.client's errors.
+    ``timeout`` limits each network operation, in seconds, not the call as a whole. Raises our errors, RetryLater,
+    UnsupportedProxyError, OSError and http.client's errors.
     """
     agent = {"User-Agent": USER_AGENT, "Accept": "application/json"}
     with reach(workspace_url, timeout=timeout) as connection:
@@ -62,7 +63,7 @@ def get_json(
 
 
 def reach(workspace_url: str, *, timeout: float) -> Connection:
-    """Open a connection; raises the errors of ``get_json``."""
+    """Open a connection to the workspace; raises the errors of ``Connection``."""
     connection = Connection(workspace_url, timeout=min(timeout, _CONNECT_TIMEOUT))
     try:
         connection.connect()
@@ -83,7 +84,7 @@ def _judged(judge: Callable[[Answer], Judged], answer: Answer) -> Judged:
 
 
 def unreachable_error(workspace_url: str, error: BaseException) -> ZerobusIngestError | None:
-    """Return our error for a network failure, with advice what to check; None if ``error`` is not a network failure."""
+    """Return our error for a network failure, with advice on what to check; None if ``error`` is not such a failure."""
     url = urlsplit(workspace_url)
     proxy = _proxy_of(url)
     host = (url if proxy is None else proxy).hostname or ""
@@ -128,7 +129,7 @@ def _proxy_of(url: SplitResult) -> SplitResult | None:
 
 
 def is_final(error: BaseException) -> bool:
-    """Return whether a retry within seconds cannot help: the name is unknown, or no process listens on a local port."""
+    """Return whether a retry within seconds cannot help: the host name is unknown, or the connection was refused."""
     if isinstance(error, socket.gaierror):
         return error.errno != socket.EAI_AGAIN
     return isinstance(error, ConnectionRefusedError) and error.errno == errno.ECONNREFUSED

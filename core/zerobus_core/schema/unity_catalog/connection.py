@@ -1,7 +1,8 @@
-"""One HTTP(S) connection to a workspace, with the standard library: importing databricks-sdk takes a second.
+"""One HTTP(S) connection to a workspace, made with the standard library.
 
-It follows the same environment variables as databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper
-or lower case, and REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; also SSL_CERT_FILE and SSL_CERT_DIR.
+databricks-sdk is not used because importing it takes a second. The same environment variables apply as with
+databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, and REQUESTS_CA_BUNDLE and
+CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR apply, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LONGEST_ANSWER = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The response of a server; ``retry_after`` and ``location`` are its headers, or empty."""
+    """The response of a server; ``retry_after`` and ``location`` are the headers of these names, or empty."""
 
     status: int
     body: bytes
@@ -38,14 +39,14 @@ class Answer:
 
 
 class UnsupportedProxyError(Exception):
-    """The environment names a proxy that needs more than the standard library, such as SOCKS."""
+    """The environment names a proxy that the standard library does not support, such as a SOCKS proxy."""
 
 
 class Connection:
-    """A connection to the host of ``url``, opened by the first request and kept until ``close``.
+    """A connection to the host of ``url``, opened by ``connect`` or the first request and kept until ``close``.
 
-    ``timeout`` is the longest wait, in seconds, for a single network operation.  Raises OSError, the errors of
-    http.client, ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and
+    ``timeout`` is the longest wait, in seconds, for a single network operation.  The methods raise OSError, the errors
+    of http.client, ConfigurationError if an environment variable (proxy or CA bundle) is invalid, and
     UnsupportedProxyError.
     """
 
@@ -67,17 +68,23 @@ class Connection:
         self._http.close()
 
     def connect(self) -> None:
-        """Open the connection, including the TLS handshake for https; only needed to test whether this is possible."""
+        """Open the connection, including the TLS handshake for https.
+
+        ``request`` opens the connection if needed, so call this method only to test whether a connection is possible.
+        """
         self._http.connect()
 
     def wait(self, timeout: float) -> None:
-        """Set the timeout for each following answer, in seconds."""
+        """Set the longest wait for each of the following answers, in seconds."""
         self._http.timeout = timeout  # of the next connection, should the server end this one
         if self._http.sock is not None:
             self._http.sock.settimeout(timeout)
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """Send one request. Redirects are returned, not followed, so that the secret goes to no other host."""
+        """Send one request and return the answer.
+
+        A redirect is returned and not followed, so that the secret is not sent to another host.
+        """
         self._http.request(method, self._prefix + path, body=body, headers={**self._headers, **headers})
         with self._http.getresponse() as response:
             content = response.read(_LONGEST_ANSWER)
@@ -107,7 +114,10 @@ class Connection:
 
 
 def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    """Return the proxy that the environment names for a URL, or None. Raises the errors of Connection."""
+    """Return the proxy that the environment names for a URL, or None.
+
+    Raises ConfigurationError if the proxy is not a URL, and UnsupportedProxyError.
+    """
     proxies, is_bypassed = _settings(target, environ)
     named = next((proxies[key] for key in (target.scheme, "all") if proxies.get(key)), None)
     if named is None or is_bypassed:
@@ -166,7 +176,10 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 
 
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return the TLS context: it trusts the bundle that the environment names, or else the system's and certifi's."""
+    """Return a TLS context that trusts the CA bundle named in the environment.
+
+    Without one, the context trusts the CAs of the system and of certifi.
+    """
     import ssl
 
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

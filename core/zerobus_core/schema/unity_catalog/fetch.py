@@ -1,7 +1,8 @@
 """Fetches a table's description from Unity Catalog within a deadline, caches it, and translates errors into ours.
 
-Only our errors are raised. An unexpected error becomes a TransportError with its cause, and secrets in answers and
-library errors are masked in the text and in the chain of causes.
+Raises only our errors, and those of the user's ``token_supplier``. An unexpected error becomes a TransportError whose
+``__cause__`` it is. Secrets in the server's answers and in errors raised by libraries are masked, both in the text of
+our error and in its chain of causes.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ _salt = os.urandom(16)
 def fetch_table_info(
     workspace: Workspace, table: str, *, timeout: float, max_age: float, stop: threading.Event | None = None
 ) -> Mapping[str, Any]:
-    """Return the JSON answer of ``GET /api/2.1/unity-catalog/tables/{table}``.
+    """Return the answer to ``GET /api/2.1/unity-catalog/tables/{table}``, already parsed from JSON.
 
-    Blocks for at most ``timeout`` seconds.
+    Blocks for at most ``timeout`` seconds, or until ``stop`` is set. Returns a cached answer that is less than
+    ``max_age`` seconds old, if there is one.
     """
     key = _key(workspace, table)
     now = time.monotonic()
@@ -63,7 +65,7 @@ def fetch_table_info(
 
 
 def forget_table_info(workspace: Workspace, table: str) -> None:
-    """Discard the cached answer, however recent it is."""
+    """Discard the cached answer for the table, however recent it is."""
     with _lock:
         _cache.pop(_key(workspace, table), None)
 
@@ -78,7 +80,7 @@ _Road = Callable[[Workspace, str, Mapping[str, str], float], Mapping[str, Any]]
 def ask(
     workspace: Workspace, path: str, *, timeout: float, query: Mapping[str, str] | None = None
 ) -> Mapping[str, Any]:
-    """Send a GET to the workspace with databricks-sdk, and return the JSON answer.
+    """Send a GET to the workspace with databricks-sdk, and return the parsed JSON answer.
 
     Blocks for at most ``timeout`` seconds. Raises our errors.
     """
@@ -88,7 +90,7 @@ def ask(
 def send(
     workspace: Workspace, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float
 ) -> Mapping[str, Any]:
-    """Send a request with a JSON body, and return the JSON answer; otherwise like ``ask``."""
+    """Send a request with a JSON body, and return the parsed JSON answer; otherwise like ``ask``."""
 
     def look(workspace: Workspace, path: str, query: Mapping[str, str], timeout: float) -> Mapping[str, Any]:
         return _sdk_road(workspace, path, query, timeout, method=method, body=body)
@@ -97,7 +99,7 @@ def send(
 
 
 def _identity(workspace: Workspace) -> object:
-    """Return who asks, without the secret: an answer for one identity must not be returned to another."""
+    """Return a cache key for the workspace's credentials, without the secret: answers are cached for each identity."""
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()
@@ -170,7 +172,10 @@ def _sdk_road(
 
 
 def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, seconds: float) -> Mapping[str, Any]:
-    """Retry transient failures for up to ``seconds``; raises our errors.  Sleeps, so call it from a worker thread."""
+    """Call ``work``, and retry transient failures for up to ``seconds`` seconds; raises our errors.
+
+    Sleeps between attempts, so call it from a worker thread.
+    """
     end = time.monotonic() + seconds
     for attempt in count(1):
         try:
@@ -188,7 +193,10 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
 
 
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
-    """Return our error for a library's error, with secrets masked; an error of a user's ``token_supplier`` is kept."""
+    """Return our error for ``error``, with secrets masked.
+
+    An error that the user's ``token_supplier`` raised is returned unchanged.
+    """
     mask = mask_of(workspace)
     origin: BaseException = error
     ours: BaseException | None = None

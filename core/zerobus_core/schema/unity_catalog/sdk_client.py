@@ -1,5 +1,6 @@
-"""Requests with databricks-sdk, for credentials and proxies that our own client does not support, and for the
-doctor.
+"""Sends requests with databricks-sdk.
+
+It is used for credentials and proxies that our own client does not support, for SQL statements, and by the doctor.
 """
 
 from __future__ import annotations
@@ -61,15 +62,18 @@ _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|
 
 
 class SdkError(Exception):
-    """An error of databricks-sdk, which is its ``__cause__``."""
+    """Wraps an error that databricks-sdk raised; ``__cause__`` is that error."""
 
 
 class SupplierError(Exception):
-    """The user's ``token_supplier`` raised ``__cause__``, which is passed on unchanged."""
+    """Wraps an error that the user's ``token_supplier`` raised; ``__cause__`` is that error."""
 
 
 class _QuietHere(logging.Filter):
-    """Drops the log records of databricks-sdk and urllib3 in our threads: our errors say the same without secrets."""
+    """Drops log records of databricks-sdk and urllib3 in the threads that use them here.
+
+    Our errors say the same as these records, without secrets.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +100,7 @@ def json_answer(
     body: Mapping[str, Any] | None,
     timeout: float,
 ) -> Mapping[str, Any]:
-    """Send a request and return the JSON answer; raise SdkError."""
+    """Send a request and return the parsed JSON answer; raise SdkError if that fails."""
     here = threading.get_ident()
     _quiet.threads.add(here)
     try:
@@ -170,9 +174,9 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
 
 
 def translated_error(error: Exception, text_of: Callable[[str], str]) -> Exception | None:
-    """Return our error for an error of databricks-sdk, or the error of the user's function; None if it is unexpected.
+    """Return the error to raise for an error of databricks-sdk: one of ours, or the one that ``token_supplier`` raised.
 
-    ``text_of`` is applied to texts of the server and of libraries.
+    Returns None for an error of an unknown kind. ``text_of`` masks secrets in texts of the server and of libraries.
     """
     chain = list(_chain(error))
     message = text_of(str(chain[0])).split(". Config: ")[0]  # databricks-sdk appends all of its settings
@@ -200,7 +204,7 @@ def _named_error(known: BaseException, message: str, text_of: Callable[[str], st
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes; a refusal or a network failure is often wrapped twice."""
+    """Yield the error and its causes: the error that says what happened is often wrapped twice."""
     # A TimeoutError around an answer only says that databricks-sdk has stopped asking again.
     if isinstance(error, TimeoutError) and error.__cause__ is not None:
         error = error.__cause__
@@ -212,10 +216,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _token_answer_in(error: BaseException) -> Answer | None:
-    """Return the token route's answer that databricks-sdk could not read, taken from the frame that had it.
+    """Return the answer of the token route that caused ``error`` in databricks-sdk; None if there was none.
 
-    For an answer without Content-Type databricks-sdk raises a KeyError, and for most others a ValueError without the
-    status.
+    The answer is taken from the stack frame that read it, because the error does not have its status: databricks-sdk
+    raises a KeyError for an answer without Content-Type, and a ValueError for most others.
     """
     trace = error.__traceback__
     while trace is not None:

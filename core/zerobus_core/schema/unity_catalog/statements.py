@@ -1,4 +1,4 @@
-"""Runs SQL through the Statement Execution API of a SQL warehouse or the local server.
+"""Runs SQL through the Statement Execution API, in a SQL warehouse or on the local server.
 
 https://docs.databricks.com/api/workspace/statementexecution/executestatement
 """
@@ -25,11 +25,12 @@ _TIMEOUT = 60.0
 
 
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
-    """Run one statement in a SQL warehouse, or on the local server, for which ``warehouse`` is None.
+    """Run one statement in a SQL warehouse, or on the local server, for which ``warehouse`` can be None.
 
-    Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if there is no
-    warehouse, ZerobusIngestError with the warehouse's message if it refuses the statement, IngestTimeoutError, and the
-    same errors for answers of the workspace as ``TableSchema.fetch``.
+    Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if
+    ``warehouse`` is None and the workspace is not the local server; ZerobusIngestError, with the warehouse's message,
+    if the warehouse refuses the statement; and IngestTimeoutError if the statement is not done in time. If a request to
+    the workspace fails, raises the same errors as ``TableSchema.fetch``.
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(
