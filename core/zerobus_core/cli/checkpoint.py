@@ -1,4 +1,4 @@
-"""``zerobus-ingest checkpoint show``, which prints a checkpoint; and the store for the option ``--checkpoint``."""
+"""``zerobus-ingest checkpoint show``, which prints a checkpoint, and the store that ``--checkpoint`` names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def show(uri: str) -> None:
 
 
 def checkpoint_store(uri: str | None, epoch: str | None) -> CheckpointStore | None:
-    """Return the store for ``--checkpoint`` and ``--epoch``, or None without a checkpoint.
+    """Return the store that ``--checkpoint`` and ``--epoch`` describe, or None if neither is given.
 
     Raises ConfigurationError if only an epoch is given.
     """

@@ -80,7 +80,7 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
 
 
 def differences(table: TableSchema, source: TableSchema) -> list[str]:
-    """Return one line for each difference between a source's columns and a table's; empty if the rows fit the table."""
+    """Return one line for each difference between a table's columns and a source's; empty if there is none."""
     columns = {column.name.lower(): column for column in table.columns}
     given = {column.name.lower(): column for column in source.columns}
     lines = [f"+ {column.name} {column.type}: in the source only" for at, column in given.items() if at not in columns]

@@ -1,4 +1,4 @@
-"""``zerobus-ingest dead-letters``, which shows rows that did not fit their table, and sends them again."""
+"""``zerobus-ingest dead-letters``, which shows rows that did not fit their table, or sends them again."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def replay(
 
 
 def _reason(letter: Mapping[str, Any]) -> str:
-    """Return the reason of a dead letter, without indexes of list items, so that equal reasons compare as equal."""
+    """Return why a row became a dead letter.
+
+    Indexes of list items are removed, so that reasons that differ only in an index are counted together.
+    """
     return re.sub(r"\[\d+\]", "[…]", _one_line(letter["error"]))
 
 
@@ -108,7 +111,7 @@ def _row(letter: Mapping[str, Any], *, values: bool) -> dict[str, Any]:
 
 
 def _types(value: Any) -> Any:
-    """Return the names and types of a record's values, without the values."""
+    """Return ``value`` with each scalar replaced by the name of its type; None stays None."""
     if isinstance(value, dict):
         return {name: _types(item) for name, item in value.items()}
     if isinstance(value, list):

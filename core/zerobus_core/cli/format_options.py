@@ -69,9 +69,9 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 
 def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
-    """Add ``--format`` and a flag for each field of a format; ``format_of_flags`` reads their values.
+    """Add ``--format`` and a flag for each field of a format; ``format_of_flags`` reads the values of these flags.
 
-    With ``is_named=False``, ``--format`` is not added, for commands that use it for something else.
+    With ``is_named=False``, ``--format`` is not added, because the command uses ``--format`` for something else.
     """
     for name in reversed(_FLAGS):
         command = click.option("--" + name.replace("_", "-"), name, default=None, **_FLAGS[name])(command)
@@ -88,7 +88,8 @@ def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
 def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
     """Return the format that the flags of ``format_flags`` describe, and remove these flags from ``given``.
 
-    Raises ConfigurationError.
+    Returns None if none of the flags was given. Raises ConfigurationError for flags or values that the format does not
+    have.
     """
     name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}
@@ -107,7 +108,7 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
 
 
 def remedies_as_flags(text: str) -> str:
-    """Replace options in a message by flags, such as ``CsvFormat(quote_char=None)`` by ``--quote-char none``."""
+    """Replace options in a message by flags, for example ``CsvFormat(quote_char=None)`` by ``--quote-char none``."""
     text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
     text = re.sub(r"\bset (\w+)=True\b", lambda match: f"give {_flag(match[1])}", text)
     text = re.sub(rf"\b(?:Csv|Json|Excel)Format\(({_ARGUMENT}(?:, {_ARGUMENT})*)\)", _remedies, text)

@@ -7,6 +7,7 @@ Exit codes, taken from the BSD sysexits if they have a fitting one:
 1     an unexpected error; ``--debug`` shows its traceback
 2     usage: an invalid flag, environment variable, file or option
 65    the data: a row or a table that does not fit (SchemaError, RecordError, RejectedRecordError)
+69    superseded: a newer attempt with the same checkpoint has replaced this one (DeliverySupersededError)
 75    try again: throttled, connection lost, deadline passed (every error class that is retryable)
 77    access: credentials, grants, or no such table
 130   stopped by Ctrl-C (SIGINT)
@@ -89,14 +90,14 @@ _Command = Callable[..., None]
 
 
 def exit_code(error: ZerobusIngestError) -> int:
-    """Return the exit code for an error of our tree."""
+    """Return the exit code for one of our errors."""
     if error.retryable:
         return TRY_AGAIN
     return next((code for cls, code in _CODES.items() if isinstance(error, cls)), UNFORESEEN)
 
 
 def connection_options(command: _Command) -> _Command:
-    """Add the flags that describe the workspace; ``workspace_of`` reads their values."""
+    """Add the flags that describe the workspace; ``workspace_of`` reads the values of these flags."""
     for name, variable in reversed(_VARIABLES.items()):
         flag = "--" + name.replace("_", "-")
         command = click.option(flag, metavar="TEXT", help=f"Instead of {variable} in the environment.")(command)
@@ -126,7 +127,7 @@ def needed_table_of(given: dict[str, Any]) -> str:
 
 
 def environment_of(given: dict[str, Any]) -> dict[str, str]:
-    """Return the environment variables, overridden by the flags in ``given``, which are removed from it."""
+    """Return the environment, in which the connection flags override variables; remove these flags from ``given``."""
     flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
     return dict(os.environ) | {variable: value for variable, value in flags.items() if value is not None}
 
@@ -184,8 +185,8 @@ def _say(text: str, *, debug: bool) -> None:
 def exit_at_once(code: int) -> None:
     """End the process without the interpreter's clean-up.
 
-    The clean-up can take longer than a second, but a signal must take effect within a second. It also aborts the
-    process if a native thread calls into Python during it.
+    The clean-up can take longer than a second, but a signal must take effect within a second. If a native thread calls
+    into Python during the clean-up, the process is even aborted.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""``zerobus-ingest handoff``, which delivers what is new, and shows or changes the handoff's state."""
+"""``zerobus-ingest handoff``, which delivers what is new in a source, and shows or changes the handoff's state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 
 def _state_options(command: _Command) -> _Command:
-    """Add the options of a command with which a person changes the state."""
+    """Add the options of the commands that change the state: those of all handoff commands, and ``--yes``."""
     yes = click.option("--yes", is_flag=True, help="Do not ask.")
     return _handoff_options(yes(connection_options(framed(command))))
 
@@ -145,7 +145,7 @@ for _command in handoff.commands.values():
 
 
 def _change(given: dict[str, Any], question: str, change: Callable[[Handoff], None]) -> None:
-    """Ask for confirmation, change the state, and print it."""
+    """Ask for confirmation unless ``--yes`` was given, change the state, and print the new state."""
     yes = given.pop("yes")
     one = _handoff_of(given)
     if not yes and not click.confirm(f"{one.name}: {question}", err=True):

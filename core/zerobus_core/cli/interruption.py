@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a delivery within a second, with its checkpoint saved and its rows counted."""
+"""Lets Ctrl-C and SIGTERM end a delivery within a second, with its checkpoint saved and its rows counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - what happened, and not what went wrong
-    """A signal ended the command; the text gives the counts of rows."""
+    """A signal ended the command; the text says how many rows were delivered, as far as that is known."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {text}")
@@ -24,7 +24,7 @@ class StoppedBySignal(Exception):  # noqa: N818 - what happened, and not what we
 
 
 class Interruption(StopRequest):
-    """A stop request that signals make. The second signal has its usual effect."""
+    """A stop request that is made by SIGINT or SIGTERM. A second signal has its usual effect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,10 @@ class Interruption(StopRequest):
 
     @contextmanager
     def catching_signals(self) -> Generator[None]:
-        """Catch signals inside the block, in the main thread; raise StoppedBySignal if a signal ended it."""
+        """Catch SIGINT and SIGTERM inside the ``with`` block; raise StoppedBySignal if one of them ended the block.
+
+        Must be called in the main thread.
+        """
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
             with self:

@@ -133,7 +133,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
 
 
 def delivery_options(command: _Command) -> _Command:
-    """Add the options of a command that delivers rows, from ``checkpoint`` to ``quiet``."""
+    """Add ``--checkpoint``, ``--epoch``, ``--json`` and ``--quiet`` to a command that delivers rows."""
     checkpoint = click.option(
         "--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes."
     )
@@ -146,17 +146,17 @@ def delivery_options(command: _Command) -> _Command:
 
 
 def ingest_options(command: _Command) -> _Command:
-    """Add a flag for each field; ``ingest_options_of`` reads their values."""
+    """Add a flag for each field of IngestOptions; ``ingest_options_of`` reads the values of these flags."""
     return _with_flags(command, [field.name for field in fields(IngestOptions)])
 
 
 def source_options(command: _Command) -> _Command:
-    """Add a flag for each field about reading a source; ``source_options_of`` reads their values."""
+    """Add a flag for each field of IngestOptions about reading a source; ``source_options_of`` reads their values."""
     return _with_flags(command, _OF_SOURCES)
 
 
 def options_without_format(command: _Command) -> _Command:
-    """Add ``source_options`` to a command that uses ``--format`` for something else."""
+    """Add the flags of ``source_options``, but not ``--format``, which the command uses for something else."""
     return _with_flags(command, _OF_SOURCES, has_format=False)
 
 
@@ -177,7 +177,7 @@ def _with_flags(command: _Command, names: Collection[str], *, has_format: bool =
 def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
     """Return the options that the flags of ``ingest_options`` describe, and remove these flags from ``given``.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError or click.BadParameter for an invalid value.
     """
     return _options_of(given, [field.name for field in fields(IngestOptions)])
 
@@ -185,13 +185,13 @@ def ingest_options_of(given: dict[str, Any]) -> IngestOptions:
 def source_options_of(given: dict[str, Any]) -> IngestOptions:
     """Return the options that the flags of ``source_options`` describe, and remove these flags from ``given``.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError or click.BadParameter for an invalid value.
     """
     return _options_of(given, _OF_SOURCES)
 
 
 def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping."""
+    """Return the values of ``--metadata-columns``, such as ``file_name=source``, as a mapping of facts to columns."""
     pairs = [text.partition("=") for text in texts]
     columns = {fact: name for fact, _, name in pairs}
     if len(columns) < len(pairs) or (columns and metadata_columns_problem(columns)):

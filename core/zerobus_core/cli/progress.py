@@ -1,4 +1,4 @@
-"""Progress of a delivery on stderr: a bar on a terminal, otherwise a line from time to time."""
+"""Progress of a delivery on stderr: a bar on a terminal, otherwise a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINE_EVERY = 10.0
 
 @contextmanager
 def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | None]:
-    """Show progress inside the block; yields the function to pass to ``ingest`` as ``on_progress``."""
+    """Show progress inside the ``with`` block; yield the function to pass to ``ingest`` as ``on_progress``, or None."""
     if quiet:
         yield None
     elif sys.stderr is not None and sys.stderr.isatty():  # it is None where it was closed

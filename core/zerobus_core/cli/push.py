@@ -1,4 +1,4 @@
-"""``zerobus-ingest push``, which delivers all of a source, or the rest of it after a failure."""
+"""``zerobus-ingest push``, which delivers all rows of a source, or after a failure those that are still missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def push(
 def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...], str]:
     """Return the sources and the table.
 
-    The table can be the last argument if that cannot be a file.
+    Without ``-t``, the last of several sources is the table if it has the form of a table's name and is not a file.
     """
     if table is None and len(sources) > 1 and _is_table_name(sources[-1]):
         sources, table = sources[:-1], sources[-1]

@@ -1,4 +1,4 @@
-"""Prints the receipt of a delivery: as JSON on stdout, or as a summary on a terminal."""
+"""Prints the receipt of a delivery on stdout: a summary if that is a terminal, otherwise JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
-    """Print the receipt: as JSON, unless stdout is a terminal and ``as_json`` is not set."""
+    """Print the receipt as a summary if stdout is a terminal and ``as_json`` is not set, otherwise as JSON."""
     try:
         is_for_a_person = not as_json and sys.stdout is not None and sys.stdout.isatty()
         click.echo(_shown(receipt) if is_for_a_person else json.dumps(receipt.as_dict(), indent=2))
@@ -30,7 +30,7 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
 
 
 def _shown(receipt: Receipt) -> str:
-    """Return the receipt as text for a person: what is in the table now, and other notable facts."""
+    """Return the receipt as text for a person: what is in the table now, and whatever else is notable."""
     durable = receipt.rows_acked + receipt.rows_skipped
     lines = [
         f"{receipt.table}: {durable:,} of {receipt.rows_read:,} {plural(receipt.rows_read, 'row')} "

@@ -24,13 +24,13 @@ class SampledTable:
         self.schema = schema
         self.rows = rows
         self.is_all = is_all
-        """Whether the source has no more rows."""
+        """Whether the source has no rows besides these."""
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
     """Infer the table for the first ``rows`` rows of ``source``, or for all rows if ``rows`` is None.
 
-    Rows that cannot be read are left out. Blocks while the source is read, and raises what it raises; raises
+    Rows that cannot be read are left out. Blocks while the source is read. Raises the errors of the source, and
     SchemaError for names or values that fit no table.
     """
     read = _Sample(source, rows)
@@ -88,5 +88,5 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Convert a value that stands for text, such as a partition's, to text."""
+    """Convert a value to text; None stays None. Some values are not text, such as those of partitions."""
     return value if value is None or isinstance(value, str) else str(value)

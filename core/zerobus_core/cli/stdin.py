@@ -1,4 +1,4 @@
-"""JSON Lines on standard input as a source, which yields rows as they arrive."""
+"""A source that reads JSON Lines from standard input, and yields rows as they arrive."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _READ_BYTES = 256 * 1024
 
 
 class JsonLinesPipe:
-    """The rows on standard input. A pipe can be read once, so a retry resumes only with ``source_version``.
+    """The rows on standard input.
 
+    A pipe can be read only once, so another attempt resumes only if ``source_version`` says that its input is the same.
     Reads the file descriptor directly: a buffered reader would hold back rows that a slow writer has already written.
     """
 
@@ -44,7 +45,7 @@ class JsonLinesPipe:
         self._values = ANY_VALUES
 
     def read_for(self, schema: TableSchema) -> None:
-        """Read numbers as exactly as the table's columns need."""
+        """Set how exactly numbers are read: as exactly as the columns of ``schema`` need."""
         self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
