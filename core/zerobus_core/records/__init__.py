@@ -1,4 +1,4 @@
-"""Records: objects of any library whose values have names; and what replaces a record that cannot be read."""
+"""Records, which are objects of any library whose values have names, and what replaces unreadable ones."""
 
 from .members import (
     dumped,

@@ -1,11 +1,11 @@
-"""Recognises records and reads their values by name; only this module knows the row objects of other libraries.
+"""Recognises records and reads their values by name; only this package knows the record classes of other libraries.
 
 A class is recognised by its documented attributes, so that no library is imported here.  The first kind that fits is
 used:
 
 1. a mapping: itself; protobuf's ``Struct``: its fields
-2. a pydantic model or dataclass: what ``model_dump(mode="python")`` gives
-3. an object of SQLAlchemy's ORM: its mapped columns, and not its relationships
+2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` gives
+3. an object of SQLAlchemy's ORM: its mapped columns, but not its relationships
 4. a dataclass, an attrs class, a msgspec Struct: its fields
 5. a protobuf message: its fields that are set, and those that cannot be unset
 6. a named tuple, a row of SQLAlchemy or of psycopg's ``namedtuple_row``: its fields
@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 Read = Callable[[Any], Any]
-"""Returns the members of a record; anything but a mapping if it turns out to be none."""
+"""A function that returns the members of an object, or something other than a mapping if it is not a record."""
 
 _KNOWN_CLASSES = 256
 
 
 class _Members(dict[str, Any]):
-    """The members of a record, some of which have an alias that a column can be named after."""
+    """The members of a record; ``second_names`` maps a member's name to its alias, which a column can also have."""
 
     __slots__ = ("second_names",)
 
@@ -77,10 +77,11 @@ def members_of(record: Any) -> Mapping[str, Any] | None:
 
 
 def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str, Any] | None:
-    """Return ``members_of`` the record, with a field's alias instead of its name if only the alias is in ``names``.
+    """Return the members of a record, under those of ``names`` that match them; None if ``record`` is not a record.
 
-    A name that differs from one of ``names`` only in case is replaced by it. Raises UnfitError if both alias and name
-    are in ``names``, or if two members match the same one of ``names``.
+    If the alias of a member is in ``names``, but its name is not, the member is returned under the alias. A name that
+    differs from one of ``names`` only in case is replaced by that one. Raises UnfitError if both the alias and the name
+    of a member are in ``names``, or if two members match the same one of ``names``.
     """
     members = members_of(record)
     if isinstance(members, _Members) and members.second_names:
@@ -89,9 +90,9 @@ def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str
 
 
 def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-    """Return the members; a name that differs from one of ``names`` only in case is replaced by it.
+    """Return the members; a name that differs from one of ``names`` only in case is replaced by that one.
 
-    Databricks compares names without case. Raises UnfitError if two members match the same one of ``names``.
+    Databricks ignores case when it compares names. Raises UnfitError if two members match the same one of ``names``.
     """
     by_lower = {name.lower(): name for name in names}
     cased: dict[str, Any] = {}
@@ -121,9 +122,9 @@ def _with_aliases(members: _Members, names: Collection[str]) -> dict[str, Any]:
 
 
 def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the members of a record under other names; ``names`` can use a member's name or its alias.
+    """Return the members of a record; ``names`` maps the names or aliases of members to new names.
 
-    Raises UnfitError if two members get the same name.
+    Members that are not in ``names`` keep their names. Raises UnfitError if two members get the same name.
     """
     seconds = members.second_names if isinstance(members, _Members) else {}
     renamed = _Members()
@@ -139,7 +140,7 @@ def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Map
 
 
 def with_members(members: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the members of a record together with those of ``more``."""
+    """Return the members of a record together with ``more``; a value in ``more`` replaces a member of the same name."""
     if not isinstance(members, _Members):
         return {**members, **more}
     whole = _Members()
@@ -193,7 +194,7 @@ def _read(read: Read, record: Any) -> Any:
 
 @lru_cache(_KNOWN_CLASSES)
 def _reader(kind: Any) -> Read | None:
-    """Return the function that reads records of a class, or None if it is not a class of records."""
+    """Return the function that reads records of class ``kind``, or None if instances of the class are not records."""
     return _stand_in_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
 
 
@@ -223,9 +224,10 @@ def _model_reader(kind: Any) -> Read | None:
 
 
 def _serializer(kind: type) -> Any:
-    """Return the serializer of a model.
+    """Return the pydantic serializer of a class, or None if it has none.
 
-    None if a dataclass adds fields to the pydantic dataclass that it inherits from.
+    Also returns None for a dataclass that adds fields to the pydantic dataclass that it inherits from, because the
+    inherited serializer leaves out the added fields.
     """
     owner = next((base for base in kind.__mro__ if "__pydantic_serializer__" in vars(base)), None)
     if owner is None:
@@ -244,9 +246,9 @@ def _may_have_aliases(kind: type) -> bool:
 
 
 def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
-    """Add the alias of each member to a dump.
+    """Return ``value``, which is the dump of a model, with the alias of each member added.
 
-    The three arguments are dumps of one model that differ only in their names.
+    ``named`` and ``aliased`` are dumps of the same model under the names and under the aliases of its fields.
     """
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
@@ -300,7 +302,10 @@ def _attrs_reader(kind: type) -> Read | None:
 
 
 def _struct_reader(kind: type) -> Read | None:
-    """Return the function that reads a msgspec Struct, whose fields can be unset or be encoded under another name."""
+    """Return the function that reads msgspec Structs of class ``kind``, or None for any other class.
+
+    Fields can be unset, and are then left out. A field's name in encoded data becomes its alias.
+    """
     names, encoded = getattr(kind, "__struct_fields__", None), getattr(kind, "__struct_encode_fields__", None)
     if names is None or encoded is None:
         return None

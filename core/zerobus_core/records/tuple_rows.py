@@ -1,4 +1,4 @@
-"""Rows of a query in the driver's form: tuples, and one list of names for all of them."""
+"""Rows of a query as the database driver returns them: tuples, and one list of names for all of the tuples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["TupleRows"]
 class TupleRows(Sequence[Any]):
     """Consecutive rows that are kept as tuples; reading a single row makes a new dict of it.
 
-    A dict for each row would take a third of the time for reading a query's rows, and the encoder by columns needs no
-    dicts. Every tuple has a value for each of ``names``.
+    Every tuple has a value for each of ``names``. Rows are not kept as dicts, because making the dicts would take a
+    third of the time for reading a query's rows, and the encoder that works by columns needs no dicts.
     """
 
     __slots__ = ("names", "tuples")

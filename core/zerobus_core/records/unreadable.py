@@ -1,4 +1,4 @@
-"""Placeholders for values and records that could not be read, and how they are shown."""
+"""What replaces values and records that could not be read, and how values are shown in messages."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ _REPR_CHARS = 80
 
 
 class UnfitError(Exception):
-    """A value does not fit its column; the text is the reason, as a clause."""
+    """A value does not fit its column, or a record cannot be read; the text is the reason, as a clause."""
 
 
 class UnfitValue:
-    """Replaces a value that its source could not read with certainty; it fits no column."""
+    """Replaces a value that its source could not read with certainty; an UnfitValue fits no column."""
 
     __slots__ = ("reason", "value")
 
     def __init__(self, value: Any, reason: str) -> None:
         self.value = value
         self.reason = reason
-        """As a clause."""
+        """Why the value could not be read, as a clause."""
 
     def __repr__(self) -> str:
         return repr(self.value)
 
 
 class UnreadableRecord(str):
-    """Replaces a record that could not be read; it fits no table, and ``reason`` says why."""
+    """Replaces a record that could not be read; ``reason`` says why. An UnreadableRecord fits no table."""
 
     reason: str = "could not be read"
 
 
 class UnreadableRow(UnreadableRecord):
-    """The text of a row that could not be read, with the reason as a clause."""
+    """The text of a row that could not be read; ``reason`` says why, as a clause."""
 
     def __new__(cls, text: str, reason: str) -> UnreadableRow:  # noqa: D102  # text is immutable, and has no __init__
         row = super().__new__(cls, text)
@@ -43,7 +43,7 @@ class UnreadableRow(UnreadableRecord):
 
 
 def short_repr(value: Any) -> str:
-    """Return at most about 80 characters of ``repr(value)``; if the repr fails, the name of the class."""
+    """Return about the first 80 characters of ``repr(value)``; if ``repr`` raises, text that names the error."""
     value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
     try:
         # A huge value would be spelled out in full only to be cut.

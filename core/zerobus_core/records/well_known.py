@@ -15,7 +15,7 @@ _NANOSECONDS = 1_000
 
 
 def well_known_reader(kind: type) -> Callable[[Any], Any] | None:
-    """Return the function that converts messages of the class, or None if it is not a well-known one."""
+    """Return the function that converts messages of class ``kind``, or None if ``kind`` is not a well-known message."""
     return _READERS.get(getattr(getattr(kind, "DESCRIPTOR", None), "full_name", ""))
 
 

@@ -1,1 +1,1 @@
-"""Files on any fsspec storage: checks their state, replaces them as a whole, and shows their addresses."""
+"""Files on any fsspec storage: reads them, replaces them as a whole, and shows their URIs without secrets."""

@@ -1,8 +1,8 @@
-"""A small file that is always replaced as a whole: a local path, or any fsspec URI.
+"""A small file at a local path or any fsspec URI, which is replaced as a whole; a local file can also be appended to.
 
-A local file is replaced atomically, keeps its mode, and is on disk when a call returns; for a link, the file that it
-points to is replaced. An object store replaces whole objects. On other storages an interrupted write can leave a
-damaged file, which the reader must detect.
+A local file is replaced atomically, keeps its mode, and is on disk when a call returns; if the path is a link, the file
+that it points to is replaced. An object store replaces whole objects. On other storages an interrupted write can leave
+a damaged file, which the reader must detect.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _TAIL_STEP = 65_536
 class KeptFile:
     """The file at ``uri``; ``what`` names it in errors, e.g. "checkpoint".
 
-    Building it opens nothing. Methods raise TransportError if the storage fails, and ConfigurationError if access is
-    denied or no library for the URI is installed.
+    Creating the object opens nothing. Methods raise TransportError if the storage fails, and ConfigurationError if
+    access is denied or the library for the URI is not installed.
     """
 
     def __init__(self, uri: str | os.PathLike[str], what: str, *, new_mode: int | None = None) -> None:
-        """Build it; ``new_mode`` is the mode of a new local file, the process's default if None."""
+        """Build the object; ``new_mode`` is the mode of a new local file, or None for the process's default."""
         self.uri = os.fspath(uri)
         self._what = what
         self._new_mode = new_mode
@@ -47,7 +47,10 @@ class KeptFile:
         return is_local(self._place()[0])
 
     def prepare(self) -> None:
-        """Check that the file can be written; create the directory of a local file."""
+        """Prepare for writing: find the file system; if it is local, check the file and create its directory.
+
+        The check fails if there is anything but a regular file at the path. Whether writing is allowed is not checked.
+        """
         fs, path = self._place()
         with self._translating_errors("write"):
             if self.is_local:
@@ -55,7 +58,7 @@ class KeptFile:
                 fs.makedirs(fs._parent(path), exist_ok=True)
 
     def is_at(self, uri: str) -> bool:
-        """Return whether ``uri`` names the same file."""
+        """Return whether ``uri`` names this file."""
         fs, path = self._place()
         other, place = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if is_local(fs) and is_local(other):
@@ -83,10 +86,10 @@ class KeptFile:
                 fs.pipe_file(path, data)
 
     def append_lines(self, lines: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
-        """Append whole lines to a local file.
+        """Append lines, each with its line end, to a local file.
 
-        A last line without a line end is either the rest of a crashed write, which is removed, or was typed in an
-        editor and gets a line end; ``is_whole`` decides which.
+        If the last line in the file has no line end, ``is_whole`` says whether this line is complete. If so, as after a
+        change in an editor, the line gets a line end. If not, it is the rest of a crashed write and is removed.
         """
         with self._translating_errors("write"):
             path = self._place()[1]
@@ -103,7 +106,7 @@ class KeptFile:
 
 
 def _check_regular(path: str | os.PathLike[str]) -> None:
-    """Raise FileExistsError if the path is not a regular file: reading a pipe or a device can block or never end."""
+    """Raise FileExistsError if ``path`` is a directory, pipe, device or socket: reading it could block or never end."""
     with suppress(FileNotFoundError):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""All use of fsspec: finds the file system of a path or URI, and translates the errors of storages into ours."""
+"""Finds the fsspec file system of a path or URI, and translates the errors that storages raise into ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LONGEST_CHAIN = 100
 
 
 class UriWithFilesystem(str):
-    """A URI to be opened with the host's own file system object instead of the process's settings."""
+    """A URI that is opened with the file system object ``fs``, instead of one made from the process's settings."""
 
     fs: Any
     path: str
@@ -45,7 +45,7 @@ class UriWithFilesystem(str):
     __slots__ = ("fs", "path")
 
     def __new__(cls, uri: str, fs: Any, path: str) -> UriWithFilesystem:
-        """Build it from an fsspec file system that has the credentials; ``path`` is the path in that file system."""
+        """Build the URI; ``fs`` is an fsspec file system that has the credentials, ``path`` is the path in ``fs``."""
         self = super().__new__(cls, uri)
         self.fs = fs
         self.path = path
@@ -55,7 +55,8 @@ class UriWithFilesystem(str):
 def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
     """Return the file system of a path or fsspec URI, and the path within that file system.
 
-    ``failure`` is as for ``translating_storage_errors``. Some kinds of file systems (FTP, SFTP) open a connection here.
+    ``failure`` begins the text of errors, as in ``translating_storage_errors``. Some kinds of file systems (FTP, SFTP)
+    open a connection here.
     """
     if isinstance(uri, UriWithFilesystem):
         return uri.fs, uri.path
@@ -67,12 +68,12 @@ def filesystem_of(uri: str, failure: str) -> tuple[Any, str]:
 
 
 def is_local(fs: Any) -> bool:
-    """Return whether this is the machine's own file system."""
+    """Return whether ``fs`` is the machine's own file system."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def modified_at(info: Any) -> datetime | None:
-    """Return when a file was last changed, by its storage's clock; None if ``info`` of fsspec does not say."""
+    """Return when a file was last changed, on its storage's clock; None if fsspec's ``info`` does not say."""
     for key in _TIMES:
         value = info.get(key)
         if isinstance(value, str):
@@ -87,10 +88,11 @@ def modified_at(info: Any) -> datetime | None:
 
 @contextmanager
 def translating_storage_errors(failure: str) -> Generator[None]:
-    """Translate errors of a storage that are raised in the block.
+    """Translate errors that a storage raises inside the ``with`` block into ours.
 
-    ``failure`` says what cannot be done, and where. If the storage fails, the error is a TransportError; if it denies
-    access, or for any other reason, a ConfigurationError. An exception of a signal handler is passed on unchanged.
+    ``failure`` begins the text of the error: it says what cannot be done, and where. If retrying can help, because the
+    storage or the connection to it failed, the error is a TransportError. Otherwise, for example if access is denied,
+    it is a ConfigurationError. Exceptions that signal handlers raise are passed on unchanged.
     """
     try:
         yield
@@ -104,7 +106,7 @@ def translating_storage_errors(failure: str) -> Generator[None]:
 
 
 def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
-    """Return the error for a file that cannot be read; ``rows`` is how many of its rows had been read.
+    """Return the error for a file that cannot be read; ``rows`` is the number of its rows that had been read before.
 
     If the storage failed, the error is retryable; if the file is damaged, it is not.
     """
@@ -113,7 +115,10 @@ def unreadable_file_error(path: str, error: Exception, rows: int | None = None) 
 
 
 def changed_file_error(path: str) -> TransportError:
-    """Return the error for a file that was replaced while it was read; the next attempt reads it from its first row."""
+    """Return the error for a file that was changed or removed while it was read.
+
+    The error is retryable; the next attempt reads the file from its first row.
+    """
     return TransportError(
         f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
         "deliver it again once it is complete: that starts with its first row"

@@ -29,12 +29,15 @@ def shown_uri(uri: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text with each URI in it in the form of ``shown_uri``."""
+    """Return ``text`` with each URI in it replaced by its ``shown_uri``."""
     return _URI.sub(lambda found: shown_uri(found[0]), text)
 
 
 def secrets_in(uri: str) -> list[str]:
-    """The secrets of a URI: its password, its query, and each long value in that, quoted and unquoted."""
+    """Return the secrets of a URI: its password, its query, and each long value in the query, both quoted and unquoted.
+
+    A user name without a password also counts as a secret if it can be a token.
+    """
     secrets: dict[str, None] = {}
     for scheme, user, rest in map(_parts, uri.split("::") if "://" in uri else ()):
         name, _, password = user.partition(":")
@@ -57,7 +60,10 @@ def _shown_link(link: str) -> str:
 
 
 def _parts(link: str) -> tuple[str, str, str]:
-    """Scheme in small letters, user with password, and what follows; no scheme if the link is a plain path."""
+    """Return the lower-case scheme, the user with the password, and the rest of a link.
+
+    If ``link`` is a plain path, the scheme and the user are empty.
+    """
     scheme, sign, rest = link.partition("://")
     scheme = scheme.lower()
     if not sign or scheme in _PLAIN:
