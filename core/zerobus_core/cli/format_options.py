@@ -89,7 +89,7 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
     """Return the format that the flags of ``format_flags`` describe, and remove these flags from ``given``.
 
     Returns None if none of the flags was given. Raises ConfigurationError for flags or values that the format does not
-    have.
+    support.
     """
     name = given.pop("format", None)
     values = {name: given.pop(name) for name in _FLAGS}

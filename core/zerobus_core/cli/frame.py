@@ -79,7 +79,7 @@ _CODES: dict[type[ZerobusIngestError], int] = {
     DeliverySupersededError: SUPERSEDED,
 }
 
-# What is given by flag is the same as what is given by variable; the secret has no flag, since flags are seen by all.
+# Each of these flags overrides a variable. The secret has no flag, because other users of the machine can see flags.
 _VARIABLES = {
     "endpoint": "ZEROBUS_SERVER_ENDPOINT",
     "workspace_url": "DATABRICKS_HOST",

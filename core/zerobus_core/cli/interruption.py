@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedBySignal(Exception):  # noqa: N818 - what happened, and not what went wrong
-    """A signal ended the command; the text says how many rows were delivered, as far as that is known."""
+    """A signal ended the command; the text names the signal, and says how many rows were delivered."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {text}")
@@ -32,7 +32,7 @@ class Interruption(StopRequest):
 
     @contextmanager
     def catching_signals(self) -> Generator[None]:
-        """Catch SIGINT and SIGTERM inside the ``with`` block; raise StoppedBySignal if one of them ended the block.
+        """Catch SIGINT and SIGTERM inside the ``with`` block; raise StoppedBySignal if one of them ended the delivery.
 
         Must be called in the main thread.
         """

@@ -151,7 +151,7 @@ def ingest_options(command: _Command) -> _Command:
 
 
 def source_options(command: _Command) -> _Command:
-    """Add a flag for each field of IngestOptions about reading a source; ``source_options_of`` reads their values."""
+    """Add the flags about reading a source; ``source_options_of`` reads the values of these flags."""
     return _with_flags(command, _OF_SOURCES)
 
 

@@ -1,4 +1,4 @@
-"""Prints the receipt of a delivery on stdout: a summary if that is a terminal, otherwise JSON."""
+"""Prints the receipt of a delivery: as a summary if stdout is a terminal, otherwise as JSON."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class SampledTable:
         self.schema = schema
         self.rows = rows
         self.is_all = is_all
-        """Whether the source has no rows besides these."""
+        """Whether the table is known to be inferred from all rows of the source."""
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:
@@ -58,7 +58,7 @@ class _Sample:
             self.count += len(part)
             yield part
             if self._limit is not None and self.count >= self._limit:
-                # Whether there is more is not worth a look.
+                # Reading on, only to find out whether there are more rows, is not worth the time.
                 self.is_all = self.is_all and self._source.total_rows == self.count
                 return
 
@@ -88,5 +88,5 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Convert a value to text; None stays None. Some values are not text, such as those of partitions."""
+    """Convert a value to text; None stays None. Values of partitions, for example, can have other types."""
     return value if value is None or isinstance(value, str) else str(value)

@@ -71,6 +71,6 @@ class JsonLinesPipe:
 
 def _is_ready(pipe: IO[bytes]) -> bool:
     if os.name == "nt":
-        return True  # select knows sockets only there
+        return True  # there, select works only for sockets
     readable, _, _ = select.select([pipe], [], [], HEARTBEAT)
     return bool(readable)

@@ -211,7 +211,7 @@ def _model_reader(kind: Any) -> Read | None:
     if serializer is None:
         return None
     dump: Any = getattr(kind, "model_dump", None) or serializer.to_python
-    # One that the user has written is the last word; whether it takes by_alias is not known.
+    # The result of a user's own model_dump is taken as it is; whether the function takes by_alias is unknown.
     is_own = (getattr(dump, "__module__", None) or "pydantic").partition(".")[0] not in {"pydantic", "sqlmodel"}
     if is_own or not _may_have_aliases(kind):
         return lambda model: dump(model, mode="python")
@@ -304,7 +304,7 @@ def _attrs_reader(kind: type) -> Read | None:
 def _struct_reader(kind: type) -> Read | None:
     """Return the function that reads msgspec Structs of class ``kind``, or None for any other class.
 
-    Fields can be unset, and are then left out. A field's name in encoded data becomes its alias.
+    Fields that are unset are left out. The name that a field has in encoded data is its alias.
     """
     names, encoded = getattr(kind, "__struct_fields__", None), getattr(kind, "__struct_encode_fields__", None)
     if names is None or encoded is None:

@@ -20,7 +20,8 @@ _MAX_DIGITS = 38
 def _is(*names: str) -> Callable[[pa.DataType], bool]:
     """Return a function that says whether an Arrow type is of one of the named kinds.
 
-    ``names`` are those of the tests in ``pa.types``, without ``is_``. Tests that an older pyarrow lacks are left out.
+    ``names`` are names of functions in ``pa.types``, without the prefix ``is_``; functions that an older pyarrow lacks
+    are ignored.
     """
     tests = [test for name in names if (test := getattr(types, f"is_{name}", None)) is not None]
     return lambda kind: any(test(kind) for test in tests)

@@ -46,7 +46,7 @@ class _Seen:
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
     count: int = 0
-    """The number of values seen; an object's member that was seen less often than the object can be missing."""
+    """The number of values seen; if a member has fewer than its object, some objects lack this member."""
     element: _Seen | None = None
     is_like: set[str] = field(default_factory=set)
     """What the texts look like, as returned by ``_look``."""

@@ -58,8 +58,8 @@ class TableSchema:
     ``identity``.
 
     ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
-    different workspaces. It is the id of the table in Unity Catalog's answer, or the workspace's URL if the answer has
-    no id; None for a schema that does not come from such an answer.
+    different workspaces. It is the table's id in Unity Catalog's answer. If the answer has no id, ``fetch`` uses the
+    workspace's URL instead. In all other cases it is None.
     """
 
     table: str
@@ -212,7 +212,7 @@ class TableSchema:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the columns' names, types, order, positions and nullability, which ignores the table's name."""
+        """A hash of the columns' names, types, order, positions and nullability. The table's name is not included."""
         shape = json.dumps([_shape_field(column) for column in self.columns], separators=(",", ":"))
         return "sha256:" + hashlib.sha256(shape.encode()).hexdigest()
 
@@ -225,9 +225,10 @@ class TableSchema:
         return self._proto_file().SerializeToString(deterministic=True)
 
     def to_proto(self) -> str:
-        """Return the text of a ``.proto`` file, which protoc compiles to the wire format of ``descriptor_proto``.
+        """Return the table's row as a ``.proto`` file, in text.
 
-        Raises SchemaError if protobuf records cannot carry a column.
+        protoc compiles this text to a message with the same wire format as that of ``descriptor_proto``. Raises
+        SchemaError if protobuf records cannot carry a column.
         """
         from .proto_text import proto_text
 

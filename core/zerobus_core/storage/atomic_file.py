@@ -47,7 +47,7 @@ class KeptFile:
         return is_local(self._place()[0])
 
     def prepare(self) -> None:
-        """Prepare for writing: find the file system; if it is local, check the file and create its directory.
+        """Prepare for writing: find the file system; if it is local, check the path and create the file's directory.
 
         The check fails if there is anything but a regular file at the path. Whether writing is allowed is not checked.
         """

@@ -14,7 +14,7 @@ _CONTAINER_FIRST = {"abfs", "abfss", "wasb", "wasbs"}
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _HOST = re.compile(r"(\[.*\]|[^:]*)(:\d*)?")
 _LEFT_OUT = "…"
-# In whose URIs any query can be a secret; elsewhere a question mark can be that of a glob.
+# Schemes in whose URIs any query can be a secret; in other URIs, a question mark can be part of a glob.
 _WEB = {"http", "https"}
 # Shorter ones are names of users, or dates and versions in a query.
 _SHORTEST_TOKEN = 16
@@ -34,9 +34,10 @@ def without_secrets(text: str) -> str:
 
 
 def secrets_in(uri: str) -> list[str]:
-    """Return the secrets of a URI: its password, its query, and each long value in the query, both quoted and unquoted.
+    """Return the secrets of a URI: its password, its query, and each long value in the query.
 
-    A user name without a password also counts as a secret if it can be a token.
+    Each secret is returned as written and, if that differs, also percent-decoded. A user name without a password counts
+    as a secret if it can be a token.
     """
     secrets: dict[str, None] = {}
     for scheme, user, rest in map(_parts, uri.split("::") if "://" in uri else ()):
@@ -69,7 +70,7 @@ def _parts(link: str) -> tuple[str, str, str]:
     if not sign or scheme in _PLAIN:
         return "", "", link
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    # A password with an unescaped / ? or # goes on behind what looks like a host and its port.
+    # A password with an unescaped / ? or # continues after what looks like a host and its port.
     is_cut_off = "@" not in authority and "@" in rest and _HOST.fullmatch(authority) is None
     user = rest.rpartition("@")[0] if is_cut_off else authority.rpartition("@")[0]
     if scheme in _CONTAINER_FIRST and ":" not in user:

@@ -99,10 +99,10 @@ class Lane:
         self.last_error = None
 
     def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
-        """Return what follows from the loss of the lane's stream, and record it.
+        """Record that the lane's stream was lost, and decide what follows.
 
-        ``suspect_failures`` is the number of streams, with this one, that died while the same batch was their first
-        unacknowledged one.
+        ``suspect_failures`` is the number of streams, including this one, that died while the same batch was their
+        first unacknowledged one.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

@@ -1,7 +1,7 @@
 """Limits how often streams to a table are opened, in all deliveries of the process together.
 
 The service warns at 100 opens per table per minute (client_warnings.rs in SDK 1.10.0); even quick reconnects must stay
-well below that.
+below that.
 """
 
 from __future__ import annotations

@@ -296,7 +296,7 @@ class StreamPool:
         if self.statistics.most_open:
             _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
         else:
-            # Nothing else says so for as long as all attempts last, which can be more than a minute.
+            # Nothing else is logged until all attempts have failed, which can take more than a minute.
             _log.warning(
                 "connecting: attempt %d of %d failed: %s", lane.attempts, lane.options.max_attempts, error.message
             )

@@ -28,7 +28,8 @@ class RefusalWindow:
     def restart(self, first_group: int = 1) -> None:
         """Record that a batch was refused.
 
-        After this, ``take`` allows nothing until nothing is in flight, and then a group of ``first_group`` rows.
+        After this, ``take`` refuses every batch while anything is in flight, and then allows a group of ``first_group``
+        rows.
         """
         self._is_bound = True
         self._left = 0
@@ -37,7 +38,8 @@ class RefusalWindow:
     def on_lost(self) -> None:
         """Record that a stream died with batches in flight.
 
-        These batches wait again, so the waiting rows no longer begin with the planned group; a search starts over.
+        These batches wait again, so the planned groups no longer match the rows that wait; a search under way starts
+        over.
         """
         if self._is_bound:
             self.restart()

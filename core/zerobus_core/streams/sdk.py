@@ -188,7 +188,7 @@ class RecordStream:
         self._mask = mask
 
     def ingest(self, payload: list[bytes] | list[str]) -> int:
-        """Queue a batch in the SDK and return its offset; a batch has only one."""
+        """Queue a batch in the SDK and return its offset; the whole batch has one offset."""
         offset: int = self._stream.ingest_records_offset(payload)
         return offset
 
@@ -206,7 +206,7 @@ class RecordStream:
 
 
 class ArrowStream:
-    """An Arrow Flight stream. The SDK reports its ACKs to no callback, so a thread waits for each offset in turn."""
+    """An Arrow Flight stream. The SDK has no ACK callback for it, so a thread waits for each offset in turn."""
 
     stream_id: str | None = None
 

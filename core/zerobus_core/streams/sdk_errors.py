@@ -1,4 +1,4 @@
-"""Translates the SDK's errors, which differ only in two classes and their texts, into ours.
+"""Translates the SDK's errors, which have two classes and a text, into ours.
 
 The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own distinction of retryable
 errors is wrong for the token endpoint (HTTP 429, a dropped connection and a captive portal's page all come out as
@@ -152,9 +152,10 @@ _ANYBODYS = Mask()
 
 
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
-    """Return our error for an error that the SDK raised or passed to a callback; it includes the SDK's text.
+    """Return our error for an error that the SDK raised or passed to a callback.
 
-    A server may quote the secret or the token that it received, so ``mask`` removes both from the text and the causes.
+    Our error includes the SDK's text. In this text a server may quote the secret or the token that it received, so
+    ``mask`` removes both from the text and from the causes.
     """
     if isinstance(reason, ZerobusIngestError):
         return reason

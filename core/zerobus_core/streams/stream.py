@@ -49,7 +49,7 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The stream died or could not be opened. This event can be posted several times; the first error counts."""
+    """The stream died or could not be opened. This event can be posted several times; only the first one counts."""
 
     stream: Stream
     error: ZerobusIngestError
@@ -92,7 +92,7 @@ class SdkStream(Protocol):
         """Close the stream; call this once everything on it is acknowledged. Can block for about a second."""
 
     def abandon(self) -> None:
-        """Drop the stream without waiting. Not needed after ``open_stream`` raised an error."""
+        """Drop the stream without waiting. Not needed if ``open_stream`` raised an error."""
 
 
 class Stream:
@@ -173,7 +173,7 @@ class Stream:
             return False
         self._tell(Opened(self, sdk_stream.stream_id))
         try:
-            # One that opened too late to be of use has nothing under way either.
+            # A stream that was killed before any batch reached the SDK can also be closed: nothing is in flight.
             if self._pass_on(sdk_stream) or not self._reached:
                 sdk_stream.close()
                 self._tell(Closed(self))

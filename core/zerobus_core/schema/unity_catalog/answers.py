@@ -82,7 +82,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """Return the access token in an answer of ``/oidc/v1/token``; for any other answer raise the error listed above."""
+    """Return the access token in an answer of ``/oidc/v1/token``; otherwise raise the error in the module's table."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))
@@ -97,7 +97,7 @@ def token_of(answer: Answer) -> str:
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """Return the JSON object in an answer of Unity Catalog; for any other answer raise the error listed above."""
+    """Return the JSON object in an answer of Unity Catalog; otherwise raise the error in the module's table."""
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None

@@ -1,8 +1,8 @@
 """Fetches a table's description from Unity Catalog within a deadline, caches it, and translates errors into ours.
 
-Raises only our errors, and those of the user's ``token_supplier``. An unexpected error becomes a TransportError whose
-``__cause__`` it is. Secrets in the server's answers and in errors raised by libraries are masked, both in the text of
-our error and in its chain of causes.
+Raises only our errors, and those of the user's ``token_supplier``. An unexpected error becomes the ``__cause__`` of a
+TransportError. Secrets in the server's answers and in errors raised by libraries are masked, both in the text of our
+error and in its chain of causes.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ def send(
 
 
 def _identity(workspace: Workspace) -> object:
-    """Return a cache key for the workspace's credentials, without the secret: answers are cached for each identity."""
+    """Return a cache key for the workspace's credentials, so that each identity gets only its own answers.
+
+    The key does not contain the secret itself.
+    """
     credentials = workspace.credentials
     if isinstance(credentials, ClientCredentials):
         secret = hashlib.blake2b(credentials.client_secret.encode(), key=_salt, digest_size=16).hexdigest()

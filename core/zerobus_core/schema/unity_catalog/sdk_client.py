@@ -1,6 +1,6 @@
 """Sends requests with databricks-sdk.
 
-It is used for credentials and proxies that our own client does not support, for SQL statements, and by the doctor.
+This module serves credentials and proxies that our own client does not support, SQL statements, and the doctor.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .connection import Answer
 
 __all__ = ["TRANSLATION", "SdkError", "json_answer", "translated_error"]
 
-# One table for every foreign error, most special first; the text says what to do.
+# One table for the errors of libraries, the most specific first; the text says what to do.
 TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
     (Unauthenticated, AuthenticationError, CREDENTIALS),
     (PermissionDenied, PermissionDeniedError, GRANTS),
@@ -56,8 +56,8 @@ TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] =
     (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
     (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
 )
-# databricks-sdk makes a ValueError or a NotImplementedError of every answer of the token route that is not a token;
-# these are RFC 6749's words for credentials that are wrong.
+# databricks-sdk raises a ValueError or a NotImplementedError for every answer of the token route without a token.
+# These are RFC 6749's words for wrong credentials.
 _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 
 

@@ -20,7 +20,7 @@ _PATH = "/api/2.0/sql/statements"
 # Any will do for the local server.
 _LOCAL_WAREHOUSE = "local"
 _PAUSE = 1.0
-# Of one question, in seconds: the warehouse may take half a minute to answer, and has to start before.
+# The timeout of one request, in seconds: a warehouse may have to start, and then take half a minute to answer.
 _TIMEOUT = 60.0
 
 
