@@ -1,4 +1,4 @@
-"""Reads a part of a file's rows as if it were a file of its own."""
+"""Reads a range of a file's rows as if the range were a whole file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["read_part"]
 
 
 def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-    """Yield the wanted rows of ``file.part``, with positions that count from its first row; without a part, of the
-    whole file.
+    """Yield the wanted rows of ``file.part``, or of the whole file if ``file.part`` is None.
 
-    Raises ConfigurationError if the file has fewer rows than the part needs.
+    Positions are counted from the first row of the part. Returns the number of rows of the part. Raises
+    ConfigurationError if the file ends before the part does.
     """
     if file.part is None:
         return (yield from reader.read(file, wanted, chunk_rows))

@@ -18,9 +18,10 @@ Maker = Callable[["FoundFiles", FileFormatOption | None, tuple[str, ...]], "File
 
 
 def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
-    """Return the reader for ``found`` with the chosen settings; columns in ``dropped`` do not have to be read.
+    """Return the reader for the files of ``found``, with the settings of ``chosen``.
 
-    Raises ConfigurationError if a library is missing, and the errors of a decoder that reads the file's header.
+    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError if a library is missing. Errors
+    that a decoder raises for the header of the first file are not translated.
     """
     return _MAKERS[found.format](found, chosen, dropped)
 

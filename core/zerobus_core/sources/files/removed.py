@@ -1,4 +1,4 @@
-"""Finds the rows that a list of files lost because files were left out of it."""
+"""Finds the rows of files that were in an earlier list of files and are not in the present list."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _NOTHING = RowRanges([(0, END // 2)])
 def removed_rows(
     before: Sequence[FoundFile], now: Sequence[FoundFile], reader: FileFormat, chunk_rows: int, reached: int
 ) -> Iterator[RemovedRows | None]:
-    """See ``Source.removed_since``: the files of ``before`` that are not in ``now`` were left out.
+    """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
-    To count their rows, files up to the last one left out are read if their format does not state the number, as far as
-    rows before ``reached`` go. Raises the errors of reading; a file that was left out may be damaged, changed or
-    missing.
+    Yields nothing unless ``now`` is ``before`` with some files left out. To count rows, reads the files that begin
+    before row ``reached`` and whose format does not state the number of rows. Raises the errors of reading a file that
+    is still in ``now``. A file that was left out can be damaged, changed or missing: its rows are then not exact.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -80,9 +80,10 @@ def _passed_over(pieces: Pieces) -> Generator[None, None, int]:
 def _count_removed(
     reader: FileFormat, file: FoundFile, chunk_rows: int, enough: int
 ) -> Generator[None, None, tuple[int, bool]]:
-    """Return how many rows the file has, at most ``enough``, and whether that is known: it may be missing or damaged.
+    """Return the number of rows of a file that was left out, and whether this number is exact.
 
-    The rows before the damage are part of the file, whatever comes after them.
+    Counting stops once ``enough`` rows are read; the number is then treated as exact. It is not exact if the file is
+    damaged (the number is that of the rows before the damage), changed or missing (the number is 0).
     """
     rows = 0
     try:

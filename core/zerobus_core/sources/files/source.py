@@ -1,4 +1,4 @@
-"""Files as a source: they are read one after the other, and row positions count through all of them."""
+"""A source that reads files one after the other. Row positions continue from each file to the next."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _Answer = TypeVar("_Answer")
 
 
 class FileSource(Source):
-    """All rows of some files, in the order of their paths."""
+    """A source that has all rows of some files, in the order of the list of files."""
 
     has_files = True
 
@@ -48,7 +48,8 @@ class FileSource(Source):
     ) -> None:
         """Build the source.
 
-        ``earlier`` are the file lists of earlier attempts: these files, and some that were left out since.
+        ``earlier`` has the file lists of earlier attempts. Each is the list in ``found`` with further files, which were
+        left out since.
         """
         self._found = found
         self._reader = reader
@@ -63,21 +64,21 @@ class FileSource(Source):
 
     @property
     def is_content_known(self) -> bool:
-        """See ``Source``: known from the versions of the files."""
+        """Always True: the fingerprint covers the versions of the files."""
         return True
 
     def __repr__(self) -> str:
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare for a table: read what its types distinguish, and convert partition values to its columns' types."""
+        """Prepare to read for a table: its types can change how cells, numbers and partition values are parsed."""
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
         self._types = partition_types(self._found, schema)
 
     def _count_rows(self) -> int | None:
-        """Return the number of rows if there are few files and each states its own; None otherwise."""
+        """Return the number of all rows if there are few files and each states its number of rows; None otherwise."""
         if len(self._found.files) > _MAX_ASKED:
             return None
         total = 0
@@ -95,7 +96,7 @@ class FileSource(Source):
             yield from removed_rows(before.files, self._found.files, self._reader, self._chunk_rows, reached)
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is one of these files, or the next attempt would find it with them."""
+        """Return whether a file at ``uri`` is one of these files, or would be one of them in the next attempt."""
         return self._found.would_hold(uri)
 
     def _count(self, file: FoundFile) -> int | None:
@@ -124,7 +125,7 @@ class FileSource(Source):
         check_length(base, skip)
 
     def locate(self, row: int) -> str:
-        """Return the file of a row that was read, and the row's number in it, counted from 0."""
+        """Return the file of a row that was read, and the row's number in the file, counted from 0."""
         index = bisect_right(self._starts, row) - 1
         if index < 0:
             return f"row {row}"
@@ -137,7 +138,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """Return the line of a row that was read, if the file is text."""
+        """Return the line of a row that was read, such as "line 3"; empty if the line number is unknown."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:
@@ -222,7 +223,7 @@ def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
-    """Call a decoder or a storage; translate the library's errors into ours."""
+    """Return ``ask()``, which calls a decoder or a storage; translate the errors of its library into ours."""
     try:
         return ask()
     except ZerobusIngestError:
@@ -243,8 +244,9 @@ def files_source(
 ) -> FileSource:
     """Return the source that reads a path, URI, directory or glob, or several of them in the order given.
 
-    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel; it is needed if the extension does not show it.
-    ``reader`` reads the files unless ``options.format`` is set.
+    ``format`` is one of parquet, csv, jsonl, ipc, avro, excel. It is needed if neither the extension nor
+    ``options.format`` shows the format. If ``reader`` is None, the reader for the format is used. Raises
+    ConfigurationError if ``options.format`` is for another format than that of the files.
     """
     chosen = format_of(options.format) if options.format is not None else None
     found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)
@@ -263,7 +265,10 @@ def source_of_found(
     chosen: FileFormatOption | None = None,
     reader: FileFormat | None = None,
 ) -> FileSource:
-    """Return the source that reads the files of ``found``; ``chosen`` is the format in ``options``."""
+    """Return the source that reads the files of ``found``; ``chosen`` is the format that ``options`` set.
+
+    Raises ConfigurationError if the dead-letter file is one of the files, or would be one of them in the next attempt.
+    """
     if chosen is None and options.format is not None:
         chosen = format_of(options.format)
     letters = options.dead_letter_uri
@@ -284,9 +289,10 @@ def source_of_files(
     *,
     earlier: Sequence[Sequence[FoundFile]] = (),
 ) -> FileSource:
-    """Return the source that reads known files in the order given; ``place`` is where they were found.
+    """Return the source that reads ``files``, which were found at ``place``, in the order given.
 
-    ``earlier`` are the lists that earlier attempts read: the same files, and some that were left out since.
+    ``earlier`` has the lists of files that earlier attempts read. Each is ``files`` with further files, which were left
+    out since.
     """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)

@@ -1,4 +1,4 @@
-"""Reads compressed files so that a damaged or truncated file always raises an error."""
+"""Reads compressed files. A damaged or truncated file always raises an error."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _BUFFER = 256 * 1024
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
     """Open a gzip, bz2, xz or zstd file and return its content as a binary file object.
 
-    Reading raises EOFError if a stream ends in the middle, or if the file is empty: even empty content has some
-    compressed bytes.
+    Reading raises EOFError if the compressed data are truncated, or if the file has no bytes: a compressed file has
+    some bytes even if its content is empty.
     """
     opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any
@@ -40,7 +40,7 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
 
 
 class _NonEmptyFile(io.RawIOBase):
-    """A file that must have some bytes: the readers of gzip and zstd treat an empty file as empty content."""
+    """A wrapped file that raises EOFError if it is empty: the readers of gzip and zstd would return empty content."""
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
@@ -72,7 +72,7 @@ class _NonEmptyFile(io.RawIOBase):
 
 
 class _GzipFile(gzip.GzipFile):
-    """Like GzipFile, but it also closes the file that it reads."""
+    """A GzipFile whose ``close`` also closes the compressed file."""
 
     def __init__(self, opened: io.RawIOBase) -> None:
         super().__init__(fileobj=opened, mode="rb")
@@ -96,10 +96,10 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
 
 
 class _StreamsReader(io.RawIOBase):
-    """Reads all streams of a file one after the other, as pbzip2 and pxz write them.
+    """Reads a file that can consist of several compressed streams, such as pbzip2 and pxz write.
 
-    BZ2File and LZMAFile would ignore a damaged second stream and end without it. Zeros between and after streams are
-    padding.
+    BZ2File and LZMAFile would ignore a damaged second stream and treat its start as the end of the file. Zero bytes
+    between and after the streams are padding, and are skipped.
     """
 
     def __init__(self, opened: Any, new: Callable[[], BZ2Decompressor | LZMADecompressor]) -> None:

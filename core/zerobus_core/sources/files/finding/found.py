@@ -1,4 +1,4 @@
-"""The files that a path, a URI, a directory or a glob stands for: in a fixed order, of one format, with versions."""
+"""Finds the files of a path, a URI, a directory or a glob, in a fixed order, with their format and versions."""
 
 from __future__ import annotations
 
@@ -58,20 +58,23 @@ class FoundFile:
 
     fs: Any = field(repr=False)
     path: str = field(repr=False)
-    """As its file system names it, which for some (HTTP) is the URI with all that is secret in it."""
+    """The path in the form that the file system uses. For HTTP this is the whole URI, including its secrets."""
     size: int
     version: str | None
-    """The ETag, or for a local file its times and other facts; None if the storage has none."""
+    """A text that changes when the file changes, such as an ETag; None if there is none.
+
+    For a local file it consists of the size, the times and the inode.
+    """
     part: tuple[int, int] | None = None
-    """The rows to read, as positions in the file; None for all of them."""
+    """The rows to read: the position of the first row, and the position after the last row; None for all rows."""
     partitions: tuple[tuple[str, str | None], ...] = ()
     """Names and values of the ``name=value`` directories between the source's directory and the file."""
     is_expected: bool = False
-    """Whether the storage reported ``version`` for this file, so that any other version is a change."""
+    """Whether ``version`` was recorded earlier, so that the file has changed if its version is now different."""
 
     @property
     def shown(self) -> str:
-        """The path for messages."""
+        """The path or URI for messages, without secrets."""
         return shown_uri(self.path)
 
     @property
@@ -81,13 +84,13 @@ class FoundFile:
 
     @property
     def suffix(self) -> str:
-        """The extension that shows the format, in lower case: the one before that of the compression."""
+        """The extension that shows the format, in lower case; ``.csv`` for both ``a.CSV`` and ``a.csv.gz``."""
         name = PurePosixPath(self.path)
         return (PurePosixPath(name.stem) if name.suffix.lower() in _COMPRESSIONS else name).suffix.lower()
 
     @property
     def compression(self) -> str | None:
-        """The compression of the whole file: gzip, bz2, xz or zstd; None if there is none."""
+        """The compression of the whole file: gzip, bz2, xz or zstd; None if the file is not compressed."""
         return _COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
 
     def open(self) -> Any:
@@ -97,10 +100,11 @@ class FoundFile:
         return open_compressed(self.fs, self.path, self.compression)
 
     def watched(self) -> Callable[[], bool]:
-        """Return a function that checks whether the file has since been overwritten, appended to, truncated or removed.
+        """Return a function that returns whether the file has been changed or removed.
 
-        It compares versions, as far as they show such changes: for a local file since it was found, for others since
-        this call.
+        The function compares the file's present version with an earlier one: with ``version`` for a local file or if
+        ``is_expected``, otherwise with the version at the time of this call. A change that leaves the version as it is
+        is not noticed.
         """
         # In a list of files, some storages write the version differently than for one file.
         if self.is_local:
@@ -127,10 +131,13 @@ class FoundFiles:
     format: str
     files: tuple[FoundFile, ...]
     places: tuple[Location, ...] = field(repr=False)
-    """The user's paths."""
+    """The user's paths, as Locations."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
-        """Return a hash of the files' paths, sizes, versions and the way they are read; None if one has no version."""
+        """Return a hash of the files' paths, sizes, versions and parts, and of how they are read.
+
+        ``reading`` has the settings that change how a file is read. Returns None if a file has no version.
+        """
         if any(file.version is None for file in self.files):
             return None
         facts = [self.format, reading, [_facts_of(file) for file in self.files]]
@@ -138,7 +145,7 @@ class FoundFiles:
         return f"files:{len(self.files)}:{digest[:32]}"
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is one of these files, or would be found with them next time."""
+        """Return whether a file at ``uri`` is one of these files, or would be found among them if it were written."""
         fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if any(place.would_hold(fs, path) for place in self.places):
             return True
@@ -156,7 +163,7 @@ def _facts_of(file: FoundFile) -> tuple[Any, ...]:
 
 
 def looks_like_path(text: str) -> bool:
-    """Return whether a text looks like a path: a URI, a glob, an existing file, or one with a known extension."""
+    """Return whether ``text`` looks like a path: a URI, a glob, an existing path, or a name with a known extension."""
     if "://" in text or "::" in text:
         return True
     if "\n" in text or len(text) > 4_096:  # noqa: PLR2004 - no system has longer paths
@@ -165,11 +172,12 @@ def looks_like_path(text: str) -> bool:
 
 
 def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
-    """Find the files that ``given`` stands for, sorted by path, without names that begin with ``_`` or ``.``.
+    """Find the files of one or more paths, URIs, directories or globs.
 
-    The files of several paths come in the order of the paths. ``format`` overrides the extensions; ``fallback`` is the
-    format of files with an unknown extension. Raises ConfigurationError if there is nothing to read, or if the files
-    have several formats.
+    The files of each path are sorted; the files of the first path come first. Names that begin with ``_`` or ``.`` are
+    left out of directories and globs. ``format`` is the format of all files, whatever their extensions; ``fallback`` is
+    the format of files with an unknown extension. Raises ConfigurationError if a path has no files to read, if a format
+    is unknown, or if the files have several formats.
     """
     places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -188,7 +196,7 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 
 
 def holds_no_files(place: str) -> bool:
-    """Return whether a glob or directory has no files to read; raise ConfigurationError if a single file is missing."""
+    """Return whether a directory or glob has no files to read; raise ConfigurationError if a plain path is missing."""
     return not Location(place).files()
 
 
@@ -227,13 +235,19 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
-    """Return the facts in a listing that change with a file's content; without links and mode of a local file."""
+    """Return the version of the file with fsspec's ``info``, or None if there is no version.
+
+    The version of a local file is without its change time, because links and modes also change that time.
+    """
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
 
 
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a function that reads a file's size and version from a listing of ``fs``, as one text; for many files."""
+    """Return a function that is like ``version_of`` for files of ``fs``, but faster if there are many files.
+
+    For other than local files, and files in archives, the function's result also has the size of the file.
+    """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)
 
@@ -247,12 +261,12 @@ def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
 
 
 def known_format(path: str) -> str | None:
-    """Return the format that a file's extension shows, or None."""
+    """Return the format that a file's extension shows; None if the extension is unknown."""
     return _format_of(path)
 
 
 def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> FoundFile:
-    """Return a file whose ``version`` is known from before, so that a change since then is noticed."""
+    """Return a FoundFile with a ``version`` that was recorded earlier, so that changes since then are noticed."""
     path = str(info["name"])
     if is_local(fs):
         version = f"{version}:"  # without the change time, which links and modes change
@@ -269,8 +283,8 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 def local_version(path: str) -> str | None:
     """Return the version of a local file; None for pipes and devices.
 
-    It includes the change time (ctime): programs that copy files also set their modification times, but no program can
-    set a change time.
+    The version includes the change time (ctime): programs that copy files can set the modification time of the copy,
+    but no program can set the change time.
     """
     try:
         status = os.stat(path)
@@ -282,10 +296,7 @@ def local_version(path: str) -> str | None:
 
 
 def local_content(version: str | None) -> str | None:
-    """Return the parts of a local version that a write changes.
-
-    The change time is not one of them, because links and modes also change it.
-    """
+    """Return a local file's version without the change time, which links and modes also change."""
     return None if version is None else version.rpartition(":")[0]
 
 

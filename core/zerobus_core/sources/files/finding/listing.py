@@ -1,4 +1,4 @@
-"""Lists the files that a path, a URI, a directory or a glob stands for, and decides what it would match."""
+"""Lists the files of a path, a URI, a directory or a glob, and decides whether a further file would be listed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ Info = Mapping[str, Any]
 
 
 class Location:
-    """A path or URI as the user passed it. Raises the storage's errors, and ConfigurationError if nothing is there."""
+    """A path, URI, directory or glob that the user passed.
+
+    Raises ConfigurationError if a path that is not a glob does not exist. If the storage fails, raises TransportError
+    or ConfigurationError.
+    """
 
     def __init__(self, given: str) -> None:
         self.shown = shown_uri(given)
-        """As it is named in messages."""
+        """The path or URI for messages, without secrets."""
         self.fs, self._path = filesystem_of(given, f"cannot open {self.shown}")
         # Storages keep listings for as long as the process lives, and files may have come since.
         self.fs.invalidate_cache()
@@ -34,7 +38,7 @@ class Location:
         self._file: Info | None = None
         with translating_storage_errors(f"cannot read {self.shown}"):
             self.root = self._root()
-            """The directory that partitions count from."""
+            """The directory below which ``name=value`` directories are partitions."""
 
     def _root(self) -> str:
         # Not by exists() and isdir(), for which a storage that fails is one where nothing is.
@@ -54,11 +58,15 @@ class Location:
         return self._path[:first_sign].rpartition("/")[0]
 
     def files(self) -> list[Info]:
-        """Return what fsspec says about each file, without names that begin with ``_`` or ``.``."""
+        """Return fsspec's info on each file: on the single file, or on each file that ``each`` yields."""
         return [self._file] if self._file is not None else list(self.each())
 
     def each(self) -> Iterator[Info]:
-        """Yield the files of a directory or glob one by one, without keeping a list if the storage allows that."""
+        """Yield fsspec's info on each file of a directory or glob, without holding the whole list if possible.
+
+        Names that begin with ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises
+        ConfigurationError for the directory of a Delta table, and for a local pipe, socket or device.
+        """
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:
                 raise ConfigurationError(
@@ -78,12 +86,12 @@ class Location:
         return self._file is not None
 
     def takes(self, path: str) -> bool:
-        """Return whether the listing would contain a file of this path, if it existed."""
+        """Return whether the listing would contain ``path`` if a file existed there."""
         is_below = path.startswith(f"{self.root}/") and ".." not in path.split("/")
         return is_below and self._takes(path)
 
     def would_hold(self, fs: Any, path: str) -> bool:
-        """Return whether a file at ``path`` of ``fs`` is in the listing, or would be."""
+        """Return whether the listing contains the file at ``path`` of ``fs``, or would contain it if it existed."""
         if fs != self.fs:
             return False
         if self._file is not None:
@@ -124,7 +132,10 @@ def _info_of(fs: Any, path: str) -> Info | None:
 
 
 def _lists_by_itself(fs: Any) -> bool:
-    """Return whether a storage can list a directory recursively; fsspec's own method omits what it cannot list."""
+    """Return whether ``fs`` has its own recursive listing.
+
+    The default listing of fsspec silently omits directories that it cannot read.
+    """
     from fsspec.asyn import AsyncFileSystem
     from fsspec.spec import AbstractFileSystem
 
@@ -134,10 +145,10 @@ def _lists_by_itself(fs: Any) -> bool:
 
 
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
-    """Yield the files below a directory, down to ``depth`` levels.
+    """Yield the files below a directory, at most ``depth`` levels deep, or at any depth if ``depth`` is None.
 
-    Without a depth, raises ConfigurationError for a link to a directory, because links can lead in circles and to files
-    that are already listed.
+    If ``depth`` is None, raises ConfigurationError for a link to a directory, because links can lead in circles, and to
+    files that are already listed.
     """
     for info in listed:
         name = str(info["name"])

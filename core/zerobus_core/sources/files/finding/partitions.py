@@ -1,4 +1,4 @@
-"""The values of ``name=value`` directories, in the type of the table's column or in the type that they look like."""
+"""Converts the values of ``name=value`` directories to integers, dates or text, as the table's columns need."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ class PartitionType:
 
 
 def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dict[str, PartitionType]:
-    """Return the type of each partition column: the table's if all texts fit it, otherwise BIGINT or text."""
+    """Return the type of each partition column, by name.
+
+    For a DATE, integer or STRING column of the table, the type is a date, a 64-bit integer or text. For other columns,
+    and without a table, it is a 64-bit integer unless a value is written differently, such as 007. If a value cannot be
+    converted to the type, the type is text.
+    """
     values: dict[str, set[str]] = {}
     for file in found.files:
         for name, value in file.partitions:
