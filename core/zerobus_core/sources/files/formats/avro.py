@@ -12,7 +12,7 @@ __all__ = ["AvroFormat"]
 
 
 class AvroFormat:
-    """Reads block by block; logical types become Python types (datetime, date, Decimal, UUID)."""
+    """Reads Avro files block by block; values of logical types become datetime, date, Decimal, UUID and so on."""
 
     is_arrow = False
     is_text = False
@@ -28,7 +28,7 @@ class AvroFormat:
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Always None: counting rows would mean going over all blocks."""
+        """Always None: counting rows would mean reading all blocks."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:

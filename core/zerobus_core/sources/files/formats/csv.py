@@ -1,6 +1,6 @@
-"""CSV files: each cell is text, and is converted to the type of its column in the table.
+"""Reads CSV files. Each cell is read as text, and is later converted to the type of its column in the table.
 
-Types are not inferred from the first rows: a later row that does not fit would fail a delivery half way.
+Types are not inferred from the first rows, because a later row that does not fit them would end the delivery halfway.
 """
 
 from __future__ import annotations
@@ -49,12 +49,15 @@ class CsvReader:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> CsvReader:
-        """Return a reader that knows which cells are numbers and times, if the format says how those are written."""
+        """Return a reader that rewrites numbers, booleans and times of the table's columns as the encoder needs them.
+
+        It rewrites only cells for which the CsvFormat says how they are written.
+        """
         return CsvReader(self._format, cell_readers(self._format, schema))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that change cells, which are all settings."""
+        """All settings of the CsvFormat, because each of them can change the content of cells."""
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
@@ -62,10 +65,9 @@ class CsvReader:
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
-        """Read the file.
+        """Yield the wanted rows. Other rows are split into cells too, and then dropped.
 
-        Rows that are not wanted are split into cells, and dropped. Rows with too few or too many cells become
-        UnreadableRows.
+        A row with too few or too many cells, or with a cell that cannot be read, becomes an UnreadableRow.
         """
         given = self._format
         delimiter = given.delimiter or ("\t" if file.suffix == ".tsv" else ",")
@@ -95,7 +97,7 @@ class CsvReader:
 
 
 def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
-    """Raise ConfigurationError if the header is a single name only because the file has another delimiter."""
+    """Raise ConfigurationError if the header is one name that contains a common delimiter, and the user set none."""
     if len(names) == 1 and given.delimiter is None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
@@ -114,7 +116,7 @@ def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int
 
 
 class _Rows:
-    """The rows of a file, in blocks of whole rows; knows the present line for errors."""
+    """Reads a file as blocks of whole rows, and keeps the number of the current line for errors."""
 
     def __init__(self, blocks: Iterator[bytes], grammar: CsvGrammar, name: str) -> None:
         self._blocks = blocks
@@ -124,10 +126,10 @@ class _Rows:
         self._is_last = False
         self._line = 1
         self.done = 0
-        """How many rows of data were handed over."""
+        """The number of rows that were already read, without the header."""
 
     def header(self) -> list[str]:
-        """Return the names in the first line that is not blank; empty if there is no such line."""
+        """Return the names in the first row that is not blank; empty if there is no such row."""
         while (row := self._first_row()) is not None:
             if row.strip():
                 return self._names(row)
@@ -195,7 +197,10 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Read more of the file; return whether there was more."""
+        """Add the next block of the file to the rest. Return False if there is nothing more to try.
+
+        At the end of the file, mark the rest as the last text, and add a missing line end.
+        """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
                 f"row {self.done} of {self._name} is longer than {_MAX_ROW_BYTES} bytes; is a quote in it (line "
@@ -242,9 +247,10 @@ class _CellTable:
         )
 
     def pieces(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
-        """Return the batches and UnreadableRows of a block with their positions in it, and the block's number of rows.
+        """Return the pieces of a block in order, and the number of rows of the block.
 
-        ``line`` is the number of the block's first line, counted from 1.
+        Each piece is a record batch or a list of UnreadableRows, with the position of its first row in the block.
+        ``line`` is the line number of the block's first line, counted from 1.
         """
         ragged: list[Any] = []
         batch = self._parsed(self._grammar.as_rfc_4180(block), ragged.append)
@@ -255,7 +261,7 @@ class _CellTable:
         return self._with_bad_rows(block, line)
 
     def lines_of(self, block: bytes, line: int) -> Iterator[int]:
-        """Yield the line number of each row of a block whose first line has the number ``line``."""
+        """Yield the line number of each row of ``block``; ``line`` is the number of the first line of ``block``."""
         for row, lines_before in self._grammar.rows_and_lines(block):
             if row or self._has_one_column:
                 yield line + lines_before
@@ -319,9 +325,10 @@ def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
 def _runs(
     batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
 ) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
-    """Yield a batch's runs of good rows and the bad rows between them, in order.
+    """Yield the good rows of ``batch`` and the bad rows between them, in order, each with a position in the block.
 
-    ``places`` are the indexes of the batch's rows.
+    Consecutive good rows are one slice of ``batch``. ``places`` has the position in the block of each row of ``batch``.
+    ``bad`` has the bad rows by their positions, also in place of rows of ``batch``.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

@@ -1,7 +1,7 @@
-"""Finds where the rows of CSV text end, by RFC 4180. Text that the RFC does not allow is an error.
+"""Splits CSV text into rows and cells, by RFC 4180. Text that the RFC does not allow is an error.
 
-All functions work on UTF-8 bytes. A single regular expression finds the end of all whole rows of a block at about 100
-MB/s, so every block that contains a quote can be checked.
+All functions work on UTF-8 bytes. One match of a regular expression finds where the last whole row of a block ends. It
+checks about 100 MB/s, which is fast enough to check every block that contains a quote.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ _BLANKS = b" \t"
 
 
 class BrokenRowError(ValueError):
-    """A row is ambiguous; the text says why, and which option decides it."""
+    """Raised for an ambiguous row. The message says why the row is ambiguous, and which option resolves it."""
 
 
 class Cell(NamedTuple):
-    """One cell of a row, without quotes and escapes."""
+    """The content of one cell: without its quotes, and with escapes resolved."""
 
     text: bytes
     is_quoted: bool
 
 
 class CsvGrammar:
-    """The form of rows for a delimiter, a quote character (or none) and an escape character (or none).
+    """The syntax of rows with a given delimiter, quote character and escape character; the last two can be None.
 
-    ``escape`` counts inside quotes only: before a quote and before itself, as Spark and PostgreSQL write it, and before
-    a delimiter or a line end, as MySQL does.  Blanks before an opening quote are an error, because some readers treat
-    such a quote as text and others do not. With ``skip_blanks``, blanks at the start of a cell are ignored.
+    ``escape`` is special only inside quotes. There it can precede a quote or itself, as Spark and PostgreSQL write it,
+    and a delimiter or a line end, as MySQL writes it; before any other character it is an error. With ``skip_blanks``,
+    blanks at the start of a cell are ignored. Without it, blanks before an opening quote are an error, because some
+    readers treat such a quote as text and others do not.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class CsvGrammar:
         self._blanks_and_quote = re.compile(rb"[%s]+%s" % (self._blanks, re.escape(self.quote) or rb"(?!)"))
 
     def _patterns(self) -> tuple[bytes, bytes, bytes]:
-        """Return the patterns of a cell, of a quoted cell, and of a quoted cell that is not closed yet."""
+        """Return the patterns of any cell, of a quoted cell, and of a quoted cell whose closing quote is missing."""
         d, q, e = (re.escape(sign) for sign in (self._delimiter, self.quote, self._escape))
         if not q:
             return rb"[^%s\r\n]*+" % d, rb"(?!)", rb"(?!)"
@@ -99,11 +100,15 @@ class CsvGrammar:
         return end
 
     def rows(self, data: bytes) -> Iterator[bytes]:
-        """Yield the rows of ``data``, which must be whole, without line ends and comments."""
+        """Yield the rows of ``data``, which must be whole rows. Comments and the line ends are left out."""
         return (row for row, _ in self.rows_and_lines(data))
 
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
-        """Return the first row that is not a comment, or None if it is incomplete; and where the next row begins."""
+        """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` after it.
+
+        If there is no such row, return None, and the index after the comments. ``is_last`` says that no more data
+        follow.
+        """
         end = self.end_of_rows(data, is_last=is_last)
         at = 0
         while at < end and (match := self._row.match(data, at)):
@@ -114,7 +119,7 @@ class CsvGrammar:
         return None, at
 
     def rows_and_lines(self, data: bytes) -> Iterator[tuple[bytes, int]]:
-        """Yield the rows, each with the number of lines before it."""
+        """Yield the same rows as ``rows``, each with the number of lines of ``data`` before the row."""
         lines = 0
         for match in self._row.finditer(data):
             row: bytes = match[1]
@@ -123,7 +128,7 @@ class CsvGrammar:
             lines += count_lines(match[0])
 
     def cells(self, row: bytes) -> list[Cell]:
-        """Return the cells of a row, which must not have a line end."""
+        """Return the cells of ``row``, which must be a whole row without its line end."""
         cells: list[Cell] = []
         at = 0
         while True:
@@ -145,7 +150,7 @@ class CsvGrammar:
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
-        """Return the same whole rows without comments, escape characters and ignored blanks."""
+        """Rewrite ``data``, which must be whole rows, without comments, escape characters and ignored blanks."""
         if self._comment and self._comment in data:
             data = b"".join(row + b"\n" for row in self.rows(data))
         if self._skip_blanks and any(bytes([blank]) in data for blank in self._blanks):
@@ -191,6 +196,6 @@ class CsvGrammar:
 
 
 def count_lines(data: bytes) -> int:
-    """Return the number of line ends of any kind."""
+    """Return the number of line ends (LF, CRLF or CR) in ``data``."""
     ends = data.count(b"\n")
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends

@@ -1,4 +1,7 @@
-"""Rewrites cells in other forms as ISO 8601 and with decimal points; a row with an unreadable cell is a bad row."""
+"""Rewrites the numbers, booleans, dates and times of CSV files in the form that the encoder parses.
+
+The CsvFormat says how they are written in the file. A row with a cell that is written differently is a bad row.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CellReader", "cell_readers"]
 
 CellReader: TypeAlias = Callable[[pa.Array], tuple[pa.Array, pa.Array, str]]
-"""Takes the text of a column; returns the text that the encoder parses, which cells are unreadable, and why."""
+"""Takes the cells of a column; returns the rewritten cells, a mask of the unreadable cells, and the reason."""
 
 _NUMBERS = (Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.FLOAT, Kind.DOUBLE)
 _UNREADABLE = "\0"
@@ -28,7 +31,7 @@ _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """Return, by column name, the readers of cells whose form the format describes."""
+    """Return a CellReader for each column for whose type ``given`` says how cells are written, by column name."""
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 
@@ -113,9 +116,9 @@ _READERS: dict[Kind, Callable[[CsvFormat], CellReader | None]] = {
 
 
 def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[pa.RecordBatch, dict[int, str]]:
-    """Return the batch with cells that the encoder can parse, and why rows with an unreadable cell are bad.
+    """Return the batch with its cells rewritten, and the reason for each row that has an unreadable cell.
 
-    The reasons are given by index.
+    The keys of the reasons are the rows' indexes in the batch.
     """
     reasons: dict[int, str] = {}
     for name, read in readers.items():
@@ -132,7 +135,7 @@ def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[p
 
 
 def _valid_text(cells: pa.Array) -> tuple[pa.Array, list[int]]:
-    """Return the cells, with nulls instead of invalid UTF-8, and the indexes of those nulls."""
+    """Return the cells, with a null in place of each cell that is invalid UTF-8, and the indexes of these cells."""
     try:
         cells.validate(full=True)
     except pa.ArrowInvalid:

@@ -33,11 +33,11 @@ _UNREADABLE = "zerobus_unreadable"
 
 
 def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[bytes]:
-    """Yield the same text as UTF-8, without a byte order mark at its start.
+    """Yield the text of ``blocks`` as UTF-8, without a byte order mark at its start.
 
     A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that the value is refused later.
-    ``name`` is the file's, for errors. Raises ConfigurationError for a UTF-16 or UTF-32 file that is read with another
-    encoding, for a file whose first bytes are not text, and for an HTML page.
+    ``name`` is the name of the file in errors. Raises ConfigurationError for a UTF-16 or UTF-32 file if ``encoding`` is
+    another encoding, for a file that begins like a known binary format, and for an HTML page.
     """
     codec = codecs.lookup(encoding)
     start = b""
@@ -58,9 +58,9 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 
 
 def _says_too_little(start: bytes) -> bool:
-    """Return whether more bytes would be needed to recognise a file.
+    """Return whether ``start`` is too short to show what kind of file it is from.
 
-    They are not waited for, because the rows that are there can already be sent.
+    Returns False as soon as ``start`` shows that the file is text, so that its rows do not wait for more bytes.
     """
     if len(start) < len(codecs.BOM_UTF32_LE):
         return True

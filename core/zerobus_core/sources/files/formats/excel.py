@@ -23,10 +23,11 @@ _MOST_SHOWN = 20
 
 
 class ExcelReader:
-    """Reads one sheet of each file: a line of names, then rows. A whole sheet is held in memory.
+    """Reads one sheet of each file: a line with the column names, and below it the rows.
 
-    Empty cells are NULL, and empty lines are ignored. Excel stores every number as a double. A whole number becomes an
-    int; a number for a DECIMAL column gets the digits that Excel shows.
+    The whole sheet is held in memory. Empty cells are NULL, and empty lines are ignored. Excel stores every number as a
+    double. A whole number becomes an int. Another number for a DECIMAL column becomes a Decimal with the digits that
+    Excel shows: 0.1, not 0.1000000000000000055.
     """
 
     is_arrow = False
@@ -41,11 +42,11 @@ class ExcelReader:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The sheet that is read, as a setting."""
+        """The name of the sheet, and the columns whose numbers become Decimals."""
         return {"sheet": self._given.sheet, "decimals": sorted(self._decimals)}
 
     def for_table(self, schema: TableSchema) -> ExcelReader:
-        """Return a reader for the columns of a table."""
+        """Return a reader that reads numbers of the table's DECIMAL columns as Decimals."""
         reader = ExcelReader(replace(self._given))
         reader._decimals = frozenset(
             column.name.lower() for column in schema.columns if isinstance(column.type, DecimalType)
@@ -74,7 +75,7 @@ class ExcelReader:
                 yield dict(zip(names, values, strict=True))
 
     def _lines(self, file: FoundFile) -> list[list[Any]]:
-        """Return the cells of the sheet, beginning with its first line that is not empty."""
+        """Return the cells of each line of the sheet, from the first line that is not empty."""
         with file.open() as opened:
             try:
                 book = self._calamine.CalamineWorkbook.from_filelike(opened)

@@ -1,4 +1,4 @@
-"""The protocol of file formats, and the types that it shares with the source that reads files."""
+"""The protocol that the reader of each file format implements, and the types of its arguments and results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["FileFormat", "Pieces", "Wanted"]
 
 Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
-"""Which parts of a run of a file's rows are to be read: ``wanted(start, stop)`` yields them as runs, in order."""
+"""Selects the rows to read: ``wanted(start, stop)`` yields the wanted ranges from ``start`` to ``stop``, in order."""
 Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
-"""Yields the wanted rows as (position in the file, list of rows or record batch); returns how many rows there are.
+"""Yields pieces: (position of the first row, list of rows or record batch); returns the file's number of rows.
 
-While it passes over unwanted ones it yields pieces without rows.
+Positions are counted in the file, from 0. While unwanted rows are skipped, pieces without rows are yielded.
 """
 
 
@@ -30,15 +30,15 @@ class FileFormat(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that change how a file is read; part of the fingerprint."""
+        """The settings that change how a file is read. They are part of the fingerprint."""
         ...
 
     def count(self, file: FoundFile) -> int | None:
-        """Return the number of rows if the file states it, without reading the rows; None otherwise."""
+        """Return the number of rows if it is known without reading the rows; None otherwise."""
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
-        """Read the wanted rows, and decode no more than the format requires.
+        """Yield the wanted rows. Other rows are decoded only as far as the format requires.
 
-        A piece has about ``chunk_rows`` rows, or as many as the file itself keeps together.
+        A piece has about ``chunk_rows`` rows, or as many as a block of the file has.
         """
         ...

@@ -1,4 +1,4 @@
-"""Arrow IPC files (Feather version 2) and streams, distinguished by their first bytes."""
+"""Reads Arrow IPC files (Feather version 2) and Arrow IPC streams. Their first bytes show which of the two they are."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _END_MARK = bytes(4)
 
 
 class IpcFormat:
-    """Reads record batch by record batch.
+    """Reads one record batch at a time.
 
-    The number of rows is known only at the end. So a pandas range index that is stored only in the metadata cannot be
-    made a column; it is refused unless its name is in ``dropped``.
+    The number of rows is known only at the end, so a pandas range index that is stored only in the metadata cannot
+    become a column. A file with such an index, if the index has a name, is refused unless the name is in ``dropped``.
     """
 
     is_arrow = True

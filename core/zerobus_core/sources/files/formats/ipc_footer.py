@@ -1,7 +1,8 @@
 """Compares an Arrow IPC file's footer with the end of its messages, to detect that several files were joined.
 
-``cat a.arrow b.arrow`` has the footer of ``b`` at its end, but the footer's offsets then point into ``a``. Readers
-return rows of ``a`` instead of those of ``b``, or fail. The layout is that of Message.fbs and File.fbs of apache/arrow.
+The output of ``cat a.arrow b.arrow`` ends with the footer of ``b``, but the offsets in this footer now point into
+``a``. Readers fail, or return rows of ``a`` in place of the rows of ``b``. Message.fbs and File.fbs of apache/arrow
+define the layout.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MOST_PADDING = 8 + 2 * 64
 def has_bytes_between(opened: Any) -> bool:
     """Return whether there is more than padding between the last message and the footer.
 
-    False for a damaged footer, which pyarrow refuses. Leaves the file at its start.
+    Returns False if the footer is damaged, because pyarrow then refuses the file. Moves back to the start of the file.
     """
     size = opened.seek(0, 2)
     try:

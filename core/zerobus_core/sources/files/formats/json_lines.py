@@ -1,4 +1,4 @@
-"""JSON files: one object per line, an array of objects, or objects that are written over several lines."""
+"""Reads JSON files: one object per line, an array of objects, or objects that span several lines."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JsonLinesFormat:
-    """Reads lines that end in LF or CRLF, without blank ones; or an array; or objects over several lines.
+    """Reads one object per line, an array of objects, or objects that span several lines.
 
-    The first bytes decide which it is: ``[`` begins an array, and a line that is only ``{`` an object over several
-    lines.
+    The first bytes of a file decide which of these it is. ``[`` begins an array. A first line that is only ``{`` begins
+    objects that span several lines. Lines end in LF or CRLF; blank lines are ignored.
     """
 
     is_arrow = False
@@ -55,7 +55,7 @@ class JsonLinesFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See ``JsonFormat``."""
+        """The settings of the JsonFormat."""
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
@@ -63,7 +63,7 @@ class JsonLinesFormat:
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Read the file; lines that are not wanted are counted but not parsed."""
+        """Yield the wanted rows. The texts of other rows are counted but not parsed."""
         with file.open() as opened:
             blocks = utf8_blocks(iter(partial(opened.read, _BLOCK_BYTES), b""), self._format.encoding, file.shown)
             lines = self.lines.begin(file.path)
@@ -72,9 +72,9 @@ class JsonLinesFormat:
 
 
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
-    """Yield the texts of rows, in whichever way the file is laid out.
+    """Yield the JSON text of each row, and None after the texts of each block.
 
-    ``lines`` is notified if each row is a line.
+    The first bytes of the file show its layout. If each row is a line, this is recorded in ``lines``.
     """
     start = b""
     layout = None
@@ -98,18 +98,17 @@ def line_pieces(
     name: str,
     values: JsonValues = ANY_VALUES,
 ) -> Pieces:
-    """Yield the rows of the lines in ``blocks`` that are in ``runs``; see Pieces, the last of which ends after the last
-    row.
+    """Yield the rows whose positions are in ``runs``, as Pieces; each line in ``blocks`` is a row.
 
-    An empty block says that nothing arrived for a while. Rows wait for at most ``MAX_WAIT`` until their piece is full.
-    ``name`` says where the lines come from, for errors. Raises ConfigurationError for a line of more than
-    ``MAX_LINE_BYTES``.
+    The last piece, which can be empty, ends after the last row. An empty block means that nothing has arrived for a
+    while. Rows wait at most ``MAX_WAIT`` seconds for their piece to become full. ``name`` says in errors where the
+    lines come from. Raises ConfigurationError for a line longer than ``MAX_LINE_BYTES``, and for a JSON array.
     """
     return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
 
 
 def _without_array(lines: Iterator[bytes | None], name: str) -> Iterator[bytes | None]:
-    """Yield the lines; raise ConfigurationError if they are an array."""
+    """Yield the lines; raise ConfigurationError if the first line that is not blank begins an array."""
     is_first = True
     for line in lines:
         if is_first and line and not line.isspace():
@@ -127,9 +126,10 @@ def text_pieces(
     *,
     lines: RowLines | None = None,
 ) -> Pieces:
-    """Yield the rows of JSON texts, as ``line_pieces`` does for lines; None says that nothing arrived for a while.
+    """Yield the rows of JSON texts, as ``line_pieces`` does for lines.
 
-    ``lines`` is notified of blank texts, which change the line numbers of the rows after them.
+    At each None in ``texts``, rows that have waited long enough are yielded. Blank texts are not rows. They are
+    recorded in ``lines``, because they change the line numbers of the rows after them.
     """
     blank = 0
     start, stop = next(runs, _NO_RUN)
@@ -162,7 +162,7 @@ def text_pieces(
 
 
 def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
-    """Yield lines without their ends, and None after the lines of each block."""
+    """Yield each line without its LF, and None after the lines that end in each block."""
     number = size = 0
     parts: list[bytes] = []
     for block in blocks:

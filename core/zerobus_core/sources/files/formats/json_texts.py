@@ -1,4 +1,4 @@
-"""Splits a JSON file that does not have one value per line: an array, or values over several lines."""
+"""Splits a JSON file into values if it does not have one value per line, but an array or values over several lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
 
 def layout_of(start: bytes) -> Layout | None:
-    """Return the layout that the first bytes of a file show; None if they are too few to decide."""
+    """Return the layout that the first bytes of a file show; None if there are too few bytes to decide."""
     text = start.lstrip()
     if text.startswith(b"["):
         return "array"
@@ -29,10 +29,11 @@ def layout_of(start: bytes) -> Layout | None:
 
 
 def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes: int) -> Iterator[bytes | None]:
-    """Yield the text of each value, and None after those of each block.
+    """Yield the JSON text of each value, and None after the texts that end in each block.
 
-    ``name`` is the file's, for errors. Raises ConfigurationError for text between values or after the array, for an
-    array that is not closed, and for a value of more than ``max_bytes``.
+    ``is_array`` says whether the file is one array of values. ``name`` is the name of the file in errors. Raises
+    ConfigurationError for other text between values or after the array, for an array that is not closed, and for a
+    value longer than ``max_bytes``.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:
@@ -54,22 +55,22 @@ class _Texts:
         self._is_array = is_array
         self._data = b""
         self._at = 0
-        """Where the next token is looked for."""
+        """Index in ``_data`` from which the next token is searched for."""
         self._start = 0
-        """Where the value that is not complete begins."""
+        """Index in ``_data`` at which the incomplete value begins."""
         self._depth = 0
         self._is_open = not is_array
-        """Whether values are to come: the array has begun, and is not closed."""
+        """Whether more values can follow: always without an array, otherwise between its brackets."""
         self._is_after_comma = False
         self.count = 0
 
     @property
     def held(self) -> int:
-        """How many bytes of an incomplete value are held."""
+        """The number of bytes that are held of the incomplete value."""
         return len(self._data) - self._start
 
     def add(self, block: bytes) -> Iterator[bytes]:
-        """Yield the values that end in the block."""
+        """Add a block of the file; yield the text of each value that ends in the block."""
         self._data = self._data[self._start :] + block
         self._at -= self._start
         self._start = 0
@@ -85,7 +86,7 @@ class _Texts:
         self._at = len(self._data)
 
     def end(self) -> None:
-        """Raise ConfigurationError if something is missing at the end, or if there is extra text."""
+        """Raise ConfigurationError if the array was not closed, or if text is left over at the end of the file."""
         rest = self._data[self._start :].strip()
         if self._is_array and self._is_open:
             raise ConfigurationError(
@@ -98,7 +99,7 @@ class _Texts:
             raise ConfigurationError(f"{self._name} has {what}: {shown!r}")
 
     def _taken(self, match: re.Match[bytes]) -> bytes | None:
-        """Return the value that a token completes; None if it does not complete one."""
+        """Process a token; return the text of the value that the token completes, or None if it completes none."""
         sign = match[0]
         if sign in b"[{":
             self._on_open(match)

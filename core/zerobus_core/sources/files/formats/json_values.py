@@ -1,8 +1,9 @@
 """Parses JSON texts into rows, with exact numbers wherever the table needs them.
 
-orjson makes doubles of numbers with a fraction or an exponent, and of whole numbers beyond 64 bits. That is right for
-DOUBLE columns, but DECIMAL, integer and VARIANT columns would get a rounded number. A line with a double in such a
-column is parsed again, number by number. Most lines have none, and cost only a check of their values.
+orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles. This is right for
+DOUBLE columns, but DECIMAL, integer and VARIANT columns would get rounded numbers. So a line with a double in such a
+column is parsed again with Python's json module, which gives exact numbers. Most lines have no such double; for them
+the only extra cost is the check.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Settle = Callable[[Any], Any]
 
 
 class UnreadableLine(UnreadableRecord):
-    """A line that is invalid JSON. It replaces a row, fits no table, and so is reported as a bad row."""
+    """A line that is invalid JSON. It takes the place of the row, and is always reported as a bad row."""
 
     reason = "the line cannot be read as JSON"
 
@@ -45,13 +46,13 @@ class UnreadableLine(UnreadableRecord):
 
 
 class LineWithKeyTwice(UnreadableLine):
-    """A line with an object that has the same key twice, so that it is unclear which value is meant."""
+    """A line in which an object has the same key twice, so that it is unclear which of the two values is meant."""
 
     reason = "the line has one key twice in one object"
 
 
 class JsonValues:
-    """Parses JSON texts for rows of ``columns``; without columns every number may become a double."""
+    """Parses JSON texts to rows with exact numbers for ``columns``; without columns, numbers can be rounded doubles."""
 
     def __init__(self, columns: Sequence[Field] = ()) -> None:
         self._settle = (_settler(StructType(tuple(columns))) or _unchanged) if columns else _all_settled
@@ -60,13 +61,13 @@ class JsonValues:
         self._nested = [(name, check) for name, check in checks if check is not None and check is not _is_float]
 
     def record(self, text: str) -> Any:
-        """Return the row that the ``record`` of a dead letter contains."""
+        """Return the row in ``text``, which is the ``record`` of a dead letter."""
         return self.row(b'{"%s":1,"record":%s}' % (MARKER.encode(), text.encode(errors="surrogatepass")))
 
     def row(self, line: bytes) -> Any:
-        """Return the row in a line, which must not be blank.
+        """Return the row in ``line``, which must not be blank.
 
-        A dead letter becomes the record that it contains. Invalid JSON becomes an UnreadableLine.
+        For a dead letter, the row is the record in it. For invalid JSON, the row is an UnreadableLine.
         """
         try:
             value = orjson.loads(line)
@@ -78,7 +79,7 @@ class JsonValues:
         return self._exact_row(line)
 
     def rows(self, lines: Sequence[bytes]) -> list[Any]:
-        """Return ``row`` of each line; checking all lines together is much faster."""
+        """Return the row of each line, as ``row`` does. This is much faster, because all lines are checked together."""
         try:
             values = list(map(orjson.loads, lines))
         except (orjson.JSONDecodeError, RecursionError):
@@ -121,7 +122,7 @@ class JsonValues:
 
 
 def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
-    """Return whether all values are objects without repeated keys, and none of them is a dead letter."""
+    """Return whether all values are objects without repeated keys, and no value is a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
     # A line cannot have fewer keys than its value, so that equal sums are equal numbers in each line.
@@ -133,7 +134,7 @@ def _unchanged(row: Any) -> Any:
 
 
 def _opened(value: Any) -> Any:
-    """Return the row that a dead letter contains, corrected or not; any other value unchanged."""
+    """Return the record in ``value`` if it is a dead letter; return any other value unchanged."""
     return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
 
 
@@ -151,7 +152,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a check for doubles that may have been rounded in a value of the type; None if it cannot contain any."""
+    """Return a function that checks a value of the type for rounded doubles; None if no check is needed."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -189,7 +190,7 @@ class _KeyTwiceError(ValueError):
 
 
 class _UnfitNumberError(ValueError):
-    """A number that JSON does not have, or that fits no column."""
+    """Raised for NaN and Infinity, which JSON does not allow, and for a number that no column can hold."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -214,7 +215,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts Decimals to floats in floating-point columns; None if it has nothing to do."""
+    """Return a function that converts exact numbers to what the type needs; None if nothing has to be converted."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None
@@ -251,7 +252,7 @@ def _settled_real(value: Any) -> Any:
 
 
 def _settled_variant(value: Any) -> Any:
-    """Replace whole numbers beyond 64 bits by Decimals, because orjson cannot write them as integers."""
+    """Replace whole numbers beyond 64 bits with Decimals, because orjson cannot write such integers."""
     if isinstance(value, dict):
         return {key: _settled_variant(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -268,7 +269,7 @@ def _all_settled(value: Any) -> Any:
 
 
 def _as_float(value: Decimal | int) -> Any:
-    """Return the nearest double; the number itself if that would be infinite, so that the table refuses it."""
+    """Return the nearest double. If it is infinite, return ``value`` itself, so that the table refuses the number."""
     try:
         number = float(value)
     except OverflowError:

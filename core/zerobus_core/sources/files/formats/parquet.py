@@ -1,4 +1,4 @@
-"""Parquet files: whole row groups can be skipped, because the footer states how many rows they have."""
+"""Reads Parquet files. Row groups can be skipped, because the footer states the number of rows of each row group."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SMALL_BYTES = 2 * 1024 * 1024
 
 
 class ParquetFormat:
-    """Reads row group by row group, so that at most one is in memory.
+    """Reads one row group at a time, so that at most one is in memory.
 
-    A named range index of pandas, which is stored only in the metadata, becomes a column unless its name is in
-    ``dropped``.
+    A range index of pandas that has a name is stored only in the metadata. It becomes a column unless ``dropped``
+    contains the name.
     """
 
     is_arrow = True
@@ -45,7 +45,7 @@ class ParquetFormat:
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Return the number of rows from the footer."""
+        """Return the number of rows that the footer states."""
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return int(parquet.metadata.num_rows)
 
@@ -75,9 +75,9 @@ class ParquetFormat:
 
 
 def _rows_at_once(group: Any, chunk_rows: int) -> int:
-    """Return how many rows to read at once: two chunks of small rows.
+    """Return how many rows to read at once: two chunks if the rows are small, otherwise one chunk.
 
-    Below about 10,000 rows, the cost of a read or a cast is mainly that of the call.
+    Below about 10,000 rows, the time of a read or a cast is mainly the fixed time of a call.
     """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
@@ -92,21 +92,24 @@ def _has_int96(parquet: Any) -> bool:
 
 
 class _Int96:
-    """Reads the old timestamps of Spark, Hive and Impala, whose range is larger than that of Arrow's nanoseconds.
+    """Reads INT96, the old timestamps of Spark, Hive and Impala, without loss.
 
-    As nanoseconds, Arrow wraps years before 1677 and after 2262 around; as microseconds, it drops digits. So the column
-    is read in both units. Wrapping affects both results alike, so their difference is what would be dropped.
+    Arrow can read them as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap around.
+    As microseconds, the last three digits are dropped. So each column is read in both units. Multiplying the
+    microseconds by 1,000 wraps around in the same way, so the product differs from the nanoseconds only if digits were
+    dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
-        """Build the reader; ``schema`` is that of the file when read as microseconds."""
+        """Build the reader; ``schema`` is the file's schema if timestamps are read as microseconds."""
         self._nanoseconds = _opened(scope, file)
         self._schema = schema
 
     def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of a row group in pieces, in microseconds.
+        """Yield the rows of ``batches``, which are the batches of a row group, with exact timestamps.
 
-        Rows that would lose digits that way are in nanoseconds.
+        Timestamps are in microseconds, except that a row that would lose digits is a batch of its own, in nanoseconds.
+        Batches are split for this.
         """
         schema = self._nanoseconds.schema_arrow
         names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
@@ -132,7 +135,7 @@ def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBa
 
 
 def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
-    """Return whether arrays with the same nesting differ by more than their unit."""
+    """Return whether the microseconds lack digits of the nanoseconds. The two arrays must have the same nesting."""
     if pa.types.is_struct(microseconds.type):
         return any(map(_drops, microseconds.flatten(), nanoseconds.flatten()))
     if pa.types.is_nested(microseconds.type):
@@ -145,7 +148,7 @@ def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
 
 
 class DeadLetterFormat(ParquetFormat):
-    """Reads the records in Parquet files of dead letters, as rows."""
+    """Reads Parquet files of dead letters. The record in each dead letter is a row."""
 
     is_arrow = False
     is_text = True
@@ -159,7 +162,7 @@ class DeadLetterFormat(ParquetFormat):
         return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
-        """Read the file like other Parquet files, but only its record column."""
+        """Read the file like any Parquet file, but yield only the record in each dead letter, as a row."""
         pieces = super().read(file, wanted, chunk_rows)
         while True:
             try:
@@ -170,7 +173,7 @@ class DeadLetterFormat(ParquetFormat):
 
 
 def holds_dead_letters(file: FoundFile) -> bool:
-    """Return whether a Parquet file is a dead-letter file."""
+    """Return whether a Parquet file is a dead-letter file; False if the file cannot be read."""
     try:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return MARKER in parquet.schema_arrow.names

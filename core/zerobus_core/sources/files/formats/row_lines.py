@@ -1,4 +1,7 @@
-"""Records which line of a text file each row is in, for errors; noted wherever rows and lines get out of step."""
+"""Records in which line of a text file each row is, for errors.
+
+As long as each row is in the line after the row before it, only the first row's line is stored.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,26 @@ _MOST_FILES = 1_000
 
 
 class RowLines:
-    """The lines of the rows of one file; rows count from 0, lines from 1."""
+    """The line number of each row of one file. Rows are counted from 0, lines from 1."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[int, int | None]] = deque(maxlen=_MOST_MARKS)  # from this row on, a line for each row
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """Note that row ``row`` is in line ``line``, and each following row in the next line."""
+        """Record that row ``row`` is in line ``line``, and that each later row is one line below the row before it."""
         self._mark(row, line)
 
     def note_block(self, row: int, rows: int, lines: Callable[[], Iterable[int]]) -> None:
-        """Note that ``lines`` returns the lines of ``rows`` rows from ``row`` on; kept for the last few blocks only."""
+        """Record that ``lines()`` returns the line numbers of the ``rows`` rows that begin with row ``row``.
+
+        Only the last few records of this kind are kept.
+        """
         self._mark(row, None)
         self._unmarked.append((row, row + rows, lines))
 
     def line(self, row: int) -> int | None:
-        """Return the line of a row that was read recently; None if it is unknown."""
+        """Return the line number of a row; None if it is unknown, as for rows that were read long ago."""
         for start, stop, lines in self._unmarked:
             if start <= row < stop:
                 return list(lines())[row - start]
@@ -47,13 +53,13 @@ class RowLines:
 
 
 class LinesOfFiles:
-    """The line numbers of rows in the files that were read last, by path."""
+    """The line numbers of the rows of each file, by path, for the last 1,000 files that were read."""
 
     def __init__(self) -> None:
         self._files: dict[str, RowLines] = {}
 
     def begin(self, path: str) -> RowLines:
-        """Discard the line numbers of a file, because it is read again; return its new RowLines."""
+        """Return new, empty RowLines for the file at ``path``; discard those of an earlier reading of the file."""
         self._files.pop(path, None)
         if len(self._files) >= _MOST_FILES:
             del self._files[next(iter(self._files))]
@@ -61,6 +67,6 @@ class LinesOfFiles:
         return lines
 
     def line(self, path: str, row: int) -> int | None:
-        """Return the line of a row of a file; None if it is unknown."""
+        """Return the line number of a row of the file at ``path``; None if it is unknown."""
         lines = self._files.get(path)
         return None if lines is None else lines.line(row)
