@@ -1,1 +1,1 @@
-"""Common to all sources: the protocol, the size of chunks, and the choice of columns."""
+"""What all sources share: the protocol, the making of chunks, and the options that change rows and columns."""

@@ -41,7 +41,10 @@ class Heartbeat:
         self._due_at = clock() + HEARTBEAT
 
     def is_due(self) -> bool:
-        """Return whether ``HEARTBEAT`` seconds have passed since this last returned True."""
+        """Return whether ``HEARTBEAT`` seconds have passed since the last call that returned True.
+
+        Before such a call, the time is counted from the creation of the Heartbeat.
+        """
         now = self._clock()
         if now < self._due_at:
             return False
@@ -67,9 +70,10 @@ def delayed(
 def clip(
     batch: pa.RecordBatch, first_row: int, wanted: Callable[[int, int], Iterator[tuple[int, int]]]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the wanted parts of a batch with their positions.
+    """Yield the wanted slices of a batch, each with the position of its first row.
 
-    Yields an empty part, which ``coalesce`` expects, if no part is wanted.
+    ``first_row`` is the position of the batch's first row. If no row is wanted, yields one empty slice, because
+    ``coalesce`` needs regular chunks for its heartbeats.
     """
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
@@ -78,9 +82,9 @@ def clip(
 
 
 def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
-    """Yield a record batch as chunks of at most about ``MAX_CHUNK_BYTES``, without copies.
+    """Yield a record batch as chunks of at most about ``MAX_CHUNK_BYTES``, without copying its data.
 
-    An empty batch is one chunk.
+    ``first_row`` is the position of the batch's first row. An empty batch is one chunk.
     """
     # Its buffers as a whole are weighed in a hundredth of the time of those parts of them that it is made of. Nulls of
     # any number share one small buffer, so this is for batches that are not long.
@@ -95,9 +99,11 @@ def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
 def coalesce(
     chunks: Iterator[Chunk], chunk_rows: int, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Chunk]:
-    """Join chunks until they have ``chunk_rows`` rows, unless that takes longer than ``MAX_WAIT``.
+    """Join consecutive small chunks, and yield the joined chunks.
 
-    Chunks without rows are passed on only as often as ``Heartbeat`` needs.
+    A joined chunk is yielded when it has ``chunk_rows`` rows, when the next chunk would make it too large or cannot be
+    joined to it, or when its first rows have waited for ``MAX_WAIT`` seconds. Chunks without rows are passed on only as
+    often as ``Heartbeat`` requires.
     """
     held: list[Chunk] = []
     rows = size = 0
@@ -165,9 +171,9 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 
 
 def without_dictionaries(table: pa.Table) -> pa.Table:
-    """Return the table with dictionaries decoded.
+    """Return the table with its dictionary columns decoded.
 
-    Joined chunks can have more values than a dictionary's index type can count.
+    Joined chunks can have more distinct values than the index type of a dictionary can number.
     """
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):

@@ -1,7 +1,7 @@
 """Selects and renames the columns of a source, for rows and for Arrow data.
 
-The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, and then ``extra_columns``, which
-needs the table.
+The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, ``extra_columns``. The last one
+depends on the columns of the table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ _MOST_NAMES = 100
 
 
 def shaped(source: Source, options: IngestOptions) -> Source:
-    """Return the source with the rows and columns that ``options`` keep; the same source if they change nothing."""
+    """Return ``source``, wrapped so that its rows are changed as ``options`` say; unwrapped if nothing is changed.
+
+    These options are ``transform``, ``select``, ``drop``, ``rename``, ``constants``, ``extra_columns`` and
+    ``metadata_columns``.
+    """
     if options.transform is not None:
         source = TransformedSource(source, options)
     is_shaped = options.select or options.drop or options.rename or options.constants
@@ -53,7 +57,7 @@ def shaped(source: Source, options: IngestOptions) -> Source:
 
 
 class ShapedSource(ChangedSource):
-    """The rows of another source with other columns, at the same positions."""
+    """A source that has the rows of another source, at the same positions, with changed columns."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         super().__init__(source)
@@ -66,7 +70,7 @@ class ShapedSource(ChangedSource):
         self._variant = RESCUED if self._is_for_rescue else variant_column(options.extra_columns)
         self._table: str | None = None
         self._columns: frozenset[str] = frozenset()
-        """The names of the table's columns, in small letters; none until the table is known."""
+        """The names of the table's columns, in lower case; empty until ``read_for`` is called."""
         self._unseen = {*self._selected, *self._names}
         self._lost: dict[str, None] = {}
         self.is_arrow = source.is_arrow and not self._is_for_rescue  # JSON records are made of rows
@@ -102,9 +106,10 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # it was perhaps in the rows that were left out
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare the other source for the table, whose columns decide which columns are extra.
+        """Prepare to read for a table of ``schema``. Columns that the table lacks are extra columns.
 
-        The other source has its own names for the columns.
+        The other source gets a schema in which the columns have the names from before ``rename``. Raises
+        ConfigurationError if ``extra_columns`` names a column that is not a VARIANT column of the table.
         """
         before = {new.lower(): old for old, new in self._names.items()}
         own = tuple(replace(column, name=before.get(column.name.lower(), column.name)) for column in schema.columns)
@@ -229,7 +234,7 @@ class ShapedSource(ChangedSource):
             )
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """See ``Source``; yields nothing unless the columns were changed in the same way before."""
+        """See ``Source``. Yields nothing if the source with ``fingerprint`` changed the columns differently."""
         source, _, shape = fingerprint.partition(SHAPED)
         if shape == (self.fingerprint or "").partition(SHAPED)[2]:
             yield from self._source.removed_since(source, reached)

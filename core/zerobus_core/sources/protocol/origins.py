@@ -17,7 +17,10 @@ __all__ = ["OriginSource"]
 
 
 class OriginSource(ChangedSource):
-    """The rows of another source with file names; raises ConfigurationError if it has none."""
+    """A source that has the rows of another source; its chunks also say which file each row is from.
+
+    Raises ConfigurationError if ``metadata_columns`` asks for file names and the other source has no files.
+    """
 
     def __init__(self, source: Source, metadata_columns: Mapping[str, str]) -> None:
         super().__init__(source)
@@ -32,7 +35,7 @@ class OriginSource(ChangedSource):
         return f"OriginSource({self._source!r}, {self._columns})"
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the chunks of the other source, with the files that their rows are from, if these are known."""
+        """Yield the chunks of the other source; add the origins of their rows if the other source has files."""
         for chunk in self._source.chunks(skip):
             if self.has_files and len(chunk.rows):
                 yield replace(chunk, origins=tuple(self._source.origins(chunk.first_row, chunk.stop_row)))

@@ -1,7 +1,7 @@
 """Reads the next chunks of files in a separate thread while earlier chunks are encoded and sent.
 
-Reading a file is a native call, which takes seconds if the file is far away. Here the main thread only waits for
-another thread, so that signals and stop requests take effect during a read.
+Reading a file is a native call, which can take seconds if the file is in remote storage. The main thread does not make
+this call, but waits for the thread that does, so that signals and stop requests take effect during a read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _STOP_TIMEOUT = 0.25
 
 
 def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
-    """Yield the same chunks, up to two of which a daemon thread reads ahead; and chunks without rows during a read.
+    """Yield the same chunks, while a daemon thread reads up to two further chunks ahead.
 
-    Nothing is read before the first chunk is asked for. An error of ``chunks`` is raised after the chunks before it.
-    Closing the iterator stops the thread, after its present read if there is one. Use it only for chunks that the
-    user's code does not produce, since that code would run in the thread.
+    While it waits for a chunk, it yields chunks without rows. Nothing is read before the first chunk is requested. An
+    error of ``chunks`` is raised after the chunks that were read before it. Closing the iterator stops the thread once
+    the read in progress has ended. Do not use it for chunks that the user's code produces, since that code would run in
+    the thread.
     """
     reader = _Reader(chunks)
     try:
@@ -65,7 +66,7 @@ class _Reader:
             yield item
 
     def stop(self) -> None:
-        """Read nothing more; return within 0.25 s."""
+        """Let the thread start no further read; wait for its end, but at most 0.25 s."""
         self._is_stopped = True
         self._slots.release()
         self._thread.join(_STOP_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The protocol of sources: what a delivery needs from an object that yields rows."""
+"""The protocol of sources: the attributes and methods that a delivery needs from an object that yields rows."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """The counts of what options changed in the rows of a source that were read so far."""
+    """What the options changed in those rows of a source that were read so far."""
 
     rows_filtered: int = 0
-    """Rows that ``transform`` left out."""
+    """The number of rows that ``transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
-    """Names of fields that the table lacks and ``extra_columns`` left out (a limited number)."""
+    """The names of fields that ``extra_columns`` left out, because the table lacks them. Not all, if there are many."""
     notes: tuple[str, ...] = ()
-    """Sentences about options that no row has confirmed."""
+    """Sentences about options that may be wrong, such as a name in ``select`` that no row has."""
 
     def __add__(self, other: Shaping) -> Shaping:
         return Shaping(
@@ -51,9 +51,10 @@ class Shaping:
 
 
 def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of a source whose rows are changed.
+    """Return the fingerprint of a source that changes the rows of another source.
 
-    ``inner`` is the source's own fingerprint, and ``shape`` describes the changes in JSON types.
+    ``inner`` is the fingerprint of the other source; None gives None. ``shape`` describes the changes as
+    JSON-compatible values.
     """
     if inner is None:
         return None
@@ -72,12 +73,12 @@ class SourceLike(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """Identifies content and order; None if nothing is known, so that a retry cannot resume."""
+        """A text that identifies the rows and their order; None if there is none, so that a retry cannot resume."""
         ...
 
     @property
     def is_arrow(self) -> bool:
-        """Whether its chunks hold Arrow record batches; all chunks of a source are of one kind."""
+        """Whether all chunks hold Arrow record batches; if False, no chunk does."""
         ...
 
     @property
@@ -88,17 +89,17 @@ class SourceLike(Protocol):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield every row that is not in ``skip``, in order, in bounded memory.
 
-        Skipped rows keep their positions. A slow source yields the rows that it has within about a second, so that they
-        do not wait for a chunk to fill. If it has none, as while it skips rows, it yields a chunk without rows from
-        time to time, so that the reader can check stop requests and deadlines.
+        The positions of rows do not depend on ``skip``. A slow source must yield a row within about a second of having
+        it, even if the chunk is not full. While a source has no rows to yield, for example while it skips rows, it must
+        yield a chunk without rows from time to time, so that the reader can check stop requests and deadlines.
         """
         ...
 
 
 class Source(ABC):
-    """The whole protocol, with defaults for everything that ``SourceLike`` leaves open.
+    """The whole protocol: the members of ``SourceLike``, and further members, which have defaults.
 
-    A delivery uses nothing else.
+    A delivery uses no other members of a source.
     """
 
     is_arrow: bool = False
@@ -108,28 +109,28 @@ class Source(ABC):
     is_in_memory: bool = False
     """Whether all rows are in memory, so that reading them never waits."""
     start_delay: float = 0.0
-    """Seconds to wait before the first row is read: the shards of a source do not all open streams at one moment."""
+    """Seconds to wait before the first row is read, so that the shards of a source do not all open streams at once."""
     has_files: bool = False
     """Whether ``origins`` names the file of each row."""
     why_empty: str | None = None
-    """Why the source has no rows, if that is known; for the receipt's notes."""
+    """Why the source has no rows, for the receipt's notes; None if this is unknown or it has rows."""
 
     @property
     def is_content_known(self) -> bool:
-        """Whether the fingerprint covers the content: a hash of it, or the versions of files.
+        """Whether the fingerprint shows changes of the content: it covers a hash of it, or the versions of files.
 
-        Durable rows are then skipped unread; otherwise they are read again and compared.
+        If True, durable rows are skipped without being read. If False, they are read again and compared.
         """
         return False
 
     @property
     def can_read_again(self) -> bool:
-        """Whether ``chunks`` can be called again, for the rows that the source has then."""
+        """Whether ``chunks`` can be called again. Each call yields the rows that the source has at that time."""
         return True
 
     @property
     def shaping(self) -> Shaping:
-        """The counts of what options changed in the rows that the last call of ``chunks`` has yielded so far."""
+        """What the options changed in the rows that the last call of ``chunks`` has yielded so far."""
         return Shaping()
 
     @cached_property
@@ -150,18 +151,18 @@ class Source(ABC):
         """Prepare to read for a table of ``schema``, whose types can change how values are read."""
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
-        """Allow chunks that hold ``TupleRows``: the reader of the source accepts them as well as lists."""
+        """Allow ``chunks`` to yield ``TupleRows`` in place of lists. The caller must be able to read them."""
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is part of the source, or would be in the next attempt."""
+        """Return whether a file at ``uri`` is part of the source, or would be part of it in the next attempt."""
         return False
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """Yield the rows before ``reached`` whose removal made this source out of the one with ``fingerprint``, in
-        order.
+        """Yield the rows that were removed from this source since it had ``fingerprint``, in order.
 
-        Yields None while it reads. Yields nothing unless it is certain that this is that source without some rows. The
-        rows after the last RemovedRows that is not exact are not compared.
+        Positions are those that the rows had at that time. Only rows before position ``reached`` matter. Yields None
+        from time to time while rows are read. Yields no RemovedRows unless it is certain that removing rows is the only
+        change. A RemovedRows that is not exact is the last one; the rows after it are not compared.
         """
         return iter(())
 
@@ -174,11 +175,11 @@ class Source(ABC):
         return ""
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """Yield the origins of all rows of the last chunk at these positions, in order."""
+        """Yield the origins of the rows from ``first_row`` to ``stop_row``, which must be rows of the last chunk."""
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
-        """Take note that all rows are durable; the delivery calls this."""
+        """Do what the source has to do once all rows are durable; the delivery calls this."""
 
     def _find_fingerprint(self) -> str | None:
         return None
@@ -188,7 +189,7 @@ class Source(ABC):
 
 
 class ChangedSource(Source):
-    """A source with the rows of another one, which a subclass changes; all other members are the other's."""
+    """Base of sources that change the rows of another source. Most members give what the other source gives."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -248,10 +249,10 @@ class ChangedSource(Source):
 def origins_of(
     first_row: int, stop_row: int, starts: Sequence[int], files: Sequence[tuple[str, int]]
 ) -> Iterator[Origin]:
-    """Yield the origins of rows that are read from one file after the other.
+    """Yield the origins of the rows from ``first_row`` to ``stop_row``, for a source that reads file after file.
 
-    ``starts`` are the positions of the first rows of the files read so far; ``files`` has each file's path, and the
-    number in the file of the first row that is read.
+    ``starts`` has the position of the first row of each file that was begun. ``files`` has the path of each file, and
+    the number in the file of the first row that is read from it (0 if the whole file is read).
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:
@@ -263,7 +264,7 @@ def origins_of(
 
 
 def is_source_like(value: object) -> bool:
-    """Return whether ``value`` has the SourceLike protocol, without calling its properties, since some are slow."""
+    """Return whether ``value`` has all members of SourceLike. Properties are not computed, since this can be slow."""
     kind = type(value)
     return callable(getattr(kind, "chunks", None)) and all(
         hasattr(kind, name) or name in getattr(value, "__dict__", {})
@@ -272,12 +273,12 @@ def is_source_like(value: object) -> bool:
 
 
 def source_from(given: SourceLike) -> Source:
-    """Return ``given`` as a Source, wrapped if it is not one."""
+    """Return ``given`` itself if it is a Source, otherwise a Source that wraps it."""
     return given if isinstance(given, Source) else _WrappedSource(given)
 
 
 class _WrappedSource(Source):
-    """A user's source; members of ``Source`` that it has are used, and defaults for the others."""
+    """Wraps a user's source; if the user's source lacks a member of ``Source``, the default applies."""
 
     def __init__(self, given: SourceLike) -> None:
         self._given = given

@@ -1,8 +1,8 @@
 """A source whose rows go through the user's function, which can change or drop them.
 
-Positions count the rows that the function keeps, without gaps; checkpoint, digests and ``rows_skipped`` ignore the
-others. So when a delivery resumes, all rows are read and transformed again, and the durable ones are compared with
-those that were delivered.
+Only rows that the function keeps have positions. Checkpoints, digests and ``rows_skipped`` ignore the rows that it
+drops. So when a delivery resumes, all rows are read and transformed again, and the rows at durable positions are
+compared with the rows that were delivered.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_RUNS = 50_000
 
 
 class TransformedSource(ChangedSource):
-    """See the module's docstring. Its chunks hold rows; rows of Arrow data are dicts."""
+    """See the docstring of the module. Chunks hold lists of rows; the function gets rows of Arrow data as dicts."""
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         super().__init__(source)
@@ -53,7 +53,7 @@ class TransformedSource(ChangedSource):
 
     @property
     def is_content_known(self) -> bool:
-        """Always False: the function may return other rows now, so rows are compared."""
+        """Always False: the function may return different rows each time, so durable rows are compared."""
         return False
 
     @property
@@ -101,7 +101,7 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``. The row numbers in the result also count the rows that the function dropped."""
+        """See ``Source``. If possible, return where the row is in the other source, counting dropped rows too."""
         before = self._given(row)
         return f"row {row} of those that transform kept" if before is None else self._source.locate(before)
 
@@ -121,7 +121,7 @@ class TransformedSource(ChangedSource):
             first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
-        """Return the position of a row in the other source, if it is still remembered."""
+        """Return the position of a row in the other source; None if it is not remembered any more."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
@@ -134,7 +134,11 @@ class TransformedSource(ChangedSource):
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:
-    """Return the function; import it if it is given as text (``module:name``), also from the current directory."""
+    """Return the function ``given``; if it is text (``module:name``), import the function.
+
+    Modules in the current directory can be imported too. Raises ConfigurationError if the import fails, or if what was
+    imported cannot be called.
+    """
     if callable(given):
         return given  # type: ignore[no-any-return]
     module, _, name = str(given).partition(":")
@@ -154,7 +158,7 @@ def _function_of(given: Any) -> Callable[[Any], Any]:
 
 
 def rows_of(chunk: Chunk) -> Iterator[Any]:
-    """Yield the rows of a chunk; those of Arrow data as dicts."""
+    """Yield the rows of a chunk. A row of Arrow data becomes a dict, or an UnreadableRow if that is impossible."""
     if isinstance(chunk.rows, list):
         yield from chunk.rows
         return
