@@ -1,4 +1,4 @@
-"""Sources of Arrow record batches: tables in memory, readers and streams of batches, datasets."""
+"""Sources of Arrow record batches: tables in memory, readers and streams of batches, and datasets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class TableSource(Source):
-    """A pyarrow Table in memory; its chunks are slices without copies, unless the table's own chunks are small."""
+    """A pyarrow Table in memory. Its data are not copied, except that small chunks of the table are joined."""
 
     is_arrow = True
     is_in_memory = True
@@ -56,7 +56,7 @@ class TableSource(Source):
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Return a hash of schema, length and content, and of ``source_version``."""
+        """Return a hash of the schema, the length and the content, together with ``source_version`` if it is set."""
         return content_with_version(content_fingerprint(self._table), self._options)
 
     def _count_rows(self) -> int:
@@ -77,7 +77,7 @@ class TableSource(Source):
 
 
 class BatchesSource(Source):
-    """Record batches that are produced one by one: by a reader, a stream, or an iterable of tables or frames."""
+    """Record batches that a reader, a stream, or an iterable of tables or frames produces one by one."""
 
     is_arrow = True
 
@@ -91,8 +91,8 @@ class BatchesSource(Source):
     ) -> None:
         """Build the source.
 
-        ``can_read_again`` says whether ``start`` can be called again; ``on_durable`` is called when all rows are
-        durable.
+        ``start`` returns the batches. ``can_read_again`` says whether ``start`` can be called more than once.
+        ``on_durable`` is called when all rows are durable.
         """
         self._can_read_again = can_read_again
         self._start = start
@@ -111,7 +111,7 @@ class BatchesSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``; the skipped ones are produced too, and dropped."""
+        """Yield the rows that are not in ``skip``. Skipped rows are produced too, and then dropped."""
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -123,15 +123,16 @@ class BatchesSource(Source):
 
 
 def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterator[Chunk]:
-    """Yield the rows of a batch that are not in ``skip``; ``first`` is the position of its first row."""
+    """Yield the rows of a batch that are not in ``skip``; ``first`` is the position of the batch's first row."""
     for start, part in clip(batch, first, skip.without):
         yield from split(part, start)
 
 
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Yield copies of the record batches of batches, tables and frames; raise ConfigurationError for anything else.
+    """Yield copies of the record batches in ``items``, which must be record batches, tables or frames.
 
-    They are copied because the producer may reuse its buffers while these rows can still be sent again.
+    The batches are copied because the producer may reuse its buffers while the rows can still be sent again.
+    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError for any other item.
     """
     for item in items:
         for batch in _batches_of(item, tuple(dropped)):
@@ -158,7 +159,7 @@ def _batches_of(item: Any, dropped: tuple[str, ...]) -> Iterator[pa.RecordBatch]
 
 
 def copy_batch(batch: Any) -> pa.RecordBatch:
-    """Copy a record batch, without the rest of the data that it may be a slice of."""
+    """Return a copy of a record batch. If the batch is a slice, only the data of the slice are copied."""
     sink = pa.BufferOutputStream()
     try:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -169,12 +170,15 @@ def copy_batch(batch: Any) -> pa.RecordBatch:
 
 
 class DatasetSource(Source):
-    """A pyarrow Dataset, read fragment by fragment in its own order; durable fragments are not read."""
+    """A pyarrow Dataset. Its fragments are read one after the other, in the order of the dataset.
+
+    A fragment whose rows are all durable is not read if its format states the number of rows.
+    """
 
     is_arrow = True
 
     def __init__(self, dataset: Any, options: IngestOptions, *, fragments: Sequence[Any] | None = None) -> None:
-        """Build the source; ``fragments`` are the ones to read, all of them if None."""
+        """Build the source; ``fragments`` are the fragments to read, or None for all fragments of the dataset."""
         self._dataset = dataset
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
@@ -189,7 +193,7 @@ class DatasetSource(Source):
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Return a hash of the schema, the files, their parts and the way they are read, or of ``source_version``."""
+        """Return the fingerprint of ``source_version`` if it is set, otherwise ``dataset_fingerprint``."""
         return version_fingerprint(self._options) or dataset_fingerprint(self._dataset, self._fragments)
 
     def _count_rows(self) -> int | None:
@@ -202,7 +206,7 @@ class DatasetSource(Source):
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """See ``Source``; empty unless ``metadata_columns`` needs it."""
+        """See ``Source``. The origins are recorded only if ``metadata_columns`` is set."""
         return origins_of(first_row, stop_row, self._starts, self._files)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -226,9 +230,10 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """Return the unbroken pieces of a fragment.
+    """Return the runs of a fragment's rows that are contiguous in the file.
 
-    For each piece: the number of the fragment's rows before it, and its first row's number in the file.
+    A run is a pair of numbers, counted from 0: the position of its first row in the fragment, and that row's number in
+    the file.
     """
     if not hasattr(fragment, "row_groups"):
         return [(0, 0)]
@@ -243,7 +248,7 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 
 
 def is_whole(dataset: Any) -> bool:
-    """Return whether a dataset has all rows of its fragments; a filtered one does not show which rows it has."""
+    """Return whether a dataset is unfiltered. A filtered dataset does not show which rows of its fragments it has."""
     try:
         dataset.get_fragments()
     except ValueError:
@@ -252,13 +257,16 @@ def is_whole(dataset: Any) -> bool:
 
 
 def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a dataset or a fragment, in order; read-ahead is limited because it takes memory."""
+    """Yield the batches of a dataset or a fragment, in order. Few batches are read ahead, to save memory."""
     scanner = dataset.scanner(batch_size=chunk_rows, batch_readahead=2, fragment_readahead=1, **columns)
     yield from scanner.to_batches()
 
 
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield a fragment's batches; if its file cannot be read or changes during the read, the error names the file."""
+    """Yield ``batches``, which are those of ``fragment``.
+
+    If the fragment's file cannot be read, or if it changes during the read, raises an error that names the file.
+    """
     rows = 0
     before = _content(fragment)
     try:
@@ -289,7 +297,10 @@ def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) ->
 
 
 def _content(fragment: Any) -> str | None:
-    """Return the part of a fragment file's version that changes when the file is written."""
+    """Return the version of a fragment's file, without parts that change although the content does not.
+
+    None if the fragment has no file, or if the version is unknown.
+    """
     if not getattr(fragment, "path", None):
         return None
     (version,) = _versions(fragment.filesystem, [fragment])
@@ -297,7 +308,7 @@ def _content(fragment: Any) -> str | None:
 
 
 def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
-    """Return the version of each fragment's file; None if it is unknown."""
+    """Return the version of each fragment's file; None in place of a version that is unknown."""
     paths = [fragment.path for fragment in fragments]
     if filesystem.type_name == "local":
         return list(map(local_version, paths))
@@ -313,7 +324,10 @@ def _tells_rows(fragment: Any) -> bool:
 
 
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
-    """Return a hash of some fragments' files, their parts and the way they are read; None if a version is unknown."""
+    """Return a hash of the schema and of ``fragments``: their files, the parts of the files, and the read options.
+
+    None if a fragment has no file, if a file's version is unknown, or if the read options cannot be hashed.
+    """
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
         return None
@@ -329,7 +343,7 @@ def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
 
 
 def _reading(fragment: Any) -> list[Any]:
-    """Return which part of a file the fragment is, and how it is read."""
+    """Return a fragment's path, row groups, partition and read options, as JSON-compatible values."""
     try:
         groups = [group.id for group in getattr(fragment, "row_groups", ())]
     except (pa.ArrowException, OSError) as error:
@@ -338,10 +352,10 @@ def _reading(fragment: Any) -> list[Any]:
 
 
 def _facts(value: Any) -> Any:
-    """Convert a format and its options to JSON types; equal options give equal results.
+    """Convert a format with its options to JSON-compatible values. Equal options give equal values.
 
-    Raises TypeError for an object that cannot be converted. Pickling an object is the only way to read all options of
-    every format.
+    An object is converted by the method with which pickle reads it, because no other way gives all options of every
+    format. Raises TypeError for an object that cannot be pickled.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value

@@ -1,4 +1,4 @@
-"""Corrects DuckDB's Arrow data: it has JSON as plain text, UHUGEINT as signed numbers, and BIT as bytes."""
+"""Corrects the Arrow data of DuckDB, in which JSON is plain text, UHUGEINT is signed, and BIT is bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _JSON = {b"ARROW:extension:name": b"arrow.json"}
 
 
 def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return a reader of ``relation`` whose fields mark JSON text.
+    """Return a reader that yields the batches of ``reader`` with JSON text marked as JSON, and other types corrected.
 
-    Returns ``reader`` itself unless ``relation`` is from DuckDB.
+    ``reader`` must be a reader of ``relation``. Returns ``reader`` itself if ``relation`` is not from DuckDB, or if
+    there is nothing to mark or correct.
     """
     types = getattr(relation, "types", None)
     if not type(relation).__module__.startswith(("duckdb", "_duckdb")) or types is None:
@@ -42,14 +43,17 @@ def reader_with_json(relation: Any, reader: pa.RecordBatchReader) -> pa.RecordBa
 
 
 def _unsigned(array: pa.Array) -> pa.Array:
-    """Convert 128-bit numbers that were written as unsigned but are read as signed."""
+    """Convert UHUGEINT values: DuckDB writes them as unsigned 128-bit numbers, but Arrow reads these as signed."""
     wide = array.cast(_UNSIGNED)
     above = pc.add(wide, pa.scalar(Decimal(2**128), pa.decimal256(39, 0)))
     return pc.if_else(pc.less(wide, pa.scalar(Decimal(0), _UNSIGNED)), above, wide.cast(above.type)).cast(_UNSIGNED)
 
 
 def _bit_text(array: pa.Array) -> pa.Array:
-    """Return the digits of BIT values, whose first byte is the number of padding bits in the second."""
+    """Return BIT values as text of the digits 0 and 1.
+
+    The first byte of a value is the number of padding bits, with which the second byte begins.
+    """
     return pa.array(
         [
             None if bits is None else "".join(f"{byte:08b}" for byte in bits[1:])[bits[0] :]
@@ -63,14 +67,14 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """Return a column's correct type and the function that converts its array; None if it needs no conversion."""
+    """Return a column's correct type, and a function that converts the column's arrays; None if they are correct."""
     if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
     return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None
 
 
 def _marked(field: pa.Field, kind: Any) -> pa.Field:
-    """Return the field, with its text, or text inside of it, marked as JSON if it is JSON."""
+    """Return the field, marked as JSON if it is JSON text; JSON text nested in the field is marked too."""
     if "JSON" not in str(kind) or isinstance(field.type, pa.BaseExtensionType):
         return field
     if str(kind) == "JSON":

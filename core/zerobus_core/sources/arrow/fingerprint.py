@@ -1,4 +1,4 @@
-"""Fingerprints of Arrow data, which show that a source has the same rows in the same order when it is read again."""
+"""Computes fingerprints of Arrow data. Two sources with equal fingerprints have the same rows in the same order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK_ROWS = 65_536
 
 
 class _HashingFile:
-    """A file that only keeps a hash of what is written."""
+    """A file object that hashes the data that are written to it, and does not store them."""
 
     closed = False
 
@@ -37,9 +37,10 @@ class _HashingFile:
 
 
 def content_fingerprint(table: pa.Table) -> str | None:
-    """Return a hash of schema, length and every value of ``table``; reads all of it once, at about 1 GB/s.
+    """Return a hash of the schema, the length and all values of ``table``.
 
-    None if dictionaries inside of lists or structs cannot be brought into a common form.
+    Reads the whole table once, at about 1 GB/s. Returns None if Arrow cannot join chunks that have different
+    dictionaries inside lists or structs.
     """
     import pyarrow as pa
 

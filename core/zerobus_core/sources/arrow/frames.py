@@ -1,4 +1,4 @@
-"""Converts data frames to Arrow tables, without a dict per row if Arrow does not change any value."""
+"""Converts data frames to Arrow tables, or to rows (dicts) if Arrow would change values of the frame."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 
 
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
-    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values; None for others.
+    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values; otherwise None.
 
-    In a pandas frame, named index levels are columns and unnamed ones are not; NaN, NaT and NA are null.
+    Named index levels of a pandas frame become columns; unnamed levels are left out. NaN, NaT and NA become null.
+    Raises ConfigurationError for a frame with columns that cannot be delivered, and for a Series, a LazyFrame or a
+    Spark object.
     """
     if is_instance(frame, "pandas", "DataFrame"):
         return _from_pandas(plain_pandas(frame))
@@ -39,7 +41,7 @@ def is_read_as_rows(item: Any) -> bool:
 
 
 def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of pandas frames; raise ConfigurationError for anything else."""
+    """Yield the rows of pandas frames; raise ConfigurationError for an item that is not a pandas frame."""
     for frame in frames:
         if not is_instance(frame, "pandas", "DataFrame"):
             raise ConfigurationError(
@@ -71,7 +73,11 @@ _REFUSED_BY_POLARS_TYPE = {
 
 
 def _check_pandas(frame: Any) -> bool:
-    """Return whether the index becomes columns; raise ConfigurationError for columns that are not values of rows."""
+    """Check the columns of a pandas frame; return whether the index has a named level, which becomes a column.
+
+    Raises ConfigurationError if two columns have the same name, if there are rows but no columns, or if a column has a
+    type that cannot be delivered.
+    """
     columns = list(frame_columns(frame))
     if len({name for name, _ in columns}) < len(columns):
         raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
