@@ -354,8 +354,8 @@ def _reading(fragment: Any) -> list[Any]:
 def _facts(value: Any) -> Any:
     """Convert a format with its options to JSON-compatible values. Equal options give equal values.
 
-    An object is converted by the method with which pickle reads it, because no other way gives all options of every
-    format. Raises TypeError for an object that cannot be pickled.
+    An object is converted with ``__reduce_ex__``, the method that pickle uses, because no other way gives all options
+    of every format. Raises TypeError for an object that cannot be pickled.
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value

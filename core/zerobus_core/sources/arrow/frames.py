@@ -16,11 +16,11 @@ __all__ = ["frame_content", "is_read_as_rows", "rows_of_frames"]
 
 
 def frame_content(frame: Any) -> pa.Table | FrameRows | None:
-    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values; otherwise None.
+    """Return a pandas or polars frame as an Arrow table, or as rows if Arrow would change values.
 
     Named index levels of a pandas frame become columns; unnamed levels are left out. NaN, NaT and NA become null.
     Raises ConfigurationError for a frame with columns that cannot be delivered, and for a Series, a LazyFrame or a
-    Spark object.
+    Spark object. Returns None for any other object.
     """
     if is_instance(frame, "pandas", "DataFrame"):
         return _from_pandas(plain_pandas(frame))

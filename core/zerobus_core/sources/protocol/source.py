@@ -38,7 +38,7 @@ class Shaping:
     rows_filtered: int = 0
     """The number of rows that ``transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
-    """The names of fields that ``extra_columns`` left out, because the table lacks them. Not all, if there are many."""
+    """The names of fields that the table lacks and ``extra_columns`` left out; not all of them if there are many."""
     notes: tuple[str, ...] = ()
     """Sentences about options that may be wrong, such as a name in ``select`` that no row has."""
 
@@ -67,8 +67,8 @@ def combined_fingerprint(inner: str | None, shape: Mapping[str, Any]) -> str | N
 class SourceLike(Protocol):
     """The attributes that an object needs to be accepted as ``records``.
 
-    It yields rows in a repeatable order: if it is read twice with the same fingerprint, it yields the same rows at the
-    same positions.
+    The object must yield rows in a repeatable order: if it is read twice with the same fingerprint, both readings yield
+    the same rows at the same positions.
     """
 
     @property
@@ -117,7 +117,7 @@ class Source(ABC):
 
     @property
     def is_content_known(self) -> bool:
-        """Whether the fingerprint shows changes of the content: it covers a hash of it, or the versions of files.
+        """Whether the fingerprint changes with the content, because it covers the content or the versions of files.
 
         If True, durable rows are skipped without being read. If False, they are read again and compared.
         """
@@ -167,7 +167,7 @@ class Source(ABC):
         return iter(())
 
     def locate(self, row: int) -> str:
-        """Return where the row at position ``row`` is in the source, in words; for dead letters."""
+        """Return a text that says where the row at position ``row`` is in the source; dead letters contain it."""
         return f"row {row}"
 
     def place(self, row: int) -> str:
@@ -249,7 +249,7 @@ class ChangedSource(Source):
 def origins_of(
     first_row: int, stop_row: int, starts: Sequence[int], files: Sequence[tuple[str, int]]
 ) -> Iterator[Origin]:
-    """Yield the origins of the rows from ``first_row`` to ``stop_row``, for a source that reads file after file.
+    """Yield the origins of the rows from ``first_row`` to ``stop_row`` in a source that reads one file after another.
 
     ``starts`` has the position of the first row of each file that was begun. ``files`` has the path of each file, and
     the number in the file of the first row that is read from it (0 if the whole file is read).

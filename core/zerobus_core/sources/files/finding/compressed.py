@@ -98,8 +98,8 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
 class _StreamsReader(io.RawIOBase):
     """Reads a file that can consist of several compressed streams, such as pbzip2 and pxz write.
 
-    BZ2File and LZMAFile would ignore a damaged second stream and treat its start as the end of the file. Zero bytes
-    between and after the streams are padding, and are skipped.
+    BZ2File and LZMAFile would treat the start of a damaged second stream as the end of the file. Zero bytes between and
+    after the streams are padding, and are skipped.
     """
 
     def __init__(self, opened: Any, new: Callable[[], BZ2Decompressor | LZMADecompressor]) -> None:

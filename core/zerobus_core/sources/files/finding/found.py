@@ -102,9 +102,9 @@ class FoundFile:
     def watched(self) -> Callable[[], bool]:
         """Return a function that returns whether the file has been changed or removed.
 
-        The function compares the file's present version with an earlier one: with ``version`` for a local file or if
-        ``is_expected``, otherwise with the version at the time of this call. A change that leaves the version as it is
-        is not noticed.
+        The function compares the file's present version with an earlier version. For a local file, or if
+        ``is_expected``, this is ``version``; otherwise it is the file's version at the time of this call. The function
+        does not notice a change that does not change the version.
         """
         # In a list of files, some storages write the version differently than for one file.
         if self.is_local:
@@ -174,10 +174,10 @@ def looks_like_path(text: str) -> bool:
 def find_files(given: str | Sequence[str], *, format: str | None = None, fallback: str | None = None) -> FoundFiles:
     """Find the files of one or more paths, URIs, directories or globs.
 
-    The files of each path are sorted; the files of the first path come first. Names that begin with ``_`` or ``.`` are
-    left out of directories and globs. ``format`` is the format of all files, whatever their extensions; ``fallback`` is
-    the format of files with an unknown extension. Raises ConfigurationError if a path has no files to read, if a format
-    is unknown, or if the files have several formats.
+    Files in a directory or glob are sorted by path; names that begin with ``_`` or ``.`` are left out. If ``given`` has
+    several paths, their files are in the order of these paths. ``format`` is the format of all files, whatever their
+    extensions; ``fallback`` is the format of files with an unknown extension. Raises ConfigurationError if a path has
+    no files to read, if the format of a file is unknown, or if the files have several formats.
     """
     places = [Location(place) for place in ([given] if isinstance(given, str) else given)]
     files = tuple(file for place in places for file in _found_at(place))
@@ -235,18 +235,19 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
-    """Return the version of the file with fsspec's ``info``, or None if there is no version.
+    """Return the version of a file, given fsspec's ``info`` about the file; None if there is no version.
 
-    The version of a local file is without its change time, because links and modes also change that time.
+    The version of a local file does not include the change time, because links and modes also change that time.
     """
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
 
 
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a function that is like ``version_of`` for files of ``fs``, but faster if there are many files.
+    """Return a function that returns the version of a file of ``fs``, given fsspec's info about the file.
 
-    For other than local files, and files in archives, the function's result also has the size of the file.
+    It is faster than ``version_of`` if there are many files. Unless the file is local or in an archive, the version
+    also includes the size of the file.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)

@@ -18,7 +18,7 @@ __all__ = ["Location"]
 _SIGNS = "*?["
 
 Info = Mapping[str, Any]
-"""What fsspec says about a file."""
+"""The information that fsspec has about a file: its name, type, size and so on."""
 
 
 class Location:
@@ -58,11 +58,11 @@ class Location:
         return self._path[:first_sign].rpartition("/")[0]
 
     def files(self) -> list[Info]:
-        """Return fsspec's info on each file: on the single file, or on each file that ``each`` yields."""
+        """Return fsspec's info about the single file, or about each file of the directory or glob; see ``each``."""
         return [self._file] if self._file is not None else list(self.each())
 
     def each(self) -> Iterator[Info]:
-        """Yield fsspec's info on each file of a directory or glob, without holding the whole list if possible.
+        """Yield fsspec's info about each file of a directory or glob, without holding the whole list if possible.
 
         Names that begin with ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises
         ConfigurationError for the directory of a Delta table, and for a local pipe, socket or device.

@@ -22,7 +22,7 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class PartitionType:
-    """Converts a directory's text to a value; ``arrow`` is the name of pyarrow's function for the type."""
+    """Converts a directory's text to a value; ``arrow`` is the name of the pyarrow function that returns the type."""
 
     parse: Callable[[str], Any]
     arrow: str

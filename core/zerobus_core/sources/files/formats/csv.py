@@ -97,7 +97,7 @@ class CsvReader:
 
 
 def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
-    """Raise ConfigurationError if the header is one name that contains a common delimiter, and the user set none."""
+    """Raise ConfigurationError if no delimiter was set and the header is one name that contains a common delimiter."""
     if len(names) == 1 and given.delimiter is None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
@@ -197,9 +197,9 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Add the next block of the file to the rest. Return False if there is nothing more to try.
+        """Add the next block to the rest, or mark the rest as the end of the file; return False if both were done.
 
-        At the end of the file, mark the rest as the last text, and add a missing line end.
+        Marking also adds a missing line end.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
@@ -325,10 +325,11 @@ def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
 def _runs(
     batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
 ) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
-    """Yield the good rows of ``batch`` and the bad rows between them, in order, each with a position in the block.
+    """Yield pieces with the good rows of ``batch`` and the bad rows between them, in order.
 
-    Consecutive good rows are one slice of ``batch``. ``places`` has the position in the block of each row of ``batch``.
-    ``bad`` has the bad rows by their positions, also in place of rows of ``batch``.
+    Each piece has the position of its first row in the block. Consecutive good rows are one slice of ``batch``.
+    ``places`` has the position in the block of each row of ``batch``. ``bad`` has the bad rows by position; a row of
+    ``batch`` with the position of a bad row is left out.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CellReader", "cell_readers"]
 
 CellReader: TypeAlias = Callable[[pa.Array], tuple[pa.Array, pa.Array, str]]
-"""Takes the cells of a column; returns the rewritten cells, a mask of the unreadable cells, and the reason."""
+"""Takes a column's cells; returns the rewritten cells, a mask of unreadable cells, and why cells are unreadable."""
 
 _NUMBERS = (Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.FLOAT, Kind.DOUBLE)
 _UNREADABLE = "\0"
@@ -31,7 +31,7 @@ _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """Return a CellReader for each column for whose type ``given`` says how cells are written, by column name."""
+    """Return, by column name, a CellReader for each column whose cells ``given`` requires to be rewritten."""
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 

@@ -1,4 +1,4 @@
-"""Splits a JSON file into values if it does not have one value per line, but an array or values over several lines."""
+"""Splits a JSON file into its values if the file is an array, or if its values span several lines."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts exact numbers to what the type needs; None if nothing has to be converted."""
+    """Return a function that converts exactly parsed numbers as the type needs; None if nothing has to be converted."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None
