@@ -1,8 +1,12 @@
-"""Encodes rows as wire payloads of every record format; errors name row, field and reason."""
+"""Encodes rows as payloads of each record format. Errors name the row, the field and the reason."""
 
 from .select import encoder_for
 
 __all__ = ["ENCODING_VERSION", "encoder_for"]
 
 ENCODING_VERSION = 1
-"""Raised whenever a row can become other bytes than before: digests of encoded rows compare only within one version."""
+"""The version of the encoding.
+
+Increase it with any change that encodes a row to different bytes: digests of encoded rows are comparable only within
+one version.
+"""

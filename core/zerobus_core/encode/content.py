@@ -9,7 +9,7 @@ _END = bytes.fromhex("9d1f7ac35e6b20f48e")
 
 
 class RecordsContent:
-    """The content of rows, given as one record per row; see ``zerobus_core.batch.RowContent``."""
+    """The content of rows, taken from their encoded records; see ``zerobus_core.batch.RowContent``."""
 
     __slots__ = ("_records",)
 
@@ -17,5 +17,5 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """Return the records from index ``start`` to ``stop``, joined."""
+        """Return a list with one element: the records from index ``start`` up to ``stop``, joined."""
         return [_END.join([*self._records[start:stop], b""])]

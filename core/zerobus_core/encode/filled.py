@@ -26,18 +26,25 @@ _TIMESTAMP, _BIGINT = PrimitiveType(Kind.TIMESTAMP), PrimitiveType(Kind.BIGINT)
 
 
 def type_of_filled(kind: str) -> DataType:
-    """Return the type that a filled column must have; ``kind`` is a key of one of the two options."""
+    """Return the type that a filled column must have.
+
+    ``kind`` is a key of ``delivery_columns`` or ``metadata_columns``, such as ``row_number``.
+    """
     return {"row_number": _BIGINT, "ingested_at": _TIMESTAMP}.get(kind, StringType())
 
 
 class Run:
-    """Consecutive rows whose filled values are equal or count up; given as wire values by column."""
+    """The filled values of ``rows`` consecutive rows.
+
+    ``constants`` has, by column, the wire values that are equal in all rows. ``numbers`` has the columns whose value
+    increases by one from row to row.
+    """
 
     def __init__(self, rows: int, constants: dict[str, str | int], numbers: dict[str, int]) -> None:
         self.rows = rows
         self.constants = constants
         self.numbers = numbers
-        """The number of the first row, by column."""
+        """The value in the first row, by column."""
 
 
 class FilledColumns:
@@ -54,7 +61,11 @@ class FilledColumns:
     def of(
         cls, schema: TableSchema, options: IngestOptions, delivery_id: str | None, started_at: datetime
     ) -> FilledColumns:
-        """Return the columns that the options name; raise ConfigurationError if one is missing or has another type."""
+        """Return the filled columns that the options name.
+
+        Raises ConfigurationError if one is missing from the table or has the wrong type, or if ``delivery_columns`` is
+        set without a delivery id.
+        """
         filled = cls()
         filled._fill(schema, options, delivery_id, started_at)
         return filled
@@ -75,11 +86,11 @@ class FilledColumns:
         self.names = options.filled_columns
 
     def begin(self, chunk: Chunk) -> None:
-        """Use the rows of ``chunk`` from now on."""
+        """Use the first row and the origins of ``chunk`` in all later calls."""
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
-        """Yield the values of the columns for consecutive rows of the chunk."""
+        """Yield the filled values of ``rows`` rows of the chunk, from ``first_row`` on."""
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))
             return
@@ -100,7 +111,7 @@ class FilledColumns:
         return Run(origin.rows, constants, numbers)
 
     def values(self, first_row: int, rows: int) -> list[dict[str, Any]]:
-        """Return the same values as a dict for each row."""
+        """Return the values that ``runs`` yields, as one dict per row."""
         return [
             {**run.constants, **{name: number + index for name, number in run.numbers.items()}}
             for run in self.runs(first_row, rows)
@@ -108,7 +119,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return the same values for each row as the members of a JSON object, without its braces."""
+        """Return the values that ``runs`` yields, as one text per row: a JSON object without its braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]

@@ -48,7 +48,7 @@ class RowProblems:
         self.fields: list[BadField] = []
 
     def add(self, path: str, value: Any, expected: str, reason: str) -> None:
-        """Note that the value at ``path`` was refused, because of ``reason``."""
+        """Record that the value at ``path`` was refused because of ``reason``."""
         if len(self.fields) < MAX_BAD_FIELDS:
             is_missing = value is MISSING
             self.fields.append(
@@ -63,17 +63,17 @@ class RowProblems:
             )
 
     def add_failure(self, record: Any, error: Exception) -> None:
-        """Note that the whole row failed with an error of another library."""
+        """Record that the whole row could not be encoded because of ``error``."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
 
 
 def shown_name(name: object) -> str:
-    """Return a column's name for a message; quoted if it contains white space or characters that are hard to see."""
+    """Return a column's name for a message, quoted unless it is an ASCII identifier."""
     return name if isinstance(name, str) and name.isascii() and name.isidentifier() else repr(name)
 
 
 def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
-    """Return advice about a name that is not in ``columns``; empty if there is none."""
+    """Return advice about a name that is not in ``columns``, or an empty text if there is no advice."""
     if not name.strip():
         return (
             f", a column without a name, as of a delimiter at the end of the header or of pandas' index: leave it out "
@@ -90,7 +90,7 @@ def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
 
 
 def record_error(table: str, fields: Sequence[BadField]) -> RecordError:
-    """Return the error for rows that do not fit; it lists the first MAX_BAD_FIELDS fields."""
+    """Return a RecordError for the bad fields of all rows; it lists the first MAX_BAD_FIELDS of ``fields``."""
     rows = len({field.row for field in fields})
     shown = "\n".join(f"  {field}" for field in fields[:MAX_BAD_FIELDS])
     more = f"\n  and {len(fields) - MAX_BAD_FIELDS} more" if len(fields) > MAX_BAD_FIELDS else ""

@@ -1,4 +1,4 @@
-"""Chooses the record format of a delivery, and its encoder."""
+"""Chooses the record format and the encoder of a delivery."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def encoder_for(
 ) -> Encoder:
     """Return the encoder of rows, or of Arrow record batches, for the table.
 
-    ``delivery_id`` is what the ``delivery_columns`` option writes, and is required with it. ``arrow_streams`` says
-    whether ``auto`` may use Arrow streams. ``started_at`` is when the delivery began; it defaults to now. Raises
-    SchemaError if the chosen record format cannot carry the table, and ConfigurationError for columns of
-    ``delivery_columns`` and ``metadata_columns`` that are missing from the table.
+    ``delivery_id`` is required if the ``delivery_columns`` option is set, which writes it into a column.
+    ``arrow_streams`` says whether the record format ``auto`` is allowed to choose Arrow streams. ``started_at`` is the
+    time at which the delivery began; it defaults to now.
+
+    Raises SchemaError if the chosen record format cannot carry the table. Raises ConfigurationError if a column that
+    ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type.
     """
     filled = FilledColumns.of(schema, options, delivery_id, started_at or datetime.now(UTC))
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)

@@ -1,4 +1,4 @@
-"""Converts a block of rows to Arrow arrays, column by column: the fast path if pyarrow is installed.
+"""Converts a block of rows to Arrow arrays, column by column. This is the fast path if pyarrow is installed.
 
 A column whose values all have the usual types becomes an array in one call into C. Any other column goes through the
 converters of ``fast_columns`` first. Arrow accepts more than our rules do (bytes as text, 1.0 as a whole number), so an
@@ -51,7 +51,7 @@ class RowArrays:
         self._names = frozenset(field.name for field in fields)
         self._values_of = values_getter([field.name for field in fields])
         self._places: tuple[tuple[str, ...], list[int | None]] | None = None
-        """The names of the last TupleRows, and where each field is among them."""
+        """The column names of the last TupleRows, and the index of each field in these names (None if missing)."""
         self._as_dicts = rows_as_dicts(self._names)
         self.schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
         rules = replace(rules, refuse_unknown=True)
@@ -72,14 +72,14 @@ class RowArrays:
     def wire_batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         """Return a batch of rows that are already wire values; missing members are nulls.
 
-        Raises as ``record_batch``.
+        Raises pyarrow's own errors for values that do not fit.
         """
         columns = [[row.get(field.name) for row in rows] for field in self._fields]
         arrays = [member.wire_array(column) for member, column in zip(self._members, columns, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def quick_batch(self, records: Column) -> pa.RecordBatch | None:
-        """Return ``record_batch`` of the records, but None if they need the exact walk."""
+        """Return what ``record_batch`` returns, or None if the records need the exact walk."""
         if any(map(is_message, set(map(type, records)))):  # they hold wire text
             return None
         try:
@@ -122,7 +122,7 @@ class RowArrays:
 
 
 def _typed_columns(values: Column, width: int) -> list[TypedColumn]:
-    """Return the columns of rows whose values are joined in one list, ``width`` values per row."""
+    """Return the columns of rows; ``values`` holds the values of all rows in one list, ``width`` values per row."""
     return [(values[at::width], types) for at, types in enumerate(types_of_columns(values, width))]
 
 
@@ -141,7 +141,7 @@ def _partial_column(field: Field, rows: Column) -> Column:
 
 
 class _ArrayColumn:
-    """Makes the array of a column's values."""
+    """Converts the values of one column to an Arrow array."""
 
     __slots__ = ("_convert", "_direct", "_reshape", "_type", "_usual")
 
@@ -152,7 +152,7 @@ class _ArrayColumn:
         self._usual, self._direct = _direct(field, self._type, plain)
 
     def array(self, values: Column, types: Collection[type]) -> pa.Array:
-        """Return the array of a user's values."""
+        """Return the array of values as the user gave them; ``types`` is the set of their types."""
         array = self._direct(values) if self._usual.issuperset(types) else None
         return self.wire_array(self._convert(values)) if array is None else array
 
@@ -162,7 +162,10 @@ class _ArrayColumn:
 
 
 def _pairs_of(kind: DataType) -> Reshape | None:
-    """Return a function that converts the maps in a wire value to lists of pairs, as Arrow needs; None without maps."""
+    """Return a function that converts the maps in a wire value to lists of pairs, as Arrow needs.
+
+    Return None if the type contains no map.
+    """
     if isinstance(kind, ArrayType):
         of_element = _pairs_of(kind.element)
         return None if of_element is None else _unless_none(lambda items: list(map(of_element, items)))
@@ -184,7 +187,10 @@ def _unless_none(reshape: Reshape) -> Reshape:
 
 
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
-    """Return the function that builds an array of usual values without a converter; None if the type needs one."""
+    """Return the usual types of a field's values, and a function that builds an array of values of these types.
+
+    The function calls no converter. The set of types is empty if every value needs a converter.
+    """
     kind = field.type
     if plain is not None:
         return plain, lambda values: pa.array(values, target)

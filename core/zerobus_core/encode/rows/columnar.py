@@ -1,7 +1,7 @@
-"""Encodes rows as protobuf messages column by column: as Arrow arrays, which ptars serializes.
+"""Encodes rows as protobuf messages column by column: converts the rows to Arrow arrays, which ptars serializes.
 
-ptars is young (0.0.x), and silently skips what it does not expect.  So it serializes the rows of a table only if it
-writes the same bytes as protobuf's C implementation for sample rows of that table's types.
+ptars is young (0.0.x), and silently skips values that it does not expect. So ptars is used for a table only if it
+writes the same bytes as protobuf's C implementation for sample rows of the table's types.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ColumnarRecords:
         return records
 
     def wire_records(self, rows: list[dict[str, Any]]) -> list[bytes]:
-        """Return a message for each row, given as wire values."""
+        """Return a message for each row; the rows are dicts of wire values."""
         records: list[bytes] = self._handler.record_batch_to_array(self._arrays.wire_batch(rows)).to_pylist()
         return records
 
@@ -62,7 +62,7 @@ class ColumnarRecords:
 def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: Messages) -> ColumnarRecords | None:
     """Return the columnar serializer for ``messages``; None if ptars is missing or cannot serialize the table.
 
-    Rows with nested dicts are faster without arrays, so there is none for them.
+    Also None for a table that has a nested column: its rows are encoded faster without arrays.
     """
     if any(isinstance(field.type, StructType | ArrayType | MapType) for field in fields):
         return None

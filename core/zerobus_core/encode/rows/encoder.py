@@ -1,4 +1,4 @@
-"""The common part of the protobuf and JSON encoders of rows: bad rows, limits, batches, filled columns."""
+"""The base class of the protobuf and JSON encoders; it handles bad rows, limits, batches and filled columns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RowEncoder(ABC):
         self._fields = tuple(column for column in schema.columns if column.name not in self._reserved)
         self._names_of_table = {field.name for field in self._fields}
         self._has_other_case = False
-        """Whether names of columns came that differ from the table's in case only."""
+        """Whether a row has had column names that differ from the table's only in case."""
         # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
@@ -64,7 +64,7 @@ class RowEncoder(ABC):
 
     @property
     def block_rows(self) -> int:
-        """The largest number of rows of a batch."""
+        """The largest number of rows in a batch."""
         return self._options.batch_rows
 
     @property
@@ -74,7 +74,7 @@ class RowEncoder(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        """Return the records of consecutive rows, given as wire values."""
+        """Return the records of consecutive rows; ``rows`` holds dicts of wire values."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
         """Return the records of consecutive rows without the columns that the delivery fills."""
@@ -118,7 +118,7 @@ class RowEncoder(ABC):
                 yield batch
 
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
-        """Yield records of consecutive rows, or the problems of one row, each with the position of its first row."""
+        """Yield a row's position, with the records of the rows from there on or with the problems of that one row."""
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
@@ -132,7 +132,7 @@ class RowEncoder(ABC):
             start += len(block)
 
     def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """Return the same as ``_fast``; dicts are made of the tuples only if they are needed."""
+        """Return what ``_fast`` returns, but convert the tuples to dicts only if that is needed."""
         try:
             records = self._tuple_payloads(block, first_row)
         except _UNFIT:
@@ -155,18 +155,18 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return the records, or None if one is too large; choose the size of the next block by their sizes."""
+        """Return the records, or None if one is too large; set the number of rows of the next block by their size."""
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Also take a value that is not a column from each row; subclasses call it before the first row."""
+        """Accept a field in the rows that is not a column of the table; subclasses call this before the first row."""
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Replace names that differ only in case by the table's; return ``block`` itself if nothing changes."""
+        """Correct column names that differ from the table's only in case; return ``block`` itself if none does."""
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
             return block
@@ -176,14 +176,17 @@ class RowEncoder(ABC):
             return block  # the walk names the row
 
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
-        """Return the records of a block of rows of one kind; raise one of ``_UNFIT`` if a row needs the exact walk."""
+        """Return the records of a block; raise one of ``_UNFIT`` if a row needs the exact walk.
+
+        ``wire_text`` says whether all rows are protobuf messages; otherwise none is.
+        """
         convert, _ = self._way(wire_text)
         converted = convert(block)
         self._are_in_order = convert.are_in_order
         return self._payloads(converted, first_row)
 
     def _tuple_payloads(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """Return the same as ``_fast_payloads``; None if dicts are needed."""
+        """Return the records of a block, or None if the tuples must first be converted to dicts."""
         return None
 
     def _walked(self, record: Any, row: int) -> list[bytes] | RowProblems:

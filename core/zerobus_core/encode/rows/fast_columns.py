@@ -1,9 +1,9 @@
 """The fast path for a block of rows: each column is checked and converted as a whole, in C if possible.
 
-If all values of a column have the usual types, which one pass of ``map`` finds out, the column takes the short way.
-Otherwise each value goes through the exact converter of ``scalars``. If neither accepts a value, NeedsWalkError is
-raised, and the rows go through ``walk``, which gives the reasons. Protobuf's message classes do the rest of the
-checking: unknown fields, 32 and 64 bit ranges, valid Unicode.
+If all values of a column have the usual types, a fast path of ``fast_scalars`` converts the column. Otherwise each
+value goes through the exact converter of ``scalars``. If the converter refuses a value, an error is raised, and the
+rows go through ``walk``, which gives the reasons. Protobuf's message classes check unknown fields, 32 and 64 bit
+ranges, and valid Unicode.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["NeedsWalkError", "RowsConverter", "column_converter", "rows_as_dicts
 
 Column = list[Any]
 Convert = Callable[[Column], Column]
-"""Returns the wire values of a column's values; the very same list if nothing had to be converted."""
+"""Converts a column's values to wire values; returns the very same list if nothing had to be converted."""
 
 
 class NeedsWalkError(Exception):
-    """Something in the block needs the exact walk, row by row."""
+    """The error that is raised if a row of a block needs the exact walk."""
 
 
 class RowsConverter:
@@ -45,10 +45,13 @@ class RowsConverter:
         self._as_dicts = rows_as_dicts(self._names)
         self._refuse_unknown = rules.refuse_unknown
         self.are_in_order = False
-        """Whether the rows of the last call have every field, in its order; known where unknown fields are refused."""
+        """Whether each row of the last call had all fields, in order; False if unknown fields are not refused."""
 
     def __call__(self, records: Column) -> Column:
-        """Convert the records; return the very same list if nothing changed. Raises NeedsWalkError."""
+        """Convert the records; return the very same list if nothing changed.
+
+        Raises NeedsWalkError if a record needs the exact walk.
+        """
         rows = self._as_dicts(records)
         changed = self._changed(rows)
         if self._refuse_unknown:
@@ -92,7 +95,7 @@ def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[A
 
 
 def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
-    """Return the types in each column of rows whose values are joined, ``width`` values per row."""
+    """Return the types in each column; ``values`` holds the values of all rows in one list, ``width`` per row."""
     types = list(map(type, values))
     first = types[:width]
     if first * (len(types) // max(1, width)) == types:  # the usual case: no column has two types
@@ -101,7 +104,7 @@ def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
 
 
 def rows_as_dicts(names: frozenset[str]) -> Convert:
-    """Return a function that converts records to dicts, and returns the very same list if they already are."""
+    """Return a function that converts records to dicts, and returns the very same list if all are dicts already."""
 
     def as_dict(record: Any) -> dict[str, Any]:
         members = members_within(record, names)
@@ -113,7 +116,7 @@ def rows_as_dicts(names: frozenset[str]) -> Convert:
 
 
 def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for the values of a field, and the types whose values need no check, or None."""
+    """Return a converter for a field's values, and the types whose values need no check (None if all need one)."""
     return _column(field.type, field.nullable, rules)
 
 
@@ -128,7 +131,7 @@ class _FieldConverter:
         self._convert, self._plain = _column(field.type, field.nullable, rules)
 
     def changed_values(self, rows: Column) -> Column | None:
-        """Return the wire values, or None if they are the given values."""
+        """Return this field's values in ``rows`` as wire values, or None if they already are wire values."""
         name = self.name
         try:
             values = [row.get(name) for row in rows] if self._nullable else [row[name] for row in rows]
@@ -141,13 +144,13 @@ class _FieldConverter:
         return self._plain is not None and self._plain.issuperset(types)
 
     def changed(self, values: Column) -> Column | None:
-        """Return the wire values of this column, or None if they are the given values."""
+        """Return ``values`` as wire values, or None if they already are wire values."""
         converted = self._convert(values)
         return None if converted is values else converted
 
 
 def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for a column, and the types whose values need no check, or None."""
+    """Return a converter for a column, and the types whose values need no check (None if all need one)."""
     if isinstance(kind, StructType):
         return _struct(kind, nullable, rules), None
     if isinstance(kind, ArrayType):
@@ -160,7 +163,7 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 
 
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
-    """Return whether whole numbers of the type count a unit other than microseconds."""
+    """Return whether the type is a timestamp whose whole numbers count a unit other than microseconds."""
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
@@ -188,7 +191,7 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
 
 
 def _refilled(values: Column, converted: Iterable[Any]) -> Column:
-    """Return the converted values, with the nulls put back in."""
+    """Return the converted values, with None wherever ``values`` has None."""
     following = iter(converted)
     return [None if value is None else next(following) for value in values]
 
@@ -196,7 +199,10 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """Return the values that are not null, each of a usual type; and whether they are the very same objects."""
+    """Return the values that are not None, and whether all of them have a usual type.
+
+    If not all have one, ``normal`` is applied to each. Raises NeedsWalkError for None if the column is not nullable.
+    """
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:
         raise NeedsWalkError

@@ -1,4 +1,4 @@
-"""The fast path for a column whose values all have the usual type; ``scalars`` handles what it cannot decide.
+"""The fast path for a column whose values all have the usual type; ``scalars`` handles all other columns.
 
 A fast path takes the values of a column that are not null. It returns them unchanged (the same list), converted (a new
 list), or None if it cannot decide. It must never accept a value that the exact converter of the type refuses; the tests
@@ -41,13 +41,13 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """Converts a column's values. ``plain`` are types whose values need no check, or None if there are none."""
+    """Converts a column's values. ``plain`` is the set of types whose values need no check; None if there is none."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
 
     def __call__(self, values: Column) -> Column | None:
-        """See the module's docstring."""
+        """Return ``values`` itself if nothing changes, a list of converted values, or None if it cannot decide."""
         return self.run(values)
 
 

@@ -1,4 +1,4 @@
-"""Encodes many messages at a time, of a descriptor made at run time, with protobuf's C implementation (upb)."""
+"""Encodes many messages at a time with protobuf's C implementation (upb); their type is defined at run time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """Encodes messages of one file descriptor's first type, many at a time.
+    """Encodes messages of the first type in ``file``, many at a time.
 
-    A single message that repeats all rows of a block is built, serialized and split up again by the C library in half
-    the time that a message per row takes. Field 1 of both wrappers has the same wire type, so what was written as
-    messages can be read as bytes.
+    All rows of a block are serialized as one message of type ``Rows``, whose field 1 repeats the rows. The result is
+    parsed as type ``Records``, whose field 1 repeats bytes: it has the same wire type, so each row is returned as
+    bytes. The C library does both in half the time that one message per row takes.
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
@@ -38,7 +38,7 @@ class Messages:
     def serialized(self, rows: list[dict[str, Any]]) -> list[bytes]:
         """Return the bytes of each row.
 
-        Raises ValueError or TypeError for fields and values that the message does not have.
+        Raises ValueError or TypeError for fields that the type does not have, and for values that do not fit.
         """
         if self._prepare is not None:
             rows = list(map(self._prepare, rows))
@@ -70,7 +70,7 @@ def _takes_maps_of_dicts() -> bool:
 
 
 def _preparation(descriptor: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """Return a function that builds the messages of all maps in a row, or None if its type has no map of messages."""
+    """Return a function that replaces the dicts in a row's maps by messages; None if the type has no such maps."""
     changes: dict[str, Callable[[Any], Any]] = {}
     for field in descriptor.fields:
         if field.message_type is None:

@@ -61,7 +61,7 @@ class ProtobufEncoder(RowEncoder):
 
     @property
     def record_format(self) -> RecordFormat:
-        """The payloads are lists of bytes."""
+        """Always ``protobuf``: the payloads are lists of bytes."""
         return "protobuf"
 
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
@@ -107,9 +107,9 @@ class ProtobufEncoder(RowEncoder):
         return [record[: -len(columns)] for record, columns in zip(records, filled, strict=True)]
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """Decode the row as JSON types, in wire form: days, microseconds, decimals as text, bytes as base64.
+        """Decode a row to JSON-compatible wire values: days, microseconds, decimals as text, bytes as base64.
 
-        NaN and infinities, which JSON does not have, are text.
+        NaN and infinities become text, because JSON does not have them.
         """
         record = batch.payload[index]
         assert isinstance(record, bytes)
@@ -117,7 +117,7 @@ class ProtobufEncoder(RowEncoder):
 
 
 def members_of(message: Any) -> dict[str, Any]:
-    """Return the fields of a message that are set, as JSON types in wire form."""
+    """Return the fields of a message that are set, as JSON-compatible wire values."""
     # json_format would do, but for fields that are named like a method of the message, and int64 as text.
     return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
 

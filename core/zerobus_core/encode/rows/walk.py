@@ -1,6 +1,6 @@
-"""The slow, exact walk over a row: converts each value, or says where it is and why it does not fit.
+"""The slow, exact walk over a row: converts each value, or says where the value is and why it does not fit.
 
-Any row could be encoded this way; the fast paths exist so that only few are.
+Any row can be encoded this way; the fast paths exist so that few rows have to be.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ExactWalk:
         return self._scalar(kind)
 
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
-        """Return the converter; if JSON text is to be parsed, one that also accepts JSON text."""
+        """Return ``convert_value`` wrapped to accept JSON text too; text is a problem if ``parse_json`` is not set."""
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
         def convert(value: Any, path: str, problems: RowProblems) -> Any:
@@ -204,9 +204,9 @@ def _are_records(value: Any) -> bool:
 
 
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
-    """Return the text; raise UnfitError if the source could not read it, or if text is not accepted.
+    """Return ``value`` if it is text and ``noun`` is None; otherwise raise UnfitError.
 
-    Text is not accepted if ``noun`` says what to pass instead.
+    An UnfitValue is a value that the source could not read. ``noun`` is what the error says to pass instead of text.
     """
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)
@@ -242,7 +242,7 @@ def as_pairs(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool) -> str | None:
-    """Return why a null inside is refused, or None if it is accepted."""
+    """Return why a null inside an array or a map is refused, or None if it is accepted."""
     if not contains_null:
         return f"{what} of this {holder} cannot be null"
     if inner_nulls:
@@ -253,12 +253,12 @@ def _null_rule(what: str, holder: str, *, contains_null: bool, inner_nulls: bool
 
 
 def has_nan(kind: DataType) -> bool:
-    """Return whether NaN is a value of the type; for other types it stands for NULL."""
+    """Return whether NaN is a value of the type; for all other types, NaN stands for NULL."""
     return isinstance(kind, PrimitiveType) and kind.kind in {Kind.FLOAT, Kind.DOUBLE}
 
 
 def json_key(key: Any) -> str:
-    """Return the JSON object's key for a map's wire key."""
+    """Return a map's wire key as the key of a JSON object."""
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, bytes):

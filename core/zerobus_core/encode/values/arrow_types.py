@@ -1,4 +1,4 @@
-"""The Arrow types between a source's columns and a table's: those of the checks, and those of the records."""
+"""The Arrow types for a table's columns: the types in which values are checked, and the types of wire values."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _PLAIN = {
 
 
 def working_type(kind: DataType) -> pa.DataType:
-    """Return the type that columns are cast to and checked in.
+    """Return the Arrow type to which a source's column is cast before its values are checked.
 
-    It is the type that the service reads, but VARIANT is JSON text.
+    It is the type that the service expects, except that VARIANT is JSON text.
     """
     return type_of(kind, _WORKING)
 
 
 def plain_type(kind: DataType) -> pa.DataType:
-    """Return the type of values in records: like ``working_type``, but days, microseconds and small integers are
-    integers.
+    """Return the Arrow type of wire values.
 
-    All members of structs are nullable, because Python's None for a struct is a null in each of them.
+    It is ``working_type``, except that dates and small integers are 32-bit integers, and timestamps are 64-bit
+    integers. All members of structs are nullable, because a struct that is None becomes a null in each member.
     """
     return type_of(kind, _PLAIN, all_nullable=True)
 

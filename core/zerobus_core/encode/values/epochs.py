@@ -18,9 +18,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds_of(number: int, unit: str | None) -> int:
-    """Return microseconds since 1970. Without a unit, the number counts microseconds.
+    """Convert ``number``, which counts ``unit`` since 1970, to microseconds since 1970.
 
-    Raises UnfitError if the unit is in doubt.
+    If ``unit`` is None, the number counts microseconds. Raises UnfitError if the number is then more likely to count
+    seconds or milliseconds, and for nanoseconds that are not whole microseconds.
     """
     if unit is None:
         if DOUBTFUL[0] <= number < DOUBTFUL[1]:

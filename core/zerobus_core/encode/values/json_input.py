@@ -1,4 +1,4 @@
-"""Parses JSON text into values, if the user asks for it: every digit is kept, and ambiguous text is refused."""
+"""Parses JSON text into values. Keeps every digit of a number, and refuses an object that has the same key twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["JsonNumber", "parsed_json"]
 
 
 class JsonNumber(Decimal):
-    """A number with a fraction or an exponent, as JSON writes it; FLOAT and DOUBLE use the nearest double."""
+    """A number that has a fraction or an exponent in JSON text; FLOAT and DOUBLE columns take the nearest double."""
 
 
 def parsed_json(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""The JSON text of a VARIANT, made from a value or checked if it is given; every digit of a Decimal is kept."""
+"""Writes values as the JSON text of a VARIANT, and checks text that is JSON already. Keeps all digits of Decimals."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def checked_text(value: Any) -> str:
 def may_have_key_twice(text: bytes, value: Any) -> bool:
     """Return whether an object in a JSON text may have the same key twice.
 
-    False only if the text has as many keys as its value; strings inside of it can look like more keys.
+    ``value`` is the parsed text. False means that no object has a key twice. True can be wrong, because strings in the
+    text can look like keys.
     """
     if not isinstance(value, dict | list):
         return False
@@ -88,7 +89,7 @@ def _check(text: str | bytes) -> None:
 
 
 def _exact_text(value: Any) -> bytes:
-    """Return the JSON text, also for whole numbers of any size and NumPy's times; slower."""
+    """Return the JSON text of ``value``; slow, but takes whole numbers of any size and keeps NumPy's nanoseconds."""
     try:
         return orjson.dumps(_exact(value), default=_default, option=_EXACT_OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
@@ -129,7 +130,10 @@ def _numpy_time(value: Any) -> str | None:
 
 
 def _numpy_value(value: Any) -> Any:
-    """Return a NumPy number with the digits of its own type: a float32 has fewer than the equal double."""
+    """Return a NumPy scalar or array as something that orjson writes; raise UnfitError if there is no such form.
+
+    A number keeps the digits of its own type: a float32 has fewer digits than the equal double.
+    """
     kind = value.dtype.kind
     if kind in "biuf":
         one_piece = value.astype(value.dtype.newbyteorder("="), order="C")
@@ -143,7 +147,7 @@ def _numpy_value(value: Any) -> Any:
 
 
 def _moment_text(value: date | time) -> str:
-    """Return ISO 8601 text for times that orjson does not write: subclasses, and unusual time zones."""
+    """Return ISO 8601 text for dates and times that orjson does not write: subclasses, and unusual time zones."""
     if isinstance(value, datetime):
         return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
     if isinstance(value, date):

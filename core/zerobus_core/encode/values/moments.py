@@ -8,7 +8,7 @@ __all__ = ["plain_datetime"]
 
 
 def plain_datetime(value: datetime) -> datetime:
-    """Return the same time as a datetime; what a subclass stores beyond microseconds is dropped."""
+    """Return ``value`` as a plain datetime, without anything that a subclass stores beyond microseconds."""
     # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
     # Airflow's dates are, only from its own.
     if type(value) is datetime:

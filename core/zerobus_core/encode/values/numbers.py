@@ -64,7 +64,10 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 
 
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
-    """Return a converter to doubles, or to singles; ``finite`` refuses NaN and infinities."""
+    """Return a converter to doubles or, if ``is_single``, to numbers that a single can store.
+
+    If ``finite``, the converter refuses NaN and infinities.
+    """
 
     def convert(value: Any) -> float:
         given = unwrapped(value)
@@ -82,9 +85,9 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 
 
 def _check_single(given: Any, number: float) -> None:
-    """Raise UnfitError if a number is too large for a single, or a whole number would change.
+    """Raise UnfitError if ``number`` is too large for a single, or if ``given`` is an int that a single cannot hold.
 
-    Floats and text become the nearest single.
+    Floats and text do not have to be exact: they become the nearest single.
     """
     if abs(number) >= FLOAT32_LIMIT:
         raise UnfitError("too large for 32 bits")
@@ -119,7 +122,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
 
 
 def decimal_converter(kind: DecimalType, *, parse_text: bool, round_floats: bool) -> Callable[[Any], str]:
-    """Return a converter to decimals, as the text that the wire carries."""
+    """Return a converter to the text of a decimal, which is its wire value."""
     before, scale = kind.precision - kind.scale, kind.scale
     unit = Decimal(1).scaleb(-scale)
     exact = Context(prec=kind.precision + 2, traps=[Inexact, InvalidOperation])
@@ -158,7 +161,7 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
 
 
 def _rounded(value: float, scale: int) -> Decimal:
-    """Round the shortest text of the float, half up, to ``scale`` digits after the point."""
+    """Round the decimal number that ``repr(value)`` shows, half up, to ``scale`` digits after the point."""
     if not math.isfinite(value):
         raise UnfitError("not a finite number")
     number = Decimal(repr(value))

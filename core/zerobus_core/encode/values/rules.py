@@ -1,7 +1,7 @@
-"""The rules for converting values that do not follow from their types; all encoders share one object.
+"""Rules for converting values, apart from the rules that follow from the types of the columns.
 
-The exact walk, the fast path by columns and the casts of whole Arrow arrays are compiled from the same rules, so that
-they accept the same values with the same result.
+The exact walk, the fast path by columns and the casts of whole Arrow arrays are built from the same rules, so that they
+accept the same values and give the same results.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ConversionRules:
     parse_json: bool = False
     """Accept JSON text for VARIANT, ARRAY, MAP and STRUCT, as in ``IngestOptions``."""
     write_json: bool = False
-    """Accept dicts, lists and records for text, as in ``IngestOptions``."""
+    """Accept dicts, lists and records for STRING, and write them as JSON text, as in ``IngestOptions``."""
     round_floats: bool = False
     """Accept floats for DECIMAL, rounded to its digits, as in ``IngestOptions``."""
     parse_base64: bool = False
@@ -46,15 +46,15 @@ class ConversionRules:
     numeric_booleans: bool = False
     """Accept 0 and 1 for BOOLEAN, as in ``IngestOptions``."""
     epoch_unit: str | None = None
-    """The unit since 1970 that whole numbers for times count, as in ``IngestOptions``."""
+    """The unit that whole numbers for timestamps count since 1970, as in ``IngestOptions``."""
     wire_text: bool = False
-    """Accept the text that protobuf messages have for DECIMAL and VARIANT."""
+    """Accept values as protobuf messages carry them: DECIMAL and VARIANT as text, timestamps as microseconds."""
     inner_nulls: bool = False
     """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
     refuse_unknown: bool = False
-    """Refuse members that a struct lacks, which protobuf's own message classes do otherwise."""
+    """Refuse members that a struct's type does not have; unnecessary if protobuf's message classes refuse them."""
     check_variant: Callable[[str], None] | None = None
-    """Raises UnfitError for JSON text that the record format's VARIANT cannot hold."""
+    """A function that raises UnfitError for JSON text that the record format's VARIANT cannot hold, or None."""
 
     @classmethod
     def of(cls, options: IngestOptions, **of_format: Any) -> ConversionRules:

@@ -1,8 +1,8 @@
 """The rules for parsing text, for whole columns and for single values alike.
 
-White space at the start and end is ignored.  Numerals have ASCII digits without separators; a whole number may end in
-``.0``, as data frames write those of a column with gaps.  Dates and times are ISO 8601.  An empty text, NA, N/A, NULL
-and null stand for NULL, except for types that store the text itself: NA is the code of Namibia.
+White space at the start and end is ignored. Numerals have ASCII digits without separators; a whole number can end in
+``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO 8601. An empty text,
+NA, N/A, NULL and null stand for NULL, except in a STRING column: there, NA can be the country code of Namibia.
 
 Every function returns the value, or raises UnfitError with the reason.
 """
@@ -49,7 +49,7 @@ _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
 
 def is_parsed(kind: DataType) -> bool:
-    """Return whether text for this type is parsed, instead of being the value itself."""
+    """Return whether text is parsed into values of this type, such as numbers and dates."""
     if isinstance(kind, PrimitiveType):
         return kind.kind not in {Kind.VARIANT, Kind.BINARY}
     return isinstance(kind, DecimalType)
@@ -117,7 +117,7 @@ def base64_bytes(text: str) -> bytes:
 def day(text: str) -> date:
     """Parse a date.
 
-    It can be followed by the time of midnight, as databases and spreadsheets write dates.
+    The date can be followed by 00:00:00, as databases and spreadsheets write dates.
     """
     text = str.strip(text)
     try:

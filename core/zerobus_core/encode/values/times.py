@@ -28,7 +28,7 @@ MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.ma
 
 
 def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
-    """Return a converter to days since 1970-01-01."""
+    """Return a converter from dates, datetimes at midnight, day numbers and text to days since 1970-01-01."""
     low, high = DAY_RANGE
 
     def convert(value: Any) -> int:
@@ -51,7 +51,10 @@ def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
 
 
 def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter to microseconds since 1970-01-01 in UTC; times without a time zone are read as UTC."""
+    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in UTC.
+
+    Datetimes without a time zone are read as UTC.
+    """
     read = _moment(rules)
 
     def convert(value: Any) -> int:
@@ -69,7 +72,10 @@ def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter to microseconds since 1970-01-01 in local time, without a time zone."""
+    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in local time.
+
+    The converter refuses datetimes that have a time zone.
+    """
     read = _moment(rules)
 
     def convert(value: Any) -> int:
@@ -84,7 +90,7 @@ def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
-    """Return a function that reads a value as a datetime, or as microseconds since the epoch that are in range."""
+    """Return a function that converts a value to a datetime, or to a number of microseconds since 1970 in range."""
     parse_text, epoch_unit = rules.parse_text, "us" if rules.wire_text else rules.epoch_unit
 
     def read(value: Any) -> datetime | int:
