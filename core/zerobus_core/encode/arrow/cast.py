@@ -1,8 +1,8 @@
 """Casts whole Arrow arrays to the types of a table's columns, exactly or not at all.
 
-The rules are those of ``values.scalars`` and ``walk``, which check one value at a time: a value that a cast here
-accepts, they accept with the same result. If a cast fails, or there is none for the types, they decide. So a cast only
-has to detect that something is wrong, not what.
+The rules are those of ``values.scalars`` and ``walk``, which check one value at a time. If a cast accepts a value, the
+exact walk accepts it with the same result. If a cast fails, or no cast exists for the types, the exact walk decides. So
+a cast only has to detect that some value does not fit, not which value or why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Converts the columns of Arrow record batches to those of the table, and finds the rows that do not fit.
+"""Converts the columns of Arrow record batches to the types of the table, and finds the rows that do not fit.
 
-A column is cast as a whole. If that fails, it is halved until the values that do not fit are found. Those go through
-the exact walk, which either converts them or gives the reason.
+A column is cast as a whole. If that fails, the column is halved until the values that cannot be cast are found. These
+values go through the exact walk, which either converts them or gives the reason why they do not fit.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BadFields = dict[int, list[BadField]]
 class ColumnCasts:
     """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
 
-    ``filled`` are columns that the delivery fills itself, by name.
+    ``filled`` names the columns that the delivery fills itself.
     """
 
     def __init__(self, schema: TableSchema, rules: ConversionRules, filled: frozenset[str]) -> None:
@@ -58,11 +58,11 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Return arrays of all columns, each as long as the batch, and the bad rows, whose values in the arrays have no
-        meaning.
+        """Return an array for each column of the table, as long as the batch, and the bad rows.
 
-        With ``is_strict`` a few bad rows per column are enough, since they end the delivery. Raises SchemaError for
-        columns that are missing from the table, and for required columns that are missing from the batch.
+        In bad rows, the values of the arrays have no meaning. With ``is_strict``, the search ends after a few bad rows
+        per column, since any bad row ends the delivery. Raises SchemaError for columns of the batch that are missing
+        from the table, and for required columns that are missing from the batch.
         """
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -92,7 +92,7 @@ class ColumnCasts:
         return self._planned(schema).are_whole
 
     def _planned(self, schema: pa.Schema) -> _Plan:
-        """Return where each column of the table is in batches of a schema; cached until another schema comes."""
+        """Return how batches with this schema are cast; the plan is cached until a batch has another schema."""
         if self._plan is not None and schema.equals(self._plan.schema, check_metadata=True):
             return self._plan
         self._check(schema)
@@ -174,13 +174,13 @@ class _Plan:
 
     schema: pa.Schema
     steps: tuple[tuple[str, _ColumnCast, int | None], ...]
-    """For each column of the table its name, its cast, and its place in the batch if it is there."""
+    """For each column of the table: its name, its cast, and its index in the batch (None if missing)."""
     are_whole: bool
     """Whether no column is cast value by value."""
 
 
 class _ColumnCast:
-    """Casts one column from the Arrow type that it was prepared for to the table's type."""
+    """Casts one column to the table's type, from the Arrow type that ``prepare`` was called with."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
@@ -221,7 +221,7 @@ class _ColumnCast:
             return None
 
     def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
-        """Yield the pieces of an array that cannot be cast as a whole."""
+        """Yield consecutive parts of an array that cannot be cast as a whole, each in the column's type."""
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return

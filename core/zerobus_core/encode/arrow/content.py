@@ -17,29 +17,32 @@ _LENGTH_BYTES = 8
 
 
 Tracks: TypeAlias = Callable[[int, int], Iterator[bytes | memoryview]]
-"""From the indices of the first row and of the one after the last, to the tracks of those rows."""
+"""Returns the tracks of a range of rows, given the index of the first row and the index after the last row."""
 
 
 class ColumnsContent:
-    """The content of rows, given as one array per column; see ``zerobus_core.batch.RowContent``."""
+    """The content of rows, taken from one array per column; see ``zerobus_core.batch.RowContent``."""
 
     def __init__(self, columns: Mapping[str, pa.Array]) -> None:
         self._columns = [_tracks_of(array) for array in columns.values()]
 
     def tracks(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """Return the rows from index ``start`` to ``stop``: a track for each buffer of each column."""
+        """Return the tracks of the rows from index ``start`` up to ``stop``, in the order of the columns."""
         return [track for tracks in self._columns for track in tracks(start, stop)]
 
 
 def _tracks_of(array: pa.Array) -> Tracks:
-    """Return the tracks of a column; without nulls they are parts of its own buffers, which costs almost nothing."""
+    """Return a function that returns the tracks of a column's rows.
+
+    If the column is not nested and has no nulls, its tracks are slices of its buffers, which costs almost nothing.
+    """
     if array.null_count == 0 and not pa.types.is_nested(array.type):
         return _flat(array)
     return lambda start, stop: _tracks(array.slice(start, stop - start))
 
 
 def _flat(array: pa.Array) -> Tracks:
-    """Return the tracks of an array that is not nested and has no nulls."""
+    """Return a function that returns the tracks of an array that is not nested and has no nulls."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _texts(array, "i")
@@ -74,7 +77,7 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 
 
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield the validity first, then the values, without those of nulls, which are arbitrary."""
+    """Yield the validity of all values, then the values that are valid; the bytes of a null value are arbitrary."""
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
     kind = array.type

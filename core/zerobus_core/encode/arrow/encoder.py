@@ -1,4 +1,4 @@
-"""Encodes Arrow record batches as wire payloads of every format, and rows as Arrow record batches."""
+"""Encodes Arrow record batches as payloads of each record format, and rows as Arrow record batches."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ class ArrowEncoder:
             yield batch
 
     def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
-        """Return how many rows to encode next.
+        """Return the largest number of rows for the next chunk.
 
-        The number is large if the last rows were cast as whole columns, and small if rows are large or did not fit.
+        It is large if the last chunk's columns were cast as a whole, and small if rows are large or did not fit.
         """
         is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
         most = self._packer.block_rows if is_quick else self._options.batch_rows
@@ -129,7 +129,7 @@ class ArrowEncoder:
         return max(1, min(most, _BLOCK_BYTES * len(chunk.rows) // max(1, size)))
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
-        """Decode the row as JSON types, in wire form: days, microseconds, decimals as text, bytes as base64."""
+        """Decode a row to JSON-compatible wire values: days, microseconds, decimals as text, bytes as base64."""
         return self._packer.decode(batch, index)
 
     def _columns(self, chunk: Chunk, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
@@ -176,7 +176,7 @@ class ArrowEncoder:
 
 
 def _unread(row: int, record: Any) -> list[BadField]:
-    """Return the problems of a row that is not in the record batches of its Arrow source."""
+    """Return the problems of a row that an Arrow source could not read into a record batch."""
     if not isinstance(record, UnreadableRecord):
         raise TypeError("the encoder of Arrow data was given a list of rows")
     problems = RowProblems(row)

@@ -1,4 +1,4 @@
-"""Converts Arrow data for a VARIANT column: JSON text and binary VARIANTs, as Arrow marks them, and maps."""
+"""Converts Arrow data for VARIANT columns: data that Arrow marks as JSON text or as binary VARIANT, and maps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _VARIANT = PrimitiveType(Kind.VARIANT)
 
 
 def fragment_of(text: str) -> orjson.Fragment:
-    """Return a fragment that writes the text unchanged; raise UnfitError if it is invalid JSON or has a key twice."""
+    """Return a fragment that writes the text unchanged; raise UnfitError for invalid JSON and for duplicate keys."""
     _parsed(text)
     return orjson.Fragment(text)
 
 
 def parsed_json(text: str) -> Any:
-    """Parse a JSON text; return the text itself if it is invalid."""
+    """Parse a JSON text; return the text itself if it is invalid JSON or has duplicate keys."""
     try:
         return _parsed(text)
     except UnfitError:
@@ -53,10 +53,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts a field's Python value for a VARIANT; None if it needs no conversion.
+    """Return a function that converts Python values of ``field`` for a column of type ``kind``; None if none change.
 
-    It applies ``leaf`` to JSON texts and turns maps into objects. ``kind`` is the type of the table's column. JSON for
-    a column of another type stays text.
+    For a VARIANT, the function applies ``leaf`` to JSON text and turns maps into dicts. For other types, JSON text
+    stays text. Binary VARIANTs are decoded for every type.
     """
     if is_variant(field):
         return _variant(kind)
@@ -91,7 +91,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def has_union_of_json(field: pa.Field) -> bool:
-    """Return whether JSON is a member of a union, whose values do not say which member they are."""
+    """Return whether the field contains a union with a JSON member; a union's values do not show their member."""
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
     if pa.types.is_union(kind):

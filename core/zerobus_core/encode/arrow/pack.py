@@ -1,4 +1,4 @@
-"""Packs cast Arrow columns into wire payloads: Arrow record batches, protobuf messages, JSON objects."""
+"""Packs Arrow columns, after their casts, into payloads: Arrow record batches, protobuf messages or JSON objects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticErro
 
 
 class Packer(Protocol):
-    """Makes batches from columns in working types."""
+    """Makes batches from columns that have the types of ``values.arrow_types.working_type``."""
 
     record_format: RecordFormat
     descriptor: bytes | None
@@ -56,7 +56,10 @@ class Packer(Protocol):
     """The largest number of rows to cast and pack at once."""
 
     def pack(self, columns: Mapping[str, pa.Array], first_row: int, bad: BadFields) -> list[Batch]:
-        """Return batches in row order, without rows that are too large for the wire, which go to ``bad``."""
+        """Return batches in row order.
+
+        Rows that are too large, or that the record format cannot carry, are left out and added to ``bad``.
+        """
         ...
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def _too_large(row: int, size: int, bad: BadFields) -> None:
 
 
 class _ArrowPacker:
-    """Makes record batches in the service's canonical schema; slices of them copy nothing."""
+    """Makes record batches in the service's canonical schema; cuts them by slicing, which copies nothing."""
 
     record_format: RecordFormat = "arrow"
     descriptor: bytes | None = None
@@ -125,7 +128,7 @@ class _ArrowPacker:
 
 
 def _is_final(kind: DataType) -> bool:
-    """Return whether a column's working type is the type that the service reads, without nesting."""
+    """Return whether a column's working type is not nested and is the type that the service expects."""
     target = arrow_type(kind)
     return not pa.types.is_nested(target) and bool(target.equals(working_type(kind)))
 
@@ -152,7 +155,7 @@ def _wired(value: Any, kind: DataType) -> Any:
 
 
 class _RecordPacker(ABC):
-    """The common part of the packers for protobuf and JSON records."""
+    """The base class of the packers for protobuf and JSON records."""
 
     arrow_schema: pa.Schema | None = None
 
@@ -167,10 +170,10 @@ class _RecordPacker(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[Any]) -> list[bytes]:
-        """Return the records of rows that are given as wire values."""
+        """Return the records of ``rows``, which are dicts of wire values."""
 
     def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
-        """Return the record of each row; None for a row that the format cannot carry, which goes to ``bad``."""
+        """Return a record for each row, or None if the format cannot carry the row, which is then added to ``bad``."""
         rows = plain.to_pylist()
         try:
             return list(self._payloads(self._convert(rows)))
@@ -209,7 +212,7 @@ class _RecordPacker(ABC):
 
 
 class _JsonPacker(_RecordPacker):
-    """Makes JSON objects, from a dict for each row."""
+    """Makes JSON objects from one dict per row."""
 
     record_format: RecordFormat = "json"
     descriptor: bytes | None = None
@@ -231,8 +234,8 @@ class _JsonPacker(_RecordPacker):
 class _ProtobufPacker(_RecordPacker):
     """Makes protobuf messages with ptars, if it is installed and agrees with protobuf's own implementation.
 
-    ptars is young (0.0.x), and silently skips what it does not expect. So it gets only plain types, no maps, and the
-    first records of every delivery are compared with those of protobuf's C implementation.
+    ptars is young (0.0.x), and silently skips values that it does not expect. So it gets only columns of plain types
+    without maps, and its first records of every delivery are compared with those of protobuf's C implementation.
     """
 
     record_format: RecordFormat = "protobuf"

@@ -44,7 +44,7 @@ _CAST = pc.get_function("cast")
 
 
 def _to(target: pa.DataType) -> ArrayCast:
-    """Return a cast to a type that refuses values that do not fit."""
+    """Return a cast to ``target``; the cast refuses values that do not fit."""
     options = pc.CastOptions.safe(target)
     return lambda array: _CAST.call([array], options)
 
@@ -182,7 +182,7 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 
 
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
-    """Return the cast from whole numbers that count ``unit`` since 1970; see ``values.epochs``."""
+    """Return the cast from whole numbers that count ``unit`` since 1970; None for ``ns``. See ``values.epochs``."""
     if unit == "ns":
         return None
 
@@ -199,7 +199,7 @@ def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
 
 
 def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
-    """Return microseconds since 1970 as TIMESTAMP or TIMESTAMP_NTZ, if their years are 0001 to 9999."""
+    """Return microseconds since 1970 as Arrow timestamps; raise UnfitArrayError unless all years are 0001 to 9999."""
     check_range(microseconds, *MICROSECOND_RANGE)
     return microseconds.view(pa.timestamp("us", "UTC" if kind is Kind.TIMESTAMP else None))
 
@@ -216,7 +216,7 @@ def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
 
 
 def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
-    """Return decimals as text without an exponent, if none has more digits than ``kind`` allows."""
+    """Return decimals as text without an exponent; raise ArrowInvalid if one has more digits than ``kind`` allows."""
     if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
         # Arrow multiplies before it looks whether there is room: 327 cast to (38, 38) would wrap around in silence.
         array = array.cast(_WIDE)
@@ -229,7 +229,7 @@ def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
 
 
 def value_cast(kind: DataType, rules: ConversionRules) -> ArrayCast:
-    """Return a cast that calls the exact converter for each value, which takes about a microsecond each."""
+    """Return a cast that calls the exact converter for each value; it takes about a microsecond per value."""
     convert_value = scalar_converter(kind, rules)
     is_null = null_test(kind, rules, nan_is_null=True)
     target = working_type(kind)

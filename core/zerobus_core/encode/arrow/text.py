@@ -1,7 +1,7 @@
 """Casts text, as in CSV files, to the types of a table's columns; used if text is parsed.
 
-The rules are those of ``values.text``. Arrow's own casts accept less in some places and more in others. This module
-detects what they accept wrongly; what they refuse goes to the exact walk.
+The rules are those of ``values.text``. Arrow's own casts refuse some texts that the rules accept, and accept some that
+the rules refuse. This module raises UnfitArrayError for the latter. All refused texts go to the exact walk.
 """
 
 from __future__ import annotations

@@ -12,12 +12,10 @@ __all__ = ["has_map", "python_value", "shown_value", "with_pairs"]
 
 
 def python_value(array: pa.Array, index: int) -> Any:
-    """Return the value at ``index``; raise ValueError or OverflowError for a value that Python has no type for.
+    """Return the value at ``index``; raise ValueError or OverflowError for a value that no Python type can hold.
 
-    Such values are times outside of Python's years, and invalid UTF-8.
-
-    A time whose UTC year is 0001 to 9999 is converted whatever its zone is; if the zone's clock shows a year outside of
-    that range, the time is returned in UTC.
+    Such values are times outside of the years 0001 to 9999 in UTC, and invalid UTF-8. If the year is in that range in
+    UTC, but not in the time's own zone, the time is returned in UTC.
     """
     try:
         return array[index].as_py()
@@ -56,7 +54,7 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """Convert MAPs in the value, which Polars keeps as lists of structs of ``key`` and ``value``, to lists of pairs."""
+    """Convert MAPs in ``value`` to lists of pairs; Polars has them as lists of structs of ``key`` and ``value``."""
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
         return {name: with_pairs(v, members[name]) if name in members else v for name, v in value.items()}
@@ -77,7 +75,7 @@ def with_pairs(value: Any, kind: DataType) -> Any:
 
 
 def shown_value(scalar: pa.Scalar) -> Any:
-    """Return the scalar as a Python value, with text for values that Python has no type for.
+    """Return the scalar as a Python value, with text in place of values that no Python type can hold.
 
     Such values are times outside the years 0001 to 9999, and invalid UTF-8, whose bytes are written as ``\\xff``.
     """

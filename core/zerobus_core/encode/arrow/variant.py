@@ -1,7 +1,7 @@
 """Converts JSON text to the binary VARIANT that Arrow batches carry: one metadata and one value per cell.
 
-The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): metadata is the sorted dictionary of
-all field names, the value a tree of typed nodes.
+The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1): the metadata is a sorted list of all
+field names, and the value is a tree of typed nodes.
 
 Every digit is kept: a number that a double cannot represent exactly becomes a decimal.
 """
@@ -40,7 +40,7 @@ _VERSION, _SORTED = 1, 1 << 4
 
 
 def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
-    """Convert an array of a working type to the service's type; the same array if it contains no VARIANT."""
+    """Convert an array of a working type to ``target``, the service's type: JSON text becomes binary VARIANT."""
     return retype_nested(array, target, _leaf)
 
 
@@ -54,7 +54,7 @@ def _leaf(array: pa.Array, target: pa.DataType) -> pa.Array:
 def check_variant(text: str) -> None:
     """Raise UnfitError for JSON text that the encoding cannot hold.
 
-    It may be nested too deeply, or have a number with too many digits.
+    Such text is nested too deeply, or has a number with too many digits.
     """
     if text.count("[") + text.count("{") > _MAX_DEPTH or _LONG_NUMERAL.search(text):
         _collect(_parsed(text), set(), 0)
@@ -103,7 +103,7 @@ def _depth_error() -> UnfitError:
 
 
 def _collect(value: Any, names: set[str], depth: int) -> None:
-    """Add the names of all fields to ``names``."""
+    """Add the names of all fields to ``names``; raise UnfitError if the value is nested too deeply."""
     if depth > _MAX_DEPTH:
         raise _depth_error()
     if isinstance(value, dict):

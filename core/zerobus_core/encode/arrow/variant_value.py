@@ -1,7 +1,7 @@
-"""Reads Arrow's own VARIANT (``arrow.parquet.variant``), as DuckDB produces it: Parquet's binary encoding.
+"""Reads the binary VARIANTs of Arrow's type ``arrow.parquet.variant``, which DuckDB produces.
 
-The encoding is that of VariantEncoding.md of apache/parquet-format, version 1. Unlike ``variant``, which only writes
-what JSON can hold, this module reads every type of it.
+The encoding is Parquet's (VariantEncoding.md of apache/parquet-format, version 1). The module ``variant`` writes only
+types that JSON has; this module reads all types of the encoding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def is_variant(field: pa.Field) -> bool:
 
 
 def variant_value(cell: Any) -> Any:
-    """Return the Python value of a cell, given as the struct that holds it; raise UnfitError for any other struct."""
+    """Return the Python value of a cell, which must be a dict of ``metadata`` and ``value``, both bytes.
+
+    Raises UnfitError for any other cell, such as a shredded VARIANT, and for invalid bytes.
+    """
     if not isinstance(cell, dict) or set(cell) != {"metadata", "value"} or not isinstance(cell["value"], bytes):
         raise UnfitError("is a VARIANT in shredded form, which is not supported; write it without shredding")
     try:
