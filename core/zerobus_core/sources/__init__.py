@@ -1,6 +1,7 @@
-"""Sources: everything that yields rows, as ordered chunks with stable positions and a fingerprint.
+"""Sources: objects that yield rows in ordered chunks, with stable positions and a fingerprint.
 
-``source_of`` is the entry point: it recognises what the user passed and returns a Source, or says what to pass instead.
+``source_of`` is the entry point: it recognises what the user passed and returns a Source. Otherwise it raises a
+ConfigurationError that says what to pass instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recognises what a user passed as ``records``, and chooses its source."""
+"""Recognises what a user passed as ``records``, and chooses the source that reads it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _INSTEAD = (
 def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
     """Return the source that reads ``records`` for a table of ``schema``; docs/sources.md lists what can be passed.
 
-    It takes the first item of an iterable to see what it yields; reading then continues from there. Raises
-    ConfigurationError that says what to pass instead. Without ``schema``, JSON numbers become doubles.
+    To recognise an iterable, its first item is taken here; the source still yields that item. Raises a
+    ConfigurationError that says what to pass instead of ``records``. Without ``schema``, JSON numbers become doubles.
     """
     source = shaped(_source_of(records, options), options)
     if schema is not None:
@@ -91,7 +91,7 @@ def _is_cursor(value: Any) -> bool:
 
 
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
-    """Return the options with what the source needs: text is parsed if the files have nothing but text."""
+    """Return the options for reading ``source``: ``parse_text`` is set if all of its values are text."""
     return replace(options, parse_text=True) if source.is_text else options
 
 
@@ -131,7 +131,7 @@ def _columnar_source(records: Any, options: IngestOptions) -> Source | None:
 
 
 def _lazy_source(frame: Any, options: IngestOptions) -> Source:
-    """Return the source of a LazyFrame, which is computed in batches, again for each reading."""
+    """Return a source for a LazyFrame. Each reading computes the frame again, in batches."""
     from .arrow.arrow import BatchesSource, batches_of
 
     def batches() -> Iterator[Any]:
@@ -164,7 +164,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
 
 
 def _schema_of(records: Any) -> Any:
-    """Return the schema of a dataset or of a Scanner."""
+    """Return the schema of a dataset, or the schema of the columns that a Scanner selects; None for other objects."""
     return getattr(records, "projected_schema", None) or getattr(records, "schema", None)
 
 
@@ -195,7 +195,7 @@ def _refuse_what_is_no_source(records: Any) -> None:
 
 
 def _refuse_other_forms(records: Any) -> None:
-    """Raise ConfigurationError for objects that hold rows but are not a sequence of them."""
+    """Raise ConfigurationError for dicts, open files and NumPy arrays, with advice on what to pass instead."""
     if isinstance(records, Mapping):
         if records and all(isinstance(value, list | tuple) for value in records.values()):
             raise ConfigurationError(
@@ -272,7 +272,10 @@ def _batches_source(
     can_read_again: bool,
     on_durable: Callable[[], None] | None = None,
 ) -> Source:
-    """Return the source of an iterable; its first item decides whether it is read as Arrow data or as rows."""
+    """Return a source for an iterable of frames or batches.
+
+    ``first``, the first of them, decides whether all are read as Arrow data or as rows.
+    """
     require_pyarrow(f"reading a {type(first).__name__}")
 
     from .arrow.arrow import BatchesSource, batches_of
@@ -319,7 +322,10 @@ def _holds_records(page: Any) -> bool:
 
 
 def _refuse_wrapped_object(record: Any) -> None:
-    """Raise ConfigurationError for rows with one object each, such as ``session.execute(select(Order))`` returns."""
+    """Raise ConfigurationError if ``record`` is a row that only holds one mapped object of SQLAlchemy.
+
+    ``session.execute(select(Order))`` returns such rows.
+    """
     if hasattr(type(record), "_fields") and len(record) == 1 and hasattr(type(record[0]), "__mapper__"):
         raise ConfigurationError(
             f"each record is a row with one {type(record[0]).__name__} in it; pass result.scalars(), which gives the "

@@ -1,7 +1,7 @@
-"""The index of a pandas frame that Arrow data store in their metadata only: a RangeIndex with a name.
+"""Restores the index of a pandas frame that Arrow data have only in their metadata: a RangeIndex with a name.
 
-pyarrow writes start, stop and step of such an index, but no column. pandas makes a column of it again; a reader that
-only looks at the columns would miss it.
+pyarrow writes the start, stop and step of such an index to the metadata, but no column. pandas restores the index from
+the metadata; a reader that only looks at the columns would miss the index.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class RangeColumn:
     values: range
 
     def added_to(self, batch: pa.RecordBatch, first: int, of: int, where: str) -> pa.RecordBatch:
-        """Return ``batch`` with the column added; its first row is at position ``first`` of ``of`` rows.
+        """Return ``batch`` with this column added. The batch begins at row ``first`` of a table of ``of`` rows.
 
         Raises ConfigurationError if the metadata are for another number of rows, as after a filter, or if the batch has
-        a column of that name with other values.
+        a column of that name with other values; ``where`` names the table in the error.
         """
         if len(self.values) != of:
             raise ConfigurationError(
@@ -48,7 +48,7 @@ class RangeColumn:
 
     @property
     def field(self) -> pa.Field:
-        """The column's field."""
+        """The column as a field of an Arrow schema."""
         return pa.field(self.name, pa.int64())
 
     @property
@@ -56,7 +56,7 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for sources that do not know how many rows they have."""
+        """Return the error for a source whose number of rows is unknown, so that the column cannot be added."""
         return ConfigurationError(
             f"{where} comes from a pandas frame whose index {self.name!r} is not a column, but only in the metadata; "
             f"{self._remedy}"
@@ -64,7 +64,7 @@ class RangeColumn:
 
 
 def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColumn | None:
-    """Return the named range index of a schema's pandas metadata; None without one or if ``dropped`` has its name."""
+    """Return the named range index in a schema's pandas metadata; None if it is missing or named in ``dropped``."""
     for index in _index_columns(schema):
         if isinstance(index, dict) and index.get("kind") == "range" and index.get("name") is not None:
             name = str(index["name"])
@@ -74,9 +74,9 @@ def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColum
 
 
 def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
-    """Return a whole table with the index of its metadata as a column.
+    """Return a table with the range index of its metadata added as a column; the table itself if it has none.
 
-    Raises ConfigurationError as ``RangeColumn`` does.
+    Raises ConfigurationError as ``RangeColumn.added_to`` does.
     """
     found = range_column(table.schema, dropped)
     if found is None:
@@ -91,7 +91,7 @@ def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
 
 
 def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> None:
-    """Raise ConfigurationError for data that come batch by batch and have such an index."""
+    """Raise ConfigurationError if ``schema``, of data that come batch by batch, has a range index in its metadata."""
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:
         raise found.refusal_error(where)

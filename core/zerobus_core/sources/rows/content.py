@@ -1,7 +1,7 @@
 """A hash of row objects that depends on the type and the value of every field.
 
-It hashes pickle's format for Python's plain types, and names the type of other objects. Nothing that is written is ever
-unpickled.
+Values of Python's plain types are hashed as pickle writes them. Any other object is hashed as the name of its type
+together with its content. The pickled bytes are only hashed, never stored or unpickled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 def rows_fingerprint(rows: Sequence[Any]) -> str | None:
     """Return a hash of the number, order and content of ``rows``; None if a value's content is unknown.
 
-    The order of the keys of a dict also counts.
+    Equal dicts have different hashes if their keys are in a different order.
     """
     content = ContentHash()
     try:
@@ -57,17 +57,17 @@ class ContentHash:
             raise TypeError(f"the content of {type(value).__name__} is not known: {error}") from error
 
     def write(self, data: bytes) -> None:
-        """See pickle.Pickler."""
+        """Add bytes to the hash; the pickler calls this with its output."""
         self._hash.update(data)
 
     def hexdigest(self) -> str:
-        """Return 128 bits as hexadecimal digits."""
+        """Return the first 128 bits of the hash as hexadecimal digits."""
         return self._hash.hexdigest()[:32]
 
 
 class _Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
-        """Return None for values that pickle itself writes exactly, otherwise what to write instead."""
+        """Return None for a value that pickle itself writes exactly; for any other value, return what to write."""
         return None if type(value) in _PLAIN else _content_key(value)
 
 

@@ -1,17 +1,17 @@
-"""Converts values from a database driver's own form to the table's, by the column types that the cursor reports.
+"""Converts values from a database driver's own form to a form that the columns of the table accept.
 
-Drivers give JSON as text or as parsed values, intervals as timedeltas, MySQL's booleans as numbers or bytes.  The type
-codes in PEP 249's ``description`` decide about the conversion; nothing is guessed from the values. A column without a
-special type is left unchanged.
+Drivers return JSON as text or as parsed values, intervals as timedeltas, and MySQL's booleans as numbers or bytes. The
+type codes in the cursor's ``description`` (PEP 249) decide about the conversion; nothing is guessed from the values.
+Columns of types that are not listed here are left unchanged.
 
-1. json and jsonb: the value for VARIANT, ARRAY, MAP and STRUCT, the text for STRING
-2. interval: the text for STRING and VARIANT; refused if the driver returns a timedelta
-3. arrays: a list for ARRAY and VARIANT, its JSON text for STRING
-4. DuckDB's TIMESTAMP_NS: refused, since its cursor drops the nanoseconds
-   DuckDB's STRUCT and MAP: their members, each by its own type
-   DuckDB's UNION: a value that may be JSON, an interval or TIMESTAMP_NS is refused, since nothing says which it is
-5. tinyint(1) and bit(1): true or false for BOOLEAN
-6. bit(n) of MySQL: the number for whole numbers
+1. json and jsonb: become the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
+2. interval: stays text for STRING and VARIANT; refused if the driver returns a timedelta
+3. arrays: become a list for ARRAY and VARIANT, and JSON text for STRING
+4. DuckDB's TIMESTAMP_NS: refused, since the cursor drops the nanoseconds
+   DuckDB's STRUCT and MAP: each member is converted by its own type
+   DuckDB's UNION: refused if a member needs a conversion, since the cursor does not say which member a value is
+5. tinyint(1) and bit(1): become True or False for BOOLEAN
+6. bit(n) of MySQL: becomes a whole number for columns of whole numbers
 """
 
 from __future__ import annotations
@@ -51,19 +51,21 @@ _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseColumn:
-    """A column of a result whose values have a driver's own form."""
+    """A column of a result whose values need a conversion, because they have a driver's own form."""
 
     name: str
     form: str
-    """``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map``, ``union``, or empty for
-    elements that need nothing."""
+    """The form of a value, or of an array's elements; empty if the elements need no conversion.
+
+    One of ``json``, ``interval``, ``boolean``, ``bits``, ``nanoseconds``, ``struct``, ``map`` and ``union``.
+    """
     is_text: bool = False
     """Whether the driver returns text instead of a parsed value."""
     is_array: bool = False
     parse_array: Convert | None = None
-    """Reads the text of an array that the driver leaves as text."""
+    """A function that parses the text of an array, for a driver that returns some arrays as text."""
     members: tuple[DatabaseColumn, ...] = ()
-    """Of a ``struct`` or ``union``, the members that need a conversion; of a ``map``, its values if they do."""
+    """The members of a ``struct`` or ``union`` that need a conversion; for a ``map``, its values if they need one."""
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
@@ -166,9 +168,9 @@ class DatabaseRows:
         }
 
     def records(self, rows: Sequence[Any], *, as_tuples: bool = False) -> Iterable[Any]:
-        """Return each row as a dict; rows that are mappings are only copied if values have to be converted.
+        """Return each row as a dict. A row that already is a mapping is copied only if a value has to be converted.
 
-        With ``as_tuples`` the result is TupleRows if the driver returns tuples that need no conversion.
+        With ``as_tuples``, the result is TupleRows if the driver returns tuples and no value needs a conversion.
         """
         kinds = set(map(type, rows))
         is_listed = all(issubclass(kind, tuple | list) for kind in kinds)
@@ -226,7 +228,7 @@ def _array(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _members(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that converts a struct to a dict of converted members; None if none needs a conversion."""
+    """Return a function that converts the members of a struct; None if no member needs a conversion."""
     types = {field.name.lower(): field.type for field in kind.fields} if isinstance(kind, StructType) else {}
     converters = {
         member.name: convert
@@ -260,9 +262,9 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that refuses values of a union that may need a conversion.
+    """Return a function that refuses the values of a union; None if none of its members needs a conversion.
 
-    The cursor does not say which member of the union a value is.
+    The cursor does not say which member of the union a value is. Booleans and numbers are accepted.
     """
     forms = {member.form for member in column.members if _converter(member, kind) is not None}
     if not forms:
@@ -311,7 +313,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """Return the text of an interval; refuse a timedelta, which does not show months (1 mon -29 days is 1 day)."""
+    """Return an interval that is text unchanged; refuse a timedelta, which has lost the months."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(
@@ -330,7 +332,7 @@ def _cut_off(value: Any) -> Any:
 
 
 def _boolean(value: Any) -> Any:
-    """Return the boolean that the driver's value stands for; any other value unchanged, so that it is refused later."""
+    """Return the boolean for a driver's 0 or 1; return any other value unchanged, so that it is refused later."""
     if isinstance(value, bytes) and len(value) == 1:
         value = value[0]
     if isinstance(value, int | str) and value in {0, 1, "0", "1"}:

@@ -1,7 +1,7 @@
-"""The special needs of database drivers: how each keeps the rows of a result in the database until fetched.
+"""Executes statements so that, with every driver, the rows of a result stay in the database until they are fetched.
 
-Also avoids what a driver would change: PostgreSQL's intervals are read as the database's text, since a ``timedelta``
-turns a month into 30 days.
+Also prevents drivers from changing values: PostgreSQL's intervals are read as the database's text, since a
+``timedelta`` turns a month into 30 days.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ __all__ = ["execute_on_server"]
 def execute_on_server(connection: Any, sql: str, parameters: Any = None, *, as_text: bool = False) -> Any:
     """Execute ``sql`` on a DB-API connection and return the cursor; rows stay in the database until they are fetched.
 
-    Most drivers work this way by default; those named here read the whole result into the client unless another kind of
-    cursor is used. Blocks while the database executes the statement; raises the driver's own errors.
+    Most drivers work this way by default. psycopg, psycopg2, MySQLdb and pymysql would read the whole result into the
+    client, so a special kind of cursor is used for them. Blocks while the database executes the statement; raises the
+    driver's own errors.
 
-    With ``as_text``, PostgreSQL's JSON is also returned as text, with all digits, for ``DatabaseRows``; without it, in
-    the driver's form.
+    With ``as_text``, PostgreSQL's JSON is returned as text, which has all digits, for ``DatabaseRows``. Otherwise the
+    driver parses the JSON.
     """
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:

@@ -1,4 +1,4 @@
-"""Estimates the bytes of rows, so that chunks of large rows have fewer of them."""
+"""Estimates the size of rows in bytes, so that chunks have fewer rows if the rows are large."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FLAT = _WEIGHTLESS | _TEXTS
 
 
 def size_of(row: Any) -> int:
-    """Return the approximate bytes of a record's text, bytes and lists.
+    """Return the approximate size of a record in bytes: the size of its text, bytes and nested values.
 
-    Only the first element of a list is measured.
+    Only the first element of a list is measured; the others are assumed to have the same size.
     """
     if type(row) is dict:
         return _weight_of(row.values(), _DEPTH)
@@ -52,9 +52,10 @@ def _weight_of(values: Iterable[Any], depth: int) -> int:
 
 
 def flat_size_of(rows: Sequence[Any]) -> int | None:
-    """Return the approximate bytes of dicts or tuples without nested values; None for any other rows.
+    """Return the approximate size of ``rows`` in bytes if they are dicts or tuples without nested values; or None.
 
-    All samples are measured together, which takes a tenth of the time of ``size_of`` for each.
+    Every 16th row is measured. All of these rows are measured together, which takes a tenth of the time of calling
+    ``size_of`` for each.
     """
     sample = rows[::SAMPLED_EVERY]
     kinds = set(map(type, sample))

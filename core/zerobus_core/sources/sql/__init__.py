@@ -1,1 +1,1 @@
-"""SQL around a user's query: conditions, questions to the database, and a column's values as JSON."""
+"""Builds SQL around a user's query, asks the database about its rows, and converts a column's values to JSON."""

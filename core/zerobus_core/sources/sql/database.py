@@ -1,4 +1,4 @@
-"""The questions about a query that a database answers, always with its own comparisons."""
+"""Asks a database questions about a query; the database compares all values itself, by its own rules."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ class Column:
     like: Any = None
     """A value of the column, if one was seen."""
     infinities: tuple[Condition, Condition] | None = None
-    """Conditions that leave out minus infinity, and infinity with NaN, if the column can hold them."""
+    """Two conditions if the column can hold such values: one leaves out minus infinity, one infinity and NaN."""
 
 
 class Database:
-    """Questions on one connection, used in the thread that opened it. Raises the driver's own errors."""
+    """Asks questions over one connection; to be used in the thread that opened the connection.
+
+    Methods raise the driver's own errors.
+    """
 
     def __init__(self, connection: Any, query: str, paramstyle: str | None) -> None:
         self._connection = connection
@@ -54,7 +57,7 @@ class Database:
                     connection.autocommit = False
 
     def begin(self) -> None:
-        """Let all questions see the same state of the database, if it supports that."""
+        """Let all questions see the same state of the database; has an effect only for PostgreSQL."""
         if self.dialect.is_postgres:
             cursor = self._connection.cursor()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -69,7 +72,11 @@ class Database:
             cursor.close()
 
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
-        """Return what the values of a column are; None if there are no values yet."""
+        """Return the Column for ``name``, whose type has the driver's ``code``.
+
+        The type shows everything about PostgreSQL's times; ``lower`` is then used as ``like``. For any other type, a
+        value is fetched; returns None if there are no values yet.
+        """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
         if self.dialect.is_postgres and code in _PG_TIMES:
@@ -90,7 +97,7 @@ class Database:
         return Column(sql=sql, is_time=is_time, is_date=is_date, is_aware=is_aware, like=like, infinities=ends)
 
     def newest(self, column: str, conditions: Sequence[Condition]) -> Any:
-        """Return the greatest value of the column, or None."""
+        """Return the greatest value of the column in rows that meet all conditions, or None if there is none."""
         cursor = self._connection.cursor()
         sql, values = self.dialect.statement(f"max({column})", self._query, conditions)
         if self.dialect.is_postgres:
@@ -108,7 +115,10 @@ class Database:
         return None if row is None else _only(row)
 
     def nth_newest(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
-        """Return the value after which exactly ``number`` rows come, in the database's order; or None."""
+        """Return the column's value in the row after which ``number`` rows come, in the order of the column.
+
+        Only rows that meet all conditions are considered. Returns None if they are not more than ``number``.
+        """
         sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
         cursor = execute_on_server(self._connection, sql, values)
         try:
@@ -122,7 +132,7 @@ class Database:
             cursor.close()
 
     def count(self, conditions: Sequence[Condition]) -> int:
-        """Return how many rows of the query meet all conditions."""
+        """Return the number of rows of the query that meet all conditions."""
         cursor = self._execute(*self.dialect.statement("count(*)", self._query, conditions))
         try:
             return int(_only(cursor.fetchone()))
@@ -130,7 +140,7 @@ class Database:
             cursor.close()
 
     def extremes(self, column: str) -> tuple[Any, Any]:
-        """Return the smallest and the greatest value of the column; None if there are none."""
+        """Return the smallest and the greatest value of the column; both are None if it has no values."""
         cursor = self._execute(*self.dialect.statement(f"min({column}) AS a, max({column}) AS b", self._query, []))
         try:
             row = cursor.fetchone()
@@ -140,10 +150,11 @@ class Database:
         return low, high
 
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
-        """Return the values that divide ``rows`` rows into at most ``n`` parts of equal size.
+        """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
-        Each value comes once, in the database's order, without the last one. Only rows that meet all conditions count;
-        without conditions, only rows whose value is not NULL.
+        Each value is the last value of a part; the last part has none here. The values are distinct and in the
+        database's order. Only rows that meet all conditions are considered; without conditions, only rows whose value
+        is not NULL.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:
@@ -166,9 +177,9 @@ class Database:
     def now(self, column: Column, clock: str | None) -> Any:
         """Return the time by the database's clock, in the form of the column's values.
 
-        A time without a time zone is in the session's zone or in UTC: the earlier of the two is used, so that ``lag``
-        is never shorter than stated. ``clock`` is a SQL expression for the clock of the column's writers, if that is
-        another one.
+        If the column's times have no time zone, they can be in the session's zone or in UTC. The earlier of the two
+        times is then returned, so that ``lag`` is never shorter than stated. ``clock`` is a SQL expression for the
+        clock that the column's writers use, if they do not use the database's.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
@@ -205,9 +216,9 @@ class Database:
 
 
 def ask(connect: Callable[[], Any], questions: Callable[[Any], _Answer]) -> _Answer:
-    """Open a connection in a thread of its own, ask the questions, and close it.
+    """Open a connection in a separate thread, call ``questions`` with it there, and return the result.
 
-    Signals take effect during the wait.
+    Closes the connection. Signal handlers can run while this function waits.
     """
     answers: list[_Answer] = []
 
@@ -229,7 +240,7 @@ class _NoCursor:
 
 
 class translating_database_errors:  # noqa: N801 - a context manager
-    """Raise a driver's error as one of ours: retryable if the connection failed, otherwise not."""
+    """Raises TransportError in place of a driver's error if the connection failed, otherwise ConfigurationError."""
 
     def __enter__(self) -> None:
         pass

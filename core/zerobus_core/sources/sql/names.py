@@ -10,7 +10,7 @@ __all__ = ["checked_name", "spelled"]
 
 
 def spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """Return the database's spelling of a column: the same name, or one that differs only in case; or None."""
+    """Return the name in ``columns`` that is ``name``, or the only one that differs just in case; otherwise None."""
     if name in columns:
         return name
     alike = [column for column in columns if column.lower() == name.lower()]
@@ -18,7 +18,7 @@ def spelled(name: str, columns: dict[str, Any]) -> str | None:
 
 
 def checked_name(what: str, name: Any) -> str:
-    """Return ``name`` if it is text; raise ConfigurationError for anything else."""
+    """Return ``name`` if it is text that is not blank and has no braces; otherwise raise ConfigurationError."""
     if not isinstance(name, str) or not name.strip() or "{" in name or "}" in name:
         raise ConfigurationError(f"{what} must be the name of a column of the query, not {name!r}")
     return name

@@ -28,10 +28,11 @@ _FETCH_ROWS = 1_000
 
 
 class SqlQuery:
-    """A query for ``split_source`` and ``read_shard``: ``connect`` returns a new DB-API connection each time.
+    """A query for ``split_source`` and ``read_shard``, with a function that connects to the database.
 
-    ``query`` is one SELECT without ORDER BY and without placeholders.  ``paramstyle`` is as in DB-API, for a driver
-    that does not define it. Shards contain neither the query nor ``connect``, so that a host does not store secrets.
+    ``connect`` must return a new DB-API connection each time. ``query`` is one SELECT without ORDER BY and without
+    placeholders. ``paramstyle`` is as in DB-API, for a driver that does not define it. Shards contain neither
+    ``query`` nor ``connect``, so a host that stores shards stores no secrets.
     """
 
     def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:
@@ -50,12 +51,12 @@ class SqlQuery:
         return hashlib.sha256(self.query.strip().encode()).hexdigest()[:32]
 
     def database(self, connection: Any) -> Database:
-        """Return the object that asks questions about the query on a connection."""
+        """Return a Database that asks questions about the query over ``connection``."""
         return Database(connection, self.query, self.paramstyle)
 
 
 class SqlRangeSource(IterableSource):
-    """The rows of one range of a key, in the key's order; to read it again, the statement is executed again."""
+    """The rows of one range of a key, in the key's order. Each reading executes the statement again."""
 
     def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
         self._query = query
@@ -66,7 +67,7 @@ class SqlRangeSource(IterableSource):
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``: converts JSON, arrays and MySQL's booleans to what the columns accept."""
+        """See ``Source``: JSON, arrays and MySQL's booleans are converted to values that the columns accept."""
         self._schema = schema
 
     def _blocks(self) -> Iterator[Iterable[Any]]:

@@ -1,6 +1,6 @@
-"""SQL around a user's query, with bound values in the style of the driver.
+"""Builds SQL statements around a user's query, with values bound in the style of the driver.
 
-The query is not changed: it becomes a derived table on its own lines, because its last line can end in a comment.
+The query becomes a derived table. It is put on lines of its own, because its last line can end in a comment.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The special needs of a driver: how values are bound, and how names are quoted."""
+    """How a driver's statements bind values and quote names."""
 
     driver: str
     paramstyle: str
@@ -131,7 +131,7 @@ def _tokens(query: str) -> list[tuple[str, int]]:
 
 
 def tables_in(query: str) -> list[str] | None:
-    """Return the sorted names of the tables in a query; None if the query cannot be parsed."""
+    """Return the sorted names of the tables in a query; None if it cannot be parsed or has no tables."""
     import logging
 
     import sqlglot

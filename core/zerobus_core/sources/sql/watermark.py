@@ -17,7 +17,7 @@ Plain = dict[str, Any]
 
 
 def is_time(value: Any) -> bool:
-    """Return whether the value is a time or a date."""
+    """Return whether the value is a datetime or a date."""
     return isinstance(value, dt.date)
 
 
@@ -81,7 +81,11 @@ def from_plain(plain: Plain) -> Any:
 
 
 def parsed(text: str, like: Any) -> Any:
-    """Convert a person's text to the type of ``like``, an existing value of the column, or None if there is none."""
+    """Convert text that a person entered to the type of ``like``, an existing value of the column.
+
+    If ``like`` is None, return a whole number or a datetime if the text is one, otherwise the text. Raises
+    ConfigurationError for text that is not a value of the type.
+    """
     if like is None:
         return _guessed(text)
     try:
@@ -103,7 +107,7 @@ def _guessed(text: str) -> Any:
 
 
 def shown(plain: Plain | None, *, values: bool) -> Any:
-    """Return a watermark for people, as JSON; without ``values``, text and bytes are masked."""
+    """Return a watermark as a JSON-compatible value to show to people; without ``values``, mask text and bytes."""
     if plain is None:
         return None
     kind, text = plain["type"], plain["value"]
