@@ -35,11 +35,12 @@ def sql_fingerprint(
     order_by: str | Sequence[str] | None,
     database: str | None = None,
 ) -> str | None:
-    """Return a hash of statement, parameters and the order that the user states: all that a query's text shows.
+    """Return a hash of the statement, its parameters, its order and the database; None without ``order_by``.
 
-    The statement is hashed as written, since white space has a meaning in literals and ends comments. None without
-    ``order_by``: SQL promises no order, so positions would have no meaning. ``database`` distinguishes databases in
-    which the same statement can run. Whether the rows have changed since, only the user can know.
+    ``order_by`` is the order that the user states: without an order, positions of rows would have no meaning. The
+    statement is hashed as written, since white space has a meaning in literals and ends comments. ``database``
+    distinguishes databases in which the same statement can run. The hash does not show whether the rows have changed;
+    only the user can know that.
     """
     if not order_by:
         return None
@@ -50,7 +51,7 @@ def sql_fingerprint(
 
 @dataclass(slots=True)
 class _Reading:
-    """A note that a cursor's rows were fetched, and whether to the end."""
+    """A record that rows of a cursor were fetched; ``is_finished`` says whether all of them were."""
 
     cursor: Callable[[], Any]
     description: Any
@@ -60,7 +61,7 @@ class _Reading:
 class CursorSource(IterableSource):
     """The rows of an executed statement, as dicts by column name; can be read once.
 
-    ``fingerprint`` is the result of ``sql_fingerprint``; without it, ``source_version`` is used.
+    ``fingerprint`` is a result of ``sql_fingerprint``; if it is None, a hash of ``source_version`` is used.
     """
 
     _readings: ClassVar[deque[_Reading]] = deque(maxlen=_MOST_REMEMBERED)
@@ -73,7 +74,7 @@ class CursorSource(IterableSource):
         self.fingerprint = fingerprint or self.fingerprint
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``: converts JSON, intervals, arrays and MySQL's booleans to what the columns accept."""
+        """See ``Source``: JSON, intervals, arrays and MySQL's booleans become values that the columns accept."""
         self._schema = schema
 
     def _blocks(self) -> Iterator[Iterable[Any]]:
@@ -94,9 +95,9 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """Return an earlier reading of the cursor's present result.
+        """Return the record of an earlier reading of the cursor's present result; None if there is none.
 
-        If the driver does not distinguish results, returns the reading of the last one.
+        If the driver does not distinguish the results of two executions, returns the last reading of the cursor.
         """
         if getattr(self._cursor, "rownumber", None) == 0:
             return None
@@ -115,7 +116,7 @@ class CursorSource(IterableSource):
 
 
 class SchemaRows(IterableSource):
-    """Rows that are made for a table: ``start`` gets the table's schema, or None if it is unknown."""
+    """Rows that depend on the table: ``start`` gets its schema (or None), and whether TupleRows are accepted."""
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Return a function that returns the cursor, by a weak reference if possible, so that connections are freed."""
+    """Return a function that returns the cursor; it holds a weak reference if possible, so connections are freed."""
     try:
         return weakref.ref(cursor)
     except TypeError:

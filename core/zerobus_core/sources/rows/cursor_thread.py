@@ -1,7 +1,7 @@
 """Runs a database cursor in a thread of its own, so that the main thread can handle signals during a query.
 
-A driver's call is a native call, and Python runs a signal handler only when it returns: a statement of an hour would
-delay SIGTERM and ``execution_timeout`` for an hour. Waiting for another thread can be interrupted.
+A driver's call is a native call, and Python runs a signal handler only when the call has returned: a statement that
+takes an hour would delay SIGTERM and ``execution_timeout`` for an hour. Waiting for another thread can be interrupted.
 """
 
 from __future__ import annotations
@@ -31,22 +31,24 @@ _log = logging.getLogger("zerobus_core")
 
 
 class CursorThread:
-    """A statement's result as a cursor; ``with`` opens the connection, executes the statement and closes it.
+    """The result of a statement, read like a cursor.
 
-    One daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
-    interrupts the wait, the call continues in that thread: the database is asked to cancel it, nothing waits for it,
-    and the process can end. ``connect`` can ask Airflow for the connection's fields: requests to its supervisor are
-    serialized.
+    Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
+    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
+    interrupts the wait for a call, the call continues in that thread: the database is asked to cancel the statement,
+    nothing waits for the thread, and the process can end. ``connect`` can ask Airflow for the connection's fields,
+    because Airflow serializes requests to its supervisor.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
-        """Build it.
+        """Prepare the cursor without opening a connection.
 
-        ``connect`` returns a connection, ``execute`` a cursor of it; ``name`` is the connection's name, for the log.
+        ``connect`` returns a connection. ``execute`` gets this connection and returns a cursor. ``name`` is the
+        connection's name in the log.
         """
         self.description: Any = None
         self.special_columns: tuple[DatabaseColumn, ...] = ()
-        """See ``database_types.columns_of``."""
+        """The result of ``database_types.columns_of`` for the cursor."""
         self._connect = connect
         self._execute = execute
         self._name = name
@@ -82,7 +84,7 @@ class CursorThread:
         return self._wait_for(lambda: self._cursor.fetchmany(size))
 
     def close(self) -> None:
-        """Close the connection, and wait at most 5 s for that; its errors are logged, not raised."""
+        """Close the connection, and wait at most 5 s until it is closed. Errors are logged, not raised."""
         if not wait([self._end()], timeout=_CLOSE_TIMEOUT).done:
             _log.warning("The connection %s was not closed within %.0f s", self._name, _CLOSE_TIMEOUT)
 

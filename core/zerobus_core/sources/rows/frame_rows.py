@@ -25,7 +25,7 @@ _INT64 = (-(2**63), 2**63 - 1)
 
 
 class FrameRows(Sequence[dict[str, Any]]):
-    """The rows of a pandas frame as dicts, made when they are used; a cell with NaN, NaT or NA is None."""
+    """The rows of a pandas frame as dicts, each built when it is used; a cell with NaN, NaT or NA becomes None."""
 
     def __init__(self, frame: Any) -> None:
         self._count = len(frame)
@@ -47,7 +47,7 @@ class FrameRows(Sequence[dict[str, Any]]):
         return self[at : at + 1][0]
 
     def fingerprint(self) -> str | None:
-        """Return a hash of names, types, length and every value; None if a value's content cannot be determined."""
+        """Return a hash of the columns' names, types and values; None if a value's content cannot be determined."""
         content = ContentHash()
         content.add([(name, str(column.dtype)) for name, column in self._columns])
         try:
@@ -71,7 +71,7 @@ class FrameSource(SequenceSource):
 
 
 def frame_columns(frame: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the columns of a pandas frame and the named levels of its index, with their names."""
+    """Yield the name and the values of each column of a pandas frame, then of each named level of its index."""
     for at, name in enumerate(frame.columns):
         yield str(name), frame.iloc[:, at]
     for at, name in enumerate(frame.index.names):
@@ -85,7 +85,7 @@ def has_objects(frame: Any) -> bool:
 
 
 def is_changed_by_arrow(frame: Any) -> bool:
-    """Return whether a column holds objects of more than one plain type, so that Arrow might change values."""
+    """Return whether a column holds objects that are not all of one plain type, so that Arrow might change them."""
     return any(column.dtype == object and not _is_plain(column) for _, column in frame_columns(frame))
 
 

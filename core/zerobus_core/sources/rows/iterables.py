@@ -40,7 +40,10 @@ _MOST_FINISHED = 16
 
 
 def version_fingerprint(options: IngestOptions) -> str | None:
-    """Return a fingerprint from the user's ``source_version``; hashed, since checkpoints are stored."""
+    """Return a fingerprint made of the user's ``source_version``, or None if that is not set.
+
+    The version is hashed, because checkpoints store the fingerprint.
+    """
     if options.source_version is None:
         return None
     return "version:" + hashlib.blake2b(options.source_version.encode(), digest_size=16).hexdigest()
@@ -49,15 +52,15 @@ def version_fingerprint(options: IngestOptions) -> str | None:
 def content_with_version(content: str | None, options: IngestOptions) -> str | None:
     """Return a fingerprint for data in memory, from its content and from ``source_version`` if it is set.
 
-    A version alone is not enough for rows that can be read: other rows with the same version would be skipped. It is
-    used for content that cannot be hashed (``content`` is None).
+    If ``content``, a hash, is None, only ``source_version`` is used. Otherwise the version alone would not be enough:
+    other rows with the same version would be skipped. Returns None if both are missing.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if the source ends before rows that are durable, so that it is another source."""
+    """Raise ConfigurationError if ``skip`` has durable rows after the source's end: it is not the same source."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -82,7 +85,7 @@ class SequenceSource(Source):
         return self.fingerprint != version_fingerprint(self._options)
 
     def _find_fingerprint(self) -> str | None:
-        """Return a hash of a list's or tuple's content and ``source_version``; for others, of the version alone."""
+        """Return a fingerprint made of ``source_version`` and, only for a list or tuple, of the content."""
         content = rows_fingerprint(self._rows) if isinstance(self._rows, list | tuple) else None
         return content_with_version(content, self._options)
 
@@ -99,10 +102,10 @@ class SequenceSource(Source):
 
 
 class OneShotIterable:
-    """An iterable that can be read once. Items that were taken to recognise it come first when its rows are read.
+    """An iterable that can be read once. ``take`` also yields the item that ``peek`` has returned.
 
-    Its iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Otherwise that
-    delivery would succeed without the rows that were taken before.
+    The iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Otherwise the
+    later delivery would succeed without the rows that the earlier delivery has taken.
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
@@ -110,7 +113,7 @@ class OneShotIterable:
     _finished: ClassVar[deque[Any]] = deque(maxlen=_MOST_FINISHED)
 
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
-        """Build it; ``given`` is the object that the user passed, if that is not ``records``."""
+        """Start to iterate over ``records``; ``given`` is the object that the user passed, if it is another one."""
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
         self._kept: list[Any] = []
@@ -131,14 +134,14 @@ class OneShotIterable:
         return not isinstance(self._records, Iterator)
 
     def peek(self) -> Any:
-        """Return the first item, or None; ``take`` still begins with it."""
+        """Return the first item, or None if there are no items; ``take`` still begins with this item."""
         assert self._iterator is not None
         first = list(islice(self._iterator, 1))
         self._iterator = chain(first, self._iterator)
         return first[0] if first else None
 
     def take(self) -> Iterator[Any]:
-        """Return the iterator; the second time, a new iterator.
+        """Return the iterator; at every later call, return a new iterator of the same iterable.
 
         Raises ConfigurationError if the iterable cannot start again.
         """
@@ -177,7 +180,10 @@ class OneShotIterable:
             self._kept.append(one)
 
     def forget(self) -> None:
-        """Remember its iterators only until a few more come: all of their rows are durable."""
+        """Mark the iterators as finished, because all of their rows are durable.
+
+        Only the last few finished iterators are remembered.
+        """
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:
                 self._finished.append(one)
@@ -185,7 +191,7 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that are produced one by one; positions count from the iterator's present place."""
+    """Rows that are produced one by one; position 0 is the first row that the iterator yields here."""
 
     def __init__(
         self,
@@ -197,10 +203,10 @@ class IterableSource(Source):
         on_durable: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build the source; ``is_made_anew`` is for rows that are created while iterating, not held by a container.
+        """Build a source that reads the rows of ``start()``.
 
-        ``can_read_again`` says that ``start`` can be called more than once. ``on_durable`` is called when all rows are
-        durable.
+        ``is_made_anew`` says that rows are created during the iteration, not stored in a container. ``can_read_again``
+        says that ``start`` can be called more than once. ``on_durable`` is called when all rows are durable.
         """
         self._can_read_again = can_read_again
         self._as_tuples = False
@@ -212,7 +218,7 @@ class IterableSource(Source):
         self.fingerprint = version_fingerprint(options)
 
     def give_tuples(self) -> None:
-        """See ``Source``; a subclass that reads a database goes by it."""
+        """See ``Source``; affects only subclasses that read a database."""
         self._as_tuples = True
 
     def on_durable(self) -> None:
@@ -226,7 +232,7 @@ class IterableSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``; the iterator also produces the skipped rows, which are dropped."""
+        """Yield the rows that are not in ``skip``; rows in ``skip`` are also read from the iterator, but dropped."""
         rows = iter(self._start())
         position = 0
         pulse = Heartbeat(self._clock)
@@ -265,7 +271,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are the same object, whose first values have been overwritten."""
+    """Raise ConfigurationError if two rows are the same object, since the values of the first are overwritten."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Rows that come in blocks, as from a cursor; slices of blocks are taken, which is faster than row by row."""
+"""Takes slices of rows that come in blocks, as from a cursor; this is faster than taking single rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ class RowBlocks(Iterator[Any]):
         raise StopIteration
 
     def take(self, most: int) -> list[Any] | TupleRows:
-        """Return up to ``most`` rows of the present block, or of the next one if none are left; empty at the end."""
+        """Return up to ``most`` rows of one block, the next one if the present one is used up; empty at the end."""
         self._fill()
         taken = self._block[self._at : self._at + most]
         self._at += len(taken)
         return taken
 
     def take_chunk(self, limit: int, clock: Callable[[], float]) -> list[Any] | TupleRows:
-        """Return up to ``limit`` rows of about ``MAX_CHUNK_BYTES`` that come within ``MAX_WAIT``; empty at the end."""
+        """Return up to ``limit`` rows; an empty list at the end.
+
+        Returns fewer rows if they have ``MAX_CHUNK_BYTES``, or when ``MAX_WAIT`` has passed since the first block.
+        """
         parts: list[list[Any] | TupleRows] = []
         rows = size = 0
         deadline = float("inf")
@@ -62,7 +65,10 @@ class RowBlocks(Iterator[Any]):
 
 
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
-    """Return how many rows, from ``at`` on, have about ``most_bytes`` (at most ``limit`` rows), and their bytes."""
+    """Return how many rows to take from ``at`` on, and their approximate size in bytes.
+
+    At most ``limit`` rows are taken, and no more after about ``most_bytes``.
+    """
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0
     whole = flat_size_of(sample[at:stop])

@@ -1,7 +1,8 @@
 """Assigns units of work to shards; the result is the same in every process. No I/O.
 
-The largest units come first, and each goes to the shard that has the least so far ("longest processing time first"):
-the largest shard is then at most 4/3 of the optimum (Graham 1969).
+The units are assigned from the largest to the smallest, each to the shard that has the least work so far ("longest
+processing time first"). The largest shard is then at most 4/3 as large as it would be in the best assignment (Graham
+1969).
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
 
 
 def cut_above(total: float, shards: int) -> float:
-    """Return the size above which a unit is cut."""
+    """Return the size above which a unit is cut, if ``total`` is the size of all units."""
     return total / shards * _CUT_ABOVE
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Yield runs of neighbours, each at least half of ``limit`` except the last: first index, end index, and size."""
+    """Join neighbours to runs, and yield the first index, the end index and the size of each run.
+
+    Each run except the last has at least half of ``limit``.
+    """
     first = 0
     held = 0.0
     for stop, size in enumerate(sizes, 1):

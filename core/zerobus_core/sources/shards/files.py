@@ -17,9 +17,9 @@ __all__ = ["file_shards"]
 
 
 def file_shards(found: FoundFiles, shards: int) -> list[tuple[tuple[FoundFile, ...], int]]:
-    """Return the files of ``found`` in at most ``shards`` groups of about equal bytes, each with its bytes.
+    """Return the files of ``found`` in at most ``shards`` groups of about equal size, each with its size in bytes.
 
-    Blocks while footers of large files are read.
+    Blocks while it reads the footers of large Parquet files.
     """
     limit = cut_above(sum(file.size for file in found.files), shards)
     units = [unit for file in found.files for unit in _units(file, found.format, limit)]

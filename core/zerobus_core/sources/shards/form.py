@@ -1,4 +1,4 @@
-"""The fields that every shard has, as JSON types."""
+"""The form of a shard, which is a dict of JSON-compatible values: its fields, and how its fingerprint is made."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_shard(value: object) -> bool:
 
 
 def shard_facts(records: Any) -> dict[str, Any] | None:
-    """Which shard of which split ``records`` are, for the receipt; None for other records."""
+    """Return for the receipt which shard of which split ``records`` is; None if ``records`` is not a shard."""
     is_given = is_instance(records, f"{__package__}.read", "GivenShard")
     shard = records.shard if is_given else records if is_shard(records) else None
     return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
@@ -71,12 +71,12 @@ def fingerprint_of(index: int, of: int, *facts: Any) -> str:
 
 
 def split_id(*facts: Any) -> str:
-    """The same in all shards of one split, which ``facts`` identify."""
+    """Return the id of the split that ``facts`` identify; all shards of a split have the same id."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def sql_fingerprint_of(shard: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a range of a key; it changes with the range."""
+    """Return the fingerprint of a SQL shard; it is a hash of the query, the key and the range of the key."""
     return fingerprint_of(shard["index"], shard["of"], *(shard[name] for name in ("query", "key", *_RANGE)))
 
 
@@ -85,7 +85,8 @@ def start_delay(
 ) -> float:
     """Return the seconds to wait before a shard is read, so that not all streams are opened at the same moment.
 
-    At most 0.5 s for up to 50 streams in total; for more, a random part of the time that they need at 80 a minute.
+    The delay is random. If all shards together have up to 50 streams, it is at most 0.5 s. If they have more, it is at
+    most the time that it takes to open all of them at a rate of 80 per minute. A single shard has no delay.
     """
     opens = int(shard["of"]) * streams
     if opens <= streams:

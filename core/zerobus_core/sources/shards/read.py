@@ -37,7 +37,7 @@ class GivenShard:
     def open(self, options: IngestOptions) -> Source:
         """Return the source that reads the shard.
 
-        Raises ConfigurationError if its source is not the one that was split.
+        Raises ConfigurationError if the files or the dataset have changed since the split.
         """
         if self.shard["kind"] == "sql":
             return SqlRangeSource(self.source, self.shard, options)
@@ -50,7 +50,7 @@ def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
     """Return the rows of one shard of ``source``, for ``ingest`` and every other function that takes ``records``.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
-    ``SqlQuery`` of the same text, whose ``connect`` opens the connection where the shard is read. Reads nothing yet.
+    ``SqlQuery`` of the same text, whose ``connect`` is called in the process that reads the shard. Reads nothing yet.
     Raises ConfigurationError if ``shard`` is not a shard of such a source.
     """
     if not is_shard(shard):

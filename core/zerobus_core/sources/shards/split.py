@@ -36,24 +36,25 @@ def split_source(
 ) -> list[dict[str, Any]]:
     """Split ``source`` into at most ``n`` shards of about equal size, in a fixed order.
 
-    Each shard is a dict of JSON types of a few hundred bytes, with a fingerprint of its own.  The shards are disjoint,
-    and together have every row.  Blocks.  Raises ConfigurationError.
+    Each shard is a dict of JSON-compatible values that takes a few hundred bytes, and has a fingerprint of its own.
+    Every row is in exactly one shard. Blocks. Raises ConfigurationError if ``source`` cannot be split.
 
-    * Files: a path or URI of files, a directory, a glob, or a list of them; ``format`` is as for files without a
-      known extension.  ``ingest`` takes these shards as they are, unless a URI holds a secret (a password, or a query
-      such as a signature): a shard holds none, so these are read by ``read_shard(source, shard)``.  Files are units of
-      work; Parquet files that are large for a shard are cut between row groups.
-    * A pyarrow Dataset of files, in the same way.  Its shards are read by ``read_shard(dataset, shard)``.
-    * A ``SqlQuery``, with ``by``, the name of its key: ranges of the key, the first open below and the last open above,
-      and one more shard if there are rows whose key is NULL.  ``ranges="quantiles"`` makes ranges of equally many rows,
-      for which the database sorts all keys; ``"even"`` asks only for the smallest and the greatest key, and
-      divides the range between them (numbers, dates and times).  A row's key must not change before all
-      shards are read.  Its shards are read by ``read_shard(query, shard)``.
+    * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of files whose
+      extension does not show it. A file is a unit of work, but a Parquet file that is large compared with a shard is
+      cut between row groups. Pass the shards to ``ingest``. If a URI contains a secret, such as a password or a
+      signature, the shards do not contain the URI: pass ``read_shard(source, shard)`` instead.
+    * A pyarrow Dataset of files, which is split in the same way. Pass ``read_shard(dataset, shard)`` to ``ingest``.
+    * A ``SqlQuery``; ``by`` is the name of its key column. Each shard is a range of the key; the first range has no
+      lower end, and the last has no upper end. One more shard has the rows whose key is NULL, if there are any. With
+      ``ranges="quantiles"``, the ranges have about equally many rows, and the database sorts all keys. With
+      ``"even"``, the database is asked only for the smallest and the greatest key, and the range between them is
+      divided evenly (for numbers, dates and times). A row's key must not change before all shards are read. Pass
+      ``read_shard(query, shard)`` to ``ingest``.
 
     There are fewer than ``n`` shards if there are fewer units or keys, and none if a glob finds no files or a query has
-    no rows.  A shard is refused when it is read if any file of the source was added, removed or changed since the
-    split; for a folder that receives files all the time, use ``NewFiles``.  A database cannot show that rows have
-    changed: rows inserted after the split are in the shard of their key, if that shard is read later.
+    no rows. A shard of files is refused when it is read if any file of the source was added, removed or changed since
+    the split; for a folder that keeps receiving files, use ``NewFiles``. A database cannot show that rows have changed:
+    a row that is inserted after the split is in the shard of its key, if that shard is read later.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
@@ -93,19 +94,19 @@ def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]
 
 
 def _storable(paths: list[str]) -> str | list[str] | None:
-    """The paths as a host may store them; None if one holds a secret, or is opened by a file system at hand."""
+    """Return the paths as a shard contains them; None if one holds a secret or has its own file system object."""
     if any(isinstance(path, UriWithFilesystem) or secrets_in(path) for path in paths):
         return None
     return paths[0] if len(paths) == 1 else paths
 
 
 def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
-    """Return the files that the source of ``shard`` has now."""
+    """Return the files that ``source`` has now; ``shard`` is one of its shards, which has the format."""
     return find_files(_paths(source), format=shard["format"])
 
 
 def version_of(found: FoundFiles) -> str:
-    """Return a version of all files together; raise ConfigurationError if their storage has none."""
+    """Return one version for all files together; raise ConfigurationError if their storage reports no versions."""
     whole = found.fingerprint({})
     if whole is None:
         raise ConfigurationError(
