@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["RecordsContent"]
 
-# Says where a record ends.  A digest finds accidents: no record has these bytes in it by chance.
+# Marks the end of a record.  No record contains these bytes by chance, and digests only have to detect accidents.
 _END = bytes.fromhex("9d1f7ac35e6b20f48e")
 
 

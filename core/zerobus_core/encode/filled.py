@@ -119,7 +119,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return the values that ``runs`` yields, as one text per row: a JSON object without its braces."""
+        """Return the values that ``runs`` yields, as the bytes of one JSON object per row, without its braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]

@@ -22,11 +22,11 @@ __all__ = [
 
 # Enough to see a pattern, few enough to read.
 MAX_BAD_FIELDS = 20
-# The path of what is wrong with a row but with none of its fields.
+# The path of a problem of a whole row, not of one of its fields.
 WHOLE_ROW = "(the whole row)"
 
 
-# What a record's own methods raise when they are asked for members; or a gap in our rules, which must not crash.
+# Errors that a record's own methods raise when its members are read, or that a gap in our rules causes: no crash.
 FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 
 

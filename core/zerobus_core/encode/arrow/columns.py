@@ -43,7 +43,7 @@ BadFields = dict[int, list[BadField]]
 
 
 class ColumnCasts:
-    """Casts record batches to the working types of a table's columns; compiled once per schema of batches.
+    """Casts record batches to the working types of a table's columns. Compiles the casts when the schema changes.
 
     ``filled`` names the columns that the delivery fills itself.
     """

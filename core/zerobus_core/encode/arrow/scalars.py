@@ -1,4 +1,4 @@
-"""Casts of scalar Arrow arrays; see ``cast`` for their rules."""
+"""Casts of Arrow arrays of scalar types; see ``cast`` for the rules."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _boolean(source: pa.DataType) -> ArrayCast | None:
 
 
 def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
-    """Return the cast to STRING, VARCHAR(n) or CHAR(n); lengths count characters."""
+    """Return the cast to STRING, VARCHAR(n) or CHAR(n), where n is a number of characters; None if none exists."""
     if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
         return None
     as_text = _to(pa.large_string())
@@ -205,7 +205,7 @@ def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
 
 
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
-    """Return the cast to the text of DECIMAL(p, s)."""
+    """Return the cast to the text of DECIMAL(p, s); None if each value has to be checked by itself."""
     if types.is_decimal(source):
         # What 256 bits hold in addition to 38 digits after the point.
         is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale

@@ -118,7 +118,7 @@ class RowEncoder(ABC):
                 yield batch
 
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
-        """Yield a row's position, with the records of the rows from there on or with the problems of that one row."""
+        """Yield pairs: the position of a row, and either records of the rows from there on or that row's problems."""
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
@@ -178,7 +178,7 @@ class RowEncoder(ABC):
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
         """Return the records of a block; raise one of ``_UNFIT`` if a row needs the exact walk.
 
-        ``wire_text`` says whether all rows are protobuf messages; otherwise none is.
+        ``wire_text`` is True if all rows are protobuf messages, and False if none is.
         """
         convert, _ = self._way(wire_text)
         converted = convert(block)

@@ -1,4 +1,4 @@
-"""Rows as JSON objects, written by orjson."""
+"""Encodes rows as JSON objects with orjson."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ class Messages:
     """Encodes messages of the first type in ``file``, many at a time.
 
     All rows of a block are serialized as one message of type ``Rows``, whose field 1 repeats the rows. The result is
-    parsed as type ``Records``, whose field 1 repeats bytes: it has the same wire type, so each row is returned as
-    bytes. The C library does both in half the time that one message per row takes.
+    parsed as type ``Records``, whose field 1 repeats bytes. Both fields have the same wire type, so each row comes out
+    as bytes. This takes half the time that serializing one message per row takes.
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
@@ -50,7 +50,7 @@ class Messages:
 
 @cache
 def _takes_maps_of_dicts() -> bool:
-    """Return whether this protobuf builds the messages of a map from dicts, which it does from version 6 on."""
+    """Return whether the installed protobuf accepts dicts as the messages in a map, as it does from version 6 on."""
     file = FileDescriptorProto(name="zerobus_probe.proto", package="zerobus_probe", syntax="proto2")
     probe = file.message_type.add(name="Probe")
     entry = probe.nested_type.add(name="MEntry")

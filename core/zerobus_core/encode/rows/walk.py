@@ -27,7 +27,7 @@ _NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType
 
 
 class ExactWalk:
-    """Converts rows to wire values for one record format. Compiled once; can be shared.
+    """Converts rows to wire values for one record format. An object is compiled once and can be shared.
 
     ``reserved`` names columns that the delivery fills itself and that rows must not contain.
     """
@@ -57,7 +57,7 @@ class ExactWalk:
         return self._scalar(kind)
 
     def _from_json(self, convert_value: Convert, kind: DataType) -> Convert:
-        """Return ``convert_value`` wrapped to accept JSON text too; text is a problem if ``parse_json`` is not set."""
+        """Return a converter that also accepts JSON text if ``parse_json`` is set, and refuses text otherwise."""
         parse_json, noun = self._rules.parse_json, _NOUNS[type(kind)]
 
         def convert(value: Any, path: str, problems: RowProblems) -> Any:

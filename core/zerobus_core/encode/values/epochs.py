@@ -8,9 +8,9 @@ from ...records import UnfitError
 
 __all__ = ["DOUBTFUL", "FACTORS", "microseconds_of"]
 
-# Microseconds in one of the unit.
+# The number of microseconds in each unit.
 FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-# From there up to here, microseconds are the first four months of 1970, and seconds or milliseconds are times of today.
+# In this range, microseconds are times in the first four months of 1970, and seconds or milliseconds are present times.
 DOUBTFUL = (10**8, 10**13)
 _NANOSECONDS = 1_000
 _LATEST_SECONDS = 10**11  # the year 5138

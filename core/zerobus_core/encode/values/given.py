@@ -19,7 +19,7 @@ def unwrapped(value: Any) -> Any:
         raise UnfitError(value.reason)
     if (inner := dumped(value)) is not value:  # pydantic's RootModel
         return unwrapped(inner)
-    numpy = sys.modules.get("numpy")  # who has a NumPy scalar has imported NumPy
+    numpy = sys.modules.get("numpy")  # a NumPy scalar exists only if NumPy was imported
     if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, numpy.datetime64):
         return value.item()
     return value

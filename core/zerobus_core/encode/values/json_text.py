@@ -166,7 +166,7 @@ def _default(value: Any) -> Any:
         return _moment_text(value)
     if isinstance(value, UUID):
         return str(value)
-    numpy = sys.modules.get("numpy")  # who has a NumPy value has imported NumPy
+    numpy = sys.modules.get("numpy")  # a NumPy value exists only if NumPy was imported
     if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
         return _numpy_value(value)
     if isinstance(value, UnfitValue):

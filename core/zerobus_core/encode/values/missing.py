@@ -1,4 +1,4 @@
-"""Which values stand for NULL."""
+"""Finds out which values stand for NULL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts datetimes of subclasses to plain ones."""
+"""Converts instances of subclasses of datetime to plain datetimes."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ __all__ = [
 INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
 # The largest double that still rounds to a finite float32.
 FLOAT32_LIMIT = 3.4028235677973366e38
-# Up to here, each whole number is a single.
+# Up to this limit, a single holds every whole number exactly.
 EXACT_IN_SINGLE = 2**24
 # A double has at most 309 digits before the point.
 _ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
@@ -64,9 +64,10 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 
 
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
-    """Return a converter to doubles or, if ``is_single``, to numbers that a single can store.
+    """Return a converter to doubles.
 
-    If ``finite``, the converter refuses NaN and infinities.
+    If ``is_single``, the converter refuses the numbers that ``_check_single`` refuses. If ``finite``, it refuses NaN
+    and infinities.
     """
 
     def convert(value: Any) -> float:
@@ -85,7 +86,7 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 
 
 def _check_single(given: Any, number: float) -> None:
-    """Raise UnfitError if ``number`` is too large for a single, or if ``given`` is an int that a single cannot hold.
+    """Raise UnfitError if a number is too large for a single, or is an int that a single cannot hold exactly.
 
     Floats and text do not have to be exact: they become the nearest single.
     """

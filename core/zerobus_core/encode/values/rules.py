@@ -32,7 +32,7 @@ class ConversionRules:
     """The conversion rules of one record format for one delivery."""
 
     as_json: bool = False
-    """Refuse values that JSON cannot express, and write BINARY as base64 and map keys as text."""
+    """Refuse values that JSON cannot express; write BINARY as base64, and map keys as text."""
     parse_text: bool = False
     """Accept ISO 8601 text for dates and times, and numerals for numbers, as in ``IngestOptions``."""
     parse_json: bool = False

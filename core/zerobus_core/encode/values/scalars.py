@@ -30,7 +30,7 @@ Scalar = Callable[[Any], Any]
 
 
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
-    """Return the test for values that stand for NULL in a column of the type.
+    """Return a function that returns whether a value stands for NULL in a column of the type.
 
     If text is parsed, some texts also stand for NULL.
     """

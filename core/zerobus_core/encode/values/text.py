@@ -72,7 +72,7 @@ def whole_number(text: str) -> int:
 
 
 def real_number(text: str) -> float:
-    """Parse a number as the nearest double; the result is infinite only if the text says so."""
+    """Parse a number as the nearest double; the result is infinite only if the text is an infinity."""
     text = str.strip(text)
     if not _NUMERAL.fullmatch(text):
         if _NOT_FINITE.fullmatch(text):
@@ -96,7 +96,7 @@ def decimal_number(text: str) -> Decimal:
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
-    """Parse true or false, in any case; also 1 or 0 if ``numeric``."""
+    """Parse true or false, in upper or lower case; if ``numeric``, also parse 1 or 0."""
     lower = str.strip(text).lower()
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)

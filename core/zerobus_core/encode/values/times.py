@@ -72,7 +72,7 @@ def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in local time.
+    """Return a converter from datetimes, whole numbers and text to microseconds of local time since 1970-01-01.
 
     The converter refuses datetimes that have a time zone.
     """
@@ -125,7 +125,7 @@ def _is_in_range(microseconds: int) -> bool:
     return low <= microseconds <= high
 
 
-# The units that a column is too coarse for; whatever else is lost is out of range.
+# The units that are finer than the column's; a value that loses something in any other unit is out of range.
 _FINER = {"us": {"ns", "ps", "fs", "as"}, "D": {"h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"}}
 _TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "has a time: pass a date"}
 
@@ -135,7 +135,7 @@ def _from_numpy_time(value: Any, unit: str) -> Any:
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
-    # NumPy wraps around in casts, and again when it compares two units: so back to the value's own, as numbers.
+    # NumPy wraps around in casts, and when it compares two units: so cast back to the value's unit and compare numbers.
     if int(whole.astype(value.dtype).astype("int64")) != int(value.astype("int64")):
         is_finer = sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER[unit]
         raise UnfitError(_TOO_FINE[unit] if is_finer else "outside of the years 0001 to 9999")

@@ -24,7 +24,7 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
 
 
 def columnar_package(value: Any) -> str | None:
-    """Return ``pandas``, ``polars``, ``pyarrow`` or ``pyspark`` if the value's class or a base class is from there."""
+    """Return the library of data frames that defines the value's class or one of its base classes; or None."""
     for kind in type(value).__mro__:
         # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
         package = (getattr(kind, "__module__", None) or "").partition(".")[0]
@@ -34,6 +34,6 @@ def columnar_package(value: Any) -> str | None:
 
 
 def plain_pandas(frame: Any) -> Any:
-    """Return a pandas frame as a plain ``DataFrame`` that shares its values, if the frame is of a subclass."""
+    """Return ``frame`` itself, or if it is of a subclass, a plain pandas DataFrame that shares its values."""
     pandas: Any = sys.modules["pandas"]
     return frame if type(frame) is pandas.DataFrame else pandas.DataFrame(frame)

@@ -104,5 +104,5 @@ def _index_columns(schema: pa.Schema) -> list[Any]:
     try:
         columns = json.loads(written)["index_columns"]
     except (ValueError, KeyError, TypeError):
-        return []  # metadata of nobody that we know
+        return []  # metadata of an unknown form
     return columns if isinstance(columns, list) else []

@@ -51,7 +51,7 @@ def sql_fingerprint(
 
 @dataclass(slots=True)
 class _Reading:
-    """A record that rows of a cursor were fetched; ``is_finished`` says whether all of them were."""
+    """One reading of a cursor's result; ``is_finished`` says whether all of its rows were fetched."""
 
     cursor: Callable[[], Any]
     description: Any
@@ -95,7 +95,7 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """Return the record of an earlier reading of the cursor's present result; None if there is none.
+        """Return an earlier reading of the cursor's present result; None if there is none.
 
         If the driver does not distinguish the results of two executions, returns the last reading of the cursor.
         """

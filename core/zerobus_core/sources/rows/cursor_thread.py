@@ -20,11 +20,11 @@ __all__ = ["CursorThread"]
 
 Call: TypeAlias = Callable[[], Any]
 
-# All of them seconds.
+# All of these are seconds.
 _STEP = 0.1
-# A statement that is broken off goes on in its database if it does not hear of that in time; the task ends anyway.
+# If the database does not get the cancellation in this time, the statement continues there; the task ends anyway.
 _CANCEL_TIMEOUT = 0.25
-# After the last row there is nothing to wait for but good manners.
+# After the last row, closing in order is the only reason to wait.
 _CLOSE_TIMEOUT = 5.0
 
 _log = logging.getLogger("zerobus_core")

@@ -1,7 +1,7 @@
 """Converts values from a database driver's own form to a form that the columns of the table accept.
 
 Drivers return JSON as text or as parsed values, intervals as timedeltas, and MySQL's booleans as numbers or bytes. The
-type codes in the cursor's ``description`` (PEP 249) decide about the conversion; nothing is guessed from the values.
+type codes in the cursor's ``description`` (PEP 249) determine the conversion; nothing is guessed from the values.
 Columns of types that are not listed here are left unchanged.
 
 1. json and jsonb: become the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING

@@ -52,15 +52,16 @@ def version_fingerprint(options: IngestOptions) -> str | None:
 def content_with_version(content: str | None, options: IngestOptions) -> str | None:
     """Return a fingerprint for data in memory, from its content and from ``source_version`` if it is set.
 
-    If ``content``, a hash, is None, only ``source_version`` is used. Otherwise the version alone would not be enough:
-    other rows with the same version would be skipped. Returns None if both are missing.
+    ``content`` is a hash of the data, or None if they cannot be hashed; the fingerprint is then made of
+    ``source_version`` alone. If the data can be hashed, the version alone would not be enough: other rows with the same
+    version would be skipped. Returns None if both are missing.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
     return "+".join(known) or None
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if ``skip`` has durable rows after the source's end: it is not the same source."""
+    """Raise ConfigurationError if ``skip`` (the durable rows) has rows after the source's end: it has changed."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -191,7 +192,7 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that are produced one by one; position 0 is the first row that the iterator yields here."""
+    """Rows that are produced one by one; position 0 is the first row that is still in the iterator."""
 
     def __init__(
         self,
@@ -271,7 +272,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are the same object, since the values of the first are overwritten."""
+    """Raise ConfigurationError if two rows are one mutable object, since the first row's values are overwritten."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}

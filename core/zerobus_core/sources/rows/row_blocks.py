@@ -26,14 +26,14 @@ class RowBlocks(Iterator[Any]):
         raise StopIteration
 
     def take(self, most: int) -> list[Any] | TupleRows:
-        """Return up to ``most`` rows of one block, the next one if the present one is used up; empty at the end."""
+        """Return up to ``most`` rows of the present block, or of the next one if it is used up; empty at the end."""
         self._fill()
         taken = self._block[self._at : self._at + most]
         self._at += len(taken)
         return taken
 
     def take_chunk(self, limit: int, clock: Callable[[], float]) -> list[Any] | TupleRows:
-        """Return up to ``limit`` rows; an empty list at the end.
+        """Return up to ``limit`` rows; return an empty list after the last row.
 
         Returns fewer rows if they have ``MAX_CHUNK_BYTES``, or when ``MAX_WAIT`` has passed since the first block.
         """

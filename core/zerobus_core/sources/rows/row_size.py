@@ -52,7 +52,7 @@ def _weight_of(values: Iterable[Any], depth: int) -> int:
 
 
 def flat_size_of(rows: Sequence[Any]) -> int | None:
-    """Return the approximate size of ``rows`` in bytes if they are dicts or tuples without nested values; or None.
+    """Return the approximate size of ``rows`` in bytes; None unless they are dicts or tuples without nested values.
 
     Every 16th row is measured. All of these rows are measured together, which takes a tenth of the time of calling
     ``size_of`` for each.

@@ -39,9 +39,9 @@ def cut_above(total: float, shards: int) -> float:
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Join neighbours to runs, and yield the first index, the end index and the size of each run.
+    """Join neighbours into runs, and yield the first index, the end index and the size of each run.
 
-    Each run except the last has at least half of ``limit``.
+    The size of each run, except the last, is at least half of ``limit``.
     """
     first = 0
     held = 0.0

@@ -29,7 +29,7 @@ _READ_BY = {
 
 @dataclass(frozen=True, slots=True)
 class GivenShard:
-    """A shard together with its source."""
+    """A shard together with the source that was split."""
 
     source: Any
     shard: dict[str, Any]
@@ -47,7 +47,7 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """Return the rows of one shard of ``source``, for ``ingest`` and every other function that takes ``records``.
+    """Return one shard of ``source`` to pass as ``records`` to ``ingest`` and to every other function that takes them.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
     ``SqlQuery`` of the same text, whose ``connect`` is called in the process that reads the shard. Reads nothing yet.

@@ -39,9 +39,9 @@ def split_source(
     Each shard is a dict of JSON-compatible values that takes a few hundred bytes, and has a fingerprint of its own.
     Every row is in exactly one shard. Blocks. Raises ConfigurationError if ``source`` cannot be split.
 
-    * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of files whose
-      extension does not show it. A file is a unit of work, but a Parquet file that is large compared with a shard is
-      cut between row groups. Pass the shards to ``ingest``. If a URI contains a secret, such as a password or a
+    * Files: a path or URI of files, a directory, a glob, or a list of them. ``format`` names the format of the files if
+      their extensions do not show it. A file is a unit of work, but a Parquet file that is large compared with a shard
+      is cut between row groups. Pass the shards to ``ingest``. If a URI contains a secret, such as a password or a
       signature, the shards do not contain the URI: pass ``read_shard(source, shard)`` instead.
     * A pyarrow Dataset of files, which is split in the same way. Pass ``read_shard(dataset, shard)`` to ``ingest``.
     * A ``SqlQuery``; ``by`` is the name of its key column. Each shard is a range of the key; the first range has no

@@ -42,7 +42,7 @@ class Column:
 
 
 class Database:
-    """Asks questions over one connection; to be used in the thread that opened the connection.
+    """Asks questions over one connection. Use an object only in the thread that opened its connection.
 
     Methods raise the driver's own errors.
     """
@@ -152,9 +152,9 @@ class Database:
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
-        Each value is the last value of a part; the last part has none here. The values are distinct and in the
-        database's order. Only rows that meet all conditions are considered; without conditions, only rows whose value
-        is not NULL.
+        Each value is the last value of a part; the last value of the last part is left out. The values are distinct and
+        in the database's order. Only rows that meet all conditions are considered; without conditions, only rows whose
+        value is not NULL.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:

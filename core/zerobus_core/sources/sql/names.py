@@ -10,7 +10,7 @@ __all__ = ["checked_name", "spelled"]
 
 
 def spelled(name: str, columns: dict[str, Any]) -> str | None:
-    """Return the name in ``columns`` that is ``name``, or the only one that differs just in case; otherwise None."""
+    """Return ``name`` if ``columns`` has it, or the one column whose name differs only in case; otherwise None."""
     if name in columns:
         return name
     alike = [column for column in columns if column.lower() == name.lower()]
