@@ -28,13 +28,14 @@ Fetch = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class NewItems(IntervalSource):
-    """The result of ``fetch(since, upto)``: the records after token ``since``, and the token up to which they go.
+    """The new records of an API, which the user's function ``fetch(since, upto)`` returns.
 
-    The first attempt calls ``fetch(since, None)``, which returns ``(records, upto)``; ``since`` is None in the first
-    run. ``upto`` is written to the state before the first record is sent. Every other attempt of the slice calls
-    ``fetch(since, upto)`` and must get the same records and the same ``upto``. The durable records are compared, and if
-    they differ the slice starts over. If ``upto`` equals ``since``, nothing is new. Tokens are JSON values; records can
-    have any form that ``ingest`` takes.
+    A token marks a position in the API's records. The first attempt calls ``fetch(since, None)``, which returns
+    ``(records, upto)``: all records after the token ``since``, and the token of the last of them. In the first run,
+    ``since`` is ``initial``. ``upto`` is written to the state before the first record is sent. Every other attempt of
+    the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records that are
+    already durable are compared; if they differ, the slice is sent from its beginning. If ``upto`` equals ``since``,
+    nothing is new. Tokens are JSON values; records can have any form that ``ingest`` takes.
 
     ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
     slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is

@@ -1,7 +1,7 @@
-"""Chooses the files for the next slice: new, not changed for a while, and unchanged at a second look.
+"""Chooses the files for the next slice: they are new, have not changed for a while, and pass a second check.
 
-With ``in_order``, each new file has a name after those of all earlier files. Since the slice then ends at its last
-name, no file is taken that comes after one left for later.
+With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
+a slice. So if a file is left for a later slice, all files with names after it are left, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "NotDelivered", "bounded", "confirmed", "find_candidates", "not_delivered", "settled"]
 
 NotDelivered = Callable[[list[str], list[str]], Iterator[tuple[int, Known]]]
-"""From paths and versions of a part of the listing to the indices of those that were not delivered as they are."""
+"""A function of the paths and versions of listed files that yields the index of each new or changed file."""
 
 # Files of the listing that are looked up together.
 _AT_ONCE = 5_000
@@ -88,7 +88,10 @@ def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candid
 def settled(
     place: Location, candidates: list[Candidate], context: Context, *, seconds: float, in_order: bool
 ) -> list[Candidate]:
-    """Return the files that were not changed for ``seconds`` seconds."""
+    """Return the files that were not changed for ``seconds`` seconds.
+
+    With ``in_order``, only those before the first file that was changed.
+    """
     if not seconds or not candidates:
         return candidates
     now = (context.side_files.time_of(place.fs) if context.side_files else None) or context.now
@@ -112,7 +115,7 @@ def _is_settled(candidate: Candidate, now: datetime, seconds: float) -> bool:
 
 
 def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int | None) -> list[Candidate]:
-    """Return the first files that are within both limits, at least one file."""
+    """Return as many of the first files as both limits allow, but at least one."""
     taken = candidates[:most_files]
     if most_bytes is None:
         return taken
@@ -125,7 +128,10 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 
 
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
-    """Check each file again, and return the files that have not changed."""
+    """Ask the storage about each file again, and return the files that have not changed since the listing.
+
+    With ``in_order``, only those before the first file that has changed.
+    """
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):
         asked = None if info is None else version_of(place.fs, info)

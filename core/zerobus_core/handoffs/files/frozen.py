@@ -15,8 +15,8 @@ __all__ = ["FrozenFile", "FrozenList", "from_list", "to_list"]
 class FrozenFile:
     """A file as it was when the slice was frozen; ``path`` is relative to the source's root.
 
-    ``listed`` is its version in a listing of the storage, ``asked`` its version when the storage is asked for this file
-    alone: some storages describe it in different ways.
+    ``listed`` is the file's version in a listing of the storage. ``asked`` is the file's version when the storage is
+    asked for this file alone. Some storages report the same version in two different forms.
     """
 
     path: str
@@ -32,11 +32,11 @@ class FrozenFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenList:
-    """The files of a slice, and those that people have released from it since it was frozen."""
+    """The files of a slice, and the files that people have released from it since the slice was frozen."""
 
     files: tuple[FrozenFile, ...]
     released: tuple[tuple[int, FrozenFile], ...] = ()
-    """In the order in which that happened; the number is the file's place in the list that it was taken out of."""
+    """The released files, in the order of release. Each has the index that it had in ``files`` just before that."""
 
     def without(self, path: str) -> FrozenList:
         """Return the list without a file; the same list if the file is not in it."""
@@ -47,7 +47,7 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """Return the lists that earlier attempts may have read, newest first."""
+        """Return ``files`` as it was before each release, newest first; earlier attempts may have read these lists."""
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files
         for place, file in reversed(self.released):
@@ -57,7 +57,7 @@ class FrozenList:
 
 
 def to_list(frozen: FrozenList) -> bytes:
-    """Return the list in the form in which it is stored."""
+    """Return the list as the bytes that are stored."""
     plain: dict[str, Any] = {"format": "zerobus-handoff-files", "version": 1, "files": list(map(_row, frozen.files))}
     if frozen.released:
         plain["released"] = [[place, *_row(file)] for place, file in frozen.released]

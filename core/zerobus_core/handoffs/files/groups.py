@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "found_files", "parts_of_files", "pieces_of", "read_part"]
 
 Piece: TypeAlias = tuple[str, tuple[int, int] | None]
-"""A file, relative to the source's root, and the rows that are meant, as positions in it; None for all of them."""
+"""The path of a file, relative to the source's root, and the positions of its rows to read; None for all rows."""
 
 _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 
 
 def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Return frozen files in the form that the core reads, in the versions that were frozen."""
+    """Return a FoundFile, which the core can read, for each frozen file in the version that was frozen."""
     return [
         found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
         for file in files
@@ -35,9 +35,10 @@ def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]
 
 
 def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Return the files of one part in the form that the core reads.
+    """Return a FoundFile, which the core can read, for each piece of one part.
 
-    ``files`` lacks the files that a person has released since the split.
+    ``files`` are the files of the slice. If a piece's file is not among them, a person has released the file since the
+    split, and the piece is left out.
     """
     found = {file.path: each for file, each in zip(files, found_files(place, files), strict=True)}
     return [replace(found[path], part=rows) for path, rows in pieces if path in found]
@@ -59,7 +60,7 @@ def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Par
 
 
 def read_part(bounds: Bounds, index: int, context: Context) -> list[Piece]:
-    """Return the files and row ranges of one part; raise HandoffStateError if the list is missing or damaged."""
+    """Return the pieces of one part; raise HandoffStateError if the stored list is missing or damaged."""
     name = list_of_parts(bounds.id)
     data = side_files(context).read(name)
     where = f"the list of the shards of slice {bounds.id} next to {context.shown}"

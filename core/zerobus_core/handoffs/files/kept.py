@@ -19,7 +19,7 @@ __all__ = ["list_name", "read_ledger", "read_list", "side_files", "write_ledger"
 
 
 def side_files(context: Context) -> SideFiles:
-    """Return access to the files next to the state; ``NewFiles.prepare`` has checked that the store supports it."""
+    """Return the files next to the state; ``NewFiles.prepare`` has checked that the store supports them."""
     assert context.side_files is not None  # prepare() has looked
     return context.side_files
 
@@ -60,7 +60,7 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
 
 
 def write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
-    """Write a ledger under a new name, before the state refers to it; return the name."""
+    """Write a ledger under a new name, and return the name, to which the state can then refer."""
     name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
     side_files(context).write(name, ledger.to_bytes())
     return name

@@ -1,6 +1,7 @@
-"""The set of delivered files: sorted entries of 16 bytes, a hash of the path and one of the version. No I/O.
+"""The set of delivered files, as sorted entries of 16 bytes. No I/O.
 
-The form: 8 bytes that identify a ledger, the entries, and an 8-byte hash of all of it.
+An entry is an 8-byte hash of the file's path, followed by an 8-byte hash of the file's version. A stored ledger
+consists of 8 bytes that identify the format, the entries, and an 8-byte hash of everything before it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def entries_of(paths: Sequence[str], versions: Sequence[str]) -> bytes:
 
 
 class Ledger:
-    """An immutable set of files."""
+    """An immutable set of delivered files."""
 
     def __init__(self, entries: bytes = b"") -> None:
         self._entries = entries
@@ -84,7 +85,7 @@ class Ledger:
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Return whether the file was delivered, and whether in this version."""
+        """Return ``delivered`` if this version of the file was delivered, ``changed`` if another was, or ``new``."""
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()
@@ -105,7 +106,7 @@ class Ledger:
         return "new"
 
     def not_delivered(self, entries: bytes) -> Iterator[tuple[int, Known]]:
-        """Yield the index of each entry whose file was not delivered in its present version.
+        """Yield the index of each entry that is not in the ledger, with ``new`` or ``changed`` (see ``knows``).
 
         ``entries`` holds the entries of many files, joined.
         """
@@ -142,7 +143,7 @@ class Ledger:
         return Ledger(b"".join(pieces))
 
     def without_files(self, entries: Iterable[bytes]) -> Ledger:
-        """Return a ledger without the paths of these files."""
+        """Return a ledger without these files; a file is removed in whichever version the ledger contains it."""
         pieces: list[bytes] = []
         copied = 0
         mine = self._entries

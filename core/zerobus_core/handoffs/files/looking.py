@@ -64,7 +64,7 @@ def check_unchanged(
 ) -> None:
     """Raise FrozenFileError if files of an open slice are missing or changed.
 
-    ``infos`` is what the storage says about them now.
+    ``infos`` is what the storage says about the files now.
     """
     gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
     other = [
@@ -109,7 +109,7 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def check_formats(place: Location, frozen: Sequence[FrozenFile], options: IngestOptions) -> None:
-    """Raise ConfigurationError unless all files have one known format. Runs before the slice is frozen."""
+    """Raise ConfigurationError unless all files have the same, known format. Call it before a slice is frozen."""
     chosen = None if options.format is None else format_of(options.format).name
     formats = {known_format(file.path) or chosen for file in frozen}
     if None in formats:

@@ -46,13 +46,14 @@ _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released
 class NewFiles:
     """The files below ``path`` that were not delivered before. ``path`` is a directory or a glob on any fsspec storage.
 
-    A file is new if its path was not delivered with this content. ``settle`` is how many seconds, by the storage's
-    clock, a file must have been unchanged before it is taken. ``max_files`` and ``max_bytes`` limit one slice; the
-    other files wait for the next run. ``on_changed`` says what to do about a delivered file whose content has changed:
-    ``fail`` (DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new file) or ``ignore``.
+    A file is new unless it was delivered with the content that it has now. ``settle`` is how many seconds, by the
+    storage's clock, a file must have been unchanged before it is taken. ``max_files`` and ``max_bytes`` limit one
+    slice; the other files wait for the next run. ``on_changed`` says what to do about a delivered file whose content
+    has changed: ``fail`` (DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new file) or
+    ``ignore``.
 
-    ``names_increase=True`` states that each new file has a name after those of all earlier files. Only the last name is
-    then kept, and a file that arrives late with a lower name is never delivered.
+    ``names_increase=True`` states that each new file has a name after those of all earlier files. The state then keeps
+    only the last name, and a file that arrives late with a lower name is never delivered.
     """
 
     kind = "files"
@@ -174,9 +175,9 @@ class NewFiles:
         options: IngestOptions,
         found_in: Callable[[Location, Sequence[FrozenFile]], list[FoundFile]],
     ) -> Any:
-        """Return a source for the files that ``found_in`` selects from the list.
+        """Return a source for the files that ``found_in`` selects from the frozen list ``kept``.
 
-        Raises FrozenFileError if one of them has changed.
+        Raises FrozenFileError if one of the selected files is missing or has changed.
         """
         place = self._place()
         files = found_in(place, kept.files)

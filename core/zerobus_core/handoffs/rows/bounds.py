@@ -1,4 +1,4 @@
-"""The columns and bounds that a slice of rows can have, and errors that say what to do instead."""
+"""Checks the column, the bounds and the options of slices of rows; the errors say what to do instead."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = [
 
 
 def after(column: Column, lower: Any) -> list[Condition]:
-    """Return conditions for values greater than ``lower``, but not infinity or NaN.
+    """Return conditions that select the values greater than ``lower``, except infinity and NaN.
 
-    Without ``lower``, everything but NULL, minus infinity, infinity and NaN.
+    If ``lower`` is None, they select all values except NULL, NaN and both infinities.
     """
     if lower is not None:
         first = Condition(f"{column.sql} > {{}}", (lower,))
@@ -35,7 +35,10 @@ def after(column: Column, lower: Any) -> list[Condition]:
 
 
 def check_comparable(what: str, column: Column, lower: Any) -> None:
-    """Raise ConfigurationError if the database would compare the column with a value of another kind."""
+    """Raise ConfigurationError if ``lower`` cannot be compared with the column's values, which are of another kind.
+
+    ``what`` names the column in the message.
+    """
     like = column.like
     is_time = isinstance(lower, dt.date)
     is_other = is_time != column.is_time or (not is_time and like is not None and _family(lower) != _family(like))
@@ -58,7 +61,7 @@ def _family(value: Any) -> str:
 
 
 def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
-    """Return the error for a value that the driver has changed; it suggests a cast."""
+    """Return the error for a value that the driver has changed; the message suggests a cast."""
     casts = {
         "float": "DOUBLE PRECISION",
         "decimal": "NUMERIC(38, 9)",

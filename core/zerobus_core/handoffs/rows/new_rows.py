@@ -1,4 +1,4 @@
-"""``NewRows``: the rows of a query whose watermark column is greater than in all rows delivered before."""
+"""``NewRows``: those rows of a query that have a greater watermark than all rows delivered before."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class NewRows(IntervalSource):
 
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
-    * ``lag``: for times: the longest time, in seconds, from the value of ``column`` to the commit of its transaction.
+    * ``lag``: for times: the longest time, in seconds, from a row's value of ``column`` to the commit of the row.
     * ``lag_rows``: for numbers, text and other types: how many of the newest rows to leave for the next run.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
-    ``clock`` is a SQL expression for the clock that wrote the column, if that is not the database's own. Without it, a
-    time without time zone counts as UTC or as the session's time, whichever is earlier. ``paramstyle`` is as in DB-API,
-    for a driver that does not define it.
+    ``clock`` is a SQL expression that returns the present time by the clock that wrote the column. The default is the
+    database's clock. If the column has no time zone, the present time is then taken in UTC or in the session's time
+    zone, whichever is earlier. ``paramstyle`` is as in DB-API, for a driver that does not define it.
 
     A row that changes while its slice is open belongs to a later slice: the last version of every row is delivered, but
     versions in between may be missed. Deleted rows are not noticed.
@@ -154,7 +154,7 @@ class NewRows(IntervalSource):
         return Plan(end=end), notes, is_found
 
     def _described(self, database: Database) -> tuple[str, Any]:
-        """Return the column's name as the database spells it, and the code of its type."""
+        """Return the column's name as the database spells it, and the driver's code for the column's type."""
         columns = database.columns()
         for what, wanted in (("column", self._column), *(("key", name) for name in self._key)):
             if spelled(wanted, columns) is None:
@@ -199,7 +199,7 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return the numbers of rows that are not delivered, by reason, and of late rows that the last slice missed."""
+        """Return how many rows are not delivered, for each reason, and how many late rows the last slice missed."""
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
         if column.infinities:
@@ -245,7 +245,7 @@ class NewRows(IntervalSource):
             yield self._source(bounds, opened, options)
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
-        """See SplittableSource: the parts are ranges of the column's values, which the database compares."""
+        """See SplittableSource. Each part is a range of the column's values, in the database's order."""
 
         def questions(connection: Any) -> Parts:
             database = Database(connection, self._query, self._paramstyle)
