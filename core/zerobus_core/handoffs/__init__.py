@@ -1,7 +1,7 @@
 """Handoffs: deliver only what is new since the last run.
 
-``hand_over`` is the entry point. ``state`` defines the state of a handoff and its rules; ``handoff`` runs it;
-``files``, ``rows`` and ``items`` find what is new in a source.
+``hand_over`` is the entry point. The module ``state`` defines what a handoff remembers between runs, and the rules for
+that; ``handoff`` runs a handoff; ``files``, ``rows`` and ``items`` find what is new in a source.
 """
 
 from .files import NewFiles

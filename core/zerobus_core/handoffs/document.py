@@ -1,6 +1,6 @@
 """Converts the state of a handoff to a JSON document and back, without I/O.
 
-A document that is damaged, has a newer version, or is not a state is refused; it is never repaired.
+A document that is damaged, has another version, or is not a state raises HandoffStateError; nothing is repaired.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def to_json(state: State) -> str:
 
 
 def from_json(text: str | bytes, where: str) -> State:
-    """Read the text of ``to_json``; raise HandoffStateError, which says ``where`` the text was read."""
+    """Return the State that ``to_json`` wrote as ``text``; raise HandoffStateError for any other text.
+
+    ``where`` is the location of the text, for the message.
+    """
     try:
         return _state(_object_of(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Finishes a slice: its rows are durable, and the state advances."""
+"""Finishes a slice: advances the state once all rows of the slice are durable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("zerobus_core")
 
 
 def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> PastSlice:
-    """Advance the state to the end of a slice whose rows are durable; return the slice as the history then has it."""
+    """Advance the state to the end of a slice whose rows are durable; return the slice's entry in the history."""
     counts = {name: int(getattr(receipt, name)) for name in COUNTS}
     written: list[Position] = []
 
@@ -49,7 +49,7 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
 
 
 def note_redelivery(keeper: StateKeeper, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
-    """Note in the state that a slice was sent again for a chain of attempts; return the facts for its receipt."""
+    """Record in the state that a slice was sent again for a chain of attempts; return facts for the receipt."""
     keeper.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=keeper.now()))
     for part in {past.id, *part_ids(past)}:
         keeper.forget_checkpoint(f"{part}.again-{short_hash(chain)}")
@@ -67,7 +67,10 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
 
 
 def _after_finish(keeper: StateKeeper, state: State) -> None:
-    """Do the steps that must follow once the state says that the rows are durable; nothing here may fail the run."""
+    """Call the source's ``after_finish``, and save the position that it returns.
+
+    An error is only logged, because the rows are already durable; the next run calls ``after_finish`` again.
+    """
     try:
         instead = keeper.source.after_finish(state.done)
         if instead is not None:

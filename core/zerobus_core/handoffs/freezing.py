@@ -1,4 +1,4 @@
-"""Freezes the next slice: the source plans it, and it is written to the state before any of it is sent."""
+"""Freezes the next slice: the source plans it, and the state records it before its first row is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Opened", "last_delivered", "open_slice"]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The new slice, or None if nothing is new, and the source's notes."""
+    """The result of ``open_slice``: the new slice (None if nothing is new), and notes for the receipt."""
 
     slice: OpenSlice | None
     notes: dict[str, Any]
@@ -51,7 +51,10 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
 
 
 def _check_room(keeper: StateKeeper, frozen: State) -> None:
-    """Check that the state will still fit into its store when the slice is finished: by then its rows are durable."""
+    """Check that the store can hold the state now, and also the larger state when the slice is finished.
+
+    At that time an error would come too late, because the rows would be in the table already.
+    """
     assert frozen.open is not None
     keeper.check_room(frozen)
     counts: dict[str, int] = dict.fromkeys(COUNTS, END)
@@ -61,14 +64,17 @@ def _check_room(keeper: StateKeeper, frozen: State) -> None:
 
 
 def last_delivered(state: State) -> PastSlice | None:
-    """Return the last slice if it was delivered; None if a person has rewound or skipped since then."""
+    """Return the last entry of the history if it is a delivered slice; None if it is a skip, a rewind or the like."""
     if not state.history or state.history[-1].outcome != "delivered":
         return None
     return state.history[-1]
 
 
 def _settle_done(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
-    """Repeat the steps after the last slice's end that may not have happened."""
+    """Call the source's ``after_finish`` for the last slice, and save the position that it returns.
+
+    The run that finished the slice may have ended before it could do this.
+    """
     instead = keeper.source.after_finish(state.done)
     if instead is None:
         return text, state

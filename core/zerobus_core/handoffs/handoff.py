@@ -1,4 +1,4 @@
-"""A handoff: delivers what is new in a source since the last run to a table, slice by slice."""
+"""A handoff: delivers to a table, slice by slice, what is new in a source since the last run."""
 
 from __future__ import annotations
 
@@ -47,14 +47,15 @@ _log = logging.getLogger("zerobus_core")
 
 
 class Handoff:
-    """Delivers what is new in ``source`` to ``table``, and records in ``state`` how far that has come.
+    """Delivers to ``table`` what is new in ``source``, and records in ``state`` what was delivered.
 
     ``state`` is the path or URI of a file, or a StateStore. ``name`` names the handoff; it defaults to the name of the
-    state's file. ``owner`` says who delivers: a host passes one that is the same in every attempt of a run.
+    state's file. ``owner`` identifies the run that delivers; its ``key`` must be the same in every attempt of a run. By
+    default, each Handoff object counts as a run of its own.
 
-    ``run`` does everything. To do it step by step: ``freeze`` the slice, ``deliver`` it, ``finish`` it. To do it in
-    several processes: ``split`` it in one, call ``deliver_shard`` in many, and ``finish_shards`` in one. All methods
-    must be called from one thread, and block.
+    ``run`` does everything. To do it step by step, call ``freeze``, ``deliver`` and ``finish``. To deliver a slice in
+    several processes, call ``split`` in one process, ``deliver_shard`` in many, and ``finish_shards`` in one. Call all
+    methods of an object from one thread; they block.
     """
 
     def __init__(  # noqa: PLR0913 - what a delivery needs, everything by name
@@ -105,9 +106,11 @@ class Handoff:
         return self._slice is not None and self._slice.opened_by == self._kept.owner.key
 
     def freeze(self) -> Bounds | None:
-        """Return the open slice to be delivered, or open a new one; None if nothing is new.
+        """Return the slice that this run must deliver; None if nothing is new.
 
-        On return the slice is in the state. Raises HandoffBusyError if another run holds the open slice.
+        That is the slice that this run opened before, even if it is finished; otherwise the open slice of another run;
+        otherwise a new slice. On return the slice is in the state. Raises HandoffBusyError if another run still holds
+        the open slice.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -141,8 +144,8 @@ class Handoff:
     def deliver(self) -> Receipt:
         """Send the rows of the slice that ``freeze`` returned, and return when all of them are durable.
 
-        If this run has already delivered the slice, nothing is sent, unless a person cleared the run: then its rows are
-        sent again.
+        If this run has already delivered the slice, nothing is sent. But if a person has cleared the run since then,
+        all rows of the slice are sent again.
         """
         with naming_table(self._kept.table):
             if self._past is not None:
@@ -182,7 +185,7 @@ class Handoff:
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
-        """Return whether this chain of attempts has delivered all of the slice."""
+        """Return whether this chain of attempts has already delivered the slice, or the slice was skipped."""
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         return is_known or past.outcome == "skipped"
 
@@ -211,10 +214,11 @@ class Handoff:
     def split(self, n: int) -> list[dict[str, Any]]:
         """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; an empty list if nothing is new.
 
-        Each shard is a dict of JSON types of a few hundred bytes, for ``deliver_shard`` in any process that has this
-        handoff. From then on the slice is delivered by these shards only (docs/fan_out.md). A slice that was already
-        split, by this run or another one, keeps its shards; a slice of which rows were sent before becomes a single
-        shard. Raises ConfigurationError for NewItems, and HandoffBusyError as ``freeze`` does.
+        Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
+        process that builds the same handoff. After the split, every run delivers the slice in these shards only
+        (docs/fan_out.md). A slice that was already split, by this run or another one, keeps its shards. If rows of the
+        slice were sent before the split, the whole slice becomes a single shard. Raises ConfigurationError for
+        NewItems, and HandoffBusyError as ``freeze`` does.
         """
         with naming_table(self._kept.table):
             shards.check_source(self._kept, n)
@@ -252,10 +256,12 @@ class Handoff:
             return replace(receipt, handoff=shards.shard_facts(plain))
 
     def finish_shards(self, receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
-        """Advance the state because every shard of the slice is durable; return one receipt for all shards.
+        """Check that every shard of the slice is durable, and advance the state; return one receipt for all shards.
 
-        ``receipts`` are the results of ``deliver_shard``, or their ``as_dict``. Raises ShardsMissingError, which names
-        each shard without a receipt. An empty list means that nothing was new, and the receipt says so.
+        ``receipts`` holds what ``deliver_shard`` returned for each shard: a Receipt, or the dict that its ``as_dict()``
+        returns. Raises ShardsMissingError, which names each shard that has no receipt or whose receipt does not account
+        for all of its rows. An empty list means that nothing was new, and the receipt says so; but if this run has an
+        open slice, ShardsMissingError is raised.
         """
         with naming_table(self._kept.table):
             every = list(receipts)
@@ -279,9 +285,10 @@ class Handoff:
     def run(self, *, on_busy: str = "fail") -> Receipt:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
-        ``on_busy`` says what to do while another run holds the open slice: ``fail`` (HandoffBusyError), ``skip`` (a
-        receipt without rows that says so) or ``wait``. If this run has already delivered another run's slice when it
-        finds the next one taken, it succeeds, and ``busy`` in its receipt names the holder.
+        ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
+        returns a receipt without rows, and ``wait`` waits. With ``fail``, if this run has already delivered the slice
+        of another run and a third run holds the next slice, this run does not fail. If a held slice does not cause an
+        error, ``busy`` in the receipt's ``handoff`` says which run holds the slice.
         """
         receipts: list[Receipt] = []
         try:
@@ -311,7 +318,7 @@ class Handoff:
         return replace(self._sender.send_nothing(holder), handoff={**no_facts(self._kept.source, state), **facts})
 
     def look(self) -> dict[str, Any]:
-        """Return whether there is something to deliver now, as JSON types; freezes and writes nothing."""
+        """Return a dict that says whether there is something to deliver now; freezes and writes nothing."""
         with naming_table(self._kept.table):
             _, state = self._kept.load()
             start, notes = self._kept.source.shown(state.done), dict[str, Any]()
@@ -325,9 +332,10 @@ class Handoff:
     # what people do
 
     def show(self, *, values: bool = False) -> dict[str, Any]:
-        """Return the state as JSON types: what was delivered, the open slice and its owner, and the last slices.
+        """Return the state as a dict: what was delivered, the open slice and its owner, and the last slices.
 
-        Text in watermarks is masked unless ``values`` is set. Does not change the state.
+        All values are JSON-compatible. Text in watermarks is masked unless ``values`` is set. Does not change the
+        state.
         """
         _, state = self._kept.load()
         is_held = state.open is not None and self._kept.holder(state, Owner(key="")) is not None
@@ -335,39 +343,41 @@ class Handoff:
         return shown_state(state, self._kept.source, is_held=is_held, lease_ends_at=lease_ends_at, values=values)
 
     def rewind(self, to: Any = None) -> None:
-        """Make everything after ``to`` new again: a position, or the id of a past slice, which is also new again.
+        """Make everything after the position ``to`` new again, so that the next runs send it once more.
 
-        None is the beginning. The rows are sent once more; those that are already in the table stay there.
+        ``to`` can also be the id of a past slice: then that slice and everything after it are new again. None is the
+        beginning. Rows that are already in the table stay there.
         """
         repairs.rewind(self._kept, to)
 
     def skip(self, slice_id: str) -> None:
-        """Give up the open slice: this handoff does not deliver its missing rows. It stays in the history."""
+        """Give up the open slice: later runs do not send its missing rows. The slice stays in the history."""
         repairs.skip(self._kept, slice_id)
 
     def end_lease(self, slice_id: str | None = None) -> None:
-        """End the lease on the open slice now, because its run has died: the next run takes over the slice.
+        """End the lease of a run that has died, so that the next run takes over the open slice at once.
 
-        Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive,
-        it loses the slice as soon as another run takes it over. Raises SliceForgottenError if no slice is open, or
-        another one than ``slice_id``.
+        Rows that the dead run may have sent are counted in the next run's ``rows_resent``. If the run is still alive
+        after all, it loses the slice as soon as another run takes the slice over. Raises SliceForgottenError if no
+        slice is open, or if ``slice_id`` is given and is not the open slice.
         """
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
-        """Leave out one file in its present version: it is taken out of the open slice and not delivered later either.
+        """Never deliver one version of a file: the frozen one if the file is in the open slice, else the present one.
 
-        Use it for a damaged file that would make the slice fail forever, and for a delivered file that has changed. A
-        later version of the file is new. With ``slice_id``, the file is left out of that slice only, in the version
-        that was frozen; raises SliceForgottenError if that slice is no longer open. Raises ConfigurationError for a
-        source that has no files.
+        A file of the open slice is taken out of the slice. Use this for a damaged file that would make the slice fail
+        forever, and for a delivered file that has changed. A later version of the file is new. With ``slice_id``, only
+        a file in that slice can be released: raises SliceForgottenError if the slice is no longer open, and
+        ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no files.
         """
         repairs.release(self._kept, file, slice_id=slice_id)
 
     def deliver_between(self, start: Any, end: Any) -> Receipt:
         """Deliver what comes after ``start``, up to and including ``end``, without changing the state.
 
-        Another call resumes where this one was interrupted. All rows count as redelivered.
+        If the call is interrupted, another call with the same bounds continues the delivery. The receipt counts all
+        rows in ``rows_redelivered``.
         """
         with naming_table(self._kept.table):
             return self._sender.send_between(start, end)

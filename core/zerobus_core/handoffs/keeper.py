@@ -1,4 +1,4 @@
-"""Reads, checks and changes the state of one handoff in its store, safely in the presence of other writers."""
+"""Reads, checks and changes the state of one handoff, which other runs may write at the same time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateKeeper:
-    """The state of one handoff, used by one owner. Raises the errors of the store."""
+    """Access to the state of one handoff for one owner. Methods also raise the errors of the store."""
 
     name: str
     table: str
@@ -62,7 +62,7 @@ class StateKeeper:
         owner: Owner,
         now: Callable[[], datetime],
     ) -> StateKeeper:
-        """Check the user's arguments and build the keeper; raise ConfigurationError."""
+        """Check the user's arguments and build the keeper; raise ConfigurationError for an invalid argument."""
         store = state_store_of(state)
         return cls(
             name=_checked_name(name, store),
@@ -75,7 +75,11 @@ class StateKeeper:
         )
 
     def load(self) -> tuple[str | None, State]:
-        """Return the stored text and the state in it; a new state only if the store holds nothing of the handoff."""
+        """Return the stored text and the State in it; None and a new State if nothing is stored.
+
+        Raises HandoffStateError if the state is damaged, or if it is missing although other files of the handoff are
+        there. Raises ConfigurationError if the state belongs to another handoff, table or source.
+        """
         identity = self.source.identity()
         self.source.prepare(self.context())
         text = self.store.load()
@@ -100,13 +104,13 @@ class StateKeeper:
         return text, state
 
     def save(self, state: State, *, replaces: str | None) -> str:
-        """Write a state and return its text; raise StateConflict if another run has written it first."""
+        """Write ``state`` and return its text; raise StateConflict if the stored text is no longer ``replaces``."""
         text = to_json(state)
         self.store.save(text, replaces=replaces)
         return text
 
     def check_room(self, state: State) -> None:
-        """Raise ConfigurationError if the store cannot hold a state of this size; nothing is written."""
+        """Raise ConfigurationError if ``state`` is too large for the store; writes nothing."""
         most = getattr(self.store, "most_bytes", None)
         if most is None or len(text := to_json(state)) <= most:
             return
@@ -117,9 +121,10 @@ class StateKeeper:
         )
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
-        """Change the state, safely in the presence of other writers; return the old and the new state.
+        """Replace the stored state with what ``change`` returns for it; return the old and the new state.
 
-        ``change`` is called again if another run has written the state, or if it raises StateConflict.
+        If another run has written the state since it was read, or if ``change`` raises StateConflict, the state is read
+        again and ``change`` is called again. Raises HandoffBusyError after 20 such conflicts.
         """
         for _ in range(MOST_CONFLICTS):
             text, state = self.load()
@@ -132,7 +137,11 @@ class StateKeeper:
         raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove stored files that no state refers to any more; after a failure they only take up space."""
+        """Remove the stored files that only ``before`` and ``mine`` refer to, and ``state`` does not.
+
+        ``before`` is the state that ``state`` replaced; ``mine`` are positions for which this run has written files. A
+        failure is only logged, because unused files only take up space.
+        """
         context = self.context()
         try:
             for position in (before.done, *mine):
@@ -164,7 +173,7 @@ class StateKeeper:
         return state.open.lease.ends_at(self._renewed_at(state.open)).isoformat(timespec="seconds")
 
     def holder(self, state: State, owner: Owner) -> Lease | None:
-        """Return the lease that keeps ``owner`` from the open slice, or None."""
+        """Return the lease that forbids ``owner`` to deliver the open slice, or None."""
         assert state.open is not None
         return state.holder_in_the_way(
             owner,
@@ -178,7 +187,7 @@ class StateKeeper:
         return max(times, default=None)
 
     def _checkpoints_of(self, one: OpenSlice | PastSlice) -> Iterator[Checkpoint]:
-        """Yield the checkpoints that a slice's deliveries have saved: one, or one for each shard."""
+        """Yield the saved checkpoints of a slice: at most one if it was not split, else at most one for each shard."""
         for part in part_ids(one):
             with suppress(InvalidCheckpointError):
                 kept = self.checkpoint_of(part).load()
@@ -186,19 +195,19 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """Return the checkpoint store of a slice; ``again`` names a redelivery of it."""
+        """Return the checkpoint store of a slice or shard, or of its redelivery that is named ``again``."""
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Return whether an attempt may have sent rows of a slice that was not split."""
+        """Return whether an attempt may have sent rows of a slice that was not split: it has a checkpoint."""
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:
             return True
 
     def forget_checkpoint(self, kept: str) -> None:
-        """Remove a checkpoint that no delivery will resume from; a failure only leaves the file there."""
+        """Remove a checkpoint that no delivery will resume from; a failure is only logged."""
         try:
             self.store.forget(kept)
         except ZerobusIngestError as error:
@@ -209,12 +218,15 @@ class StateKeeper:
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:
-        """Return the counts of an unfinished slice, from its checkpoints."""
+        """Return the row counts of an unfinished slice, added up over its checkpoints; empty if it has none."""
         every = list(self._checkpoints_of(opened))
         return {name: sum(int(getattr(kept.counts, name)) for kept in every) for name in COUNTS} if every else {}
 
     def let_go(self, opened: OpenSlice) -> None:
-        """Let another run take over the slice at once; if this fails, that run has to wait for the lease to expire."""
+        """End this run's lease on an unfinished slice, so that another run can take over the slice at once.
+
+        A failure is only logged: the other run then has to wait until the lease expires.
+        """
         try:
             self.update(lambda state: state.let_go(opened.id, owner=self.owner, now=self.now()))
         except Exception as error:  # any store; the error that ended the delivery is the one to raise
@@ -223,7 +235,7 @@ class StateKeeper:
             _log.warning("%s: the lease on slice %s was not ended: %s", self.table, opened.id, error)
 
     def context(self) -> Context:
-        """Return the context that the source's methods need."""
+        """Return the Context to pass to the source's methods."""
         return Context(
             options=self.options,
             side_files=self.store.side_files,

@@ -16,9 +16,9 @@ SHARDS_LEASE_SECONDS = 3_600.0
 class Owner:
     """Who delivers: a run of a task, a run of a step, or a process.
 
-    ``key`` is the same in every attempt of a run. ``chain`` is the same over automatic retries, but changes when a
-    person asks for the run again (a cleared task). ``host``, ``pid`` and ``process_start`` identify the present
-    process.
+    ``key`` is the same in every attempt of a run. ``chain`` stays the same over automatic retries, but changes when a
+    person asks for the run again (by clearing a task). ``host``, ``pid`` and ``process_start`` identify the process of
+    the attempt.
     """
 
     key: str
@@ -27,7 +27,7 @@ class Owner:
     pid: int = 0
     process_start: str = ""
     attempt: str = ""
-    """Names this attempt among the attempts of one process."""
+    """The id of this attempt among the attempts of one process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

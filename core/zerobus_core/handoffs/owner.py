@@ -1,4 +1,4 @@
-"""Identifies who delivers: a process; and finds out whether another owner's process is still running."""
+"""Identifies the process that delivers, and finds out whether another owner's process is still running."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _active: set[str] = set()
 
 
 def process_owner() -> Owner:
-    """Return an owner for one call in this process; another call or process gets another owner."""
+    """Return an owner for one run in this process; each call returns a different owner."""
     return with_process(Owner(key=f"process {socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"))
 
 
 def with_process(owner: Owner) -> Owner:
-    """Return the owner with the ids of this process, as a new attempt."""
+    """Return ``owner`` with the ids of this process and the id of a new attempt."""
     pid = os.getpid()
     return replace(
         owner, host=socket.gethostname(), pid=pid, process_start=_start_of(pid) or "", attempt=uuid4().hex[:16]
@@ -32,7 +32,7 @@ def with_process(owner: Owner) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Return whether the owner's attempt is still running; None if this is unknown, as on another machine."""
+    """Return whether the owner's attempt is still running; None if unknown, such as for another machine."""
     if not owner.pid:
         return False  # it has let go
     if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
@@ -52,21 +52,22 @@ def is_alive(owner: Owner) -> bool | None:
 
 
 def activate(attempt: str) -> None:
-    """Count this process's attempt as running from now on."""
+    """Record that an attempt of this process is running."""
     with _lock:
         _active.add(attempt)
 
 
 def deactivate(attempt: str) -> None:
-    """Let another run take over the attempt's slice from now on."""
+    """Record that an attempt of this process has ended, so that another run can take over its slice."""
     with _lock:
         _active.discard(attempt)
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot.
+    """Return the id of the machine and the start time of a process, as ``machine:ticks``.
 
-    None if the process has ended or the system does not say.
+    The ticks are clock ticks since boot. If the process has ended but still has an entry (a zombie), ``ended`` replaces
+    the ticks. Returns None if there is no such process, or if the system has no ``/proc``.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -79,7 +80,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """Return an id of the machine since its boot, and of the process namespace that is visible from here."""
+    """Return an id of this machine's boot and of this process's PID namespace; empty if the system has none."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.readlink('/proc/self/ns/pid')}"
     except OSError:

@@ -21,7 +21,7 @@ class AnySlice(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the state stores about the slice, as JSON types."""
+        """What the state stores about the slice, as JSON-compatible values."""
         ...
 
 
@@ -40,7 +40,7 @@ class Parts:
 
 
 def facts_with(parts: Parts) -> dict[str, Any]:
-    """Return the facts about parts that the state stores."""
+    """Return the facts that the state stores about ``parts``."""
     kept = {"whole": parts.is_whole, "sizes": list(parts.sizes), "ends": list(parts.ends)}
     return {_FACT: kept, "shards": len(parts.sizes)}
 
@@ -52,9 +52,9 @@ def parts_of(one: AnySlice) -> Parts | None:
 
 
 def part_id(one: AnySlice, index: int) -> str:
-    """Return the name of the delivery of one part, for its checkpoint and for ``delivery_columns``.
+    """Return the name of one part, for its checkpoint and for ``delivery_columns``.
 
-    It does not depend on who delivers the part.
+    The name does not depend on who delivers the part. If the slice was not split, it is the slice's id.
     """
     parts = parts_of(one)
     if parts is None or parts.is_whole:
@@ -63,12 +63,12 @@ def part_id(one: AnySlice, index: int) -> str:
 
 
 def part_ids(one: AnySlice) -> list[str]:
-    """Return the names of all deliveries of a slice: one, or one for each part."""
+    """Return the names of all parts of a slice; a slice that was not split counts as one part."""
     return [part_id(one, index) for index in range(count_of(one))]
 
 
 def count_of(one: AnySlice) -> int:
-    """Return the number of deliveries of a slice."""
+    """Return the number of parts of a slice; 1 if it was not split."""
     parts = parts_of(one)
     return 1 if parts is None else len(parts.sizes)
 

@@ -1,4 +1,4 @@
-"""Changes to a handoff that only a person makes: rewind it, give up a slice, leave out a file."""
+"""Changes that only a person makes: rewind a handoff, skip a slice, end a lease, release a file."""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ __all__ = ["SliceSender"]
 
 @contextmanager
 def _naming_slice(redelivered: str | None) -> Generator[None]:
-    """Name the slice that is sent again in the errors raised inside: no receipt counts what they left in the table."""
+    """Set ``redelivered_slice`` of an error that is raised in the ``with`` block to the id ``redelivered``.
+
+    After such an error, rows of that slice can be in the table twice, although no receipt reports them.
+    """
     try:
         yield
     except ZerobusIngestError as error:
@@ -40,7 +43,7 @@ def _naming_slice(redelivered: str | None) -> Generator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SliceSender:
-    """Delivers rows to the handoff's table, and writes checkpoints but never the state. All methods block."""
+    """Delivers rows to the handoff's table. Writes checkpoints, but never the state. All methods block."""
 
     workspace: Workspace
     keeper: StateKeeper
@@ -48,9 +51,10 @@ class SliceSender:
     stop: threading.Event | None
 
     def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
-        """Send a slice, or the shard with the given ``index``; rows that its checkpoint shows as durable are skipped.
+        """Send a slice, or only its shard ``index``; skip the rows that are durable according to the checkpoint.
 
-        ``again`` names a redelivery, which has a checkpoint of its own; ``delay`` is in seconds.
+        ``again`` names a redelivery, which has a checkpoint of its own. ``delay`` is how many seconds to wait before
+        the first row is read.
         """
         kept = self.keeper
         part = bounds.id if index is None else part_id(bounds, index)
@@ -100,6 +104,6 @@ class SliceSender:
         return replace(receipt, rows_redelivered=receipt.rows_read, handoff=facts)
 
     def send_nothing(self, why: str) -> Receipt:
-        """Return a receipt without rows; ``why`` is the reason."""
+        """Return a receipt without rows; ``why`` says why there are none."""
         kept = self.keeper
         return ingest(self.workspace, kept.table, NothingToSend(why), options=kept.options, stop=self.stop)

@@ -1,19 +1,20 @@
-"""Shards of a slice: frozen by one task, delivered by several, finished by a last one.
+"""Shards of a slice: one task splits the slice, several tasks deliver the shards, and a last task finishes the slice.
 
 The rules:
 
-1. ``split`` freezes the slice, or takes over the open one, and writes to the state how it was split.  From then on the
-   slice is delivered by these shards only, whoever delivers it and however often, each with a checkpoint of its own
-   next to the state.  If rows of the slice were sent before, it is not split but becomes one shard.
-2. A shard only reads the state.  It is delivered only while the run that was the last to split the slice holds it: a
-   shard of a run that lost the slice is refused before it sends a row (HandoffBusyError).
-3. The lease of a split slice is the run's, not a process's: it lasts 3,600 s from the split, and from each save of any
-   of its checkpoints. Nobody can know whether a shard still waits in a queue, so a lease can expire while the run
-   lives. Then another run takes over the slice, with the same shards and checkpoints: durable rows are skipped, rows
-   that may have been sent are counted in ``rows_resent``, and a shard that is still being delivered elsewhere stops
-   when its checkpoint has a newer owner (DeliverySupersededError).
-4. ``finish`` advances the state only if there is a receipt for every shard, each of which accounts for all its rows.
-   Until then it names the missing shards (ShardsMissingError).  Calling it twice changes nothing the second time.
+1. ``split`` freezes a new slice, or takes over the open one, and records in the state how the slice was split.  From
+   then on, every run delivers the slice in these shards only.  Each shard has its own checkpoint next to the state.  If
+   rows of the slice were sent before the split, the whole slice becomes one shard.
+2. Delivering a shard reads the state, but never writes it.  A shard belongs to the run that called ``split``.  If
+   another run has taken over the slice since then, the shard raises HandoffBusyError before a row is sent.
+3. The lease on a split slice belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after one
+   of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
+   queue, so a lease can end while its run is alive.  Then another run can take over the slice, with the same shards and
+   checkpoints.  It skips durable rows, and counts rows that may have been sent in ``rows_resent``.  If another process
+   is still delivering a shard, it stops when it finds a newer owner in the checkpoint (DeliverySupersededError).
+4. ``finish_shards`` advances the state only if every shard has a receipt that accounts for all rows of the shard.
+   Otherwise it raises ShardsMissingError, which names the missing shards.  Calling it twice changes nothing the second
+   time.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _FIELDS = {MARK, "kind", "handoff", "slice", "again", "run", "index", "of", "siz
 
 
 def check_source(keeper: StateKeeper, n: Any) -> None:
-    """Raise ConfigurationError if the source cannot be split, or not into ``n`` shards."""
+    """Raise ConfigurationError if the source cannot be split, or if ``n`` is not a valid number of shards."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
     if not isinstance(keeper.source, SplittableSource):
@@ -66,9 +67,10 @@ def check_source(keeper: StateKeeper, n: Any) -> None:
 
 
 def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, Any]) -> OpenSlice:
-    """Write to the state that shards deliver the open slice: at most ``n``, or those of an earlier split.
+    """Record in the state that shards deliver the open slice, and return the slice with this record.
 
-    ``notes`` are for the receipt of the last task.
+    The shards are those of an earlier split if there was one; otherwise the slice is split into at most ``n`` shards.
+    ``notes`` are the source's notes, which are kept for the receipt of the task that finishes the slice.
     """
     facts = {**opened.facts} if parts_of(opened) else {**facts_with(_split(keeper, opened, n)), _NOTES: dict(notes)}
 
@@ -82,9 +84,9 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 
 
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
-    """Return the source's notes from when the slice was frozen.
+    """Return the notes that the source made when the slice was frozen, for the receipt.
 
-    If another run froze it, only what has become new since then is left.
+    If another run than the owner's froze the slice, ``remaining`` is True: more may have become new since then.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
@@ -103,7 +105,10 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
 
 
 def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
-    """Return the shards of a slice as JSON types; ``again`` is the chain of attempts that sends the slice once more."""
+    """Return the shards of a slice as dicts of JSON-compatible values.
+
+    ``again`` is the chain of attempts that sends an already delivered slice once more; otherwise it is empty.
+    """
     parts = parts_of(one)
     sizes = [{}] if parts is None else parts.sizes
     head = {
@@ -140,7 +145,7 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
 
 
 def held_slice(keeper: StateKeeper, shard: Mapping[str, Any]) -> OpenSlice | PastSlice:
-    """Return the slice of a shard that is to be delivered; a PastSlice if no rows of it are left to send.
+    """Return the slice that a shard is part of: the open slice, or a PastSlice if it was delivered or skipped.
 
     Raises HandoffBusyError if another run has taken over the slice.
     """
@@ -173,9 +178,9 @@ def _past(state: State, slice_id: str) -> PastSlice | None:
 
 
 def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the slice that the receipts are for, as ``{"slice": id, "again": …}``; None without receipts.
+    """Return a dict that names the slice of the receipts (``slice`` and ``again``); None if there are no receipts.
 
-    Raises ConfigurationError unless they are receipts for shards of one slice of this handoff.
+    Raises ConfigurationError unless all receipts are for shards of one slice of this handoff.
     """
     every = [_facts_of(one) for one in receipts]
     if not every:
@@ -198,7 +203,7 @@ def _facts_of(one: Any) -> dict[str, Any]:
 def delivered_slice(
     keeper: StateKeeper, slice_id: str, receipts: list[Receipt | Mapping[str, Any]]
 ) -> OpenSlice | PastSlice:
-    """Return the slice whose shards are all durable by these receipts; raise ShardsMissingError if one is not."""
+    """Return the slice if the receipts show that all its shards are durable; raise ShardsMissingError otherwise."""
     _, state = keeper.load()
     one = _past(state, slice_id) or state.open
     if one is None or one.id != slice_id:
@@ -217,7 +222,7 @@ def delivered_slice(
 
 
 def check_none_missing(keeper: StateKeeper) -> None:
-    """Raise ShardsMissingError if the owner's run has an open slice, of which there are no receipts."""
+    """Raise ShardsMissingError if this run has an open slice; call this if there are no receipts at all."""
     _, state = keeper.load()
     opened, run = state.open, keeper.owner.key
     if opened is not None and run in {opened.opened_by, opened.lease.owner.key}:
@@ -252,7 +257,7 @@ def shard_facts(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def open_part(keeper: StateKeeper, bounds: Bounds, index: int | None, options: IngestOptions) -> Generator[Any]:
-    """Open the records of one part of a slice; of the whole slice if ``index`` is None."""
+    """Open the records of one part of a slice, or of the whole slice if ``index`` is None."""
     source, parts = keeper.source, parts_of(bounds)
     if index is None or parts is None or parts.is_whole:
         opened = source.open(bounds, options, keeper.context())

@@ -1,4 +1,4 @@
-"""The interface of a handoff's source, which finds what is new and reads a slice again."""
+"""The interface of a handoff's source, which finds what is new and reads the same slice in every attempt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Bounds", "Context", "HandoffSource", "IntervalSource", "Plan", "Spli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a source may use: the store for data that is too large for the state, the clock, and the options."""
+    """What a source can use: the options, the files next to the state, and the present time."""
 
     options: IngestOptions
     side_files: SideFiles | None
@@ -27,7 +27,7 @@ class Context:
     shown: str
     """The location of the state, for messages."""
     uri: str | None = None
-    """The location as the user passed it, if the state is a file."""
+    """The path or URI of the state, as the user passed it; None if the state is not a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,11 @@ class Bounds:
     end: Position
     facts: Mapping[str, Any]
     is_delivered: bool = False
-    """Whether the slice was delivered before, and is sent again because a person asked for it."""
+    """Whether the slice was already delivered, and is now sent again because a person asked for that."""
 
 
 def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
-    """Convert a slice of the state to the form that its source uses."""
+    """Convert an open or past slice to the form that its source uses."""
     is_delivered = getattr(one, "outcome", None) == "delivered"
     return Bounds(id=one.id, start=one.start, end=one.end, facts=one.facts, is_delivered=is_delivered)
 
@@ -54,11 +54,11 @@ class Plan:
 
     end: Position
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """JSON values that are stored with the slice and shown to people."""
+    """JSON values that are stored with the slice. People see those whose names do not begin with ``_``."""
     files: bytes | None = None
     """The frozen list of files, stored next to the state."""
     remaining: bool = False
-    """Whether more could be delivered now."""
+    """Whether more is new than this slice contains."""
 
 
 @runtime_checkable
@@ -68,7 +68,7 @@ class HandoffSource(Protocol):
     kind: str
 
     def identity(self) -> dict[str, Any]:
-        """Return what distinguishes this source from others, as JSON.
+        """Return JSON-compatible values that distinguish this source from others.
 
         Raises ConfigurationError for invalid parameters.
         """
@@ -78,14 +78,14 @@ class HandoffSource(Protocol):
         """Raise ConfigurationError if the source cannot be used with the state store of ``context``."""
 
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
-        """Return the next slice after ``done``, or None if nothing is new; and notes for the receipt.
+        """Return the next slice after ``done`` (None if nothing is new), and notes for the receipt.
 
-        ``last`` is the slice before, whose range can be checked again.
+        ``last`` is the slice that was delivered last, or None. The source can check whether rows were added to it late.
         """
         ...
 
     def open(self, bounds: Bounds, options: IngestOptions, context: Context) -> AbstractContextManager[Any]:
-        """Open the records of a slice for ``ingest``; they are the same in every attempt."""
+        """Open the records of a slice for ``ingest``; the records are the same in every attempt."""
         ...
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
@@ -93,14 +93,14 @@ class HandoffSource(Protocol):
         ...
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
-        """Return the position after the slice, all of whose rows are durable or given up."""
+        """Return the position after a slice that ends now, because its rows are durable or a person skips it."""
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do the steps that must follow once the state says ``done``.
+        """Do what must follow after the state was advanced to ``done``, such as telling the API.
 
-        Returns a new position to write, or None if it does not change. The next run calls this method again, in case it
-        was not called.
+        Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run calls this
+        method again, because a run can end before it calls the method.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
@@ -112,7 +112,7 @@ class HandoffSource(Protocol):
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
     ) -> Position:
-        """Return the position where ``past`` began, so that it and the ``later`` slices are new again."""
+        """Return the position at which the slice ``past`` and the ``later`` slices are new again."""
         ...
 
     def rewind_to(self, value: Any) -> Position:
@@ -120,19 +120,28 @@ class HandoffSource(Protocol):
         ...
 
     def parsed(self, value: Any) -> Position:
-        """Return a bound of an explicit slice, given as for ``rewind_to``; raise ConfigurationError."""
+        """Return ``value`` as the start or end of an explicit slice; raise ConfigurationError if it is invalid.
+
+        ``value`` can be text from the command line.
+        """
         ...
 
     def between(self, start: Position, end: Position, context: Context) -> Plan:
-        """Return an explicit slice; raise ConfigurationError if the source has nothing between the bounds."""
+        """Return the explicit slice of what comes after ``start``, up to and including ``end``.
+
+        Raises ConfigurationError if there is nothing in this range.
+        """
         ...
 
     def shown(self, position: Position, *, values: bool = True) -> Any:
-        """Return a position for people, as JSON; without ``values``, text is masked."""
+        """Return a position as a JSON-compatible value for people; text is masked unless ``values`` is set."""
         ...
 
     def nothing_new(self, done: Position) -> str:
-        """Return a sentence that says that nothing is new after ``done``, without secrets and values of rows."""
+        """Return a sentence that says that nothing is new after ``done``.
+
+        The sentence contains no secrets and no values of rows.
+        """
         ...
 
 
@@ -147,7 +156,7 @@ class SplittableSource(Protocol):
     def open_part(
         self, bounds: Bounds, index: int, options: IngestOptions, context: Context
     ) -> AbstractContextManager[Any]:
-        """Open the records of one part; they are the same in every attempt."""
+        """Open the records of one part; the records are the same in every attempt."""
         ...
 
 

@@ -4,17 +4,18 @@ The rules:
 
 1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
    makes it smaller, and records what was taken out.
-2. A slice begins at ``done``.  So two slices never overlap, and there is nothing between them.
+2. Each new slice begins at ``done``.  So two slices never overlap, and there is nothing between them.
 3. At most one slice is open, and one owner holds it.  Another owner takes it over only if the holder's lease has
    expired or its process has ended.
 4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
    slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
-7. A run that delivered a slice never gets a different one later: if its slice is not in the history, it is refused.
-8. A slice that was split is delivered by its shards only, whoever delivers it: see ``shards``.
+7. A run that delivered a slice never gets a different one later. If that slice is no longer in the history, the run
+   gets an error.
+8. If a slice was split, every run delivers it in the same shards: see ``shards``.
 
-Positions (``done``, ``start``, ``end``) are JSON values that only the kind of source understands.
+Positions (``done``, ``start``, ``end``) are JSON values that only the source can interpret.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class OpenSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redelivery:
-    """A record that a finished slice was sent again because a person asked for it."""
+    """A repeated delivery of a finished slice, which a person asked for."""
 
     chain: str
     rows: int
@@ -76,7 +77,7 @@ class Redelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastSlice:
-    """A slice that is finished, or another event that moved ``done``."""
+    """An entry of the history: a slice that has ended, or another event, such as a rewind or a release."""
 
     id: str
     start: Position
@@ -98,13 +99,16 @@ class PastSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """See the module's docstring. Methods that change the state return a new one; ``now`` is an aware time."""
+    """The state of a handoff; the module's docstring has the rules.
+
+    The object is immutable: methods that change the state return a new State. ``now`` is a datetime with a time zone.
+    """
 
     name: str
     table: str
     kind: str
     source: Mapping[str, Any]
-    """What identifies the source, without connections, SQL text and secrets."""
+    """The identity of the source. Contains no connections, no SQL text and no secrets."""
     revision: int = 0
     opened: int = 0
     """The number of slices opened so far."""
@@ -112,7 +116,7 @@ class State:
     open: OpenSlice | None = None
     history: tuple[PastSlice, ...] = ()
     former: tuple[str, ...] = ()
-    """Short hashes of the runs whose slices were dropped from the history."""
+    """Short hashes of the keys of those runs whose slices were dropped from the history."""
     written_at: str = ""
 
     def check_use(self, *, name: str, table: str, kind: str, source: Mapping[str, Any]) -> None:
@@ -155,7 +159,7 @@ class State:
     def holder_in_the_way(
         self, owner: Owner, *, now: datetime, renewed_at: datetime | None, is_alive: bool | None
     ) -> Lease | None:
-        """Return the lease that keeps ``owner`` from the open slice; None if ``owner`` may take it.
+        """Return the lease that forbids ``owner`` to deliver the open slice; None if ``owner`` may deliver it.
 
         ``renewed_at`` is when a checkpoint of the slice was last saved. ``is_alive`` says whether the holder's process
         is still running; None if that is unknown.
@@ -189,18 +193,21 @@ class State:
         return self._next(now, open=opened, opened=self.opened + 1)
 
     def take_up(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
-        """Give the open slice to ``owner``."""
+        """Give the lease on the open slice to ``owner``."""
         opened = self._open_one(slice_id)
         return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
 
     def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
-        """Let shards deliver the slice that ``owner`` holds; ``facts`` describe the split."""
+        """Record that shards of ``owner`` deliver the open slice; ``facts`` describe the split."""
         opened = self._open_one(slice_id)
         lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
         return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))
 
     def let_go(self, slice_id: str, *, owner: Owner, now: datetime) -> State:
-        """End the lease of ``owner``, which stops before the slice is finished, so that no run has to wait for it."""
+        """End the lease of ``owner`` on an unfinished slice, so that another run can take over the slice at once.
+
+        Changes nothing if ``owner`` does not hold the slice.
+        """
         if self.open is None or self.open.id != slice_id or self.open.lease.owner != owner:
             return self
         ended = now - timedelta(seconds=2 * LEASE_SECONDS)
@@ -217,9 +224,10 @@ class State:
         now: datetime,
         facts: Mapping[str, Any] | None = None,
     ) -> State:
-        """Advance ``done`` and move the slice to the history: all of its rows are durable.
+        """Advance ``done`` and move the slice to the history, because all of its rows are durable.
 
-        ``done`` is the end of the slice, in the form in which the next slice begins.
+        The argument ``done`` is the position after the slice, at which the next slice begins. Changes nothing if the
+        slice is already finished.
         """
         if self.has_ended(slice_id):
             return self  # another run that had taken it up was faster
@@ -228,7 +236,7 @@ class State:
         return self._settle(replace(past, facts={**past.facts, **(facts or {})}), now, done=done)
 
     def skip(self, slice_id: str, *, done: Position, counts: Mapping[str, int], owner: Owner, now: datetime) -> State:
-        """Give up the open slice, because a person decided that its missing rows are not delivered."""
+        """Give up the open slice, because a person decided not to deliver its missing rows."""
         opened = self._open_one(slice_id)
         return self._settle(_past(opened, "skipped", owner=owner, now=now, counts=counts), now, done=done)
 
@@ -241,9 +249,10 @@ class State:
         owner: Owner,
         now: datetime,
     ) -> State:
-        """Take ``what`` out of the open slice and update its ``facts``; ``done`` must exclude it too.
+        """Record that a person released the file ``what``.
 
-        ``facts`` is None if no slice is open, or if it does not contain ``what``.
+        ``done`` is the present position, changed so that this version of the file is never new. ``facts`` describe the
+        open slice without the file; they are None if no slice is open, or if the open slice does not contain the file.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done
@@ -265,7 +274,7 @@ class State:
         return self._settle(note, now, done=done, open=opened)
 
     def rewind(self, to: Position, *, owner: Owner, now: datetime) -> State:
-        """Make everything after ``to`` new again; an open slice is given up."""
+        """Make everything after ``to`` new again; an open slice is abandoned."""
         history, former = self.history, self.former
         if self.open is not None:
             abandoned = _past(self.open, "abandoned", owner=owner, now=now, counts={})
@@ -296,7 +305,7 @@ class State:
         return self if history == self.history else self._next(now, history=history)
 
     def moved(self, done: Position, *, now: datetime) -> State:
-        """Store the same position in another form; what was delivered stays the same."""
+        """Replace ``done`` with another form of the same position."""
         return self._next(now, done=done)
 
     def _settle(self, past: PastSlice, now: datetime, *, done: Position, open: OpenSlice | None = None) -> State:
@@ -321,7 +330,7 @@ class State:
 
 
 def short_hash(text: str) -> str:
-    """Return eight bytes of a hash as 16 hexadecimal digits."""
+    """Return an 8-byte hash of ``text`` as 16 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Stores for the state of a handoff, with the checkpoints and lists of its slices next to it."""
+"""Stores that keep the state of a handoff and, next to the state, the checkpoints and file lists of its slices."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _PRIVATE_FOLDER = 0o700
 
 
 class StateConflict(Exception):  # noqa: N818 - no failure: whoever gets it reads the state again
-    """Another run has written the state after it was read."""
+    """Raised because another run has written the state since it was read."""
 
 
 class SideFiles(Protocol):
     """Files next to a state, for data that is too large for the state itself."""
 
     def read(self, name: str) -> bytes | None:
-        """Return the data written under ``name``, or None."""
+        """Return the data written under ``name``; None if there is none."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file atomically."""
@@ -50,12 +50,12 @@ class SideFiles(Protocol):
         """Remove a file if it exists."""
 
     def time_of(self, fs: Any) -> datetime | None:
-        """Return the time by a storage's clock if the files are on that storage; None otherwise."""
+        """Return the present time by the clock of the storage ``fs``; None if these files are on another storage."""
 
 
 @runtime_checkable
 class StateStore(Protocol):
-    """Keeps the state of one handoff.  Called from the thread that delivers.
+    """Keeps the state of one handoff.  The thread that delivers calls all methods.
 
     A host with its own store implements this protocol: the Dagster adapter keeps the state in the event log, the
     Airflow adapter in the asset's state store.
@@ -63,21 +63,21 @@ class StateStore(Protocol):
 
     @property
     def shown(self) -> str:
-        """The location, for messages; without secrets."""
+        """The location of the state, for messages. Contains no secrets."""
         ...
 
     @property
     def side_files(self) -> SideFiles | None:
-        """The files next to the state; None if the store cannot keep files, and NewFiles cannot use it."""
+        """The files next to the state. None if the store cannot keep files; NewFiles then cannot use the store."""
 
     def load(self) -> str | None:
-        """Return the text saved last, or None."""
+        """Return the text that was saved last; None if none was saved."""
 
     def save(self, text: str, *, replaces: str | None) -> None:
         """Save ``text`` if the stored text is still ``replaces``; raise StateConflict otherwise."""
 
     def has_traces(self) -> bool:
-        """Return whether the store holds anything of the handoff besides its state: a missing state was then lost."""
+        """Return whether the store holds anything else of the handoff. If so, a missing state was lost."""
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
@@ -85,16 +85,16 @@ class StateStore(Protocol):
         ...
 
     def forget(self, slice_id: str) -> None:
-        """Remove the checkpoint of a slice; may do nothing."""
+        """Remove the checkpoint of a slice. A store is allowed to do nothing here."""
 
 
 class FileStateStore:
     """Keeps the state in one file, and everything else in the folder ``<uri>.d`` next to it.
 
-    A local file is replaced under a lock on its folder, so that only one of two runs succeeds. An object store has no
-    such lock: the text is read back after a random pause, and a run that finds another run's text has lost. Only the
-    owner can read new local files. Raises TransportError if the storage fails and ConfigurationError if access is
-    denied.
+    A local file is replaced under a lock on its folder, so that only one of two concurrent runs succeeds. An object
+    store and Windows have no such lock. There, the text is read back after a random pause, and ``save`` raises
+    StateConflict if it is another run's text. New local files are readable only by the user who creates them. Raises
+    TransportError if the storage fails and ConfigurationError if access is denied.
     """
 
     def __init__(
@@ -160,7 +160,10 @@ class FileStateStore:
 
     @contextmanager
     def _locked(self) -> Generator[bool]:
-        """Lock the local folder, if the system supports it."""
+        """Lock the folder of a local state file; yield whether it is locked.
+
+        Nothing is locked on an object store or on Windows.
+        """
         try:
             import fcntl
         except ImportError:  # Windows
@@ -249,7 +252,7 @@ class _SideFolder:
 
 
 def state_store_of(state: Any) -> StateStore:
-    """Return the store for the user's ``state``: a store, or the path or URI of a file."""
+    """Return a StateStore for the user's ``state``: ``state`` itself, or a FileStateStore for a path or URI."""
     if isinstance(state, str | os.PathLike):
         return FileStateStore(state)
     if isinstance(state, StateStore):

@@ -20,7 +20,11 @@ _SUMS = (
 
 
 def combined(receipts: Sequence[Receipt], notes: dict[str, Any]) -> Receipt:
-    """Return the sums of the receipts, with the facts of the last slice and the range of all slices."""
+    """Return one receipt for the slices of all ``receipts``.
+
+    Counts and durations are added up; latencies are the greatest of all. ``handoff`` has the facts of the last slice,
+    but its range, ``files`` and ``bytes`` are those of all slices together. ``notes`` are added to ``handoff``.
+    """
     first, last = receipts[0], receipts[-1]
     facts = {**(last.handoff or {}), **notes}
     if len(receipts) == 1:

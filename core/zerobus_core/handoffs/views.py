@@ -1,4 +1,4 @@
-"""Shows a handoff to people and receipts, as JSON types, without I/O."""
+"""Describes a handoff in JSON-compatible values, for people and receipts. No I/O."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
 def shown_state(
     state: State, source: HandoffSource, *, is_held: bool, lease_ends_at: str | None, values: bool
 ) -> dict[str, Any]:
-    """Return the whole state; text in watermarks is masked unless ``values`` is set."""
+    """Return the whole state as a dict; text in watermarks is masked unless ``values`` is set."""
     opened = state.open
     plain: dict[str, Any] = {
         "name": state.name,
@@ -97,7 +97,7 @@ def shown_state(
 
 
 def public(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts for people, without those whose names begin with ``_``, which belong to the source."""
+    """Return the facts that people see: those whose names do not begin with ``_``."""
     return {name: value for name, value in facts.items() if not name.startswith("_")}
 
 
