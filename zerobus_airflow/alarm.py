@@ -1,8 +1,8 @@
 """Adapts Airflow's ``execution_timeout`` to a delivery.
 
-Airflow sets an alarm (SIGALRM) whose handler raises once, wherever the program is. That causes two problems. If it
-interrupts a request to Airflow's supervisor, the answer stays unread, and the next request takes it for its own. And a
-source that catches the error continues, or ends as if it had no more rows.
+Airflow sets an alarm (SIGALRM) whose handler raises an error once, wherever the program is. That causes two problems.
+First, if the error interrupts a request to Airflow's supervisor, the answer stays unread, and the next request takes it
+for its own answer. Second, a source that catches the error continues, or ends as if it had no more rows.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
-    """A ``with`` block in which Airflow's alarm does not interrupt a request, but sets a stop request.
+    """A ``with`` block in which Airflow's alarm waits for requests to the supervisor, and stops the delivery.
 
-    Does nothing if no alarm is set, outside of the main thread, and on Windows.
+    Does nothing if Airflow has set no alarm, outside of the main thread, and on Windows.
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        """Build it; ``stop`` is set when time is up, so that the delivery ends even if its source catches the error."""
+        """Build it. The alarm sets ``stop``, so that the delivery ends even if its source catches the error."""
         self.has_passed = False
         self._stop = stop
         self._handler: Any = None
@@ -48,7 +48,7 @@ class ExecutionTimeout:
             signal.signal(signal.SIGALRM, self._handler)
 
     def end(self) -> None:
-        """Switch the alarm off: every row is durable, and nothing may fail the task any more."""
+        """Switch the alarm off: every row is durable, so a timeout must no longer fail the task."""
         if self._handler is not None and signal.getsignal(signal.SIGALRM) == self._on_alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -16,8 +16,8 @@ _NAME_PARTS = 3
 def table_asset(workspace_url: str, table: str) -> Asset:
     """Return the asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
 
-    It has no name of its own: Airflow refuses to run tasks if two Dags give a URI different names. Raises
-    ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
+    The asset has no name of its own, because Airflow refuses to run tasks if two Dags give one URI different names.
+    Raises ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
     """
     return Asset(uri=table_asset_uri(workspace_url, table))
 

@@ -1,9 +1,9 @@
 """Stores a delivery's checkpoint where the next attempt of the same task instance finds it.
 
-Airflow 3.3 and newer give each task instance a state that survives automatic retries (``task_state_store``). XCom does
-not: an attempt starts by deleting its own. Before 3.3 the checkpoint is a file under ``checkpoint_uri``. Both the state
-and a file also survive clearing. Resuming after someone cleared a task would skip rows that were asked for again, so a
-checkpoint belongs to an epoch, which clearing changes.
+Airflow 3.3 and newer give each task instance a state that survives automatic retries (``task_state_store``). XComs do
+not survive them, because each attempt starts by deleting the XComs of its task. Before 3.3 the checkpoint is a file
+under ``checkpoint_uri``. Both the state and a file also survive when someone clears the task. But a cleared task must
+send all rows again. So each checkpoint belongs to an epoch, and clearing the task changes the epoch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class TaskStateStore(Protocol):
-    """The part of Airflow's accessor that is used here."""
+    """The part of Airflow's ``task_state_store`` that this module uses."""
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the JSON value under ``key``, or ``default``."""
@@ -83,8 +83,9 @@ class TaskStateCheckpointStore:
 def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str | None = None) -> CheckpointStore | None:
     """Return the checkpoint store of the running task instance; None, with a line in the log, if there is none.
 
-    ``uri`` is a directory, which is used rather than the task's state. Before Airflow 3.3, which has no such state, the
-    directory can also be set in Airflow's configuration (section ``zerobus``, option ``checkpoint_uri``).
+    ``uri`` is a directory for checkpoint files; if it is set, the task's state is not used. Airflow before 3.3 has no
+    such state: there, the directory can also be set in Airflow's configuration (section ``zerobus``, option
+    ``checkpoint_uri``).
     """
     if resume == "never":
         return None
@@ -113,7 +114,7 @@ def delivery_name(context: Context, resume: Resume) -> str:
 
 
 def attempts_chain(context: Context) -> str:
-    """Return an id that all automatic retries of a task share, until someone clears it."""
+    """Return an id that stays the same over automatic retries, and changes when someone clears the task."""
     return _epoch(context, "retry")
 
 

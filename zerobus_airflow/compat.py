@@ -1,7 +1,7 @@
 """Airflow 2.11 to 3.x under one set of names: only this module knows what each version calls things.
 
 ``airflow.providers.common.compat.sdk`` is not used, because the constraints files of the supported Airflow versions pin
-releases of that provider without most of these names.
+releases of that provider which lack most of these names.
 """
 
 from __future__ import annotations
@@ -173,6 +173,6 @@ def _link_key(link: BaseOperatorLink) -> str:
 
 
 def conn_id_of(path: ObjectStoragePath) -> str | None:
-    """Return the id of the connection that a path is read through, or None."""
+    """Return the id of the connection that is used to read ``path``, or None."""
     options: dict[str, Any] = getattr(path, "storage_options", {})
     return getattr(path, "conn_id", None) or options.get("conn_id")

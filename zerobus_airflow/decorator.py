@@ -22,7 +22,7 @@ __all__ = ["zerobus_ingest_task"]
 
 
 class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
-    """Delivers what the function returns or yields; the rows never go through XCom."""
+    """Delivers the records that the decorated function returns or yields; the records never go through XCom."""
 
     custom_operator_name = "@task.zerobus_ingest"
     template_fields: Sequence[str] = (*DecoratedOperator.template_fields, *ZerobusDeliveryOperator.template_fields)
@@ -35,10 +35,10 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
         super().__init__(python_callable=python_callable, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Deliver; see ZerobusDeliveryOperator.
+        """Deliver the records and return the receipt; see ZerobusDeliveryOperator.
 
-        This does not call the ``execute`` of Airflow's decorated tasks: in 3.0 that calls, after the delivery, a method
-        that operators do not have.
+        The ``execute`` of Airflow's DecoratedOperator is not used, because in Airflow 3.0 it calls, after the delivery,
+        a method that operators do not have.
         """
         self.inlets.extend(arg for arg in chain(self.op_args, self.op_kwargs.values()) if isinstance(arg, Asset))
         return ZerobusDeliveryOperator.execute(self, context)
@@ -58,9 +58,9 @@ class ZerobusDecoratedOperator(DecoratedOperator, ZerobusDeliveryOperator):
 def zerobus_ingest_task(
     python_callable: Callable[..., Any] | None = None, *, multiple_outputs: bool | None = None, **kwargs: Any
 ) -> TaskDecorator:
-    """``@task.zerobus_ingest(table="catalog.schema.table")`` around a function that returns or yields records.
+    """Make a task of a function that returns or yields records: ``@task.zerobus_ingest(table="c.s.t")``.
 
-    The function can be ``async def``, also with ``yield``: it runs on an event loop in a thread of its own.
+    The function can be ``async def``, with or without ``yield``: then it runs on an event loop in a thread of its own.
 
     Accepts the parameters of ``ZerobusIngestOperator`` except ``records``, ``source`` and ``records_callable``. The
     task returns the receipt.

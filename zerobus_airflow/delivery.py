@@ -1,10 +1,10 @@
 """The base of all Zerobus operators: one delivery by the core, translated to Airflow.
 
-Three habits of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and is a success
-if ``execute`` then returns. So ``on_kill`` asks the core to stop, and the core raises; if the source is waiting,
-``StopRequest.interrupt`` raises. Second, a task is retried after every exception but ``AirflowFailException``, so
-errors that a retry cannot fix are raised as one. Third, the alarm of ``execution_timeout`` goes off once, wherever the
-program is (see ``alarm``).
+Three properties of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and it
+succeeds if ``execute`` then returns. So ``on_kill`` asks the core to stop, and the core raises; if the source is
+waiting, ``StopRequest.interrupt`` raises. Second, Airflow retries a task after every exception but
+``AirflowFailException``, so errors that a retry cannot fix are raised as AirflowFailException. Third, the alarm of
+``execution_timeout`` goes off once, wherever the program is (see ``alarm``).
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
         the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
         configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
-    :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants: for
-        tables and grants that are created while the task runs. A ``retry_policy`` of the task is applied first.
-    :param state_uri: for a handoff (a source that finds what is new): the path or URI of the file that keeps its state
-        between runs. Without it, the state of the table's asset is used if that is an outlet (Airflow 3.3 and newer).
-        (templated)
+    :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants. Use it
+        if the table or its grants are created while the task runs. A ``retry_policy`` of the task is applied first.
+    :param state_uri: for a handoff (a source that finds what is new): the path or URI of the file that keeps the
+        handoff's state between runs. Without it, the state is stored with the table's asset, which must then be an
+        outlet of the task (Airflow 3.3 and newer). (templated)
     :param handoff_name: name of the handoff; defaults to Dag and task. (templated)
     :param on_busy: what a handoff does while another run delivers: ``fail`` (and retry), ``skip`` or ``wait``.
     :param durable: deprecated, use ``resume``; will be removed in 0.4.
@@ -145,11 +145,11 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> ZerobusHook:
-        """The hook of the task's connection; the connection is read when it is first used."""
+        """The hook for the task's connection; the connection is read when the hook is first used."""
         return ZerobusHook(self.zerobus_conn_id, endpoint=self.endpoint)
 
     def on_kill(self) -> None:
-        """Ask the delivery to stop; ``execute`` then raises, with acknowledged rows in the checkpoint."""
+        """Ask the delivery to stop; ``execute`` then records acknowledged rows in the checkpoint, and raises."""
         self._is_killed = True
         if self._stop is not None:
             self._stop.interrupt()
@@ -188,7 +188,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         mask_uris([getattr(self, name, None) for name in template_fields if name != "records"])
 
     def _open_records(self, context: Context) -> AbstractContextManager[Any]:
-        """Open the records to send, for as long as they are being sent."""
+        """Return a context manager that keeps the records open while they are being sent."""
         raise NotImplementedError
 
     def _own_options(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return {}
 
     def _source_version(self, context: Context) -> str | None:
-        """Return the operator's own version of the records, for users who set no ``source_version``."""
+        """Return the ``source_version`` to use if the user's ``options`` set none."""
         return None
 
     def _deliver(self, context: Context, stop: StopRequest) -> Receipt:
@@ -257,11 +257,11 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """Return the arguments, besides template fields, that distinguish the rows of mapped tasks."""
+        """Return the arguments that distinguish the rows of one mapped task from those of another; None without any."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
-        """Return whether to raise a permanent error so that Airflow retries the task, or asks its retry policy."""
+        """Return whether to raise a permanent error as it is: Airflow then retries, or asks the task's retry policy."""
         policy = getattr(self, "retry_policy", None)
         if policy is not None:
             ti = context["ti"]
@@ -299,11 +299,11 @@ class ZerobusDeliveryOperator(BaseOperator):
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return the delivered table with its columns, rows and bytes, and the inputs; None if none was delivered."""
+        """Return the lineage for OpenLineage: the delivered table and the inputs; None if nothing was delivered."""
         from .lineage import delivery_lineage
 
         return delivery_lineage(self)
 
     def lineage_inputs(self) -> list[Any]:
-        """Return the data sets that the rows came from, as far as they are known, for OpenLineage."""
+        """Return those data sets that the rows came from and that are known, for OpenLineage."""
         return []

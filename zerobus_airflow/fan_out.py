@@ -1,4 +1,4 @@
-"""Tasks around mapped deliveries: one that splits the source, and one that merges the receipts."""
+"""Tasks before and after mapped deliveries: the first splits the source, the last merges the receipts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["attach_receipt", "merge_receipts_task", "pool_arguments", "split_sou
 def pool_arguments(streams: int = 1) -> dict[str, Any]:
     """Return task arguments for the pool in Airflow's configuration (section ``zerobus``, option ``pool``).
 
-    ``ZerobusIngestOperator.partial(…, options={"streams": 2}, **pool_arguments(2))``: the task takes as many slots as
-    it opens ``streams``. Returns an empty dict if no pool is configured, because a task whose pool does not exist is
-    never scheduled.
+    For example, ``ZerobusIngestOperator.partial(…, options={"streams": 2}, **pool_arguments(2))`` makes tasks that take
+    one slot of the pool for each stream that they open. Returns an empty dict if no pool is configured, because a task
+    whose pool does not exist is never scheduled.
     """
     if isinstance(streams, bool) or not isinstance(streams, int) or streams < 1:
         raise ConfigurationError(f"streams must be a whole number, at least 1, not {streams!r}")
@@ -52,7 +52,8 @@ def split_sql_task(
 ) -> list[dict[str, Any]]:
     """Return the shards of a query, for ``SqlToZerobusOperator.partial(sql=…, sql_conn_id=…).expand(shard=…)``.
 
-    See ``zerobus_core.split_source``. Shards contain ranges of the key ``by``, but neither the query nor a connection.
+    See ``zerobus_core.split_source``. Each shard contains a range of the key ``by``, but neither the query nor a
+    connection.
     """
     hook = database_hook(sql_conn_id, sql_hook_params)
     return split_source(SqlQuery(hook.get_conn, sql), n, by=by, ranges=ranges)
@@ -60,9 +61,9 @@ def split_sql_task(
 
 @masking_task(task_id="merge_receipts")
 def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge the receipts that mapped deliveries ``output``.
+    """Return one receipt for all ``receipts``, which are the ``output`` of the mapped deliveries.
 
-    If the table's asset is an outlet, its event has the merged receipt too.
+    If the table's asset is an outlet of this task, the asset's event has the merged receipt, too.
     """
     merged = merge_receipts(list(receipts)).as_dict()
     attach_receipt(get_current_context(), merged)
@@ -70,7 +71,7 @@ def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 
 def attach_receipt(context: Context, receipt: dict[str, Any]) -> None:
-    """Add the receipt to the events of the task's outlets that are tables."""
+    """Add the receipt to the asset event of each outlet of the task that is a table."""
     for outlet in context["task"].outlets:
         if str(getattr(outlet, "uri", "")).startswith(ASSET_SCHEME):
             context["outlet_events"][outlet].extra = {"zerobus": receipt}

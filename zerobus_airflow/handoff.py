@@ -1,8 +1,8 @@
 """Handoffs in Airflow: who delivers, and where the state is stored.
 
-Airflow 3.3 and newer give each asset a state that all Dags share. It has no compare-and-swap: a state is written, and
-read again after a random pause, so that one of two concurrent runs notices the other. A state that is too large for
-that, and any state before 3.3, is a file at ``state_uri``.
+Airflow 3.3 and newer store a state for each asset, which all Dags share. This store has no compare-and-swap: the state
+is written, and read again after a random pause, so that one of two concurrent runs notices the other. If the state of a
+handoff is too large for this store, or Airflow is older, the state must be a file at ``state_uri``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def is_handoff_source(source: Any) -> bool:
 
 
 def check_handoff(operator: HandoffTask) -> None:
-    """Refuse parameters that a handoff cannot have, when the Dag is parsed."""
+    """Raise ConfigurationError for parameters that a handoff cannot have. Runs when the Dag is parsed."""
     if operator.resume == "never":
         raise ConfigurationError(
             f"task {operator.task_id!r}: resume='never' is not possible in a handoff, whose attempts deliver the rest "
@@ -84,7 +84,10 @@ def check_handoff(operator: HandoffTask) -> None:
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Refuse a shard of a slice without the handoff's parameters, when the Dag is parsed."""
+    """Raise ConfigurationError if ``shard`` cannot be used with ``source``, or needs ``state_uri``.
+
+    Runs when the Dag is parsed.
+    """
     if shard is None:
         return
     check_on_empty(operator)
@@ -100,7 +103,7 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
 
 
 def check_on_empty(operator: HandoffTask) -> None:
-    """Refuse for a shard what only the whole source can be asked for."""
+    """Raise ConfigurationError for the values of ``on_empty`` that cannot be used with a shard."""
     if operator.on_empty in {"skip", "fail"}:
         raise ConfigurationError(
             f"task {operator.task_id!r}: on_empty={operator.on_empty!r} is about a whole source, and this is a shard: "
@@ -177,7 +180,7 @@ class AssetStateStore:
 
 
 class _SliceCheckpoint:
-    """The checkpoint of a slice, next to the state, so that any later run can resume from it."""
+    """The checkpoint of a slice, stored next to the handoff's state, so that any later run can resume from it."""
 
     def __init__(self, kept: AssetStateStore, key: str, epoch: str) -> None:
         self._kept = kept
@@ -213,10 +216,10 @@ def hand_over(
     on_progress: Callable[[Progress], None],
     stop: StopRequest,
 ) -> Receipt:
-    """Deliver what is new in ``source``, as the run of this task instance.
+    """Deliver what is new in ``source``; this task instance is the run that owns the slice.
 
-    A retry delivers the slice that the first attempt froze. A cleared task sends it again, and the receipt counts that
-    in ``rows_redelivered``.
+    A retry delivers the slice that the first attempt froze. If someone clears the task, its slice is sent again, and
+    the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, only this shard is delivered.
     """
     # What only a delivery needs is not imported by every process that parses a Dag.
     from zerobus_core import Handoff

@@ -71,7 +71,7 @@ class ZerobusHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields for Airflow before 3.2; only the web server calls this."""
+        """Return the form fields of this connection type for Airflow before 3.2; only the web server calls this."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import StringField
@@ -86,7 +86,7 @@ class ZerobusHook(BaseHook):
     def get_workspace(self) -> Workspace:
         """Return the workspace and credentials of the connection; nothing is sent to Databricks.
 
-        Raises ConfigurationError that names the connection, the field, and what it must contain.
+        Raises a ConfigurationError that names the connection and the field, and says what the field must contain.
         """
         return self._workspace_of(
             find_connection(self.zerobus_conn_id, "zerobus_conn_id"), f"connection {self.zerobus_conn_id!r}: "
@@ -117,8 +117,8 @@ class ZerobusHook(BaseHook):
         """Deliver all records to ``table``, or raise; see ``zerobus_core.ingest``.
 
         ``options`` can be a mapping of IngestOptions' fields, and ``checkpoint`` a path. ``checkpoint_uri`` is a
-        directory for a checkpoint of the running task instance, as in the operators; a task with two deliveries to one
-        table needs a directory for each.
+        directory for a checkpoint of the running task instance, as in the operators; a task that delivers to one table
+        twice needs a directory for each delivery.
 
         Reports the table to Airflow's hook lineage, which OpenLineage reads if its provider is installed.
         """
@@ -153,7 +153,7 @@ class ZerobusHook(BaseHook):
         on_progress: Callable[[Progress], None] | None,
         stop: threading.Event | None,
     ) -> Receipt:
-        """Call the core with a workspace; ``ingest`` and the operators use this."""
+        """Deliver all records to ``table`` in ``workspace``; ``ingest`` and the operators call this method."""
         # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
         return zerobus_core.ingest(
             workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
@@ -162,7 +162,7 @@ class ZerobusHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Connect to both hosts and sign in, as ``zerobus-ingest doctor`` does; writes nothing and shows no secret.
 
-        Takes at most half a minute. Behind a proxy it says what it could not test.
+        Takes at most half a minute. Behind a proxy, the result says what could not be tested.
         """
         from zerobus_core.hosting import diagnose
 
@@ -194,7 +194,7 @@ class ZerobusHook(BaseHook):
 
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
-    """Return the connection, or raise ConfigurationError that names it and the operator's parameter."""
+    """Return a connection; raise a ConfigurationError that names it and ``parameter`` if it does not exist."""
     rendered_name(parameter, conn_id)
     try:
         return BaseHook.get_connection(conn_id)
@@ -209,7 +209,7 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
 
 
 class _Fields:
-    """The fields of a connection of either type, by their meaning."""
+    """The fields of a ``zerobus`` or ``databricks`` connection, by what they mean for Zerobus."""
 
     def __init__(self, connection: Connection) -> None:
         if connection.conn_type not in _CONNECTION_TYPES:
@@ -281,7 +281,10 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
 
 
 def _without_page(host: str, port: int | None) -> str:
-    """Return the URL of a host that may have been copied from a browser; its port can be a separate field."""
+    """Return ``host`` as a URL without the path of a page, which is there if it was copied from a browser.
+
+    ``port`` is the connection's field of that name; it is used if ``host`` has no port.
+    """
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
         # The port that goes without saying would make another asset of the table.

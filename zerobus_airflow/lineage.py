@@ -1,4 +1,4 @@
-"""The data about a delivery for OpenLineage, if its provider is installed: the table, its columns, rows and inputs."""
+"""The lineage of a delivery for OpenLineage, if its provider is installed: the table, its columns, and the inputs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 
 
 def file_datasets(source: Any) -> list[Any]:
-    """Return a data set for each path, URI, glob or ``ObjectStoragePath``."""
+    """Return a data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``, which can be a shard."""
     if isinstance(source, Mapping):  # a shard, of the source that it names
         source = source.get("source", [])
     sources = source if isinstance(source, list | tuple) else [source]
@@ -65,7 +65,10 @@ def file_datasets(source: Any) -> list[Any]:
 
 
 def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
-    """Return the tables that a query reads, found by OpenLineage's parser; empty if it has no name for the database."""
+    """Return the tables that a query reads, as OpenLineage's parser finds them.
+
+    Empty if OpenLineage does not know how to name tables of this database.
+    """
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
     # Without a connection of its own: the columns of the sources are not worth a query.

@@ -40,7 +40,7 @@ class DeadLettersLink(BaseOperatorLink):
 
 
 def keep_links(context: Context, operator: Any) -> None:
-    """Store the links for the web server of Airflow 2; Airflow 3 does so by itself."""
+    """Store the links of a task for the web server of Airflow 2; Airflow 3 stores them by itself."""
     for link, url in ((CatalogExplorerLink(), operator.table_page), (DeadLettersLink(), operator.dead_letters)):
         if url:
             keep_link(context, link, url)

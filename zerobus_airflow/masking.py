@@ -1,4 +1,4 @@
-"""Secrets in URIs, such as the signature of a SAS: Airflow's masker learns of them before anything is shown."""
+"""Gives secrets in URIs, such as the signature of a SAS, to Airflow's masker before anything is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ __all__ = ["mask_uris", "masking_task"]
 
 
 def mask_uris(value: Any) -> None:
-    """Let Airflow mask the secrets of all URIs in ``value``, which may be nested: in rendered fields and in logs."""
+    """Let Airflow mask the secrets of all URIs in ``value``, in rendered fields and in logs.
+
+    ``value`` can be nested: a mapping, a sequence, a set or a dataclass.
+    """
     for text in _texts(value):
         for secret in secrets_in(text):
             mask_secret(secret)
@@ -39,7 +42,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class MaskingPythonOperator(PythonDecoratedOperator):
-    """What ``@task`` makes of a function, with the secrets of URIs in its arguments masked."""
+    """The operator of ``@task``, but with the secrets of URIs in the function's arguments masked."""
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
@@ -52,4 +55,7 @@ class MaskingPythonOperator(PythonDecoratedOperator):
 masking_task = partial(
     task_decorator_factory, None, multiple_outputs=False, decorated_operator_class=MaskingPythonOperator
 )
-"""``@task`` for functions of one result that are given URIs; takes ``task_id`` and the other arguments of tasks."""
+"""Like ``@task``, but masks the secrets of URIs in the function's arguments.
+
+The function has one result, which is not split into several outputs. Takes ``task_id`` and other arguments of tasks.
+"""

@@ -1,4 +1,4 @@
-"""Reports a delivery while it runs and at its end: lines in the log, the task's state, metrics.
+"""Reports a delivery while it runs and at its end, in the log, in the task's state and as metrics.
 
 All of this is only information, so nothing in this module may fail a task.
 """
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def without_failing(act: Callable[[], object], what: str) -> None:
-    """Call ``act``, and log an exception instead of raising it; an exception of a signal handler is passed on."""
+    """Call ``act``, and log an exception instead of raising it, unless a signal handler raised the exception."""
     try:
         act()
     except Exception as error:  # informing may fail in any way, and the rows are durable all the same
@@ -43,7 +43,7 @@ def without_failing(act: Callable[[], object], what: str) -> None:
 
 
 class LogGroup:
-    """A group of log lines that Airflow folds. A warning of the core ends the group, so that it is visible."""
+    """A group of log lines that Airflow folds. A warning from the core ends the group, so that it is not folded."""
 
     def __init__(self, log: Any, title: str) -> None:
         self._log = log
@@ -61,7 +61,7 @@ class LogGroup:
         self.close()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """End the group at a warning; logging calls this for each record of the core, and all pass."""
+        """End the group at a warning. Logging calls this for each log record of the core; returns True for all."""
         if record.levelno >= logging.WARNING:
             self.close()
         return True

@@ -32,20 +32,21 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
         upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
-        them, or an ``ObjectStoragePath``, which is read through its own connection; or a source that finds what is new
-        in it: ``NewFiles``, ``NewRows`` or ``NewItems``. Each run delivers what is new since the last one.
-        (templated)
+        them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be a source that finds
+        what is new in it: ``NewFiles``, ``NewRows`` or ``NewItems``. Then each run delivers what is new since the last
+        run. (templated)
     :param records_callable: a function that returns or yields rows; it can have context variables as parameters,
         and runs only on the worker.
     :param shard: for a source that finds what is new: one of the shards that ``freeze_slice_task`` returns, usually
         with ``expand(shard=…)``. Only its part of the slice is delivered, and ``finish_slice_task`` advances the state.
-        For files: one of the shards that ``split_source_task`` returns for the same ``source``, if that is a URI with a
-        secret or an ``ObjectStoragePath`` of a connection, which shards do not contain. (templated: task outputs are
-        resolved)
+        For files: one of the shards that ``split_source_task`` returns for the same ``source``. This is needed if
+        ``source`` is a URI with a secret, or an ``ObjectStoragePath`` with a connection, because shards contain neither
+        secrets nor connections. (templated: task outputs are resolved)
     :param op_args: positional arguments of ``records_callable``. (templated)
     :param op_kwargs: keyword arguments of ``records_callable``. (templated)
-    :param rows_processor: a function that gets the rows and the context variables as keyword arguments, like the one of
-        ``SQLInsertRowsOperator``, and returns or yields the rows to send. Not with ``source``.
+    :param rows_processor: a function that gets the rows, and the context variables as keyword arguments, like the
+        ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. It cannot be used with
+        ``source``.
 
     For the other parameters see ZerobusDeliveryOperator.
     """

@@ -41,7 +41,7 @@ class _NoShard:
 
 
 NO_SHARD: Final = _NoShard()
-"""The default of ``shard``: None is what a task returned that has no shard, and not the whole source."""
+"""The default of ``shard``. None is not used, because a task can return None by mistake instead of a shard."""
 
 _NAME_PARTS = 3
 ASSET_SCHEME = "databricks://"
@@ -49,7 +49,7 @@ _DEFAULT_OPTIONS = IngestOptions()
 
 
 def is_known(value: Any) -> bool:
-    """Return whether a value is final, and not a template or the output of a task."""
+    """Return whether a value is known already: it contains no template and no output of a task."""
     if isinstance(value, XComArg):
         return False
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def is_known(value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, *choices: str) -> Any:
-    """Return the value if it is one of the choices; otherwise raise ConfigurationError that lists them."""
+    """Return the value if it is one of the choices; raise a ConfigurationError that lists the choices otherwise."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
     return value
@@ -77,7 +77,7 @@ def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
 
 
 def templated_table(table: Any) -> Any:
-    """Return the name of the table; refuse it if it is known and does not have three parts."""
+    """Return ``table``; raise ConfigurationError for a name that is known already and does not have three parts."""
     if isinstance(table, str) and is_known(table):
         parts = [part.strip("`") for part in table.split(".")]
         if len(parts) != _NAME_PARTS or not all(parts):
@@ -88,7 +88,10 @@ def templated_table(table: Any) -> Any:
 
 
 def rendered_name(parameter: str, value: Any) -> str:
-    """Return a name as it is on the worker; raise ConfigurationError if it is not text, or still a template."""
+    """Return ``value``, a rendered name; raise ConfigurationError if it is not text or is still a template.
+
+    ``parameter`` is the parameter of the operator, for the message.
+    """
     if not isinstance(value, str):
         raise ConfigurationError(
             f"{parameter} is {value!r} on the worker, which is not text: the task that it comes from returned it, or "
@@ -103,7 +106,7 @@ def rendered_name(parameter: str, value: Any) -> str:
 
 
 def rendered_table(table: Any) -> str:
-    """Return the name of the table on the worker; raise ConfigurationError if it is invalid."""
+    """Return ``table``, the rendered name of a table; raise ConfigurationError if it is invalid."""
     name = rendered_name("table", table)
     parts = [part.strip("`") for part in name.split(".")]
     if len(parts) != _NAME_PARTS or not all(part.strip() for part in parts):
@@ -129,7 +132,7 @@ def as_mapping(options: Any) -> dict[str, Any]:
 def templated_options(options: Any) -> Any:
     """Return the ``options`` that an operator stores.
 
-    Names and constants are checked now, templates when they are rendered.
+    Names of options and known values are checked now; values that are templates are checked after they are rendered.
     """
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options
@@ -143,13 +146,13 @@ def templated_options(options: Any) -> Any:
 
 
 def _stand_ins(names: Iterable[str]) -> dict[str, Any]:
-    """Return values for options that are not known yet: their defaults, or values that satisfy the known options."""
+    """Return valid values for options that are not known yet, so that the known options can be checked with them."""
     values: dict[str, Any] = {"dead_letter_uri": "later.jsonl", "on_bad_record": "dead_letter"}
     return {name: values.get(name, getattr(_DEFAULT_OPTIONS, name, None)) for name in names}
 
 
 def known_options(options: Any) -> IngestOptions:
-    """Return the rendered options as an object; raise ConfigurationError that names an invalid one."""
+    """Return the rendered options as IngestOptions; raise a ConfigurationError that names an invalid option."""
     if isinstance(options, str):
         raise ConfigurationError(
             "options was rendered to text: a template becomes text unless the Dag sets "
@@ -159,9 +162,9 @@ def known_options(options: Any) -> IngestOptions:
 
 
 def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
-    """Return the options of a mapped task, with its ``arguments`` added to ``source_version``.
+    """Return the options of a mapped task, with a hash of its ``arguments`` added to ``source_version``.
 
-    A cleared task can be mapped over another list, and then its index stands for other rows.
+    When a task is cleared, it can be mapped over another list. The same map index then stands for other rows.
     """
     if options.source_version is None or not arguments:
         return options
@@ -171,9 +174,10 @@ def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
 
 
 def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) -> None:
-    """Refuse an outlet for a table other than the delivered one: its event would announce rows that never came.
+    """Raise ConfigurationError for an outlet that is another table: its event would announce rows that never came.
 
-    While a Dag is parsed, the workspace is not known and ``uri`` is None: only the name of the table is compared.
+    ``table`` and ``uri`` are the table that the task delivers to. While a Dag is parsed, the workspace is not known and
+    ``uri`` is None: then only the name of the table is compared.
     """
     for outlet in outlets:
         other = getattr(outlet, "uri", None)
@@ -189,7 +193,7 @@ def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) ->
 
 
 def check_source(source: Any) -> None:
-    """Refuse a source that is empty or not a path."""
+    """Raise ConfigurationError if a path, or a list of paths, is empty."""
     if isinstance(source, str | os.PathLike):
         if not str(source).strip():
             raise ConfigurationError("source is empty; pass a path or URI of files")

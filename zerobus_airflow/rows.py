@@ -1,4 +1,7 @@
-"""Passes rows in a Dag or in another task's output to the operator without rendering them as templates."""
+"""Passes rows to the operator without rendering them as templates.
+
+The rows are written in the Dag, or returned by another task.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _FETCH_ROWS = 1_000
 
 
 class Rows:
-    """Hides rows from Airflow's rendered template fields, which only show their type.
+    """Keeps rows out of Airflow's rendered template fields, which show only the type of the rows, such as ``<list>``.
 
     Airflow stores the rendered template fields of each task in its database, and shows them to everyone.
     """
@@ -34,7 +37,11 @@ class Rows:
 
 
 def protected(records: Any) -> Any:
-    """Return ``records`` in a form in which Airflow resolves outputs and templates, but leaves data alone."""
+    """Return ``records`` in a form that keeps Airflow from rendering data as templates.
+
+    The output of a task and text with a template are returned as they are, so that Airflow resolves them. Raises
+    ConfigurationError if ``records`` cannot be rows.
+    """
     if isinstance(records, Mapping):
         raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
     if isinstance(records, bytes) or (isinstance(records, str) and is_known(records)):
@@ -53,9 +60,10 @@ def protected(records: Any) -> Any:
 
 
 def rendered(records: Any) -> Any:
-    """Return the records from what ``protected`` returned, after Airflow has rendered it.
+    """Return the user's records; the argument is the result of ``protected``, after Airflow has rendered it.
 
-    Also works without rendering, if ``execute`` is called directly.
+    Also works if Airflow has not rendered it, because ``execute`` was called directly. Raises ConfigurationError if a
+    template was rendered to text.
     """
     if isinstance(records, type(literal(None))):
         records = records.value
@@ -71,9 +79,9 @@ def rendered(records: Any) -> Any:
 
 
 def without_late_skip(records: Any) -> Any:
-    """Return the records; an AirflowSkipException after a generator's first row becomes an error.
+    """Return the records, but let a generator raise ConfigurationError if it skips the task after its first row.
 
-    A skipped task must not have delivered anything. Before the first row, the exception is passed on unchanged.
+    A skipped task must not have delivered anything. An AirflowSkipException before the first row is passed on.
     """
     return _rows_without_late_skip(records) if inspect.isgenerator(records) else records
 
@@ -94,7 +102,10 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def resolve(value: Any, context: Context) -> Any:
-    """Return the output of a task, even if its reference was not resolved; the output of a mapped task is a list."""
+    """Return the output of a task if ``value`` is an unresolved reference to it; otherwise return ``value``.
+
+    The output of a mapped task, which is a lazy sequence, becomes a list.
+    """
     if isinstance(value, XComArg):
         value = value.resolve(context)
     # Airflow's lazy sequences ask for each item by itself, and for a slice at once.
@@ -103,7 +114,10 @@ def resolve(value: Any, context: Context) -> Any:
 
 
 def readable(source: Any) -> Any:
-    """Return the source in a form that the core reads; an ObjectStoragePath with a connection has its file system."""
+    """Return the source in a form that the core reads.
+
+    An ObjectStoragePath becomes a URI. If it has a connection, it also keeps the file system of this connection.
+    """
     if isinstance(source, list | tuple):
         return [readable(item) for item in source]
     if not isinstance(source, ObjectStoragePath):
@@ -114,7 +128,7 @@ def readable(source: Any) -> Any:
 
 
 def cursor_rows(cursor: Any) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a cursor as dicts, fetched in parts."""
+    """Yield the rows of a cursor as dicts; fetch 1,000 rows at a time."""
     names = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(_FETCH_ROWS):
         for row in rows:

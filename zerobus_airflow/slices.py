@@ -1,7 +1,7 @@
-"""Tasks around the mapped delivery of a handoff's slice: one that freezes it, and one that finishes it.
+"""Tasks before and after the mapped delivery of a handoff's slice: the first freezes the slice, the last finishes it.
 
-All three tasks have the same ``table``, ``source`` and ``state_uri``. The owner of the slice is the Dag run, not one of
-its tasks.
+These two tasks and the mapped task must have the same ``table``, ``source`` and ``state_uri``. The owner of the slice
+is the Dag run, not one of its tasks.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def freeze_slice_task(  # noqa: PLR0913 - what a handoff is, everything by name
 ) -> list[dict[str, Any]]:
     """Return shards of what is new, for ``ZerobusIngestOperator.partial(source=…, state_uri=…).expand(shard=…)``.
 
-    See ``zerobus_core.Handoff.split``. The list is empty if nothing is new, and the tasks that follow are skipped.
-    While another run delivers a slice, the task fails, and is retried.
+    See ``zerobus_core.Handoff.split``. If nothing is new, the list is empty, and Airflow skips the tasks that follow.
+    While another run delivers a slice, the task fails, so that Airflow retries it.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, options, zerobus_conn_id)
     return _routed(lambda: handoff.split(n))
@@ -57,9 +57,10 @@ def finish_slice_task(
     handoff_name: str | None = None,
     zerobus_conn_id: str = ZerobusHook.default_conn_name,
 ) -> dict[str, Any]:
-    """Advance the state, given the ``output`` of the mapped deliveries; return one receipt for all of them.
+    """Advance the state if all shards were delivered; return one receipt for all of them.
 
-    If shards are missing, fails and names them. If the table's asset is an outlet, its event has the receipt too.
+    ``receipts`` is the ``output`` of the mapped deliveries. If receipts of shards are missing, the task fails and names
+    these shards. If the table's asset is an outlet of this task, the asset's event has the receipt, too.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, None, zerobus_conn_id)
     receipt = _routed(lambda: handoff.finish_shards(list(receipts))).as_dict()
@@ -89,7 +90,7 @@ def _handoff(
 
 
 def _routed(work: Callable[[], _T]) -> _T:
-    """Return the result of ``work``; an error that a retry cannot fix is raised so that Airflow does not retry."""
+    """Return the result of ``work``; raise an error that a retry cannot fix as AirflowFailException."""
     try:
         return work()
     except ZerobusIngestError as error:

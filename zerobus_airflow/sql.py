@@ -1,4 +1,4 @@
-"""Delivers a query from any Airflow SQL connection to a Delta table, without holding the result in memory."""
+"""Delivers the rows of a query on any Airflow SQL connection, without holding all rows in memory."""
 
 from __future__ import annotations
 
@@ -41,26 +41,28 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     """Deliver the rows of a query; the task succeeds only when every row is durable.
 
     Rows go from the database's cursor to the streams; columns are matched by name. JSON and arrays become JSON text in
-    a STRING column (``write_json`` is on unless ``options`` set it), and PostgreSQL's intervals become its own text.
+    a STRING column (``write_json`` is on unless ``options`` set it). PostgreSQL's intervals become text, in the form in
+    which PostgreSQL writes them.
 
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
     :param parameters: values for the placeholders of ``sql``, in the database driver's own style. (templated)
-    :param ordered_by: the columns that ``sql`` orders its rows by. It states that another attempt gets the same rows
-        in the same order, and so may send only the missing ones; without it every attempt sends all rows.
+    :param ordered_by: the columns in the ``ORDER BY`` of ``sql``. It states that another attempt gets the same rows in
+        the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows.
     :param sql_hook_params: keyword arguments of the database's hook.
-    :param rows_processor: a function that gets the rows, one dict at a time, and the context variables as keyword
-        arguments, like the one of ``SQLInsertRowsOperator``, and returns or yields the rows to send. The statement then
-        no longer identifies the rows: to resume, set ``source_version`` in ``options``.
+    :param rows_processor: a function that gets an iterator of the rows, as dicts, and the context variables as keyword
+        arguments, like the ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. The
+        statement then no longer identifies the rows: to resume, set ``source_version`` in ``options``.
 
     :param incremental: the column that shows what is new: each run delivers the rows whose value is greater than in
         all rows delivered before (see ``zerobus_core.NewRows``). ``sql`` must then have no ``ORDER BY``.
     :param key: with ``incremental``: the column, or columns, that order rows with equal values.
-    :param lag: with ``incremental``: the longest time, in seconds, from the column's value to the commit of its
-        transaction.
+    :param lag: with ``incremental``: the longest time, in seconds, from a row's value in the column to the commit of
+        the row.
     :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
         next run.
-    :param commits_in_order: instead of both: states that rows become visible in the order of the column.
+    :param commits_in_order: instead of ``lag`` and ``lag_rows``: states that rows become visible in the order of the
+        column.
     :param initial: with ``incremental``: the value after which the first run begins. (templated)
 
     :param shard: one of the shards that ``split_sql_task`` returns, usually with ``expand(shard=…)``: only the rows in
@@ -128,7 +130,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         self._check_shard()
 
     def _check_shard(self) -> None:
-        """Refuse parameters that cannot be used with a shard."""
+        """Raise ConfigurationError for parameters that cannot be used with a shard."""
         names = ("ordered_by", "parameters", "incremental", "rows_processor")
         given = [name for name in names if getattr(self, name) is not None]
         if self._has_shard:
@@ -140,7 +142,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
             )
 
     def _check_incremental(self) -> None:
-        """Refuse combinations of parameters that are invalid, when the Dag is parsed."""
+        """Raise ConfigurationError for invalid combinations of parameters. Runs when the Dag is parsed."""
         if self.incremental is None:
             given = [name for name in ("key", "lag", "lag_rows", "initial") if getattr(self, name) is not None]
             if given or self.commits_in_order:

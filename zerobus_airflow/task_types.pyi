@@ -1,4 +1,4 @@
-"""What an editor and a type checker know of ``@task``: all that Airflow has, and ``@task.zerobus_ingest``."""
+"""The type of ``@task`` for editors and type checkers: Airflow's own decorators and ``@task.zerobus_ingest``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -29,10 +29,10 @@ class ZerobusTaskDecorators(TaskDecoratorCollection):
         :param options: IngestOptions, or a mapping of its fields. (templated)
         :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
         :param endpoint: Zerobus endpoint, if the connection does not hold it. (templated)
-        :param on_empty: what no rows at all mean.
-        :param resume: which attempts may skip the rows that are durable already.
+        :param on_empty: what happens if there are no rows.
+        :param resume: which attempts may skip rows that are already durable.
         :param checkpoint_uri: a directory for checkpoints, for Airflow before 3.3. (templated)
-        :param retry_permanent_errors: retry what another attempt cannot fix by itself.
+        :param retry_permanent_errors: also retry after errors that a retry alone cannot fix.
         """
 
 task: ZerobusTaskDecorators
