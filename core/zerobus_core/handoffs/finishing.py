@@ -61,7 +61,7 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
         return keeper.source.settled(bounds_of(opened), keeper.context())
     except HandoffStateError:
         _, state = keeper.load()
-        if state.has_ended(opened.id):  # by another run, which has removed what the slice began with
+        if state.has_ended(opened.id):  # by another run, which has then removed the files of its start
             raise StateConflict(keeper.store.shown) from None
         raise
 

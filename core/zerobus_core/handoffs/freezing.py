@@ -100,5 +100,5 @@ def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | N
 
 
 def _side_files(context: Context) -> SideFiles:
-    assert context.side_files is not None  # a source of files has looked
+    assert context.side_files is not None  # the source of files has checked this
     return context.side_files

@@ -286,9 +286,10 @@ class Handoff:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
-        returns a receipt without rows, and ``wait`` waits. With ``fail``, if this run has already delivered the slice
-        of another run and a third run holds the next slice, this run does not fail. If a held slice does not cause an
-        error, ``busy`` in the receipt's ``handoff`` says which run holds the slice.
+        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. With ``fail``, if
+        this run has already delivered the slice of another run and a third run holds the next slice, this run does not
+        fail. If it returns a receipt although the slice is held, ``busy`` in the receipt's ``handoff`` says by which
+        run.
         """
         receipts: list[Receipt] = []
         try:

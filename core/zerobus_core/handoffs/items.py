@@ -64,7 +64,7 @@ class NewItems(IntervalSource):
         self._repeatable = repeatable
         self._commit = commit
         self._name = source_name or getattr(fetch, "__qualname__", type(fetch).__qualname__)
-        # What the first attempt fetched while it froze the slice, and the end of that.
+        # The records that the first attempt fetched when it froze the slice, and their ``upto``.
         self._fetched: tuple[Any, Any] | None = None
 
     def __repr__(self) -> str:

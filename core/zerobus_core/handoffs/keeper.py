@@ -1,4 +1,4 @@
-"""Reads, checks and changes the state of one handoff, which other runs may write at the same time."""
+"""Reads, checks and changes the state of one handoff, which other runs can write at the same time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["COUNTS", "MOST_CONFLICTS", "StateKeeper"]
 
 _log = logging.getLogger("zerobus_core")
 
-# Runs that write the state at the same moment try again so often.
+# How often a run tries to write the state if other runs write it at the same moment.
 MOST_CONFLICTS = 20
 # How far the clocks of two machines may be apart.
 _MAX_SKEW = timedelta(seconds=300)
@@ -137,7 +137,7 @@ class StateKeeper:
         raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove the stored files that only ``before`` and ``mine`` refer to, and ``state`` does not.
+        """Remove the stored files that ``before`` or ``mine`` refers to and ``state`` does not.
 
         ``before`` is the state that ``state`` replaced; ``mine`` are positions for which this run has written files. A
         failure is only logged, because unused files only take up space.

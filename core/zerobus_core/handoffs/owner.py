@@ -32,9 +32,12 @@ def with_process(owner: Owner) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool | None:
-    """Return whether the owner's attempt is still running; None if unknown, such as for another machine."""
+    """Return whether the owner's attempt is still running; None if that is not known.
+
+    It is not known, for example, if the owner's process is on another machine.
+    """
     if not owner.pid:
-        return False  # it has let go
+        return False  # the owner has ended its lease
     if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
         return None  # two containers can have one name, and neither knows the processes of the other
     if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):

@@ -10,8 +10,9 @@ The rules:
 3. The lease on a split slice belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after one
    of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
    queue, so a lease can end while its run is alive.  Then another run can take over the slice, with the same shards and
-   checkpoints.  It skips durable rows, and counts rows that may have been sent in ``rows_resent``.  If another process
-   is still delivering a shard, it stops when it finds a newer owner in the checkpoint (DeliverySupersededError).
+   checkpoints.  That run skips durable rows, and counts rows that may have been sent in ``rows_resent``.  If a process
+   of the earlier run is still delivering a shard, its delivery stops when it finds a newer owner in the checkpoint
+   (DeliverySupersededError).
 4. ``finish_shards`` advances the state only if every shard has a receipt that accounts for all rows of the shard.
    Otherwise it raises ShardsMissingError, which names the missing shards.  Calling it twice changes nothing the second
    time.
@@ -86,7 +87,7 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
     """Return the notes that the source made when the slice was frozen, for the receipt.
 
-    If another run than the owner's froze the slice, ``remaining`` is True: more may have become new since then.
+    If a run other than the owner's froze the slice, ``remaining`` is True: more may have become new since then.
     """
     notes = {"remaining": False, **past.facts.get(_NOTES, {})}
     return notes if past.opened_by == owner.key else {**notes, "remaining": True}
@@ -99,7 +100,7 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
     context = keeper.context()
     parts = keeper.source.split(bounds_of(opened), n, context)
     if parts.files is not None:
-        assert context.side_files is not None  # a source of files has looked
+        assert context.side_files is not None  # the source of files has checked this
         context.side_files.write(list_of_parts(opened.id), parts.files)
     return parts
 

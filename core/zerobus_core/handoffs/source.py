@@ -80,7 +80,8 @@ class HandoffSource(Protocol):
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
         """Return the next slice after ``done`` (None if nothing is new), and notes for the receipt.
 
-        ``last`` is the slice that was delivered last, or None. The source can check whether rows were added to it late.
+        ``last`` is the slice that was delivered last, or None. The source can check whether rows were added to that
+        slice's range late.
         """
         ...
 
@@ -97,7 +98,7 @@ class HandoffSource(Protocol):
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do what must follow after the state was advanced to ``done``, such as telling the API.
+        """Do what must follow after the state was advanced to ``done``, such as a call of the user's ``commit``.
 
         Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run calls this
         method again, because a run can end before it calls the method.

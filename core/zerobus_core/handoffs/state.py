@@ -5,8 +5,8 @@ The rules:
 1. A slice is in the state before its first row is sent, and it keeps its bounds until it is done.  Only ``release``
    makes it smaller, and records what was taken out.
 2. Each new slice begins at ``done``.  So two slices never overlap, and there is nothing between them.
-3. At most one slice is open, and one owner holds it.  Another owner takes it over only if the holder's lease has
-   expired or its process has ended.
+3. At most one slice is open, and one owner holds it.  Another owner takes the slice over only if the holder's lease
+   has expired or the holder's process has ended.
 4. ``done`` moves to the end of the open slice when every row of it is durable (``finish``), or when a person gives the
    slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
 5. Finishing a slice twice changes nothing the second time.
@@ -48,7 +48,7 @@ MAX_HISTORY = 20
 MAX_FORMER = 1_000
 # Redeliveries that one slice remembers.
 MAX_REDELIVERIES = 20
-# What ends a slice for good.
+# The outcomes of a slice that is finished.
 _ENDED = {"delivered", "skipped"}
 
 

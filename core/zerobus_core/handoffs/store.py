@@ -25,9 +25,9 @@ __all__ = ["FileStateStore", "SideFiles", "StateConflict", "StateStore", "state_
 
 # Seconds after a write for which another run that wrote at the same moment may still be writing.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
-# A file that is written only to see by which clock the storage writes.
+# The name of a file that is written only to read the storage's clock.
 _CLOCK = "clock"
-# What begins so belongs to a slice that leaves the state alone.
+# Ids of explicit slices, which do not change the state, begin with this.
 EXPLICIT = "explicit-"
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700

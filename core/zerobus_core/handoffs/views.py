@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NothingToSend", "facts_of", "no_facts", "nothing_new", "public", "shown_state"]
 
-# What a source counts although it does not deliver it.
+# Notes that count what a source does not deliver, and the words for them.
 _WAITING = {
     "waiting_rows": ("row waits", "rows wait"),
     "unsettled": ("file is not settled", "files are not settled"),

@@ -90,7 +90,7 @@ def settled(
 ) -> list[Candidate]:
     """Return the files that were not changed for ``seconds`` seconds.
 
-    With ``in_order``, only those before the first file that was changed.
+    With ``in_order``, return only the files before the first one that was changed more recently.
     """
     if not seconds or not candidates:
         return candidates
@@ -130,7 +130,7 @@ def bounded(candidates: list[Candidate], most_files: int | None, most_bytes: int
 def confirmed(place: Location, taken: list[Candidate], context: Context, *, in_order: bool) -> list[FrozenFile]:
     """Ask the storage about each file again, and return the files that have not changed since the listing.
 
-    With ``in_order``, only those before the first file that has changed.
+    With ``in_order``, return only the files before the first one that has changed.
     """
     frozen: list[FrozenFile] = []
     for candidate, info in zip(taken, ask_storage(place, [one.path for one in taken]), strict=True):

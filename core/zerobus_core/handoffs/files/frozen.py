@@ -36,7 +36,7 @@ class FrozenList:
 
     files: tuple[FrozenFile, ...]
     released: tuple[tuple[int, FrozenFile], ...] = ()
-    """The released files, in the order of release. Each has the index that it had in ``files`` just before that."""
+    """The released files, in the order of release, each after the index that it had in ``files`` until then."""
 
     def without(self, path: str) -> FrozenList:
         """Return the list without a file; the same list if the file is not in it."""

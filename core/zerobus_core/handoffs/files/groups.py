@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Piece", "found_files", "parts_of_files", "pieces_of", "read_part"]
 
 Piece: TypeAlias = tuple[str, tuple[int, int] | None]
-"""The path of a file, relative to the source's root, and the positions of its rows to read; None for all rows."""
+"""A path relative to the source's root, and the positions of the rows to read in this file; None for all rows."""
 
 _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 

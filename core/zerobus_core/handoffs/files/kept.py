@@ -20,7 +20,7 @@ __all__ = ["list_name", "read_ledger", "read_list", "side_files", "write_ledger"
 
 def side_files(context: Context) -> SideFiles:
     """Return the files next to the state; ``NewFiles.prepare`` has checked that the store supports them."""
-    assert context.side_files is not None  # prepare() has looked
+    assert context.side_files is not None  # prepare() has checked this
     return context.side_files
 
 

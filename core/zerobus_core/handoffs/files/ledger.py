@@ -85,7 +85,7 @@ class Ledger:
         return body + _checksum(body)
 
     def knows(self, entry: bytes) -> Known:
-        """Return ``delivered`` if this version of the file was delivered, ``changed`` if another was, or ``new``."""
+        """Return ``delivered`` if this version of the file was delivered, ``changed`` if another was, else ``new``."""
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ask_storage", "changed_error", "check_formats", "check_unchanged", "is_same"]
 
 _MAX_NAMED = 5
-# Questions to an object store at the same time.
+# Requests that are sent to an object store at the same time.
 _ASKING = 16
 
 

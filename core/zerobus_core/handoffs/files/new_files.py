@@ -194,7 +194,7 @@ class NewFiles:
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)
         earlier = [found_in(place, files) for files in kept.earlier()]
-        if any(file.part for file in files):  # whose rows are not counted: a delivery starts over
+        if any(file.part for file in files):  # their rows are not counted, so the delivery starts over
             earlier = []
         return source_of_files(files, place, options, earlier=earlier)
 

@@ -35,7 +35,7 @@ def after(column: Column, lower: Any) -> list[Condition]:
 
 
 def check_comparable(what: str, column: Column, lower: Any) -> None:
-    """Raise ConfigurationError if ``lower`` cannot be compared with the column's values, which are of another kind.
+    """Raise ConfigurationError if ``lower`` is of another kind than the column's values, and so not comparable.
 
     ``what`` names the column in the message.
     """

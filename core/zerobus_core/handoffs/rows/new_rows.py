@@ -36,7 +36,7 @@ _log = logging.getLogger("zerobus_core")
 
 _FETCH_ROWS = 1_000
 _DAY = 86_400.0
-# A row that is updated between two questions is no longer where it was.
+# A row can be updated between two queries, so that the second one does not find its earlier value.
 _MOST_LOOKS = 5
 
 
@@ -289,7 +289,7 @@ class NewRows(IntervalSource):
             statement = database.dialect.statement("*", self._query, range_, order)
             return execute_on_server(connection, *statement, as_text=True)
 
-        opened.close()  # a reading that is given up for this one
+        opened.close()  # ends an earlier reading, which this one replaces
         with translating_database_errors():
             cursor = opened.enter_context(CursorThread(self._connect, execute, name="database of the handoff"))
             names = [str(column[0]) for column in cursor.description]
