@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TALK_TO_SUPERVISOR", "ExecutionTimeout"]
 
-# Its answers bear no number: one that is not waited for would be taken for that of the next request.
+# The answers have no numbers: an answer that nobody waited for would be taken for that of the next request.
 TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
 # Seconds after which an alarm that came during a request is tried again.
 _REPEAT_EVERY = 0.05
@@ -30,7 +30,7 @@ class ExecutionTimeout:
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        """Build it. The alarm sets ``stop``, so that the delivery ends even if its source catches the error."""
+        """Keep ``stop``. The alarm sets it, so that the delivery ends even if its source catches the alarm's error."""
         self.has_passed = False
         self._stop = stop
         self._handler: Any = None

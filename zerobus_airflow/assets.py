@@ -23,7 +23,7 @@ def table_asset(workspace_url: str, table: str) -> Asset:
 
 
 def table_asset_uri(workspace_url: str, table: str) -> str:
-    """Return ``databricks://host/catalog/schema/table``, in lower case: Unity Catalog compares names without case."""
+    """Return ``databricks://host/catalog/schema/table``, in lower case, because Unity Catalog ignores case."""
     return f"databricks://{_host(workspace_url)}/{'/'.join(_name_parts(table))}".lower()
 
 

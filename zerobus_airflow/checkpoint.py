@@ -30,7 +30,7 @@ Resume: TypeAlias = Literal["retry", "always", "never"]
 
 # A renamed key, or another meaning under the same one, would break attempts that run during an upgrade.
 _KEY = "zerobus/checkpoint"
-# Longer than any chain of retries; the rows of the state go with their Dag run anyway.
+# Longer than any chain of retries; Airflow deletes the state together with its Dag run anyway.
 _RETENTION = timedelta(days=365)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]")
 
@@ -69,7 +69,7 @@ class TaskStateCheckpointStore:
             value = self._store.get(_KEY)
         except AirflowRuntimeError as error:
             raise _unavailable_error("read", error) from error
-        # As JSON, and not as its text, the checkpoint can be read on the task's page.
+        # Stored as a JSON object rather than as text, so that people can read it on the task's page.
         return None if value is None else Checkpoint.from_json(json.dumps(value))
 
     def save(self, checkpoint: Checkpoint) -> None:

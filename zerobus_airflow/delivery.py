@@ -70,7 +70,8 @@ class ZerobusDeliveryOperator(BaseOperator):
     """Base of the operators; use one of its subclasses.
 
     :param table: ``catalog.schema.table``. (templated)
-    :param options: IngestOptions, or a mapping of its fields, or the output of a task that returns one. (templated)
+    :param options: IngestOptions, or a mapping of its fields, or the output of a task that returns such a mapping.
+        (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
     :param on_empty: what happens if there are no rows: ``success``, ``skip`` (also of downstream tasks) or ``fail``. If
@@ -183,7 +184,7 @@ class ZerobusDeliveryOperator(BaseOperator):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> None:
-        # Airflow also calls this method for mapped tasks; what it leaves is kept and shown.
+        # Airflow also calls this method for mapped tasks. Afterwards it stores and shows the fields as they are.
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         mask_uris([getattr(self, name, None) for name in template_fields if name != "records"])
 
@@ -257,7 +258,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return with_arguments(options, self._arguments()) if is_mapped else options
 
     def _arguments(self) -> Any:
-        """Return the arguments that distinguish the rows of one mapped task from those of another; None without any."""
+        """Return the arguments that determine the rows of a mapped task; None if there are none."""
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
@@ -305,5 +306,5 @@ class ZerobusDeliveryOperator(BaseOperator):
         return delivery_lineage(self)
 
     def lineage_inputs(self) -> list[Any]:
-        """Return those data sets that the rows came from and that are known, for OpenLineage."""
+        """Return the data sets that the rows came from, for OpenLineage; empty if they are not known."""
         return []

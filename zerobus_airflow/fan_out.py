@@ -71,7 +71,7 @@ def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 
 def attach_receipt(context: Context, receipt: dict[str, Any]) -> None:
-    """Add the receipt to the asset event of each outlet of the task that is a table."""
+    """Add the receipt to the asset event of each table among the task's outlets."""
     for outlet in context["task"].outlets:
         if str(getattr(outlet, "uri", "")).startswith(ASSET_SCHEME):
             context["outlet_events"][outlet].extra = {"zerobus": receipt}

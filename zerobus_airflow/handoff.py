@@ -221,7 +221,7 @@ def hand_over(
     A retry delivers the slice that the first attempt froze. If someone clears the task, its slice is sent again, and
     the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, only this shard is delivered.
     """
-    # What only a delivery needs is not imported by every process that parses a Dag.
+    # Imported here, because only a delivery needs it, and many processes parse Dags.
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner
 

@@ -167,7 +167,7 @@ class ZerobusHook(BaseHook):
         from zerobus_core.hosting import diagnose
 
         try:
-            # Airflow tests what is in the form under an id of its own, which would only puzzle.
+            # Airflow tests the values in the form under an id of its own, which would only confuse in a message.
             workspace = self._workspace_of(find_connection(self.zerobus_conn_id, "zerobus_conn_id"), "")
         except ConfigurationError as error:
             return False, error.message
@@ -281,13 +281,13 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
 
 
 def _without_page(host: str, port: int | None) -> str:
-    """Return ``host`` as a URL without the path of a page, which is there if it was copied from a browser.
+    """Return ``host`` as a URL without a path; a URL that was copied from a browser has the path of a page.
 
     ``port`` is the connection's field of that name; it is used if ``host`` has no port.
     """
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
-        # The port that goes without saying would make another asset of the table.
+        # With the default port in its URL, the table would be a different asset.
         is_told = url.port or not port or (url.scheme, port) == ("https", 443)
         netloc = url.netloc if is_told else f"{url.netloc}:{port}"
     except ValueError:

@@ -117,7 +117,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Environment, seen_oids: set[int]
     ) -> None:
-        # Airflow also calls this method for mapped tasks; what it leaves is kept and shown.
+        # Airflow also calls this method for mapped tasks. Afterwards it stores and shows the fields as they are.
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         # Airflow 2 leaves the reference to a task's output in place if that output is empty.
         self.records, self.source = (resolve(value, context) for value in (self.records, self.source))

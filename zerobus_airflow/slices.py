@@ -76,7 +76,7 @@ def _handoff(
     options: Mapping[str, Any] | None,
     conn_id: str,
 ) -> Handoff:
-    # What only a delivery needs is not imported by every process that parses a Dag.
+    # Imported here, because only a delivery needs it, and many processes parse Dags.
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner, shown_uri
 

@@ -47,8 +47,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     :param sql: one SELECT, or the path of a ``.sql`` file. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook`` of the common SQL provider. (templated)
     :param parameters: values for the placeholders of ``sql``, in the database driver's own style. (templated)
-    :param ordered_by: the columns in the ``ORDER BY`` of ``sql``. It states that another attempt gets the same rows in
-        the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows.
+    :param ordered_by: the columns in the ``ORDER BY`` of ``sql``. Setting it states that another attempt gets the same
+        rows in the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows.
     :param sql_hook_params: keyword arguments of the database's hook.
     :param rows_processor: a function that gets an iterator of the rows, as dicts, and the context variables as keyword
         arguments, like the ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. The
