@@ -31,9 +31,9 @@ class NewItems(IntervalSource):
     """The new records of an API, which the user's function ``fetch(since, upto)`` returns.
 
     A token marks a position in the API's records. The first attempt calls ``fetch(since, None)``, which returns
-    ``(records, upto)``: all records after the token ``since``, and the token of the last of them. In the first run,
-    ``since`` is ``initial``. ``upto`` is written to the state before the first record is sent. Every other attempt of
-    the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records that are
+    ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the first
+    run, ``since`` is ``initial``. ``upto`` is written to the state before the first record is sent. Every other attempt
+    of the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records that are
     already durable are compared; if they differ, the slice is sent from its beginning. If ``upto`` equals ``since``,
     nothing is new. Tokens are JSON values; records can have any form that ``ingest`` takes.
 
