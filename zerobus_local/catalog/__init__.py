@@ -1,1 +1,1 @@
-"""The service's catalogs, tables, principals, grants and tokens, stored in the data folder."""
+"""The service's catalogs, tables, principals and grants, stored in the data folder, and its access tokens."""

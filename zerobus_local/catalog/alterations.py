@@ -1,4 +1,4 @@
-"""ALTER TABLE: plans the changes of a table's catalog entry and the Delta commit that makes the same changes."""
+"""Plans ALTER TABLE and COMMENT ON TABLE: the new catalog entry, and the Delta commit that makes the same change."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """Return the altered table and the Delta commit to make; changes nothing yet.
+    """Return the catalog entry after ``statement``, and a function that makes the Delta commit; change nothing yet.
 
-    Raises LocalZerobusError for a change that is impossible; the commit can also raise it.
+    Raises a LocalZerobusError if the change is impossible. The returned function can raise one, too.
     """
     return _PLANS[type(statement)](table, statement)
 

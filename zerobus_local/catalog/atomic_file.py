@@ -1,4 +1,4 @@
-"""Writes files atomically: at any time, a file is either the old or the new one."""
+"""Writes files atomically: a reader finds either the old content of a file or the new content, never a mixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace ``path`` with ``content``; on return this survives kill -9 and power loss."""
+    """Replace the content of the file ``path``; on return, the new content survives kill -9 and power loss."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with open(descriptor, "wb") as file:

@@ -1,11 +1,13 @@
 """Unity Catalog in a folder: catalogs, schemas, tables and grants, and the Delta tables behind them.
 
 ``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically. After a crash, ``settle``
-restores the state before or after the interrupted statement:
+completes the interrupted statement or undoes it:
 
-* CREATE TABLE builds the Delta table in a temporary folder, and DROP deletes folders last: the catalog decides what
-  exists.  Leftovers of a crash are deleted when the name is used again.
-* ALTER TABLE is one Delta commit, whose result is recorded beforehand: the Delta log decides whether it happened.
+* For CREATE TABLE and DROP, the catalog decides which tables exist. CREATE TABLE builds the Delta table in a temporary
+  folder, then writes the catalog, and then moves the folder into place. DROP writes the catalog first and then deletes
+  the folders. Folders that a crash leaves behind are deleted when a table of the same name is created.
+* For ALTER TABLE, the Delta log decides whether the statement took effect. The statement makes a single Delta commit,
+  and the catalog records the intended result before that commit.
 """
 
 from __future__ import annotations
@@ -61,18 +63,21 @@ __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The result of one statement: a sentence, notes on parts that have no effect here, and the rows of a query."""
+    """The result of one statement: a sentence that says what was done, notes, and the rows of a query.
+
+    Each of the ``notes`` says which part of the statement has no effect here, or a different effect than on Databricks.
+    """
 
     message: str
     notes: tuple[str, ...] = ()
     rows: Any = None
-    """A pyarrow.Table for SELECT, otherwise None."""
+    """A pyarrow.Table for SELECT, SHOW TABLES and DESCRIBE, otherwise None."""
 
 
 class Catalog:
-    """The catalog of one data folder; creates ``main.default`` in a new folder.
+    """The catalog of one data folder. In a new folder, the constructor creates the schema ``main.default``.
 
-    Thread-safe. Only one process at a time may change it (``zerobus-local`` locks the folder while it serves).
+    Thread-safe. Only one process at a time may change the folder (``zerobus-local`` locks the folder while it serves).
     """
 
     def __init__(self, data: Path) -> None:
@@ -92,11 +97,11 @@ class Catalog:
 
     @property
     def state(self) -> State:
-        """A snapshot of the catalog; it does not change while it is used."""
+        """The current state of the catalog, an object that never changes: each statement replaces it by a new one."""
         return self._state
 
     def table(self, full_name: str) -> Table:
-        """Return the table as it is now; raise UnknownTable, or InvalidRequest for an invalid table name."""
+        """Return the table with this name; raise UnknownTable if none has it, InvalidRequest if the name is invalid."""
         name = TableName.parse(full_name)
         table = self._state.tables.get(name)
         if table is None:
@@ -104,28 +109,34 @@ class Catalog:
         return table
 
     def tables(self) -> list[Table]:
-        """Return all tables, by name."""
+        """Return all tables, sorted by name."""
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Return the lock to hold around a commit of rows: it keeps the table from being altered or dropped.
+        """Return the lock to hold during a commit of rows. While it is held, the table is not altered or dropped.
 
-        Call ``table`` again after taking the lock: the table may have been dropped, or replaced by another one
-        (``table_id``) of the same name.
+        Call ``table`` again once you hold the lock: the table may have been dropped before, and another table (with a
+        different ``table_id``) may have its name.
         """
         return self._commit_locks.setdefault(table_id, threading.RLock())
 
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Return the lock to hold while files are merged. Unlike ``commit_lock``, it does not stop commits of rows."""
+        """Return the lock to hold while files of the table are merged.
+
+        Rows can be committed while it is held: a commit needs only ``commit_lock``.
+        """
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """Call ``listener`` with each table that is dropped or replaced, after the table is deleted."""
+        """Register ``listener``: it is called with each dropped or replaced table after that table is deleted."""
         self._when_dropped.append(listener)
 
     @contextmanager
     def _alone(self, *tables: Table) -> Generator[None]:
-        """Lock the catalog while the tables' folders are altered or dropped."""
+        """Hold the commit lock and the compaction lock of each of ``tables`` within the ``with`` block.
+
+        So no rows are committed and no files are merged while a table is altered or dropped, or rows are deleted.
+        """
         with ExitStack() as held:
             for table in tables:
                 held.enter_context(self.compaction_lock(table.table_id))
@@ -133,7 +144,10 @@ class Catalog:
             yield
 
     def settle(self) -> None:
-        """Complete or undo what a crash interrupted; requires the folder lock (``DataFolderLock``)."""
+        """Complete or undo the statement that a crash interrupted.
+
+        The caller must hold the folder's lock (``DataFolderLock``).
+        """
         with self._lock:
             self._settle_alteration()
             for table in self._state.tables.values():
@@ -142,9 +156,10 @@ class Catalog:
     def execute(self, text: str, *, owner: str | None = None) -> list[Result]:
         """Run a script of SQL statements, one after the other.
 
-        ``owner`` is the client id of the principal who runs the script (None: the default principal). The creator of an
-        object is granted access to it. Raises LocalZerobusError at the first statement that fails; the statements
-        before it keep their effect.
+        ``owner`` is the client id of the principal who runs the script (None: the default principal). This principal
+        owns the objects that the script creates, and is granted access to them. Raises a LocalZerobusError before
+        anything is run if a statement is invalid or not supported. If a statement fails later, the statements before it
+        keep their effect.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)
@@ -155,7 +170,7 @@ class Catalog:
         return results
 
     def create_table(self, text: str) -> Table:
-        """Run a single CREATE TABLE statement and return the table; raise InvalidRequest for anything else."""
+        """Run a single CREATE TABLE statement and return the table; raise InvalidRequest for any other SQL."""
         name = _sql().created_table(text)
         self.execute(text)
         return self.table(str(name))
@@ -299,7 +314,7 @@ class Catalog:
         return Result(message=f"altered table {table.name}", notes=notes)
 
     def _settle_alteration(self) -> None:
-        """Bring the catalog in line with the Delta log after an interrupted ALTER."""
+        """Make the catalog agree with the Delta log after an ALTER TABLE, which may have been interrupted."""
         intended, tables = self._state.alteration, self._state.tables
         if intended is None:
             return
@@ -317,7 +332,7 @@ class Catalog:
         return Result(message=f"dropped table {table.name}")
 
     def _drop(self, tables: list[Table], state: State) -> None:
-        """Change to ``state``, which lacks these tables, and then delete their folders."""
+        """Save ``state`` without ``tables``, and then delete the folders of these tables."""
         names = {table.name for table in tables}
         with self._alone(*tables):
             self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))
@@ -378,7 +393,10 @@ def _there_already(what: str, *, accepted: bool) -> Result:
 
 
 def _first_state(owner: str) -> State:
-    """Return the state of a new folder: ``main.default``, with grants for its owner."""
+    """Return the state of a new folder: the catalog ``main`` with the schema ``default``.
+
+    ``owner`` owns both and is granted their use.
+    """
     catalog = Namespace(full_name="main", owner=owner, created_at=_now())
     schema = replace(catalog, full_name="main.default")
     grants = {Grant("CATALOG", "main", owner, "USE CATALOG"), Grant("SCHEMA", "main.default", owner, "USE SCHEMA")}

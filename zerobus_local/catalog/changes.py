@@ -1,4 +1,4 @@
-"""SQL that reads and corrects the local tables: SHOW TABLES, DESCRIBE, INSERT and DELETE."""
+"""Runs SHOW TABLES, DESCRIBE, INSERT and DELETE on the local tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["delete_rows", "describe", "insert_rows", "list_tables"]
 
 
 def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
-    """Return the tables of a schema (``catalog.schema``), or all tables."""
+    """Return the result of SHOW TABLES: the tables of ``schema`` (``catalog.schema``), or all tables if it is None."""
     found = [table.name for table in tables if schema is None or table.name.full_schema == schema]
     return pa.table(
         {
@@ -30,7 +30,10 @@ def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
 
 
 def describe(table: Table) -> pa.Table:
-    """Return the columns of a table as Databricks shows them, with NOT NULL as part of the type."""
+    """Return the result of DESCRIBE: name, type and comment of each column, as Databricks shows them.
+
+    The type of a NOT NULL column ends in ``not null``.
+    """
     columns = table.columns
     types = [column.type_text + ("" if column.nullable else " not null") for column in columns]
     return pa.table(
@@ -43,9 +46,11 @@ def describe(table: Table) -> pa.Table:
 
 
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
-    """Append rows with values for ``columns`` (all columns if empty), in this order; return their number.
+    """Append ``rows`` to the table; return the number of rows.
 
-    The caller must hold the commit lock. Raises InvalidRequest for rows that do not fit.
+    ``columns`` names the table's columns that the columns of ``rows`` belong to, in this order; empty ``columns`` mean
+    all columns of the table. Columns that are not named get NULL. The caller must hold the table's commit lock. Raises
+    InvalidRequest if the rows do not fit the table.
     """
     names = _target_columns(table, columns)
     if rows.num_columns != len(names):
@@ -72,7 +77,10 @@ def _target_columns(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def _plain_text(values: Any) -> Any:
-    """Return the values with plain text: the query engine returns text views, which pyarrow before 18 cannot cast."""
+    """Convert Arrow string views to plain strings; return other values unchanged.
+
+    The query engine returns string views, which pyarrow before 18 cannot cast.
+    """
     if str(values.type) != "string_view":
         return values
     try:
@@ -101,9 +109,9 @@ def _write(table: Table, rows: pa.Table) -> None:
 
 
 def delete_rows(table: Table, condition: str | None) -> int:
-    """Delete the rows for which the condition is true, or all rows; return their number.
+    """Delete the rows for which ``condition`` is true, or all rows if it is None; return the number of deleted rows.
 
-    The caller must hold the commit lock.
+    The caller must hold the table's commit lock and compaction lock.
     """
     try:
         return int(DeltaTable(table.path).delete(condition)["num_deleted_rows"])
@@ -112,5 +120,9 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error's text, without the names of outer errors and without a table of rows."""
+    """Return the cause of an error from the first line of the error's text.
+
+    The names of the errors that wrap the cause come before it in this line, and the next lines can hold a table of
+    rows. Both are left out.
+    """
     return str(error).splitlines()[0].rpartition("error: ")[2]

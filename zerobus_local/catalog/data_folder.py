@@ -1,4 +1,4 @@
-"""Lets only one process at a time use a data folder, and stores the addresses of its server there."""
+"""Lets only one process at a time use a data folder. A server also stores its addresses in the folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ class FolderInUseError(LocalZerobusError):
 
 
 class DataFolderLock:
-    """Locks the folder until ``release``, or until the process ends in any way.
+    """A lock on a data folder, held from construction until ``release``, or until the process ends in any way.
 
-    Waits for a server that is starting or stopping. Raises FolderInUseError if another process keeps the folder.
+    While another process holds the lock, the constructor waits for 1 second if that process is a running server.
+    Otherwise it waits for 30 seconds, because that process may be a command, or a server that is starting or stopping.
+    Then it raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:
@@ -46,15 +48,15 @@ class DataFolderLock:
             raise
 
     def announce(self, addresses: dict[str, Any]) -> None:
-        """Write down the server's addresses, so that other processes can find it."""
+        """Write the server's addresses into the folder, so that other processes can find the server."""
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
     def withdraw(self) -> None:
-        """Remove the server's addresses, because it is about to stop."""
+        """Remove a server's addresses from the folder if there are any; a server that stops calls this first."""
         (self._data / _ADDRESS).unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Release the folder; can be called twice."""
+        """Release the lock; can be called twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
@@ -71,7 +73,10 @@ class DataFolderLock:
 
 
 def running_server(data: Path) -> dict[str, Any] | None:
-    """Return the addresses of this folder's server, or None if none runs, even if a dead one left its addresses."""
+    """Return the addresses of the server that runs on this folder, or None.
+
+    A server that died can leave its addresses behind. They are ignored, because a dead server no longer holds the lock.
+    """
     announced = _announced(data)
     if announced is None:
         return None

@@ -37,7 +37,8 @@ __all__ = [
 def create(table: Table) -> None:
     """Create an empty Delta table in a temporary folder; call ``put_in_place`` next.
 
-    Deletes what a crash has left in that folder. Raises InvalidRequest if the table cannot be a Delta table.
+    Deletes temporary folders that a crash has left for a table of this name. Raises InvalidRequest if the table cannot
+    be a Delta table.
     """
     for left_over in table.path.parent.glob(f".{table.path.name}.*"):
         remove(left_over)
@@ -62,9 +63,9 @@ def create(table: Table) -> None:
 
 
 def put_in_place(table: Table) -> None:
-    """Move the result of ``create`` to the table's folder, and delete what was there.
+    """Replace the table's folder by the temporary folder that ``create`` made.
 
-    Does nothing if that is already done.
+    Does nothing if the temporary folder does not exist, because it was already moved.
     """
     made = _made_in(table)
     if made.exists():
@@ -73,7 +74,10 @@ def put_in_place(table: Table) -> None:
 
 
 def definition(path: Path) -> str:
-    """Return a digest of what ALTER TABLE changes: columns, constraints, comment. Commits of rows do not change it."""
+    """Return a digest of the table's columns, constraints and comment.
+
+    ALTER TABLE and COMMENT ON TABLE change the digest; commits of rows do not.
+    """
     delta = DeltaTable(path)
     metadata = delta.metadata()
     description = [json.loads(delta.schema().to_json()), metadata.configuration, metadata.description]
@@ -87,7 +91,7 @@ def remove(folder: Path) -> None:
 
 
 def add_columns(path: Path, columns: Iterable[Column]) -> None:
-    """Add columns at the end."""
+    """Add columns after the existing ones."""
     fields = json.dumps({"type": "struct", "fields": [column.delta_field(stored=True) for column in columns]})
     DeltaTable(path).alter.add_columns(
         [Field(f.name, f.type, nullable=f.nullable, metadata=f.metadata) for f in Schema.from_json(fields).fields]
@@ -95,7 +99,10 @@ def add_columns(path: Path, columns: Iterable[Column]) -> None:
 
 
 def drop_columns(table: Table) -> None:
-    """Rewrite the table with only the columns of ``table``, because delta-rs has no column mapping."""
+    """Rewrite the Delta table so that it has only the columns of ``table``.
+
+    Dropping a column without rewriting files needs column mapping, which delta-rs lacks.
+    """
     delta = DeltaTable(table.path)
     columns = pa.schema(delta.schema().to_arrow())
     kept = pa.schema([columns.field(column.name) for column in table.columns])
@@ -133,5 +140,5 @@ def _add_check(delta: DeltaTable, check: Check) -> None:
 
 
 def _made_in(table: Table) -> Path:
-    """Return the temporary folder of a table that is being created; no table can have its name."""
+    """Return the temporary folder in which a table is created; the folder's name is not a valid table name."""
     return table.path.with_name(f".{table.path.name}.{table.table_id}")

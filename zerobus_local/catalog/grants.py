@@ -1,4 +1,4 @@
-"""Unity Catalog's grants, as far as Zerobus checks them."""
+"""Evaluates Unity Catalog's grants, as far as Zerobus and the tables API depend on them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_s
 
 
 def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[str]:
-    """Return the grants that the principal lacks to write to the table through Zerobus; empty if it has all.
+    """Return the grants that the principal still needs to write to the table through Zerobus; empty if it has all.
 
-    SELECT and MODIFY must be granted on the table itself: neither ALL PRIVILEGES nor a grant inherited from schema or
-    catalog counts (the service refuses such principals with code 4024). USE CATALOG and USE SCHEMA can come from ALL
-    PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
+    SELECT and MODIFY must be granted on the table itself, by these names. ALL PRIVILEGES is not enough, and neither is
+    a grant on the schema or the catalog: the service refuses a principal who has only these, with code 4024. USE
+    CATALOG and USE SCHEMA can come from ALL PRIVILEGES, and USE SCHEMA can be inherited from the catalog.
     """
     missing = []
     if not _uses(state, principal, "CATALOG", name):
@@ -33,16 +33,21 @@ def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[s
 
 
 def may_read(state: State, principal: str, name: TableName) -> bool:
-    """Return whether the tables API shows the table.
+    """Return whether the tables API shows the table to the principal.
 
-    This needs any privilege on it, which can be inherited, and both USE grants.
+    The principal needs USE CATALOG, USE SCHEMA and at least one privilege on the table, which may be inherited from the
+    schema or the catalog.
     """
     has_uses = _uses(state, principal, "CATALOG", name) and _uses(state, principal, "SCHEMA", name)
     return has_uses and bool(effective_privileges(state, "TABLE", str(name), principal))
 
 
 def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
-    """Return the principal's privileges on a securable, each with its grant (its own or a parent's)."""
+    """Return the principal's privileges on a securable, each with the grant that it comes from.
+
+    That grant is on the securable itself or, if there is none, on its schema or catalog. For a table, privileges to use
+    or create something are left out.
+    """
     parts = full_name.split(".")
     above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}
     levels = [level for level in above if list(above).index(level) <= list(above).index(kind)]
@@ -57,7 +62,7 @@ def effective_privileges(state: State, kind: str, full_name: str, principal: str
 
 
 def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
-    """Return the grants that are left when a securable and everything in it is deleted."""
+    """Return ``grants`` without those on the securable ``full_name`` and on everything in it."""
     return frozenset(
         grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
     )

@@ -1,4 +1,7 @@
-"""The last committed rows of a table, for the page; found through the log, since files are merged later."""
+"""Finds the last committed rows of a table, for the page.
+
+The Delta log says which commits added rows. The files do not say so, because old files are merged into new ones.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,15 @@ __all__ = ["last_rows"]
 
 _MOST_ROWS = 5
 _MOST_COMMITS = 50
-"""Commits without rows, such as merged files, that are looked through."""
+"""How many commits are looked through; some of them add no rows, such as those that only merge files."""
 
 
 def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows of the newest commits, the newest first; ``files`` are those of the table at ``version``.
+    """Return the last rows of the table, at most five, the newest row first.
 
-    If rows were recently changed or deleted, or the log is gone, the rows of the newest files are returned.
+    ``files`` are the files of the table at ``version``. The rows are those of the last commits, according to the log.
+    If rows were recently changed or deleted, or if the log or a file of these commits is gone, the rows come from the
+    newest files instead.
     """
     try:
         found = _rows_of_files(table, _added(table, version))
@@ -45,7 +50,11 @@ def _rows_of_files(table: Table, files: Iterable[tuple[str, dict[str, Any]]]) ->
 
 
 def _added(table: Table, version: int) -> list[tuple[str, dict[str, Any]]]:
-    """Return the files that the last commits added; empty if one of these commits removed rows, maybe theirs."""
+    """Return the files that the last commits added, the newest first, each with its partition values.
+
+    Empty if one of these commits removed rows, since those rows may have been in these files. Also empty if the log
+    entry of one of these commits is gone.
+    """
     found: list[tuple[str, dict[str, Any]]] = []
     for number in range(version, max(-1, version - _MOST_COMMITS), -1):
         try:
@@ -70,7 +79,7 @@ def _newest(table: Table, files: pa.Table) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _rows_of(table: Table, path: str, partition: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Return the last ``most`` rows of a file, the last one first."""
+    """Return the last ``most`` rows of a file's last row group, or fewer if it is smaller, the last row first."""
     with pq.ParquetFile(table.path / unquote(path)) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()

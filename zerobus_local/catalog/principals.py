@@ -1,4 +1,4 @@
-"""Service principals, their secrets, and the key that signs tokens; in one file that only its owner can read."""
+"""Keeps service principals, their secrets and the key that signs tokens, in a file that only its owner may read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A service principal: the display name, the application id, and its OAuth secret."""
+    """A service principal: its display name, its application id (``client_id``) and its OAuth secret."""
 
     name: str
     client_id: str
@@ -30,8 +30,8 @@ class Principal:
 class Principals:
     """The service principals of a data folder.
 
-    The first one is created with the folder and has a random secret; it owns every object for which no other owner is
-    named. Thread-safe.
+    The first principal is created together with the folder. It owns every object for which no other owner is named.
+    Thread-safe.
     """
 
     def __init__(self, file: Path) -> None:
@@ -53,7 +53,7 @@ class Principals:
 
     @property
     def tokens_valid_from(self) -> float:
-        """Tokens issued before this time (seconds since 1970) are no longer accepted."""
+        """A time in seconds since 1970: tokens that were issued then or earlier are not accepted."""
         return self._tokens_valid_from
 
     def all(self) -> list[Principal]:
@@ -61,7 +61,7 @@ class Principals:
         return list(self._by_id.values())
 
     def create(self, name: str) -> Principal:
-        """Create a principal without grants; raise InvalidRequest if the name is empty or taken."""
+        """Create a principal without grants; raise InvalidRequest if the name is invalid or taken."""
         if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
             raise InvalidRequest(
                 f"{name[:80]!r} is not a valid name for a service principal: use 1 to 255 printable characters"
@@ -89,7 +89,7 @@ class Principals:
         return principal if matches and principal else None
 
     def revoke_tokens(self, now: float) -> None:
-        """Accept no token any more that was issued before ``now``."""
+        """Stop accepting tokens that were issued at ``now`` (seconds since 1970) or earlier."""
         with self._lock:
             self._tokens_valid_from = now
             self._save()

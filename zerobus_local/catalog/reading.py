@@ -1,4 +1,4 @@
-"""Reads Delta tables as Arrow, with every supported version of pyarrow."""
+"""Opens Delta tables as Arrow datasets, in a way that works with every supported version of pyarrow."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ __all__ = ["dataset_at"]
 
 
 def dataset_at(path: Path) -> ds.Dataset:
-    """Return a dataset of the Delta table in this folder, as it is now, without reading rows yet.
+    """Return a dataset of the current version of the Delta table in this folder; no rows are read yet.
 
-    Fields of structs are nullable in it, as they are in the files: pyarrow before 20 refuses to read them as NOT NULL.
+    Fields of structs are nullable in the dataset's schema, as they are in the files: pyarrow before 20 refuses to read
+    them as NOT NULL.
     """
     delta = DeltaTable(path)
     files = SubTreeFileSystem(str(path), LocalFileSystem())

@@ -1,4 +1,4 @@
-"""Shows rows of Arrow tables as Python values, for people."""
+"""Converts rows of Arrow tables to Python values, for people to read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["first_rows", "plain_rows"]
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
     """Return the first ``rows`` rows, or all if there are fewer.
 
-    ``Dataset.head`` leaves threads behind that read ahead, and a process that ends during that crashes. Reading a row
-    group to its end leaves no threads.
+    Reads whole row groups, because ``Dataset.head`` leaves threads behind that read ahead: a process that ends while
+    such a thread is running crashes.
     """
     import pyarrow as pa
 
@@ -29,9 +29,9 @@ def first_rows(dataset: Dataset, rows: int) -> pa.Table:
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return a dict per row.
+    """Return one dict per row, by column name.
 
-    A date or time that Python does not support (Delta's go beyond the year 9999) becomes a text that says so.
+    A date or time that Python cannot represent (in Delta, years after 9999 are possible) becomes a text that says so.
     """
     columns = [_plain_column(column) for column in rows.columns]
     return [dict(zip(rows.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""Tags of columns, which only the catalog stores: the Delta table does not change."""
+"""Changes the tags of columns. Only the catalog stores tags; the Delta table does not change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NO_RESCUE = "column {}: only a nullable VARIANT column takes what JSON records 
 
 
 def tagged(table: Table, statement: SetTags) -> tuple[Table, tuple[str, ...]]:
-    """Return the table with its tags changed by the statement, and messages about it.
+    """Return the table with a column's tags changed by ``statement``, and notes for the user.
 
-    Raises NotFound for a column that does not exist.
+    Raises NotFound if the table does not have the column.
     """
     found = next((column for column in table.columns if column.name.lower() == statement.column.lower()), None)
     if found is None:

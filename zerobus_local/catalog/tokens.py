@@ -1,8 +1,9 @@
-"""OAuth access tokens: issued for a principal, usually for one table, and checked by gRPC and HTTP.
+"""Issues and checks OAuth access tokens. Each token is for one principal, and usually for one table.
 
-A token is a signed JWT, so that it stays valid when the server restarts. To open a stream it must have what the SDK
-asks for: ``authorization_details`` with SELECT and MODIFY on the table, and USE CATALOG and USE SCHEMA above it. Here
-the grants are checked again when a stream opens; that the service does so is an assumption.
+A token is a signed JWT, so that it stays valid when the server restarts. To open a stream, a token needs
+``authorization_details`` with SELECT and MODIFY on the table, as the SDK requests them. The principal's grants on the
+table, its schema and its catalog are checked when the token is issued. They are checked again when a stream opens; that
+the service also does so is an assumption.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ZEROBUS_PRIVILEGES", "Identity", "Tokens"]
 
 ZEROBUS_PRIVILEGES = ("SELECT", "MODIFY")
-"""The privileges that a stream needs on its table."""
+"""The privileges that a token needs on a table to open a stream into it."""
 
 _ALGORITHM = "HS256"
 _NO_GRANT = 4024
@@ -34,7 +35,7 @@ _AUDIENCE = "zerobus-local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """The principal of a token, and when it expires (seconds since 1970)."""
+    """The principal to whom a token was issued, and the time at which the token expires (seconds since 1970)."""
 
     client_id: str
     name: str
@@ -50,16 +51,17 @@ class Tokens:
         self.lifetime = lifetime
 
     def now(self) -> float:
-        """Return the seconds since 1970 by this service's clock."""
+        """Return the time of this service's clock, in seconds since 1970."""
         return self._clock()
 
     def issue(
         self, client_id: str, details: list[dict[str, Any]] | None = None, *, lifetime: float | None = None
     ) -> tuple[str, float]:
-        """Return a token for the principal, and its lifetime in seconds.
+        """Return a token for the principal, and the token's lifetime in seconds.
 
-        ``details`` are the requested ``authorization_details``. Raises InvalidRequest for malformed details, and
-        PermissionDenied if the principal lacks a requested grant on a table that exists.
+        ``details`` are the requested ``authorization_details``; ``lifetime`` replaces the usual lifetime. Raises
+        InvalidRequest for malformed details, and PermissionDenied if the details name an existing table and the
+        principal lacks a grant that Zerobus needs for that table.
         """
         granted = [_checked_detail(detail) for detail in details or []]
         for detail in granted:
@@ -79,10 +81,10 @@ class Tokens:
     def verify(
         self, token: str | None, table_full_name: str | None = None, privileges: Iterable[str] = ZEROBUS_PRIVILEGES
     ) -> Identity:
-        """Return the principal of the token.
+        """Return the principal of the token; raise Unauthenticated if the token is not valid.
 
-        If a table is given, also checks that the token was issued for it with ``privileges``, and that the principal
-        has the grants now. Raises Unauthenticated, or PermissionDenied with code 4024.
+        If a table is given, also check that the token was issued for that table with ``privileges``, and that the
+        principal still has the grants that Zerobus needs. Otherwise raise PermissionDenied with code 4024.
         """
         claims = self._claims(token)
         try:
@@ -97,7 +99,7 @@ class Tokens:
         return identity
 
     def expire_all(self) -> None:
-        """Accept no token any more that was issued before now; tokens issued later are valid."""
+        """Stop accepting all tokens that were issued until now; tokens issued later are valid."""
         self._catalog.principals.revoke_tokens(self._clock())
 
     def _claims(self, token: str | None) -> dict[str, Any]:
@@ -157,7 +159,7 @@ class Tokens:
 
 
 def _checked_detail(detail: object) -> dict[str, Any]:
-    """Return an authorization detail with its names in lower case; raise InvalidRequest that shows a valid one."""
+    """Return the authorization detail with its object's name in lower case; raise InvalidRequest if it is malformed."""
     if isinstance(detail, dict):
         kind, path, privileges = (detail.get(key) for key in ("object_type", "object_full_path", "privileges"))
         is_list = isinstance(privileges, list) and all(isinstance(privilege, str) for privilege in privileges)
