@@ -1,4 +1,4 @@
-"""A local server that plays the Zerobus service: the real protocol, real Delta tables."""
+"""A local server that emulates the Zerobus service, with the real protocol and real Delta tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m zerobus_local`` is ``zerobus-local``."""
+"""Makes ``python -m zerobus_local`` run the command line ``zerobus-local``."""
 
 from .cli import main
 

@@ -1,8 +1,8 @@
 """The command line ``zerobus-local``.
 
-``env`` and ``faults`` ask a running server.  ``create-table``, ``sql`` and ``create-principal`` work on the folder:
-through its server if one is running or starting, and directly otherwise.  ``tables`` and ``head`` read the folder. An
-error ends the command with one clear line and exit code 1 (2 for wrong use of the command line).
+``env`` and ``faults`` send requests to a running server. ``create-table``, ``sql`` and ``create-principal`` work on the
+data folder: through the folder's server if one is running or starting, and directly otherwise. ``tables`` and ``head``
+read the folder. A command that fails shows one clear line and exits with code 1 (2 for wrong use of the command line).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _data_option(command: _Command) -> _Command:
 
 
 def _plain_errors(command: _Command) -> _Command:
-    """Show an error that the user can correct in one line, without a traceback."""
+    """Wrap a command: an error that the user can correct is shown as one line, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ def _plain_errors(command: _Command) -> _Command:
 
 
 def _leave_quietly() -> NoReturn:
-    """Exit without an error if the reader of the output has closed the pipe, as ``head`` does."""
+    """Exit without an error message, because the reader of the output, such as ``head``, has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
@@ -302,7 +302,7 @@ def _run_sql(data: Path, script: str) -> None:
 
 
 def _server(data: Path) -> RemoteServer | None:
-    """Return the server of the folder if one runs, otherwise None."""
+    """Return the server that runs on the data folder, or None."""
     from .catalog.data_folder import running_server
     from .remote import RemoteServer
 
@@ -326,7 +326,10 @@ def _catalog(data: Path) -> Catalog:
 
 
 def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
-    """Return the answer of the folder's server, even if it is starting; without a server, read the folder directly."""
+    """Return the result of ``through`` for the folder's server, or of ``directly`` for the catalog if no server runs.
+
+    Waits for a server that is starting. Holds the folder's lock while ``directly`` runs.
+    """
     from .catalog.catalog import Catalog
     from .catalog.data_folder import DataFolderLock, FolderInUseError
 

@@ -27,14 +27,14 @@ __all__ = [
 
 
 class LocalZerobusError(Exception):
-    """Base of the local service's errors; the message says what is wrong, where, and what to do."""
+    """Base class of the local service's errors; the message says what is wrong, where, and what to do."""
 
     http_status: ClassVar[int] = 500
     error_code: ClassVar[str] = "INTERNAL_ERROR"
 
     @property
     def message(self) -> str:
-        """The text, without the class name."""
+        """The text of the error, without the class name."""
         return str(self.args[0]) if self.args else self.error_code
 
 
@@ -73,7 +73,7 @@ class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal lacks a grant. ``code`` is the number in Zerobus's message, if it has one."""
+    """The principal lacks a grant. ``code`` is the number that Zerobus gives in its message, or None."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

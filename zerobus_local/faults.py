@@ -1,4 +1,4 @@
-"""Injects faults: rules that say what goes wrong, for which streams and when; and a log of the faults that happened.
+"""Injects faults. A rule says what goes wrong, for which streams and when; a log lists the faults that happened.
 
 A rule is plain data, the same in Python, JSON, the command line and HTTP::
 
@@ -7,30 +7,35 @@ A rule is plain data, the same in Python, JSON, the command line and HTTP::
 
 Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status by name):
 
-* ``refuse_open`` (status, text), ``delay_open`` (seconds), ``hang_open``: refuse, delay or block an open request.
-* ``delay_ack`` (seconds), ``withhold_ack``: the rows are committed, but the acknowledgement comes late, or, from
-  this message on, never.
-* ``cut`` (at): the TCP connection breaks.  ``at`` is ``before_commit`` (the message is lost), ``during_commit`` (its
-  rows land later), ``after_commit`` (they have landed, the acknowledgement is lost) or ``mid_message`` (the message
-  is not read, so that a client is stopped in the middle of sending it).
-* ``fail`` (at, status, text): the first three of these points, but the stream ends with a status.  ``throttle`` (text)
-  is short for RESOURCE_EXHAUSTED before the commit.
-* ``close_signal`` (seconds): ask the client to close, and end the stream with 6002 after so many seconds.
-* ``refuse_records`` (predicate): refuse a batch that holds a row for which the SQL condition is true.  On a table that
-  the condition does not fit, it does not trigger; the server's log and ``Streams.errors`` say why.
-* ``stop_reading`` (seconds): do not read this message and later ones for this time; 0 means forever.
-* ``duplicate_commit``: commit the rows twice, as at-least-once allows.
-* ``token_status`` (http_status), ``token_delay`` (seconds), ``token_garbage``, ``token_cut``, ``token_expire``
-  (seconds): what the token endpoint does instead of its normal answer; ``token_cut`` breaks the connection in the
-  middle of the answer, ``token_expire`` sets the lifetime of tokens.
+* ``refuse_open`` (status, text): refuse a request to open a stream.
+* ``delay_open`` (seconds): answer a request to open a stream only after ``seconds``.
+* ``hang_open``: do not answer a request to open a stream while the client waits.
+* ``delay_ack`` (seconds): commit the rows, but delay the acknowledgement.
+* ``withhold_ack``: commit the rows, but acknowledge neither this message nor later ones.
+* ``cut`` (at): break the TCP connection. ``at`` says when: ``before_commit`` (the message is lost), ``during_commit``
+  (the message's rows are committed later), ``after_commit`` (the rows are committed, but the acknowledgement is lost)
+  or ``mid_message`` (before the message is read, so that a client is interrupted while it is sending the message).
+* ``fail`` (at, status, text): end the stream with a status. ``at`` is one of the first three points of ``cut``.
+* ``throttle`` (text): the same as ``fail`` at ``before_commit`` with the status RESOURCE_EXHAUSTED.
+* ``close_signal`` (seconds): ask the client to close the stream, and end the stream with code 6002 after ``seconds``.
+* ``refuse_records`` (predicate): refuse a batch that contains a row for which the SQL condition ``predicate`` is true.
+  If the condition does not fit the table, nothing is refused, and the server's log and ``Streams.errors`` say why.
+* ``stop_reading`` (seconds): read neither this message nor later ones for ``seconds``; 0 means forever.
+* ``duplicate_commit``: commit the rows twice, which at-least-once delivery allows.
+* ``token_status`` (http_status): answer a request for a token with this HTTP status.
+* ``token_delay`` (seconds): answer a request for a token only after ``seconds``.
+* ``token_garbage``: answer a request for a token with a text that is not JSON.
+* ``token_cut``: break the connection in the middle of the answer to a request for a token.
+* ``token_expire`` (seconds): issue a token that expires after ``seconds``.
 
 Parameters that choose streams and messages:
 
-* ``table``: full name or glob; every table if left out.
-* ``stream``: a number or a list of numbers.  Streams are counted per table from 1, from the moment the rule was added.
-* ``message``: an offset or a list of offsets of the connection, from 0; every message if left out.
-* ``probability`` and ``seed``: trigger at random.  The outcome for a stream and message depends only on the seed
-  and on these two numbers, not on timing.
+* ``table``: the full name of a table, or a glob; every table if left out.
+* ``stream``: a number or a list of numbers; every stream if left out. The streams of each table are counted from 1,
+  from the moment at which the rule was added.
+* ``message``: an offset or a list of offsets, counted from 0 in each stream; every message if left out.
+* ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table and the numbers of
+  the stream and the message, not on timing.
 * ``times``: trigger at most this many times.
 """
 
@@ -91,7 +96,7 @@ POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One fault. Raises ValueError for an unknown action or status, or an invalid parameter."""
+    """One fault. The constructor raises ValueError for an unknown action or status, or an invalid parameter."""
 
     action: str
     table: str = "*"
@@ -146,7 +151,7 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:
-        """Build a rule from plain data; ValueError names what is unknown or missing."""
+        """Build a rule from plain data; raise ValueError if a part of it is missing, unknown or invalid."""
         action = data.get("action")
         if action is None:
             raise ValueError(f"a fault needs an action: {', '.join(sorted(ACTIONS))}")
@@ -177,7 +182,7 @@ def _numbers(name: str, value: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """One fault that happened: its rule, the stream and message, and the time (seconds since 1970)."""
+    """One fault that happened: the number of its rule, the stream and message, and the time (seconds since 1970)."""
 
     rule: int
     action: str
@@ -187,7 +192,7 @@ class Injection:
     at: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return the fields as plain data."""
         return asdict(self)
 
 
@@ -207,7 +212,7 @@ class _State:
 
 
 class Faults:
-    """The active rules, and the log of faults that happened. Thread-safe."""
+    """The active rules, and the log of the faults that happened. Thread-safe."""
 
     def __init__(self, rules: Iterable[Rule | Mapping[str, Any]] = ()) -> None:
         self._lock = threading.Lock()
@@ -218,7 +223,10 @@ class Faults:
             self.add(rule)
 
     def add(self, rule: Rule | Mapping[str, Any] | None = None, /, **parameters: Any) -> int:
-        """Switch on a fault and return its number; ``add(action="cut", message=3)`` is the short form."""
+        """Switch on a fault and return its number.
+
+        Takes a rule, or the parameters of one, as in ``add(action="cut", message=3)``.
+        """
         if rule is None:
             rule = parameters
         elif parameters:
@@ -251,12 +259,12 @@ class Faults:
             return {number: active.rule for number, active in self._state.active.items()}
 
     def log(self) -> tuple[Injection, ...]:
-        """Return the faults that have happened since the start, in order."""
+        """Return the faults that have happened since the server started, in order."""
         with self._lock:
             return tuple(self._state.log)
 
     def count_stream(self, table: str) -> int:
-        """Count a stream that asks to be opened, and return its number for ``trigger``."""
+        """Count a request to open a stream into ``table``; return the stream's number, to be passed to ``trigger``."""
         with self._lock:
             self._state.opened[table] += 1
             return self._state.opened[table]
@@ -264,7 +272,10 @@ class Faults:
     def trigger(
         self, action: str, table: str, stream: int | None = None, message: int | None = None, at: str | None = None
     ) -> Rule | None:
-        """Return the rule by which ``action`` has to happen here and now, and log it; None to go on normally."""
+        """Return the first rule that makes ``action`` happen at this point; None if there is none.
+
+        Adds the fault to the log, and counts it for the limit ``times`` of the rule.
+        """
         if not self.any:
             return None
         with self._lock:
@@ -284,7 +295,7 @@ class Faults:
         return None
 
     def peek(self, action: str, table: str, stream: int | None = None, message: int | None = None) -> Rule | None:
-        """Return the rule that ``trigger`` would return, without triggering it."""
+        """Return the first rule that makes ``action`` happen at this point, without logging or counting the fault."""
         with self._lock:
             for active in self._state.active.values():
                 if active.rule.action == action and _meets(active, table, stream, message):

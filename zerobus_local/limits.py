@@ -1,4 +1,4 @@
-"""The rates and lifetimes of a stream: the service's limits, if wanted, and artificial delays."""
+"""The limits on the rates and the lifetime of a stream, and artificial delays."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from typing import Final
 __all__ = ["LONGEST", "Limits", "Pace"]
 
 LONGEST: Final = 1e9
-"""Seconds: the longest time that may be asked for.  Threads cannot wait for ever, nor JSON hold an infinity."""
+"""The longest time, in seconds, that can be set in options and faults.
+
+There has to be a limit: threads cannot wait forever, and JSON cannot contain an infinite number.
+"""
 _STREAM_LIFE: Final = 900.0  # SDK 1.10.0, token_cache.rs: a stream lives about 15 minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of each stream; None means no limit. All times are in seconds. Raises ValueError for invalid values.
+    """Limits and delays of each stream; None means no limit. All times are in seconds.
 
-    The service documents 100,000 rows and 100 MB per second and stream; by default the local server has no such limit.
+    The service documents limits of 100,000 rows and 100 MB per second for each stream. By default, the local server
+    does not limit these rates. The constructor raises ValueError for invalid values.
     """
 
     rows_per_second: float | None = None
     bytes_per_second: float | None = None
-    #: added between the commit and the acknowledgement
+    #: delay added between the commit and the acknowledgement
     ack_delay: float = 0.0
-    #: added between the call and the answer to create_stream
+    #: delay added between the call and the answer to create_stream
     open_delay: float = 0.0
-    #: after this time the stream is ended with UNAVAILABLE and code 6002
+    #: age at which a stream is ended, with UNAVAILABLE and code 6002
     max_stream_life: float | None = _STREAM_LIFE
-    #: so long before its end a stream is asked to close; modelled without a source
+    #: seconds before its end at which a stream is asked to close; an assumption, without a source
     close_signal_lead: float = 5.0
 
     def __post_init__(self) -> None:
@@ -44,7 +48,10 @@ class Limits:
 
 
 class Pace:
-    """Limits the rates of one stream with a leaky bucket: a single request passes whole and delays the next one."""
+    """Limits the rates of one stream with a leaky bucket.
+
+    A request is always accepted as a whole, and its size decides how long the next request has to wait.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._rates = (limits.rows_per_second, limits.bytes_per_second)
@@ -52,7 +59,7 @@ class Pace:
         self._free_at = [0.0, 0.0]
 
     def charge(self, rows: int, nbytes: int, now: float) -> float:
-        """Count a request that was accepted at ``now``; return when the next one may be accepted."""
+        """Count a request that was accepted at ``now``; return the time at which the next one can be accepted."""
         for index, (rate, amount) in enumerate(zip(self._rates, (rows, nbytes), strict=True)):
             if rate is not None:
                 self._free_at[index] = max(self._free_at[index], now) + amount / rate

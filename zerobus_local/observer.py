@@ -1,4 +1,4 @@
-"""Collects the figures for the page cheaply, so that the page does not slow down the load that it shows."""
+"""Collects the figures for the page, at a low cost: the page must not slow down the streams that it shows."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ _HISTORY = 60  # samples in the curve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """A table as it is now: rows and version of its Delta table, and the last committed rows."""
+    """A table as it is now: the number of its rows, the version of its Delta table, and the last committed rows."""
 
     table: Table
     rows: int
     version: int
     last_rows: list[dict[str, Any]]
-    """The newest first."""
+    """The last committed rows, the newest row first."""
 
 
 class Observer:
-    """Reads tables and rates for the page; caches what makes the next reading cheap. Thread-safe."""
+    """Gives the page the state of tables and the rates of streams. Thread-safe.
+
+    Keeps data of each call that makes the next call cheap.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,7 +50,7 @@ class Observer:
         self._history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
 
     def table(self, table: Table) -> TableView | None:
-        """Return the table as it is now; None if it is being dropped."""
+        """Return the table as it is now; None if it cannot be read because it is being dropped."""
         with self._lock:
             try:
                 delta = self._deltas.get(table.table_id)
@@ -67,7 +70,10 @@ class Observer:
                 return None
 
     def rates(self, streams: tuple[StreamStatistics, ...]) -> dict[str, float]:
-        """Return the rows received per second recently, by stream; 0.0 for a new stream."""
+        """Return how many rows per second each open stream has received in the last seconds, by stream id.
+
+        The rate of a new stream is 0.0.
+        """
         now = self._clock()
         open_streams = [stream for stream in streams if stream.closed_at is None]
         with self._lock:
@@ -79,9 +85,9 @@ class Observer:
         return rates
 
     def history(self) -> list[float]:
-        """Return the rows per second over all streams, oldest first.
+        """Return the rows per second of all streams together, the oldest value first.
 
-        There is about one value per second while the page is open.
+        While the page is open, about one value per second is recorded.
         """
         with self._lock:
             return [rate for _, rate in self._history]

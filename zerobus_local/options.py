@@ -1,4 +1,4 @@
-"""The options of a server, the same for Python and the command line."""
+"""The options of a server; Python and the command line have the same ones."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ _HIGHEST_PORT = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """Options of ``LocalZerobus.start``, checked when built; InvalidRequest names the invalid option."""
+    """Options of ``LocalZerobus.start``.
+
+    The constructor raises InvalidRequest, which names the option, if one is invalid.
+    """
 
     host: str = "127.0.0.1"
     grpc_port: int = 0
-    """0 picks a free one."""
+    """0 picks a free port (as for all ports here)."""
     http_port: int = 0
     tls_certificate: str | None = None
-    """File with a certificate (PEM); with ``tls_key``, one more gRPC port speaks TLS, for clients that must."""
+    """File with a certificate (PEM). With ``tls_key``, one more gRPC port uses TLS, for clients that require TLS."""
     tls_key: str | None = None
     """File with the certificate's private key (PEM)."""
     tls_port: int = 0
     allow_remote: bool = False
-    """Listen on an address that other machines can reach.  Tokens are not encrypted: for closed networks only."""
+    """Whether ``host`` may be an address that other machines can reach.
+
+    Set this in closed networks only, because tokens are not encrypted.
+    """
     commit_delay: float = 0.05
     """How many seconds the first rows of a Delta commit wait for more rows."""
     token_lifetime: float = 3600.0
-    """Seconds; the service's tokens live an hour."""
+    """Seconds for which a token is valid; the service's tokens are valid for an hour."""
     rows_per_second: float | None = None
-    """Most rows per second and stream; the service documents 100,000.  None: as fast as it goes."""
+    """Largest number of rows per second and stream (the service documents 100,000); None for no limit."""
     bytes_per_second: float | None = None
     """Largest number of bytes per second and stream (the service documents 100 MB); None for no limit."""
     ack_delay: float = 0.0
@@ -44,7 +50,7 @@ class ServerOptions:
     open_delay: float = 0.0
     """Seconds added before a stream is open."""
     max_stream_life: float | None = 900.0
-    """Seconds after which a stream is ended, as the service does after about 15 minutes."""
+    """Seconds after which a stream is ended (about 15 minutes in the service); None for no limit."""
     faults: tuple[Mapping[str, Any], ...] = field(default=())
     """Faults that are on from the start."""
 
@@ -76,7 +82,7 @@ class ServerOptions:
 
     @property
     def limits(self) -> Limits:
-        """The limits of each stream."""
+        """The limits and delays of each stream."""
         return Limits(
             rows_per_second=self.rows_per_second,
             bytes_per_second=self.bytes_per_second,
@@ -87,12 +93,12 @@ class ServerOptions:
 
     @property
     def bracketed_host(self) -> str:
-        """The host in the form that is written before a colon and a port."""
+        """The host as it is written before a colon and a port: an IPv6 address is put in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def reachable_host(self) -> str:
-        """The host in the form that a client on this machine writes in a URL."""
+        """The host for URLs of clients on this machine: 127.0.0.1 if the server listens on all addresses."""
         is_any = self.host in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
         return "127.0.0.1" if is_any else self.bracketed_host
 

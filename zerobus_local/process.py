@@ -35,9 +35,9 @@ _ENDING = 30.0  # seconds; for a child that closed stdout, which it does a momen
 
 
 class LocalZerobusProcess:
-    """Runs ``zerobus-local serve`` as a child process; its attributes have the names of those of LocalZerobus.
+    """A child process that runs ``zerobus-local serve``, with methods and properties named as in LocalZerobus.
 
-    The child ends with this process, in whatever way this one ends. Its log is ``server.log`` in the data folder.
+    The child ends when this process ends, in whatever way. The child's log is ``server.log`` in the data folder.
     """
 
     def __init__(self, data: Path, options: ServerOptions, timeout: float) -> None:
@@ -51,8 +51,8 @@ class LocalZerobusProcess:
     def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
         """Start a server on a folder and return when it answers; ``options`` are those of ServerOptions.
 
-        Raises LocalZerobusError with the end of the server's log if it exits instead, or does not answer within
-        ``timeout`` seconds.
+        If the server exits, or does not answer within ``timeout`` seconds, raises LocalZerobusError with the end of the
+        server's log.
         """
         data = Path(data_dir).resolve()
         data.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class LocalZerobusProcess:
 
     @property
     def tls_endpoint(self) -> str | None:
-        """The same endpoint behind TLS; None without a certificate."""
+        """The Zerobus endpoint with TLS; None if the server has no certificate."""
         return self._remote.tls_endpoint
 
     @property
@@ -75,40 +75,40 @@ class LocalZerobusProcess:
 
     @property
     def workspace(self) -> Workspace:
-        """This service, with the credentials of the principal that was created with the folder."""
+        """The connection to this service as the principal that was created with the folder."""
         return self._workspace(self._remote.client_id, self._remote.client_secret)
 
     @property
     def faults(self) -> RemoteFaults:
-        """The faults of the child."""
+        """The child's faults: those that are switched on, and the log of those that happened."""
         return self._remote.faults
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None when it is not running."""
+        """The child's process id; None if the child is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script in the child; LocalZerobusError says what is wrong with it."""
+        """Run a SQL script in the child; return one Result per statement, or raise a LocalZerobusError."""
         return self._remote.sql(script)
 
     def create_table(self, sql: str) -> Table:
-        """Run one CREATE TABLE statement, and return the table that the data folder then has."""
+        """Run one CREATE TABLE statement; return the new table, or the existing one (IF NOT EXISTS)."""
         name = created_table(sql)
         self._remote.sql(sql)
         return Catalog(self.data).table(str(name))
 
     def read(self, table: str) -> pa.Table:
-        """Return all rows of a table from its Delta table in the data folder; also works without the child."""
+        """Return all rows of a table from its Delta table in the data folder, even if the child is not running."""
         return dataset_at(Catalog(self.data).table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Create a service principal without grants; return this service with its credentials."""
+        """Create a service principal without grants; return the connection to this service as that principal."""
         made = self._remote.create_principal(name)
         return self._workspace(made["client_id"], made["client_secret"])
 
     def expire_tokens(self) -> None:
-        """Accept no token any more that was issued until now."""
+        """Stop accepting all tokens that were issued until now."""
         self._remote.expire_tokens()
 
     def kill(self) -> None:
@@ -118,12 +118,12 @@ class LocalZerobusProcess:
         self._reap()
 
     def restart(self) -> None:
-        """Start again on the same ports and folder; kill the child first if it runs."""
+        """Start the server again on the same ports and folder; if the child is running, kill it first."""
         self.kill()
         self._remote = self._launch()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Stop the child with SIGTERM, or with kill -9 after ``timeout`` seconds; can be called twice."""
+        """Stop the child with SIGTERM, and after ``timeout`` seconds with ``kill -9``; can be called twice."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -165,7 +165,10 @@ class LocalZerobusProcess:
         return remote
 
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
-        """Return why the child printed no first line, with the end of its log from ``begin`` on. Ends the child."""
+        """Kill the child; return why it printed no first line, and the last lines of its log.
+
+        ``begin`` is the position in the log file at which the child's part starts.
+        """
         assert self._process is not None
         what = f"did not start within {self._timeout:g} s"
         if has_ended:
@@ -178,7 +181,10 @@ class LocalZerobusProcess:
         return "\n".join([f"zerobus-local serve on {self.data} {what}; the end of {log}:", *said])
 
     def _first_line(self) -> str | None:
-        """Return the child's first line; empty if it ended without one, None if neither happened in time."""
+        """Return the first line that the child prints.
+
+        The line is empty if the child ended without printing one. None if the child does neither before the timeout.
+        """
         assert self._process is not None
         stdout = self._process.stdout
         assert stdout is not None

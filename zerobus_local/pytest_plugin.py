@@ -1,10 +1,11 @@
 """Fixtures for tests of your own DAGs, assets and scripts; pytest finds them if this package is installed.
 
-``zerobus_local``          a server for one test, on an empty data folder ``zerobus_local_session``  a server for the
-whole run, for tests that bring table names of their own ``zerobus_local_env``      ``zerobus_local``, with the
-environment variables that ``Workspace.from_env`` reads set to it
+* ``zerobus_local``: a server for one test, on an empty data folder.
+* ``zerobus_local_session``: a server for the whole run; each test must use its own table names.
+* ``zerobus_local_env``: the server ``zerobus_local``, and environment variables that make ``Workspace.from_env``
+  connect to it.
 
-Each is a LocalZerobus.  Nothing is imported before a test uses one of them.
+Each fixture is a LocalZerobus. The server's modules are imported when a test uses one of the fixtures, not before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def zerobus_local(tmp_path: Path) -> Iterator[LocalZerobus]:
 
 @pytest.fixture(scope="session")
 def zerobus_local_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZerobus]:
-    """A local Zerobus service for the whole run; each test must create its own tables."""
+    """A local Zerobus service for the whole run; each test must use its own table names."""
     from . import LocalZerobus
 
     with LocalZerobus.start(tmp_path_factory.mktemp("zerobus-data"), commit_delay=_COMMIT_DELAY) as server:
@@ -44,7 +45,7 @@ def zerobus_local_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def zerobus_local_env(zerobus_local: LocalZerobus, monkeypatch: pytest.MonkeyPatch) -> LocalZerobus:
-    """``zerobus_local``, with the environment variables that ``Workspace.from_env`` reads set to it."""
+    """The server ``zerobus_local``, and environment variables that make ``Workspace.from_env`` connect to it."""
     described = zerobus_local.describe()
     for variable, key in {
         "ZEROBUS_SERVER_ENDPOINT": "endpoint",

@@ -1,4 +1,4 @@
-"""Controls a running server from another process: over HTTP, as the principal that was created with the folder."""
+"""Controls a running server from another process over HTTP, as the principal that was created with the folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: dict[str, type[LocalZerobusError]] = {
 
 
 class RemoteError(LocalZerobusError):
-    """The server refused a request or does not answer. ``answered`` is the server's error code, or empty."""
+    """The server refused a request or does not answer. ``answered`` is the error code in its answer, or empty."""
 
     def __init__(self, message: str, answered: str = "") -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class RemoteError(LocalZerobusError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteServer:
-    """A running ``zerobus-local serve``, built from the first line that it prints."""
+    """A running ``zerobus-local serve``. The fields are those of the JSON in the first line that the server prints."""
 
     endpoint: str
     workspace_url: str
@@ -54,11 +54,11 @@ class RemoteServer:
 
     @property
     def faults(self) -> RemoteFaults:
-        """The fault switches of the server."""
+        """The faults of the server, to switch them on and off."""
         return RemoteFaults(self)
 
     def sql(self, script: str) -> list[Result]:
-        """Return what ``Catalog.execute`` returns in the server, or raise its LocalZerobusError."""
+        """Run a SQL script in the server; return its results, or raise its error, as ``Catalog.execute`` does."""
         import pyarrow as pa  # slow to import, as is the catalog, and the other questions do without
 
         from .catalog.catalog import Result
@@ -79,15 +79,18 @@ class RemoteServer:
         ]
 
     def create_principal(self, name: str) -> dict[str, str]:
-        """Create a service principal without grants; return its name, client_id and client_secret."""
+        """Create a service principal without grants; return its name, ``client_id`` and ``client_secret``."""
         return self.ask("POST", "/local/principals", {"name": name}, as_principal=True)
 
     def expire_tokens(self) -> None:
-        """Accept no token any more that was issued until now."""
+        """Stop accepting all tokens that were issued until now."""
         self.ask("POST", "/local/expire-tokens", {})
 
     def ask(self, method: str, path: str, body: object = None, *, as_principal: bool = False) -> dict[str, Any]:
-        """Send one request with a JSON body and return the JSON answer; raise RemoteError with the server's message."""
+        """Send one request with a JSON body, and return the JSON answer.
+
+        Raises RemoteError, with the server's message if the server refuses the request.
+        """
         headers = {"content-type": "application/json"}
         if as_principal:
             headers["authorization"] = f"Bearer {self._token()}"
@@ -117,7 +120,7 @@ class RemoteServer:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFaults:
-    """The ``Faults`` of a running server, used over HTTP with plain JSON types."""
+    """The ``Faults`` of a running server, used over HTTP; its rules are dicts of JSON-compatible values."""
 
     _server: RemoteServer
 
@@ -145,7 +148,7 @@ class RemoteFaults:
 
 
 def _refusal(body: bytes) -> tuple[str, str]:
-    """Return the message and the error code of an answer, as far as it has them."""
+    """Return the message and the error code from the body of an answer; each is empty if it is missing."""
     try:
         answer = json.loads(body)
         message = answer.get("message") or answer.get("error_description") or ""

@@ -1,4 +1,4 @@
-"""Runs the service in this process: builds its parts, starts them in order and stops them in reverse."""
+"""Runs the service in this process: builds its parts, starts them in order, and stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ __all__ = ["LocalZerobus"]
 
 
 class LocalZerobus:
-    """A running Zerobus service over a data folder, in threads of this process.
+    """A running Zerobus service on a data folder, in threads of this process.
 
-    ``with LocalZerobus.start(folder) as server:`` stops it at the end. The folder holds everything: a service that is
-    started on it again has the same tables, rows, principals and grants. Thread-safe.
+    ``with LocalZerobus.start(folder) as server:`` stops the service at the end of the block. The folder stores
+    everything: a service that is later started on the same folder has the same tables, rows, principals and grants.
+    Thread-safe.
     """
 
     def __init__(self, service: Service, data: Path, closing: ExitStack) -> None:
@@ -52,7 +53,7 @@ class LocalZerobus:
     def start(cls, data_dir: str | Path, *, options: ServerOptions | None = None, **changes: Any) -> Self:
         """Start on a folder, which is created if necessary; return when gRPC and HTTP answer.
 
-        Keyword arguments are those of ServerOptions: ``host``, ``grpc_port``, ``http_port``, ``commit_delay``, ….
+        ``changes`` are fields of ServerOptions, such as ``host`` or ``grpc_port``, that replace those of ``options``.
         Raises InvalidRequest for an invalid option, FolderInUseError if another server uses the folder, and OSError if
         a port is taken.
         """
@@ -77,17 +78,17 @@ class LocalZerobus:
 
     @property
     def tls_endpoint(self) -> str | None:
-        """The same endpoint behind TLS; None without a certificate."""
+        """The Zerobus endpoint with TLS; None if the server has no certificate."""
         return self._service.tls_endpoint
 
     @property
     def workspace_url(self) -> str:
-        """The workspace URL (OAuth, Unity Catalog, SQL, the page)."""
+        """The workspace URL, for OAuth, Unity Catalog, SQL and the page."""
         return self._service.workspace_url
 
     @property
     def workspace(self) -> Workspace:
-        """This service, with the credentials of the principal that was created with the folder."""
+        """The connection to this service as the principal that was created with the folder."""
         default = self._service.catalog.principals.default
         return self._workspace(default.client_id, default.client_secret)
 
@@ -98,16 +99,16 @@ class LocalZerobus:
 
     @property
     def streams(self) -> Streams:
-        """The streams that are open or closed recently."""
+        """The streams that are open or were closed recently."""
         return self._service.streams
 
     @property
     def catalog(self) -> Catalog:
-        """Tables, schemas, catalogs and grants."""
+        """The catalog of the data folder: its catalogs, schemas, tables and grants."""
         return self._service.catalog
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script and return one Result per statement; LocalZerobusError says what is wrong with it."""
+        """Run a SQL script; return one Result per statement, or raise a LocalZerobusError."""
         return self._running().catalog.execute(script)
 
     def create_table(self, sql: str) -> Table:
@@ -119,16 +120,19 @@ class LocalZerobus:
         return dataset_at(self._service.catalog.table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Create a service principal without grants; return this service with its credentials."""
+        """Create a service principal without grants; return the connection to this service as that principal."""
         made = self._running().catalog.principals.create(name)
         return self._workspace(made.client_id, made.client_secret)
 
     def expire_tokens(self) -> None:
-        """Accept no token any more that was issued until now."""
+        """Stop accepting all tokens that were issued until now."""
         self._service.tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
-        """Return the URLs and credentials for a client, with the secret: the first line of ``zerobus-local serve``."""
+        """Return the URLs, the credentials (with the secret) and the data folder, for a client.
+
+        ``zerobus-local serve`` prints this as its first line.
+        """
         default = self._service.catalog.principals.default
         return {
             "endpoint": self.endpoint,
@@ -140,7 +144,7 @@ class LocalZerobus:
         }
 
     def stop(self) -> None:
-        """Commit what was received, end the streams and close both ports; can be called twice.
+        """Commit the rows that were received, end the streams and close the ports; can be called twice.
 
         Afterwards ``read`` still works, but calls that would change the folder raise LocalZerobusError.
         """

@@ -1,4 +1,4 @@
-"""The parts that the gRPC and the HTTP server share."""
+"""The parts of the service that the gRPC server and the HTTP server share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Service"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The parts of one running service, and its two addresses."""
+    """The parts of one running service, and its addresses."""
 
     catalog: Catalog
     tokens: Tokens

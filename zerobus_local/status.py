@@ -1,8 +1,8 @@
-"""The errors of the gRPC interface: a gRPC status, with a numeric code in its text.
+"""The errors of the gRPC interface: each is a gRPC status, often with a numeric code in its message.
 
-The numeric codes appear in messages as ``Error Code: N, Error State: M``; no official list was found. Known are 4002
-(an offset that is not the next one), 4024 (no table-level grant), 6002 (the stream's maximum age is reached) and 8001
-(the schema does not fit).
+The message contains the code as ``Error Code: N, Error State: M``. No official list of codes was found. The codes that
+we know are 4002 (an offset that is not the next one), 4024 (no table-level grant), 6002 (the stream has reached its
+maximum age) and 8001 (the schema does not fit).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DOMAIN: Final = "zerobus.databricks.com"
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A ``google.rpc.ErrorInfo`` that is sent with the status."""
+    """A ``google.rpc.ErrorInfo`` that is sent together with the status."""
 
     reason: str
     metadata: tuple[tuple[str, str], ...]
 
 
 class StatusError(Exception):
-    """The stream ends with this status. ``error_code`` is the service's own number, if it is known."""
+    """Ends the stream with a gRPC status. ``error_code`` is the service's own code, or None if it is not known."""
 
     def __init__(
         self, code: grpc.StatusCode, message: str, *, error_code: int | None = None, detail: Detail | None = None
@@ -53,7 +53,7 @@ class StatusError(Exception):
 
     @property
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
-        """Trailing metadata with the detail, as ``google.rpc.Status``."""
+        """The trailing metadata: ``detail`` in a ``google.rpc.Status``. Empty if there is no detail."""
         if self.detail is None:
             return ()
         status = status_pb2.Status(code=self.code.value[0], message=self.text)
@@ -64,7 +64,7 @@ class StatusError(Exception):
 
     @property
     def text(self) -> str:
-        """The message that is sent, cut to a length that fits into the trailers of a call."""
+        """The message to send, cut to a length that fits into the trailers of a call."""
         text = str(self)
         if len(text) > _MAX_TEXT:
             text = f"{text[:_MAX_TEXT]}…"
@@ -76,7 +76,7 @@ class CutError(Exception):
 
 
 def invalid_error(message: str, *, error_code: int | None = None) -> StatusError:
-    """Return INVALID_ARGUMENT: the client has to change its request."""
+    """Return an INVALID_ARGUMENT error: the client has to change its request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message, error_code=error_code)
 
 
@@ -86,7 +86,7 @@ def schema_mismatch_error(table: str, reason: str) -> StatusError:
 
 
 def status_code(name: str) -> grpc.StatusCode:
-    """Return the gRPC status of this name, e.g. ``UNAVAILABLE``; ValueError lists the valid names."""
+    """Return the gRPC status of this name, such as ``UNAVAILABLE``; raise ValueError with the valid names otherwise."""
     try:
         return grpc.StatusCode[name.upper()]
     except KeyError:

@@ -1,4 +1,4 @@
-"""Numbers with their nouns, for texts for people."""
+"""Numbers with their nouns, in texts that people read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Names of catalogs, schemas, tables, columns and constraints.
 
 Zerobus accepts only ASCII letters, digits and underscores (docs.databricks.com, zerobus-quotas), so every valid name
-can also be a folder name. Unity Catalog stores the names of catalogs, schemas and tables in lower case and compares
-them without case; column names keep their case.
+can also be a folder name. Unity Catalog stores the names of catalogs, schemas and tables in lower case, and ignores
+case when it looks for one. Column names keep their case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _PARTS = 3
 
 
 def checked_name(what: str, name: str) -> str:
-    """Return ``name`` if Zerobus accepts it; otherwise raise InvalidRequest that says what is wrong with it."""
+    """Return ``name`` if Zerobus accepts it, otherwise raise InvalidRequest.
+
+    ``what`` is the kind of name, such as ``"table"``; the error's message mentions it.
+    """
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f"{what} name {name[:80]!r} cannot be used: Zerobus accepts 1 to 255 ASCII letters, digits and underscores"
@@ -41,7 +44,7 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """Parse ``catalog.schema.table``, with or without backticks; raise InvalidRequest."""
+        """Parse ``catalog.schema.table``, with or without backticks; raise InvalidRequest for any other text."""
         parts = [part.strip("`") for part in text.split(".")]
         if len(parts) != _PARTS:
             raise InvalidRequest(f"{text[:200]!r} is not a table name: use catalog.schema.table")
@@ -49,7 +52,7 @@ class TableName:
 
     @property
     def full_schema(self) -> str:
-        """``catalog.schema``."""
+        """The name of the schema with its catalog: ``catalog.schema``."""
         return f"{self.catalog}.{self.schema}"
 
     def __str__(self) -> str:

@@ -1,4 +1,7 @@
-"""Removes NOT NULL from Arrow schemas: for batches that are not checked yet, and for files."""
+"""Removes NOT NULL from Arrow schemas, and gives batches schemas that have it.
+
+Schemas without NOT NULL are needed for batches that are not checked yet, and to read and write files.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ __all__ = ["as_declared", "without_inner_not_null", "without_not_null"]
 
 
 def without_not_null(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with everything nullable, at any depth, except map keys, which Arrow never allows to be
-    null.
+    """Return the schema with all columns and all nested fields nullable, at any depth.
+
+    Map keys are an exception: Arrow never allows them to be null.
     """
     return pa.schema([field.with_nullable(True) for field in without_inner_not_null(schema)])
 
 
 def without_inner_not_null(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with everything inside of columns nullable; the columns keep their own NOT NULL."""
+    """Return the schema with all nested fields nullable, at any depth; the columns themselves keep their NOT NULL.
+
+    Map keys are an exception: Arrow never allows them to be null.
+    """
     return pa.schema([field.with_type(_nullable(field.type)) for field in schema])
 
 
@@ -30,15 +37,16 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 
 
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the same values under a schema that differs only in NOT NULL and metadata, without copy or check.
+    """Return the values of ``batch`` under ``schema``, without copying or checking them.
 
-    From pyarrow 20 on a cast would do the same; older versions refuse to make a field of a struct NOT NULL.
+    ``schema`` may differ from the batch's schema only in NOT NULL and metadata. With pyarrow 20 or later, a cast would
+    have the same result; older versions refuse to make a field of a struct NOT NULL.
     """
     return pa.record_batch(_Declared(batch, schema))
 
 
 class _Declared:
-    """A batch in Arrow's C interface, with another schema than its own."""
+    """Exports a batch through Arrow's C interface, with another schema than the batch's own."""
 
     def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
         self._batch, self._schema = batch, schema

@@ -1,4 +1,4 @@
-"""The objects in the catalog, as values: columns, tables, namespaces, grants, and their JSON."""
+"""The objects in the catalog (columns, tables, namespaces and grants), as values that can be converted to JSON."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from .names import TableName
 __all__ = ["RESCUE_TAG", "Alteration", "Check", "Column", "DeltaType", "Grant", "Namespace", "State", "Table"]
 
 RESCUE_TAG = "zerobus-rescue"
-"""The tag of the nullable VARIANT column for fields that the table lacks (docs: zerobus-rescue-column)."""
+"""The tag of the rescue column (docs: zerobus-rescue-column).
+
+This nullable VARIANT column gets the members of JSON records that do not fit the table.
+"""
 
 DeltaType: TypeAlias = "str | dict[str, Any]"
-"""A type as the Delta protocol writes it in JSON: ``"long"``, ``{"type": "array", "elementType": …}``."""
+"""A type in the JSON form of the Delta protocol: ``"long"``, ``{"type": "array", "elementType": …}``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column. ``position`` is Unity Catalog's: it counts from 0, and DROP COLUMN leaves gaps."""
+    """One column. ``position`` is the number that Unity Catalog gives it, from 0; DROP COLUMN leaves gaps."""
 
     name: str
     type: DeltaType
@@ -35,7 +38,7 @@ class Column:
     position: int = 0
     comment: str | None = None
     default: str | None = None
-    """The DEFAULT expression.  Zerobus does not apply it, and neither do we."""
+    """The DEFAULT expression. Neither Zerobus nor this server applies it."""
     tags: dict[str, str] = field(default_factory=dict)
     """Unity Catalog's tags of the column; they are not part of the Delta table."""
 
@@ -45,7 +48,11 @@ class Column:
         return RESCUE_TAG in self.tags and self.type == "variant" and self.nullable
 
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
-        """Return the column as a Delta schema field: as in the catalog, or as in the files if ``stored``."""
+        """Return the column as a field of a Delta schema.
+
+        If ``stored``, the field is that of the Delta table, in which VARIANT is a string and DEFAULT is missing.
+        Otherwise it is that of the catalog.
+        """
         metadata: dict[str, str] = {}
         if self.comment is not None:
             metadata["comment"] = self.comment
@@ -65,7 +72,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A CHECK constraint: its name, and a condition in Databricks SQL that must not be false for any row."""
+    """A CHECK constraint: its name, and a condition in Databricks SQL that must be true for every row."""
 
     name: str
     sql: str
@@ -86,7 +93,7 @@ class Table:
     properties: dict[str, str] = field(default_factory=dict)
     owner: str = ""
     created_at: int = 0
-    """Milliseconds since 1970, as Unity Catalog counts."""
+    """Milliseconds since 1970, as in Unity Catalog."""
     updated_at: int = 0
     next_position: int = 0
 
@@ -97,7 +104,7 @@ class Table:
 
     @cached_property
     def delta_schema(self) -> Schema:
-        """The schema of the stored Delta table (VARIANT, CHAR and VARCHAR are strings there)."""
+        """The schema of the stored Delta table, in which VARIANT, CHAR and VARCHAR are strings."""
         fields = [column.delta_field(stored=True) for column in self.columns]
         return Schema.from_json(json.dumps({"type": "struct", "fields": fields}))
 
@@ -107,14 +114,14 @@ class Table:
         return pa.schema(self.delta_schema.to_arrow())
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON types, without the path, so that a data folder can be moved."""
+        """Return JSON-compatible values. The path is left out, so that the data folder can be moved."""
         plain = asdict(self) | {"name": self.full_name}
         del plain["path"]
         return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """Build a table from the result of ``as_json``."""
+        """Build a table from the result of ``as_json``; ``path`` is the folder of the Delta table."""
         return cls(
             **plain
             | {
@@ -149,7 +156,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """An ALTER TABLE statement that was begun."""
+    """An ALTER TABLE statement that was started, but perhaps not completed."""
 
     table: Table
     """The table after the Delta commit."""
@@ -159,7 +166,7 @@ class Alteration:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Everything that the catalog stores; a new object replaces it, it never changes."""
+    """Everything that the catalog stores. A state never changes; each statement replaces it by a new one."""
 
     catalogs: dict[str, Namespace] = field(default_factory=dict)
     schemas: dict[str, Namespace] = field(default_factory=dict)
@@ -168,7 +175,7 @@ class State:
     alteration: Alteration | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON types, in a stable order."""
+        """Return JSON-compatible values, with the grants sorted."""
         begun = self.alteration
         return {
             "format": 1,
@@ -181,7 +188,7 @@ class State:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """Build a state from the result of ``as_json``; tables are found under ``tables_folder``."""
+        """Build a state from the result of ``as_json``; ``tables_folder`` contains the folders of the Delta tables."""
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")
         return cls(

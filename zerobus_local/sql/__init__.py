@@ -1,1 +1,1 @@
-"""Databricks SQL, as far as it creates and changes the catalog's objects."""
+"""Parses the Databricks SQL that the local catalog supports."""

@@ -1,4 +1,4 @@
-"""Limits the size of SQL: the engines recurse, and SQL that is too deep for their stack would end the process."""
+"""Limits the depth and the size of SQL: the SQL engines recurse, and a stack overflow would end the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..errors import InvalidRequest
 __all__ = ["MOST_DEPTH", "MOST_PARTS", "check_bounds"]
 
 # Measured with deltalake 1.6 (DataFusion) and a stack of 8 MB: a chain of 800 UNIONs or joins is answered, one of 1,600
-# kills the process; of operators, 6,000 are answered.  A column may be a STRUCT a hundred deep, each two nodes.
+# kills the process; a chain of 6,000 operators is answered. Each STRUCT in a column's type is two nodes
+# deep, and a type may nest 100 of them.
 MOST_DEPTH: Final = 256
 # Joins and CTEs are side by side in the text and inside each other in the engine's plan.
 MOST_PARTS: Final = 128
@@ -19,7 +20,10 @@ _PARTS: Final = (exp.Select, exp.Join, exp.CTE)
 
 
 def check_bounds(tree: Any) -> None:
-    """Raise InvalidRequest for a syntax tree that an engine could fail on. Accepts a tree of any depth."""
+    """Raise InvalidRequest if the syntax tree is deeper than the engines can process, or has too many parts.
+
+    Does not recurse itself, so a tree of any depth can be checked.
+    """
     depth = parts = 0
     level: list[exp.Expression] = [tree]
     # Level by level, not by recursion: a chain of operators is parsed by a loop and as deep as it is long.

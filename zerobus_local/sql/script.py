@@ -1,7 +1,7 @@
 """Parses Databricks SQL into statements.
 
-sqlglot parses the dialect. ``words`` parses, from the tokens, what sqlglot does not know (catalogs, and GRANT on them).
-Every error names the line and what to write instead.
+sqlglot parses most of the dialect. The module ``words`` parses the statements that sqlglot does not know, such as
+CREATE CATALOG and GRANT, from sqlglot's tokens. Errors say what is wrong and, where possible, in which line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _KNOWN = (
 
 
 def parse(sql: str) -> list[Statement]:
-    """Return the statements of a script, in order; raise InvalidRequest for the first one that is not supported."""
+    """Return the statements of a script, in order; raise InvalidRequest if one of them is invalid or not supported."""
     if len(sql) > _MOST_CHARACTERS:
         raise InvalidRequest(f"the SQL text is longer than {_MOST_CHARACTERS} characters")
     try:
@@ -73,7 +73,10 @@ def created_table(sql: str) -> TableName:
 
 
 def columns_in(condition: str) -> set[str]:
-    """Return the column names in a condition, in lower case; for ``a.b``, a field of a struct, both parts."""
+    """Return the names of the columns in a condition, in lower case.
+
+    For a field of a struct, such as ``a.b``, both ``a`` and ``b`` are returned.
+    """
     tree = sqlglot.parse_one(condition, read="databricks")
     return {part.name.lower() for column in tree.find_all(exp.Column) for part in column.parts}
 
@@ -143,7 +146,10 @@ def _explain(error: SqlglotError, sql: str) -> str:
 
 
 def _unknown_type(sql: str, line: int, column: Any) -> str | None:
-    """Return the word in this place if a type belongs there: after a column's name, or in ARRAY<…>."""
+    """Return the word at this position if it is used where SQL expects a type, otherwise None.
+
+    SQL expects a type after the name of a column, and after ``<``, as in ARRAY<…>.
+    """
     tokens = sqlglot.tokenize(sql, read="databricks")
     for before, previous, token in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if (token.line, token.col) == (line, column) and token.token_type == TokenType.VAR:

@@ -1,4 +1,4 @@
-"""The statements that the catalog supports, as values: ``sql.parse`` builds them, ``Catalog.execute`` runs them."""
+"""The statements that the catalog supports, as values: ``script.parse`` builds them, ``Catalog.execute`` runs them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class CreateSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTable:
-    """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) …; positions count from 0."""
+    """CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name (columns and constraints) [other clauses].
+
+    The ``position`` of the first column is 0.
+    """
 
     name: TableName
     columns: tuple[Column, ...]
@@ -64,12 +67,12 @@ class CreateTable:
     if_not_exists: bool = False
     or_replace: bool = False
     notes: tuple[str, ...] = ()
-    """Notes on clauses that have no effect here, or another effect than on Databricks."""
+    """Notes on clauses that have no effect here, or a different effect than on Databricks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddColumns:
-    """ALTER TABLE … ADD COLUMN; positions are assigned when the statement runs."""
+    """ALTER TABLE … ADD COLUMN. The columns get their final ``position`` when the statement runs."""
 
     name: TableName
     columns: tuple[Column, ...]
@@ -121,7 +124,7 @@ class SetTags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropTable:
-    """DROP TABLE [IF EXISTS] …; its rows are deleted."""
+    """DROP TABLE [IF EXISTS] name. The table's rows are deleted."""
 
     name: TableName
     if_exists: bool = False
@@ -148,7 +151,7 @@ class DropCatalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantChange:
-    """GRANT privileges ON kind name TO principal, or (``revoke``) REVOKE … FROM principal."""
+    """GRANT privileges ON kind name TO principal; if ``revoke``, REVOKE privileges ON kind name FROM principal."""
 
     privileges: tuple[str, ...]
     kind: str
@@ -159,7 +162,7 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """SELECT; ``sql`` is for the query engine, and calls table n of ``tables`` ``table_n``."""
+    """SELECT. ``sql`` is written for the query engine: in it, ``tables[n]`` is called ``table_n``."""
 
     sql: str
     tables: tuple[TableName, ...]
@@ -181,7 +184,7 @@ class Describe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
-    """INSERT INTO name [(columns)] VALUES … or SELECT …; an empty list of columns means all of them."""
+    """INSERT INTO name [(columns)], with VALUES or SELECT. If ``columns`` is empty, all columns are meant."""
 
     name: TableName
     columns: tuple[str, ...]
@@ -190,7 +193,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """DELETE FROM name [WHERE condition]; the condition is for the query engine."""
+    """DELETE FROM name [WHERE condition]. ``condition`` is SQL for the query engine; None deletes all rows."""
 
     name: TableName
     condition: str | None

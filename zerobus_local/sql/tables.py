@@ -1,4 +1,4 @@
-"""Reads columns and constraints of CREATE TABLE and ADD COLUMN from sqlglot's syntax tree."""
+"""Converts sqlglot's syntax trees of CREATE TABLE and ALTER TABLE … ADD COLUMN to statements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
 def create_table(create: exp.Create) -> CreateTable:
-    """Read CREATE TABLE; raise InvalidRequest for a table that Zerobus could not write to."""
+    """Return the statement for a CREATE TABLE; raise InvalidRequest if Zerobus could not write to the table."""
     if not isinstance(create.this, exp.Schema) or create.args.get("expression"):
         raise InvalidRequest(
             f"CREATE TABLE {create.this.sql(dialect='databricks')} has no columns: write CREATE TABLE "
@@ -55,7 +55,10 @@ def create_table(create: exp.Create) -> CreateTable:
 
 
 def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns:
-    """Read ALTER TABLE … ADD COLUMN; a new column must be nullable and comes last."""
+    """Return the statement for an ALTER TABLE … ADD COLUMN.
+
+    Raises InvalidRequest if a new column is NOT NULL, has a CHECK, or is to be added anywhere but at the end.
+    """
     for definition in definitions:
         if definition.args.get("position"):
             raise InvalidRequest(
@@ -76,7 +79,11 @@ def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns
 
 
 def named_check(entry: exp.Expression, default: str | None = None) -> Check:
-    """Read ``[CONSTRAINT name] CHECK (condition)``."""
+    """Return the constraint for ``[CONSTRAINT name] CHECK (condition)``.
+
+    ``default`` is used if the constraint has no name. Raises InvalidRequest if there is no name at all, or if the
+    constraint is not a CHECK.
+    """
     check = entry.expressions[0] if isinstance(entry, exp.Constraint) and entry.expressions else entry
     name = entry.name if isinstance(entry, exp.Constraint) else default
     if not isinstance(check, exp.CheckColumnConstraint) or name is None:
@@ -87,7 +94,7 @@ def named_check(entry: exp.Expression, default: str | None = None) -> Check:
 
 
 def table_name(table: exp.Expression | None) -> TableName:
-    """Return the three-part name of a table in the syntax tree; raise InvalidRequest for any other name."""
+    """Return the name of a table in the syntax tree; raise InvalidRequest if the name does not have three parts."""
     if not isinstance(table, exp.Table) or not table.catalog or not table.db or not table.name:
         shown = table.sql(dialect="databricks") if table is not None else ""
         raise InvalidRequest(
@@ -97,7 +104,7 @@ def table_name(table: exp.Expression | None) -> TableName:
 
 
 def text_of(literal: exp.Expression | None) -> str:
-    """Return the text of a string literal."""
+    """Return the text of a string literal; raise InvalidRequest for any other expression."""
     if not isinstance(literal, exp.Literal) or not literal.is_string:
         shown = literal.sql(dialect="databricks") if literal is not None else ""
         raise InvalidRequest(f"COMMENT takes a text in single quotes, not {shown!r}")
@@ -160,7 +167,7 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
 
 
 class _Properties:
-    """The clauses after the columns."""
+    """The clauses that follow the columns in CREATE TABLE, such as COMMENT and PARTITIONED BY."""
 
     def __init__(self, properties: exp.Expression | None, columns: dict[str, str]) -> None:
         self.partition_by: tuple[str, ...] = ()

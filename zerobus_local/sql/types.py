@@ -40,7 +40,8 @@ _MAX_DEPTH = 100  # as the SDK's schema conversion bounds it
 def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tuple[DeltaType, str]:
     """Return a type as Delta JSON and as SQL text.
 
-    Raises InvalidRequest that names the column if the type is not supported.
+    ``depth`` is the number of types that contain this one. Raises InvalidRequest, which names ``column``, if the type
+    is not supported.
     """
     if depth > _MAX_DEPTH:
         raise InvalidRequest(f"column {column}: its type is nested more than {_MAX_DEPTH} deep")

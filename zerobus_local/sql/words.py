@@ -1,4 +1,7 @@
-"""Parses the statements that sqlglot does not: catalogs, tags, SHOW TABLES, GRANT and REVOKE, from their tokens."""
+"""Parses statements that sqlglot does not know, from sqlglot's tokens.
+
+They are CREATE CATALOG, DROP CATALOG, ALTER TABLE … SET TAGS, ALTER TABLE … UNSET TAGS, SHOW TABLES, GRANT and REVOKE.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,16 @@ PRIVILEGES = {
     "CREATE SCHEMA": {"CATALOG"},
     "CREATE TABLE": {"CATALOG", "SCHEMA"},
 }
-"""Each privilege, and the kinds of securables that it can be granted on."""
+"""The kinds of securables on which each privilege can be granted."""
 
 _PARTS = {"CATALOG": 1, "SCHEMA": 2, "TABLE": 3}
 
 
 def parse_words(tokens: list[Token]) -> Statement | None:
-    """Parse CREATE CATALOG, DROP CATALOG, tags of columns, SHOW TABLES, GRANT and REVOKE; None for other statements."""
+    """Parse a statement that sqlglot does not know; return None for any other statement.
+
+    The module's docstring lists the statements. Raises InvalidRequest if one of them is invalid.
+    """
     words = _Words(_unfolded(tokens))
     if words.take("CREATE", "CATALOG"):
         if_not_exists = words.take("IF", "NOT", "EXISTS")
@@ -51,14 +57,17 @@ def parse_words(tokens: list[Token]) -> Statement | None:
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
-    """Split up the token of SHOW, which contains the rest of the statement as one text."""
+    """Return the tokens of a statement. For SHOW, split up the text that follows the word.
+
+    sqlglot returns the whole text after SHOW as one token.
+    """
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
     return tokens
 
 
 def _set_tags(words: _Words) -> SetTags | None:
-    """Parse ALTER TABLE … ALTER COLUMN … SET TAGS; return None if something else is altered."""
+    """Parse the words after ALTER TABLE if they set or unset tags of a column; otherwise return None."""
     parts = [words.name()]
     while words.take("."):
         parts.append(words.name())
@@ -124,7 +133,7 @@ def _full_name(kind: str, parts: list[str]) -> str:
 
 
 class _Words:
-    """The words of one statement, consumed from the left."""
+    """The words of one statement, consumed from left to right."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -156,7 +165,7 @@ class _Words:
             self._fail(word)
 
     def name(self) -> str:
-        """Consume an identifier, quoted or not, and return it."""
+        """Consume an identifier, quoted or not, and return it; raise InvalidRequest if something else comes next."""
         token = self._peek()
         if token is None or token.token_type == TokenType.STRING or not token.text.strip():
             self._fail("a name")
@@ -164,7 +173,7 @@ class _Words:
         return token.text
 
     def text(self) -> str:
-        """Consume a text in single quotes, and return it."""
+        """Consume a text in single quotes, and return it; raise InvalidRequest if something else comes next."""
         token = self._peek()
         if token is None or token.token_type != TokenType.STRING:
             self._fail("a text in single quotes")
@@ -172,7 +181,7 @@ class _Words:
         return token.text
 
     def privilege(self) -> str:
-        """Consume a privilege, and return it."""
+        """Consume a privilege, and return it; raise InvalidRequest if something else comes next."""
         for privilege in PRIVILEGES:
             if self.take(*privilege.split()):
                 return privilege

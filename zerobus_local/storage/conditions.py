@@ -1,7 +1,8 @@
 """Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the predicates of faults.
 
-sqlglot translates the Databricks SQL, and DuckDB evaluates it. A constraint must be true: NULL violates it, as in Delta
-(but not in standard SQL).  What the service does with CHECK constraints is not documented.
+sqlglot translates the Databricks SQL, and DuckDB evaluates it. A constraint must be true for each row. If it is NULL,
+the row violates the constraint, as in Delta, but unlike in standard SQL. What the service does with CHECK constraints
+is not documented.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _SHOWN = 200
 
 
 class ConditionError(ValueError):
-    """The text is not a condition on these columns."""
+    """The text is not a condition, or the condition cannot be evaluated on these columns."""
 
 
 class Conditions:
-    """Evaluates conditions on rows. Not thread-safe; ``close`` frees the engine."""
+    """Evaluates conditions on rows. Not thread-safe; ``close`` frees the SQL engine."""
 
     def __init__(self) -> None:
         # Only tables with constraints, and faults with predicates, need the engine.
@@ -42,13 +43,14 @@ class Conditions:
         self._engine = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
 
     def close(self) -> None:
-        """Free the engine; can be called twice."""
+        """Free the SQL engine; can be called twice."""
         self._engine.close()
 
     def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
-        """Raise RefusedRecordError for the first row for which a constraint is not true.
+        """Raise RefusedRecordError if one of the constraints is not true for a row.
 
-        A constraint that the engine cannot evaluate is left to the Delta writer, which also enforces it.
+        The error names the first such row for the first such constraint. A constraint that the engine cannot evaluate
+        is skipped: the Delta writer also enforces it.
         """
         for check in checks:
             try:
@@ -60,9 +62,9 @@ class Conditions:
                 raise RefusedRecordError(row, None, f"violates the constraint {check.name} CHECK ({check.sql})")
 
     def first_where(self, batch: pa.RecordBatch, condition: str) -> int | None:
-        """Return the index of the first row for which the condition is true, or None.
+        """Return the index of the first row for which the condition is true, or None if there is no such row.
 
-        Raises ConditionError if it cannot be evaluated.
+        Raises ConditionError if the condition cannot be evaluated.
         """
         rows = pa.Table.from_batches([batch]).append_column(_ROW, pa.array(range(batch.num_rows), pa.int64()))
         try:
@@ -79,7 +81,7 @@ class Conditions:
 
 
 def check_condition(condition: str) -> None:
-    """Raise ConditionError if the text is not a condition; whether its columns exist is not checked yet."""
+    """Raise ConditionError if the text cannot be parsed as a condition; whether its columns exist is not checked."""
     _translated(condition)
 
 

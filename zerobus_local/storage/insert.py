@@ -1,4 +1,4 @@
-"""Inserts the rows of one JSON request, for REST insert."""
+"""Inserts the rows of one request to the REST insert API."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ __all__ = ["insert_json_rows"]
 
 
 def insert_json_rows(storage: Storage, table: Table, rows: list[Any], *, timeout: float = 60.0) -> int:
-    """Check parsed JSON objects against the table, store all or none, and wait for the commit; return its version.
+    """Store all ``rows`` (parsed JSON objects) or none, wait for the commit, and return the commit's version.
 
-    Raises InvalidRequest that names record and field, UnknownTable for a table that was just dropped, and TimeoutError,
-    after which it is unknown whether the rows will be stored.
+    Raises InvalidRequest, which names record and field, for a row that does not fit the table; UnknownTable if the
+    table was just dropped; and TimeoutError after ``timeout`` seconds. After a TimeoutError it is unknown whether the
+    rows will be stored.
     """
     if len(rows) > MAX_RECORDS:
         raise InvalidRequest(f"{len(rows)} rows; a request can have at most {MAX_RECORDS}")

@@ -1,7 +1,7 @@
 """Writes rows to Delta tables by group commit: one writer per table commits the rows of many streams together.
 
-``done`` of an append is called with the version of the Delta commit that has its rows, after that commit is in the
-table's log, or with the error if none of the rows are in the table.
+Whoever appends rows passes a function ``done``. It is called with the version of the Delta commit that contains these
+rows, once that commit is in the table's log; or with the error if none of the rows are in the table.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Storage", "StorageClosedError"]
 
 
 class Storage:
-    """All writers of one data folder.  Thread-safe.
+    """All writers of one data folder. Thread-safe.
 
     ``commit_delay`` is how long, in seconds, the first rows of a commit wait for more rows. ``max_pending_bytes``
-    limits the bytes that wait for a commit over all tables: ``append`` blocks while they exceed it, which slows clients
-    down.
+    limits the size of all rows that wait for a commit, in all tables together. ``append`` blocks while its rows would
+    exceed this limit, which slows clients down.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class Storage:
         self._warm_up.start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
-        """Queue rows of the table's schema; the writer's thread calls ``done`` once, which must not block.
+        """Queue rows that have the table's schema; ``done`` is called once, when they are committed or cannot be.
 
-        ``done`` is called at once, with UnknownTable, if the table was dropped. Blocks while too many bytes are
-        waiting. Raises StorageClosedError after ``close``.
+        The writer's thread calls ``done``, which must not block. If the table was dropped, ``append`` itself calls
+        ``done`` at once, with UnknownTable. ``append`` blocks while too many bytes are waiting. Raises
+        StorageClosedError after ``close``.
         """
         self._budget.take(batch.nbytes)
         try:
@@ -63,9 +64,10 @@ class Storage:
             raise
 
     def append_and_wait(self, table: Table, batch: pa.RecordBatch, *, timeout: float) -> int:
-        """Append, wait for the commit and return its version.
+        """Append rows, wait for their commit, and return the commit's version.
 
-        After a TimeoutError it is unknown whether the rows will be stored.
+        Raises the error of a commit that fails, and TimeoutError after ``timeout`` seconds. After a TimeoutError it is
+        unknown whether the rows will be stored.
         """
         finished = threading.Event()
         result: list[int | Exception] = []
@@ -82,7 +84,10 @@ class Storage:
         return result[0]
 
     def close(self, timeout: float = 10.0) -> None:
-        """Commit waiting rows and stop; can be called twice. Waits at most ``timeout`` seconds for each thread."""
+        """Commit the waiting rows and stop all writers; can be called twice.
+
+        Waits at most ``timeout`` seconds for each thread.
+        """
         with self._lock:
             self._closed = True
             writers = list(self._writers.values())
@@ -94,7 +99,7 @@ class Storage:
         self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:
-        """Return the writer of a table; the caller must hold the lock."""
+        """Return the writer of the table, started if there was none; the caller must hold ``_lock``."""
         if self._closed:
             raise StorageClosedError("the storage is closed: the server is stopping")
         writer = self._writers.get(table.table_id)
@@ -115,8 +120,8 @@ class Storage:
 
 
 def _warm_up() -> None:
-    """Import pandas now if it is installed.
+    """Make pyarrow import pandas now, if pandas is installed.
 
-    pyarrow would import it before the first array of Python objects, which takes seconds.
+    Otherwise, pyarrow would import pandas when it builds the first array of Python objects; this takes seconds.
     """
     pa.array([0])

@@ -1,4 +1,4 @@
-"""The thread that writes one Delta table, and the limit on the bytes that wait for all writers."""
+"""The thread that writes one Delta table, and the limit on the bytes that wait in all writers together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 
 _log = logging.getLogger("zerobus_local")
-_COMMIT_BYTES = 32 * 1024 * 1024  # a commit does not wait for company beyond this
+_COMMIT_BYTES = 32 * 1024 * 1024  # with this much to write, a commit does not wait for more rows
 _COMMITS_BETWEEN_LOOKS = 32
 # The writer's name in the table's log, where each of its commits has a number.
 _APP_ID = "zerobus-local"
@@ -36,14 +36,14 @@ class StorageClosedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that wait for a commit, and the function to notify."""
+    """Rows that wait for a commit, and the function to call when they are committed or cannot be."""
 
     batch: pa.RecordBatch
     done: Callable[[int | Exception], None]
 
 
 class Budget:
-    """Limits the bytes in flight. If nothing is in flight, a request of any size is allowed."""
+    """Limits the number of bytes that wait for a commit. If none are waiting, a request of any size is allowed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -51,14 +51,14 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, nbytes: int) -> None:
-        """Block until the bytes fit."""
+        """Reserve ``nbytes``; block until they fit into the limit."""
         with self._changed:
             while self._used and self._used + nbytes > self._limit:
                 self._changed.wait()
             self._used += nbytes
 
     def give(self, nbytes: int) -> None:
-        """Return bytes that ``take`` has taken."""
+        """Release ``nbytes`` that ``take`` has reserved."""
         with self._changed:
             self._used -= nbytes
             self._changed.notify_all()
@@ -85,7 +85,7 @@ class TableWriter(threading.Thread):
         self._closing = False
 
     def put(self, append: Append) -> None:
-        """Queue rows for the next commit."""
+        """Queue rows for the next commit; raise StorageClosedError after ``close``."""
         with self._changed:
             if self._closing:
                 raise StorageClosedError(f"the writer of {self._table.full_name} is closed: the server is stopping")
@@ -94,13 +94,13 @@ class TableWriter(threading.Thread):
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit waiting rows, then end."""
+        """Tell the thread to commit the waiting rows and then end; return at once."""
         with self._changed:
             self._closing = True
             self._changed.notify()
 
     def run(self) -> None:
-        """Commit until closed."""
+        """Commit the queued rows, one group after the other, until ``close`` is called."""
         while group := self._next_group():
             self._commit(group)
         self._compactor.wait()
@@ -147,7 +147,7 @@ class TableWriter(threading.Thread):
             if current.table_id != self._table.table_id:
                 raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
             if self._delta is None or current is not self._altered:
-                # An ALTER TABLE commits on its own, which an older snapshot does not know.
+                # ALTER TABLE makes a commit of its own, which an older snapshot does not contain.
                 self._delta, self._altered = DeltaTable(self._table.path), current
                 self._number = self._delta.transaction_version(_APP_ID) or 0
             rows = _widened(batches, current)
@@ -169,7 +169,11 @@ class TableWriter(threading.Thread):
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
-    """Return one table of the present schema; columns that were added while rows were waiting are NULL in those."""
+    """Join ``batches`` into one table with the current schema.
+
+    A column that was added while rows were waiting is NULL in these rows. Raises InvalidRequest if the rows have a
+    column that was dropped.
+    """
     schema = without_not_null(table.arrow_schema)
     aligned = []
     for batch in batches:
