@@ -58,7 +58,7 @@ from .storage.conditions import ConditionError, check_condition
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 
-# action -> its parameters besides those that say when; the module's docstring says what each does
+# action -> its parameters besides those that choose streams and messages; the module's docstring explains all
 ACTIONS: Final[dict[str, frozenset[str]]] = {
     "refuse_open": frozenset({"status", "text"}),
     "delay_open": frozenset({"seconds"}),
@@ -89,7 +89,7 @@ _KINDS: Final[dict[str, Any]] = {
     "predicate": str,
     "http_status": int,
 }
-_LEAST_HTTP: Final = 200  # below, an answer is still to come
+_LEAST_HTTP: Final = 200  # a status below this is not a final answer
 _MOST_HTTP: Final = 599
 POINTS: Final = ("before_commit", "during_commit", "after_commit", "mid_message")
 

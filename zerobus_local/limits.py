@@ -32,7 +32,7 @@ class Limits:
     open_delay: float = 0.0
     #: age at which a stream is ended, with UNAVAILABLE and code 6002
     max_stream_life: float | None = _STREAM_LIFE
-    #: seconds before its end at which a stream is asked to close; an assumption, without a source
+    #: how many seconds before its end a stream is asked to close; an assumption, without a source
     close_signal_lead: float = 5.0
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ class TableView:
 class Observer:
     """Gives the page the state of tables and the rates of streams. Thread-safe.
 
-    Keeps data of each call that makes the next call cheap.
+    Caches the tables that it has opened, so that the next call is cheap.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -75,7 +75,7 @@ class LocalZerobusProcess:
 
     @property
     def workspace(self) -> Workspace:
-        """The connection to this service as the principal that was created with the folder."""
+        """A Workspace for this service, with the credentials of the principal that was created with the folder."""
         return self._workspace(self._remote.client_id, self._remote.client_secret)
 
     @property
@@ -103,7 +103,10 @@ class LocalZerobusProcess:
         return dataset_at(Catalog(self.data).table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Create a service principal without grants; return the connection to this service as that principal."""
+        """Create a service principal without grants.
+
+        Returns a Workspace for this service with the credentials of the new principal.
+        """
         made = self._remote.create_principal(name)
         return self._workspace(made["client_id"], made["client_secret"])
 
@@ -123,7 +126,10 @@ class LocalZerobusProcess:
         self._remote = self._launch()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Stop the child with SIGTERM, and after ``timeout`` seconds with ``kill -9``; can be called twice."""
+        """Stop the child with SIGTERM; can be called twice.
+
+        A child that is still running after ``timeout`` seconds is killed with ``kill -9``.
+        """
         if self._process is not None:
             self._process.terminate()
             try:
@@ -157,7 +163,7 @@ class LocalZerobusProcess:
         if not line:
             raise LocalZerobusError(self._why_not_started(log, begin, has_ended=line is not None))
         remote = RemoteServer(**json.loads(line))
-        # The ports that it found stay its ports.
+        # A restart has to use the ports that the server has picked.
         ports = [urlsplit(url).port or 0 for url in (remote.endpoint, remote.workspace_url)]
         self._options = replace(self._options, grpc_port=ports[0], http_port=ports[1])
         if remote.tls_endpoint is not None:
@@ -183,7 +189,7 @@ class LocalZerobusProcess:
     def _first_line(self) -> str | None:
         """Return the first line that the child prints.
 
-        The line is empty if the child ended without printing one. None if the child does neither before the timeout.
+        Returns an empty text if the child ended without printing a line, and None if it did neither within the timeout.
         """
         assert self._process is not None
         stdout = self._process.stdout

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["zerobus_local", "zerobus_local_env", "zerobus_local_session"]
 
-# A test waits for each commit, so that there is nobody to wait for.
+# A test waits for each commit, so there are usually no further rows that the commit could wait for.
 _COMMIT_DELAY = 0.005
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteError", "RemoteFaults", "RemoteServer"]
 
-# A proxy has no business between us and a server on this machine.
+# Requests to a server on this machine must not go through a proxy.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _TIMEOUT = 60.0
 _KINDS: dict[str, type[LocalZerobusError]] = {
@@ -59,7 +59,7 @@ class RemoteServer:
 
     def sql(self, script: str) -> list[Result]:
         """Run a SQL script in the server; return its results, or raise its error, as ``Catalog.execute`` does."""
-        import pyarrow as pa  # slow to import, as is the catalog, and the other questions do without
+        import pyarrow as pa  # slow to import, like the catalog, and only this method needs them
 
         from .catalog.catalog import Result
 

@@ -88,7 +88,7 @@ class LocalZerobus:
 
     @property
     def workspace(self) -> Workspace:
-        """The connection to this service as the principal that was created with the folder."""
+        """A Workspace for this service, with the credentials of the principal that was created with the folder."""
         default = self._service.catalog.principals.default
         return self._workspace(default.client_id, default.client_secret)
 
@@ -120,7 +120,10 @@ class LocalZerobus:
         return dataset_at(self._service.catalog.table(table).path).to_table()
 
     def create_principal(self, name: str) -> Workspace:
-        """Create a service principal without grants; return the connection to this service as that principal."""
+        """Create a service principal without grants.
+
+        Returns a Workspace for this service with the credentials of the new principal.
+        """
         made = self._running().catalog.principals.create(name)
         return self._workspace(made.client_id, made.client_secret)
 

@@ -86,7 +86,10 @@ def schema_mismatch_error(table: str, reason: str) -> StatusError:
 
 
 def status_code(name: str) -> grpc.StatusCode:
-    """Return the gRPC status of this name, such as ``UNAVAILABLE``; raise ValueError with the valid names otherwise."""
+    """Return the gRPC status of this name, such as ``UNAVAILABLE``.
+
+    Raises ValueError, which lists the valid names, for any other name.
+    """
     try:
         return grpc.StatusCode[name.upper()]
     except KeyError:

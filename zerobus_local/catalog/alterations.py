@@ -19,9 +19,10 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """Return the catalog entry after ``statement``, and a function that makes the Delta commit; change nothing yet.
+    """Return the catalog entry after ``statement``, and a function that makes the Delta commit.
 
-    Raises a LocalZerobusError if the change is impossible. The returned function can raise one, too.
+    Changes nothing yet. Raises a LocalZerobusError if the change is impossible. The returned function can raise one,
+    too.
     """
     return _PLANS[type(statement)](table, statement)
 

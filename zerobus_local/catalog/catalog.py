@@ -115,15 +115,15 @@ class Catalog:
     def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
         """Return the lock to hold during a commit of rows. While it is held, the table is not altered or dropped.
 
-        Call ``table`` again once you hold the lock: the table may have been dropped before, and another table (with a
-        different ``table_id``) may have its name.
+        Call ``table`` again once you hold the lock. By then, the table may have been dropped, and a new table with a
+        different ``table_id`` may have the same name.
         """
         return self._commit_locks.setdefault(table_id, threading.RLock())
 
     def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
         """Return the lock to hold while files of the table are merged.
 
-        Rows can be committed while it is held: a commit needs only ``commit_lock``.
+        Rows can be committed while this lock is held: a commit takes only ``commit_lock``.
         """
         return self._compaction_locks.setdefault(table_id, threading.RLock())
 
@@ -157,9 +157,10 @@ class Catalog:
         """Run a script of SQL statements, one after the other.
 
         ``owner`` is the client id of the principal who runs the script (None: the default principal). This principal
-        owns the objects that the script creates, and is granted access to them. Raises a LocalZerobusError before
-        anything is run if a statement is invalid or not supported. If a statement fails later, the statements before it
-        keep their effect.
+        owns the objects that the script creates, and is granted access to them.
+
+        Raises a LocalZerobusError. If a statement is invalid or not supported, none of the statements are run. If a
+        statement fails when it is run, the statements before it keep their effect.
         """
         owner = owner or self.principals.default.client_id
         statements = _sql().parse(text)

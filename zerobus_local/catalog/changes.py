@@ -48,9 +48,9 @@ def describe(table: Table) -> pa.Table:
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
     """Append ``rows`` to the table; return the number of rows.
 
-    ``columns`` names the table's columns that the columns of ``rows`` belong to, in this order; empty ``columns`` mean
-    all columns of the table. Columns that are not named get NULL. The caller must hold the table's commit lock. Raises
-    InvalidRequest if the rows do not fit the table.
+    The columns of ``rows`` belong to the table's columns that ``columns`` names, in the same order, or to all columns
+    of the table if ``columns`` is empty. A column of the table that is not named gets NULL. The caller must hold the
+    table's commit lock. Raises InvalidRequest if the rows do not fit the table.
     """
     names = _target_columns(table, columns)
     if rows.num_columns != len(names):

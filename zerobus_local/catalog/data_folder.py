@@ -18,8 +18,8 @@ __all__ = ["DataFolderLock", "FolderInUseError", "running_server"]
 _ADDRESS = "server.json"
 _LOCK = ".lock"
 _BETWEEN_TRIES = 0.01  # seconds
-# Seconds to wait for a folder whose server runs, for another process that only looks also has the lock for a moment;
-# and for one whose server is starting or ending, or which a command works on.
+# Seconds to wait for the lock. If a server has announced its addresses: only because a process that looks for a server
+# also holds the lock for a moment. Otherwise: for a server that is starting or stopping, or for a command.
 _PATIENCE = 1.0
 _PATIENCE_UNANNOUNCED = 30.0
 
@@ -33,7 +33,7 @@ class DataFolderLock:
 
     While another process holds the lock, the constructor waits for 1 second if that process is a running server.
     Otherwise it waits for 30 seconds, because that process may be a command, or a server that is starting or stopping.
-    Then it raises FolderInUseError.
+    After that time, the constructor raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:
@@ -52,7 +52,7 @@ class DataFolderLock:
         write_atomically(self._data / _ADDRESS, json.dumps(addresses).encode(), mode=0o600)
 
     def withdraw(self) -> None:
-        """Remove a server's addresses from the folder if there are any; a server that stops calls this first."""
+        """Remove a server's addresses from the folder, if any. A server calls this before it stops."""
         (self._data / _ADDRESS).unlink(missing_ok=True)
 
     def release(self) -> None:

@@ -13,7 +13,7 @@ __all__ = ["effective_privileges", "may_read", "missing_for_zerobus", "without_s
 
 
 def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[str]:
-    """Return the grants that the principal still needs to write to the table through Zerobus; empty if it has all.
+    """Return the grants that the principal still needs to write to the table through Zerobus; empty if none is missing.
 
     SELECT and MODIFY must be granted on the table itself, by these names. ALL PRIVILEGES is not enough, and neither is
     a grant on the schema or the catalog: the service refuses a principal who has only these, with code 4024. USE
@@ -35,8 +35,8 @@ def missing_for_zerobus(state: State, principal: str, name: TableName) -> list[s
 def may_read(state: State, principal: str, name: TableName) -> bool:
     """Return whether the tables API shows the table to the principal.
 
-    The principal needs USE CATALOG, USE SCHEMA and at least one privilege on the table, which may be inherited from the
-    schema or the catalog.
+    The principal needs USE CATALOG, USE SCHEMA and at least one privilege on the table. That privilege can be inherited
+    from the schema or the catalog.
     """
     has_uses = _uses(state, principal, "CATALOG", name) and _uses(state, principal, "SCHEMA", name)
     return has_uses and bool(effective_privileges(state, "TABLE", str(name), principal))
@@ -45,8 +45,8 @@ def may_read(state: State, principal: str, name: TableName) -> bool:
 def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
     """Return the principal's privileges on a securable, each with the grant that it comes from.
 
-    That grant is on the securable itself or, if there is none, on its schema or catalog. For a table, privileges to use
-    or create something are left out.
+    That grant is on the securable itself or, if there is none, on its schema or catalog. For a table, privileges whose
+    names start with USE or CREATE are left out.
     """
     parts = full_name.split(".")
     above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}

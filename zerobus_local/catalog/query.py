@@ -24,6 +24,6 @@ def run_query(sql: str, tables: Sequence[Table]) -> pa.Table:
     try:
         return pa.table(builder.execute(sql).read_all())
     except Exception as error:  # the engine raises plain Exception for what it cannot plan
-        # What is wrong comes last, after the engine's steps that met it.
+        # The cause comes last, after the names of the engine's steps in which it occurred.
         cause = str(error).rpartition("caused by\n")[2].removeprefix("Arrow error: ")
         raise InvalidRequest(f"the query failed: {cause}") from error

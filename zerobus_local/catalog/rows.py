@@ -14,8 +14,8 @@ __all__ = ["first_rows", "plain_rows"]
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
     """Return the first ``rows`` rows, or all if there are fewer.
 
-    Reads whole row groups, because ``Dataset.head`` leaves threads behind that read ahead: a process that ends while
-    such a thread is running crashes.
+    Reads whole row groups. ``Dataset.head`` would leave threads behind that read ahead, and if the process ends while
+    they run, it crashes.
     """
     import pyarrow as pa
 

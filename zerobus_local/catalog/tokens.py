@@ -84,7 +84,8 @@ class Tokens:
         """Return the principal of the token; raise Unauthenticated if the token is not valid.
 
         If a table is given, also check that the token was issued for that table with ``privileges``, and that the
-        principal still has the grants that Zerobus needs. Otherwise raise PermissionDenied with code 4024.
+        principal still has the grants that Zerobus needs. If one of the two is not true, raise PermissionDenied with
+        code 4024.
         """
         claims = self._claims(token)
         try:

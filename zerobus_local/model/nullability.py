@@ -1,4 +1,4 @@
-"""Removes NOT NULL from Arrow schemas, and gives batches schemas that have it.
+"""Removes NOT NULL from Arrow schemas, and gives batches a schema with NOT NULL.
 
 Schemas without NOT NULL are needed for batches that are not checked yet, and to read and write files.
 """

@@ -22,7 +22,7 @@ This nullable VARIANT column gets the members of JSON records that do not fit th
 """
 
 DeltaType: TypeAlias = "str | dict[str, Any]"
-"""A type in the JSON form of the Delta protocol: ``"long"``, ``{"type": "array", "elementType": …}``."""
+"""A type in the JSON form of the Delta protocol, for example ``"long"`` or ``{"type": "array", …}``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ class Column:
     def delta_field(self, *, stored: bool) -> dict[str, Any]:
         """Return the column as a field of a Delta schema.
 
-        If ``stored``, the field is that of the Delta table, in which VARIANT is a string and DEFAULT is missing.
-        Otherwise it is that of the catalog.
+        If ``stored``, the field describes the column in the Delta table, where VARIANT is a string and DEFAULT is
+        missing. Otherwise, it describes the column as it was declared.
         """
         metadata: dict[str, str] = {}
         if self.comment is not None:

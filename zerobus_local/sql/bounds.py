@@ -11,8 +11,8 @@ from ..errors import InvalidRequest
 __all__ = ["MOST_DEPTH", "MOST_PARTS", "check_bounds"]
 
 # Measured with deltalake 1.6 (DataFusion) and a stack of 8 MB: a chain of 800 UNIONs or joins is answered, one of 1,600
-# kills the process; a chain of 6,000 operators is answered. Each STRUCT in a column's type is two nodes
-# deep, and a type may nest 100 of them.
+# kills the process; a chain of 6,000 operators is answered. A type can nest 100 STRUCTs, and each of them is
+# two nodes deep.
 MOST_DEPTH: Final = 256
 # Joins and CTEs are side by side in the text and inside each other in the engine's plan.
 MOST_PARTS: Final = 128

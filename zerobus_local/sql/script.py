@@ -115,7 +115,7 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
 
 
 def _read(text: str) -> Any:
-    # For what it does not know, sqlglot logs a warning and returns a Command; our refusal says it better.
+    # For a statement that it does not know, sqlglot logs a warning and returns a Command; our error is clearer.
     log = logging.getLogger("sqlglot")
     log.addFilter(_drop_record)
     try:

@@ -16,7 +16,7 @@ __all__ = ["add_columns", "create_table", "named_check", "table_name", "text_of"
 
 _MOST_COLUMNS = 2_000  # docs.databricks.com, zerobus-quotas
 _INFORMATIONAL = (exp.PrimaryKey, exp.ForeignKey, exp.PrimaryKeyColumnConstraint)
-# By name: which of them the parser gives depends on the release of sqlglot.
+# Compared by name, because the class that the parser uses depends on the release of sqlglot.
 _CLUSTERING = {"Cluster", "ClusterProperty", "ClusteredByProperty"}
 
 
@@ -81,8 +81,8 @@ def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns
 def named_check(entry: exp.Expression, default: str | None = None) -> Check:
     """Return the constraint for ``[CONSTRAINT name] CHECK (condition)``.
 
-    ``default`` is used if the constraint has no name. Raises InvalidRequest if there is no name at all, or if the
-    constraint is not a CHECK.
+    ``default`` is the name to use if the constraint has none. Raises InvalidRequest if there is no name at all, or if
+    the constraint is not a CHECK.
     """
     check = entry.expressions[0] if isinstance(entry, exp.Constraint) and entry.expressions else entry
     name = entry.name if isinstance(entry, exp.Constraint) else default

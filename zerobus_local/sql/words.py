@@ -1,6 +1,7 @@
 """Parses statements that sqlglot does not know, from sqlglot's tokens.
 
-They are CREATE CATALOG, DROP CATALOG, ALTER TABLE … SET TAGS, ALTER TABLE … UNSET TAGS, SHOW TABLES, GRANT and REVOKE.
+These statements are CREATE CATALOG, DROP CATALOG, ALTER TABLE … SET TAGS, ALTER TABLE … UNSET TAGS, SHOW TABLES, GRANT
+and REVOKE.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def parse_words(tokens: list[Token]) -> Statement | None:
 
 
 def _unfolded(tokens: list[Token]) -> list[Token]:
-    """Return the tokens of a statement. For SHOW, split up the text that follows the word.
+    """Return the tokens of a statement; if it starts with SHOW, split the rest of it into tokens.
 
-    sqlglot returns the whole text after SHOW as one token.
+    sqlglot returns all that follows SHOW as one token.
     """
     if tokens[0].token_type == TokenType.SHOW and len(tokens) > 1 and tokens[1].token_type == TokenType.STRING:
         return [tokens[0], *tokenize(tokens[1].text, read="databricks")]
@@ -145,7 +146,7 @@ class _Words:
 
     def take(self, *words: str) -> bool:
         """Consume ``words`` if they come next in this order; return whether they did."""
-        # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so text is compared split.
+        # sqlglot joins some words into one token ("ALL PRIVILEGES" in some dialects), so texts are split into words.
         ahead, wanted = 0, list(words)
         while wanted:
             token = self._peek(ahead)

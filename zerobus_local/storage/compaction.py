@@ -57,7 +57,7 @@ class Compactor:
             with suppress(UnknownTable), self._catalog.compaction_lock(self._table.table_id):
                 if self._catalog.table(self._table.full_name).table_id == self._table.table_id:
                     _compact_if_crowded(DeltaTable(self._table.path))
-        except Exception as error:  # noqa: BLE001  # a table that stays crowded is slow, and otherwise well
+        except Exception as error:  # noqa: BLE001  # a table with too many files is slow, but works
             _log.warning("files of %s were not merged: %s", self._table.full_name, error)
 
 

@@ -50,7 +50,7 @@ class Conditions:
         """Raise RefusedRecordError if one of the constraints is not true for a row.
 
         The error names the first such row for the first such constraint. A constraint that the engine cannot evaluate
-        is skipped: the Delta writer also enforces it.
+        is skipped here; the Delta writer enforces it at the commit.
         """
         for check in checks:
             try:

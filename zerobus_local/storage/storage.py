@@ -1,7 +1,7 @@
 """Writes rows to Delta tables by group commit: one writer per table commits the rows of many streams together.
 
-Whoever appends rows passes a function ``done``. It is called with the version of the Delta commit that contains these
-rows, once that commit is in the table's log; or with the error if none of the rows are in the table.
+Whoever appends rows passes a function ``done``. Once the rows are in the table's log, ``done`` is called with the
+version of their Delta commit. If none of the rows are in the table after an error, ``done`` is called with that error.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Storage:
         self._warm_up.start()
 
     def append(self, table: Table, batch: pa.RecordBatch, done: Callable[[int | Exception], None]) -> None:
-        """Queue rows that have the table's schema; ``done`` is called once, when they are committed or cannot be.
+        """Queue rows that have the table's schema; ``done`` is called once, after their commit succeeded or failed.
 
         The writer's thread calls ``done``, which must not block. If the table was dropped, ``append`` itself calls
         ``done`` at once, with UnknownTable. ``append`` blocks while too many bytes are waiting. Raises
@@ -95,7 +95,7 @@ class Storage:
             writer.close()
         for writer in writers:
             writer.join(timeout)
-        # A daemon thread that still imports pyarrow's and pandas' libraries when Python ends aborts the process.
+        # If a daemon thread is still importing libraries of pyarrow or pandas when Python ends, the process aborts.
         self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:

@@ -36,7 +36,7 @@ class StorageClosedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Rows that wait for a commit, and the function to call when they are committed or cannot be."""
+    """Rows that wait for a commit, and the function to call after their commit succeeded or failed."""
 
     batch: pa.RecordBatch
     done: Callable[[int | Exception], None]
@@ -77,7 +77,7 @@ class TableWriter(threading.Thread):
         self._number = 0  # of the last commit that was tried
         self._compactor = Compactor(table, catalog)
         self._commits = 0
-        self._altered = table  # as the snapshot of _delta has it
+        self._altered = table  # the table in the state of the snapshot _delta
         # guards the fields below
         self._changed = threading.Condition()
         self._waiting: list[Append] = []
@@ -124,7 +124,7 @@ class TableWriter(threading.Thread):
         except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be notified
             self._delta = None
             if len(group) > 1 and not isinstance(error, LocalZerobusError):
-                # One stream's rows may be all that is wrong: alone, each fails for itself.
+                # Perhaps the rows of one stream are the cause: commit each append alone, so that only those fail.
                 for append in group:
                     self._commit([append])
                 return
@@ -161,7 +161,7 @@ class TableWriter(threading.Thread):
         try:
             write_deltalake(delta, rows, mode="append", commit_properties=properties)
         except Exception as error:
-            # What follows a commit may have failed, such as a checkpoint of the log: the rows are in the table then.
+            # If only a step after the commit failed, such as a checkpoint of the log, the rows are in the table.
             self._delta = DeltaTable(self._table.path)
             if self._delta.transaction_version(_APP_ID) != self._number:
                 raise
