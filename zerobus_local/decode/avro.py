@@ -1,8 +1,8 @@
-"""Decodes Avro records: raw datums of the writer schema that the stream was opened with.
+"""Decodes Avro records: raw datums, written with the schema that the stream was opened with.
 
-Which Avro types fit which column is an assumption, because the service does not document it: the types that Databricks'
-``to_avro`` writes, and those that JSON and protobuf may send for the same column (days, microseconds, text for
-VARIANT). fastavro reads one datum at a time, so this format is slow here.
+The service does not document which Avro types fit which column. This decoder accepts the types that Databricks'
+``to_avro`` writes, and types that hold what JSON and protobuf clients send for the column (days, microseconds, text
+for VARIANT). fastavro reads one datum at a time, so this format is slow here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _DECODING_ERRORS: Final = (EOFError, ValueError, IndexError, KeyError, TypeError
 
 
 class AvroDecoder:
-    """Decodes records by ``avro_schema_json``; raises StatusError if that does not fit the table."""
+    """Decodes Avro records; the constructor raises StatusError if ``schema_json`` does not fit the table."""
 
     def __init__(self, shape: TableShape, schema_json: str) -> None:
         self._shape = shape
@@ -104,7 +104,7 @@ def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _without_uuid(schema: Any) -> Any:
-    """Return the schema with UUIDs as plain strings or bytes, so that fastavro does not make objects of them."""
+    """Return the schema without its logical types "uuid", so that fastavro returns UUIDs as strings or bytes."""
     if isinstance(schema, list):
         return [_without_uuid(branch) for branch in schema]
     if not isinstance(schema, dict):
@@ -121,7 +121,7 @@ class _SchemaCheck:
         self._named = named
 
     def check(self, record: dict[str, Any]) -> None:
-        """Raise StatusError 8001 that names the first field that does not fit."""
+        """Raise StatusError (8001), which names the first field that does not fit, if there is one."""
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
@@ -165,7 +165,10 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return the only type besides null, with a type name replaced by its definition."""
+        """Return the type without null, and its definition if the type is a name.
+
+        Raises StatusError (8001) for a union of several types besides null.
+        """
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]
             if len(others) != 1:

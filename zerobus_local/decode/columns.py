@@ -22,7 +22,7 @@ __all__ = ["conform", "first_failing"]
 
 
 def conform(columns: dict[str, pa.Array], rows: int, shape: TableShape) -> pa.RecordBatch:
-    """Return a batch of the table's own schema, made from columns by name; missing columns are NULL.
+    """Return a batch of ``shape.open_schema``, filled from ``columns`` by name; missing columns are NULL.
 
     Raises RefusedRecordError for the first column with a value that does not fit, or with a NULL that is not allowed.
     """
@@ -60,7 +60,10 @@ def _has_map(kind: pa.DataType) -> bool:
 
 
 def _has_other_fields(given: pa.DataType, kind: pa.DataType) -> bool:
-    """Return whether structs lack fields or have another order than the column's; pyarrow casts these only since 19."""
+    """Return whether a struct in ``given`` lacks fields of ``kind``, or has them in another order.
+
+    pyarrow before 19 cannot cast such structs.
+    """
     if pa.types.is_struct(kind) and pa.types.is_struct(given):
         wanted = {field.name: field.type for field in kind}
         names = [field.name for field in given]
@@ -73,7 +76,7 @@ def _has_other_fields(given: pa.DataType, kind: pa.DataType) -> bool:
 
 
 def _rebuilt(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Return a column made from its converted parts."""
+    """Convert the children of a nested column, and return a column of type ``kind`` made from them."""
     if _has_other_fields(column.type, kind) and pa.types.is_struct(kind):
         parts = [_member(column, field) for field in kind]
         return pa.StructArray.from_arrays(parts, fields=list(kind), mask=column.is_null())
@@ -97,7 +100,7 @@ def _member(column: pa.StructArray, field: pa.Field) -> pa.Array:
 
 
 def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
-    """Return the lists of ``column`` with other values."""
+    """Return a column of type ``kind`` that has ``values``, and the offsets and nulls of ``column``."""
     is_valid = pc.invert(column.is_null()).buffers()[1] if column.null_count else None
     # The offsets of a slice begin inside of their buffer.
     offsets = pa.array(column.offsets.to_numpy()).buffers()[1]
@@ -105,7 +108,7 @@ def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
 
 
 def _days_as_numbers(kind: pa.DataType) -> pa.DataType:
-    """Return the type with every DATE as the number of days, which JSON and protobuf carry."""
+    """Return the type with int32 instead of every date: JSON and protobuf send a DATE as a number of days."""
     if pa.types.is_date32(kind):
         return pa.int32()
     if pa.types.is_struct(kind):
@@ -126,7 +129,10 @@ def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
 
 
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
-    """Return the index of the first value for which ``attempt`` fails, found by halving; None if there is none."""
+    """Return the index of the first value for which ``attempt`` fails; None if there is none.
+
+    The search is binary: ``attempt`` is called with slices of ``values``.
+    """
     low, high = 0, len(values)
     if not _fails(values, attempt):
         return None
@@ -150,7 +156,7 @@ def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
 def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
     """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
 
-    A NULL struct has no values for its NOT NULL fields, which is allowed, as in the Delta writer.
+    A NULL struct that has NOT NULL fields is refused too, as by the Delta writer, because it has no values for them.
     """
     if not field.nullable and array.null_count:
         raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, but the record has no value")

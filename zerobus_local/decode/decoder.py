@@ -1,7 +1,8 @@
 """Decodes the records of a request to an Arrow batch of the table's schema, or raises an error for a bad record.
 
-A decoder is built once per stream from its opening message, and compares the schemas then. It keeps no state between
-calls, so that the records of several requests can be decoded together.
+A decoder is built once per stream, from the message that opens the stream. If that message has a schema, it is compared
+with the table's columns while the decoder is built. A decoder keeps no state between calls, so that the records of
+several requests can be decoded together.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class TableShape:
     table: str
     schema: pa.Schema
     types: dict[str, Any]
-    #: the column that takes what JSON records hold beyond the table; None if no column is tagged for that
+    #: the column for those parts of JSON records that do not fit the table; None if no column is tagged for that
     rescue: str | None = None
-    #: what batches have: the same without NOT NULL, so that a NULL can be found and named
+    #: the schema of decoded batches: ``schema`` without NOT NULL, so that an error can name the field that is NULL
     open_schema: pa.Schema = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class TableShape:
 
     @classmethod
     def of(cls, table: Table) -> TableShape:
-        """Return the shape of a catalog table; the columns decide what is NOT NULL."""
+        """Return the shape of a catalog table; the table's ``columns`` decide which of them are NOT NULL."""
         nullable = {column.name: column.nullable for column in table.columns}
         schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
         types = {column.name: column.type for column in table.columns}
@@ -65,14 +66,14 @@ class TableShape:
 
 
 class Decoder(Protocol):
-    """Decodes records to a batch of ``shape.open_schema``; raises RefusedRecordError, and then stores none."""
+    """Decodes records to a batch of the table's ``open_schema``."""
 
     def decode(self, records: list[bytes]) -> pa.RecordBatch:
-        """Return one row per record, in order."""
+        """Return one row per record, in order; raise RefusedRecordError for the first bad record."""
 
 
 def check_sizes(records: list[bytes]) -> None:
-    """Refuse a record that is larger than the service accepts."""
+    """Raise RefusedRecordError if a record is larger than the service accepts."""
     if not records:
         return
     largest = max(map(len, records))

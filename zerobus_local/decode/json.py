@@ -1,11 +1,12 @@
 """Decodes JSON records to Arrow: one object per record, fields by column name.
 
-Numbers are numbers, DATE is days and TIMESTAMP microseconds since 1970, VARIANT is a string that holds JSON text (as
-other clients send it).  Assumptions: DECIMAL is a string or a number, BINARY is base64.
+A DATE is sent as the number of days since 1970, and a TIMESTAMP as the number of microseconds since 1970. A VARIANT is
+sent as a string that holds JSON text, as other clients send it. Two forms are assumptions: a DECIMAL as a string or a
+number, and BINARY as base64.
 
-The fast way lets Arrow infer a type for the whole batch and compares it with the table's, which finds unknown fields
-and wrong types at any depth without looking at single values. If the types do not fit, the values are checked one by
-one; this check decides, and its error is reported.
+The fast path lets Arrow infer a type for the whole batch and compares this type with the table's. The comparison finds
+unknown fields and wrong types at any depth without looking at single values. If the types do not fit, the values are
+checked one by one: this second check decides whether a record is refused, and its error is reported.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _parsed(records: list[bytes]) -> list[Any]:
 
 
 def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | None:
-    """Return the columns by inference, or None if the values have to be checked one by one."""
+    """Return columns of the types that Arrow infers, or None if the values have to be checked one by one."""
     try:
         array = pa.array(objects)
     except (pa.ArrowException, OverflowError):
@@ -89,7 +90,7 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type  # one line per type
-    """Return whether the Delta type accepts every value of the inferred type, apart from its range."""
+    """Return whether the Delta type accepts all values of the inferred type that are within its range."""
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):
@@ -117,7 +118,7 @@ def _needs_walk(delta: Any) -> bool:
 
 
 def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
-    """Convert value by value; RefusedRecordError names the first value that does not fit."""
+    """Convert records to columns value by value; raise RefusedRecordError for the first value that does not fit."""
     rows = []
     for record, value in enumerate(objects):
         if not isinstance(value, dict):
@@ -131,10 +132,11 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
 
 
 def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
-    """Return the members of a record, with those that do not fit collected in the rescue column as one object.
+    """Return the members of a record; those that do not fit are collected in the rescue column as one object.
 
-    Members that do not fit are fields without a column, and values of another type in a nullable column. As in the
-    documentation's example, the object has the names and values that were sent.
+    A member does not fit if the table has no column of its name, or if its value has another type than its column.
+    Raises _MisfitError if that column is NOT NULL. The object in the rescue column has the names and values that were
+    sent, as in the example in Databricks' documentation.
     """
     assert shape.rescue is not None
     if shape.rescue in value:
@@ -207,7 +209,10 @@ def _fitted_nested(value: Any, delta: dict[str, Any], path: str) -> Any:
 
 
 def _map_key(key: str, delta: Any, path: str) -> Any:
-    """Convert a JSON key to the map's key type: other types than text are written as JSON text."""
+    """Convert a JSON key, which is always a string, to the map's key type.
+
+    The string is used as it is for STRING, DECIMAL and BINARY (base64). For any other type it is parsed as JSON.
+    """
     if delta == "string":
         return key
     # A decimal as text, since a float would lose digits; binary as the base64 that it is everywhere.

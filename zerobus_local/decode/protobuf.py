@@ -1,8 +1,8 @@
 """Decodes protobuf records to Arrow with ``ptars``, without a Python object per record.
 
 Protobuf ignores unknown fields, so a field that is missing from the descriptor, or has another wire type there, would
-be lost silently. The service documents that it refuses unknown fields, and so does this decoder: a record whose length
-changes when it is encoded again is checked field by field.
+be lost silently. The service documents that it refuses unknown fields. To refuse them too, this decoder encodes each
+decoded record again: if the length differs from that of the received record, it checks the record field by field.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["ProtobufDecoder"]
 
 
 class ProtobufDecoder:
-    """Decodes records by the stream's serialized DescriptorProto.
+    """Decodes protobuf records of the message type that ``descriptor``, a serialized DescriptorProto, describes.
 
-    Raises StatusError (8001) if that does not fit the table.
+    The constructor raises StatusError (8001) if the message type does not fit the table.
     """
 
     def __init__(self, shape: TableShape, descriptor: bytes) -> None:
@@ -64,7 +64,10 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return the path and the reason of the first field that does not match the descriptor as it was sent."""
+    """Return a path and a reason for the first field that was not sent as the descriptor describes it, or None.
+
+    For a field number that the descriptor does not have, the path is that of the enclosing message: None for a record.
+    """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
         known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)

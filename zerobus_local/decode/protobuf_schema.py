@@ -1,6 +1,7 @@
 """Checks a stream's protobuf descriptor against the table's columns.
 
-Each Delta type accepts the types of the SDK's own conversion (``rust/sdk/src/schema.rs`` in SDK 1.10.0).
+A column accepts the protobuf type to which the SDK itself converts the column's Delta type
+(``rust/sdk/src/schema.rs`` in SDK 1.10.0).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE", "checked_descriptor"]
 
 PACKAGE: Final = "zerobus_local.records"
-"""The package of a stream's message, because clients do not send their own."""
+"""The package in which every stream's message type is placed, because clients do not send a package."""
 
 _MAX_NESTING: Final = 100
 
@@ -42,9 +43,9 @@ _KINDS: Final = {
 
 
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
-    """Return the stream's message, with its references resolved into PACKAGE.
+    """Return the stream's message type, with its references to nested types pointing into PACKAGE.
 
-    Raises StatusError (8001) if it does not fit the table.
+    Raises StatusError (8001) if the message type does not fit the table.
     """
     message = _parsed(shape.table, descriptor)
     _check_message(shape, message)
@@ -76,7 +77,7 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
 
 
 def _is_garbled(*texts: str | bytes) -> bool:
-    """Return whether a name is invalid UTF-8, for which protobuf returns bytes."""
+    """Return whether a name is bytes: protobuf returns bytes for a name that is not valid UTF-8."""
     return any(isinstance(text, bytes) for text in texts)
 
 
@@ -172,7 +173,7 @@ def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> An
 
 
 def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
-    """Return every message type inside this one by its dotted path, including the message itself."""
+    """Return ``message`` and all message types nested in it, each under its dotted path."""
     path = f"{prefix}.{message.name}" if prefix else message.name
     found = {path: message}
     for inner in message.nested_type:
@@ -181,9 +182,10 @@ def _nested(message: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
-    """Return the path within the message that a type name stands for.
+    """Return the path in ``nested`` of the type that ``type_name`` names, or None.
 
-    Clients do not send their package, so the end of the name decides.
+    A full name begins with the client's package, which is unknown here. So the path is the longest ending of the name
+    that is in ``nested``.
     """
     parts = type_name.strip(".").split(".")
     for start in range(len(parts)):
@@ -194,7 +196,7 @@ def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
 
 
 def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Make the message's references point into our package, and remove options that only proto3 files may have."""
+    """Make references to nested types point into PACKAGE, and remove oneofs, defaults and proto3 options."""
     nested = _nested(message)
     for inner in nested.values():
         del inner.oneof_decl[:]

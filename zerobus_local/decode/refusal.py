@@ -12,7 +12,7 @@ _MAX_REASON: Final = 300  # characters
 class RefusedRecordError(Exception):
     """One record does not fit the table, so its whole batch is refused.
 
-    ``record`` is its index within the records that were decoded together.
+    ``record`` is the index of the bad record among the records that were decoded together.
     """
 
     def __init__(self, record: int, field: str | None, reason: str) -> None:
@@ -22,11 +22,11 @@ class RefusedRecordError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        """Return the text; since ``reason`` can quote a value of any length, its end is cut."""
+        """Return the text, with a long ``reason`` cut off: a reason can quote a value of any length."""
         reason = self.reason if len(self.reason) <= _MAX_REASON else f"{self.reason[:_MAX_REASON]}…"
         where = f"record {self.record}" + (f", field {self.field}" if self.field else "")
         return f"{where}: {reason}"
 
     def moved(self, records: int) -> RefusedRecordError:
-        """Return the same error, with ``records`` more records before the refused one."""
+        """Return the same error, with ``records`` (which can be negative) added to the index of the bad record."""
         return RefusedRecordError(self.record + records, self.field, self.reason)

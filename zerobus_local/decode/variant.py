@@ -1,7 +1,7 @@
-"""Converts VARIANT from Arrow's form, two binaries, to JSON text, the form of the local tables.
+"""Converts VARIANTs from two binaries, as Arrow holds them, to JSON text, as the local tables store them.
 
-The encoding is Parquet's "Variant Binary Encoding", version 1. Values that JSON cannot express become text: decimals
-and binaries, dates and timestamps in ISO form, UUIDs.
+The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Values
+that JSON cannot express become text: binaries (base64), dates and timestamps (ISO 8601), times, and UUIDs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
-    """Return JSON text per row, NULL if the struct is NULL; RefusedRecordError names a row that is not a VARIANT."""
+    """Return the JSON text of each row, or NULL if the struct is NULL.
+
+    Raises RefusedRecordError, with ``name`` as the field, for the first row that is not a VARIANT.
+    """
     texts: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):
         if value is None:
@@ -44,7 +47,7 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
 
 
 def _names(metadata: bytes) -> list[str]:
-    """Return the dictionary of field names."""
+    """Return the field names in the metadata of a VARIANT; values refer to them by index."""
     if metadata[0] & 0x0F != _VERSION:
         raise ValueError(f"version {metadata[0] & 0x0F} of the metadata")
     width = (metadata[0] >> 6) + 1

@@ -1,4 +1,4 @@
-"""Converts VARIANTs in Arrow columns, at any depth, to JSON text, the form of the local tables."""
+"""Converts VARIANTs at any depth of Arrow columns to JSON text, as the local tables store them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["with_variant_texts"]
 
 
 def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
-    """Return ``column`` with JSON text wherever the table's type ``stored`` keeps a VARIANT as text.
+    """Return ``column`` with JSON text in place of every VARIANT.
 
-    All fields of the result are nullable, and nulls stay where they are. RefusedRecordError names column ``name`` and a
-    row that is not a VARIANT.
+    ``stored`` is the column's type in the table: a struct that ``stored`` does not have as a struct is a VARIANT. All
+    fields of the result are nullable, and nulls stay nulls. Raises RefusedRecordError, with ``name`` as the field, for
+    a row that is not a VARIANT.
     """
     kind = column.type
     if pa.types.is_struct(kind):

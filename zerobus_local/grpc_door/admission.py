@@ -1,4 +1,4 @@
-"""Checks who may open a stream to which table: headers, token, table, and faults that come before a stream opens."""
+"""Checks the headers, token and table of a call, and triggers the faults that come before a stream opens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
 
 @dataclass(slots=True)
 class Call:
-    """The content of a call's headers; ``number`` counts the calls for its table."""
+    """The content of a call's headers.
+
+    ``number`` is the call's number among the calls for the same table, counted from 1 (0 before it is counted).
+    """
 
     table_name: str
     token: str
@@ -53,7 +56,10 @@ class Admission:
         )
 
     def admit(self, call: Call, context: Any) -> None:
-        """Check the headers, the token and its grants on the table; StatusError says what is wrong."""
+        """Check the headers, the token, and the token's grants on the table; raise StatusError if one is wrong.
+
+        Also sets ``call.number``, and triggers the faults that come before a stream opens.
+        """
         if not call.table_name:
             raise invalid_error(f"the header {TABLE_HEADER} is missing: it must name the table as catalog.schema.table")
         try:
@@ -97,7 +103,7 @@ class Admission:
 
 
 def wait_while_active(context: Any, seconds: float | None) -> None:
-    """Wait for ``seconds``, or forever if None, but not longer than the call exists."""
+    """Wait for ``seconds``, or without a limit if None, but stop waiting when the call ends."""
     until = None if seconds is None else time.monotonic() + seconds
     while context.is_active():
         left = 0.05 if until is None else min(0.05, until - time.monotonic())

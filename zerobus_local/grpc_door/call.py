@@ -1,4 +1,4 @@
-"""The life of a streaming call, for both protocols: it is checked, opened, run, and ended with a status or a cut."""
+"""Serves streaming calls of both protocols: checks a call, runs its stream, and ends it with a status or a cut."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class Opened:
 
     protocol: StreamProtocol
     record_format: str
-    #: what the client is told, given the stream's id
+    #: the first response to the client
     answer: bytes
 
 
 class Opener(Protocol):
-    """The protocol's own part of opening a stream."""
+    """Opens the streams of one protocol."""
 
     name: str
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read the first message of a stream; raise StatusError if it does not fit the table."""
+        """Read the first message of a stream; raise StatusError if its schema does not fit the table."""
 
 
 class CallServer:
-    """Serves calls of any Opener. Every method can run in several threads at once."""
+    """Serves the calls of both protocols. Every method can run in several threads at once."""
 
     def __init__(  # what a call needs of the server
         self,
@@ -77,7 +77,7 @@ class CallServer:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """End every stream after it has acknowledged what it has accepted."""
+        """Make each stream end when all that it has accepted is acknowledged; return at once."""
         with self._lock:
             self._stopping = True
             running = list(self._running)

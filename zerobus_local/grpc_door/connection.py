@@ -18,9 +18,10 @@ _LINGER: Final = 0.02
 def cut_connection(context: Any) -> None:
     """Shut down the socket of the call's client in both directions; all streams of the connection break.
 
-    gRPC cannot do this, so the socket is found by its peer address among the process's own. If the system does not list
-    them, the call is cancelled, which resets only the stream. Acknowledgements that were already answered get a moment
-    to leave, because gRPC does not report when they have left.
+    gRPC has no function for this, so the socket is searched for, by the client's address, among all sockets of this
+    process. If it is not found (not every system lists the sockets), the call is cancelled, which resets only one
+    stream. The cut comes after a wait of 20 ms, in which gRPC can send acknowledgements that it already has, because
+    gRPC does not report when they are sent.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())
@@ -51,7 +52,7 @@ def _shut_down(address: tuple[str, int]) -> bool:
 
 
 def _shut_down_if(descriptor: int, address: tuple[str, int]) -> bool:
-    """Shut down the socket if it is connected to the address; return whether it was."""
+    """Shut down the file descriptor if it is a socket connected to ``address``; return whether it is one."""
     with contextlib.suppress(OSError, ValueError):  # already closed, or not connected
         # Asked before: a copy of something that is not a socket would stay open when socket() refuses it.
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):

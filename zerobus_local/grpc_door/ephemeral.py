@@ -1,4 +1,4 @@
-"""``EphemeralStream`` of the Zerobus service: translates its messages for the stream engine."""
+"""Translates the messages of ``EphemeralStream``, the Zerobus service's method, for ``ServedStream``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _FORMATS: Final = {PROTO: "protobuf", JSON: "json", AVRO: "avro"}
 
 
 class EphemeralOpener:
-    """Opens streams with a create_stream message."""
+    """Opens streams whose first message is ``create_stream``."""
 
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Compare the stream's schema with the table's; raise StatusError if they differ."""
+        """Read ``create_stream``; raise StatusError if its schema does not fit the table."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(
@@ -68,7 +68,7 @@ def _decoder(shape: TableShape, create: Any) -> Decoder:
 
 
 class EphemeralProtocol:
-    """Requests and acknowledgements for one record type."""
+    """Parses the requests and builds the responses of streams of one record type."""
 
     def __init__(self, record_type: int, decoder: Decoder) -> None:
         self._record = _RECORD[record_type]
@@ -112,7 +112,7 @@ class EphemeralProtocol:
         return bytes(response.SerializeToString())
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return a CloseStreamSignal with its duration."""
+        """Return a CloseStreamSignal whose duration is ``seconds``."""
         response = EphemeralStreamResponse()
         response.close_stream_signal.duration.FromNanoseconds(int(seconds * 1e9))
         return bytes(response.SerializeToString())

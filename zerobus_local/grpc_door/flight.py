@@ -1,9 +1,9 @@
 """Zerobus's form of Arrow Flight ``DoPut``: the client sends Arrow IPC frames, the server answers with JSON.
 
-The first frame is the schema.  The first answer is the ready signal, offset -1 and 0 records.  Each later frame is one
-record batch whose ``app_metadata`` is ``{"offset_id": N}``, N from 0 per connection and up by one per frame; each
-answer holds ``ack_up_to_offset`` and ``ack_up_to_records``, rows since the connection began. Source:
-``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
+The first frame is the schema. The first answer is the ready signal: offset -1 and 0 records. Each later frame is one
+record batch, and its ``app_metadata`` is ``{"offset_id": N}``. N is 0 in the first batch of a connection, and one more
+in each later batch. Each answer has ``ack_up_to_offset`` and ``ack_up_to_records``, the number of rows acknowledged
+since the connection began. Source: ``rust/sdk/src/stream/arrow/{metadata,connection}.rs`` in SDK 1.10.0.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _INVALID: Final = (pa.ArrowException, OSError, EOFError, ValueError)
 
 
 class FlightOpener:
-    """Opens streams with a schema frame."""
+    """Opens streams whose first frame is an Arrow schema."""
 
     name = "flight"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # has no place here
-        """Compare the stream's Arrow schema with the table's; raise StatusError with an ErrorInfo if they differ."""
+        """Read the Arrow schema; raise StatusError, with an ErrorInfo, if the schema does not fit the table."""
         frame = _parsed(first_message)
         shape = TableShape.of(table)
         try:
@@ -59,7 +59,7 @@ class FlightOpener:
 
 
 class FlightProtocol:
-    """Frames and acknowledgements of one stream."""
+    """Parses the frames and builds the answers of one stream."""
 
     def __init__(self, schema: pa.Schema, shape: TableShape) -> None:
         self._schema = schema
@@ -67,8 +67,9 @@ class FlightProtocol:
         self._acknowledged = (_READY_OFFSET, 0)
 
     def parse(self, message: bytes) -> Request:
-        """Return the request of a frame, which must have one record batch of the stream's schema with at least a
-        row.
+        """Return the request in a frame; raise StatusError if the frame is invalid.
+
+        A frame must have one record batch of the stream's schema, with at least one row.
         """
         frame = _parsed(message)
         offset = _offset(frame.app_metadata)
@@ -102,12 +103,12 @@ class FlightProtocol:
         return conform(columns, whole.num_rows, self._shape)
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """Return an acknowledgement of all offsets up to ``offset``, which are ``rows`` rows."""
+        """Return an acknowledgement of all offsets up to and including ``offset``, with ``rows`` rows in total."""
         self._acknowledged = (offset, rows)
         return _put_result(offset, rows, None)
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return the last acknowledgement again, with the time that is left."""
+        """Return the last acknowledgement again, with the ``seconds`` until the stream ends."""
         return _put_result(*self._acknowledged, seconds)
 
 
@@ -119,7 +120,7 @@ def _parsed(message: bytes) -> Any:
 
 
 def _encapsulated(header: bytes, body: bytes) -> bytes:
-    """Return the IPC message in the form that pyarrow reads."""
+    """Return the header and the body as one IPC message in the form that pyarrow reads."""
     padding = -(len(_CONTINUATION) + 4 + len(header)) % _ALIGNMENT
     size = (len(header) + padding).to_bytes(4, "little")
     return b"".join([_CONTINUATION, size, header, bytes(padding), body])
@@ -143,7 +144,10 @@ def _put_result(offset: int, rows: int, close_in: float | None) -> bytes:
 
 
 def _refuse_large_rows(batch: pa.RecordBatch) -> None:
-    """Refuse a row above the limit; rarely has to look at rows, because small batches cannot contain one."""
+    """Raise RefusedRecordError for the first row above the size limit.
+
+    Called only for a batch above the limit, because a smaller batch cannot contain such a row.
+    """
     for row in range(batch.num_rows):
         nbytes = batch.slice(row, 1).nbytes
         if nbytes > MAX_RECORD_BYTES:

@@ -1,8 +1,8 @@
-"""Compares an Arrow stream's schema with the table's: same names in the table's order, fitting types and nullability.
+"""Checks that an Arrow stream's schema fits the table: names, their order, types and nullability.
 
-The rules and their causes come from the service's documentation for Arrow Flight and the SDK's error details. The types
-are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): DECIMAL is text; strings and binaries can
-have any width.
+The rules and the names of the causes come from the service's documentation for Arrow Flight and from the SDK's error
+details. The types are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): DECIMAL is text; strings
+and binaries can have any width.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BINARIES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_bi
 
 
 def check_schema(schema: pa.Schema, shape: TableShape) -> None:
-    """Raise INVALID_ARGUMENT, with all causes in its ErrorInfo, if the schema does not fit."""
+    """Raise StatusError (INVALID_ARGUMENT), with all causes in its ErrorInfo, if the schema does not fit."""
     problems = list(_problems(schema, shape))
     if not problems:
         return

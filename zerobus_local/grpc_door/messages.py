@@ -1,9 +1,8 @@
-"""The messages of the Zerobus service and of Arrow Flight, built at import from a table of field numbers, without
-protoc.
+"""The protobuf messages of the Zerobus service and of Arrow Flight, built at import, without protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
-source distribution.  JSON text is declared as bytes here: the wire format is the same, but invalid UTF-8 in a record
-then makes that record be refused instead of breaking the parser.
+source distribution. JSON text is declared as bytes here, which have the same wire format: a record with invalid UTF-8
+can then be refused like any other bad record, whereas a string would make the parser fail.
 """
 
 from __future__ import annotations

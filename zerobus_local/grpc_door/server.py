@@ -73,7 +73,7 @@ class GrpcServer:
     def start(self) -> tuple[int, int | None]:
         """Bind in the caller's thread, then serve in the server's own threads; raise OSError if a port is taken.
 
-        Returns the port, and the port for TLS.
+        Returns the port, and the port for TLS (None without TLS).
         """
         server = grpc.server(
             ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),
@@ -104,10 +104,9 @@ class GrpcServer:
         return port, tls_port
 
     def stop(self, grace: float = 5.0) -> None:
-        """Accept no more, acknowledge what was accepted, and end every stream; cut streams that take longer than
-        ``grace``.
+        """Accept nothing more, acknowledge what was accepted, and end every stream.
 
-        Can be called twice.
+        Streams that take longer than ``grace`` seconds are cut. Can be called twice.
         """
         if self._server is not None:
             stopped = self._server.stop(grace)
@@ -134,7 +133,10 @@ def _bind(server: Any, host: str, port: int, credentials: Any = None) -> int:
 
 
 def _refuse_busy_port(host: str, port: int) -> None:
-    """Raise OSError if a port is in use: gRPC's own error gives no reason and comes with several log lines."""
+    """Raise OSError if the port is in use.
+
+    gRPC checks this too, but its error gives no reason and comes with several log lines.
+    """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -52,9 +52,9 @@ _ROUTES: list[tuple[str, str, Handler]] = [
 
 
 class SameOrigin:
-    """Refuses requests that a page of another site makes a browser send.
+    """Refuses requests that change something and that a browser sends for a page of another site.
 
-    These are requests that change something and have that site's Origin.
+    These are requests whose Origin header names another host than their Host header. GET, HEAD and OPTIONS pass.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -73,9 +73,10 @@ class SameOrigin:
 
 
 def build_app(service: Service, *, hosts: list[str], pages: Sequence[tuple[str, str, Handler]]) -> Starlette:
-    """Return the ASGI application; ``hosts`` are its allowed host names (against DNS rebinding).
+    """Return the ASGI application.
 
-    ``pages`` are further routes, for people: method, path and handler.
+    Requests must have one of ``hosts`` in their Host header, as a protection against DNS rebinding. ``pages`` are more
+    routes, each with method, path and handler: those of the web page.
     """
     app = Starlette(
         routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in (*_ROUTES, *pages)],

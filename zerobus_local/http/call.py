@@ -1,4 +1,4 @@
-"""The requests that HTTP handlers get, and what all handlers share: limited bodies, one form of errors, and threads.
+"""Turns HTTP requests into calls of handlers: limits bodies, uses worker threads, and answers errors in one form.
 
 A handler is a plain function ``(Call) -> Response`` and runs in a worker thread, so that it can wait for Delta or for
 an injected delay. A LocalZerobusError that it raises becomes Databricks' ``{"error_code": …, "message": …}``.
@@ -29,7 +29,7 @@ __all__ = ["Call", "Handler", "answer_http_error", "endpoint"]
 _log = logging.getLogger("zerobus_local")
 
 MOST_BYTES = 64 * 1024 * 1024
-"""The size limit of a request's body; other limits apply to the rows of a table."""
+"""The largest size of a request's body, in bytes; the rows of a table have limits of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +51,28 @@ class Call:
         return token.strip() if scheme.lower() == "bearer" else None
 
     def identity(self) -> Identity:
-        """Return the principal of the request's token; raise Unauthenticated."""
+        """Return the principal of the request's token; raise Unauthenticated if the token is missing or invalid."""
         return self.service.tokens.verify(self.bearer)
 
     def json(self) -> Any:
-        """Return the body as JSON; raise InvalidRequest."""
+        """Return the value in the body; raise InvalidRequest if the body is not valid JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"the body is not valid JSON: {error}") from error
 
     def json_object(self) -> dict[str, Any]:
-        """Return the body as a JSON object; raise InvalidRequest."""
+        """Return the object in the body; raise InvalidRequest if the body is not a JSON object."""
         value = self.json()
         if not isinstance(value, dict):
             raise InvalidRequest(f"the body must be a JSON object, not {type(value).__name__}")
         return value
 
     def form(self) -> dict[str, str]:
-        """Return the body as ``application/x-www-form-urlencoded``; for a repeated name, the last value."""
+        """Return the fields of an ``application/x-www-form-urlencoded`` body; for a repeated name, the last value.
+
+        Raises InvalidRequest if the body is not a valid form.
+        """
         try:
             fields = parse_qs(self.body.decode(), keep_blank_values=True, max_num_fields=100)
         except ValueError as error:

@@ -1,7 +1,7 @@
-"""Routes that only the local server has, not the service: faults, streams and principals, under ``/local/``.
+"""Routes under ``/local/``, which Databricks does not have: faults, streams, principals, SQL and the expiry of tokens.
 
-Faults and streams need no token, like the switches of a test bench. The port is open to this machine only, and checks
-of Host and Origin keep pages of other sites out.
+Only the routes for principals and SQL need a token. By default the port is open to this machine only, and checks of the
+Host and Origin headers keep pages of other sites out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def list_faults(call: Call) -> Response:
 
 
 def add_fault(call: Call) -> Response:
-    """POST /local/faults with a rule as JSON: return its number."""
+    """POST /local/faults: switch on the fault in the body, a rule as JSON, and return the number of the rule."""
     rule = call.json_object()
     try:
         return JSONResponse({"number": call.service.faults.add(rule)})
@@ -52,7 +52,7 @@ def clear_faults(call: Call) -> Response:
 
 
 def remove_fault(call: Call) -> Response:
-    """DELETE /local/faults/{number}."""
+    """DELETE /local/faults/{number}: switch off one fault."""
     number = call.path["number"]
     if not number.isdecimal() or not call.service.faults.remove(int(number)):
         raise NotFound(f"there is no fault {number}")
@@ -72,7 +72,7 @@ def list_streams(call: Call) -> Response:
 def create_principal(call: Call) -> Response:
     """POST /local/principals {"name": …}: create a service principal without grants.
 
-    Needs the first principal's token.
+    Needs the token of the first service principal.
     """
     _require_first_principal(call)
     name = call.json_object().get("name")
@@ -85,7 +85,8 @@ def create_principal(call: Call) -> Response:
 def run_sql(call: Call) -> Response:
     """POST /local/sql {"script": …}: return each statement's result, with rows as Arrow.
 
-    Needs the first principal's token. The Statement Execution API only returns text, and only for the last statement.
+    Needs the token of the first service principal. This route exists because the Statement Execution API returns rows
+    only as text, and only those of the last statement.
     """
     _require_first_principal(call)
     script = call.json_object().get("script")
@@ -103,7 +104,7 @@ def run_sql(call: Call) -> Response:
 
 
 def expire_tokens(call: Call) -> Response:
-    """POST /local/expire-tokens: accept no token any more that was issued until now."""
+    """POST /local/expire-tokens: from now on, reject all tokens that were issued before."""
     call.service.tokens.expire_all()
     return JSONResponse({})
 

@@ -1,4 +1,4 @@
-"""The faults of the token endpoint, and responses that break off in the middle."""
+"""Triggers the faults of the token endpoint."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """Return the response that a fault gives instead of a token, and the lifetime that a fault sets; each can be None.
+    """Return the response that a fault gives instead of a token, or None, and the lifetime that a fault sets, or None.
 
     ``table`` is the table that the token is requested for; if it is "", only rules without a table trigger. Blocks for
-    the delay of a rule.
+    the seconds of a "token_delay" rule.
     """
     delay = faults.trigger("token_delay", table)
     if delay is not None:

@@ -1,8 +1,9 @@
 """REST insert: ``POST /zerobus/v1/tables/<catalog>.<schema>.<table>/insert`` with a JSON array of records.
 
-On Databricks it is on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port does not speak
-HTTP/1.1. 200 and ``{}`` mean that all rows are durable. 504 means that this is unknown; any other status, that none
-are.  Errors are ``{"error_code": …, "message": …}``.
+On Databricks this route is on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port does not
+speak HTTP/1.1. Status 200, with the body ``{}``, means that all rows are durable. Status 504 means that it is unknown
+whether they are. Any other status means that no row is durable, unless a fault caused it after the commit. The body of
+an error is ``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _STATUSES = {
 
 
 def insert(call: Call) -> Response:
-    """Store all rows of the body or none, and answer when they are durable."""
+    """Store either all rows of the body or none of them; answer 200 when they are durable."""
     table = call.path["full_name"]
     try:
         _insert(call)

@@ -1,7 +1,7 @@
 """The OAuth endpoints of a workspace: discovery, client credentials, and token exchange (RFC 8693).
 
-The requests of the clients were observed: databricks-sdk reads ``/.well-known/databricks-config`` and the authorization
-server's metadata, then posts with HTTP Basic; the Zerobus SDK posts to ``/oidc/v1/token`` directly, with
+The clients were observed to send these requests: databricks-sdk reads ``/.well-known/databricks-config`` and the
+authorization server's metadata, then posts with HTTP Basic; the Zerobus SDK posts to ``/oidc/v1/token`` directly, with
 ``authorization_details`` for one table (default_token_factory.rs).
 """
 
@@ -28,7 +28,7 @@ _JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class _OAuthError(Exception):
-    """An error answer by RFC 6749, section 5.2."""
+    """An error that is answered in the form of RFC 6749, section 5.2."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -130,9 +130,10 @@ def _basic(header: str) -> tuple[str, str] | None:
 
 
 def _subject(call: Call, form: dict[str, str]) -> tuple[str, float]:
-    """Return the principal that a foreign JWT is for, and the seconds it is still valid.
+    """Return the id of the principal that the form's JWT is for, and the lifetime in seconds for a new token.
 
-    Its signature is not checked, because there is no identity provider here to ask for keys.
+    The new token expires no later than the JWT. The JWT's signature is not checked, because there is no identity
+    provider here that could be asked for keys.
     """
     if form.get("subject_token_type") != _JWT:
         raise _OAuthError(400, "invalid_request", f"subject_token_type must be {_JWT}")

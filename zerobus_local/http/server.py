@@ -1,4 +1,4 @@
-"""Runs uvicorn in a thread, on a socket that the caller has bound, so that a taken port is an error at once."""
+"""Runs uvicorn in a thread. The caller binds the socket, so that a port in use is reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HttpServer", "bind"]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound TCP socket; port 0 picks a free one. OSError names host and port."""
+    """Return a bound TCP socket; port 0 picks a free one. Raises OSError, which names host and port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -51,7 +51,7 @@ class HttpServer:
         )
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start, and return when requests are answered; raise RuntimeError after ``timeout`` seconds."""
+        """Start, and return when requests are answered; raise RuntimeError if that takes over ``timeout`` seconds."""
         self._thread.start()
         deadline = time.monotonic() + timeout
         while not self._server.started:
@@ -60,7 +60,7 @@ class HttpServer:
             time.sleep(0.005)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Complete running requests, for at most 2 s, and close."""
+        """Let running requests complete, for at most 2 s, and close."""
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(timeout)

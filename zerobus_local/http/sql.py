@@ -24,7 +24,7 @@ __all__ = ["execute_statement"]
 
 
 def execute_statement(call: Call) -> Response:
-    """Run one script; only the principal that was created with the data folder may."""
+    """Run a SQL script; raise PermissionDenied unless the caller is the first service principal."""
     caller = call.identity()
     default = call.service.catalog.principals.default
     if caller.client_id != default.client_id:

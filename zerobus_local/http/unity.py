@@ -98,7 +98,7 @@ def get_schema(call: Call) -> Response:
 
 
 def get_permissions(call: Call) -> Response:
-    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}: grants on the object itself."""
+    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name} with grants on the object itself."""
     call.identity()
     kind, full_name = _securable(call)
     held: dict[str, list[str]] = {}
@@ -117,7 +117,7 @@ def get_permissions(call: Call) -> Response:
 def get_effective_permissions(call: Call) -> Response:
     """Answer GET /api/2.1/unity-catalog/effective-permissions/{securable_type}/{full_name}.
 
-    This includes inherited grants.
+    The answer includes inherited grants.
     """
     call.identity()
     kind, full_name = _securable(call)

@@ -43,7 +43,7 @@ def show(call: Call) -> Response:
 
 
 def show_live(call: Call) -> Response:
-    """Answer GET /local/page with the part of the page that changes, for the script."""
+    """Answer GET /local/page with the part of the page that the page's script refreshes."""
     return HTMLResponse(render.live(call.service), headers=_HEADERS)
 
 
@@ -85,7 +85,10 @@ def _back() -> Response:
 
 
 def _rule(form: dict[str, str]) -> dict[str, Any]:
-    """Return the fields of the form that the chosen action has; raise ValueError for an invalid number."""
+    """Return the fault rule in the form, without fields that the chosen action does not have.
+
+    Raises ValueError for an invalid number.
+    """
     action = form.get("action", "")
     whens = {"table", "stream", "message", "probability", "times"}
     rule: dict[str, Any] = {"action": action}

@@ -1,4 +1,4 @@
-"""Renders the page as HTML. Every text from outside of this file goes through ``escape``."""
+"""Renders the page as HTML. Every text that comes from outside this module is escaped."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
 
 
 def _field(name: str, label: str, kind: str, placeholder: str, *, value: str) -> str:
-    """Return a labelled field; the script shows it only for the actions that have it."""
+    """Return a labelled field of the form; the page's script shows it only for actions that have this field."""
     actions = " ".join(action for action, fields in ACTIONS.items() if name in fields)
     mark = f' data-actions="{actions}"' if actions else ""
     if name in _CHOICES:
@@ -226,7 +226,7 @@ def _errors(service: Service) -> str:
 
 
 def _folded(key: str, summary: str, inner: str) -> str:
-    """Return a section that can be folded; on a refresh the script finds it by ``key`` and keeps it open or closed."""
+    """Return a section that can be folded; by ``key`` the page's script keeps it open or closed on a refresh."""
     return f'<details data-key="{escape(key)}"><summary>{escape(summary)}</summary>{inner}</details>'
 
 

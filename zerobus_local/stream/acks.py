@@ -1,7 +1,7 @@
 """The requests of a stream that are stored but not yet acknowledged.  Pure bookkeeping: no clock, no lock, no socket.
 
 A request goes through three states: stored (passed to the storage), committed (its rows are in the Delta log), and
-acknowledged.  It enters and leaves each state in the order of offsets.
+acknowledged. Requests enter and leave each state in the order of their offsets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ __all__ = ["AckQueue", "Stored"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A request whose rows are being stored; ``rows_so_far`` counts the stream's rows up to and including it."""
+    """A request whose rows are being stored.
+
+    ``rows_so_far`` is the number of rows in the stream's requests up to and including this one.
+    """
 
     offset: int
     nbytes: int
@@ -32,26 +35,29 @@ class AckQueue:
         self.is_withholding = False
 
     def store(self, request: Stored) -> None:
-        """Note that the request was passed to the storage."""
+        """Record that the request was passed to the storage."""
         self._stored.append(request)
         self.uncommitted_bytes += request.nbytes
 
     def next_committed(self) -> Stored:
-        """Note that the oldest stored request was committed, and return it; pass it to ``acknowledge_at``."""
+        """Record that the oldest stored request was committed, and return it; pass it to ``acknowledge_at``."""
         request = self._stored.popleft()
         self.uncommitted_bytes -= request.nbytes
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Let the request's acknowledgement leave at ``due``, or when an earlier one leaves."""
+        """Acknowledge the request at ``due``, but not before the requests that were committed before it."""
         self._committed.append((due, request))
 
     def withhold(self) -> None:
-        """From now on, drop committed requests without ever acknowledging them."""
+        """Record that requests which are committed from now on are never acknowledged."""
         self.is_withholding = True
 
     def take_due(self, now: float) -> Stored | None:
-        """Return the last request that can be acknowledged at ``now``; this also acknowledges those before it."""
+        """Remove all requests that can be acknowledged at ``now``, and return the last one; None if there are none.
+
+        An acknowledgement of the last request covers all requests before it.
+        """
         due = None
         while self._committed and self._committed[0][0] <= now:
             due = self._committed.popleft()[1]
@@ -59,15 +65,15 @@ class AckQueue:
 
     @property
     def next_due(self) -> float | None:
-        """When the next acknowledgement leaves; None if that is unknown."""
+        """The time at which the next acknowledgement is due; None if no committed request waits for one."""
         return self._committed[0][0] if self._committed else None
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is waiting: all stored requests are committed, and acknowledged or withheld."""
+        """Whether every stored request is committed, and is acknowledged or will never be."""
         return not self._stored and not self._committed
 
     @property
     def is_drained(self) -> bool:
-        """Whether everything is acknowledged."""
+        """Whether every stored request is acknowledged."""
         return self.is_settled and not self.is_withholding

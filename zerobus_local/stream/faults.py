@@ -1,4 +1,4 @@
-"""The faults of one stream, and the places where they are triggered."""
+"""Triggers the faults of one stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["StreamFaults"]
 
 
 class StreamFaults:
-    """The faults for one stream; ``number`` is the stream's number among those of its table."""
+    """The faults for one stream; ``number`` is the stream's number among the streams of its table."""
 
     def __init__(self, faults: Faults, table: str, number: int) -> None:
         self._faults = faults
@@ -23,24 +23,24 @@ class StreamFaults:
         self._number = number
 
     def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """Return the rule that triggers at this message, and log it."""
+        """Return the rule that triggers at this message, after logging it; None if no rule does."""
         if not self._faults.any:
             return None
         return self._faults.trigger(action, self._table, self._number, message, at)
 
     @property
     def any(self) -> bool:
-        """Whether a fault is on, for any stream."""
+        """Whether any fault is on, for this stream or another one."""
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:
-        """Return the rule that would trigger at this message, without triggering it."""
+        """Return the rule that would trigger at this message, without triggering it; None if no rule would."""
         if not self._faults.any:
             return None
         return self._faults.peek(action, self._table, self._number, message)
 
     def break_off(self, message: int, at: str) -> None:
-        """Raise CutError or StatusError if a rule cuts or fails the stream at this point of the message."""
+        """Raise CutError or StatusError if a fault ends the stream at point ``at`` of this message."""
         if not self._faults.any:
             return
         if self.trigger("cut", message, at):
@@ -54,7 +54,7 @@ class StreamFaults:
                 raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
 
     def acknowledgement_delay(self, message: int) -> float | None:
-        """Return the seconds to wait before this message is acknowledged; None if it and later ones never are."""
+        """Return the seconds to wait before this message is acknowledged; None if it and all later ones never are."""
         if not self._faults.any:
             return 0.0
         if self.trigger("withhold_ack", message):

@@ -1,4 +1,4 @@
-"""Reads the requests of one stream ahead in a separate thread, up to a limit."""
+"""Reads the requests of one stream in a separate thread, up to a limit ahead of the stream."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Inbox(threading.Thread):
     """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (and always at least one message).
 
     When the queue is full the thread stops reading, HTTP/2 flow control fills up, and the client waits.  ``changed`` is
-    the only condition variable of a stream: a thread with news for the stream sets its fields while holding it, and
-    notifies.
+    the only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of
+    the stream, and notifies it.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:
@@ -45,7 +45,7 @@ class Inbox(threading.Thread):
         self.broken: CutError | None = None
 
     def run(self) -> None:
-        """Read until the client or the call ends."""
+        """Read until the client has sent everything, the call ends, or ``stop`` is called."""
         try:
             # The message that opens the stream comes before the one with offset 0.
             for message_number, message in enumerate(self._requests):
@@ -59,7 +59,7 @@ class Inbox(threading.Thread):
                 self.changed.notify_all()
 
     def _may_read(self, offset: int) -> bool:
-        """Apply the faults that trigger while a message arrives; return whether to read the message now."""
+        """Apply the faults that trigger while the message with ``offset`` arrives; return whether to read it."""
         stop = self._faults.trigger("stop_reading", offset)
         if stop:
             with self.changed:
@@ -88,19 +88,20 @@ class Inbox(threading.Thread):
 
     @property
     def ended(self) -> bool:
-        """Whether the client will send no more and everything was taken. The caller must hold ``changed``."""
+        """Whether the client sends nothing more and every message was taken. The caller must hold ``changed``."""
         return self._ended and not self._messages
 
     @property
     def filled(self) -> bool:
-        """Whether there is a message. The caller must hold ``changed``."""
+        """Whether a message is waiting. The caller must hold ``changed``."""
         return bool(self._messages)
 
     @property
     def take_at(self) -> float | None:
-        """When to take the messages: at once if they are large, soon if they are small.
+        """The time at which to take the messages; None if there are none.
 
-        The caller must hold ``changed``.
+        It is the time when the first of them arrived if they are large or nothing more comes, and otherwise 5 ms later,
+        so that small messages are taken together. The caller must hold ``changed``.
         """
         if not self._messages:
             return None
@@ -108,7 +109,7 @@ class Inbox(threading.Thread):
         return self._first_at if is_much else self._first_at + _LINGER
 
     def take(self, max_bytes: int) -> list[bytes]:
-        """Take messages up to ``max_bytes``, but at least one if there is one."""
+        """Remove and return messages of up to ``max_bytes`` together, but at least one if there is one."""
         with self.changed:
             taken: list[bytes] = []
             size = 0
@@ -121,7 +122,7 @@ class Inbox(threading.Thread):
             return taken
 
     def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading; messages that were read can still be taken."""
         with self.changed:
             self._stopped = True
             self.changed.notify_all()

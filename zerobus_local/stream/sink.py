@@ -25,7 +25,7 @@ _log = logging.getLogger("zerobus_local")
 
 
 class StreamSink:
-    """Used in the stream's own thread; ``close`` it when the stream is over."""
+    """Checks and stores the rows of one stream, in the stream's thread; ``close`` it when the stream has ended."""
 
     def __init__(self, table: Table, storage: Storage, faults: StreamFaults, streams: Streams) -> None:
         self.table = table.full_name
@@ -37,7 +37,7 @@ class StreamSink:
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
-        """Raise RefusedRecordError for the first row that violates a condition."""
+        """Raise RefusedRecordError for the first row that violates a constraint or that a fault refuses."""
         if self._table.checks:
             self._engine().refuse_broken(batch, self._table.checks)
         rule = self._faults.peek("refuse_records", offset)
@@ -60,13 +60,13 @@ class StreamSink:
             return None
 
     def append(self, batch: pa.RecordBatch, offset: int, done: Callable[[int | Exception], None]) -> None:
-        """Store the rows; ``done`` is called with the version of the commit, or with the error. Can block."""
+        """Pass the rows to the storage, which calls ``done`` with the commit's version or an exception. Can block."""
         if self._faults.trigger("duplicate_commit", offset):
             self._storage.append(self._table, batch, lambda _outcome: None)
         self._storage.append(self._table, batch, done)
 
     def close(self) -> None:
-        """Free the engine that evaluates conditions."""
+        """Free the engine that evaluates constraints and predicates."""
         if self._conditions is not None:
             self._conditions.close()
 

@@ -1,4 +1,4 @@
-"""Statistics of every stream that is open or closed recently, as frozen snapshots."""
+"""Statistics of the streams that are open or have closed recently, as frozen snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT_CLOSED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatistics:
-    """One stream at one moment. Times are seconds since 1970, latencies are in seconds."""
+    """The statistics of one stream at one moment. Times are seconds since 1970; latencies are in seconds."""
 
     stream_id: str
     table: str
@@ -33,18 +33,18 @@ class StreamStatistics:
     rows_received: int
     rows_acknowledged: int
     bytes_received: int
-    #: of the last acknowledgement: from the request's arrival in the decoder to the acknowledgement
+    #: from the end of the decoding of the last acknowledged request to its acknowledgement; None before the first
     ack_latency: float | None
-    #: how the stream ended, if not well
+    #: the error with which the stream ended; None if it is open or ended without one
     error: str | None
 
     @property
     def rows_unacknowledged(self) -> int:
-        """Rows that were received but not acknowledged yet."""
+        """The number of rows that were received but are not acknowledged yet."""
         return self.rows_received - self.rows_acknowledged
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Return all fields, and ``rows_unacknowledged``, as a dict of plain values."""
         return asdict(self) | {"rows_unacknowledged": self.rows_unacknowledged}
 
 
@@ -63,22 +63,25 @@ class StreamRecord:
         self._error: str | None = None
 
     def on_received(self, rows_so_far: int, nbytes: int) -> None:
-        """Note the rows received since the stream opened, and ``nbytes`` more bytes."""
+        """Record that the stream has received ``rows_so_far`` rows since it opened, and now ``nbytes`` more bytes."""
         self._rows_received = rows_so_far
         self._bytes += nbytes
 
     def on_acknowledged(self, rows_so_far: int, received_at: float) -> None:
-        """Note the rows acknowledged since the stream opened; ``received_at`` is on the monotonic clock."""
+        """Record that ``rows_so_far`` rows are acknowledged since the stream opened.
+
+        ``received_at`` is when the last of them was received, on the monotonic clock.
+        """
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
 
     def on_closed(self, error: str | None) -> None:
-        """Note that the stream is over."""
+        """Record that the stream has ended, with its error if there was one."""
         self._closed_at = time.time()
         self._error = error
 
     def statistics(self) -> StreamStatistics:
-        """Return a snapshot."""
+        """Return a snapshot of the counters."""
         return StreamStatistics(
             **self._identity,
             opened_at=self._opened_at,
@@ -108,7 +111,7 @@ class Streams:
         return record
 
     def on_closed(self, stream_id: str, error: str | None) -> None:
-        """Note that the stream is over."""
+        """Record that the stream has ended, with its error if there was one."""
         with self._lock:
             record = self._open.pop(stream_id, None)
             if record is not None:
@@ -116,7 +119,7 @@ class Streams:
                 self._closed.append(record)
 
     def on_failed(self, table: str, error: str) -> None:
-        """Keep an error for the page, about a stream that was refused or failed."""
+        """Keep the error of a stream that was refused or failed, so that the page shows it."""
         with self._lock:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 

@@ -3,10 +3,11 @@
 The rules of a stream:
 
 1. Offsets of a connection start at 0 and go up by one; anything else ends the stream (4002).
-2. A request is stored as a whole or refused as a whole.  What came before a refused request is committed and
+2. A request is stored as a whole or refused as a whole.  All requests before a refused one are committed and
    acknowledged first, so that the first unacknowledged request is the one that was refused.
-3. An acknowledgement is cumulative, never goes back, and leaves only after the commit of the rows.
-4. When the client has sent all, the stream ends with OK after the last acknowledgement.
+3. An acknowledgement covers all requests up to its offset. It is sent only after their rows are committed, and the
+   offsets of successive acknowledgements never decrease.
+4. When the client has sent everything, the stream ends with OK after the last acknowledgement.
 5. A client is asked to close a stream before its maximum age, and the stream ends with 6002 at that age.
 
 A stream runs in the thread in which gRPC reads its responses. It waits on ``inbox.changed`` for a request, a commit, a
@@ -62,26 +63,32 @@ class Request:
 
 
 class StreamProtocol(Protocol):
-    """The differences between EphemeralStream and Arrow Flight."""
+    """The functions in which EphemeralStream and Arrow Flight differ."""
 
     def parse(self, message: bytes) -> Request:
-        """Return the request in a message; raise StatusError if there is none."""
+        """Return the request in a message; raise StatusError if the message is not a valid request."""
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Decode the records of one or more requests; RefusedRecordError counts through all of them."""
+        """Return one row per record, for the records of one or more requests.
+
+        Raises RefusedRecordError for the first bad record, with the record's index among the records of all requests.
+        """
 
     def acknowledgement(self, offset: int, rows: int) -> bytes:
-        """Return the message that all requests up to ``offset`` are durable.
+        """Return a message which says that all requests up to and including ``offset`` are durable.
 
-        ``rows`` is their number of rows since the connection began.
+        ``rows`` is the number of rows in these requests, since the connection began.
         """
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return the message that the stream will end in ``seconds`` seconds."""
+        """Return a message which says that the stream will end in ``seconds`` seconds."""
 
 
 class ServedStream:
-    """See the module's docstring. ``run`` yields responses, and raises StatusError or CutError to end with an error."""
+    """One stream, which keeps the rules in the module's docstring.
+
+    ``run`` yields the responses. It raises StatusError or CutError if the stream ends with an error.
+    """
 
     def __init__(  # a stream is where all of them meet
         self,
@@ -127,7 +134,7 @@ class ServedStream:
             self._inbox.changed.notify_all()
 
     def run(self) -> Iterator[bytes]:
-        """Yield acknowledgements until everything is acknowledged and the client sends no more."""
+        """Yield acknowledgements and close signals until the client sends nothing more and all is acknowledged."""
         while True:
             self._settle()
             self._keep_time()
@@ -221,7 +228,7 @@ class ServedStream:
     # acknowledgements
 
     def _settle(self) -> None:
-        """Schedule the acknowledgement of committed requests."""
+        """Schedule the acknowledgement of committed requests; raise StatusError if a commit failed."""
         with self._inbox.changed:
             committed, self._committed = self._committed, 0
             commit_error = self._commit_error
@@ -262,14 +269,14 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """Let a fault close the stream early."""
+        """If a fault triggers, announce the end of the stream now, and end the stream after the rule's seconds."""
         rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
             self._ends_at = self._signal_at + rule.seconds
 
     def _life(self) -> tuple[float | None, float | None]:
-        """Return when the stream ends, and when its client is asked to close it."""
+        """Return when the stream ends, and when the client is asked to close it; both None without a maximum age."""
         life = self._limits.max_stream_life
         if life is None:
             return None, None
@@ -282,7 +289,7 @@ class ServedStream:
         return self._end is None and self._acks.uncommitted_bytes < _UNCOMMITTED_BYTES and now >= self._read_at
 
     def _wait(self) -> bool:
-        """Wait until there is something to do; return False when the stream is over."""
+        """Wait until there is something to do, and return True; return False when the stream has ended."""
         with self._inbox.changed:
             while True:
                 if self._cancelled:
