@@ -1,14 +1,14 @@
 """Stores checkpoints in Dagster's event log, where a step's next attempt finds them on any machine.
 
-An observation of the asset holds the checkpoint: Dagster writes it at once, it survives a killed process, and the UI
-shows how far a failed delivery came.
+A checkpoint is stored in an observation of the asset. Dagster writes an observation at once, so the checkpoint survives
+if the process is killed, and the UI shows how far a failed delivery came.
 
-The next attempt is what Dagster itself considers one: a retry of the step in the same run, or a re-execution from
-failure of that run, any number of times. Materializing the asset again is not an attempt: it starts from the first row.
+The next attempt is a retry of the step in the same run, or a re-execution of that run from failure, any number of
+times. Materializing the asset again is not another attempt: it starts from the first row.
 
-Before any row is durable, the store has to record how many rows may have been sent. That is written to the log of the
-run, because Dagster's plots show about 100 events of an asset: a short delivery then adds only one observation to its
-materialization.
+A checkpoint from before any row is durable says only how many rows may have been sent. It is written to the log of the
+run instead, so that a short delivery adds only one observation to its materialization: Dagster's plots show only about
+100 events of an asset.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _LONG_SHARE_AT_RISK = 0.02
 def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
     """Return this run and the runs that it re-executes from failure, newest first.
 
-    With "always", all runs that it re-executes.
+    With ``resume="always"``, the result has all runs that this run re-executes, from failure or not.
     """
     tries = [run]
     while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
@@ -88,8 +88,8 @@ class ObservationCheckpointStore:
 
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
     if a run over several partitions delivers each separately. With ``resume="never"`` no checkpoint is found. With
-    ``is_evidence``, another run can see for each partition that rows are durable, even if no attempt could resume from
-    the checkpoint.
+    ``is_evidence``, the store also records for each partition that rows are durable, so that another run can refuse to
+    deliver the partition again.
     """
 
     step: Step
@@ -106,7 +106,10 @@ class ObservationCheckpointStore:
     _is_told: bool = field(init=False, default=False)
     _has_looked: bool = field(init=False, default=False)
     _is_first: bool = field(init=False, default=False)
-    """Whether no earlier checkpoint of the delivery was found: any observation of it is then newer than its log."""
+    """Whether ``load`` found no earlier checkpoint of the delivery.
+
+    Every observation of the delivery is then newer than the checkpoints in the log of the run.
+    """
 
     def __post_init__(self) -> None:
         self._tries = tries_of(self.attempt.run, self.attempt.instance, self.resume)
@@ -119,7 +122,7 @@ class ObservationCheckpointStore:
 
     @property
     def save_interval(self) -> float:
-        """See CheckpointStore. It grows during the delivery, because each save is an event that is kept."""
+        """See CheckpointStore. The interval grows during the delivery, because Dagster keeps the event of each save."""
         elapsed = self.clock() - self._started
         if elapsed < _FIRST_INTERVAL:
             return _FIRST_INTERVAL
@@ -143,9 +146,9 @@ class ObservationCheckpointStore:
         return found
 
     def report_resumed(self, found: Checkpoint | None) -> None:
-        """Write to the step's log what this attempt resumes.
+        """Write to the step's log which checkpoint of an earlier attempt this attempt resumes, if there is one.
 
-        Only the first checkpoint that it finds is from an earlier attempt.
+        Only the first call writes: later calls get checkpoints of this attempt itself.
         """
         if self._has_looked:
             return
@@ -165,11 +168,13 @@ class ObservationCheckpointStore:
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint to the event log, unless it is unchanged or empty.
+        """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        The checkpoint of a source without a fingerprint is useful too: the next attempt sends every row, and knows from
-        it how many of them are sent again. An empty checkpoint is written if an earlier one counted rows as sent that
-        were not sent after all; otherwise the next attempt would count them as sent twice.
+        A checkpoint without any rows is written only if another one was saved before it. That one may say that rows
+        were sent which were not sent after all, and the next attempt would report these rows as sent twice.
+
+        A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
+        checkpoint says how many of these rows are sent again.
         """
         is_unchanged = self._saved is not None and replace(self._saved, written_at=checkpoint.written_at) == checkpoint
         is_begun, self._saved = self._saved is not None, checkpoint
@@ -209,7 +214,10 @@ class ObservationCheckpointStore:
 
     @property
     def _identity(self) -> dict[str, str]:
-        """The facts by which an event in a run's log shows its delivery; an observation adds asset and partition."""
+        """The facts that identify this delivery in an event of a run's log.
+
+        In an observation, the asset and the partition are fields of the event itself.
+        """
         return {
             "dagster/table_name": self.table,
             _DELIVERY: self.delivery,

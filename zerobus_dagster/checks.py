@@ -43,19 +43,20 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
 ) -> dg.AssetChecksDefinition:
     """Build a check of the run's delivery to ``asset``, or of the last one if the run delivered nothing.
 
-    It passes if every row that was read is accounted for, no more than ``max_dead_lettered`` rows went to the
-    dead-letter file, and from ``min_rows`` to ``max_rows`` rows were read. The bounds apply to each partition, or to an
-    asset without partitions; if a step delivered several times, its deliveries are added up.
+    The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
+    dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each
+    partition separately, or to the asset as a whole if it has no partitions. If a step delivered several times, the
+    figures of its deliveries are added up.
 
-    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) adds a comparison with the table's own number of
-    rows: the table must have at least the rows that were delivered. With ``is_only_writer``, for a table that only this
-    delivery fills, it must have no others, apart from ``rows_resent``.
+    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. With
+    it, the check also fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
+    delivery fills the table: the table must then have no further rows, except for up to ``rows_resent`` duplicates.
 
     An asset can have several checks with different ``name``s. With ``blocking``, downstream assets are not materialized
-    in the same run after a check that fails with severity ERROR. An incomplete delivery needs no check: its step fails,
-    and there is no materialization.
+    in the same run if the check fails with severity ERROR. An incomplete delivery needs no check: its step fails, and
+    there is no materialization.
 
-    Raises ValueError for bounds that no number satisfies.
+    Raises ValueError if ``min_rows`` is more than ``max_rows``.
     """
     bounds = _Bounds(min_rows=min_rows, max_rows=max_rows, max_dead_lettered=max_dead_lettered)
     key = asset.key if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec) else dg.AssetKey.from_coercible(asset)
@@ -161,7 +162,8 @@ def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> di
     """Return the receipts of run ``run_id`` by partition; if it delivered nothing, those of the last run that did.
 
     Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
-    for one partition, the newest is used: it comes from the last attempt, and covers the earlier ones.
+    materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover
+    the rows of earlier attempts.
     """
     wanted: str | None = None
     latest: dict[str | None, Receipts] = {}

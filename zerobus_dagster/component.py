@@ -25,7 +25,7 @@ __all__ = ["ZerobusIngestComponent"]
 
 
 class ZerobusConnection(dg.Model, dg.Resolvable):
-    """The names of the environment variables that hold the connection, never their values."""
+    """The names of the environment variables that hold the endpoint, the workspace and the credentials."""
 
     endpoint_env: str = Field(
         default="ZEROBUS_SERVER_ENDPOINT", description="The variable that holds the Zerobus endpoint."
@@ -79,7 +79,7 @@ class ZerobusScaffoldParams(BaseModel):
 
 
 class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
-    """Writes a ``defs.yaml`` that is complete except for the files."""
+    """Writes a complete ``defs.yaml``; the user only adds the files to push."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[ZerobusScaffoldParams]:
@@ -99,9 +99,9 @@ class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
 
 @dg.scaffold_with(ZerobusIngestScaffolder)
 class ZerobusIngestComponent(dg.Component, ZerobusSource):
-    """Pushes files, or what a Python function returns, to a Databricks Delta table through Zerobus Ingest.
+    """Pushes files, rows of a query, or what a function returns to Delta tables through Zerobus Ingest.
 
-    The asset is materialized only when every row is durable.
+    An asset is materialized only when every row is durable.
     """
 
     table: str | None = Field(
@@ -167,7 +167,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return how Dagster lists this component."""
+        """Return what Dagster lists about this component: its tags, and what it produces."""
         known = inspect.signature(dg.ComponentTypeSpec).parameters
         # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
         # ``produces`` came with 1.13.18.
@@ -187,7 +187,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def execute(
         self, context: dg.AssetExecutionContext, zerobus: ZerobusResource, records: Any
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        """Push ``records``; override it to change them before or to add to the result."""
+        """Push ``records``; override this method to change the records first, or to add to the result."""
         table = self._table_of(context.asset_key)
         launch = ZerobusIngestConfig(**self._launched(context.op_execution_context.op_config or {}))
         config = ZerobusIngestConfig(
@@ -211,15 +211,15 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of the launch.
+        """Return the configuration of the launch, with an older ``resume`` of True or False as a word.
 
-        Dagster has already validated it as an object, and warned about it.
+        Gives no warning, because Dagster has built a ZerobusIngestConfig from this configuration before, which warned.
         """
         resume = config.get("resume")
         return {**config, "resume": None if resume is None else resume_of(resume)}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return an asset for each table, and its check if there is one."""
+        """Return an asset for each table, each with its delivery check if one is set."""
         folder = context.path if context.path.is_dir() else context.path.parent
         ingest_options(self.options)
         parts = [self._definitions(table, folder) for table in self._all_tables()]

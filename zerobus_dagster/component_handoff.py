@@ -1,4 +1,4 @@
-"""The component's ``handoff:`` block, with which each run delivers only what is new."""
+"""The component's ``handoff:`` block, which makes each run deliver only what is new."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 import os
@@ -13,7 +13,7 @@ __all__ = ["ZerobusHandoff"]
 
 
 class ZerobusHandoff(dg.Model, dg.Resolvable):
-    """Deliver only what is new since the last run: new files of source, new rows of sql, or new items of records."""
+    """Delivers only what is new since the last run: new files of source, new rows of sql, or new items of records."""
 
     state_uri: str | None = Field(
         default=None,
@@ -36,7 +36,7 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
     commits_in_order: bool = Field(default=False, description="A query: rows become visible in order of the column.")
 
     def check(self, *, is_files: bool, is_sql: bool, is_partitioned: bool) -> None:
-        """Raise ValueError for invalid combinations, when definitions are loaded."""
+        """Raise ValueError if the handoff cannot work with this source or asset, when definitions are loaded."""
         if is_partitioned:
             raise ValueError(
                 "handoff is not for partitioned assets, in which a partition is the slice; leave out either "

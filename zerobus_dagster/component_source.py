@@ -42,7 +42,10 @@ class ZerobusSql(dg.Model, dg.Resolvable):
     )
 
     def version(self, partition: str | None) -> str | None:
-        """Return a version of the rows that is the same in every attempt: see ``IngestOptions.source_version``."""
+        """Return a ``source_version`` that is the same in every attempt; None without ``order_by``.
+
+        See ``IngestOptions.source_version``.
+        """
         return sql_fingerprint(self.query, {"partition_key": partition}, order_by=self.order_by, database=self.url_env)
 
     def rows(self, partition: str | None) -> Iterator[Any]:
@@ -106,7 +109,7 @@ class ZerobusTable(ZerobusSource):
         return self
 
     def check(self, spec: dg.AssetSpec) -> None:
-        """Raise an error for what is wrong with the table, when definitions are loaded rather than when a run fails."""
+        """Raise an error if a field is invalid, when definitions are loaded, before any run fails because of it."""
         check_table_name(self.table)
         ingest_options(self.options)
         if self.handoff is not None:
@@ -138,7 +141,7 @@ class ZerobusTable(ZerobusSource):
         return lambda context: _by_partition(context, lambda key: pattern.replace(PARTITION, str(key)))
 
     def options_in(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
-        """Return the options of a run; for a query they distinguish the rows of different partitions."""
+        """Return the options of a run; for a query, their ``source_version`` depends on the run's partitions."""
         if self.sql is None or self.handoff is not None or "source_version" in self.options:
             return self.options
         keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [None]

@@ -1,4 +1,4 @@
-"""The options that a launch can change for one run, without the connection."""
+"""The options that can be changed for one run when it is launched; the connection is not one of them."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 from typing import Any, get_args

@@ -17,8 +17,9 @@ _MASK = "********"
 class ZerobusCredentials(dg.ConfigurableResource[Any]):
     """The service principal with whose rights rows are pushed.
 
-    Give it its own key in ``Definitions``, in addition to passing it to ``ZerobusResource``: Dagster masks secrets only
-    at the first level of a resource, and the launchpad does not copy it into the configuration of a run.
+    Pass these credentials to ``ZerobusResource``, and also give them a key of their own in ``Definitions``, because
+    Dagster masks secrets only at the first level of a resource. The launchpad then also does not copy the secret into
+    the configuration of a run.
 
     Examples:
         .. code-block:: python
@@ -45,7 +46,8 @@ class ZerobusCredentials(dg.ConfigurableResource[Any]):
 def client_credentials(client_id: str | None, client_secret: str | None) -> ClientCredentials:
     """Return credentials for the core.
 
-    Raises ConfigurationError if one is missing, or if it is the mask that Dagster shows instead of a secret.
+    Raises ConfigurationError if the id or the secret is missing, or if the secret is the mask that Dagster shows
+    instead of a secret.
     """
     if not client_id or not client_secret:
         raise ConfigurationError(

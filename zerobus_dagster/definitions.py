@@ -18,10 +18,14 @@ __all__ = ["check_definitions"]
 def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
     """Return the definitions if the assets with a ZerobusIOManager have no mistakes.
 
-    Wrap ``Definitions`` in this call. Loading them, as ``dg check defs`` does, then refuses an output that is annotated
-    None, for which Dagster would never call the IO manager; a table that is not named in full, or named twice; a
-    ``write_mode`` other than append; invalid ``ingest_options``; and a ``partition_expr`` of an asset without
-    partitions. Raises ConfigurationError that names each asset and what is wrong with it.
+    Wrap ``Definitions`` in this call, so that the mistakes are found when definitions are loaded, as by
+    ``dg check defs``. Raises a ConfigurationError that names each asset with a mistake, and the mistake. Mistakes are:
+
+    - an output that is annotated None, because Dagster never calls the IO manager for it
+    - a table whose name is incomplete, or two different names in the same metadata
+    - a ``write_mode`` other than append
+    - invalid ``ingest_options``
+    - a ``partition_expr`` of an asset without partitions
     """
     managers = {
         key: resource

@@ -1,4 +1,4 @@
-"""The deliveries of one attempt of a step, by any resource or IO manager."""
+"""Keeps track of the deliveries that one attempt of a step makes, through any resource or IO manager."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class StepDeliveries:
         self._entries: list[_Entry] = []
 
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
-        """Return the name of a delivery that begins; it is the same in every attempt of the step.
+        """Return a name for a delivery that begins; the same delivery has the same name in every attempt of the step.
 
-        The user's own name distinguishes deliveries to one table; a count distinguishes deliveries of the same name,
-        because each attempt of a step makes them in the same order. Raises ConfigurationError if several threads make
-        the order random, and nothing else distinguishes their sources: a retry could skip rows of one source because of
-        another.
+        The name is the user's ``delivery_name``, or "ingest", with a number: each attempt of a step makes its
+        deliveries in the same order. Raises ConfigurationError if several threads deliver to the same table with the
+        same ``delivery_name`` and ``source_version``. Their order is random, so a retry could skip rows of one source
+        because rows of another one are durable.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:
@@ -70,9 +70,9 @@ class StepDeliveries:
     ) -> list[Receipt]:
         """Keep the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
 
-        ``partition`` is None for a delivery of all of the run's partitions together. ``publish`` adds metadata to the
-        materialization of one partition, or of all of them, so that it shows every delivery, not only the one whose
-        result the step returns.
+        ``partition`` is None for a delivery of all of the run's partitions together. ``publish`` is called to add
+        metadata to the materialization of one partition, or of all of them (None). A materialization then shows every
+        delivery, not only the one whose result the step returns.
         """
         with self._lock:
             self._entries.append(_Entry(asset_key=asset_key, partition=partition, receipt=receipt))
@@ -98,7 +98,7 @@ _by_step_lock = threading.Lock()
 
 
 def deliveries_of(running: StepExecutionContext | None) -> StepDeliveries:
-    """Return the deliveries of the running attempt; a new object if a function was called directly."""
+    """Return the deliveries of the running attempt; a new object if ``running`` is None, outside of a step."""
     if running is None:
         return StepDeliveries()
     with _by_step_lock:

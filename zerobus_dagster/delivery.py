@@ -71,11 +71,11 @@ class DagsterDelivery:
     loop: LoopBridge | None = None
 
     def run(self, records: Any) -> Metadata:
-        """Push all records, and return the event's metadata when all of them are durable.
+        """Push all records, and return metadata for the materialization when all of them are durable.
 
-        A mapping has the records of each partition of the run under the partition's key. They are delivered one after
-        the other, and each partition gets its own figures. Raises the errors of ``ingest``; wrap the call in
-        ``routed_errors``.
+        If ``records`` is a mapping, it has the records of each partition of the run under the partition's key. The
+        partitions are then delivered one after the other, and each gets its own figures. Raises the errors of
+        ``ingest``; wrap the call in ``routed_errors``.
         """
         if self.on_rematerialize == "refuse":
             self._on_host(refuse_rematerialization, self.step, self.table)
@@ -100,7 +100,7 @@ class DagsterDelivery:
         return partition_metadata(receipts) if self.on_rematerialize == "refuse" else {}
 
     def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
-        """Deliver the records; return all receipts of the asset or partition, of which this delivery's is the last."""
+        """Deliver the records; return all receipts of the asset or partition so far, the new one last."""
         step, loop = self.step, self.loop
         store = self._on_host(self._checkpoint_store, name, partition)
         log: StepLog = step.log if loop is None else LoopLog(step.log, loop)
@@ -144,11 +144,11 @@ class DagsterDelivery:
     def _on_host(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
     ) -> _Result:
-        """Call a function that uses Dagster; in an async step it runs in the loop's thread."""
+        """Call a function that uses Dagster; in an async step, call it on the event loop's thread."""
         return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:
-        """Return the options with the delivery name that all attempts share, for the key of ``delivery_columns``."""
+        """Return the options with a delivery name that all attempts share; ``delivery_columns`` use it as a key."""
         attempt, given = self.step.attempt, self.options.delivery_name
         if given is not None:  # it may hold for several partitions of the run
             return replace(self.options, delivery_name=json.dumps([given, name]))
@@ -187,7 +187,7 @@ class DagsterDelivery:
 def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
     """Return whether records are a mapping from partitions to records.
 
-    A shard is also a mapping, but it is records itself.
+    A shard is also a mapping, but its keys are not partitions.
     """
     return isinstance(records, Mapping) and not is_shard(records)
 
@@ -197,7 +197,7 @@ def routed_errors() -> Iterator[None]:
     """Raise errors so that Dagster knows whether a retry can help.
 
     A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other error becomes a
-    ``dagster.Failure`` that allows no retries and has the facts as metadata.
+    ``dagster.Failure`` that allows no retries and has the facts of the error as metadata.
     """
     try:
         yield

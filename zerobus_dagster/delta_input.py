@@ -18,10 +18,11 @@ __all__ = ["load_table"]
 def load_table(
     context: dg.InputContext, table: str, uri: str, storage_options: Mapping[str, str], expression: Any
 ) -> Any:
-    """Return the rows of ``table`` in the type of the input's annotation: Arrow (also without one), pandas or polars.
+    """Return the rows of ``table`` as a pandas or polars frame if the input is annotated so, else as an Arrow table.
 
-    ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. For a partitioned asset, only rows of the run's
-    partitions are read, selected by the columns in ``expression``; without it, all rows are read.
+    ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. ``expression`` is ``partition_expr``. For a
+    partitioned asset, it names the columns that select the rows of the run's partitions; if it is None, all rows are
+    read.
     """
     try:
         from deltalake import DeltaTable

@@ -1,4 +1,4 @@
-"""Checkpoints in files, for ``ZerobusResource.checkpoint_uri``: they can be written far more often than events."""
+"""Checkpoints in files, for ``ZerobusResource.checkpoint_uri``: files can be written far more often than events."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["StepFileStore"]
 
 
 class StepFileStore(FileCheckpointStore):
-    """The checkpoint of one delivery of a step in a file below ``folder``; each run in which it began has a file.
+    """The checkpoint of one delivery of a step, in a file below ``folder``.
 
-    ``observations`` is the store of the same delivery in the event log. It identifies the delivery, and writes one
-    observation with durable rows if another run has to see them.
+    The file is in a folder that is named after the run in which the delivery began. ``observations`` is the store of
+    the same delivery in the event log. It identifies the delivery. If its ``is_evidence`` is set, it also writes one
+    observation when rows are durable, so that another run can see this.
     """
 
     def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:

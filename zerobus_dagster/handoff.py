@@ -1,7 +1,7 @@
-"""Handoffs in Dagster, whose state is stored in the asset's own events.
+"""Stores the state of handoffs in Dagster, in the asset's own events.
 
-The state is an observation of the asset. If two runs write it at the same moment, the one whose event comes first in
-the log wins. Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
+The state is an observation of the asset. If two runs write a state at the same moment, the run whose event comes first
+in the log wins. Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SAVE_INTERVAL = 10.0
 
 @dataclass(kw_only=True)
 class EventStateStore:
-    """A ``StateStore`` in the observations of an asset. Without ``log_event`` it can only read."""
+    """A ``StateStore`` that uses observations of an asset. Without ``log_event`` it can only read."""
 
     instance: DagsterInstance
     asset_key: dg.AssetKey
@@ -87,10 +87,10 @@ class EventStateStore:
         return _SliceCheckpoint(store=self, slice_id=slice_id, epoch=epoch)
 
     def forget(self, slice_id: str) -> None:
-        """See StateStore; events are kept."""
+        """See StateStore. Does nothing, because events are kept."""
 
     def checkpoint_text(self, slice_id: str) -> str | None:
-        """Return the checkpoint of a slice that was saved last, or None."""
+        """Return the last checkpoint that was saved for the slice, or None."""
         for record in self._records():
             metadata = _metadata_of(record)
             if _CHECKPOINT in metadata and metadata[_SLICE].value == slice_id:
@@ -165,11 +165,12 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     on_progress: Any,
     is_of_asset: bool = False,
 ) -> Handoff:
-    """Return the handoff of a step: all attempts, and re-executions from failure, deliver the same slice.
+    """Return the handoff of a step, so that retries and re-executions from failure deliver the same slice.
 
-    With ``is_of_asset`` all steps of the asset in this run are one owner and share a slice.
+    With ``is_of_asset``, all steps of the asset in this run share one slice.
 
-    Raises ConfigurationError in a partitioned asset, whose partitions are the slices.
+    Raises ConfigurationError in a partitioned asset, in which each partition is a slice, and outside of a run if
+    ``state_uri`` is None.
     """
     # What only a delivery needs is not imported by every process that loads definitions.
     from zerobus_core import Handoff

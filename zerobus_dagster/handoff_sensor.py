@@ -27,11 +27,11 @@ def build_zerobus_handoff_sensor(  # noqa: PLR0913 - what a sensor needs to look
     minimum_interval_seconds: int | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
-    """Build a sensor that requests a run of ``asset`` when ``source()`` has something new for ``table``.
+    """Build a sensor that requests a run of ``asset`` when the source has something new for ``table``.
 
-    It only reads; the run itself freezes the slice. ``handoff`` and ``state_uri`` must be those of the asset's
-    ``hand_over``. The run key consists of the state's revision and the end of the new slice, so that only one run is
-    requested for the same slice.
+    ``source`` returns the source. ``handoff`` and ``state_uri`` must be the ``name`` and ``state_uri`` that the asset
+    passes to ``hand_over``. The sensor only reads the state; the run that it requests freezes the slice. The run key
+    consists of the state's revision and the end of the new slice, so that only one run is requested for each slice.
     """
     key = asset.key if isinstance(asset, dg.AssetsDefinition) else dg.AssetKey.from_coercible(asset)
 

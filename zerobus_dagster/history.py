@@ -24,11 +24,11 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 
 
 def refuse_rematerialization(step: Step, table: str) -> None:
-    """Raise ConfigurationError if another run has delivered the asset, a partition of this run, or some rows of it.
+    """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
-    It looks at what went to ``table``: the latest materialization, and every checkpoint with durable rows that a failed
-    run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. Earlier
-    attempts of this run, before a re-execution from failure, do not count.
+    Only deliveries to ``table`` are considered: the latest materialization, and every checkpoint with durable rows that
+    a failed run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. Runs
+    that this run re-executes from failure are not other runs.
     """
     if step.asset_key is None:
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
@@ -54,7 +54,7 @@ def refuse_rematerialization(step: Step, table: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """The events of all runs except ``own`` for an asset, or one partition of it, and a table."""
+    """Deliveries of an asset, or of one of its partitions, to a table by runs that are not in ``own``."""
 
     instance: DagsterInstance
     asset_key: dg.AssetKey
@@ -67,7 +67,7 @@ class _Past:
         return asset if self.partition is None else f"partition {self.partition} of {asset}"
 
     def delivered_by(self) -> str | None:
-        """Return the id of the run that materialized it last, if that was a delivery to the table."""
+        """Return the id of the run of the last materialization, or None if that was not such a delivery."""
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
             metadata = event.metadata if event is not None else {}
@@ -77,7 +77,7 @@ class _Past:
         return None
 
     def begun_by(self) -> str | None:
-        """Return the id of the last run that had durable rows in the table."""
+        """Return the id of the last such run that has recorded durable rows, or None."""
         for record in observations_of(self.instance, self._filter):
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}

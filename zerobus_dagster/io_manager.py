@@ -28,8 +28,8 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
     the output, the metadata of the asset's definition (``table``, ``schema``, ``catalog``, or a full
     ``dagster/table_name``), this manager's configuration, and the asset key: ``["main", "default", "flights"]``.
 
-    An asset returns lists of rows, frames and Arrow data directly. A generator has to be wrapped, because Dagster
-    treats what an asset yields as events: ``return dg.MaterializeResult(value=rows())``.
+    An asset can return lists of rows, frames and Arrow data directly. A generator has to be wrapped, as in
+    ``return dg.MaterializeResult(value=rows())``, because Dagster treats what an asset yields as events.
 
     Examples:
         .. code-block:: python
@@ -105,9 +105,10 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({k: v for k, v in metadata.items() if k not in (context.output_metadata or {})})
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Read the table of an upstream asset at ``delta_uri``: as Arrow, pandas or polars, by the input's annotation.
+        """Read the table of an upstream asset from ``delta_uri``.
 
-        For a partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
+        The rows are a pandas or polars frame if the input is annotated so, and an Arrow table otherwise. For a
+        partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
         """
         upstream = context.upstream_output
         key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
@@ -123,7 +124,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         return load_table(context, table, self.delta_uri, self.storage_options, plain(metadata.get("partition_expr")))
 
     def _records(self, context: dg.OutputContext, obj: Any) -> Any:
-        """Return the rows for the delivery; a frame over several partitions is split if its column is known."""
+        """Return the rows for the delivery; a frame is split by partition if ``partition_expr`` is set."""
         expression = _metadata(context, "partition_expr", None)
         if expression is None or not context.has_asset_partitions or not is_frame(obj):
             return obj
@@ -147,7 +148,10 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         *,
         output: str,
     ) -> str:
-        """Return the full name of an output's table; raise ConfigurationError if it is incomplete or named twice."""
+        """Return the full name of an output's table.
+
+        Raises ConfigurationError if a part of the name is missing, or if the same metadata names two tables.
+        """
         levels = (
             from_metadata(output_metadata),
             from_metadata(definition_metadata),
@@ -158,7 +162,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
 
 
 def not_append(write_mode: object) -> str:
-    """Return the message for a write mode other than append, with what to do instead."""
+    """Return an error text for a write mode other than append; it says what to do instead."""
     return (
         f'write_mode must be "append", not {write_mode!r}: Zerobus Ingest only appends. '
         "To replace rows, push to a staging table and MERGE from it"

@@ -1,7 +1,7 @@
-"""The metadata of a delivery in Dagster: under Dagster's own keys if it has one, otherwise under ours.
+"""Builds the metadata of a delivery: under Dagster's own key for a fact if there is one, otherwise under one of ours.
 
-``dagster/row_count`` is left out on purpose: it means the rows in the table, but a delivery only knows how many it
-added.
+``dagster/row_count`` is left out on purpose: it means the number of rows in the table, but a delivery only knows how
+many rows it added.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _MOST_BAD_FIELDS = 50
 
 
 def table_metadata(table: str) -> Metadata:
-    """Return where the rows go, for definitions and events: catalogs and lineage tools match assets by these keys."""
+    """Return metadata that names the table; by its keys, catalogs and lineage tools match assets with tables."""
     return {"dagster/table_name": table, "dagster/storage_kind": "databricks"}
 
 
@@ -94,9 +94,9 @@ def column_metadata(schema: TableSchema) -> Metadata:
 
 
 def range_metadata(partitions: Sequence[str]) -> Metadata:
-    """Return metadata that says that the figures are for several partitions together.
+    """Return metadata which says that the figures are those of several partitions together.
 
-    Each partition's materialization shows the same figures.
+    The materializations of these partitions all show the same figures. Empty for fewer than two partitions.
     """
     if len(partitions) <= 1:
         return {}
@@ -104,10 +104,11 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
 
 
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return the figures of the last receipt one by one, so that Dagster plots them, and the whole receipt as JSON.
+    """Return figures one by one, so that Dagster plots them, and the last receipt as JSON.
 
-    ``receipts`` are those of one asset in one attempt of a step, in order. The figures are summed up over the receipts
-    for the same table as the last one, and a table has a line for each receipt.
+    ``receipts`` are those of one asset in one attempt of a step, in order. The figures add up all receipts that have
+    the same table as the last receipt (the latencies are the largest of them). Another entry is a Dagster table with a
+    line for each receipt.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
@@ -135,7 +136,7 @@ def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
 
 
 def handoff_metadata(receipt: Receipt) -> dict[str, Any]:
-    """Return metadata with the bounds of the slice, and how far the source is ahead."""
+    """Return metadata about a handoff: the bounds of its slice, and what the source has after the slice."""
     facts = receipt.handoff or {}
     plain: dict[str, Any] = {
         HANDOFF_NAME: facts.get("name", ""),
@@ -155,9 +156,9 @@ def explorer_metadata(workspace_url: str, table: str) -> Metadata:
 
 
 def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return the number of rows of a partition that was delivered once, and by this step only.
+    """Return the number of rows of a partition in the table, for a partition that only this step has delivered.
 
-    Empty if rows may be in the table twice.
+    Empty if the receipts are for several tables, or if rows may be in the table twice.
     """
     if len({receipt.table for receipt in receipts}) > 1 or any(receipt.rows_resent for receipt in receipts):
         return {}
@@ -172,7 +173,7 @@ def _timestamp(text: str) -> dg.MetadataValue:
 
 
 def _table(receipts: Sequence[Receipt]) -> dg.MetadataValue:
-    """Return a table with a line for each receipt, instead of a key for each figure."""
+    """Return a Dagster table that has a line for each receipt and a column for each figure."""
     records = []
     for receipt in receipts:
         plain = receipt.as_dict()
@@ -204,7 +205,7 @@ def receipts_in(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def error_metadata(error: ZerobusIngestError) -> Metadata:
-    """Return the metadata of a failed delivery, without values of a row."""
+    """Return the metadata of a failed delivery; it contains no values of rows."""
     metadata: Metadata = {f"{NAMESPACE}/error": type(error).__name__}
     if error.table:
         metadata.update(table_metadata(error.table))

@@ -1,4 +1,4 @@
-"""The result of a delivery in an op, which has no materialization: a plain value that any op can return."""
+"""The result of a delivery in an op. An op has no materialization, so the result is a plain dict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["OpResult"]
 
 
 class OpResult(dict[str, Any]):
-    """The receipt of the op's last delivery as plain JSON; ``metadata`` is what an asset would show."""
+    """The receipt of the op's last delivery, as a plain dict; ``metadata`` is what an asset would show."""
 
     def __init__(self, metadata: Metadata) -> None:
         receipts = receipts_in(metadata)

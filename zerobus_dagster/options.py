@@ -1,4 +1,4 @@
-"""Builds options from configuration: checked when definitions are loaded, merged when a delivery begins."""
+"""Checks options when definitions are loaded, and merges them when a delivery begins."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ def is_frame(value: Any) -> bool:
 def rows_of_partitions(
     schema: pa.Schema, expression: Any, partitions_def: dg.PartitionsDefinition, keys: Sequence[str]
 ) -> Any:
-    """Return a filter that selects the rows of the partitions in a pyarrow dataset of this schema.
+    """Return a filter for a pyarrow dataset of this schema; it selects the rows of the partitions in ``keys``.
 
-    ``expression`` is ``partition_expr``: a column, or for several dimensions a mapping from dimension to column.
+    ``expression`` is ``partition_expr``: a column, or a mapping from dimension to column for several dimensions.
     """
     conditions = [_condition(schema, expression, partitions_def, key) for key in keys]
     joined = conditions[0]

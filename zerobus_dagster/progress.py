@@ -31,7 +31,8 @@ class StepLog(Protocol):
 class LoopLog:
     """The log of a step whose delivery runs in a thread of its own: lines are written on the loop's thread.
 
-    The delivery does not wait for that, because it may hold the lock of a log handler that the loop's thread waits for.
+    The delivery does not wait until a line is written: its thread may hold the lock of a log handler, and the loop's
+    thread may be waiting for this lock.
     """
 
     step_log: StepLog
@@ -48,10 +49,10 @@ def progress_log(log: StepLog) -> ProgressLog:
 
 
 def tell_step(log: StepLog, message: object, *arguments: object, level: int = logging.INFO) -> None:
-    """Write a line to the step's log; a failure to write is ignored.
+    """Write a line to the step's log; ignore a failure to write.
 
-    If Dagster's event log refuses a line, Dagster reports that in the same event log, and raises if it refuses that
-    too. By then it has reported the first failure on stderr.
+    If Dagster's event log refuses a line, Dagster prints this failure on stderr and reports it in the same event log.
+    Only if the event log refuses the report too does Dagster raise an error, which is ignored here.
     """
     try:
         log.log(level, message, *arguments)
@@ -62,9 +63,9 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
 
 @contextmanager
 def core_logs_in(log: StepLog) -> Iterator[None]:
-    """Copy the core's log lines (why a delivery starts at the first row, what broke) to the step's log.
+    """Copy the core's log lines to the step's log, such as why a delivery starts at the first row.
 
-    Lines of other threads are left out: they can be about another delivery.
+    Lines that other threads write are left out, because they can be about another delivery.
     """
     handler = _Forward(log)
     core = logging.getLogger("zerobus_core")

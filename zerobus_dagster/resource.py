@@ -1,4 +1,4 @@
-"""The resource: a Databricks workspace that assets and ops push rows to."""
+"""The Dagster resource with which assets and ops push rows to tables of a Databricks workspace."""
 
 # Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
 import sys
@@ -38,8 +38,8 @@ def _nothing() -> None:
 class ZerobusResource(dg.ConfigurableResource[Any]):
     """Pushes rows to Databricks Delta tables through Zerobus Ingest.
 
-    Connections are opened inside the step and closed before ``ingest`` returns: nothing happens when the resource is
-    set up or torn down, because Dagster would not retry, or not even report, a failure there.
+    Connections are opened inside the step and closed before ``ingest`` returns. Nothing happens when the resource is
+    set up or torn down, because Dagster would not retry a step if that failed, and might not even report the failure.
 
     Examples:
         .. code-block:: python
@@ -133,11 +133,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
     @staticmethod
     def asset_attributes(table: str) -> dict[str, Any]:
-        """Return attributes for an asset that fills ``table``:
-        ``@dg.asset(**ZerobusResource.asset_attributes(table))``.
+        """Return attributes for the decorator of an asset that fills ``table``.
 
-        They are its kinds, and the metadata by which catalogs and lineage tools find it. Raises ConfigurationError if
-        the name is not catalog.schema.table.
+        Use them as in ``@dg.asset(**ZerobusResource.asset_attributes(table))``. They are the asset's kinds, and the
+        metadata by which catalogs and lineage tools find the table. Raises ConfigurationError if ``table`` is not
+        catalog.schema.table.
         """
         return {"kinds": {"databricks", "zerobus"}, "metadata": table_metadata(check_table_name(table))}
 
@@ -152,14 +152,15 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Push all records to ``table``, and return when all of them are durable.
 
-        ``records`` is anything that ``zerobus_core.ingest`` takes: rows, frames, Arrow data, paths, cursors; or, in a
-        partitioned asset, a mapping from each partition key of the run to such records. ``options`` that are a mapping
-        or a ZerobusIngestConfig override the resource's own; IngestOptions replace all of them. ``asset_key`` is needed
-        in a step that makes several assets.
+        ``records`` is anything that ``zerobus_core.ingest`` takes: rows, frames, Arrow data, paths or cursors. In a
+        partitioned asset it can also be a mapping from each partition key of the run to such records. If ``options`` is
+        a mapping or a ZerobusIngestConfig, its entries override those of the resource's options; IngestOptions replace
+        the resource's options completely. ``asset_key`` is needed in a step that makes several assets.
 
-        Return the result from the asset, or yield it.  In an op it is a dict, the receipt, with the same ``metadata``.
-        If the step has delivered to ``table`` before, for the same asset, the metadata shows the sums: return the last
-        result.  Raises the core's error if a retry can help, otherwise a ``dagster.Failure`` that allows no retries.
+        Return the result from the asset, or yield it. In an op, the result is the receipt as a dict, which also has the
+        attribute ``metadata``. If the step delivers to ``table`` several times for the same asset, each result's
+        metadata shows the sums so far, so return the last result. Raises the core's error if a retry can help,
+        otherwise a ``dagster.Failure`` that allows no retries.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -177,8 +178,9 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Push all records to ``table`` from an async asset or op; see ``ingest``, and ``zerobus_core.aingest``.
 
-        ``records``, or those of a partition, can be an async iterable. The event loop continues with its other tasks.
-        Cancelling the call or terminating the run stops the delivery: after a second no more rows are sent.
+        ``records`` can be an async iterable, or a mapping from partition keys to async iterables. During the delivery,
+        the event loop continues with its other tasks. If the call is cancelled or the run is terminated, the delivery
+        stops: after a second no more rows are sent.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -205,12 +207,13 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Deliver to ``table`` what is new in ``source`` since the last run; see ``zerobus_core.hand_over``.
 
-        ``source`` is NewFiles, NewRows or NewItems.  The state is in the asset's own events, or at ``state_uri``, the
-        path or URI of a file, which NewFiles requires.  ``name`` defaults to the asset's key.  A retry of the step, or
-        a re-execution from failure, delivers the same slice.  The other parameters are as for ``ingest``.
+        ``source`` is NewFiles, NewRows or NewItems. ``state_uri`` is the path or URI of a file for the state, and is
+        required for NewFiles. Without it, the state is in the asset's own events. ``name`` defaults to the asset's key.
+        A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do while
+        another run delivers. The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError in a partitioned asset, and with a ``resume`` other than "retry", or with
-        ``on_rematerialize="refuse"``.
+        Raises ConfigurationError in a partitioned asset, if ``resume`` is not "retry", or if ``on_rematerialize`` is
+        "refuse".
         """
         with routed_errors():
             step = Step.of(context, _asset_key(asset_key))
@@ -269,11 +272,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Push as you go: open a ``zerobus_core.StreamManager`` for the ``with`` block.
+        """Open a ``zerobus_core.StreamManager``, with which a ``with`` block pushes rows one after the other.
 
-        The end of the block waits until every row is durable, or raises. If the step's ``context`` is passed, the
-        progress is written to its log, and the figures to its materialization. Nothing is resumed: a retry sends every
-        row again.
+        At its end, the block waits until every row is durable, or raises an error. If the step's ``context`` is passed,
+        progress is written to the step's log, and the figures to its materialization. Nothing is resumed: a retry sends
+        every row again.
         """
         step = None if context is None else Step.of(context, _asset_key(asset_key))
         with routed_errors(), ExitStack() as stack:

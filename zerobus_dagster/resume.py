@@ -1,4 +1,4 @@
-"""Which attempts may skip the rows that a checkpoint says are durable."""
+"""The setting ``resume``: which attempts skip the rows that are durable according to a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RESUME = (
 
 
 def resume_of(value: Any, *, stacklevel: int | None = None) -> Resume:
-    """Return one of the three words; raise ValueError for any other value.
+    """Return ``value`` as "retry", "always" or "never"; raise ValueError if it has no such meaning.
 
-    True and False are the older form of "retry" and "never". ``stacklevel`` is for the warning about them, counted from
-    the caller; None omits the warning.
+    True and False are older forms of "retry" and "never". They cause a deprecation warning, with ``stacklevel`` counted
+    from the caller; None omits the warning.
     """
     if isinstance(value, bool):
         word: Resume = "retry" if value else "never"

@@ -1,4 +1,4 @@
-"""Counts the rows of a table for checks: in its Delta log, or through a SQL warehouse."""
+"""Counts the rows of a table for checks, by the table's Delta log or through a SQL warehouse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _LOOK_EVERY = 1.0
 def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) -> RowCount:
     """Return a function that counts the rows of the Delta table at ``uri`` (a path or an object store).
 
-    The check calls it. It needs the package deltalake, and reads the Delta log, and data files that have no statistics.
+    The check calls this function. It needs the package deltalake. It reads the Delta log, and those data files for
+    which the log has no number of rows.
     """
 
     def count() -> int:
@@ -43,9 +44,9 @@ def warehouse_row_count(
 ) -> RowCount:
     """Return a function that counts the rows of ``table`` ("catalog.schema.table") through a SQL warehouse.
 
-    The check calls it. ``client`` builds the ``WorkspaceClient``; without it, databricks-sdk finds the connection, for
-    example from DATABRICKS_HOST. The function raises TransportError if the warehouse does not answer within ``timeout``
-    seconds, or refuses the query.
+    The check calls this function. ``client`` builds the ``WorkspaceClient``; without it, databricks-sdk finds the
+    connection, for example from DATABRICKS_HOST. The function raises TransportError if the warehouse does not answer
+    within ``timeout`` seconds, or refuses the query.
     """
     name = ".".join(f"`{part}`" for part in check_table_name(table).split("."))
 

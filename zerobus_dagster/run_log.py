@@ -1,4 +1,4 @@
-"""Stores facts in the log of a run: people see them on the run's page, but not among an asset's events.
+"""Stores facts in the log of a run, where people see them on the run's page but not among an asset's events.
 
 Dagster itself stores facts for later processes in the same way, such as the handle of an external process
 (``dagster/_core/pipes/reattach.py``): as an engine event with metadata.
@@ -20,14 +20,14 @@ __all__ = ["facts_in_log", "write_to_log"]
 
 
 def write_to_log(attempt: Attempt, message: str, facts: Mapping[str, str]) -> None:
-    """Write an event of the attempt's step to the log of its run; on return it is stored."""
+    """Write an event of the attempt's step to the log of the run, and return when the event is stored."""
     from dagster._core.events import EngineEventData  # which dagster does not export
 
     attempt.instance.report_engine_event(message, attempt.run, EngineEventData(facts), step_key=attempt.step_key)
 
 
 def facts_in_log(instance: DagsterInstance, run_id: str, step_key: str) -> Iterator[Mapping[str, dg.MetadataValue]]:
-    """Yield the facts of a step's events in the log of a run, newest first."""
+    """Yield the facts of each event that a step has in the log of a run, newest first."""
     for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         event = entry.dagster_event
         if event is not None and event.step_key == step_key:

@@ -1,4 +1,4 @@
-"""A sharded asset, whose rows several steps deliver, each of them one part of the source."""
+"""Builds sharded assets, in which several steps each deliver one part of the source."""
 
 # Dagster reads the annotations of ops itself, and takes no text: no `from __future__ import annotations` here.
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -36,27 +36,29 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     retry_policy: dg.RetryPolicy | None = None,
     **asset: Any,
 ) -> dg.AssetsDefinition:
-    """Build an asset of several steps: one splits the source, one for each shard delivers it to ``table``, one merges.
+    """Build an asset of several steps: one splits a source, others deliver one shard each, and one merges receipts.
 
-    ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does.  ``read`` gets the
-    context of a shard's step and the shard, and returns what ``ingest`` takes as records: for shards of datasets and
-    queries, ``read_shard(source, shard)``; without it the shard itself, which is right for files.  Neither is called
-    while definitions are loaded. ``required_resource_keys`` are the resources that the two functions use through
-    ``context.resources``.
+    ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does. ``read`` gets the
+    context of a shard's step and the shard, and returns the records for ``ingest``: for a shard of a dataset or query,
+    ``read_shard(source, shard)``. Without ``read``, the shard itself is passed to ``ingest``, which is right for files.
+    Neither function is called while definitions are loaded. ``required_resource_keys`` are the resources that the two
+    functions use through ``context.resources``.
 
-    Instead of ``split``, pass ``source``: a function that returns a source that finds what is new (NewFiles, NewRows).
-    Each run delivers what is new since the last one, in at most ``shards`` shards: the first step freezes the slice,
-    and the last one advances the state.  The state is in the asset's own events, or at ``state_uri``, which NewFiles
-    requires; ``handoff`` is the name of the handoff, which defaults to the asset's key. Not for partitioned assets.
+    To deliver only what is new since the last run, pass ``source`` and ``shards`` instead of ``split``. ``source`` is a
+    function that returns NewFiles or NewRows. The first step freezes the slice and splits it into at most ``shards``
+    shards, and the last step advances the state. The state is in the asset's own events, or in the file ``state_uri``,
+    which NewFiles requires. ``handoff`` is the name of the handoff; by default, it is the asset's key. ``source`` is
+    not possible for partitioned assets.
 
-    The asset is materialized once, when every shard is durable, with the merged receipt.  A failed step is retried by
+    The asset is materialized once, when every shard is durable, with the merged receipt. A failed step is retried by
     ``retry_policy``, or by a re-execution from failure: only its shard is sent, from the shard's own checkpoint.
-    ``pool`` limits how many shards are delivered at once, over all runs, if the instance has a limit for it.
-    ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``, ``partitions_def``,
-    ``description``, …) are as for ``dagster.graph_asset``.
+    ``pool`` is a Dagster pool: if the instance has a limit for it, the limit says how many shards of all runs are
+    delivered at once. ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``,
+    ``partitions_def``, ``description``, …) are as for ``dagster.graph_asset``.
 
-    Executors: in-process, multiprocess, Celery, Kubernetes.  Not dagster-dask, which never runs dynamic outputs. Raises
-    ConfigurationError if the table's name is not catalog.schema.table, or for an invalid combination of parameters.
+    Works with the executors in-process, multiprocess, Celery and Kubernetes, but not with dagster-dask, which never
+    runs dynamic outputs. Raises ConfigurationError if ``table`` is not catalog.schema.table, or if the combination of
+    parameters is invalid.
     """
     asset_key = dg.AssetKey.from_coercible(key)
     check_table_name(table)

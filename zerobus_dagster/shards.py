@@ -1,4 +1,4 @@
-"""The steps of a sharded asset, for the shards of a source or of a handoff's slice."""
+"""The work in the steps of a sharded asset, for shards of a whole source or of a handoff's slice."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _ABOUT_THE_TABLE = {"dagster/column_schema", "dagster/table_name", "dagster/stor
 
 
 class ShardedWork(Protocol):
-    """The work of the three kinds of steps. Receipts are plain dicts between steps."""
+    """The work of the three kinds of steps: split, deliver and merge. Receipts pass between steps as plain dicts."""
 
     def split(self, context: OpExecutionContext) -> list[dict[str, Any]]:
-        """Return the shards, as JSON types."""
+        """Return the shards, as JSON-compatible dicts."""
         ...
 
     def deliver(self, context: OpExecutionContext, shard: dict[str, Any]) -> dict[str, Any]:
-        """Deliver one shard; return its receipt, and metadata about the table."""
+        """Deliver one shard; return its receipt under "receipt", and metadata about the table under "about"."""
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
-        """Return one receipt, with more metadata; None if there is nothing to account for."""
+        """Return the receipts merged into one, with more metadata; None if nothing was delivered."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWork:
-    """The work on shards of a source that does not change."""
+    """The work on shards of a source that is delivered as a whole."""
 
     table: str
     asset_key: dg.AssetKey
@@ -86,7 +86,10 @@ class SourceWork:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceWork:
-    """The work on shards of what is new in a source; the asset's run holds the slice."""
+    """The work on shards of a handoff's slice, which is the new part of a source.
+
+    All steps of the asset in one run share the slice.
+    """
 
     table: str
     asset_key: dg.AssetKey

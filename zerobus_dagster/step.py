@@ -1,4 +1,4 @@
-"""The running step, in one form for all of Dagster's contexts."""
+"""The facts about a running step, read from any of Dagster's contexts."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Step:
     """The facts about a step that a delivery needs, and access to Dagster's event log.
 
     ``asset_key`` is None in ops, unless they name an asset. ``partitions`` are the asset's partitions in this run: none
-    for an asset without partitions, more than one in a run over a range. ``attempt`` is None if a function was called
-    directly, as in unit tests: there is no run then, and nothing to resume.
+    for an asset without partitions, more than one in a run over a range. ``attempt`` is None if the asset or op was
+    called as a function, as in unit tests: there is no run then, and nothing to resume.
     """
 
     is_asset: bool
-    """Whether the step materializes assets: an op does not."""
+    """Whether the step materializes assets, which an op does not."""
     log: DagsterLogManager
     log_event: Callable[[dg.AssetObservation], None]
     asset_key: dg.AssetKey | None
@@ -52,13 +52,14 @@ class Step:
     deliveries: StepDeliveries
     """The deliveries of this attempt so far."""
     add_metadata: Publish
-    """Adds metadata to the materialization of a partition of the run, or of all of them (None)."""
+    """Adds metadata to the materialization of one partition of the run, or of all its partitions (None)."""
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
         """Read an asset's or an op's context; ``asset_key`` chooses the asset in a step that makes several.
 
-        Raises ConfigurationError if it is needed and missing, or is not one of the step's assets.
+        Raises ConfigurationError if the step makes several assets and ``asset_key`` is None, or if ``asset_key`` is not
+        one of the step's assets.
         """
         op_context = context.op_execution_context if isinstance(context, AssetExecutionContext) else context
         assets = _assets_definition(op_context)

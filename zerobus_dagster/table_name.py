@@ -1,4 +1,4 @@
-"""Finds the table of an output: catalog, schema and table, each from the most specific place that names it."""
+"""Finds the table of an output: takes catalog, schema and table each from the most specific place that has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARTS = ("catalog", "schema", "table")
 
 
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
-    """Return the parts that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` name.
+    """Return the parts of the name that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` give.
 
     A ``table`` with dots names several parts; ``schema`` and ``catalog`` override the parts before its dots. Raises
     ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
@@ -34,14 +34,14 @@ def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
 
 
 def from_asset_key(path: Sequence[str]) -> Parts:
-    """Return the parts that an asset key names: the last one is the table, those before it are schema and catalog."""
+    """Return the parts of the name that an asset key gives: its last components are catalog, schema and table."""
     return dict(zip(reversed(_PARTS), reversed(path), strict=False))
 
 
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
     """Return ``catalog.schema.table``, with each part from the first level that has it.
 
-    Raises ConfigurationError that names the missing parts; ``output`` says in it whose table it is.
+    Raises a ConfigurationError that names the missing parts and ``output``, a description of the output.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]
@@ -54,7 +54,7 @@ def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str
 
 
 def plain(value: Any) -> Any:
-    """Return a metadata value as a Python value; Dagster wraps those of an output, but not those of a definition."""
+    """Return a metadata value as a plain Python value: Dagster wraps the values in an output's metadata."""
     return value.value if isinstance(value, dg.MetadataValue) else value
 
 
