@@ -1,9 +1,9 @@
-"""``make bench``: measures what a delivery costs, compared with the alternatives, as a table and a JSON file.
+"""``make bench``: measures what deliveries cost, compared with alternatives; writes a table and a JSON file.
 
     python -m benchmarks [--quick] [--only NAME] [--page]
 
-Each case runs in a process of its own, which is stopped together with its server and its children when its time is
-over. The exit code is 1 if a case failed. A missed target is printed, but is not a failure.
+Each case runs in a process of its own. When the time limit of a case is over, the process is stopped together with its
+server and its children. The exit code is 1 if a case failed. A missed target is printed, but is not a failure.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
-    """Return the figures of one case, why some or all are missing, and whether that is a failure."""
+    """Run one case; return its figures, the reason if any are missing (or ""), and whether it has failed."""
     limit = CASES[name].limit + (_HUNDRED_MILLION_SECONDS if name == "memory" and settings.hundred_million else 0.0)
     # A server that was killed a moment ago may still be writing a file.
     with tempfile.TemporaryDirectory(prefix="zerobus-bench-", ignore_cleanup_errors=True) as folder:
@@ -81,7 +81,7 @@ def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the process and of its children; the local server ends by itself when its parent ends."""
+    """Kill the process and its children if they still run; the local server ends when its parent has ended."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,9 +1,9 @@
-"""Delivers many rows from a real PostgreSQL to a Delta table with ``SqlToZerobusOperator``, in a task that Airflow
-runs.
+"""Runs ``SqlToZerobusOperator`` in Airflow, to deliver many rows from a real PostgreSQL to a Delta table.
 
-Run it with ``python -m benchmarks.airflow_sql --rows 1000000``.  It prints rows/s, the memory of the Dag's process from
-its start to its end, and the number of rows in the table. It fails if a row is missing or duplicated, or if memory
-grows from the first quarter of the delivery to the last.  Linux only, with PostgreSQL from Debian.
+Start it with ``python -m benchmarks.airflow_sql --rows 1000000``. It prints rows/s, the memory of the Dag's process
+from its start to its end, and the number of rows in the table. It fails if a row is missing or duplicated, or if the
+peak memory in the last quarter of the delivery is over 32 MiB above that in the first. Linux only, with PostgreSQL from
+Debian.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _EVERY = 0.5
 
 @dataclass(frozen=True)
 class Sample:
-    """The memory of the Dag's process, ``seconds`` after its start, and the phase that it was in."""
+    """The memory and the phase of the Dag's process, ``seconds`` after its start."""
 
     seconds: float
     mebibytes: int
@@ -72,7 +72,7 @@ def fill(postgres: Postgres, rows: int) -> str:
 
 
 def environment(home: Path, postgres: Postgres, database: str, workspace: Workspace) -> dict[str, str]:
-    """Return the environment variables of an Airflow with the two connections of the Dag."""
+    """Return the environment variables for Airflow, with the two connections that the Dag uses."""
     assert isinstance(workspace.credentials, ClientCredentials)
     target = {
         "conn_type": "zerobus",
@@ -96,7 +96,7 @@ def environment(home: Path, postgres: Postgres, database: str, workspace: Worksp
 
 
 def run_dag(environ: dict[str, str]) -> tuple[list[Sample], str]:
-    """Run the Dag in a process of its own; return samples from its start to its end, and what it printed."""
+    """Run the Dag in a process of its own; return memory samples over the whole run, and what it printed."""
     home = Path(environ["AIRFLOW_HOME"])
     (home / "dags").mkdir()
     file = home / "dags" / "many_rows.py"
@@ -120,7 +120,7 @@ def run_dag(environ: dict[str, str]) -> tuple[list[Sample], str]:
 
 
 def phase_of(log: str) -> str:
-    """Return the phase of a process with this log: "start", "delivery" or "end"."""
+    """Return the phase of the Dag's process, from what it has logged so far: "start", "delivery" or "end"."""
     if "Connecting to" not in log:
         return "start"
     return "end" if "sent again; " in log else "delivery"
@@ -157,12 +157,12 @@ def check(server: LocalZerobusProcess, rows: int, samples: list[Sample]) -> None
 
 
 def peak(samples: list[Sample]) -> int:
-    """Return the largest number of MiB of the samples."""
+    """Return the largest memory of the samples, in MiB."""
     return max(sample.mebibytes for sample in samples)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Deliver, and print the figures."""
+    """Deliver the rows, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args(arguments).rows

@@ -1,10 +1,10 @@
 """The loops that ``make bench`` compares with: what users would write with the SDK alone, without checks.
 
-They are frozen, because figures of different years can be compared only if these loops do not change. A change to this
-module is a commit of its own that says why, and the figures of docs/benchmarks.md are measured again.
+Do not change these loops: figures of different years can be compared only if the loops are the same. If a change is
+necessary, make it in a commit of its own that gives the reason, and measure the figures of docs/benchmarks.md again.
 
-Values that the wire format does not have (datetimes, dates, decimals) are converted before the measurement if the case
-says so.  Each function opens a stream, sends everything, waits for it and closes the stream.
+Some cases convert values that the wire format does not have (datetimes, dates, decimals) before the measurement. Each
+function opens a stream, sends all rows, waits until they are acknowledged, and closes the stream.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _credentials(workspace: Workspace) -> tuple[str, str]:
 
 
 def arrow_by_hand(workspace: Workspace, schema: TableSchema, table: pa.Table) -> None:
-    """Cast a table once, send its record batches, flush, close."""
+    """Cast a table once, and send its record batches."""
     sdk = ZerobusSdk(workspace.endpoint, workspace.workspace_url)
     stream = sdk.create_arrow_stream(
         schema.table, schema.arrow_schema(), *_credentials(workspace), ArrowStreamConfigurationOptions()
@@ -81,7 +81,7 @@ def json_by_hand(workspace: Workspace, schema: TableSchema, rows: list[dict[str,
 
 
 def parquet_by_hand(workspace: Workspace, schema: TableSchema, path: Path) -> None:
-    """Read a file batch by batch, cast, send."""
+    """Read a Parquet file batch by batch, cast each batch, and send it."""
     sdk = ZerobusSdk(workspace.endpoint, workspace.workspace_url)
     wanted = schema.arrow_schema()
     stream = sdk.create_arrow_stream(schema.table, wanted, *_credentials(workspace), ArrowStreamConfigurationOptions())
@@ -98,14 +98,14 @@ def frame_by_hand(workspace: Workspace, schema: TableSchema, frame: Any) -> None
 
 
 def csv_by_hand(workspace: Workspace, schema: TableSchema, path: Path, types: dict[str, Callable[[str], Any]]) -> None:
-    """Read a file with ``csv.DictReader``, and convert each column with a function."""
+    """Read a file with ``csv.DictReader``, convert the values of each column with its function, and send the rows."""
     with path.open(newline="") as file:
         rows = ({name: types[name](text) for name, text in row.items()} for row in csv.DictReader(file))
         _stream_rows(workspace, schema, rows)
 
 
 def json_lines_by_hand(workspace: Workspace, schema: TableSchema, path: Path) -> None:
-    """Read a file with ``json.loads`` for each line."""
+    """Read a file with one call of ``json.loads`` per line, and send the rows."""
     with path.open() as file:
         _stream_rows(workspace, schema, map(json.loads, file))
 

@@ -1,10 +1,10 @@
-"""Measures the cost of digests: pairs of deliveries of dicts with a checkpoint, one with digests and one without.
+"""Measures the cost of digests: delivers dicts with a checkpoint in pairs, once with digests and once without.
 
     python -m benchmarks.digest --pairs 15
 
-Both deliveries of a pair have the same rows, but different sources: one source states that its fingerprint covers the
-content, so that no digest is needed.  Times are CPU seconds of this process with all of its threads (encoder, SDK,
-checkpoint), and the server is another process.
+Both deliveries of a pair have the same rows, but one of the two sources states that its fingerprint covers the content,
+so that no digest is needed. Times are CPU seconds of this process with all of its threads (encoder, SDK, checkpoint).
+The server is another process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Dicts:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Deliver flat dicts in each record format."""
+    """Deliver flat dicts in each record format, and print the cost of digests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--rows", type=int, default=100_000)

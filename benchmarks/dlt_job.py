@@ -1,8 +1,8 @@
-"""dlt's own load job for Zerobus, run on one Parquet file; executed by ``benchmarks.cases.dlt`` in dlt's environment.
+"""Runs dlt's own load job for Zerobus on one Parquet file; ``benchmarks.cases.dlt`` starts it in dlt's environment.
 
-Reads a JSON document with the workspace, the table, its columns and the file from standard input, delivers once to warm
-up and then the given number of times, and prints a JSON list of seconds. It leaves out grants, which would need a SQL
-warehouse.
+Reads a JSON document from standard input: the workspace, the table, the table's columns, the file, and the number of
+turns. Delivers the file once to warm up and once per turn, and prints a JSON list with the seconds of each turn. Leaves
+out grants, which would need a SQL warehouse.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def deliver(given: dict[str, Any], path: Path) -> float:
 
 
 def main() -> None:
-    """Print the seconds of each run."""
+    """Deliver as standard input says, and print the seconds of each turn."""
     given = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
         packages = PackageStorage(FileStorage(folder, makedirs=True), "new")

@@ -1,11 +1,11 @@
-"""Rows per second of the row encoder against protobuf's own ways, side by side in the same run.
+"""Compares the rows per second of our row encoder with those of protobuf's own functions, in the same run.
 
     python -m benchmarks.encoder --rounds 15 [--profile]
 
-``upb`` is ``Message(**row).SerializeToString()`` on rows that are wire values already, without any check;
-``ParseDict`` is ``json_format.ParseDict`` and ``SerializeToString`` on the same rows.  Ours gets the rows as users have
-them and does all checks and conversions.  Times are CPU seconds of this process, so that neighbours on the machine
-count less; a ratio is the median over rounds of ratios inside one round.
+``upb`` is ``Message(**row).SerializeToString()`` without any check, on rows that already have the values of the wire
+format. ``ParseDict`` is ``json_format.ParseDict`` and ``SerializeToString`` on the same rows. Our encoder gets the rows
+as users have them, and does all checks and conversions. Times are CPU seconds of this process, which other programs on
+the machine disturb less. Each round gives a ratio, and the median of these ratios is printed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Case:
     row: Callable[[int], dict[str, Any]]
     wire: Callable[[dict[str, Any]], dict[str, Any]]
     target: float | None
-    """Least ratio to upb that we promise ourselves."""
+    """The least ratio to upb that we want to reach; None if there is no target."""
 
 
 def _flat(i: int) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _encode(encoder: Encoder, rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:
-    """Return CPU seconds per round of each way, after checking that our bytes and upb's are the same."""
+    """Return the CPU seconds of each way in each round, after a check that our bytes and upb's are the same."""
     schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({case.columns})")
     rows = [case.row(i) for i in range(ROWS)]
     wire = [case.wire(row) for row in rows]

@@ -1,13 +1,13 @@
-"""Shards in several processes against one task, with the service's limit per stream switched on.
+"""Compares shards in several processes with one task, while the server limits each stream as the service does.
 
     python -m benchmarks.fan_out --postgres                 # starts a PostgreSQL of its own, from Debian's package
     python -m benchmarks.fan_out --shards 8 --limit 100000 --postgres "dbname=bench host=/run/postgresql"
     python -m benchmarks.fan_out --rows 20000               # a few seconds, to see that it runs
 
-All deliver the flights as Parquet files and, with ``--postgres``, a table of as many rows in PostgreSQL.  Fails if the
-table does not have exactly the rows of the receipts.  A figure is
-the time from the first delivery's start to the last one's end, in worker processes that have imported everything, as
-those of Celery have.  The server shares the processors with them.
+Each command delivers the demo's flights as Parquet files. With ``--postgres`` it also delivers as many rows from a
+table in PostgreSQL. Fails if the number of rows in the Delta table is not that of the receipts. The time of a
+measurement is that from the start of the first delivery to the end of the last one. The worker processes have imported
+everything before, like those of Celery. The server runs on the same processors.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FILES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One delivery, in the form that a worker process gets."""
+    """The parameters of one delivery, which are passed to a worker process."""
 
     workspace: Workspace
     table: str
@@ -70,13 +70,13 @@ def deliver(work: Work) -> Receipt:
 
 
 def ready(_: int) -> int:
-    """Wait a moment, so that every process of the pool starts."""
+    """Wait half a second, so that every process of the pool gets a call and starts; return the process id."""
     time.sleep(0.5)
     return os.getpid()
 
 
 def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Callable[[], int]) -> None:
-    """Run all deliveries in the pool, and print one line."""
+    """Run all deliveries in the pool, and print one line; exit if rows are missing or duplicated."""
     before = count()
     started = time.perf_counter()
     merged = merge_receipts(pool.map(deliver, works))
@@ -93,7 +93,7 @@ def measure(name: str, pool: ProcessPoolExecutor, works: list[Work], count: Call
 
 
 def write_files(folder: Path, flights: pa.Table) -> str:
-    """Write the flights as Parquet files of several row groups."""
+    """Write the flights as Parquet files with several row groups each, and return their folder."""
     folder.mkdir()
     step = -(-flights.num_rows // _FILES)
     for number in range(_FILES):
@@ -102,7 +102,7 @@ def write_files(folder: Path, flights: pa.Table) -> str:
 
 
 def fill(place: str, flights: pa.Table) -> None:
-    """Create a table with the same number of rows in PostgreSQL."""
+    """Create a table in PostgreSQL, with one row for each flight."""
     columns = [flights.column(name).to_pylist() for name in _NAMES[1:]]
     with connect(place) as connection:
         connection.execute("DROP TABLE IF EXISTS zerobus_bench")
@@ -113,7 +113,7 @@ def fill(place: str, flights: pa.Table) -> None:
 
 
 def compare(server: LocalZerobusProcess, pool: ProcessPoolExecutor, one: Work, shards: list[dict[str, Any]]) -> None:
-    """Deliver with one task and then with shards, twice each."""
+    """Measure a delivery with one task and then one with shards; do both twice."""
 
     def count() -> int:
         return server.read(one.table).num_rows
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 @contextmanager
 def database(given: str) -> Iterator[str]:
-    """The connection string that was given, or that of a PostgreSQL that runs as long as it is used."""
+    """Yield the given connection string, or that of a PostgreSQL server that runs only inside the ``with`` block."""
     if given != OWN:
         yield given
         return
@@ -173,7 +173,7 @@ def database(given: str) -> Iterator[str]:
 
 
 def compare_query(server: LocalZerobusProcess, pool: ProcessPoolExecutor, dsn: str, flights: pa.Table, n: int) -> None:
-    """The same comparison for a table in PostgreSQL."""
+    """Compare one task and shards that deliver a table in PostgreSQL."""
     fill(dsn, flights)
     columns = "id BIGINT NOT NULL, carrier STRING, origin STRING, dest STRING, distance DOUBLE"
     server.create_table(f"CREATE TABLE main.default.copied ({columns})")

@@ -81,7 +81,7 @@ def message_class() -> Any:
 
 
 def sender(server: LocalZerobusProcess, record_format: str, batch: int) -> Callable[[int], None]:
-    """Return a function that sends a number of rows over its own stream, and returns when all are acknowledged."""
+    """Return a function that sends rows over a stream of its own, and returns when all of them are acknowledged."""
     credentials = server.workspace.credentials
     assert isinstance(credentials, ClientCredentials)
     login = (credentials.client_id, credentials.client_secret)

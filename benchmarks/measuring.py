@@ -1,7 +1,8 @@
-"""How the cases of ``make bench`` measure: alternatives side by side in the same run, medians, spread, targets.
+"""The functions and classes with which the cases of ``make bench`` measure alternatives in the same run.
 
-Other programs on the machine slow down what is measured. So the alternatives run in turns, in alternating order, and
-each turn gives a ratio. The figure is the median of these ratios, and its noise is half of their interquartile range.
+Other programs on the machine slow down what is measured. So all alternatives run once in each turn, in alternating
+order, and each turn gives a ratio. The printed ratio is the median over the turns, and its noise is half of the
+interquartile range as a share of the median.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Sample:
     """The wall and CPU time of one call."""
 
     wall: float
-    """Seconds."""
+    """Seconds from the beginning of the call to its end."""
     cpu: float
     """CPU seconds of this process with all its threads; the server is another process."""
 
@@ -36,12 +37,12 @@ class Spread:
     least: float
     most: float
     noise: float
-    """Half of the range of the middle half of the values, as a share of the median; 0.0 for a single value."""
+    """Half of the interquartile range, as a share of the median; 0.0 for a single value."""
     count: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
+        """Return the spread of ``values``, of which there must be at least one."""
         median = statistics.median(values)
         noise = 0.0
         if len(values) > 1 and median:
@@ -52,14 +53,17 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The ratio, or without a ratio our own figure, that we want to reach."""
+    """The ratio that we want a figure to reach, or the value of ours if the figure has no ratio."""
 
     limit: float
     is_least: bool = True
-    """Whether more is better."""
+    """Whether ``limit`` is the least that we want, instead of the most."""
 
     def verdict(self, spread: Spread) -> str:
-        """Return ``met``, ``below`` or ``above``, with the noise of the run; says so if noise can explain a miss."""
+        """Return text that says whether the target is met, and how large the noise is.
+
+        If the target is missed and noise can explain this, the text says so.
+        """
         sign = "≥" if self.is_least else "≤"
         begin = f"target {sign} {self.limit:g}: "
         if spread.median >= self.limit if self.is_least else spread.median <= self.limit:
@@ -77,22 +81,22 @@ class Figure:
     name: str
     unit: str
     values: Mapping[str, Spread]
-    """By way: ``ours`` and those it is compared with."""
+    """The values of each way to deliver, by name: ``ours`` and the ways with which it is compared."""
     ratio: Spread | None = None
-    """How many times as good ours is as the first other way, by wall time."""
+    """How many times as good our value is as that of the first other way, by wall time in most cases."""
     cpu_ratio: Spread | None = None
-    """The same by CPU time of this process, which neighbours on the machine disturb less."""
+    """The ratio by CPU time of this process, which other programs on the machine disturb less."""
     target: Target | None = None
 
     @property
     def verdict(self) -> str:
-        """Whether the target was met; empty without a target."""
+        """Text that says whether the target was met; empty without a target."""
         if self.target is None:
             return ""
         return self.target.verdict(self.ratio or self.values[OURS])
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
+        """Return the figure and its verdict as a JSON-compatible dict."""
         return {**asdict(self), "verdict": self.verdict}
 
     @classmethod
@@ -115,7 +119,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How much a run measures: everything, or less in a quick run."""
+    """The settings of a run, which say how much it measures: everything, or less in a quick run."""
 
     quick: bool = False
     hundred_million: bool = False
@@ -126,12 +130,12 @@ class Settings:
         return count // 4 if self.quick else count
 
     def seconds(self, full: float) -> float:
-        """Return the time after which a comparison begins no further pair."""
+        """Return the seconds after which a comparison starts no further turn: ``full``, or at most 3 in a quick run."""
         return min(full, 3.0) if self.quick else full
 
 
 def measure(work: Callable[[], object]) -> Sample:
-    """Return the wall and CPU time of one call."""
+    """Call ``work``, and return the wall and CPU time of the call."""
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work()
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
@@ -146,7 +150,7 @@ def compare(
     least: int = 3,
     measure: Callable[[Callable[[], object]], Sample] = measure,
 ) -> dict[str, list[Sample]]:
-    """Return equally many samples of each way: at least ``least``, and more until ``seconds`` are over.
+    """Return the same number of samples for each way: at least ``least``, and more until ``seconds`` are over.
 
     Each way runs once before anything is measured, to connect, import and fill caches.
     """
@@ -166,8 +170,9 @@ def compare(
 def figure_of(
     samples: Mapping[str, Sequence[Sample]], rows: int, *, case: str, name: str, target: Target | None = None
 ) -> Figure:
-    """Return the rates of ways that delivered ``rows`` rows each time, and the ratios of ours to the first other
-    way.
+    """Return a figure with the rate of each way, and the ratio of ours to the first other way.
+
+    ``rows`` is the number of rows that each sample delivered.
     """
     peer = next((way for way in samples if way != OURS), None)
     pairs = [] if peer is None else list(zip(samples[peer], samples[OURS], strict=True))

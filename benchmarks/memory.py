@@ -1,4 +1,4 @@
-"""Compares the peak memory of a process that delivers many rows from a generator with that of one that delivers few.
+"""Compares the peak memory of two processes: one delivers many rows from a generator, the other one few rows.
 
 Linux only: the memory is read from /proc.
 

@@ -1,6 +1,6 @@
-"""One case of ``make bench`` in this process; each figure is a line of JSON in a file as soon as it is known.
+"""Runs one case of ``make bench`` in this process, and writes each figure to a file at once, as a line of JSON.
 
-Run by ``python -m benchmarks``.
+``python -m benchmarks`` starts this module in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["read_lines"]
 
 
 def read_lines(path: Path) -> tuple[list[Figure], str]:
-    """Return the figures in a file that ``main`` wrote, and why the case was skipped, if it was."""
+    """Return the figures in a file that ``main`` wrote, and why the case was skipped ("" if it was not)."""
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     skipped = next((line["skipped"] for line in lines if "skipped" in line), "")
     return [Figure.from_json(line) for line in lines if "skipped" not in line], skipped
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the case."""
+    """Run the case that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=list(CASES))
     parser.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""The figures of a run as docs/benchmarks.md and two pictures; the words around the table are kept as they are."""
+"""Writes the figures of a run to docs/benchmarks.md and two pictures; keeps the rest of the page as it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARKS = ("<!-- figures: written by python -m benchmarks --page -->", "<!-- end 
 
 
 def write_page(results: Path, docs: Path) -> None:
-    """Put the figures of a JSON file into the page and the pictures below ``docs``."""
+    """Put the figures from the JSON file ``results`` into the page and the pictures in the folder ``docs``."""
     document, figures = json.loads(results.read_text()), load(results)
     page = docs / "benchmarks.md"
     page.write_text(page_with(page.read_text(), document, figures))
@@ -30,7 +30,7 @@ def write_page(results: Path, docs: Path) -> None:
 
 
 def page_with(page: str, document: dict[str, Any], figures: Sequence[Figure]) -> str:
-    """Return the page with the figures between its marks replaced."""
+    """Return the text of the page, with new figures between the two marks."""
     facts = document["machine"]
     kind = "quick run" if document.get("is_quick") else "run"
     about = (
@@ -46,7 +46,7 @@ def page_with(page: str, document: dict[str, Any], figures: Sequence[Figure]) ->
 
 
 def ratio_chart(figures: Sequence[Figure], subtitle: str) -> str:
-    """Return a chart of how many times as fast as the hand-written loop each case is, with a line at 1."""
+    """Return a chart of the ratios to the hand-written loop, with a line at 1."""
     bars = [
         Bar(figure.name, figure.ratio.median, f"{figure.ratio.median:.2f}")
         for figure in figures

@@ -1,4 +1,4 @@
-"""Bar charts of figures as SVG, which reads on a light and on a dark page and needs no plotting library."""
+"""Draws bar charts as SVG that is readable on light and dark pages, without a plotting library."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Bar:
     label: str
     value: float
     text: str
-    """The value as it is written next to the bar."""
+    """The text of the value, which is written next to the bar."""
     is_ours: bool = True
 
 
 def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, line_at: float | None = None) -> str:
-    """Return an SVG document of horizontal bars, with a dashed line at a value if one is given."""
+    """Return an SVG document of horizontal bars, with a dashed line at ``line_at`` if that is given."""
     height = _TOP + _ROW * len(bars) + 16
     most = max([bar.value for bar in bars] + [line_at or 0.0]) or 1.0
     left = 20 + round(_LETTER * max((len(bar.label) for bar in bars), default=0))

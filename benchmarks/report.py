@@ -1,4 +1,4 @@
-"""What a run of the benchmarks leaves behind: a JSON file with its versions and machine, and a table."""
+"""Reports a run of the benchmarks: as a JSON file that also names the versions and the machine, and as a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Return a description of the machine and the software of a run."""
+    """Return facts about this machine and its software."""
     return {
         "cpus": os.cpu_count(),
         "cpu": _cpu_model(),
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def save(path: Path, figures: Sequence[Figure], settings: Settings, skipped: dict[str, str], **facts: Any) -> None:
-    """Write all of a run as JSON; ``facts`` are those of ``machine`` and more."""
+    """Write the results of a run as JSON; ``facts`` are more entries, such as what ``machine()`` returns."""
     document = {
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "is_quick": settings.quick,
@@ -55,7 +55,7 @@ def load(path: Path) -> list[Figure]:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as a Markdown table; columns are as wide as their widest cell."""
+    """Return the figures as a Markdown table, with each column as wide as its widest cell."""
     head = ("Case", "What", "Ours", "The other way", "Ratio", "Ratio by CPU", "Target")
     lines = [head, *(_cells(figure) for figure in figures)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]

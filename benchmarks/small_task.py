@@ -1,7 +1,8 @@
-"""What a task of one row costs: CPU seconds and memory of a fresh process, with and without bytecode files.
+"""Measures what a task of one row costs: CPU seconds and memory of a fresh process, with and without bytecode files.
 
-Run it with ``python -m benchmarks.small_task``; the process asks for a token and a schema, opens a stream, and waits
-for one acknowledgement of a local server in another process. Linux only: the memory is read from /proc.
+Run it with ``python -m benchmarks.small_task``. Each measured process asks a local server for a token and a schema,
+opens a stream, and waits for one acknowledgement. The server runs in another process. Linux only: the memory is read
+from /proc.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MODES = {
 
 
 def run_task(workspace: Workspace, variables: dict[str, str]) -> tuple[float, int]:
-    """CPU seconds and MB of resident memory at most, of a process that delivers one row."""
+    """Return the CPU seconds and the peak memory in MB of a process that delivers one row."""
     assert isinstance(workspace.credentials, ClientCredentials)
     known = {
         "ZEROBUS_SERVER_ENDPOINT": workspace.endpoint,

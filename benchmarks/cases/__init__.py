@@ -1,6 +1,6 @@
 """The cases of ``make bench``, by name, in the order in which they run.
 
-Each is a module next to this one whose ``figures(settings)`` yields figures as soon as they are known.
+Each case is a module in this folder. Its function ``figures(settings)`` yields each figure as soon as it is known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["CASES", "Case", "CaseSkipped"]
 
 
 class CaseSkipped(Exception):  # noqa: N818  # not an error: the run goes on and prints it
-    """A case cannot run here; the message says why."""
+    """Raised by a case that cannot run here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Case:
 
     about: str
     limit: float
-    """Seconds after which it is stopped; what it has measured until then counts."""
+    """Seconds after which the case is stopped; the figures that it has yielded by then are kept."""
 
 
 CASES = {

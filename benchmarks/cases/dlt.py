@@ -1,4 +1,4 @@
-"""Compares with dlt's load job for Zerobus: one Parquet file, in a temporary environment."""
+"""Compares our delivery of one Parquet file with that of dlt's load job for Zerobus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JOB = Path(__file__).parents[1] / "dlt_job.py"
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield figures of both, which deliver the same file, with 0 and 200 ms until each acknowledgement."""
+    """Yield a figure for each of two delays of acknowledgements: 0 and 200 ms. Both ways deliver the same file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = _install(folder / "environment")
@@ -65,7 +65,7 @@ def _compared(
 
 
 def _plain(flights: pa.Table) -> pa.Table:
-    """Return the table in the types that dlt uses."""
+    """Return the table, cast to the types that dlt uses."""
     kinds = {"timestamp": pa.timestamp("us", "UTC"), "int": pa.int64()}
     fields = [
         field.with_type(next((kind for name, kind in kinds.items() if name in str(field.type)), field.type))
@@ -99,7 +99,7 @@ def _run_job(server: LocalZerobusProcess, python: Path, path: Path, table: str, 
 
 
 def _install(folder: Path) -> Path:
-    """Create a new environment with dlt, and return its Python."""
+    """Create a new environment with dlt, and return the path of its Python; raise CaseSkipped if that fails."""
     uv = Path(sys.executable).with_name("uv")
     python = folder / "bin" / "python"
     for command in (

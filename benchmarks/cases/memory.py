@@ -1,4 +1,4 @@
-"""Peak memory of fresh processes that deliver increasing numbers of rows from a generator (Linux)."""
+"""Measures the peak memory of fresh processes that deliver more and more rows from a generator (Linux)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zerobus_local import LocalZerobusProcess
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield peaks of resident memory in MiB; the target limits their ratio to the first one."""
+    """Yield peaks of resident memory in MiB; the target limits the ratio of each peak to the first one."""
     counts = [100_000, 1_000_000] if settings.quick else [1_000_000, 10_000_000]
     if settings.hundred_million:
         counts.append(100_000_000)

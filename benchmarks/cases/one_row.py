@@ -12,7 +12,7 @@ from zerobus_local import LocalZerobusProcess
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield CPU seconds and memory, with bytecode files."""
+    """Yield CPU seconds and peak memory of a process that can use bytecode files."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder)) as server:
         server.create_table("CREATE TABLE main.default.small (id BIGINT, name STRING)")
         variables = {"PYTHONDONTWRITEBYTECODE": ""}

@@ -1,4 +1,4 @@
-"""The loop of the SDK's README, with few rows: one record per call, waiting after each or once at the end."""
+"""Compares with the loop of the SDK's README: one record per call, with a wait after each record or at the end."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zerobus_local import LocalZerobusProcess
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield rates; each way gets as many rows as it can send in a second or two.
+    """Yield rates; each way sends as many rows as it can send in a second or two.
 
-    The server commits after 10 ms, so that waiting for each record costs what it would cost with a fast service.
+    The server commits after 10 ms, so that a wait for each record takes as long as with a fast service.
     """
     case = CASES[0]
     rows = [case.row(i) for i in range(100_000)]

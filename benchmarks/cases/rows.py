@@ -1,4 +1,4 @@
-"""Rows, Arrow data and one Parquet file, compared with what a user would write with the SDK alone."""
+"""Compares deliveries of rows, Arrow data and one Parquet file with loops that users would write with the SDK alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECONDS = 15.0
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield six comparisons; the other way gets times in dicts already converted to numbers and text."""
+    """Yield six comparisons; for dicts with times, the loop by hand gets numbers and text instead."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder, "server")) as server:
         for name, (number, count, limit) in _SHAPES.items():
             yield _dicts(server, settings, name, number, settings.rows(count), limit)

@@ -1,4 +1,4 @@
-"""Delivers with 1, 2, 4, 8 and 16 streams, each with the service's limit."""
+"""Delivers with 1, 2, 4, 8 and 16 streams, while the server limits the rows per second of each stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT = 25_000
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield rows/s, and their ratio to one stream."""
+    """Yield rows/s for each number of streams, and the ratio to the rows/s of one stream."""
     seconds = 2 if settings.quick else 4
     with (
         tempfile.TemporaryDirectory() as folder,

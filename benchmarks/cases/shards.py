@@ -1,4 +1,4 @@
-"""8 shards of Parquet files in 2 worker processes, compared with one task, with the server's limit per stream."""
+"""Compares 8 shards in 2 worker processes with one task, while the server limits the rows per second of a stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARDS, _PROCESSES = 8, 2
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield rows/s of both, and the ratio of the shards to one task."""
+    """Yield one figure: the rows/s of the shards and of one task, and the ratio of the two."""
     flights = source.flights(100_000 if settings.quick else None)
     table = "main.default.flights"
     with (

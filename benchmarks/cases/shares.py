@@ -1,4 +1,4 @@
-"""Profiles the calling thread in one delivery of dicts with a checkpoint, by part of the core."""
+"""Profiles the calling thread in deliveries of dicts with a checkpoint: which part of the core takes how much time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _WAITING = ("acquire", "_queue.SimpleQueue", "select.")
 
 
 def figures(settings: Settings) -> Iterator[Figure]:
-    """Yield percentages of the wall time; profiling slows Python code down most, so these are upper bounds."""
+    """Yield each part's percentage of the wall time.
+
+    Profiling slows Python code down more than C code, so the percentages of Python code are upper bounds.
+    """
     case = CASES[0]
     rows = [case.row(i) for i in range(settings.rows(400_000))]
     shares: dict[str, list[float]] = {}
@@ -56,7 +59,7 @@ def figures(settings: Settings) -> Iterator[Figure]:
 
 
 def _seconds_by_part(stats: pstats.Stats) -> dict[str, float]:
-    """Return the functions' own time by part; a C function's time counts for its caller."""
+    """Return the time that is spent in the functions of each part; a C function's time is added to its caller's."""
     seconds: dict[str, float] = {}
     for (file, _, name), (_, _, own, _, callers) in stats.stats.items():  # type: ignore[attr-defined]
         if any(word in name for word in _WAITING):
