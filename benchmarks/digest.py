@@ -1,4 +1,4 @@
-"""Measures the cost of digests: delivers dicts with a checkpoint in pairs, once with digests and once without.
+"""Measures what digests cost: compares deliveries of dicts that save a checkpoint, with and without digests.
 
     python -m benchmarks.digest --pairs 15
 

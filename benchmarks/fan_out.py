@@ -6,7 +6,7 @@
 
 Each command delivers the demo's flights as Parquet files. With ``--postgres`` it also delivers as many rows from a
 table in PostgreSQL. Fails if the number of rows in the Delta table is not that of the receipts. The time of a
-measurement is that from the start of the first delivery to the end of the last one. The worker processes have imported
+measurement runs from the start of the first delivery to the end of the last one. The worker processes have imported
 everything before, like those of Celery. The server runs on the same processors.
 """
 

@@ -1,8 +1,8 @@
 """Measures what a task of one row costs: CPU seconds and memory of a fresh process, with and without bytecode files.
 
-Run it with ``python -m benchmarks.small_task``. Each measured process asks a local server for a token and a schema,
-opens a stream, and waits for one acknowledgement. The server runs in another process. Linux only: the memory is read
-from /proc.
+Run it with ``python -m benchmarks.small_task``. Each process that is measured asks a local server for a token and a
+schema, opens a stream, and waits for one acknowledgement. The server runs in another process. Linux only: the memory is
+read from /proc.
 """
 
 from __future__ import annotations

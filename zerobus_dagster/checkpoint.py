@@ -7,8 +7,8 @@ The next attempt is a retry of the step in the same run, or a re-execution of th
 times. Materializing the asset again is not another attempt: it starts from the first row.
 
 A checkpoint from before any row is durable says only how many rows may have been sent. It is written to the log of the
-run instead, so that a short delivery adds only one observation to its materialization: Dagster's plots show only about
-100 events of an asset.
+run instead, so that a short delivery writes only one observation in addition to its materialization. This matters
+because Dagster's plots show only about 100 events of an asset.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint without any rows is written only if another one was saved before it. That one may say that rows
-        were sent which were not sent after all, and the next attempt would report these rows as sent twice.
+        A checkpoint without any rows is written only if another one was saved before it. The earlier one may say that
+        rows were sent which were not sent after all, and the next attempt would report these rows as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.

@@ -99,7 +99,7 @@ class ZerobusIngestScaffolder(dg.Scaffolder[ZerobusScaffoldParams]):
 
 @dg.scaffold_with(ZerobusIngestScaffolder)
 class ZerobusIngestComponent(dg.Component, ZerobusSource):
-    """Pushes files, rows of a query, or what a function returns to Delta tables through Zerobus Ingest.
+    """Fills Databricks Delta tables from files, a query or a Python function, through Zerobus Ingest.
 
     An asset is materialized only when every row is durable.
     """
@@ -211,7 +211,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of the launch, with an older ``resume`` of True or False as a word.
+        """Return the configuration of the launch, with a ``resume`` of True or False replaced by the word for it.
 
         Gives no warning, because Dagster has built a ZerobusIngestConfig from this configuration before, which warned.
         """

@@ -13,7 +13,7 @@ __all__ = ["ZerobusHandoff"]
 
 
 class ZerobusHandoff(dg.Model, dg.Resolvable):
-    """Delivers only what is new since the last run: new files of source, new rows of sql, or new items of records."""
+    """Makes each run deliver only what is new: files of ``source``, rows of ``sql``, or items of ``records``."""
 
     state_uri: str | None = Field(
         default=None,
@@ -36,7 +36,7 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
     commits_in_order: bool = Field(default=False, description="A query: rows become visible in order of the column.")
 
     def check(self, *, is_files: bool, is_sql: bool, is_partitioned: bool) -> None:
-        """Raise ValueError if the handoff cannot work with this source or asset, when definitions are loaded."""
+        """Raise ValueError if the handoff cannot work with this source or asset. Called when definitions are loaded."""
         if is_partitioned:
             raise ValueError(
                 "handoff is not for partitioned assets, in which a partition is the slice; leave out either "

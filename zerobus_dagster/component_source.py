@@ -109,7 +109,7 @@ class ZerobusTable(ZerobusSource):
         return self
 
     def check(self, spec: dg.AssetSpec) -> None:
-        """Raise an error if a field is invalid, when definitions are loaded, before any run fails because of it."""
+        """Raise an error if a field is invalid. Called when definitions are loaded, before any run."""
         check_table_name(self.table)
         ingest_options(self.options)
         if self.handoff is not None:

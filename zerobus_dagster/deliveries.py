@@ -46,10 +46,11 @@ class StepDeliveries:
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
         """Return a name for a delivery that begins; the same delivery has the same name in every attempt of the step.
 
-        The name is the user's ``delivery_name``, or "ingest", with a number: each attempt of a step makes its
-        deliveries in the same order. Raises ConfigurationError if several threads deliver to the same table with the
-        same ``delivery_name`` and ``source_version``. Their order is random, so a retry could skip rows of one source
-        because rows of another one are durable.
+        The name is the user's ``delivery_name``, or "ingest", and a number that counts the deliveries of that name. The
+        number is the same in every attempt, because each attempt makes its deliveries in the same order. Raises
+        ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
+        ``source_version``: their order is random, so a retry could skip rows of one source because rows of another one
+        are durable.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:

@@ -194,7 +194,7 @@ def are_by_partition(records: Any) -> TypeGuard[Mapping[str, Any]]:
 
 @contextmanager
 def routed_errors() -> Iterator[None]:
-    """Raise errors so that Dagster knows whether a retry can help.
+    """Raise the errors of the ``with`` block in a form from which Dagster knows whether a retry can help.
 
     A retryable error is passed on unchanged, so that a RetryPolicy applies. Any other error becomes a
     ``dagster.Failure`` that allows no retries and has the facts of the error as metadata.

@@ -18,7 +18,7 @@ __all__ = ["load_table"]
 def load_table(
     context: dg.InputContext, table: str, uri: str, storage_options: Mapping[str, str], expression: Any
 ) -> Any:
-    """Return the rows of ``table`` as a pandas or polars frame if the input is annotated so, else as an Arrow table.
+    """Return the rows of ``table`` in the type that the input is annotated with: pandas, polars, or else Arrow.
 
     ``uri`` can contain ``{catalog}``, ``{schema}`` and ``{table}``. ``expression`` is ``partition_expr``. For a
     partitioned asset, it names the columns that select the rows of the run's partitions; if it is None, all rows are

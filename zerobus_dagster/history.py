@@ -67,7 +67,7 @@ class _Past:
         return asset if self.partition is None else f"partition {self.partition} of {asset}"
 
     def delivered_by(self) -> str | None:
-        """Return the id of the run of the last materialization, or None if that was not such a delivery."""
+        """Return the id of the run that made the last materialization, or None if that was not such a delivery."""
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
             metadata = event.metadata if event is not None else {}

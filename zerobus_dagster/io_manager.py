@@ -107,8 +107,8 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the table of an upstream asset from ``delta_uri``.
 
-        The rows are a pandas or polars frame if the input is annotated so, and an Arrow table otherwise. For a
-        partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
+        The rows are a pandas or polars frame if the input's annotation names such a type, and an Arrow table otherwise.
+        For a partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
         """
         upstream = context.upstream_output
         key = context.asset_key.to_user_string() if context.has_asset_key else "this input"

@@ -1,4 +1,4 @@
-"""Builds the metadata of a delivery: under Dagster's own key for a fact if there is one, otherwise under one of ours.
+"""Builds the metadata of a delivery: uses Dagster's own keys if they exist, and otherwise keys of ours.
 
 ``dagster/row_count`` is left out on purpose: it means the number of rows in the table, but a delivery only knows how
 many rows it added.
@@ -69,7 +69,7 @@ _MOST_BAD_FIELDS = 50
 
 
 def table_metadata(table: str) -> Metadata:
-    """Return metadata that names the table; by its keys, catalogs and lineage tools match assets with tables."""
+    """Return metadata that names the table; catalogs and lineage tools use it to match assets."""
     return {"dagster/table_name": table, "dagster/storage_kind": "databricks"}
 
 
@@ -94,7 +94,7 @@ def column_metadata(schema: TableSchema) -> Metadata:
 
 
 def range_metadata(partitions: Sequence[str]) -> Metadata:
-    """Return metadata which says that the figures are those of several partitions together.
+    """Return metadata which says that a materialization's figures are for several partitions together.
 
     The materializations of these partitions all show the same figures. Empty for fewer than two partitions.
     """
@@ -104,11 +104,11 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
 
 
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return figures one by one, so that Dagster plots them, and the last receipt as JSON.
+    """Return the figures of ``receipts`` as single entries, which Dagster plots, and the last receipt as JSON.
 
-    ``receipts`` are those of one asset in one attempt of a step, in order. The figures add up all receipts that have
-    the same table as the last receipt (the latencies are the largest of them). Another entry is a Dagster table with a
-    line for each receipt.
+    ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is the sum over all receipts
+    that have the same table as the last one; a latency is the largest of these receipts. Another entry is a Dagster
+    table with a line for each receipt.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]
@@ -156,9 +156,10 @@ def explorer_metadata(workspace_url: str, table: str) -> Metadata:
 
 
 def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
-    """Return the number of rows of a partition in the table, for a partition that only this step has delivered.
+    """Return metadata with the number of rows that a partition has in the table.
 
-    Empty if the receipts are for several tables, or if rows may be in the table twice.
+    Correct only if no other run has delivered the partition. Empty if the receipts are for several tables, or if rows
+    may be in the table twice.
     """
     if len({receipt.table for receipt in receipts}) > 1 or any(receipt.rows_resent for receipt in receipts):
         return {}

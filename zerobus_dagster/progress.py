@@ -52,7 +52,7 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
     """Write a line to the step's log; ignore a failure to write.
 
     If Dagster's event log refuses a line, Dagster prints this failure on stderr and reports it in the same event log.
-    Only if the event log refuses the report too does Dagster raise an error, which is ignored here.
+    Dagster raises an error only if the event log refuses the report too; this error is ignored here.
     """
     try:
         log.log(level, message, *arguments)
@@ -63,9 +63,10 @@ def tell_step(log: StepLog, message: object, *arguments: object, level: int = lo
 
 @contextmanager
 def core_logs_in(log: StepLog) -> Iterator[None]:
-    """Copy the core's log lines to the step's log, such as why a delivery starts at the first row.
+    """Copy the core's log lines to the step's log during the ``with`` block.
 
-    Lines that other threads write are left out, because they can be about another delivery.
+    These lines say, for example, why a delivery starts at the first row, or that a stream broke. Lines that other
+    threads write are left out, because they can be about another delivery.
     """
     handler = _Forward(log)
     core = logging.getLogger("zerobus_core")

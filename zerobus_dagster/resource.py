@@ -272,7 +272,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Open a ``zerobus_core.StreamManager``, with which a ``with`` block pushes rows one after the other.
+        """Open a ``zerobus_core.StreamManager``, with which a ``with`` block can push rows whenever it has some.
 
         At its end, the block waits until every row is durable, or raises an error. If the step's ``context`` is passed,
         progress is written to the step's log, and the figures to its materialization. Nothing is resumed: a retry sends

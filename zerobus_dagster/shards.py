@@ -44,7 +44,7 @@ class ShardedWork(Protocol):
         ...
 
     def merge(self, context: OpExecutionContext, receipts: list[dict[str, Any]]) -> tuple[Receipt, Metadata] | None:
-        """Return the receipts merged into one, with more metadata; None if nothing was delivered."""
+        """Return the merged receipt and additional metadata; None if nothing was delivered."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Compares one stream with loops by hand when acknowledgements come 0, 50 or 200 ms late: does it stay busy?"""
+"""Compares one stream with loops by hand if acknowledgements come 0, 50 or 200 ms late: does the stream stay busy?"""
 
 from __future__ import annotations
 

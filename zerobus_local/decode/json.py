@@ -134,9 +134,9 @@ def json_columns(objects: list[Any], shape: TableShape) -> dict[str, pa.Array]:
 def _rescued(value: dict[str, Any], shape: TableShape) -> dict[str, Any]:
     """Return the members of a record; those that do not fit are collected in the rescue column as one object.
 
-    A member does not fit if the table has no column of its name, or if its value has another type than its column.
-    Raises _MisfitError if that column is NOT NULL. The object in the rescue column has the names and values that were
-    sent, as in the example in Databricks' documentation.
+    A member does not fit if the table has no column with the member's name, or if the value does not fit the column's
+    type. In the second case, raises _MisfitError if the column is NOT NULL. The object in the rescue column has the
+    names and values that were sent, as in the example in Databricks' documentation.
     """
     assert shape.rescue is not None
     if shape.rescue in value:

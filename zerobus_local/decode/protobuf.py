@@ -64,7 +64,7 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return a path and a reason for the first field that was not sent as the descriptor describes it, or None.
+    """Return a path and a reason for the first field that differs from the descriptor; None if no field does.
 
     For a field number that the descriptor does not have, the path is that of the enclosing message: None for a record.
     """

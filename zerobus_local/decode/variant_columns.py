@@ -13,9 +13,9 @@ __all__ = ["with_variant_texts"]
 def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.Array:
     """Return ``column`` with JSON text in place of every VARIANT.
 
-    ``stored`` is the column's type in the table: a struct that ``stored`` does not have as a struct is a VARIANT. All
-    fields of the result are nullable, and nulls stay nulls. Raises RefusedRecordError, with ``name`` as the field, for
-    a row that is not a VARIANT.
+    ``stored`` is the column's type in the table. Where ``column`` has a struct and ``stored`` has text, the struct is a
+    VARIANT. All fields of the result are nullable, and nulls stay nulls. Raises RefusedRecordError, with ``name`` as
+    the field, for a row that is not a VARIANT.
     """
     kind = column.type
     if pa.types.is_struct(kind):

@@ -18,10 +18,10 @@ _LINGER: Final = 0.02
 def cut_connection(context: Any) -> None:
     """Shut down the socket of the call's client in both directions; all streams of the connection break.
 
-    gRPC has no function for this, so the socket is searched for, by the client's address, among all sockets of this
-    process. If it is not found (not every system lists the sockets), the call is cancelled, which resets only one
-    stream. The cut comes after a wait of 20 ms, in which gRPC can send acknowledgements that it already has, because
-    gRPC does not report when they are sent.
+    gRPC has no function for this, so this function searches all sockets of the process for the one that is connected to
+    the client's address. If it finds none (not every system lists the sockets), it cancels the call, which resets only
+    one stream. It first waits for 20 ms, so that gRPC can send the acknowledgements that it already has: gRPC does not
+    report when they are sent.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())

@@ -33,7 +33,7 @@ class EphemeralOpener:
     name = "grpc"
 
     def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:
-        """Read ``create_stream``; raise StatusError if its schema does not fit the table."""
+        """Read ``create_stream``; raise StatusError if the schema in it does not fit the table."""
         create = _parsed_create(first_message)
         if create.table_name.lower() != table.full_name:
             raise invalid_error(

@@ -1,4 +1,4 @@
-"""The page at ``/``: tables, streams, errors and fault switches; plain HTML, with a script only for refreshing."""
+"""The page at ``/``, in plain HTML: tables, streams, errors and switches for faults. A script refreshes the page."""
 
 from .handlers import ROUTES
 

@@ -100,8 +100,8 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        It is the time when the first of them arrived if they are large or nothing more comes, and otherwise 5 ms later,
-        so that small messages are taken together. The caller must hold ``changed``.
+        If they are large or nothing more comes, this is the time when the first of them arrived. Otherwise it is 5 ms
+        later, so that small messages are taken together. The caller must hold ``changed``.
         """
         if not self._messages:
             return None

@@ -63,7 +63,7 @@ class StreamRecord:
         self._error: str | None = None
 
     def on_received(self, rows_so_far: int, nbytes: int) -> None:
-        """Record that the stream has received ``rows_so_far`` rows since it opened, and now ``nbytes`` more bytes."""
+        """Record ``nbytes`` more bytes, with which the stream has received ``rows_so_far`` rows since it opened."""
         self._rows_received = rows_so_far
         self._bytes += nbytes
 
