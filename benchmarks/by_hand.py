@@ -111,7 +111,7 @@ def json_lines_by_hand(workspace: Workspace, schema: TableSchema, path: Path) ->
 
 
 def sqlite_by_hand(workspace: Workspace, schema: TableSchema, path: Path, query: str) -> None:
-    """Send the rows of a cursor as dicts."""
+    """Run a query on an SQLite file, and send its rows as dicts."""
     connection = sqlite3.connect(path)
     try:
         cursor = connection.execute(query)

@@ -148,7 +148,7 @@ class DagsterDelivery:
         return function(*args, **kwargs) if self.loop is None else self.loop.call(function, *args, **kwargs)
 
     def _named(self, name: str) -> IngestOptions:
-        """Return the options with a delivery name that all attempts share; ``delivery_columns`` use it as a key."""
+        """Return the options with a delivery name that all attempts share; ``delivery_columns`` depend on this name."""
         attempt, given = self.step.attempt, self.options.delivery_name
         if given is not None:  # it may hold for several partitions of the run
             return replace(self.options, delivery_name=json.dumps([given, name]))

@@ -19,7 +19,7 @@ class StreamStatistics:
 
     stream_id: str
     table: str
-    #: how many streams asked to be opened on this table before this one, plus one
+    #: the number of this stream among all that clients tried to open on the table, counted from 1
     number: int
     #: "grpc" or "flight"
     protocol: str
