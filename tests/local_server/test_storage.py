@@ -197,7 +197,7 @@ def test_commits_go_on_beside_a_merge_and_ddl_waits_for_it(catalog, caplog, stat
     storage = Storage(catalog, commit_delay=0)
     block = pa.RecordBatch.from_pydict({"id": [1], "x": [0.5]})
     ddl = threading.Thread(target=catalog.execute, args=[statement])
-    with catalog.compaction_lock(table.table_id):  # as by a merge that takes long
+    with catalog.locks.compaction(table.table_id):  # as by a merge that takes long
         for _ in range(CROWDED + 32):
             storage.append_and_wait(table, block, timeout=60)
         ddl.start()

@@ -76,7 +76,7 @@ def test_an_acknowledgement_leaves_only_after_the_commit_that_holds_its_rows(doo
 def test_streams_of_one_table_share_commits(door):
     table = door.create("id BIGINT")
     streams = [door.opened(table) for _ in range(8)]
-    with door.catalog.commit_lock(door.catalog.table(table).table_id):  # as by a commit that takes long
+    with door.catalog.locks.commit(door.catalog.table(table).table_id):  # as by a commit that takes long
         for number, stream in enumerate(streams):
             stream.send(ingest_record_batch=batch(0, b'{"id": %d}' % number))
         while not all(record.rows_received for record in door.grpc.streams.statistics()):
@@ -443,7 +443,7 @@ def test_a_server_that_stops_acknowledges_what_it_has_taken(door):
     table = door.create("id BIGINT")
     stream = door.opened(table)
     stopping = threading.Thread(target=door.grpc.stop, args=[100])
-    with door.catalog.commit_lock(door.catalog.table(table).table_id):  # as by a commit that takes long
+    with door.catalog.locks.commit(door.catalog.table(table).table_id):  # as by a commit that takes long
         stream.send(ingest_record_batch=batch(0, b'{"id": 1}'))
         while not door.grpc.streams.statistics()[0].rows_received:
             time.sleep(0.01)

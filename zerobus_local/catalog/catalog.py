@@ -16,8 +16,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -56,6 +55,7 @@ from .changes import delete_rows, describe, insert_rows, list_tables
 from .grants import without_securable
 from .principals import Principals
 from .query import run_query
+from .table_locks import TableLocks
 from .tags import tagged
 
 __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
@@ -87,9 +87,7 @@ class Catalog:
         self._file = self.data / "catalog.json"
         self._lock = threading.RLock()  # one statement at a time; guards _state and _file
         self._when_dropped: list[Callable[[Table], None]] = []
-        # by table_id; setdefault is atomic
-        self._commit_locks: dict[str, threading.RLock] = {}
-        self._compaction_locks: dict[str, threading.RLock] = {}
+        self.locks = TableLocks()
         if self._file.exists():
             self._state = State.from_json(json.loads(self._file.read_bytes()), self.data / "tables")
         else:
@@ -112,36 +110,9 @@ class Catalog:
         """Return all tables, sorted by name."""
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
-    def commit_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Return the lock to hold during a commit of rows. While it is held, the table is not altered or dropped.
-
-        Call ``table`` again once you hold the lock. By then, the table may have been dropped, and a new table with a
-        different ``table_id`` may have the same name.
-        """
-        return self._commit_locks.setdefault(table_id, threading.RLock())
-
-    def compaction_lock(self, table_id: str) -> AbstractContextManager[bool]:
-        """Return the lock to hold while files of the table are merged.
-
-        Rows can be committed while this lock is held: a commit takes only ``commit_lock``.
-        """
-        return self._compaction_locks.setdefault(table_id, threading.RLock())
-
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
         """Register ``listener``: it is called with each dropped or replaced table after that table is deleted."""
         self._when_dropped.append(listener)
-
-    @contextmanager
-    def _alone(self, *tables: Table) -> Generator[None]:
-        """Hold the commit lock and the compaction lock of each of ``tables`` within the ``with`` block.
-
-        So no rows are committed and no files are merged while a table is altered or dropped, or rows are deleted.
-        """
-        with ExitStack() as held:
-            for table in tables:
-                held.enter_context(self.compaction_lock(table.table_id))
-                held.enter_context(self.commit_lock(table.table_id))
-            yield
 
     def settle(self) -> None:
         """Complete or undo the statement that a crash interrupted.
@@ -216,10 +187,10 @@ class Catalog:
             return Result(message=counted(rows.num_rows, "column"), rows=rows)
         if isinstance(statement, Insert):
             rows = run_query(statement.rows.sql, [self.table(str(name)) for name in statement.rows.tables])
-            with self.commit_lock(table.table_id):
+            with self.locks.commit(table.table_id):
                 number = insert_rows(table, statement.columns, rows)
             return Result(message=f"inserted {counted(number, 'row')} into {table.name}")
-        with self._alone(table):
+        with self.locks.alone(table):
             number = delete_rows(table, statement.condition)
         return Result(message=f"deleted {counted(number, 'row')} from {table.name}")
 
@@ -284,7 +255,7 @@ class Catalog:
         made = {Grant("TABLE", str(name), owner, privilege) for privilege in ("SELECT", "MODIFY")}
         grants = without_securable(self._state.grants, str(name)) | made
         state = replace(self._state, tables=self._state.tables | {name: table}, grants=grants)
-        with self._alone(*filter(None, (before, table))):
+        with self.locks.alone(*filter(None, (before, table))):
             self._write(state)
             try:
                 delta_tables.put_in_place(table)
@@ -296,7 +267,7 @@ class Catalog:
 
     def _alter(self, statement: AlterTable) -> Result:
         table = self.table(str(statement.name))
-        with self._alone(table):
+        with self.locks.alone(table):
             altered, commit = planned(table, statement)
             intended = Alteration(replace(altered, updated_at=_now()), delta_tables.definition(table.path))
             self._save(replace(self._state, alteration=intended))
@@ -309,7 +280,7 @@ class Catalog:
     def _set_tags(self, statement: SetTags) -> Result:
         table = self.table(str(statement.name))
         altered, notes = tagged(table, statement)
-        with self._alone(table):
+        with self.locks.alone(table):
             altered = replace(altered, updated_at=_now())
             self._save(replace(self._state, tables=self._state.tables | {table.name: altered}))
         return Result(message=f"altered table {table.name}", notes=notes)
@@ -335,7 +306,7 @@ class Catalog:
     def _drop(self, tables: list[Table], state: State) -> None:
         """Save ``state`` without ``tables``, and then delete the folders of these tables."""
         names = {table.name for table in tables}
-        with self._alone(*tables):
+        with self.locks.alone(*tables):
             self._save(replace(state, tables={n: table for n, table in state.tables.items() if n not in names}))
             for table in tables:
                 delta_tables.remove(table.path)

@@ -54,7 +54,7 @@ class Compactor:
 
     def _run(self) -> None:
         try:
-            with suppress(UnknownTable), self._catalog.compaction_lock(self._table.table_id):
+            with suppress(UnknownTable), self._catalog.locks.compaction(self._table.table_id):
                 if self._catalog.table(self._table.full_name).table_id == self._table.table_id:
                     _compact_if_crowded(DeltaTable(self._table.path))
         except Exception as error:  # noqa: BLE001  # a table with too many files is slow, but works

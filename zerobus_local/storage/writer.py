@@ -142,7 +142,7 @@ class TableWriter(threading.Thread):
             append.done(outcome)
 
     def _write(self, batches: list[pa.RecordBatch]) -> int:
-        with self._catalog.commit_lock(self._table.table_id):
+        with self._catalog.locks.commit(self._table.table_id):
             current = self._catalog.table(self._table.full_name)
             if current.table_id != self._table.table_id:
                 raise UnknownTable(f"table {self._table.full_name} was dropped and created again")
