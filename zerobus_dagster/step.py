@@ -114,9 +114,7 @@ def _asset_key(assets: dg.AssetsDefinition | None, wanted: dg.AssetKey | None) -
             )
         return wanted
     if len(keys) > 1:
-        raise ConfigurationError(
-            f"this step makes several assets: choose one with asset_key=, one of {_names_of(keys)}"
-        )
+        raise ConfigurationError(f"this step makes several assets: set asset_key to one of {_names_of(keys)}")
     return keys[0] if keys else None
 
 

@@ -326,9 +326,10 @@ def _catalog(data: Path) -> Catalog:
 
 
 def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
-    """Return the result of ``through`` for the folder's server, or of ``directly`` for the catalog if no server runs.
+    """Call ``through`` with the server that runs on the folder ``data``; if there is none, call ``directly``.
 
-    Waits for a server that is starting. Holds the folder's lock while ``directly`` runs.
+    ``directly`` gets the folder's catalog. Returns the result of the call. Waits for a server that is starting. Holds
+    the folder's lock while ``directly`` runs.
     """
     from .catalog.catalog import Catalog
     from .catalog.data_folder import DataFolderLock, FolderInUseError

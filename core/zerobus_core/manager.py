@@ -155,10 +155,10 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """Mark the delivery as failed if the ``with`` block raises, because not all of the block's rows were sent.
+        """Run one call in this ``with`` block; if it raises, mark the delivery as failed: not all rows were sent.
 
-        This holds even if the caller catches the error. A nested call, from a second thread or from the rows that are
-        being sent, also makes the delivery fail.
+        The delivery stays failed even if the caller catches the error. It also fails if another call starts before this
+        one has returned, in a second thread or in the user's iterator that is producing the rows.
         """
         if not self._is_working.acquire(blocking=False):
             self._failure = ConfigurationError(

@@ -304,16 +304,18 @@ def _counts(plain: object) -> Counts:
 
 def _spans(plain: object) -> list[tuple[int, int]]:
     if not isinstance(plain, list):
-        raise InvalidCheckpointError("durable is not a list of row ranges")
+        raise InvalidCheckpointError("'durable' is not a list of row ranges")
     spans: list[tuple[int, int]] = []
     end = 0
     for span in plain:
         if not isinstance(span, list) or len(span) != 2 or not all(map(_is_count, span)):  # noqa: PLR2004  # a pair
-            raise InvalidCheckpointError(f"durable holds {span!r}, which is not a row range")
+            raise InvalidCheckpointError(f"'durable' contains {span!r}, which is not a row range")
         start, stop = span
         # Ranges that overlap or are out of order were not written by us, and may claim rows twice.
         if not end <= start < stop:
-            raise InvalidCheckpointError(f"durable holds {span!r} after row {end}; ranges ascend and do not overlap")
+            raise InvalidCheckpointError(
+                f"'durable' contains {span!r} after row {end}; ranges ascend and do not overlap"
+            )
         spans.append((start, stop))
         end = stop
     return spans

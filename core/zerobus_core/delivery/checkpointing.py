@@ -92,8 +92,8 @@ class Checkpointing:
     def _may_repeat(self) -> bool:
         """Return whether sending rows again is allowed.
 
-        The saved checkpoint must already count these rows. As with a reservation, this is allowed only after the time
-        in which a newer attempt that has not read this checkpoint could replace it.
+        Rows are sent again only once the saved checkpoint counts them as sent again, and can no longer be replaced: for
+        a short time after a save, a newer attempt that loaded the checkpoint before could still overwrite it.
         """
         if self._repeats_at is None:
             return True

@@ -37,7 +37,7 @@ _CREDENTIALS = "check the client id and secret of the service principal"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A pattern for a text of the SDK, the class of our error for it, and advice for the user."""
+    """A pattern for an error message of the SDK, the class of our error that replaces it, and advice for the user."""
 
     name: str
     pattern: re.Pattern[str]
