@@ -106,9 +106,10 @@ def check_on_empty(operator: HandoffTask) -> None:
     """Raise ConfigurationError for the values of ``on_empty`` that cannot be used with a shard."""
     if operator.on_empty in {"skip", "fail"}:
         raise ConfigurationError(
-            f"task {operator.task_id!r}: on_empty={operator.on_empty!r} is about a whole source, and this is a shard: "
-            "one without rows would take the task that merges all receipts along. Leave it out; a source without rows "
-            "has no shards, and then Airflow skips the tasks that follow"
+            f"task {operator.task_id!r}: on_empty={operator.on_empty!r} is about a whole source, but this task "
+            "delivers one shard. A shard without rows would also make the task that merges the receipts skip or fail. "
+            "Remove on_empty: if the whole source has no rows, there are no shards, and Airflow skips the tasks that "
+            "follow"
         )
 
 

@@ -5,7 +5,7 @@ The first level of the tree says who has to act:
     ZerobusIngestError
     ├── your side: another attempt needs a change first
     │   ├── ConfigurationError        an invalid endpoint, option, credential or source
-    │   ├── SchemaError               a table that Zerobus cannot write to, or rows of another shape
+    │   ├── SchemaError               a table that Zerobus cannot write to, or columns that do not fit it
     │   ├── RecordError               rows that do not fit the table; each bad field is named
     │   └── DeliverySupersededError   a newer attempt at the same delivery has replaced this one
     ├── the service's answer
@@ -216,7 +216,7 @@ class ConfigurationError(ZerobusIngestError):
 
 
 class SchemaError(ZerobusIngestError):
-    """Zerobus does not support this kind of table, or the rows have another shape."""
+    """Zerobus does not support the table, or the columns of the source do not fit it."""
 
 
 class RecordError(ZerobusIngestError):

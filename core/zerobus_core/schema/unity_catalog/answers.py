@@ -149,7 +149,7 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """Return the readable part of the answer in one line, shortened, after a colon; empty if there is none."""
+    """Return the readable part of the answer as one shortened line after ``": "``; an empty text if it has none."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]
