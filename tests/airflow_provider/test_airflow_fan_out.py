@@ -110,7 +110,7 @@ def test_a_shard_without_rows_skips_nothing_and_on_empty_is_refused(airflow, tar
     source = f"{tmp_path}/*.jsonl"
     refused = airflow.run("fan_out_that_is_skipped_if_empty", environ=target.environ, table=table, source=source)
     assert refused["tasks"]["merge_receipts"]["state"] == "upstream_failed", "and not skipped, with rows in the table"
-    assert "on_empty='skip' is about a whole source" in refused["log"], refused["log"]
+    assert "on_empty='skip' is about a whole source, but this task" in refused["log"], refused["log"]
     assert target.rows(table) == []
     account = airflow.run("fan_out", environ=target.environ, table=table, source=source)
     merged = receipt_of(account, "merged")

@@ -105,7 +105,7 @@ def test_a_host_may_be_written_as_people_write_or_copy_it(hook_of, given, worksp
         ({"conn_type": "http"}, "it is of type 'http'. Expected 'zerobus' or 'databricks'"),
         ({"conn_type": None}, "it is of type None. Expected 'zerobus' or 'databricks'"),
         ({"extra": "{endpoint: " + SECRET}, "its extra is not valid JSON"),
-        ({"extra": f'["{SECRET}"]'}, "its extra is JSON of type list"),
+        ({"extra": f'["{SECRET}"]'}, "its extra must be a JSON object, not JSON of type list"),
         ({"extra": "{}"}, "the extra field 'endpoint' is empty"),
         ({"login": "ada@example.com", "extra": {"endpoint": ENDPOINT, "token": SECRET}}, "personal access token"),
         ({"host": ENDPOINT}, "is a Zerobus endpoint"),

@@ -151,7 +151,9 @@ def test_a_step_with_several_assets_says_which_one_it_delivers(
     assert ids(server, table) == list(range(100))
 
 
-@pytest.mark.parametrize(("asset_key", "text"), [(None, "choose one"), ("middle", "not one of this step's assets")])
+@pytest.mark.parametrize(
+    ("asset_key", "text"), [(None, "set asset_key to one of early, late"), ("middle", "not one of this step's assets")]
+)
 def test_a_wrong_or_missing_asset_key_is_refused_before_anything_is_sent(
     server: LocalZerobus, table: str, zerobus: ZerobusResource, asset_key: str | None, text: str
 ) -> None:
