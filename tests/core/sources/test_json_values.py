@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.fast import examples
 from zerobus_core import IngestOptions, StreamManager, TableSchema, ingest
+from zerobus_core.encode import encoder_for
 from zerobus_core.errors import RecordError
 from zerobus_core.ranges import RowRanges
 from zerobus_core.sources import source_of
@@ -45,8 +46,8 @@ READ: list[tuple[str, str, Any]] = [
     ("x INT", "7", 7),
     ("x DOUBLE", "19.99", 19.99),
     ("x DOUBLE", "1e23", 1e23),
-    ("x DOUBLE", "12345678901234567890123", 12345678901234567890123.0),
-    ("x DOUBLE, y DECIMAL(5,2)", "12345678901234567890123", 12345678901234567890123.0),
+    ("x DOUBLE", "12345678901234567890123", 12345678901234567890123),
+    ("x DOUBLE, y DECIMAL(5,2)", "12345678901234567890123", 12345678901234567890123),
     ("x VARIANT", f'{{"a":[{LONG},1]}}', {"a": [Decimal(LONG), 1]}),
     ("x VARIANT", "12345678901234567890123", Decimal("12345678901234567890123")),
     ("x VARIANT", "[[12345678901234567890123]]", [[Decimal("12345678901234567890123")]]),
@@ -187,6 +188,22 @@ def test_without_a_table_numbers_are_doubles(tmp_path: Path) -> None:
     assert chunk.rows == [{"p": 19.99, "q": [1.5]}]
     assert isinstance(chunk.rows[0]["p"], float)
     assert math.isclose(chunk.rows[0]["p"], 19.99)
+
+
+@pytest.mark.parametrize("kind", ["DOUBLE", "FLOAT", "ARRAY<DOUBLE>", "MAP<STRING, FLOAT>", "STRUCT<x: DOUBLE>"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_whole_number_beyond_64_bits_stays_one_in_a_column_of_doubles(kind: str, rows: int, tmp_path: Path) -> None:
+    """As a double it would be another number; the column takes it only if it can hold it."""
+    form = {"A": "[%s]", "M": '{"k": %s}', "S": '{"x": %s}'}.get(kind[0], "%s")
+    numbers = ["18446744073709551617", "-9223372036854775809", "1e300"]
+    texts = [form % number for number in numbers[:rows]]
+    (tmp_path / "x.jsonl").write_text("".join(f'{{"n": {text}}}\n' for text in texts))
+    schema = TableSchema.from_sql(f"CREATE TABLE main.default.t (n {kind})")
+    (chunk,) = source_of(tmp_path / "x.jsonl", IngestOptions(), schema).chunks(RowRanges())
+    assert chunk.rows == [{"n": json.loads(text)} for text in texts]
+    encoder = encoder_for(schema, IngestOptions(record_format="json"), is_arrow=False)
+    with pytest.raises(RecordError, match="cannot hold this whole number exactly"):
+        list(encoder.encode(chunk))
 
 
 def test_a_renamed_column_keeps_the_digits_of_its_type(tmp_path: Path) -> None:

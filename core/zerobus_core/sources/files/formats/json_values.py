@@ -1,15 +1,17 @@
 """Parses JSON texts into rows, with exact numbers wherever the table needs them.
 
-orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles. This is right for
-DOUBLE columns, but DECIMAL, integer and VARIANT columns would get rounded numbers. So a line with a double in such a
-column is parsed again with Python's json module, which gives exact numbers. Most lines have no such double; for them
-the only extra cost is the check.
+orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles. DECIMAL, integer and
+VARIANT columns would get rounded numbers, and so would DOUBLE and FLOAT columns of those whole numbers, which they must
+hold exactly. So a line with a double in such a column, or with one that can be such a whole number, is parsed again
+with Python's json module, which gives exact numbers. Most lines have no such double; for them the only extra cost is
+the check.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import repeat
 from operator import contains
@@ -27,6 +29,9 @@ __all__ = ["JsonValues", "LineWithKeyTwice", "UnreadableLine"]
 _EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
 _REALS = {Kind.FLOAT, Kind.DOUBLE}
 _INT64_BITS = 63
+_HUGE = 2.0**_INT64_BITS
+# What a whole number beyond 64 bits has in any line; 1e300 has not, and need not be parsed again.
+_LONG_DIGITS = re.compile(rb"[0-9]{19}")
 # Written out, a number of a larger exponent is a text of that length; no column takes one.
 _MAX_EXPONENT = 1_000
 
@@ -58,7 +63,9 @@ class JsonValues:
         self._settle = (_settler(StructType(tuple(columns))) or _unchanged) if columns else _all_settled
         checks = [(column.name, _check(column.type)) for column in columns]
         self._plain = tuple(name for name, check in checks if check is _is_float)
-        self._nested = [(name, check) for name, check in checks if check is not None and check is not _is_float]
+        self._reals = tuple(name for name, check in checks if check is _is_huge)
+        of_whole_columns = {_is_float, _is_huge}
+        self._nested = [(name, check) for name, check in checks if check is not None and check not in of_whole_columns]
 
     def record(self, text: str) -> Any:
         """Return the row in ``text``, which is the ``record`` of a dead letter."""
@@ -73,7 +80,7 @@ class JsonValues:
             value = orjson.loads(line)
             if not may_have_key_twice(line, value):
                 row = _opened(value)
-                return row if not self._is_rounded(row) else self._exact_row(line)
+                return row if not self._is_rounded(line, row) else self._exact_row(line)
         except (orjson.JSONDecodeError, RecursionError):
             pass  # JSON also has integers beyond any double, and halves of surrogate pairs
         return self._exact_row(line)
@@ -91,18 +98,22 @@ class JsonValues:
 
     def _is_settled(self, line: bytes, value: Any) -> bool:
         is_plain = type(value) is dict and MARKER not in value
-        return is_plain and not may_have_key_twice(line, value) and not self._is_rounded(value)
+        return is_plain and not may_have_key_twice(line, value) and not self._is_rounded(line, value)
 
     def _are_some_rounded(self, values: Sequence[dict[str, Any]]) -> bool:
         if any(float in set(map(type, map(dict.get, values, repeat(name)))) for name in self._plain):
             return True
+        if any(_may_be_huge(map(dict.get, values, repeat(name))) for name in self._reals):
+            return True
         return any(any(map(check, map(dict.get, values, repeat(name)))) for name, check in self._nested)
 
-    def _is_rounded(self, row: Any) -> bool:
+    def _is_rounded(self, line: bytes, row: Any) -> bool:
         if not isinstance(row, dict):
             return False
         get = row.get
-        return float in map(type, map(get, self._plain)) or any(check(get(name)) for name, check in self._nested)
+        if float in map(type, map(get, self._plain)) or any(check(get(name)) for name, check in self._nested):
+            return True
+        return any(map(_is_huge, map(get, self._reals))) and _LONG_DIGITS.search(line) is not None
 
     def _exact_row(self, line: bytes) -> Any:
         kind: type[UnreadableLine]
@@ -145,6 +156,20 @@ def _is_float(value: Any) -> bool:
     return type(value) is float
 
 
+def _is_huge(value: Any) -> bool:
+    """Return whether the double can stand for a whole number beyond 64 bits."""
+    return type(value) is float and abs(value) >= _HUGE
+
+
+def _may_be_huge(values: Iterable[Any]) -> bool:
+    """Return False if none of the values is huge. In C: to look at each of them takes twice as long."""
+    numbers = list(filter(None, values))
+    try:
+        return bool(sum(map(abs, numbers)) >= _HUGE)
+    except TypeError:  # there is text or a list among them
+        return any(map(_is_huge, numbers))
+
+
 def _has_float(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_float, value.values()))
@@ -158,10 +183,14 @@ def _check(kind: DataType) -> Check | None:
         return (lambda value: _any_member(value, members)) if members else None
     if isinstance(kind, ArrayType | MapType):
         inner = _check(kind.element if isinstance(kind, ArrayType) else kind.value)
+        if inner is _is_huge:
+            return _has_huge_item
         return None if inner is None else lambda value: _any_item(value, inner)
     if _is_variant(kind):
         return _has_float
-    return _is_float if _is_exact(kind) else None
+    if _is_exact(kind):
+        return _is_float
+    return _is_huge if _is_real(kind) else None
 
 
 def _any_member(value: Any, members: Sequence[tuple[str, Check]]) -> bool:
@@ -172,6 +201,16 @@ def _any_item(value: Any, check: Check) -> bool:
     if isinstance(value, dict):
         return any(map(check, value.values()))
     return isinstance(value, list) and any(map(check, value))
+
+
+def _has_huge_item(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _may_be_huge(value.values())
+    return isinstance(value, list) and _may_be_huge(value)
+
+
+def _is_real(kind: DataType) -> bool:
+    return isinstance(kind, PrimitiveType) and kind.kind in _REALS
 
 
 def _is_variant(kind: DataType) -> bool:
@@ -226,8 +265,7 @@ def _settler(kind: DataType) -> Settle | None:
         return _settled_variant
     if _is_exact(kind):
         return None
-    is_real = isinstance(kind, PrimitiveType) and kind.kind in _REALS
-    return _settled_real if is_real else _all_settled
+    return _settled_real if _is_real(kind) else _all_settled
 
 
 def _settled_members(value: Any, members: Mapping[str, Settle]) -> Any:
@@ -243,9 +281,8 @@ def _settled_items(value: Any, settle: Settle) -> Any:
 
 
 def _settled_real(value: Any) -> Any:
-    is_long = type(value) is int and value.bit_length() > _INT64_BITS
-    if not is_long and not isinstance(value, Decimal):
-        return value
+    if not isinstance(value, Decimal):
+        return value  # a whole number stays one: the column takes it only if it can hold it exactly
     number = _as_float(value)
     # As text it is refused for its size, and not for being no double.
     return number if isinstance(number, float) else str(value)
