@@ -104,7 +104,7 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """Return the name for the key of ``delivery_columns``: the same for all attempts of a task until it is cleared.
+    """Return the ``delivery_name``: the same for all attempts of a task until the task is cleared.
 
     With ``resume="always"`` the name stays the same after clearing, because the same delivery continues.
     """

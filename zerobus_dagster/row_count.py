@@ -22,8 +22,8 @@ _LOOK_EVERY = 1.0
 def delta_row_count(uri: str, storage_options: Mapping[str, str] | None = None) -> RowCount:
     """Return a function that counts the rows of the Delta table at ``uri`` (a path or an object store).
 
-    The check calls this function. It needs the package deltalake. It reads the Delta log, and those data files for
-    which the log has no number of rows.
+    The returned function is for the ``row_count`` of a check. It reads the Delta log, and also the data files for which
+    the log has no number of rows. It needs the package deltalake.
     """
 
     def count() -> int:
@@ -44,9 +44,9 @@ def warehouse_row_count(
 ) -> RowCount:
     """Return a function that counts the rows of ``table`` ("catalog.schema.table") through a SQL warehouse.
 
-    The check calls this function. ``client`` builds the ``WorkspaceClient``; without it, databricks-sdk finds the
-    connection, for example from DATABRICKS_HOST. The function raises TransportError if the warehouse does not answer
-    within ``timeout`` seconds, or refuses the query.
+    The returned function is for the ``row_count`` of a check. ``client`` builds the ``WorkspaceClient``; without it,
+    databricks-sdk finds the connection, for example from DATABRICKS_HOST. The function raises TransportError if the
+    warehouse does not answer within ``timeout`` seconds, or refuses the query.
     """
     name = ".".join(f"`{part}`" for part in check_table_name(table).split("."))
 

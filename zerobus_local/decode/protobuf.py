@@ -66,7 +66,8 @@ class ProtobufDecoder:
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
     """Return a path and a reason for the first field that differs from the descriptor; None if no field does.
 
-    For a field number that the descriptor does not have, the path is that of the enclosing message: None for a record.
+    If the descriptor has no field of that number, the path is that of the message that contains the field, or None if
+    that message is the record itself.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):

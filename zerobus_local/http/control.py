@@ -37,7 +37,7 @@ def list_faults(call: Call) -> Response:
 
 
 def add_fault(call: Call) -> Response:
-    """POST /local/faults: switch on the fault in the body, a rule as JSON, and return the number of the rule."""
+    """POST /local/faults: switch on the fault that the body describes as a JSON rule; return the number of the rule."""
     rule = call.json_object()
     try:
         return JSONResponse({"number": call.service.faults.add(rule)})

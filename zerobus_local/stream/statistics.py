@@ -63,7 +63,7 @@ class StreamRecord:
         self._error: str | None = None
 
     def on_received(self, rows_so_far: int, nbytes: int) -> None:
-        """Record ``nbytes`` more bytes, with which the stream has received ``rows_so_far`` rows since it opened."""
+        """Record that the stream received ``nbytes`` more bytes, and ``rows_so_far`` rows in total since it opened."""
         self._rows_received = rows_so_far
         self._bytes += nbytes
 

@@ -338,4 +338,4 @@ def _attempt(plain: object) -> AttemptMark | None:
         return None
     if isinstance(plain, dict) and set(plain) == {"number", "token"} and _is_count(plain["number"]):
         return AttemptMark(number=plain["number"], token=_text(plain, "token"))
-    raise InvalidCheckpointError(f"attempt is {plain!r}, not a number and a token")
+    raise InvalidCheckpointError(f"'attempt' must have a number and a token, but is {plain!r}")

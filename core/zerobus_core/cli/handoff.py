@@ -103,7 +103,7 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make everything after a position new again; given a slice, also the slice itself.
+    """Make everything after a position new again. If --to is a slice, that slice is new again too.
 
     The next run sends those rows once more. The rows that are already in the table stay there.
     """

@@ -74,5 +74,5 @@ def count_of(one: AnySlice) -> int:
 
 
 def list_of_parts(slice_id: str) -> str:
-    """Return the name of the file next to the state that lists the files of each part."""
+    """Return the name of the side file, stored next to the state, that lists the data files of each part."""
     return f"{slice_id}.shards.json"

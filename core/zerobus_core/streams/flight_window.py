@@ -24,7 +24,7 @@ _GROWTH = 16
 
 
 class FlightWindow:
-    """The limit on the bytes in flight, counted as for ``max_unacked_bytes``. Only counts bytes; sends nothing."""
+    """Adjusts the limit on the bytes in flight, which are counted as for ``max_unacked_bytes``. Sends nothing."""
 
     def __init__(self, *, most: int, streams: int) -> None:
         self._first = min(most, _FIRST_BYTES * streams)

@@ -53,10 +53,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts Python values of ``field`` for a column of type ``kind``; None if none change.
+    """Return a function that converts Python values of ``field`` for a column of type ``kind``; None if none needs it.
 
-    For a VARIANT, the function applies ``leaf`` to JSON text and turns maps into dicts. For other types, JSON text
-    stays text. Binary VARIANTs are decoded for every type.
+    For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts; for other columns, JSON
+    text stays text. Values of ``field`` that are binary VARIANTs are decoded whatever the type of the column is.
     """
     if is_variant(field):
         return _variant(kind)

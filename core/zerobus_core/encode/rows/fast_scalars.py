@@ -47,7 +47,7 @@ class FastPath:
     plain: frozenset[type] | None = None
 
     def __call__(self, values: Column) -> Column | None:
-        """Return ``values`` itself if nothing changes, a list of converted values, or None if it cannot decide."""
+        """Return the converted values, or ``values`` itself if none changes; None if they need the exact converter."""
         return self.run(values)
 
 

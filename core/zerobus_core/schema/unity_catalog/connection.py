@@ -128,7 +128,7 @@ def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
     except ValueError:
         proxy = None
     if proxy is None or not proxy.hostname:
-        raise ConfigurationError(f"the proxy that {target.scheme}_proxy names in the environment is not a URL")
+        raise ConfigurationError(f"the proxy in the environment ({target.scheme}_proxy or all_proxy) is not a URL")
     if proxy.scheme != "http":
         raise UnsupportedProxyError(proxy.scheme)
     return proxy

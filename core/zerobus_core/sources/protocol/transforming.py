@@ -101,7 +101,10 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``. If possible, return where the row is in the other source, counting dropped rows too."""
+        """See ``Source``. Return where the row is in the source before the transform, which also numbers dropped rows.
+
+        If that is no longer known, return the row's number among the kept rows.
+        """
         before = self._given(row)
         return f"row {row} of those that transform kept" if before is None else self._source.locate(before)
 

@@ -94,7 +94,10 @@ def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]
 
 
 def _storable(paths: list[str]) -> str | list[str] | None:
-    """Return the paths as a shard contains them; None if one holds a secret or has its own file system object."""
+    """Return the paths in the form that a shard stores: one text, or a list if there are several.
+
+    None if a path contains a secret or has its own file system object.
+    """
     if any(isinstance(path, UriWithFilesystem) or secrets_in(path) for path in paths):
         return None
     return paths[0] if len(paths) == 1 else paths

@@ -30,7 +30,7 @@ _EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
 _REALS = {Kind.FLOAT, Kind.DOUBLE}
 _INT64_BITS = 63
 _HUGE = 2.0**_INT64_BITS
-# What a whole number beyond 64 bits has in any line; 1e300 has not, and need not be parsed again.
+# Every whole number beyond 64 bits is so long. A line with 1e300 and no long number is not parsed again.
 _LONG_DIGITS = re.compile(rb"[0-9]{19}")
 # Written out, a number of a larger exponent is a text of that length; no column takes one.
 _MAX_EXPONENT = 1_000
