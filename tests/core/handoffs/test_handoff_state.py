@@ -346,6 +346,14 @@ def test_a_slice_that_is_not_open_is_not_finished() -> None:
         rewound.finish("1-x", done=5, counts={}, owner=Owner(key="a"), now=START)
 
 
+def test_a_run_that_finishes_a_slice_that_another_one_has_finished_changes_nothing() -> None:
+    state, _ = open_state()
+    finished = state.finish("1-x", done=5, counts={"rows_acked": 3}, owner=Owner(key="a"), now=START)
+    assert finished.finish("1-x", done=5, counts={}, owner=Owner(key="b"), now=START) == finished
+    skipped = state.skip("1-x", done=5, counts={}, owner=Owner(key="a"), now=START)
+    assert skipped.finish("1-x", done=5, counts={}, owner=Owner(key="b"), now=START) == skipped
+
+
 def test_a_second_open_slice_is_impossible() -> None:
     state, _ = open_state()
     with pytest.raises(AssertionError, match="while another one is open"):
