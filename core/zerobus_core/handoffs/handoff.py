@@ -339,9 +339,8 @@ class Handoff:
         state.
         """
         _, state = self._kept.load()
-        is_held = state.open is not None and self._kept.holder(state, Owner(key="")) is not None
-        lease_ends_at = None if state.open is None else self._kept.lease_ends_at(state)
-        return shown_state(state, self._kept.source, is_held=is_held, lease_ends_at=lease_ends_at, values=values)
+        holder, ends_at = (None, None) if state.open is None else self._kept.holder(state, Owner(key=""))
+        return shown_state(state, self._kept.source, is_held=holder is not None, lease_ends_at=ends_at, values=values)
 
     def rewind(self, to: Any = None) -> None:
         """Make everything after the position ``to`` new again, so that the next runs send it once more.

@@ -157,30 +157,25 @@ class StateKeeper:
 
     def check_holder(self, state: State, advice: str) -> None:
         """Raise HandoffBusyError, with ``advice``, if another run holds the open slice."""
-        holder = self.holder(state, self.owner)
+        holder, ends_at = self.holder(state, self.owner)
         if holder is not None:
             assert state.open is not None
             where = "its shards" if holder.is_of_shards else f"process {holder.owner.pid} on {holder.owner.host}"
             raise HandoffBusyError(
                 f"handoff {self.name!r}: slice {state.open.id} is being delivered by {holder.owner.key} "
-                f"({where}) since {holder.taken_at}, and its lease lasts until {self.lease_ends_at(state)}, or longer "
+                f"({where}) since {holder.taken_at}, and its lease lasts until {ends_at}, or longer "
                 f"if it goes on; {advice}"
             )
 
-    def lease_ends_at(self, state: State) -> str:
-        """Return when the lease on the open slice ends if no more checkpoints are saved (ISO 8601, UTC)."""
-        assert state.open is not None
-        return state.open.lease.ends_at(self._renewed_at(state.open)).isoformat(timespec="seconds")
+    def holder(self, state: State, owner: Owner) -> tuple[Lease | None, str]:
+        """Return the lease that forbids ``owner`` to deliver the open slice, or None, and when the slice's lease ends.
 
-    def holder(self, state: State, owner: Owner) -> Lease | None:
-        """Return the lease that forbids ``owner`` to deliver the open slice, or None."""
+        The end is ISO 8601, UTC; each checkpoint that is saved puts it off. Reads the checkpoints of the slice.
+        """
         assert state.open is not None
-        return state.holder_in_the_way(
-            owner,
-            now=self.now(),
-            renewed_at=self._renewed_at(state.open),
-            is_alive=is_alive(state.open.lease.owner),
-        )
+        lease, renewed_at = state.open.lease, self._renewed_at(state.open)
+        holder = state.holder_in_the_way(owner, now=self.now(), renewed_at=renewed_at, is_alive=is_alive(lease.owner))
+        return holder, lease.ends_at(renewed_at).isoformat(timespec="seconds")
 
     def _renewed_at(self, opened: OpenSlice) -> datetime | None:
         times = [datetime.fromisoformat(kept.written_at) for kept in self._checkpoints_of(opened)]
