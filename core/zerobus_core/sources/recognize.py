@@ -17,7 +17,7 @@ from .libraries.frame_kinds import columnar_package, is_instance
 from .protocol.columns import shaped
 from .protocol.source import Source, is_source_like, source_from
 from .rows.iterables import IterableSource, OneShotIterable, SequenceSource
-from .shards import is_shard
+from .shards import shard_in
 
 if TYPE_CHECKING:
     from ..options import IngestOptions
@@ -48,7 +48,7 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
         return source_from(records)
     if isinstance(records, str | os.PathLike):
         return _path_source(os.fspath(records), options, is_text=isinstance(records, str))
-    if _is_shard(records):
+    if shard_in(records) is not None:
         from .shards import shard_source
 
         source = shard_source(records, options)
@@ -57,10 +57,6 @@ def _source_of(records: Any, options: IngestOptions) -> Source:
     if options.format is not None:
         _refuse_format(records, source)
     return source
-
-
-def _is_shard(records: Any) -> bool:
-    return is_shard(records) or is_instance(records, f"{__package__}.shards.read", "GivenShard")
 
 
 def _refuse_format(records: Any, source: Source) -> None:
@@ -299,7 +295,7 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_first(record: Any) -> None:
-    if _is_shard(record):
+    if shard_in(record) is not None:
         raise ConfigurationError("records is a list of shards; pass one of them to each delivery, as in expand()")
     if is_record(record):
         _refuse_wrapped_object(record)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ...lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .form import is_shard
+    from .form import is_shard, shard_in
     from .read import GivenShard, read_shard, shard_source
     from .split import split_source
 
-__all__ = ["GivenShard", "is_shard", "read_shard", "shard_source", "split_source"]
+__all__ = ["GivenShard", "is_shard", "read_shard", "shard_in", "shard_source", "split_source"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -19,6 +19,7 @@ __getattr__ = lazy_names(
         "GivenShard": "read",
         "is_shard": "form",
         "read_shard": "read",
+        "shard_in": "form",
         "shard_source": "read",
         "split_source": "split",
     },

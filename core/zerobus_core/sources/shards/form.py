@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ...errors import ConfigurationError
 from ..libraries.frame_kinds import is_instance
@@ -32,6 +32,7 @@ _FIELDS = {
     "slice": _COMMON | {"handoff", "slice", "again", "run", "size"},
     "sql": _COMMON | {"split", "query", "key", "after", "up_to", "is_null", "rows"},
 }
+_GIVEN = f"{__package__}.read"
 _RANGE = ("after", "up_to", "is_null")
 # The service warns of 100 opens per table and minute: up to half of that can come at once, more at 80 a minute.
 _OPENS_AT_ONCE = 50
@@ -44,10 +45,16 @@ def is_shard(value: object) -> bool:
     return isinstance(value, Mapping) and MARK in value
 
 
+def shard_in(records: Any) -> Mapping[str, Any] | None:
+    """Return the shard that ``records`` are, alone or with its source (``read_shard``); None for other records."""
+    if is_shard(records):
+        return cast("Mapping[str, Any]", records)
+    return cast("Mapping[str, Any]", records.shard) if is_instance(records, _GIVEN, "GivenShard") else None
+
+
 def shard_facts(records: Any) -> dict[str, Any] | None:
     """Return for the receipt which shard of which split ``records`` is; None if ``records`` is not a shard."""
-    is_given = is_instance(records, f"{__package__}.read", "GivenShard")
-    shard = records.shard if is_given else records if is_shard(records) else None
+    shard = shard_in(records)
     return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
 
 
