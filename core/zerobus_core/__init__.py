@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -30,6 +29,7 @@ from .errors import (
     WatermarkPrecisionError,
     ZerobusIngestError,
 )
+from .lazy_names import lazy_names
 from .options import IngestOptions
 from .receipt import Progress, Receipt
 from .workspace import ClientCredentials, FederatedCredentials, Workspace
@@ -123,13 +123,12 @@ _LAZY = {
     "split_source": "sources.shards",
 }
 
+_import_name = lazy_names(__name__, _LAZY)
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from .version import VERSION
 
         return VERSION
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    return value
+    return _import_name(name)

@@ -6,8 +6,9 @@ between minor releases; the names that users need are in ``zerobus_core``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .aio import LoopBridge, async_records, run_in_thread
@@ -87,8 +88,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __package__), name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES, package=__package__)

@@ -1,4 +1,4 @@
-"""Imports the names of a package when they are first used, so that a small delivery loads only what it needs."""
+"""Imports the names of a module when they are first used, so that a small delivery loads only what it needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 __all__ = ["lazy_names"]
 
 
-def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for a package; ``modules`` maps each name to its module, relative to the package."""
+def lazy_names(module: str, homes: Mapping[str, str], *, package: str | None = None) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for ``module``; ``homes`` maps each name to the module that defines it.
+
+    Those modules are relative to ``package``, by default ``module`` itself.
+    """
 
     def import_name(name: str) -> Any:
-        if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{modules[name]}", package), name)
-        setattr(sys.modules[package], name, value)
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{homes[name]}", package or module), name)
+        setattr(sys.modules[module], name, value)
         return value
 
     return import_name
