@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-CHANGES = PAGE.partition("## Where do I change X?")[2]
+CHANGES = PAGE.partition("## Where do I change X?")[2].partition("\n## ")[0]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
@@ -44,6 +45,11 @@ def test_each_file_that_a_change_leads_to_is_in_the_folder_of_its_heading() -> N
         if not (ROOT / folder / name).exists() and not (ROOT / name).exists()
     ]
     assert missing == []
+
+
+def test_the_list_of_modules_says_what_their_docstrings_say() -> None:
+    index = runpy.run_path(str(ROOT / "docs" / "module_index.py"))
+    assert index["with_index"](PAGE) == PAGE, "write it again: python docs/module_index.py"
 
 
 def test_each_room_of_the_core_is_named_for_a_change() -> None:
