@@ -255,18 +255,18 @@ def test_bad_sql_is_refused_with_what_where_and_what_to_do(
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
-        ("ALTER TABLE main.default.t ADD COLUMN x INT", "column x .* is there already"),
-        ("ALTER TABLE main.default.t ADD COLUMN X INT", "column X .* is there already"),
+        ("ALTER TABLE main.default.t ADD COLUMN x INT", "column x .* already exists"),
+        ("ALTER TABLE main.default.t ADD COLUMN X INT", "column X .* already exists"),
         ("ALTER TABLE main.default.t ADD COLUMN y INT NOT NULL", "must be nullable"),
         ("ALTER TABLE main.default.t ADD COLUMN y INT FIRST", "FIRST and AFTER"),
         ("ALTER TABLE main.default.t DROP COLUMN y", "no column y; it has x, z"),
         ("ALTER TABLE main.default.t DROP COLUMN z", "constraint positive .* uses z"),
         ("ALTER TABLE main.default.t DROP COLUMN x", "partitioned by x"),
         ("ALTER TABLE main.default.t RENAME COLUMN x TO y", "not supported"),
-        ("ALTER TABLE main.default.t ADD CONSTRAINT positive CHECK (x > 1)", "is there already"),
+        ("ALTER TABLE main.default.t ADD CONSTRAINT positive CHECK (x > 1)", "already exists"),
         ("ALTER TABLE main.default.t ADD CONSTRAINT c CHECK (y > 1)", "constraint c: .*cannot be added"),
         ("ALTER TABLE main.default.t DROP CONSTRAINT c", "no constraint c"),
-        ("CREATE TABLE main.default.t (x INT)", "is there already"),
+        ("CREATE TABLE main.default.t (x INT)", "already exists"),
         (
             "CREATE OR REPLACE TABLE main.default.t (x INT, CONSTRAINT c CHECK (y > 1))",
             "constraint c: .*cannot be added",

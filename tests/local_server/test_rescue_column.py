@@ -71,7 +71,9 @@ def test_a_tag_outlives_the_process_and_can_be_taken_away(catalog: Catalog) -> N
 
 def test_a_column_that_cannot_take_them_is_noted(catalog: Catalog) -> None:
     (done,) = catalog.execute(f"ALTER TABLE {TABLE} ALTER COLUMN kept SET TAGS ('zerobus-rescue')")
-    assert done.notes == ("column kept: only a nullable VARIANT column takes what JSON records hold beyond the table",)
+    assert done.notes == (
+        "column kept: this tag has no effect, because only a nullable VARIANT column can be the rescue column",
+    )
     assert TableShape.of(catalog.table(TABLE)).rescue is None
 
 

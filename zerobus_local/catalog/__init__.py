@@ -1,1 +1,1 @@
-"""The service's catalogs, tables, principals and grants, stored in the data folder, and its access tokens."""
+"""The local Unity Catalog (catalogs, tables, principals and grants, stored in the data folder), and access tokens."""

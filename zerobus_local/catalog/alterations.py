@@ -21,8 +21,8 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 def planned(table: Table, statement: AlterTable) -> _Plan:
     """Return the catalog entry after ``statement``, and a function that makes the Delta commit.
 
-    Changes nothing yet. Raises a LocalZerobusError if the change is impossible. The returned function can raise one,
-    too.
+    Changes nothing yet. Raises a LocalZerobusError if the change is impossible. The returned function can also raise a
+    LocalZerobusError.
     """
     return _PLANS[type(statement)](table, statement)
 
@@ -31,7 +31,7 @@ def _add_columns(table: Table, statement: AddColumns) -> _Plan:
     there = {column.name.lower() for column in table.columns}
     for column in statement.columns:
         if column.name.lower() in there:
-            raise AlreadyExists(f"column {column.name} of {table.name} is there already")
+            raise AlreadyExists(f"column {column.name} of {table.name} already exists")
     added = tuple(
         replace(column, position=table.next_position + index) for index, column in enumerate(statement.columns)
     )
@@ -40,14 +40,16 @@ def _add_columns(table: Table, statement: AddColumns) -> _Plan:
 
 
 def _drop_columns(table: Table, statement: DropColumns) -> _Plan:
-    from ..sql.script import columns_in  # slow to import, and a server that starts does not need it
+    from ..sql.script import columns_in  # slow to import, and not needed to start a server
 
     dropped = {name.lower() for name in statement.columns}
     there = {column.name.lower(): column.name for column in table.columns}
     if missing := dropped - set(there):
         raise NotFound(f"{table.name} has no column {', '.join(sorted(missing))}; it has {', '.join(there.values())}")
     if used := dropped & {name.lower() for name in table.partition_by}:
-        raise InvalidRequest(f"{table.name} is partitioned by {', '.join(sorted(used))}: it cannot be dropped")
+        raise InvalidRequest(
+            f"{table.name} is partitioned by {', '.join(sorted(used))}: a partition column cannot be dropped"
+        )
     for check in table.checks:
         if used := dropped & columns_in(check.sql):
             raise InvalidRequest(
@@ -55,13 +57,13 @@ def _drop_columns(table: Table, statement: DropColumns) -> _Plan:
             )
     altered = replace(table, columns=tuple(c for c in table.columns if c.name.lower() not in dropped))
     if not altered.columns:
-        raise InvalidRequest(f"{table.name} must keep a column")
+        raise InvalidRequest(f"{table.name} must keep at least one column")
     return altered, partial(delta_tables.drop_columns, altered)
 
 
 def _add_check(table: Table, statement: AddCheck) -> _Plan:
     if statement.check.name in {check.name for check in table.checks}:
-        raise AlreadyExists(f"constraint {statement.check.name} of {table.name} is there already")
+        raise AlreadyExists(f"constraint {statement.check.name} of {table.name} already exists")
     altered = replace(table, checks=(*table.checks, statement.check))
     return altered, partial(delta_tables.add_check, table.path, statement.check)
 

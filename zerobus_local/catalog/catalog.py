@@ -3,11 +3,12 @@
 ``catalog.json`` holds everything but the rows and the secrets, and is replaced atomically. After a crash, ``settle``
 completes the interrupted statement or undoes it:
 
-* For CREATE TABLE and DROP, the catalog decides which tables exist. CREATE TABLE builds the Delta table in a temporary
-  folder, then writes the catalog, and then moves the folder into place. DROP writes the catalog first and then deletes
-  the folders. Folders that a crash leaves behind are deleted when a table of the same name is created.
+* For CREATE TABLE and DROP, ``catalog.json`` decides which tables exist. CREATE TABLE builds the Delta table in a
+  temporary folder, then writes ``catalog.json``, and then moves the folder into place. DROP writes ``catalog.json``
+  first and then deletes the folders. Folders that a crash leaves behind are deleted when a table of the same name is
+  created.
 * For ALTER TABLE, the Delta log decides whether the statement took effect. The statement makes a single Delta commit,
-  and the catalog records the intended result before that commit.
+  and ``catalog.json`` records the intended result before that commit.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ __all__ = ["Catalog", "Check", "Column", "Result", "Table"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The result of one statement: a sentence that says what was done, notes, and the rows of a query.
+    """The result of one statement.
 
-    Each of the ``notes`` says which part of the statement has no effect here, or a different effect than on Databricks.
+    ``message`` says what was done. Each of the ``notes`` says which part of the statement has no effect here, or a
+    different effect than on Databricks.
     """
 
     message: str
@@ -95,11 +97,17 @@ class Catalog:
 
     @property
     def state(self) -> State:
-        """The current state of the catalog, an object that never changes: each statement replaces it by a new one."""
+        """The current state of the catalog.
+
+        The object is immutable. A statement that changes the catalog replaces the object with a new one.
+        """
         return self._state
 
     def table(self, full_name: str) -> Table:
-        """Return the table with this name; raise UnknownTable if none has it, InvalidRequest if the name is invalid."""
+        """Return the table with this name.
+
+        Raises UnknownTable if the table does not exist, and InvalidRequest if the name is invalid.
+        """
         name = TableName.parse(full_name)
         table = self._state.tables.get(name)
         if table is None:
@@ -111,7 +119,7 @@ class Catalog:
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """Register ``listener``: it is called with each dropped or replaced table after that table is deleted."""
+        """Call ``listener`` with each table that is dropped or replaced from now on, after that table was deleted."""
         self._when_dropped.append(listener)
 
     def settle(self) -> None:
@@ -292,7 +300,7 @@ class Catalog:
             return
         if delta_tables.definition(intended.table.path) != intended.before:
             tables = tables | {intended.table.name: intended.table}
-        # Whether or not it can be written down: the Delta log has decided, and rows have to fit it.
+        # Set even if the write below fails: the Delta log has decided, and rows have to fit the Delta table.
         self._state = replace(self._state, tables=tables, alteration=None)
         self._write(self._state)
 
@@ -360,14 +368,14 @@ class Catalog:
 
 def _there_already(what: str, *, accepted: bool) -> Result:
     if not accepted:
-        raise AlreadyExists(f"{what} is there already; IF NOT EXISTS accepts that")
-    return Result(message=f"{what} is there already")
+        raise AlreadyExists(f"{what} already exists; add IF NOT EXISTS to accept that")
+    return Result(message=f"{what} already exists")
 
 
 def _first_state(owner: str) -> State:
     """Return the state of a new folder: the catalog ``main`` with the schema ``default``.
 
-    ``owner`` owns both and is granted their use.
+    ``owner`` owns both, and is granted USE CATALOG and USE SCHEMA.
     """
     catalog = Namespace(full_name="main", owner=owner, created_at=_now())
     schema = replace(catalog, full_name="main.default")
@@ -376,7 +384,7 @@ def _first_state(owner: str) -> State:
 
 
 def _sql() -> ModuleType:
-    # sqlglot takes as long to load as all the rest, and a server that comes back after a crash does not need it.
+    # Importing sqlglot takes as long as all other imports, and a server needs sqlglot only to run SQL.
     return import_module("..sql.script", __package__)
 
 

@@ -18,7 +18,7 @@ __all__ = ["delete_rows", "describe", "insert_rows", "list_tables"]
 
 
 def list_tables(tables: Iterable[Table], schema: str | None) -> pa.Table:
-    """Return the result of SHOW TABLES: the tables of ``schema`` (``catalog.schema``), or all tables if it is None."""
+    """Return the result of SHOW TABLES for a schema (``catalog.schema``), or for all schemas if ``schema`` is None."""
     found = [table.name for table in tables if schema is None or table.name.full_schema == schema]
     return pa.table(
         {
@@ -48,14 +48,14 @@ def describe(table: Table) -> pa.Table:
 def insert_rows(table: Table, columns: Sequence[str], rows: pa.Table) -> int:
     """Append ``rows`` to the table; return the number of rows.
 
-    The columns of ``rows`` belong to the table's columns that ``columns`` names, in the same order, or to all columns
-    of the table if ``columns`` is empty. A column of the table that is not named gets NULL. The caller must hold the
-    table's commit lock. Raises InvalidRequest if the rows do not fit the table.
+    ``columns`` are the names of the table's columns to fill, one for each column of ``rows``, in the same order. The
+    other columns of the table get NULL. If ``columns`` is empty, ``rows`` must have all columns of the table, in order.
+    The caller must hold the table's commit lock. Raises InvalidRequest if the rows do not fit the table.
     """
     names = _target_columns(table, columns)
     if rows.num_columns != len(names):
         raise InvalidRequest(
-            f"{counted(rows.num_columns, 'value')} for {counted(len(names), 'column')}: {', '.join(names)}"
+            f"each row has {counted(rows.num_columns, 'value')} for {counted(len(names), 'column')}: {', '.join(names)}"
         )
     given = dict(zip(names, rows.columns, strict=True))
     arrays = [_cast(given.get(field.name), field, rows.num_rows) for field in table.arrow_schema]
@@ -109,20 +109,20 @@ def _write(table: Table, rows: pa.Table) -> None:
 
 
 def delete_rows(table: Table, condition: str | None) -> int:
-    """Delete the rows for which ``condition`` is true, or all rows if it is None; return the number of deleted rows.
+    """Delete the rows for which ``condition`` is true (None: all rows), and return the number of deleted rows.
 
     The caller must hold the table's commit lock and compaction lock.
     """
     try:
         return int(DeltaTable(table.path).delete(condition)["num_deleted_rows"])
-    except Exception as error:  # as above
+    except Exception as error:  # delta-rs raises plain Exception, as in _write
         raise InvalidRequest(f"the rows of {table.full_name} cannot be deleted: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
     """Return the cause of an error from the first line of the error's text.
 
-    The names of the errors that wrap the cause come before it in this line, and the next lines can hold a table of
-    rows. Both are left out.
+    In this line, the names of wrapping errors come before the cause. The lines after it can hold a table of rows. Both
+    are left out.
     """
     return str(error).splitlines()[0].rpartition("error: ")[2]

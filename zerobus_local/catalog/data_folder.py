@@ -18,9 +18,10 @@ __all__ = ["DataFolderLock", "FolderInUseError", "running_server"]
 _ADDRESS = "server.json"
 _LOCK = ".lock"
 _BETWEEN_TRIES = 0.01  # seconds
-# Seconds to wait for the lock. If a server has announced its addresses: only because a process that looks for a server
-# also holds the lock for a moment. Otherwise: for a server that is starting or stopping, or for a command.
+# Seconds to wait for the lock if the folder has the addresses of a server. A running server keeps the lock, but
+# running_server() in another process holds the lock only for a moment.
 _PATIENCE = 1.0
+# Seconds to wait if the folder has no addresses: a server that is starting or stopping, or a command, holds the lock.
 _PATIENCE_UNANNOUNCED = 30.0
 
 
@@ -31,9 +32,8 @@ class FolderInUseError(LocalZerobusError):
 class DataFolderLock:
     """A lock on a data folder, held from construction until ``release``, or until the process ends in any way.
 
-    While another process holds the lock, the constructor waits for 1 second if that process is a running server.
-    Otherwise it waits for 30 seconds, because that process may be a command, or a server that is starting or stopping.
-    After that time, the constructor raises FolderInUseError.
+    If another process holds the lock, the constructor waits: at most 1 second for a running server, and at most 30
+    seconds for a command or for a server that is starting or stopping. After that time, it raises FolderInUseError.
     """
 
     def __init__(self, data: Path) -> None:
@@ -63,7 +63,7 @@ class DataFolderLock:
         if os.getpid() == self._holder:
             _unlock(descriptor)
         else:
-            os.close(descriptor)  # a fork of the holder has the same lock, and may not undo it
+            os.close(descriptor)  # a forked child shares the lock, and must not release it
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +119,6 @@ def _locked(data: Path) -> int | None:
 
 
 def _unlock(descriptor: int) -> None:
-    # Closing is not enough: a child that the process forked also has the descriptor, and the lock with it.
+    # Closing the descriptor is not enough: a forked child also has the descriptor, and so would keep the lock.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

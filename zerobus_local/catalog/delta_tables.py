@@ -37,8 +37,8 @@ __all__ = [
 def create(table: Table) -> None:
     """Create an empty Delta table in a temporary folder; call ``put_in_place`` next.
 
-    Deletes temporary folders that a crash has left for a table of this name. Raises InvalidRequest if the table cannot
-    be a Delta table.
+    Deletes temporary folders that a crash has left for a table of this name. Raises InvalidRequest if delta-rs refuses
+    the table's definition.
     """
     for left_over in table.path.parent.glob(f".{table.path.name}.*"):
         remove(left_over)
@@ -63,9 +63,9 @@ def create(table: Table) -> None:
 
 
 def put_in_place(table: Table) -> None:
-    """Replace the table's folder by the temporary folder that ``create`` made.
+    """Replace the table's folder with the temporary folder that ``create`` made.
 
-    Does nothing if the temporary folder does not exist, because it was already moved.
+    Does nothing if there is no temporary folder: a previous call has moved it.
     """
     made = _made_in(table)
     if made.exists():

@@ -45,8 +45,8 @@ def may_read(state: State, principal: str, name: TableName) -> bool:
 def effective_privileges(state: State, kind: str, full_name: str, principal: str) -> dict[str, Grant]:
     """Return the principal's privileges on a securable, each with the grant that it comes from.
 
-    That grant is on the securable itself or, if there is none, on its schema or catalog. For a table, privileges whose
-    names start with USE or CREATE are left out.
+    If several grants give the same privilege, the result has the nearest one: the grant on the securable itself, else
+    on its schema, else on its catalog. For a table, privileges whose names start with USE or CREATE are left out.
     """
     parts = full_name.split(".")
     above = {"CATALOG": parts[0], "SCHEMA": ".".join(parts[:2]), "TABLE": full_name}
@@ -62,7 +62,7 @@ def effective_privileges(state: State, kind: str, full_name: str, principal: str
 
 
 def without_securable(grants: frozenset[Grant], full_name: str) -> frozenset[Grant]:
-    """Return ``grants`` without those on the securable ``full_name`` and on everything in it."""
+    """Return ``grants`` without the grants on the securable ``full_name`` and on the securables in it."""
     return frozenset(
         grant for grant in grants if grant.full_name != full_name and not grant.full_name.startswith(f"{full_name}.")
     )

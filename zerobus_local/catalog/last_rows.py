@@ -1,6 +1,7 @@
-"""Finds the last committed rows of a table, for the page.
+"""Finds the last committed rows of a table, for the server's web page.
 
-The Delta log says which commits added rows. The files do not say so, because old files are merged into new ones.
+The Delta log says which commits added rows. The age of a file does not say so, because old files are merged into new
+ones.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ __all__ = ["last_rows"]
 
 _MOST_ROWS = 5
 _MOST_COMMITS = 50
-"""How many commits are looked through; some of them add no rows, such as those that only merge files."""
+"""The largest number of commits to search for added files. Commits that only merge files add no rows."""
 
 
 def last_rows(table: Table, version: int, files: pa.Table) -> list[dict[str, Any]]:
     """Return the last rows of the table, at most five, the newest row first.
 
-    ``files`` are the files of the table at ``version``. The rows are those of the last commits, according to the log.
-    If rows were recently changed or deleted, or if the log or a file of these commits is gone, the rows come from the
-    newest files instead.
+    ``files`` are the files of the table at ``version``. The rows come from the files that the last commits added. If
+    one of these commits changed or deleted rows, or if its log entry or one of its files is gone, the rows come from
+    the files that were modified last.
     """
     try:
         found = _rows_of_files(table, _added(table, version))
@@ -52,14 +53,14 @@ def _rows_of_files(table: Table, files: Iterable[tuple[str, dict[str, Any]]]) ->
 def _added(table: Table, version: int) -> list[tuple[str, dict[str, Any]]]:
     """Return the files that the last commits added, the newest first, each with its partition values.
 
-    Empty if one of these commits removed rows, since those rows may have been in these files. Also empty if the log
-    entry of one of these commits is gone.
+    The list is empty if one of these commits removed rows, because the removed rows might have been in these files. It
+    is also empty if the log entry of one of these commits is gone.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     for number in range(version, max(-1, version - _MOST_COMMITS), -1):
         try:
             lines = (table.path / "_delta_log" / f"{number:020}.json").read_text().splitlines()
-        except OSError:  # an old log is removed once there is a checkpoint of it
+        except OSError:  # old log entries are removed once a checkpoint contains them
             return []
         actions = [json.loads(line) for line in lines if line.strip()]
         if any(action["remove"].get("dataChange") for action in actions if "remove" in action):
@@ -79,7 +80,7 @@ def _newest(table: Table, files: pa.Table) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _rows_of(table: Table, path: str, partition: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Return the last ``most`` rows of a file's last row group, or fewer if it is smaller, the last row first."""
+    """Return at most ``most`` rows from the end of a file's last row group, the last row first."""
     with pq.ParquetFile(table.path / unquote(path)) as file:
         group = file.num_row_groups - 1
         rows = file.read_row_group(group) if group >= 0 else file.schema_arrow.empty_table()

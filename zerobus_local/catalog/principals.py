@@ -1,4 +1,4 @@
-"""Keeps service principals, their secrets and the key that signs tokens, in a file that only its owner may read."""
+"""Stores service principals, their secrets and the key that signs tokens, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Principals:
 
     @property
     def tokens_valid_from(self) -> float:
-        """A time in seconds since 1970: tokens that were issued then or earlier are not accepted."""
+        """A time in seconds since 1970: tokens that were issued at this time or earlier are not accepted."""
         return self._tokens_valid_from
 
     def all(self) -> list[Principal]:
@@ -68,7 +68,7 @@ class Principals:
             )
         with self._lock:
             if any(name in {principal.name, principal.client_id} for principal in self._by_id.values()):
-                raise InvalidRequest(f"a service principal {name!r} is there already")
+                raise InvalidRequest(f"a service principal {name!r} already exists")
             principal = _new_principal(name)
             self._by_id[principal.client_id] = principal
             self._save()

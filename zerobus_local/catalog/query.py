@@ -23,7 +23,7 @@ def run_query(sql: str, tables: Sequence[Table]) -> pa.Table:
         builder.register(f"table_{number}", DeltaTable(table.path))
     try:
         return pa.table(builder.execute(sql).read_all())
-    except Exception as error:  # the engine raises plain Exception for what it cannot plan
+    except Exception as error:  # the engine raises plain Exception for a query that it cannot plan
         # The cause comes last, after the names of the engine's steps in which it occurred.
         cause = str(error).rpartition("caused by\n")[2].removeprefix("Arrow error: ")
         raise InvalidRequest(f"the query failed: {cause}") from error

@@ -14,8 +14,8 @@ __all__ = ["first_rows", "plain_rows"]
 def first_rows(dataset: Dataset, rows: int) -> pa.Table:
     """Return the first ``rows`` rows, or all if there are fewer.
 
-    Reads whole row groups. ``Dataset.head`` would leave threads behind that read ahead, and if the process ends while
-    they run, it crashes.
+    Reads whole row groups. ``Dataset.head`` is not used, because it leaves threads behind that read ahead: the process
+    crashes if it ends while such a thread runs.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""The locks of tables: for a commit of rows, for a merge of files, and for a statement that needs the table alone."""
+"""Two locks per table, for commits of rows and for merges of files. Statements such as ALTER TABLE take both locks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class TableLocks:
     def alone(self, *tables: Table) -> Generator[None]:
         """Hold both locks of each of ``tables`` within the ``with`` block.
 
-        So no rows are committed and no files are merged while a table is altered or dropped, or rows are deleted.
+        This is for altering or dropping a table and for deleting rows. Until the block ends, other threads can neither
+        commit rows nor merge files.
         """
         with ExitStack() as held:
             for table in tables:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tagged"]
 
-_NO_RESCUE = "column {}: only a nullable VARIANT column takes what JSON records hold beyond the table"
+_NO_RESCUE = "column {}: this tag has no effect, because only a nullable VARIANT column can be the rescue column"
 
 
 def tagged(table: Table, statement: SetTags) -> tuple[Table, tuple[str, ...]]:

@@ -2,8 +2,8 @@
 
 A token is a signed JWT, so that it stays valid when the server restarts. To open a stream, a token needs
 ``authorization_details`` with SELECT and MODIFY on the table, as the SDK requests them. The principal's grants on the
-table, its schema and its catalog are checked when the token is issued. They are checked again when a stream opens; that
-the service also does so is an assumption.
+table, its schema and its catalog are checked when the token is issued. They are checked again when a stream opens; it
+is an assumption that the Databricks service also does so.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Tokens:
     ) -> tuple[str, float]:
         """Return a token for the principal, and the token's lifetime in seconds.
 
-        ``details`` are the requested ``authorization_details``; ``lifetime`` replaces the usual lifetime. Raises
+        ``details`` are the requested ``authorization_details``; ``lifetime`` (seconds) replaces the usual one. Raises
         InvalidRequest for malformed details, and PermissionDenied if the details name an existing table and the
         principal lacks a grant that Zerobus needs for that table.
         """
@@ -84,8 +84,8 @@ class Tokens:
         """Return the principal of the token; raise Unauthenticated if the token is not valid.
 
         If a table is given, also check that the token was issued for that table with ``privileges``, and that the
-        principal still has the grants that Zerobus needs. If one of the two is not true, raise PermissionDenied with
-        code 4024.
+        principal still has the grants that Zerobus needs. If one of these two checks fails, raise PermissionDenied
+        with code 4024.
         """
         claims = self._claims(token)
         try:
@@ -100,14 +100,14 @@ class Tokens:
         return identity
 
     def expire_all(self) -> None:
-        """Stop accepting all tokens that were issued until now; tokens issued later are valid."""
+        """Stop accepting the tokens that were issued so far; tokens that are issued later are valid."""
         self._catalog.principals.revoke_tokens(self._clock())
 
     def _claims(self, token: str | None) -> dict[str, Any]:
         if not token:
             raise Unauthenticated("no token: send the header 'authorization: Bearer <token>'")
         try:
-            # The times are checked against our clock below.
+            # The times in the claims are checked below, against self._clock.
             claims: dict[str, Any] = jwt.decode(
                 token,
                 self._catalog.principals.signing_key,
@@ -129,7 +129,7 @@ class Tokens:
             self._check_grants(client_id, name)
 
     def _check_grants(self, client_id: str, name: TableName) -> None:
-        # A table that does not exist has no grants; the caller answers NOT_FOUND for it, which helps more.
+        # Do not report missing grants on a table that does not exist: the caller answers NOT_FOUND, which is clearer.
         if name not in self._catalog.state.tables:
             return
         missing = missing_for_zerobus(self._catalog.state, client_id, name)
@@ -160,7 +160,7 @@ class Tokens:
 
 
 def _checked_detail(detail: object) -> dict[str, Any]:
-    """Return the authorization detail with its object's name in lower case; raise InvalidRequest if it is malformed."""
+    """Return the authorization detail with its object's name in lower case; raise InvalidRequest for a bad detail."""
     if isinstance(detail, dict):
         kind, path, privileges = (detail.get(key) for key in ("object_type", "object_full_path", "privileges"))
         is_list = isinstance(privileges, list) and all(isinstance(privilege, str) for privilege in privileges)
@@ -168,6 +168,6 @@ def _checked_detail(detail: object) -> dict[str, Any]:
             path = str(TableName.parse(path)) if kind == "TABLE" else path.lower()
             return {"object_type": kind, "object_full_path": path, "privileges": privileges}
     raise InvalidRequest(
-        f"authorization_details hold {str(detail)[:200]!r}; each needs object_type (CATALOG, SCHEMA or TABLE), "
-        "object_full_path and privileges (a list)"
+        f"authorization_details contain the invalid entry {str(detail)[:200]!r}; each entry needs object_type "
+        "(CATALOG, SCHEMA or TABLE), object_full_path and privileges (a list of strings)"
     )
