@@ -1,4 +1,4 @@
-"""Decodes Avro records: raw datums, written with the schema that the stream was opened with.
+"""Decodes Avro records: raw datums, written with the schema that the client sent when it opened the stream.
 
 The service does not document which Avro types fit which column. This decoder accepts the types that Databricks'
 ``to_avro`` writes, and types that hold what JSON and protobuf clients send for the column (days, microseconds, text
@@ -27,7 +27,7 @@ __all__ = ["AvroDecoder"]
 
 _MAX_NESTING: Final = 100
 
-# Delta type -> what a datum may be: an Avro type, or type/logicalType
+# Delta type -> the Avro types that the column accepts, as type or type/logicalType
 _TAKEN: Final[dict[str, frozenset[str]]] = {
     "byte": frozenset({"int"}),
     "short": frozenset({"int"}),
@@ -104,7 +104,7 @@ def _parsed(table: str, schema_json: str) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _without_uuid(schema: Any) -> Any:
-    """Return the schema without its logical types "uuid", so that fastavro returns UUIDs as strings or bytes."""
+    """Return the schema without the logical type "uuid", so that fastavro returns UUIDs as strings or bytes."""
     if isinstance(schema, list):
         return [_without_uuid(branch) for branch in schema]
     if not isinstance(schema, dict):
@@ -121,7 +121,7 @@ class _SchemaCheck:
         self._named = named
 
     def check(self, record: dict[str, Any]) -> None:
-        """Raise StatusError (8001), which names the first field that does not fit, if there is one."""
+        """Raise StatusError (8001) if a field does not fit the table, or if a NOT NULL column has no field."""
         names = {field["name"] for field in record["fields"]}
         for field in record["fields"]:
             if field["name"] not in self._shape.types:
@@ -165,9 +165,9 @@ class _SchemaCheck:
                 self._check(field["type"], types[field["name"]], f"{path}.{field['name']}")
 
     def _without_null(self, avro: Any, path: str) -> Any:
-        """Return the type without null, and its definition if the type is a name.
+        """Return the type without null; if the type is a name, return the definition of that name.
 
-        Raises StatusError (8001) for a union of several types besides null.
+        Raises StatusError (8001) for a union that does not have exactly one type besides null.
         """
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]

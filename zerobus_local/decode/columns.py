@@ -1,7 +1,7 @@
 """The last step of every decoder: converts columns from the wire to columns of the Delta table.
 
 All casts are checked: a value that does not fit is refused with its record and field, never wrapped, rounded or
-replaced by NULL. Columns are converted as a whole; single records are looked at only to find the one that is wrong.
+replaced by NULL. Columns are converted as a whole; single records are looked at only to find the bad one.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    # pyarrow 16 aborts the process when it casts the keys of a map: see below.
+    # pyarrow 16 aborts the process when it casts the keys of a map (see _rebuilt).
     if (_has_map(kind) and not column.type.equals(kind)) or _has_other_fields(column.type, kind):
         return _rebuilt(column, kind)
     days = _days_as_numbers(kind)
-    # Arrow makes dates of 32-bit numbers only.
+    # Arrow casts only 32-bit integers to dates, so a number of days is cast to int32 first.
     return column.cast(kind) if days in {kind, column.type} else column.cast(days).cast(kind)
 
 
@@ -102,7 +102,7 @@ def _member(column: pa.StructArray, field: pa.Field) -> pa.Array:
 def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
     """Return a column of type ``kind`` that has ``values``, and the offsets and nulls of ``column``."""
     is_valid = pc.invert(column.is_null()).buffers()[1] if column.null_count else None
-    # The offsets of a slice begin inside of their buffer.
+    # The offsets of a slice start in the middle of a buffer, so they are copied into a new buffer.
     offsets = pa.array(column.offsets.to_numpy()).buffers()[1]
     return pa.Array.from_buffers(kind, len(column), [is_valid, offsets], children=[values])
 
@@ -129,7 +129,7 @@ def _why_not(column: pa.Array, kind: pa.DataType) -> str | None:
 
 
 def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
-    """Return the index of the first value for which ``attempt`` fails; None if there is none.
+    """Return the index of the first value for which ``attempt`` fails, or None if it succeeds for all values.
 
     The search is binary: ``attempt`` is called with slices of ``values``.
     """
@@ -148,7 +148,7 @@ def first_failing(values: Any, attempt: Callable[[Any], object]) -> int | None:
 def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
     try:
         attempt(values)
-    except Exception:  # noqa: BLE001  # whatever it was that made the whole fail
+    except Exception:  # noqa: BLE001  # any error counts as a failure
         return True
     return False
 
@@ -156,7 +156,8 @@ def _fails(values: Any, attempt: Callable[[Any], object]) -> bool:
 def _refuse_nulls(array: pa.Array, field: pa.Field, path: str) -> None:
     """Refuse NULL in a NOT NULL column, and in NOT NULL fields of structs.
 
-    A NULL struct that has NOT NULL fields is refused too, as by the Delta writer, because it has no values for them.
+    A NULL struct with NOT NULL fields is also refused, because it has no values for these fields. The Delta writer
+    does the same.
     """
     if not field.nullable and array.null_count:
         raise RefusedRecordError(_first_null(array), path, "is NOT NULL in the table, but the record has no value")

@@ -29,7 +29,7 @@ __all__ = [
 
 # docs: zerobus-quotas, "Record size 10 MB"
 MAX_RECORD_BYTES = 10 * 1024 * 1024
-# third party: the Telegraf output calls 100,000 rows a cap of the server
+# third party: according to the Telegraf output, the server accepts at most 100,000 rows
 MAX_RECORDS = 100_000
 # docs: 2,000 columns per schema
 MAX_COLUMNS = 2000
@@ -42,9 +42,9 @@ class TableShape:
     table: str
     schema: pa.Schema
     types: dict[str, Any]
-    #: the column for those parts of JSON records that do not fit the table; None if no column is tagged for that
+    #: the name of the column for members of JSON records that do not fit the table; None if there is no such column
     rescue: str | None = None
-    #: the schema of decoded batches: ``schema`` without NOT NULL, so that an error can name the field that is NULL
+    #: the schema of decoded batches: ``schema`` without NOT NULL, so that decoding can report which field is NULL
     open_schema: pa.Schema = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,12 +1,13 @@
-"""Decodes JSON records to Arrow: one object per record, fields by column name.
+"""Decodes JSON records to Arrow. Each record is one JSON object whose keys are column names.
 
 A DATE is sent as the number of days since 1970, and a TIMESTAMP as the number of microseconds since 1970. A VARIANT is
-sent as a string that holds JSON text, as other clients send it. Two forms are assumptions: a DECIMAL as a string or a
-number, and BINARY as base64.
+sent as a string that holds JSON text, as in protobuf and Avro. It is an assumption that a DECIMAL is sent as a
+string or a number, and BINARY as base64.
 
-The fast path lets Arrow infer a type for the whole batch and compares this type with the table's. The comparison finds
-unknown fields and wrong types at any depth without looking at single values. If the types do not fit, the values are
-checked one by one: this second check decides whether a record is refused, and its error is reported.
+A fast check comes first: Arrow infers a type for the whole batch, and this type is compared with the table's. This
+finds unknown fields and wrong types at any depth without looking at single values. If the types do not fit, or if the
+table has a MAP, BINARY, VARIANT or DECIMAL, the values are checked one by one. This second check decides whether a
+record is refused, and why.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class JsonDecoder:
             try:
                 return conform(columns, len(objects), self._shape)
             except RefusedRecordError:
-                pass  # the walk below says it in its own words
+                pass  # json_columns below decides, and gives a clearer reason
         return conform(json_columns(objects, self._shape), len(objects), self._shape)
 
 
@@ -89,8 +90,8 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
     return columns
 
 
-def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type  # one line per type
-    """Return whether the Delta type accepts all values of the inferred type that are within its range."""
+def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
+    """Return whether the Delta type accepts the inferred type, apart from values out of the Delta type's range."""
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):
@@ -175,7 +176,7 @@ def _members(value: dict[str, Any], types: dict[str, Any], prefix: str) -> dict[
     return {name: _fitted(member, types[name], prefix + name) for name, member in value.items()}
 
 
-def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one line per type  # one line per type
+def _fitted(value: Any, delta: Any, path: str) -> Any:  # noqa: PLR0911  # one line per type
     """Convert the value to the form that pyarrow needs for the column's type."""
     if value is None:
         return None
@@ -215,7 +216,7 @@ def _map_key(key: str, delta: Any, path: str) -> Any:
     """
     if delta == "string":
         return key
-    # A decimal as text, since a float would lose digits; binary as the base64 that it is everywhere.
+    # These keys are not parsed as JSON: a decimal would become a float and lose digits, and BINARY is base64 text.
     if str(delta).startswith("decimal") or delta == "binary":
         return _fitted(key, delta, f"{path}[key {key!r}]")
     try:
@@ -226,7 +227,11 @@ def _map_key(key: str, delta: Any, path: str) -> Any:
 
 def _integer(value: Any, delta: str, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        hint = " as a whole number since 1970-01-01" if delta in {"date", "timestamp", "timestamp_ntz"} else ""
+        hint = (
+            ", which is sent as a whole number (days or microseconds since 1970-01-01)"
+            if delta in {"date", "timestamp", "timestamp_ntz"}
+            else ""
+        )
         raise _MisfitError(path, f"is {_kind(value)}, the column is {delta.upper()}{hint}")
     limit = 1 << (_INTEGERS[delta] - 1)
     if not -limit <= value < limit:
@@ -255,12 +260,12 @@ def _text(value: str, delta: str, path: str) -> str | bytes:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            raise _MisfitError(path, "is not base64, which is how JSON carries BINARY") from None
+            raise _MisfitError(path, "is not base64, but BINARY is sent as base64") from None
     if delta == "variant":
         try:
             orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise _MisfitError(path, f"is not JSON text, which is how JSON carries VARIANT: {error}") from None
+            raise _MisfitError(path, f"is not JSON text, but VARIANT is sent as JSON text: {error}") from None
     return value
 
 

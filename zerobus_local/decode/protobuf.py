@@ -1,4 +1,4 @@
-"""Decodes protobuf records to Arrow with ``ptars``, without a Python object per record.
+"""Decodes protobuf records to Arrow with ``ptars``, which creates no Python object for a record.
 
 Protobuf ignores unknown fields, so a field that is missing from the descriptor, or has another wire type there, would
 be lost silently. The service documents that it refuses unknown fields. To refuse them too, this decoder encodes each
@@ -56,7 +56,8 @@ class ProtobufDecoder:
         lengths = pa.array(map(len, records), again.type)
         if again.equals(lengths):
             return
-        # Other ways to write the same message also differ: packed numbers, maps without their defaults.
+        # A different length does not prove an unknown field: a client can also encode the same message in another way,
+        # for example with packed numbers, or with map entries that leave out default values.
         for index in pc.indices_nonzero(pc.not_equal(again, lengths)).to_pylist():
             unknown = _first_unknown(self._message.FromString(records[index]), "")
             if unknown is not None:
@@ -66,15 +67,15 @@ class ProtobufDecoder:
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
     """Return a path and a reason for the first field that differs from the descriptor; None if no field does.
 
-    If the descriptor has no field of that number, the path is that of the message that contains the field, or None if
-    that message is the record itself.
+    If the descriptor has no field with that number, the path is the path of the message that contains the field, or
+    None if that message is the record itself.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
         known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
         if known is not None:
-            return f"{prefix}{known.name}", f"was sent as wire type {unknown.wire_type}, which is not the descriptor's"
-        return prefix.rstrip(".") or None, f"has a field number {unknown.field_number} that the descriptor has not"
+            return f"{prefix}{known.name}", f"was sent as wire type {unknown.wire_type}, but the descriptor has another"
+        return prefix.rstrip(".") or None, f"has a field number {unknown.field_number} that the descriptor lacks"
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
@@ -87,7 +88,7 @@ def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
 
 
 def _is_repeated(field: Any) -> bool:
-    # protobuf before 6 does not have the first, and later ones warn of the second.
+    # protobuf before 6 does not have is_repeated, and later versions warn about label.
     return bool(field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED)
 
 

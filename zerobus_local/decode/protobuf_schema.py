@@ -77,7 +77,7 @@ def _parsed(table: str, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
 
 
 def _is_garbled(*texts: str | bytes) -> bool:
-    """Return whether a name is bytes: protobuf returns bytes for a name that is not valid UTF-8."""
+    """Return whether one of the names is not valid UTF-8: protobuf returns such a name as bytes."""
     return any(isinstance(text, bytes) for text in texts)
 
 
@@ -132,7 +132,9 @@ def _check_field(table: str, field: Any, delta: Any, nested: dict[str, Any], pat
 def _check_value(table: str, field: Any, delta: Any, nested: dict[str, Any], path: str) -> None:
     if isinstance(delta, dict):
         if delta["type"] != "struct":
-            raise schema_mismatch_error(table, f"field {path}: protobuf cannot express {_shown(delta)} at this place")
+            raise schema_mismatch_error(
+                table, f"field {path}: protobuf cannot express {_shown(delta)} in an ARRAY or a MAP"
+            )
         _check_struct(table, field, delta, nested, path)
         return
     wanted = _Field.TYPE_STRING if delta.startswith("decimal") else _KINDS.get(delta)
@@ -167,7 +169,7 @@ def _message_of(table: str, field: Any, nested: dict[str, Any], path: str) -> An
     name = _nested_name(field.type_name, nested)
     if name is None:
         raise schema_mismatch_error(
-            table, f"field {path} is a {field.type_name}, which descriptor_proto does not contain"
+            table, f"field {path} has type {field.type_name}, which descriptor_proto does not contain"
         )
     return nested[name]
 

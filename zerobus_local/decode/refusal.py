@@ -1,4 +1,4 @@
-"""The error for a record that does not fit."""
+"""The error for a record that does not fit the table."""
 
 from __future__ import annotations
 

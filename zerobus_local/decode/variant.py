@@ -1,4 +1,4 @@
-"""Converts VARIANTs from two binaries, as Arrow holds them, to JSON text, as the local tables store them.
+"""Converts VARIANTs from Arrow (a struct of two binaries) to the JSON text that the local tables store.
 
 The encoding is Parquet's "Variant Binary Encoding", version 1. Decimals become JSON numbers with all digits. Values
 that JSON cannot express become text: binaries (base64), dates and timestamps (ISO 8601), times, and UUIDs.
@@ -23,7 +23,7 @@ __all__ = ["variant_texts"]
 
 _VERSION: Final = 1
 _MAX_DEPTH: Final = 100
-# A decimal has 38 digits, and Python's own context rounds to 28.
+# A decimal has up to 38 digits, but Python's default context rounds to 28.
 _WIDE: Final = Context(prec=80)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def variant_texts(column: pa.StructArray, name: str) -> pa.Array:
 def _names(metadata: bytes) -> list[str]:
     """Return the field names in the metadata of a VARIANT; values refer to them by index."""
     if metadata[0] & 0x0F != _VERSION:
-        raise ValueError(f"version {metadata[0] & 0x0F} of the metadata")
+        raise ValueError(f"the metadata has the unsupported version {metadata[0] & 0x0F}")
     width = (metadata[0] >> 6) + 1
     count = _number(metadata, 1, width)
     offsets = [_number(metadata, 1 + width * (index + 1), width) for index in range(count + 1)]
@@ -101,7 +101,7 @@ def _number(data: bytes, at: int, width: int) -> int:
 
 def _exactly(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise ValueError(f"{len(data)} bytes instead of {size}")
+        raise ValueError(f"{len(data)} bytes are left, but the value needs {size}")
     return data[:size]
 
 

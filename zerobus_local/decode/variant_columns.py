@@ -1,4 +1,4 @@
-"""Converts VARIANTs at any depth of Arrow columns to JSON text, as the local tables store them."""
+"""Converts VARIANTs in Arrow columns, at any depth, to the JSON text that the local tables store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_variant_texts(column: pa.Array, stored: pa.DataType, name: str) -> pa.A
     if pa.types.is_list(kind):
         return pa.ListArray.from_arrays(_offsets(column), with_variant_texts(column.flatten(), stored.value_type, name))
     if pa.types.is_map(kind):
-        # As a list of entries: flatten() leaves out what lies outside of a slice or under a null.
+        # Read the map as a list: a list's flatten() leaves out the entries outside of a slice or in a null map.
         listed = pa.list_(column.values.type)
         buffers = column.buffers()[:2]
         lists = pa.ListArray.from_buffers(listed, len(column), buffers, offset=column.offset, children=[column.values])

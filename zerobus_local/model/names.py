@@ -2,7 +2,7 @@
 
 Zerobus accepts only ASCII letters, digits and underscores (docs.databricks.com, zerobus-quotas), so every valid name
 can also be a folder name. Unity Catalog stores the names of catalogs, schemas and tables in lower case, and ignores
-case when it looks for one. Column names keep their case.
+case when it looks up such a name. Column names keep their case.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def _nullable(kind: pa.DataType) -> pa.DataType:
 
 
 def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the values of ``batch`` under ``schema``, without copying or checking them.
+    """Return ``batch`` with ``schema`` in place of its own schema, without copying or checking the values.
 
     ``schema`` may differ from the batch's schema only in NOT NULL and metadata. With pyarrow 20 or later, a cast would
     have the same result; older versions refuse to make a field of a struct NOT NULL.
@@ -46,7 +46,7 @@ def as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 class _Declared:
-    """Exports a batch through Arrow's C interface, with another schema than the batch's own."""
+    """Exports a batch through Arrow's C interface, with a schema that replaces the batch's own."""
 
     def __init__(self, batch: pa.RecordBatch, schema: pa.Schema) -> None:
         self._batch, self._schema = batch, schema

@@ -27,7 +27,7 @@ DeltaType: TypeAlias = "str | dict[str, Any]"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column. ``position`` is the number that Unity Catalog gives it, from 0; DROP COLUMN leaves gaps."""
+    """One column. ``position`` is its number in Unity Catalog, starting at 0; DROP COLUMN leaves gaps."""
 
     name: str
     type: DeltaType
@@ -61,7 +61,7 @@ class Column:
         if self.default is not None:
             metadata["CURRENT_DEFAULT"] = self.default
         if stored:
-            metadata.pop("CURRENT_DEFAULT", None)  # needs a writer feature that delta-rs does not have
+            metadata.pop("CURRENT_DEFAULT", None)  # a DEFAULT needs a Delta writer feature that delta-rs lacks
         return {
             "name": self.name,
             "type": _stored(self.type) if stored else self.type,
@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A managed Delta table.  A table that is dropped and created again has another ``table_id``."""
+    """A managed Delta table. A table that is dropped and created again has another ``table_id``."""
 
     name: TableName
     table_id: str
@@ -166,7 +166,7 @@ class Alteration:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Everything that the catalog stores. A state never changes; each statement replaces it by a new one."""
+    """Everything that the catalog stores. Immutable: a statement that changes the catalog creates a new state."""
 
     catalogs: dict[str, Namespace] = field(default_factory=dict)
     schemas: dict[str, Namespace] = field(default_factory=dict)
