@@ -142,7 +142,7 @@ def test_rows_whose_commit_failed_after_it_was_written_are_not_committed_again(c
     storage.close()
     assert all(isinstance(outcome, int) for outcome in outcomes)
     assert sorted(row["id"] for row in stored(table)) == sorted([*range(240), *range(-239, 0, 2)])
-    assert "rows are in main.default.t, but:" in caplog.text
+    assert "the rows are in main.default.t, but a step after the commit failed:" in caplog.text
 
 
 def test_rows_with_a_column_that_was_dropped_are_refused(catalog, storage):

@@ -65,7 +65,7 @@ def parse(sql: str) -> list[Statement]:
 
 
 def created_table(sql: str) -> TableName:
-    """Return the table that a single CREATE TABLE statement names; raise InvalidRequest for any other text."""
+    """Return the name of the table in a single CREATE TABLE statement; raise InvalidRequest for any other text."""
     match parse(sql):
         case [CreateTable(name=name)]:
             return name
@@ -102,10 +102,10 @@ def _statement(sql: str, tokens: list[Token]) -> Statement:
         raise InvalidRequest(
             f"line {tokens[0].line}: {first} is not a statement that the local catalog supports. It supports: {_KNOWN}"
         )
-    # Lines and columns of an error count from the start of the script.
+    # Padding makes the lines and columns in sqlglot's errors count from the start of the script.
     before, text = sql[: tokens[0].start], sql[tokens[0].start : tokens[-1].end + 1]
     padding = "\n" * before.count("\n") + " " * (len(before) - before.rfind("\n") - 1)
-    expression: Any = _read(padding + text)  # the base class differs by version
+    expression: Any = _read(padding + text)  # its base class depends on sqlglot's version
     statement = _PARSERS[first](expression)
     if statement is None:
         raise InvalidRequest(
@@ -294,7 +294,7 @@ _PARSERS: dict[str, Callable[[exp.Expression], Statement | None]] = {
 
 
 def _schema_name(table: exp.Expression) -> tuple[str, str]:
-    # SCHEMA a.b comes as catalog and db, DATABASE a.b as db and name.
+    # sqlglot stores the two parts of SCHEMA a.b as catalog and db, and those of DATABASE a.b as db and this.
     parts = [part for part in (table.text("catalog"), table.text("db"), table.text("this")) if part]
     if len(parts) != 2:  # noqa: PLR2004  # catalog and schema
         shown = table.sql(dialect="databricks")

@@ -184,7 +184,7 @@ class Describe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
-    """INSERT INTO name [(columns)], with VALUES or SELECT. If ``columns`` is empty, the rows have all columns."""
+    """INSERT INTO name [(columns)], with VALUES or SELECT. If ``columns`` is empty, the rows fill all columns."""
 
     name: TableName
     columns: tuple[str, ...]

@@ -57,7 +57,7 @@ def create_table(create: exp.Create) -> CreateTable:
 def add_columns(name: TableName, definitions: list[exp.ColumnDef]) -> AddColumns:
     """Return the statement for an ALTER TABLE … ADD COLUMN.
 
-    Raises InvalidRequest if a new column is NOT NULL, has a CHECK, or is to be added anywhere but at the end.
+    Raises InvalidRequest if a new column is NOT NULL, or if its definition has a CHECK, FIRST or AFTER.
     """
     for definition in definitions:
         if definition.args.get("position"):
@@ -139,7 +139,7 @@ def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Chec
                 comment = text_of(constraint.kind.this)
             case exp.DefaultColumnConstraint():
                 default = constraint.kind.this.sql(dialect="databricks")
-                notes.append(f"column {name}: Zerobus does not apply DEFAULT {default}; a row without it gets NULL")
+                notes.append(f"column {name}: Zerobus does not apply DEFAULT {default}; a missing value becomes NULL")
             case exp.CheckColumnConstraint():
                 own_name = constraint.args.get("this")
                 checks.append(Check(f"{own_name or f'{name}_check'}".lower(), constraint.kind.this.sql("databricks")))
@@ -148,7 +148,7 @@ def _column(definition: exp.ColumnDef, position: int) -> tuple[Column, list[Chec
             case other:
                 raise InvalidRequest(
                     f"column {name}: {other.sql(dialect='databricks')!r} is not supported here; only NOT NULL, "
-                    "COMMENT, DEFAULT and CHECK are"
+                    "COMMENT, DEFAULT, CHECK and PRIMARY KEY are"
                 )
     if "variant" in str(type_):
         notes.append(f"column {name}: VARIANT is stored as its JSON text")
@@ -188,10 +188,10 @@ class _Properties:
             case exp.PartitionedByProperty():
                 self.partition_by = tuple(self._column(column) for column in entry.this.expressions)
             case _ if type(entry).__name__ in _CLUSTERING:
-                self.notes.append(f"{text}: clustering changes nothing in the local table")
+                self.notes.append(f"{text}: clustering has no effect on the local table")
             case exp.LocationProperty() | exp.ExternalProperty() | exp.FileFormatProperty() | exp.TemporaryProperty():
                 raise InvalidRequest(
-                    f"{text!r} does not make a managed Delta table, but Zerobus writes to no other kind"
+                    f"{text!r} does not make a managed Delta table; Zerobus cannot write to other kinds of tables"
                 )
             case exp.Property() if type(entry) is exp.Property:
                 self.pairs.append((entry.name, str(entry.args["value"].name)))

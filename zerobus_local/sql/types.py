@@ -34,7 +34,7 @@ _SIMPLE = {
 }
 _MAX_PRECISION = 38
 _MAX_LENGTH = {_T.CHAR: 255, _T.VARCHAR: 65_535}
-_MAX_DEPTH = 100  # as the SDK's schema conversion bounds it
+_MAX_DEPTH = 100  # the limit of the SDK's schema conversion
 
 
 def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tuple[DeltaType, str]:
@@ -44,7 +44,7 @@ def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tup
     is not supported.
     """
     if depth > _MAX_DEPTH:
-        raise InvalidRequest(f"column {column}: its type is nested more than {_MAX_DEPTH} deep")
+        raise InvalidRequest(f"column {column}: its type is nested more than {_MAX_DEPTH} levels deep")
     if not isinstance(kind, exp.DataType):
         raise InvalidRequest(f"column {column} has no type: write for example {column} BIGINT")
     match kind.this:
@@ -66,8 +66,8 @@ def column_type(kind: exp.Expression | None, column: str, depth: int = 0) -> tup
             return _struct(kind, column, depth)
     raise InvalidRequest(
         f"column {column}: type {kind.sql(dialect='databricks')} cannot be ingested by Zerobus. "
-        "Types: TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), BOOLEAN, STRING, CHAR(n), VARCHAR(n), "
-        "BINARY, DATE, TIMESTAMP, TIMESTAMP_NTZ, VARIANT, ARRAY<T>, MAP<K, V>, STRUCT<name: T, …>"
+        "Supported types: TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), BOOLEAN, STRING, CHAR(n), "
+        "VARCHAR(n), BINARY, DATE, TIMESTAMP, TIMESTAMP_NTZ, VARIANT, ARRAY<T>, MAP<K, V>, STRUCT<name: T, …>"
     )
 
 

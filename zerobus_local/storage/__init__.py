@@ -1,1 +1,1 @@
-"""Writes rows to Delta tables: one commit for rows of many streams, which are answered only after it."""
+"""Writes rows to Delta tables. Rows of many streams share a commit, and are acknowledged only after the commit."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["CROWDED", "Compactor"]
 
 CROWDED: Final = 100
-# The size of merged files, as a multiple of the median size; larger files are left alone. So a row is rewritten once
-# while its file grows by this factor, instead of each time that files are merged.
+# The target size of merged files, as a multiple of the median file size. Larger files are left alone. So a row is
+# rewritten once each time that its file grows by this factor, and not in every merge.
 _STEP: Final = 16
 
 _log = logging.getLogger("zerobus_local")
@@ -41,7 +41,7 @@ class Compactor:
         self._running: threading.Thread | None = None
 
     def look(self) -> None:
-        """Start a thread that merges small files if there are many, unless it is already running; return at once."""
+        """Start a thread that merges small files if the table has many; do nothing if this thread is still running."""
         if self._running is None or not self._running.is_alive():
             name = f"zerobus-local-compactor {self._table.full_name}"
             self._running = threading.Thread(target=self._run, name=name, daemon=True)

@@ -36,7 +36,7 @@ class Conditions:
     """Evaluates conditions on rows. Not thread-safe; ``close`` frees the SQL engine."""
 
     def __init__(self) -> None:
-        # Only tables with constraints, and faults with predicates, need the engine.
+        # Imported here, because only tables with constraints and faults with predicates need the engine.
         import duckdb
 
         self._errors = duckdb.Error
@@ -69,7 +69,7 @@ class Conditions:
         rows = pa.Table.from_batches([batch]).append_column(_ROW, pa.array(range(batch.num_rows), pa.int64()))
         try:
             self._engine.register("batch", rows)
-            # The condition is SQL by design; the engine reaches nothing but this batch.
+            # The condition is SQL by design; the engine can read only this batch.
             query = f"SELECT min({_ROW}) FROM batch WHERE {_translated(condition)}"  # noqa: S608
             found: Any = self._engine.execute(query).fetchall()
         except self._errors as error:

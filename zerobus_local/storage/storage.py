@@ -54,7 +54,7 @@ class Storage:
         """
         self._budget.take(batch.nbytes)
         try:
-            with self._lock:  # so that the writer cannot end before it takes them
+            with self._lock:  # so that the writer cannot end before it takes the rows
                 self._writer(table).put(Append(batch, done))
         except UnknownTable as error:
             self._budget.give(batch.nbytes)
@@ -99,7 +99,7 @@ class Storage:
         self._warm_up.join(timeout)
 
     def _writer(self, table: Table) -> TableWriter:
-        """Return the writer of the table, started if there was none; the caller must hold ``_lock``."""
+        """Return the table's writer, and start one if there is none; the caller must hold ``_lock``."""
         if self._closed:
             raise StorageClosedError("the storage is closed: the server is stopping")
         writer = self._writers.get(table.table_id)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Append", "Budget", "StorageClosedError", "TableWriter"]
 
 _log = logging.getLogger("zerobus_local")
-_COMMIT_BYTES = 32 * 1024 * 1024  # with this much to write, a commit does not wait for more rows
+_COMMIT_BYTES = 32 * 1024 * 1024  # a commit with this many bytes does not wait for more rows
 _COMMITS_BETWEEN_LOOKS = 32
-# The writer's name in the table's log, where each of its commits has a number.
+# The application id under which the Delta log stores the number of the writer's last commit.
 _APP_ID = "zerobus-local"
 
 
@@ -74,10 +74,10 @@ class TableWriter(threading.Thread):
         self._delay = commit_delay
         self._budget = budget
         self._delta: DeltaTable | None = None
-        self._number = 0  # of the last commit that was tried
+        self._number = 0  # the number of the last attempted commit
         self._compactor = Compactor(table, catalog)
         self._commits = 0
-        self._altered = table  # the table in the state of the snapshot _delta
+        self._altered = table  # the catalog entry at the time of the snapshot _delta
         # guards the fields below
         self._changed = threading.Condition()
         self._waiting: list[Append] = []
@@ -124,7 +124,7 @@ class TableWriter(threading.Thread):
         except Exception as error:  # noqa: BLE001  # the edge of the thread: everyone who waits has to be notified
             self._delta = None
             if len(group) > 1 and not isinstance(error, LocalZerobusError):
-                # Perhaps the rows of one stream are the cause: commit each append alone, so that only those fail.
+                # Perhaps the rows of one stream are the cause: commit each append alone, so that only its rows fail.
                 for append in group:
                     self._commit([append])
                 return
@@ -165,7 +165,7 @@ class TableWriter(threading.Thread):
             self._delta = DeltaTable(self._table.path)
             if self._delta.transaction_version(_APP_ID) != self._number:
                 raise
-            _log.warning("rows are in %s, but: %s", self._table.full_name, error)
+            _log.warning("the rows are in %s, but a step after the commit failed: %s", self._table.full_name, error)
 
 
 def _widened(batches: list[pa.RecordBatch], table: Table) -> pa.Table:
