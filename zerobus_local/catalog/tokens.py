@@ -136,8 +136,8 @@ class Tokens:
         if missing:
             raise PermissionDenied(
                 f"Service principal {client_id} is not authorized to the requested authorizations on {name}; "
-                f"missing: {', '.join(missing)}. Grant them on the object itself, ALL PRIVILEGES is not enough. "
-                f"Error Code: {_NO_GRANT}, Error State: 0",
+                f"missing: {', '.join(missing)}. Grant them on the object itself; for SELECT and MODIFY, "
+                f"ALL PRIVILEGES is not enough. Error Code: {_NO_GRANT}, Error State: 0",
                 code=_NO_GRANT,
             )
 
