@@ -56,7 +56,7 @@ def _plain_errors(command: _Command) -> _Command:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()  # here, and not when the process ends: a pipe that broke is an error by then
+            sys.stdout.flush()  # nothing catches a broken pipe later, when the process ends
         except BrokenPipeError:
             _leave_quietly()
         except ModuleNotFoundError as error:
@@ -87,34 +87,34 @@ def main() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--grpc-port", default=0, help="Port of the Zerobus endpoint; 0 picks one.")
 @click.option("--http-port", default=0, help="Port of the workspace URL and the page; 0 picks one.")
-@click.option("--tls-certificate", metavar="FILE", help="With --tls-key (both PEM): one more gRPC port, with TLS.")
-@click.option("--tls-key", metavar="FILE", help="The certificate's private key.")
-@click.option("--tls-port", default=0, help="Its port; 0 picks one.")
+@click.option("--tls-certificate", metavar="FILE", help="Certificate (PEM) for one more gRPC port; needs --tls-key.")
+@click.option("--tls-key", metavar="FILE", help="The certificate's private key (PEM).")
+@click.option("--tls-port", default=0, help="Port of the Zerobus endpoint with TLS; 0 picks one.")
 @click.option(
     "--allow-remote", is_flag=True, help="Allow a --host that other machines can reach (nothing is encrypted)."
 )
-@click.option("--commit-delay", default=0.05, show_default=True, help="Seconds that rows wait for others in a commit.")
+@click.option("--commit-delay", default=0.05, show_default=True, help="Seconds that a commit waits for more rows.")
 @click.option("--token-lifetime", default=3600.0, show_default=True, help="Seconds.")
-@click.option("--rows-per-second", type=float, help="Limit of each stream; the service has 100000.")
-@click.option("--bytes-per-second", type=float, help="Limit of each stream; the service has 100 MB.")
+@click.option("--rows-per-second", type=float, help="Limit of each stream; Databricks documents 100000.")
+@click.option("--bytes-per-second", type=float, help="Limit of each stream; Databricks documents 100 MB.")
 @click.option("--ack-delay", default=0.0, help="Seconds added between a commit and its acknowledgement.")
 @click.option("--open-delay", default=0.0, help="Seconds added before a stream is open.")
-@click.option("--max-stream-life", default=900.0, show_default=True, help="Seconds; 0 for no end.")
-@click.option("--fault", "faults", multiple=True, metavar="JSON", help='Switched on from the start: {"action": …}.')
-@click.option("--stop-with-stdin", is_flag=True, hidden=True, help="End when stdin closes: with the parent process.")
+@click.option("--max-stream-life", default=900.0, show_default=True, help="Seconds until a stream ends; 0: no limit.")
+@click.option("--fault", "faults", multiple=True, metavar="JSON", help='A fault to switch on at start: {"action": …}.')
+@click.option("--stop-with-stdin", is_flag=True, hidden=True, help="End when stdin closes (the parent process ends).")
 @_plain_errors
 def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options: Any) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    The first line on stdout is JSON with endpoint, workspace_url, client_id, client_secret and data, and tls_endpoint
-    if there is one.
+    The first line on stdout is a JSON object with endpoint, workspace_url, client_id, client_secret and data. With TLS,
+    it also has tls_endpoint.
     """
     from .server import LocalZerobus  # slow to import, and only this command needs it
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     options["max_stream_life"] = options["max_stream_life"] or None
     checked = ServerOptions(faults=tuple(_fault(text) for text in faults), **options)
-    # Unlike an event, it can be used by the handler of a signal that interrupts the handler of another one.
+    # A queue, not an Event: a signal handler can use a queue even if it interrupts the handler of another signal.
     ends: SimpleQueue[None] = SimpleQueue()
     with LocalZerobus.start(data, options=checked) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +123,7 @@ def serve(data: Path, faults: tuple[str, ...], stop_with_stdin: bool, **options:
             threading.Thread(target=_put_at_end_of_stdin, args=(ends,), daemon=True).start()
         click.echo(json.dumps(server.describe()))
         click.echo(f"zerobus-local: tables and streams at {server.workspace_url}/ (Ctrl-C ends)", err=True)
-        # In slices, so that a signal is handled at once on every platform.
+        # Wait at most 0.5 s at a time: on some platforms, a signal is handled only when the wait ends.
         while True:
             with suppress(Empty):
                 ends.get(timeout=0.5)
@@ -149,7 +149,8 @@ def create_table(data: Path, sql: str) -> None:
 def run_sql(data: Path, script: str) -> None:
     """Run Databricks SQL on the local tables; "-" reads it from stdin.
 
-    SELECT, SHOW TABLES, DESCRIBE, INSERT INTO and DELETE FROM; CREATE, ALTER, DROP, COMMENT, GRANT and REVOKE.
+    Supported are SELECT, SHOW TABLES, DESCRIBE, INSERT INTO, DELETE FROM, CREATE, ALTER, DROP, COMMENT, GRANT and
+    REVOKE.
     """
     _run_sql(data, sys.stdin.read() if script == "-" else script)
 
@@ -170,12 +171,12 @@ def create_principal(data: Path, name: str) -> None:
 
 @main.command("env")
 @_data_option
-@click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds for it to start.")
+@click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait for a server.")
 @_plain_errors
 def print_environment(data: Path, wait: float) -> None:
     """Print the environment variables that lead clients to the running server, including the secret.
 
-    eval "$(zerobus-local env)" sets them, for the core, the Zerobus SDK's examples, Airflow and Dagster.
+    eval "$(zerobus-local env)" sets them. Airflow, Dagster, Workspace.from_env and the Zerobus SDK's examples use them.
     """
     deadline = time.monotonic() + wait
     while _server(data) is None and time.monotonic() < deadline:
@@ -266,7 +267,7 @@ def add_fault(data: Path, rule: str) -> None:
 @click.argument("number", required=False, type=int)
 @_plain_errors
 def clear_faults(data: Path, number: int | None) -> None:
-    """Switch off one fault, or all of them."""
+    """Switch off the fault with this NUMBER, or all faults if NUMBER is left out."""
     switches = _running(data).faults
     if number is None:
         switches.clear()
@@ -302,7 +303,7 @@ def _run_sql(data: Path, script: str) -> None:
 
 
 def _server(data: Path) -> RemoteServer | None:
-    """Return the server that runs on the data folder, or None."""
+    """Return the server that runs on the data folder, or None if no server runs there."""
     from .catalog.data_folder import running_server
     from .remote import RemoteServer
 

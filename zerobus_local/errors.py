@@ -4,11 +4,11 @@ Each error has the code that Databricks uses over REST (``{"error_code": …, "m
 
     LocalZerobusError
     ├── InvalidRequest        400   invalid SQL, an invalid name or parameter
-    ├── AlreadyExists         409   a catalog, schema, table, column or constraint of that name exists
+    ├── AlreadyExists         409   a catalog, schema, table, column or constraint of that name already exists
     ├── NotFound              404
     │   └── UnknownTable      404
     ├── Unauthenticated       401   no token, or an invalid or expired one
-    └── PermissionDenied      403   a valid token without the grant; Zerobus uses code 4024
+    └── PermissionDenied      403   the token is valid, but a grant is missing (Zerobus error code 4024)
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class InvalidRequest(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class AlreadyExists(LocalZerobusError):  # noqa: N818  # named for the answer
-    """An object of that name exists."""
+    """An object of that name already exists."""
 
     http_status = 409
     error_code = "ALREADY_EXISTS"
@@ -73,7 +73,7 @@ class Unauthenticated(LocalZerobusError):  # noqa: N818  # named for the answer
 
 
 class PermissionDenied(LocalZerobusError):  # noqa: N818  # named for the answer
-    """The principal lacks a grant. ``code`` is the number that Zerobus gives in its message, or None."""
+    """The principal lacks a grant. ``code`` is the Zerobus error code (4024), or None if the error has none."""
 
     http_status = 403
     error_code = "PERMISSION_DENIED"

@@ -5,7 +5,7 @@ A rule is plain data, the same in Python, JSON, the command line and HTTP::
     {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
     {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
 
-Actions, with their parameters (``seconds`` is a float, ``status`` a gRPC status by name):
+Actions, with their parameters (``seconds`` is a float, ``status`` the name of a gRPC status, ``text`` its message):
 
 * ``refuse_open`` (status, text): refuse a request to open a stream.
 * ``delay_open`` (seconds): answer a request to open a stream only after ``seconds``.
@@ -32,7 +32,7 @@ Parameters that choose streams and messages:
 
 * ``table``: the full name of a table, or a glob; every table if left out.
 * ``stream``: a number or a list of numbers; every stream if left out. The streams of each table are counted from 1,
-  from the moment at which the rule was added.
+  starting when the rule is added.
 * ``message``: an offset or a list of offsets, counted from 0 in each stream; every message if left out.
 * ``probability`` and ``seed``: trigger at random. The outcome depends only on the seed, the table and the numbers of
   the stream and the message, not on timing.
@@ -58,7 +58,7 @@ from .storage.conditions import ConditionError, check_condition
 
 __all__ = ["ACTIONS", "Faults", "Injection", "Rule"]
 
-# action -> its parameters besides those that choose streams and messages; the module's docstring explains all
+# action -> its parameters, without those that choose streams and messages; the module's docstring explains them
 ACTIONS: Final[dict[str, frozenset[str]]] = {
     "refuse_open": frozenset({"status", "text"}),
     "delay_open": frozenset({"seconds"}),
@@ -122,7 +122,7 @@ class Rule:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise ValueError(f"{name} {value!r} is a {type(value).__name__}")  # noqa: TRY004  # data, not code
+                raise ValueError(f"{name} {value!r} has the wrong type: {type(value).__name__}")  # noqa: TRY004  # data, not code
         self._check_values()
         self._check_predicate()
 
@@ -133,7 +133,7 @@ class Rule:
             raise ValueError(f"seconds {self.seconds} is not from 0 to {LONGEST:g}")
         points = POINTS[:-1] if self.action == "fail" else POINTS
         if self.at not in points:
-            raise ValueError(f"at {self.at!r} is not a point of {self.action}; there are {', '.join(points)}")
+            raise ValueError(f"at {self.at!r} is not a point of {self.action}; use one of {', '.join(points)}")
         if status_code(self.status) is grpc.StatusCode.OK:
             raise ValueError(f"status {self.status} does not refuse anything: use another one")
         if not _LEAST_HTTP <= self.http_status <= _MOST_HTTP:
@@ -217,7 +217,7 @@ class Faults:
     def __init__(self, rules: Iterable[Rule | Mapping[str, Any]] = ()) -> None:
         self._lock = threading.Lock()
         self._state = _State()  # guarded by _lock
-        # Read without the lock: lets a server without faults skip them at the cost of one attribute.
+        # Whether any rule is active. Read without the lock, so that a server without faults only reads one attribute.
         self.any = False
         for rule in rules:
             self.add(rule)
@@ -316,6 +316,6 @@ def _meets(active: _Active, table: str, stream: int | None, message: int | None)
         return False
     if rule.probability >= 1:
         return True
-    # A string seeds through SHA-512 and so the same in every process, unlike a hash of a tuple.
+    # The same string seeds the same random numbers in every process. The hash of a tuple differs between processes.
     chance = random.Random(f"{rule.seed}/{table}/{nth}/{message}")  # noqa: S311  # chance, not secrets
     return chance.random() < rule.probability

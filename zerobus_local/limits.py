@@ -11,7 +11,7 @@ __all__ = ["LONGEST", "Limits", "Pace"]
 LONGEST: Final = 1e9
 """The longest time, in seconds, that can be set in options and faults.
 
-There has to be a limit: threads cannot wait forever, and JSON cannot contain an infinite number.
+A limit is needed, because Python limits the timeout of a waiting thread, and JSON has no infinite numbers.
 """
 _STREAM_LIFE: Final = 900.0  # SDK 1.10.0, token_cache.rs: a stream lives about 15 minutes
 
@@ -32,7 +32,7 @@ class Limits:
     open_delay: float = 0.0
     #: age at which a stream is ended, with UNAVAILABLE and code 6002
     max_stream_life: float | None = _STREAM_LIFE
-    #: how many seconds before its end a stream is asked to close; an assumption, without a source
+    #: how many seconds before the end of a stream the client is asked to close it; assumed, not documented
     close_signal_lead: float = 5.0
 
     def __post_init__(self) -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer", "TableView"]
 
-_WINDOW = 3.0  # seconds that a rate is taken over
+_WINDOW = 3.0  # seconds; a rate is the average over this time
 _HISTORY = 60  # samples in the curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """A table as it is now: the number of its rows, the version of its Delta table, and the last committed rows."""
+    """The current state of a table: the number of rows, the version of the Delta table, and the last committed rows."""
 
     table: Table
     rows: int
@@ -37,9 +37,9 @@ class TableView:
 
 
 class Observer:
-    """Gives the page the state of tables and the rates of streams. Thread-safe.
+    """Reads the state of tables and calculates the rates of streams, for the page. Thread-safe.
 
-    Caches the tables that it has opened, so that the next call is cheap.
+    Caches opened Delta tables, so that reading the same table again is cheap.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,7 @@ class Observer:
         self._history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
 
     def table(self, table: Table) -> TableView | None:
-        """Return the table as it is now; None if it cannot be read because it is being dropped."""
+        """Return the current state of the table; None if it cannot be read because it is being dropped."""
         with self._lock:
             try:
                 delta = self._deltas.get(table.table_id)
@@ -70,9 +70,9 @@ class Observer:
                 return None
 
     def rates(self, streams: tuple[StreamStatistics, ...]) -> dict[str, float]:
-        """Return how many rows per second each open stream has received in the last seconds, by stream id.
+        """Return how many rows per second each open stream receives, by stream id.
 
-        The rate of a new stream is 0.0.
+        Each rate is an average over about the last 3 seconds. The rate of a new stream is 0.0.
         """
         now = self._clock()
         open_streams = [stream for stream in streams if stream.closed_at is None]

@@ -25,7 +25,7 @@ class ServerOptions:
 
     host: str = "127.0.0.1"
     grpc_port: int = 0
-    """0 picks a free port (as for all ports here)."""
+    """Port of the Zerobus endpoint. For this port and the others, 0 picks a free one."""
     http_port: int = 0
     tls_certificate: str | None = None
     """File with a certificate (PEM). With ``tls_key``, one more gRPC port uses TLS, for clients that require TLS."""
@@ -33,9 +33,9 @@ class ServerOptions:
     """File with the certificate's private key (PEM)."""
     tls_port: int = 0
     allow_remote: bool = False
-    """Whether ``host`` may be an address that other machines can reach.
+    """Whether ``host`` is allowed to be an address that other machines can reach.
 
-    Set this in closed networks only, because tokens are not encrypted.
+    Set this only in closed networks, because secrets and tokens are sent without encryption.
     """
     commit_delay: float = 0.05
     """How many seconds the first rows of a Delta commit wait for more rows."""
@@ -69,7 +69,7 @@ class ServerOptions:
         for name in ("commit_delay", "token_lifetime"):
             seconds = getattr(self, name)
             if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST:
-                raise InvalidRequest(f"{name} {seconds!r} is not a number of seconds")
+                raise InvalidRequest(f"{name} {seconds!r} is not a number of seconds from 0 to 1e9")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidRequest("tls_certificate and tls_key (--tls-certificate, --tls-key) must be used together")
         if self.tls_port and self.tls_key is None:
@@ -98,7 +98,7 @@ class ServerOptions:
 
     @property
     def reachable_host(self) -> str:
-        """The host for URLs of clients on this machine: 127.0.0.1 if the server listens on all addresses."""
+        """The host in URLs for clients on this machine: 127.0.0.1 if the server listens on all addresses."""
         is_any = self.host in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
         return "127.0.0.1" if is_any else self.bracketed_host
 

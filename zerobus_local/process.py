@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["LocalZerobusProcess"]
 
 
-_ENDING = 30.0  # seconds; for a child that closed stdout, which it does a moment before it ends
+_ENDING = 30.0  # seconds to wait for the end of a child that has closed stdout, which happens shortly before it ends
 
 
 class LocalZerobusProcess:
     """A child process that runs ``zerobus-local serve``, with methods and properties named as in LocalZerobus.
 
-    The child ends when this process ends, in whatever way. The child's log is ``server.log`` in the data folder.
+    The child ends when this process ends, even if this process is killed. The child's log is ``server.log`` in the data
+    folder.
     """
 
     def __init__(self, data: Path, options: ServerOptions, timeout: float) -> None:
@@ -49,7 +50,7 @@ class LocalZerobusProcess:
 
     @classmethod
     def start(cls, data_dir: str | Path, *, timeout: float = 60.0, **options: Any) -> Self:
-        """Start a server on a folder and return when it answers; ``options`` are those of ServerOptions.
+        """Start a server on a folder and return when it answers; ``options`` are fields of ServerOptions.
 
         If the server exits, or does not answer within ``timeout`` seconds, raises LocalZerobusError with the end of the
         server's log.
@@ -75,7 +76,7 @@ class LocalZerobusProcess:
 
     @property
     def workspace(self) -> Workspace:
-        """A Workspace for this service, with the credentials of the principal that was created with the folder."""
+        """A Workspace for this service, with the credentials of the data folder's first service principal."""
         return self._workspace(self._remote.client_id, self._remote.client_secret)
 
     @property
@@ -111,7 +112,7 @@ class LocalZerobusProcess:
         return self._workspace(made["client_id"], made["client_secret"])
 
     def expire_tokens(self) -> None:
-        """Stop accepting all tokens that were issued until now."""
+        """Make the server reject every token that was issued before this call."""
         self._remote.expire_tokens()
 
     def kill(self) -> None:
@@ -189,7 +190,7 @@ class LocalZerobusProcess:
     def _first_line(self) -> str | None:
         """Return the first line that the child prints.
 
-        Returns an empty text if the child ended without printing a line, and None if it did neither within the timeout.
+        Returns "" if the child ended without printing a line, and None if it still runs at the timeout without a line.
         """
         assert self._process is not None
         stdout = self._process.stdout

@@ -1,4 +1,4 @@
-"""Fixtures for tests of your own DAGs, assets and scripts; pytest finds them if this package is installed.
+"""Fixtures for tests of your own DAGs, assets and scripts; pytest finds the fixtures if this package is installed.
 
 * ``zerobus_local``: a server for one test, on an empty data folder.
 * ``zerobus_local_session``: a server for the whole run; each test must use its own table names.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["zerobus_local", "zerobus_local_env", "zerobus_local_session"]
 
-# A test waits for each commit, so there are usually no further rows that the commit could wait for.
+# A test usually waits for each commit and sends nothing in that time, so a longer delay would only cost time.
 _COMMIT_DELAY = 0.005
 
 

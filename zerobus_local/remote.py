@@ -1,4 +1,4 @@
-"""Controls a running server from another process over HTTP, as the principal that was created with the folder."""
+"""Controls a running server from another process over HTTP, as the data folder's first service principal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS: dict[str, type[LocalZerobusError]] = {
 
 
 class RemoteError(LocalZerobusError):
-    """The server refused a request or does not answer. ``answered`` is the error code in its answer, or empty."""
+    """The server refused a request or does not answer. ``answered`` is the error code of the refusal, or ""."""
 
     def __init__(self, message: str, answered: str = "") -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class RemoteServer:
         return RemoteFaults(self)
 
     def sql(self, script: str) -> list[Result]:
-        """Run a SQL script in the server; return its results, or raise its error, as ``Catalog.execute`` does."""
+        """Run a SQL script in the server; return one Result per statement, or raise a LocalZerobusError."""
         import pyarrow as pa  # slow to import, like the catalog, and only this method needs them
 
         from .catalog.catalog import Result
@@ -83,13 +83,13 @@ class RemoteServer:
         return self.ask("POST", "/local/principals", {"name": name}, as_principal=True)
 
     def expire_tokens(self) -> None:
-        """Stop accepting all tokens that were issued until now."""
+        """Make the server reject every token that was issued before this call."""
         self.ask("POST", "/local/expire-tokens", {})
 
     def ask(self, method: str, path: str, body: object = None, *, as_principal: bool = False) -> dict[str, Any]:
         """Send one request with a JSON body, and return the JSON answer.
 
-        Raises RemoteError, with the server's message if the server refuses the request.
+        Raises RemoteError if the server refuses the request or does not answer. A refusal has the server's message.
         """
         headers = {"content-type": "application/json"}
         if as_principal:
@@ -120,7 +120,7 @@ class RemoteServer:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFaults:
-    """The ``Faults`` of a running server, used over HTTP; its rules are dicts of JSON-compatible values."""
+    """The ``Faults`` of a running server, used over HTTP; rules are dicts of JSON-compatible values."""
 
     _server: RemoteServer
 

@@ -88,7 +88,7 @@ class LocalZerobus:
 
     @property
     def workspace(self) -> Workspace:
-        """A Workspace for this service, with the credentials of the principal that was created with the folder."""
+        """A Workspace for this service, with the credentials of the data folder's first service principal."""
         default = self._service.catalog.principals.default
         return self._workspace(default.client_id, default.client_secret)
 
@@ -128,11 +128,11 @@ class LocalZerobus:
         return self._workspace(made.client_id, made.client_secret)
 
     def expire_tokens(self) -> None:
-        """Stop accepting all tokens that were issued until now."""
+        """Make the server reject every token that was issued before this call."""
         self._service.tokens.expire_all()
 
     def describe(self) -> dict[str, str]:
-        """Return the URLs, the credentials (with the secret) and the data folder, for a client.
+        """Return what a client needs: the URLs, the credentials (with the secret) and the data folder.
 
         ``zerobus-local serve`` prints this as its first line.
         """
@@ -165,7 +165,7 @@ class LocalZerobus:
 
     def _running(self) -> Service:
         if self._is_stopped:
-            # Its lock on the folder is gone: another server may have it.
+            # The folder is no longer locked: another server might use it by now.
             raise LocalZerobusError(f"the server on {self.data} is stopped: start one to change the data in the folder")
         return self._service
 
@@ -230,7 +230,7 @@ def _tls(options: ServerOptions) -> Tls | None:
         except OSError as error:
             raise InvalidRequest(f"{name} {path!r} cannot be read: {error}") from error
     try:
-        # gRPC says of such files only that it cannot listen.  Encrypted keys are not supported.
+        # Checked here, because gRPC reports only that it cannot listen. Encrypted keys are not supported.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise InvalidRequest(

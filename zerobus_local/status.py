@@ -28,20 +28,20 @@ __all__ = [
 NOT_NEXT_OFFSET: Final = 4002
 STREAM_LIFETIME: Final = 6002
 SCHEMA_MISMATCH: Final = 8001
-_MAX_TEXT: Final = 600  # characters; HTTP/2 headers hold 8 KB by default, and each character can take 12 of them
+_MAX_TEXT: Final = 600  # characters of up to 12 bytes; HTTP/2 headers together hold 8 KB by default
 _DOMAIN: Final = "zerobus.databricks.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A ``google.rpc.ErrorInfo`` that is sent together with the status."""
+    """The content of a ``google.rpc.ErrorInfo`` that is sent together with the status."""
 
     reason: str
     metadata: tuple[tuple[str, str], ...]
 
 
 class StatusError(Exception):
-    """Ends the stream with a gRPC status. ``error_code`` is the service's own code, or None if it is not known."""
+    """Ends the stream with a gRPC status. ``error_code`` is the number that Zerobus puts into the message, or None."""
 
     def __init__(
         self, code: grpc.StatusCode, message: str, *, error_code: int | None = None, detail: Detail | None = None
@@ -64,7 +64,7 @@ class StatusError(Exception):
 
     @property
     def text(self) -> str:
-        """The message to send, cut to a length that fits into the trailers of a call."""
+        """The message to send, with the error code; shortened if it would not fit into the trailers of a call."""
         text = str(self)
         if len(text) > _MAX_TEXT:
             text = f"{text[:_MAX_TEXT]}…"

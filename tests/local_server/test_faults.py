@@ -241,7 +241,7 @@ def test_a_rule_is_the_same_after_a_round_through_json():
         ({"action": "explode"}, "unknown fault 'explode'"),
         ({"action": "cut", "seconds": 1}, "fault cut has no parameter seconds"),
         ({"action": "cut", "at": "noon"}, "'noon'"),
-        ({"action": "fail", "at": "mid_message"}, "there are before_commit, during_commit, after_commit$"),
+        ({"action": "fail", "at": "mid_message"}, "use one of before_commit, during_commit, after_commit$"),
         ({"action": "fail", "status": "SAD"}, "'SAD' is not a gRPC status"),
         ({"action": "cut", "probability": 2}, "probability 2"),
         ({"action": "cut", "message": "one"}, "message 'one'"),
