@@ -70,7 +70,7 @@ class AckQueue:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every stored request is committed, and is acknowledged or will never be."""
+        """Whether no stored request waits for its commit or for its acknowledgement."""
         return not self._stored and not self._committed
 
     @property

@@ -23,7 +23,7 @@ class StreamFaults:
         self._number = number
 
     def trigger(self, action: str, message: int, at: str | None = None) -> Rule | None:
-        """Return the rule that triggers at this message, after logging it; None if no rule does."""
+        """Return the rule that triggers at this message, and add the fault to the log; None if no rule triggers."""
         if not self._faults.any:
             return None
         return self._faults.trigger(action, self._table, self._number, message, at)
@@ -34,7 +34,7 @@ class StreamFaults:
         return self._faults.any
 
     def peek(self, action: str, message: int) -> Rule | None:
-        """Return the rule that would trigger at this message, without triggering it; None if no rule would."""
+        """Return the rule that would trigger at this message, without triggering it; None if no rule would trigger."""
         if not self._faults.any:
             return None
         return self._faults.peek(action, self._table, self._number, message)
@@ -54,7 +54,7 @@ class StreamFaults:
                 raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, rule.text)
 
     def acknowledgement_delay(self, message: int) -> float | None:
-        """Return the seconds to wait before this message is acknowledged; None if it and all later ones never are."""
+        """Return how many seconds to delay this message's ACK; None to withhold this ACK and all later ones."""
         if not self._faults.any:
             return 0.0
         if self.trigger("withhold_ack", message):

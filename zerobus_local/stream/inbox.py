@@ -1,4 +1,4 @@
-"""Reads the requests of one stream in a separate thread, up to a limit ahead of the stream."""
+"""Reads the requests of one stream in a separate thread, into a queue of limited size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox"]
 
-# Small messages are taken together, for one decoding of a hundred costs little more than one of one.
-_LINGER: Final = 0.005
+# Small messages are taken together: decoding a hundred at once costs little more than decoding a single one.
+_LINGER: Final = 0.005  # seconds
 _EAGER_BYTES: Final = 64 * 1024
 
 
 class Inbox(threading.Thread):
-    """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (and always at least one message).
+    """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (a larger message fits if it is alone).
 
-    When the queue is full the thread stops reading, HTTP/2 flow control fills up, and the client waits.  ``changed`` is
+    When the queue is full, the thread stops reading, HTTP/2 flow control fills up, and the client waits. ``changed`` is
     the only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of
-    the stream, and notifies it.
+    the stream, and notifies ``changed``.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:
@@ -47,7 +47,7 @@ class Inbox(threading.Thread):
     def run(self) -> None:
         """Read until the client has sent everything, the call ends, or ``stop`` is called."""
         try:
-            # The message that opens the stream comes before the one with offset 0.
+            # Message 0 opens the stream. So the message that comes after message n has offset n.
             for message_number, message in enumerate(self._requests):
                 if not self._put(message) or not self._may_read(message_number):
                     return
@@ -81,7 +81,7 @@ class Inbox(threading.Thread):
                 self._first_at = time.monotonic()
             self._messages.append(message)
             self._bytes += len(message)
-            # Each notification costs a switch of threads, and whoever waits lingers anyway.
+            # Notify rarely: each notification costs a switch of threads, and the stream waits for more messages anyway.
             if len(self._messages) == 1 or self._bytes >= _EAGER_BYTES:
                 self.changed.notify_all()
             return True
@@ -100,8 +100,8 @@ class Inbox(threading.Thread):
     def take_at(self) -> float | None:
         """The time at which to take the messages; None if there are none.
 
-        If they are large or nothing more comes, this is the time when the first of them arrived. Otherwise it is 5 ms
-        later, so that small messages are taken together. The caller must hold ``changed``.
+        This is the time at which the first waiting message arrived, if 64 KiB or more are waiting or no more can come.
+        Otherwise it is 5 ms later, so that small messages are taken together. The caller must hold ``changed``.
         """
         if not self._messages:
             return None
@@ -109,7 +109,7 @@ class Inbox(threading.Thread):
         return self._first_at if is_much else self._first_at + _LINGER
 
     def take(self, max_bytes: int) -> list[bytes]:
-        """Remove and return messages of up to ``max_bytes`` together, but at least one if there is one."""
+        """Remove and return the first messages, up to ``max_bytes`` in total, but at least one if any is waiting."""
         with self.changed:
             taken: list[bytes] = []
             size = 0

@@ -33,7 +33,7 @@ class StreamSink:
         self._storage = storage
         self._faults = faults
         self._streams = streams
-        self._unfit_tables: set[str] = set()  # predicates that were reported not to fit
+        self._unfit_tables: set[str] = set()  # predicates that do not fit the table; each is reported once
         self._conditions: Conditions | None = None
 
     def check(self, batch: pa.RecordBatch, offset: int) -> None:
@@ -50,8 +50,8 @@ class StreamSink:
         try:
             return self._engine().first_where(batch, rule.predicate)
         except ConditionError as error:
-            # No record is bad, and the rule may be meant for another table.  A test that expects the fault finds it
-            # missing in the log of faults, and here why.
+            # Refuse nothing: the rule might be meant for another table. A test that expects the fault does not find it
+            # in the log of faults, and finds the reason in the messages below.
             if rule.predicate not in self._unfit_tables:
                 self._unfit_tables.add(rule.predicate)
                 reason = f"the fault refuse_records does not trigger: its predicate {error}"

@@ -19,7 +19,7 @@ class StreamStatistics:
 
     stream_id: str
     table: str
-    #: the number of this stream among all that clients tried to open on the table, counted from 1
+    #: the number of this stream among all streams that clients tried to open for the table, counted from 1
     number: int
     #: "grpc" or "flight"
     protocol: str
@@ -33,7 +33,7 @@ class StreamStatistics:
     rows_received: int
     rows_acknowledged: int
     bytes_received: int
-    #: from the end of the decoding of the last acknowledged request to its acknowledgement; None before the first
+    #: seconds between the decoding and the acknowledgement of the last acknowledged request; None before the first
     ack_latency: float | None
     #: the error with which the stream ended; None if it is open or ended without one
     error: str | None
@@ -68,9 +68,9 @@ class StreamRecord:
         self._bytes += nbytes
 
     def on_acknowledged(self, rows_so_far: int, received_at: float) -> None:
-        """Record that ``rows_so_far`` rows are acknowledged since the stream opened.
+        """Record that ``rows_so_far`` rows in total are acknowledged since the stream opened.
 
-        ``received_at`` is when the last of them was received, on the monotonic clock.
+        ``received_at`` is the time when the last of these rows was received, on the monotonic clock.
         """
         self._rows_acknowledged = rows_so_far
         self._latency = time.monotonic() - received_at
@@ -95,7 +95,7 @@ class StreamRecord:
 
 
 class Streams:
-    """The open streams, the last closed ones, and the reasons why streams were refused. Thread-safe."""
+    """The open streams, the last closed ones, and the last errors of refused and failed streams. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the fields below
@@ -124,7 +124,7 @@ class Streams:
             self._errors.append({"at": time.time(), "table": table, "error": error})
 
     def statistics(self) -> tuple[StreamStatistics, ...]:
-        """Return the open streams first, then the last closed ones, newest first."""
+        """Return snapshots of the open streams, followed by those of the last closed streams, newest first."""
         with self._lock:
             records = [*self._open.values(), *reversed(self._closed)]
         return tuple(record.statistics() for record in records)

@@ -2,13 +2,13 @@
 
 The rules of a stream:
 
-1. Offsets of a connection start at 0 and go up by one; anything else ends the stream (4002).
+1. Offsets of a connection start at 0 and go up by one; any other offset ends the stream (error code 4002).
 2. A request is stored as a whole or refused as a whole.  All requests before a refused one are committed and
    acknowledged first, so that the first unacknowledged request is the one that was refused.
 3. An acknowledgement covers all requests up to its offset. It is sent only after their rows are committed, and the
    offsets of successive acknowledgements never decrease.
 4. When the client has sent everything, the stream ends with OK after the last acknowledgement.
-5. A client is asked to close a stream before its maximum age, and the stream ends with 6002 at that age.
+5. A client is asked to close a stream before the stream's maximum age. At that age the stream ends (error code 6002).
 
 A stream runs in the thread in which gRPC reads its responses. It waits on ``inbox.changed`` for a request, a commit, a
 timer or the end of the call.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "ServedStream", "StreamProtocol"]
 
-# What one append takes from the inbox, and what a stream may have waiting for commits before it stops reading.
+# The most bytes that one append takes from the inbox, and the uncommitted bytes at which a stream stops reading.
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 _UNCOMMITTED_BYTES: Final = 32 * 1024 * 1024
 
@@ -90,7 +90,7 @@ class ServedStream:
     ``run`` yields the responses. It raises StatusError or CutError if the stream ends with an error.
     """
 
-    def __init__(  # a stream is where all of them meet
+    def __init__(  # a stream uses all of these parts
         self,
         *,
         protocol: StreamProtocol,
@@ -106,7 +106,7 @@ class ServedStream:
         self._faults = faults
         self._limits = limits
         self._record = record
-        # of the stream's own thread
+        # used only by the stream's own thread
         self._acks = AckQueue()
         self._pace = Pace(limits)
         self._next_offset = 0
@@ -134,7 +134,7 @@ class ServedStream:
             self._inbox.changed.notify_all()
 
     def run(self) -> Iterator[bytes]:
-        """Yield acknowledgements and close signals until the client sends nothing more and all is acknowledged."""
+        """Yield ACKs and close signals until the client has sent everything and every request is acknowledged."""
         while True:
             self._settle()
             self._keep_time()
@@ -149,7 +149,7 @@ class ServedStream:
             if not self._wait():
                 return
             if self._is_reading(time.monotonic()):
-                # Rates and faults count single requests; without them, what came is decoded and stored together.
+                # Rate limits and faults apply to single requests. Otherwise, all waiting requests are stored together.
                 one_by_one = self._pace.is_limited or self._faults.any
                 messages = self._inbox.take(0 if one_by_one else _GROUP_BYTES)
                 if messages:
@@ -240,7 +240,7 @@ class ServedStream:
             try:
                 self._faults.break_off(request.offset, "after_commit")
             except (StatusError, CutError) as error:
-                # What is due before this one still leaves; see run.
+                # Acknowledgements of the requests before this one are still sent; see run.
                 self._end = error
                 delay = None
             else:
