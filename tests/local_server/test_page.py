@@ -170,7 +170,7 @@ def test_faults_are_switched_by_the_forms_and_show_when_they_struck(server: Loca
     assert number == "1"
     assert json.loads(rule) == {"action": "delay_ack", "seconds": 0.01, "table": "main.default.t", "times": 1}
     ingest(server, 1)
-    assert show(server).tables["What struck lately"][1][1:] == ["1", "delay_ack", "main.default.t", "1", "0"]
+    assert show(server).tables["Recent faults"][1][1:] == ["1", "delay_ack", "main.default.t", "1", "0"]
     press(server, "/local/page/faults", action="hang_open", table="")
     assert len(server.faults.list()) == 2
     press(server, "/local/page/faults/1/off")

@@ -27,7 +27,8 @@ TABLE_HEADER: Final = "x-databricks-zerobus-table-name"
 class Call:
     """The content of a call's headers.
 
-    ``number`` is the call's number among the calls for the same table, counted from 1 (0 before it is counted).
+    ``number`` is the call's number among the calls for the same table, counted from 1; it is 0 until
+    ``Admission.admit`` sets it.
     """
 
     table_name: str
@@ -37,7 +38,7 @@ class Call:
 
 
 class Admission:
-    """Checks calls. ``tokens`` verifies bearer tokens; None accepts any token."""
+    """Checks calls. ``tokens`` verifies bearer tokens; if it is None, any token is accepted."""
 
     def __init__(self, catalog: Catalog, tokens: Tokens | None, faults: Faults) -> None:
         self.faults = faults
@@ -46,7 +47,7 @@ class Admission:
 
     @staticmethod
     def call(context: Any) -> Call:
-        """Return the content of the headers, unchecked."""
+        """Return the content of the call's headers, without checking it."""
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return Call(
@@ -56,7 +57,7 @@ class Admission:
         )
 
     def admit(self, call: Call, context: Any) -> None:
-        """Check the headers, the token, and the token's grants on the table; raise StatusError if one is wrong.
+        """Check the headers, the token and the grants on the table; raise StatusError if any is missing or wrong.
 
         Also sets ``call.number``, and triggers the faults that come before a stream opens.
         """
@@ -76,7 +77,7 @@ class Admission:
             self._verify(self._tokens, call)
 
     def table(self, name: str) -> Table:
-        """Return the table; raise NOT_FOUND if the catalog does not have it."""
+        """Return the table of this name; raise StatusError (NOT_FOUND) if the catalog does not have the table."""
         try:
             return self._catalog.table(name)
         except NotFound as error:
@@ -103,7 +104,7 @@ class Admission:
 
 
 def wait_while_active(context: Any, seconds: float | None) -> None:
-    """Wait for ``seconds``, or without a limit if None, but stop waiting when the call ends."""
+    """Wait for ``seconds``, or without a limit if ``seconds`` is None, but stop waiting when the call ends."""
     until = None if seconds is None else time.monotonic() + seconds
     while context.is_active():
         left = 0.05 if until is None else min(0.05, until - time.monotonic())

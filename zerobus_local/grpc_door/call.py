@@ -1,4 +1,4 @@
-"""Serves streaming calls of both protocols: checks a call, runs its stream, and ends it with a status or a cut."""
+"""Serves streaming calls of both protocols: checks a call, runs its stream, and ends the call or cuts it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["CallServer", "Opened", "Opener"]
 
 _log = logging.getLogger("zerobus_local")
 _INBOX_BYTES: Final = 16 * 1024 * 1024
-# Longest wait for the first message of a call that is refused anyway.
+# The longest wait, in seconds, for the first message of a call that is refused anyway.
 _REFUSAL_WAIT: Final = 1.0
 
 
@@ -58,7 +58,7 @@ class Opener(Protocol):
 class CallServer:
     """Serves the calls of both protocols. Every method can run in several threads at once."""
 
-    def __init__(  # what a call needs of the server
+    def __init__(  # the parts that the calls need
         self,
         *,
         admission: Admission,
@@ -77,7 +77,7 @@ class CallServer:
         self._stopping = False
 
     def shut_down(self) -> None:
-        """Make each stream end when all that it has accepted is acknowledged; return at once."""
+        """Make each stream end once every request that it accepted is acknowledged; return without waiting for that."""
         with self._lock:
             self._stopping = True
             running = list(self._running)
@@ -98,7 +98,7 @@ class CallServer:
             context.abort(status.code, status.text)
         except CutError:
             cut_connection(context)
-        except Exception as error:  # noqa: BLE001  # the edge of the call: this client gets a status, others go on
+        except Exception as error:  # noqa: BLE001  # the edge of the call: this client gets a status, other calls go on
             _log.exception("stream on %s failed", call.table_name)
             text = f"internal error of zerobus-local: {type(error).__name__}: {error}"
             self._streams.on_failed(call.table_name, text)
@@ -159,7 +159,7 @@ class CallServer:
             self._streams.on_closed(stream_id, error)
 
     def _let_it_finish_sending(self, requests: Iterator[bytes], call: Call) -> None:
-        # A client that is still sending its first message sees the call end before it can read the status.
+        # Without this wait, a client that is still sending its first message would see the call end without a status.
         faults = StreamFaults(self._admission.faults, call.table_name, call.number)
         inbox = Inbox(requests, max_bytes=_INBOX_BYTES, faults=faults)
         inbox.start()

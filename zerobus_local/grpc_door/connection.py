@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 __all__ = ["cut_connection"]
 
-_LINGER: Final = 0.02
+_LINGER: Final = 0.02  # seconds
 
 
 def cut_connection(context: Any) -> None:
-    """Shut down the socket of the call's client in both directions; all streams of the connection break.
+    """Shut down the socket of the call's client in both directions, which breaks all streams of the connection.
 
     gRPC has no function for this, so this function searches all sockets of the process for the one that is connected to
     the client's address. If it finds none (not every system lists the sockets), it cancels the call, which resets only
@@ -39,7 +39,7 @@ def _address(peer: str) -> tuple[str, int] | None:
 
 def _peer(connection: socket.socket) -> tuple[str, int]:
     host, port = connection.getpeername()[:2]
-    # gRPC listens on a dual-stack socket, where an IPv4 client has a mapped address.
+    # gRPC listens on a dual-stack socket, where an IPv4 client has an IPv4-mapped IPv6 address.
     return host.removeprefix("::ffff:"), port
 
 
@@ -52,9 +52,9 @@ def _shut_down(address: tuple[str, int]) -> bool:
 
 
 def _shut_down_if(descriptor: int, address: tuple[str, int]) -> bool:
-    """Shut down the file descriptor if it is a socket connected to ``address``; return whether it is one."""
+    """If the file descriptor is a socket connected to ``address``, shut it down and return True; else return False."""
     with contextlib.suppress(OSError, ValueError):  # already closed, or not connected
-        # Asked before: a copy of something that is not a socket would stay open when socket() refuses it.
+        # Checked first: socket() refuses other files, and the copy made by dup() would stay open.
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False
         with socket.socket(fileno=os.dup(descriptor)) as candidate:

@@ -1,4 +1,4 @@
-"""Translates the messages of ``EphemeralStream``, the Zerobus service's method, for ``ServedStream``."""
+"""Translates the messages of ``EphemeralStream``, the gRPC method of Zerobus, for ``ServedStream``."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class EphemeralProtocol:
             records = [getattr(body, self._record)]
         else:
             raise invalid_error(
-                "create_stream can be sent only once; after it send ingest_record or ingest_record_batch"
+                "create_stream can be sent only once; after it, send ingest_record or ingest_record_batch"
             )
         if not body.HasField("offset_id"):
             raise invalid_error("an ingest request needs offset_id")
@@ -97,15 +97,15 @@ class EphemeralProtocol:
             raise invalid_error(f"the batch with offset {body.offset_id} holds no records")
         if len(records) > MAX_RECORDS:
             raise invalid_error(
-                f"the batch with offset {body.offset_id} holds {len(records)} records; at most {MAX_RECORDS}"
+                f"the batch with offset {body.offset_id} holds {len(records)} records; send at most {MAX_RECORDS}"
             )
         return Request(body.offset_id, len(records), records, len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
-        """Return one row per record."""
+        """Return a batch of the table's rows, one row per record."""
         return self._decoder.decode(records)
 
-    def acknowledgement(self, offset: int, rows: int) -> bytes:  # the other protocol counts rows
+    def acknowledgement(self, offset: int, rows: int) -> bytes:  # ``rows`` is for Arrow Flight
         """Return an acknowledgement of all offsets up to and including ``offset``."""
         response = EphemeralStreamResponse()
         response.ingest_record_response.durability_ack_up_to_offset = offset

@@ -42,14 +42,14 @@ class FlightOpener:
 
     name = "flight"
 
-    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # has no place here
+    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # its answer has no id
         """Read the Arrow schema; raise StatusError, with an ErrorInfo, if the schema does not fit the table."""
         frame = _parsed(first_message)
         shape = TableShape.of(table)
         try:
-            # Not pa.ipc.read_schema, which takes any message for a schema, and was seen to crash on another one.
+            # Not pa.ipc.read_schema: it reads any message as a schema, and was seen to crash on other messages.
             schema = pa.ipc.open_stream(pa.py_buffer(_encapsulated(frame.data_header, b""))).schema
-            # Inside, for names that are not UTF-8 are found when they are looked at.
+            # Inside the try, because a name that is not valid UTF-8 raises an error only when it is read.
             check_schema(schema, shape)
         except _INVALID as error:
             raise invalid_error(f"the first frame must hold an Arrow schema: {error}") from error
@@ -77,18 +77,21 @@ class FlightProtocol:
             ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
             if ipc.type != "record batch":
                 raise invalid_error(
-                    f"the frame with offset {offset} is a {ipc.type}; send dictionaries expanded to plain values"
+                    f"the frame with offset {offset} is a {ipc.type}, not a record batch; send dictionaries expanded "
+                    "to plain values"
                 )
             batch = pa.ipc.read_record_batch(ipc, self._schema)
             batch.validate(full=True)
         except _INVALID as error:
             raise invalid_error(
-                f"the frame with offset {offset} holds no record batch of the stream: {error}"
+                f"the frame with offset {offset} does not hold a valid record batch of the stream's schema: {error}"
             ) from error
         if not batch.num_rows:
             raise invalid_error(f"the batch with offset {offset} holds no rows")
         if batch.num_rows > MAX_RECORDS:
-            raise invalid_error(f"the batch with offset {offset} holds {batch.num_rows} rows; at most {MAX_RECORDS}")
+            raise invalid_error(
+                f"the batch with offset {offset} holds {batch.num_rows} rows; send at most {MAX_RECORDS}"
+            )
         return Request(offset, batch.num_rows, [batch], len(message))
 
     def decode(self, records: list[Any]) -> pa.RecordBatch:
@@ -108,7 +111,7 @@ class FlightProtocol:
         return _put_result(offset, rows, None)
 
     def close_signal(self, seconds: float) -> bytes:
-        """Return the last acknowledgement again, with the ``seconds`` until the stream ends."""
+        """Return the last acknowledgement again, with the number of ``seconds`` until the stream ends."""
         return _put_result(*self._acknowledged, seconds)
 
 

@@ -1,8 +1,8 @@
 """Checks that an Arrow stream's schema fits the table: names, their order, types and nullability.
 
 The rules and the names of the causes come from the service's documentation for Arrow Flight and from the SDK's error
-details. The types are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): DECIMAL is text; strings
-and binaries can have any width.
+details. The types are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as
+text, and text and binary columns can also have Arrow's large or view types.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BINARIES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_bi
 
 
 def check_schema(schema: pa.Schema, shape: TableShape) -> None:
-    """Raise StatusError (INVALID_ARGUMENT), with all causes in its ErrorInfo, if the schema does not fit."""
+    """Raise StatusError (INVALID_ARGUMENT), with all causes in its ErrorInfo, if the schema does not fit the table."""
     problems = list(_problems(schema, shape))
     if not problems:
         return
@@ -56,7 +56,7 @@ def check_schema(schema: pa.Schema, shape: TableShape) -> None:
 def _problems(schema: pa.Schema, shape: TableShape) -> Iterator[tuple[str, str]]:
     places = {field.name: index for index, field in enumerate(shape.schema)}
     if len(set(schema.names)) != len(schema) or not schema.names:
-        yield "FIELD_COUNT_MISMATCH", f"{len(schema)} fields with {len(set(schema.names))} names"
+        yield "FIELD_COUNT_MISMATCH", f"{len(schema)} fields with {len(set(schema.names))} different names"
     last = -1
     for field in schema:
         place = places.get(field.name)
@@ -64,7 +64,10 @@ def _problems(schema: pa.Schema, shape: TableShape) -> Iterator[tuple[str, str]]
             yield "FIELD_NOT_IN_TABLE", f"field {field.name} is not a column of table {shape.table}"
             continue
         if place < last:
-            yield "FIELD_OUT_OF_ORDER", f"field {field.name} comes after {shape.schema[last].name} in the stream only"
+            yield (
+                "FIELD_OUT_OF_ORDER",
+                f"field {field.name} must come before {shape.schema[last].name}, as in the table",
+            )
         last = max(last, place)
         column = shape.schema[place]
         if not _fits(field.type, shape.types[field.name]):
@@ -77,7 +80,7 @@ def _problems(schema: pa.Schema, shape: TableShape) -> Iterator[tuple[str, str]]
             )
     for name in shape.required:
         if name not in schema.names:
-            yield "MISSING_REQUIRED_COLUMN", f"column {name} is NOT NULL and missing"
+            yield "MISSING_REQUIRED_COLUMN", f"column {name} is NOT NULL, but the stream lacks it"
 
 
 def _fits(arrow: pa.DataType, delta: Any) -> bool:

@@ -35,7 +35,7 @@ _SCALARS: Final = {
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,
     "int64": _Field.TYPE_INT64,
-    # An enum travels as a varint; as a plain number an unknown value stays visible and can be refused by name.
+    # An enum is sent as a varint. Declared as an int32, an unknown value is kept, and the error can name it.
     "enum": _Field.TYPE_INT32,
 }
 
@@ -77,7 +77,7 @@ _MESSAGES: Final[_Messages] = {
         ("close_stream_signal", 3, "CloseStreamSignal", "payload"),
     ],
 }
-# Of Arrow's Flight.proto, what DoPut needs; the flight descriptor (1) is not used and stays unread.
+# The part of Arrow's Flight.proto that DoPut needs. The flight descriptor (field 1) is not used, so it is left out.
 _FLIGHT_PACKAGE: Final = "arrow.flight.protocol"
 _FLIGHT_MESSAGES: Final[_Messages] = {
     "FlightData": [

@@ -1,4 +1,4 @@
-"""The gRPC server: one port with both streaming services."""
+"""The gRPC server: one port, and optionally one with TLS, each with both streaming services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GrpcServer", "Tls"]
 
 _MAX_STREAMS: Final = 512
-# Arrow batches may exceed 10 MB; records are checked one by one.
+# An Arrow batch can exceed 10 MB; that limit applies to each record.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -45,7 +45,7 @@ class Tls:
 class GrpcServer:
     """Serves gRPC. ``streams`` collects statistics; ``tokens=None`` accepts any bearer token."""
 
-    def __init__(  # noqa: PLR0913  # whom it works with, and where it listens
+    def __init__(  # noqa: PLR0913  # the parts that it works with, and where it listens
         self,
         catalog: Catalog,
         tokens: Tokens | None,
@@ -78,10 +78,10 @@ class GrpcServer:
         server = grpc.server(
             ThreadPoolExecutor(max_workers=_MAX_STREAMS, thread_name_prefix="zerobus-local-stream"),
             options=[
-                ("grpc.so_reuseport", 0),  # without it a second server shares the port instead of failing
+                ("grpc.so_reuseport", 0),  # without this, a second server shares the port instead of failing
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                # A client that has vanished is noticed; one that pings often is not punished for it.
+                # Detect a client that has vanished, and accept frequent pings.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.max_ping_strikes", 0),
@@ -104,7 +104,7 @@ class GrpcServer:
         return port, tls_port
 
     def stop(self, grace: float = 5.0) -> None:
-        """Accept nothing more, acknowledge what was accepted, and end every stream.
+        """Accept no more requests, acknowledge those that were accepted, and end every stream.
 
         Streams that take longer than ``grace`` seconds are cut. Can be called twice.
         """

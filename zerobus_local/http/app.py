@@ -52,9 +52,9 @@ _ROUTES: list[tuple[str, str, Handler]] = [
 
 
 class SameOrigin:
-    """Refuses requests that change something and that a browser sends for a page of another site.
+    """Refuses requests that a browser sends for a page of another site, except GET, HEAD and OPTIONS.
 
-    These are requests whose Origin header names another host than their Host header. GET, HEAD and OPTIONS pass.
+    The Origin header of such a request names another host than its Host header.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,7 +66,7 @@ class SameOrigin:
             headers = Headers(scope=scope)
             origin = headers.get("origin")
             if origin is not None and origin.partition("://")[2] != headers.get("host"):
-                body = {"error_code": "PERMISSION_DENIED", "message": "requests of other origins are refused"}
+                body = {"error_code": "PERMISSION_DENIED", "message": "requests from other origins are refused"}
                 await JSONResponse(body, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -75,8 +75,8 @@ class SameOrigin:
 def build_app(service: Service, *, hosts: list[str], pages: Sequence[tuple[str, str, Handler]]) -> Starlette:
     """Return the ASGI application.
 
-    Requests must have one of ``hosts`` in their Host header, as a protection against DNS rebinding. ``pages`` are more
-    routes, each with method, path and handler: those of the web page.
+    Requests must have one of ``hosts`` in their Host header, as a protection against DNS rebinding. ``pages`` are
+    the routes of the web page, each with method, path and handler.
     """
     app = Starlette(
         routes=[Route(path, endpoint(handler), methods=[method]) for method, path, handler in (*_ROUTES, *pages)],

@@ -1,4 +1,4 @@
-"""Turns HTTP requests into calls of handlers: limits bodies, uses worker threads, and answers errors in one form.
+"""Turns HTTP requests into calls of handlers: limits the size of bodies, and answers errors in one form.
 
 A handler is a plain function ``(Call) -> Response`` and runs in a worker thread, so that it can wait for Delta or for
 an injected delay. A LocalZerobusError that it raises becomes Databricks' ``{"error_code": …, "message": …}``.
@@ -29,7 +29,7 @@ __all__ = ["Call", "Handler", "answer_http_error", "endpoint"]
 _log = logging.getLogger("zerobus_local")
 
 MOST_BYTES = 64 * 1024 * 1024
-"""The largest size of a request's body, in bytes; the rows of a table have limits of their own."""
+"""The largest size of a request's body, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,12 @@ class Call:
     path: dict[str, str]
     query: dict[str, str]
     headers: dict[str, str]
-    """Names in lower case."""
+    """The headers, with names in lower case."""
     body: bytes
 
     @property
     def bearer(self) -> str | None:
-        """The token of the ``authorization`` header."""
+        """The token of the ``authorization`` header; None if there is no bearer token."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
 
@@ -99,12 +99,12 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             )
             return await run_in_threadpool(handler, call)
         except LocalZerobusError as error:
-            if error.http_status >= 500:  # noqa: PLR2004  # ours, not the client's
+            if error.http_status >= 500:  # noqa: PLR2004  # the server's error, not the client's
                 _log.error("%s %s: %s", request.method, request.url.path, error)
             return JSONResponse({"error_code": error.error_code, "message": error.message}, error.http_status)
         except ClientDisconnect:
             return Response(status_code=400)
-        except Exception as error:  # noqa: BLE001  # the edge of a request: whoever asked must get an answer
+        except Exception as error:  # noqa: BLE001  # the edge of a request: the client must get an answer
             _log.exception("%s %s", request.method, request.url.path)
             body = {"error_code": "INTERNAL_ERROR", "message": f"error inside zerobus-local: {type(error).__name__}"}
             return JSONResponse(body, 500)
@@ -113,7 +113,7 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Return Starlette's own errors (unknown route, wrong method) in Databricks' form."""
+    """Return the answer to an error of Starlette (unknown route, wrong method) in Databricks' form."""
     assert isinstance(error, HTTPException)
     codes = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     message = f"{request.method} {request.url.path}: {error.detail}"

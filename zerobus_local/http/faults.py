@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CutResponse", "trigger_token_faults"]
 
-_WITHOUT_BODY = {204, 304}  # RFC 9110; with one, nothing could be sent
+_WITHOUT_BODY = {204, 304}  # RFC 9110: with these statuses, a response that has a body cannot be sent
 _ERRORS = {400: "invalid_request", 401: "invalid_client", 403: "access_denied", 429: "too_many_requests"}
 
 
@@ -30,10 +30,10 @@ class CutResponse(Response):
 
 
 def trigger_token_faults(faults: Faults, table: str) -> tuple[Response | None, float | None]:
-    """Return the response that a fault gives instead of a token, or None, and the lifetime that a fault sets, or None.
+    """Return the response to send instead of a token, and the lifetime in seconds that a token must have.
 
-    ``table`` is the table that the token is requested for; if it is "", only rules without a table trigger. Blocks for
-    the seconds of a "token_delay" rule.
+    Each of the two is None if no fault sets it. ``table`` is the table that the token is requested for; if it is "",
+    only rules without a table trigger. Blocks for the seconds of a "token_delay" rule.
     """
     delay = faults.trigger("token_delay", table)
     if delay is not None:

@@ -2,8 +2,8 @@
 
 On Databricks this route is on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port does not
 speak HTTP/1.1. Status 200, with the body ``{}``, means that all rows are durable. Status 504 means that it is unknown
-whether they are. Any other status means that no row is durable, unless a fault caused it after the commit. The body of
-an error is ``{"error_code": …, "message": …}``.
+whether the rows are durable. Any other status means that no row is durable, unless a fault caused it after the commit.
+The body of an error is ``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["insert"]
 
-# docs.databricks.com, zerobus-errors: REST code and HTTP status for the gRPC status
+# gRPC status -> HTTP status and REST error code, from docs.databricks.com, zerobus-errors
 _STATUSES = {
     "INVALID_ARGUMENT": (400, "INVALID_PARAMETER_VALUE"),
     "UNAUTHENTICATED": (401, "UNAUTHENTICATED"),
@@ -75,7 +75,7 @@ def _insert(call: Call) -> None:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
-        raise InvalidRequest("the body must be a JSON array of records, also for a single one: [{…}]")
+        raise InvalidRequest("the body must be a JSON array of records, even for a single record: [{…}]")
     _refuse_repeated_names(call.body)
     _trigger_faults(faults, name, "before_commit")
     insert_json_rows(call.service.storage, table, rows)

@@ -1,8 +1,8 @@
 """The OAuth endpoints of a workspace: discovery, client credentials, and token exchange (RFC 8693).
 
 The clients were observed to send these requests: databricks-sdk reads ``/.well-known/databricks-config`` and the
-authorization server's metadata, then posts with HTTP Basic; the Zerobus SDK posts to ``/oidc/v1/token`` directly, with
-``authorization_details`` for one table (default_token_factory.rs).
+authorization server's metadata, and then posts to ``/oidc/v1/token`` with HTTP Basic authentication; the Zerobus SDK
+posts to ``/oidc/v1/token`` directly, with ``authorization_details`` for one table (default_token_factory.rs).
 """
 
 from __future__ import annotations

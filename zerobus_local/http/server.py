@@ -20,7 +20,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # A server that was killed leaves connections in TIME_WAIT; its successor may take the port all the same.
+        # A killed server leaves connections in TIME_WAIT. With this option, the port can be bound nevertheless.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
@@ -51,7 +51,7 @@ class HttpServer:
         )
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start, and return when requests are answered; raise RuntimeError if that takes over ``timeout`` seconds."""
+        """Start, and return when requests are answered; raise RuntimeError if that fails within ``timeout`` seconds."""
         self._thread.start()
         deadline = time.monotonic() + timeout
         while not self._server.started:
@@ -60,7 +60,7 @@ class HttpServer:
             time.sleep(0.005)
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Let running requests complete, for at most 2 s, and close."""
+        """Wait up to 2 s for running requests to complete, then end the server and close its socket."""
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(timeout)

@@ -98,7 +98,7 @@ def get_schema(call: Call) -> Response:
 
 
 def get_permissions(call: Call) -> Response:
-    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name} with grants on the object itself."""
+    """Answer GET /api/2.1/unity-catalog/permissions/{securable_type}/{full_name}, without inherited grants."""
     call.identity()
     kind, full_name = _securable(call)
     held: dict[str, list[str]] = {}

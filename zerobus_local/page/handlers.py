@@ -26,7 +26,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
-# What a form sends as text, and a rule wants as a number.
+# Fields that a form sends as text, and a rule needs as a number.
 _NUMBERS: dict[str, type[int] | type[float]] = {
     "times": int,
     "stream": int,
@@ -67,13 +67,13 @@ def add_fault(call: Call) -> Response:
 
 
 def clear_faults(call: Call) -> Response:
-    """Answer POST /local/page/faults/off: switch off all faults."""
+    """Answer POST /local/page/faults/off: switch off all faults, and return to the page."""
     call.service.faults.clear()
     return _back()
 
 
 def remove_fault(call: Call) -> Response:
-    """Answer POST /local/page/faults/{number}/off; succeeds also if the fault is already off."""
+    """Answer POST /local/page/faults/{number}/off: switch off one fault, if it is still on, and return to the page."""
     number = call.path["number"]
     if number.isdecimal():
         call.service.faults.remove(int(number))

@@ -1,4 +1,4 @@
-// Refreshes the live part once a second, unless it is paused, hidden, or the keyboard is in it.
+// Refreshes the live part once a second, unless the user paused it, the page is hidden, or it has the focus.
 const live = document.getElementById("live");
 const pause = document.getElementById("pause");
 let paused = false;
@@ -30,7 +30,7 @@ const refresh = async () => {
 };
 setTimeout(refresh, 1000);
 
-// The form has the fields of all actions; those that the chosen one does not take are hidden.
+// The form has the fields of all actions; fields that the chosen action does not take are hidden.
 const action = document.querySelector("form.fault select[name=action]");
 const showFields = () => {
   for (const label of document.querySelectorAll("form.fault label[data-actions]"))

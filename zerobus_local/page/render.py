@@ -33,7 +33,7 @@ _STATUSES = (
     "PERMISSION_DENIED",
 )
 
-# Fields of the form: name, label, keyboard, and what holds if it is left empty.
+# Fields of the form: name, label, keyboard, and placeholder (the default value, or an example).
 _FIELDS = (
     ("at", "Point", "text", ""),
     ("status", "Status", "text", ""),
@@ -83,7 +83,7 @@ def page(service: Service, problem: str = "", form: Mapping[str, str] | None = N
 
 
 def live(service: Service) -> str:
-    """Return the part of the page that refreshes itself."""
+    """Return the part of the page that the page's script refreshes."""
     return "\n".join((_streams(service), _tables(service), _faults(service), _errors(service)))
 
 
@@ -186,7 +186,7 @@ def _faults(service: Service) -> str:
     head = ("Time", "Fault", "Action", "Table", "Stream", "Message")
     return f"""<section aria-labelledby="faults"><h2 id="faults">Faults</h2>
 {_table("Faults that are on", ("Number", "Rule", "Switch"), rules, "All faults are off.", numbers={"Number"})}{off}
-{_table("What struck lately", head, log, "None struck yet.", numbers={"Fault", "Stream", "Message"})}</section>"""
+{_table("Recent faults", head, log, "No fault has happened yet.", numbers={"Fault", "Stream", "Message"})}</section>"""
 
 
 def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
@@ -204,7 +204,7 @@ def _fault_form(service: Service, problem: str, form: Mapping[str, str]) -> str:
 
 
 def _field(name: str, label: str, kind: str, placeholder: str, *, value: str) -> str:
-    """Return a labelled field of the form; the page's script shows it only for actions that have this field."""
+    """Return a labelled field of the form; the page's script shows the field only for actions that have it."""
     actions = " ".join(action for action, fields in ACTIONS.items() if name in fields)
     mark = f' data-actions="{actions}"' if actions else ""
     if name in _CHOICES:
@@ -226,7 +226,7 @@ def _errors(service: Service) -> str:
 
 
 def _folded(key: str, summary: str, inner: str) -> str:
-    """Return a section that can be folded; by ``key`` the page's script keeps it open or closed on a refresh."""
+    """Return a section that can be folded; the page's script uses ``key`` to keep the section open on a refresh."""
     return f'<details data-key="{escape(key)}"><summary>{escape(summary)}</summary>{inner}</details>'
 
 
