@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Loaded when asked for: the pytest plugin and the command line must not pay for gRPC and Delta to show --help.
+    # Loaded when asked for: the pytest plugin and the command line must not import gRPC and Delta only to show --help.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)

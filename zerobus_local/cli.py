@@ -174,7 +174,7 @@ def create_principal(data: Path, name: str) -> None:
 @click.option("--wait", default=10.0, show_default=True, type=click.FloatRange(0), help="Seconds to wait for a server.")
 @_plain_errors
 def print_environment(data: Path, wait: float) -> None:
-    """Print the environment variables that lead clients to the running server, including the secret.
+    """Print the environment variables that clients need to use the running server, including the secret.
 
     eval "$(zerobus-local env)" sets them. Airflow, Dagster, Workspace.from_env and the Zerobus SDK's examples use them.
     """
@@ -205,7 +205,7 @@ def print_environment(data: Path, wait: float) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @_plain_errors
 def tables(data: Path, as_json: bool) -> None:
-    """List the tables: name, rows, columns and the folder of the Delta table."""
+    """List the tables: name, number of rows, columns, and folder of the Delta table."""
     from .catalog.reading import dataset_at
 
     for table in _catalog(data).tables():
@@ -226,7 +226,7 @@ def tables(data: Path, as_json: bool) -> None:
 @click.argument("table")
 @_plain_errors
 def head(data: Path, table: str, rows: int) -> None:
-    """Print rows of a table as JSON Lines."""
+    """Print the first rows of a table as JSON Lines."""
     from .catalog.reading import dataset_at
     from .catalog.rows import first_rows, plain_rows
 
@@ -237,7 +237,7 @@ def head(data: Path, table: str, rows: int) -> None:
 
 @main.group()
 def faults() -> None:
-    """Switch faults on a running server on and off."""
+    """Switch faults of a running server on and off."""
 
 
 @faults.command("list")
@@ -249,7 +249,7 @@ def list_faults(data: Path) -> None:
     for number, rule in server.faults.list().items():
         click.echo(f"{number}  {json.dumps(rule)}")
     for injection in server.faults.log():
-        click.echo(f"struck: {json.dumps(injection)}")
+        click.echo(f"happened: {json.dumps(injection)}")
 
 
 @faults.command("add")

@@ -9,7 +9,7 @@ Actions, with their parameters (``seconds`` is a float, ``status`` the name of a
 
 * ``refuse_open`` (status, text): refuse a request to open a stream.
 * ``delay_open`` (seconds): answer a request to open a stream only after ``seconds``.
-* ``hang_open``: do not answer a request to open a stream while the client waits.
+* ``hang_open``: do not answer a request to open a stream for as long as the client waits.
 * ``delay_ack`` (seconds): commit the rows, but delay the acknowledgement.
 * ``withhold_ack``: commit the rows, but acknowledge neither this message nor later ones.
 * ``cut`` (at): break the TCP connection. ``at`` says when: ``before_commit`` (the message is lost), ``during_commit``
@@ -130,7 +130,7 @@ class Rule:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability {self.probability} is not between 0 and 1")
         if not 0 <= self.seconds <= LONGEST:
-            raise ValueError(f"seconds {self.seconds} is not from 0 to {LONGEST:g}")
+            raise ValueError(f"seconds {self.seconds} is not between 0 and {LONGEST:g}")
         points = POINTS[:-1] if self.action == "fail" else POINTS
         if self.at not in points:
             raise ValueError(f"at {self.at!r} is not a point of {self.action}; use one of {', '.join(points)}")
@@ -151,10 +151,10 @@ class Rule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Rule:
-        """Build a rule from plain data; raise ValueError if a part of it is missing, unknown or invalid."""
+        """Build a rule from plain data; raise ValueError for a missing or unknown action, or an invalid parameter."""
         action = data.get("action")
         if action is None:
-            raise ValueError(f"a fault needs an action: {', '.join(sorted(ACTIONS))}")
+            raise ValueError(f"a fault needs an action, one of {', '.join(sorted(ACTIONS))}")
         conditions = {"action", "table", "stream", "message", "probability", "seed", "times"}
         allowed = conditions | ACTIONS.get(str(action), frozenset())
         unknown = sorted(set(data) - allowed)

@@ -20,7 +20,7 @@ _HIGHEST_PORT = 65_535
 class ServerOptions:
     """Options of ``LocalZerobus.start``.
 
-    The constructor raises InvalidRequest, which names the option, if one is invalid.
+    For an invalid option, the constructor raises InvalidRequest, which names the option.
     """
 
     host: str = "127.0.0.1"

@@ -174,7 +174,7 @@ class LocalZerobusProcess:
     def _why_not_started(self, log: Path, begin: int, *, has_ended: bool) -> str:
         """Kill the child; return why it printed no first line, and the last lines of its log.
 
-        ``begin`` is the position in the log file at which the child's part starts.
+        ``begin`` is the position in the log file where the lines of this child begin.
         """
         assert self._process is not None
         what = f"did not start within {self._timeout:g} s"
@@ -190,7 +190,7 @@ class LocalZerobusProcess:
     def _first_line(self) -> str | None:
         """Return the first line that the child prints.
 
-        Returns "" if the child ended without printing a line, and None if it still runs at the timeout without a line.
+        Returns "" if the child ended without printing a line, and None if nothing happened within the timeout.
         """
         assert self._process is not None
         stdout = self._process.stdout

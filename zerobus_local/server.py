@@ -166,7 +166,7 @@ class LocalZerobus:
     def _running(self) -> Service:
         if self._is_stopped:
             # The folder is no longer locked: another server might use it by now.
-            raise LocalZerobusError(f"the server on {self.data} is stopped: start one to change the data in the folder")
+            raise LocalZerobusError(f"the server on {self.data} is stopped: start a new one to change the folder")
         return self._service
 
     def _workspace(self, client_id: str, client_secret: str) -> Workspace:

@@ -246,7 +246,7 @@ def test_a_rule_is_the_same_after_a_round_through_json():
         ({"action": "cut", "probability": 2}, "probability 2"),
         ({"action": "cut", "message": "one"}, "message 'one'"),
         ({"action": "cut", "message": [1.5]}, "message"),
-        ({"action": "delay_ack", "seconds": -1}, "seconds -1 is not from 0 to 1e"),
+        ({"action": "delay_ack", "seconds": -1}, "seconds -1 is not between 0 and 1e"),
         ({"action": "delay_ack", "seconds": math.inf}, "seconds inf"),
         ({"action": "token_delay", "seconds": math.nan}, "seconds nan"),
         ({"action": "token_expire", "seconds": 10**400}, "seconds 1000"),

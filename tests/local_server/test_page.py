@@ -185,7 +185,7 @@ def test_faults_are_switched_by_the_forms_and_show_when_they_struck(server: Loca
         ({}, "unknown fault ''"),
         ({"action": "delay_ack", "seconds": "soon"}, 'seconds "soon" is not a number'),
         ({"action": "refuse_records", "predicate": ""}, "needs a predicate"),
-        ({"action": "delay_ack", "seconds": "-1"}, "is not from 0 to"),
+        ({"action": "delay_ack", "seconds": "-1"}, "is not between 0 and"),
         ({"action": "<script>"}, "unknown fault '<script>'"),
     ],
 )

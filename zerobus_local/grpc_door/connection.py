@@ -16,7 +16,7 @@ _LINGER: Final = 0.02  # seconds
 
 
 def cut_connection(context: Any) -> None:
-    """Shut down the socket of the call's client in both directions, which breaks all streams of the connection.
+    """Shut down the TCP connection of the call in both directions, which breaks all streams of the connection.
 
     gRPC has no function for this, so this function searches all sockets of the process for the one that is connected to
     the client's address. If it finds none (not every system lists the sockets), it cancels the call, which resets only

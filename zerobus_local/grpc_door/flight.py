@@ -42,7 +42,7 @@ class FlightOpener:
 
     name = "flight"
 
-    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # its answer has no id
+    def open(self, first_message: bytes, table: Table, stream_id: str) -> Opened:  # Flight sends no stream id
         """Read the Arrow schema; raise StatusError, with an ErrorInfo, if the schema does not fit the table."""
         frame = _parsed(first_message)
         shape = TableShape.of(table)

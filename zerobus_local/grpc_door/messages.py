@@ -35,7 +35,7 @@ _SCALARS: Final = {
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,
     "int64": _Field.TYPE_INT64,
-    # An enum is sent as a varint. Declared as an int32, an unknown value is kept, and the error can name it.
+    # An enum is sent like an int32. As an int32, an unknown value is kept, so that the error can name it.
     "enum": _Field.TYPE_INT32,
 }
 

@@ -51,7 +51,10 @@ class HttpServer:
         )
 
     def start(self, timeout: float = 10.0) -> None:
-        """Start, and return when requests are answered; raise RuntimeError if that fails within ``timeout`` seconds."""
+        """Start the server, and return when it answers requests.
+
+        Raises RuntimeError if the server has ended, or does not answer within ``timeout`` seconds.
+        """
         self._thread.start()
         deadline = time.monotonic() + timeout
         while not self._server.started:

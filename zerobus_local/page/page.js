@@ -1,4 +1,4 @@
-// Refreshes the live part once a second, unless the user paused it, the page is hidden, or it has the focus.
+// Refreshes the live part once a second, unless the user paused it, the page is hidden, or the live part has the focus.
 const live = document.getElementById("live");
 const pause = document.getElementById("pause");
 let paused = false;

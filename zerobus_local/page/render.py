@@ -221,7 +221,7 @@ def _errors(service: Service) -> str:
         f'<td class="long">{_cell(error["error"], _LONGEST_ERROR)}</td></tr>'
         for error in service.streams.errors()[:_SHOWN_ERRORS]
     ]
-    table = _table("The last errors", ("Time", "Table", "Error"), rows, "No stream was refused or failed.")
+    table = _table("The last errors", ("Time", "Table", "Error"), rows, "No stream was refused, and none has failed.")
     return f'<section aria-labelledby="errors"><h2 id="errors">Errors</h2>{table}</section>'
 
 

@@ -40,13 +40,13 @@ class AckQueue:
         self.uncommitted_bytes += request.nbytes
 
     def next_committed(self) -> Stored:
-        """Record that the oldest stored request was committed, and return it; pass it to ``acknowledge_at``."""
+        """Record that the oldest stored request was committed, and return the request for ``acknowledge_at``."""
         request = self._stored.popleft()
         self.uncommitted_bytes -= request.nbytes
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Acknowledge the request at ``due``, but not before the requests that were committed before it."""
+        """Schedule the request's acknowledgement for the time ``due``, but after that of all earlier requests."""
         self._committed.append((due, request))
 
     def withhold(self) -> None:

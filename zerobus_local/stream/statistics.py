@@ -130,6 +130,6 @@ class Streams:
         return tuple(record.statistics() for record in records)
 
     def errors(self) -> tuple[dict[str, Any], ...]:
-        """Return the last errors, newest first, each with ``at``, ``table`` and ``error``."""
+        """Return the last errors, newest first, each with ``at`` (seconds since 1970), ``table`` and ``error``."""
         with self._lock:
             return tuple(reversed(self._errors))

@@ -149,7 +149,7 @@ class ServedStream:
             if not self._wait():
                 return
             if self._is_reading(time.monotonic()):
-                # Rate limits and faults apply to single requests. Otherwise, all waiting requests are stored together.
+                # Rate limits and faults apply to single requests. If none is set, waiting requests are stored together.
                 one_by_one = self._pace.is_limited or self._faults.any
                 messages = self._inbox.take(0 if one_by_one else _GROUP_BYTES)
                 if messages:
