@@ -14,6 +14,8 @@ import pytest
 from google.protobuf import descriptor_pb2
 from zerobus.sdk.shared import NonRetriableException, RecordType
 
+from zerobus_local.decode.decoder import MAX_RECORD_BYTES, check_sizes
+from zerobus_local.decode.refusal import RefusedRecordError
 from zerobus_local.grpc_door.server import GrpcServer
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -304,7 +306,7 @@ def test_requests_that_break_the_protocol_are_refused_and_store_nothing(door):
         ({"ingest_record": {"offset_id": 0, "proto_encoded_record": b""}}, "takes json_record"),
         ({"ingest_record": {"json_record": b"{}"}}, "offset_id"),
         ({"ingest_record_batch": {"offset_id": 0, "json_batch": {}}}, "no records"),
-        ({}, "can be sent only once"),
+        ({}, "the request is empty"),
     ]
     for payload, text in next_messages:
         stream = door.opened(table)
@@ -418,6 +420,13 @@ def test_a_record_over_ten_megabytes_is_refused_and_one_just_below_is_stored(doo
     stream.send(ingest_record={"offset_id": 1, "json_record": b'{"t": "%s"}' % (b"x" * (10 * 1024 * 1024))})
     assert "at most 10485760 bytes" in stream.refusal().details()
     assert door.rows(table).num_rows == 1
+
+
+def test_the_first_record_that_is_too_large_is_named_with_its_own_size() -> None:
+    records = [b"", b"x" * (MAX_RECORD_BYTES + 1), b"x" * (MAX_RECORD_BYTES + 2)]
+    with pytest.raises(RefusedRecordError, match=f"{MAX_RECORD_BYTES + 1} bytes; .* at most") as refused:
+        check_sizes(records)
+    assert refused.value.record == 1
 
 
 def test_a_request_of_a_hundred_thousand_rows_is_taken_and_one_more_is_not(door):

@@ -74,9 +74,7 @@ class Decoder(Protocol):
 
 def check_sizes(records: list[bytes]) -> None:
     """Raise RefusedRecordError if a record is larger than the service accepts."""
-    if not records:
+    if max(map(len, records), default=0) <= MAX_RECORD_BYTES:
         return
-    largest = max(map(len, records))
-    if largest > MAX_RECORD_BYTES:
-        index = next(i for i, record in enumerate(records) if len(record) > MAX_RECORD_BYTES)
-        raise RefusedRecordError(index, None, f"{largest} bytes; a record holds at most {MAX_RECORD_BYTES} bytes")
+    index, size = next((index, len(record)) for index, record in enumerate(records) if len(record) > MAX_RECORD_BYTES)
+    raise RefusedRecordError(index, None, f"{size} bytes; a record holds at most {MAX_RECORD_BYTES} bytes")

@@ -87,10 +87,10 @@ class EphemeralProtocol:
             body = request.ingest_record
             self._check_type(body.WhichOneof("record"), self._record)
             records = [getattr(body, self._record)]
+        elif kind == "create_stream":
+            raise invalid_error("create_stream can be sent only once; after it, send ingest requests")
         else:
-            raise invalid_error(
-                "create_stream can be sent only once; after it, send ingest_record or ingest_record_batch"
-            )
+            raise invalid_error("the request is empty; send ingest_record or ingest_record_batch")
         if not body.HasField("offset_id"):
             raise invalid_error("an ingest request needs offset_id")
         if not records:
