@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.core.cli.data_sets import FORMS, deliver, differences
+from tests.core.cli.data_sets import FORMS, deliver, differences, numbered
 from zerobus_local import LocalZerobus
 
 pytestmark = pytest.mark.service
@@ -55,7 +55,7 @@ def column_name(name: str) -> str:
 def test_a_public_data_set_goes_from_file_to_table_without_sql_by_hand(
     name: str, form: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
 ) -> None:
-    frame = frame_of(name)
+    frame = numbered(frame_of(name))
     names = {old: column_name(old) for old in frame.columns if column_name(old) != old}
     deliver(frame, form, zerobus, table_name, tmp_path, names)
     assert differences(frame.rename(columns=names), zerobus.read(table_name).to_pylist())[:5] == []

@@ -29,6 +29,12 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     "parquet": lambda frame, path: frame.to_parquet(path, index=False),
 }
 FORMS = [*WRITERS, "frame"]
+ROW = "number_of_row"
+
+
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the column ``ROW``, since a table does not keep the order of its rows."""
+    return frame.assign(**{ROW: range(len(frame))})
 
 
 def deliver(
@@ -62,9 +68,10 @@ def run(workspace: Workspace, *arguments: str) -> str:
 
 
 def differences(frame: pd.DataFrame, landed: list[dict[str, Any]]) -> list[tuple[str, Any, Any]]:
-    """Column, given cell and landed cell of each that is not the same."""
+    """Column, given cell and landed cell of each that is not the same; the rows of both have the column ``ROW``."""
     given = frame.to_dict("records")
     assert len(landed) == len(given)
+    landed = sorted(landed, key=lambda row: int(row[ROW]))
     return [
         (column, row[column], other[column])
         for row, other in zip(given, landed, strict=True)

@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from tests.cli_runner import cli_runner
-from tests.core.cli.data_sets import FORMS, deliver, differences
+from tests.core.cli.data_sets import FORMS, deliver, differences, numbered
 from zerobus_core import ClientCredentials, TableSchema, Workspace, ingest
 from zerobus_core.cli import main
 from zerobus_core.errors import SchemaError
@@ -224,7 +224,7 @@ SETS = {name: name for name in ("airlines.csv", "airports.csv", "flights.csv.zip
 def test_a_public_data_set_goes_from_file_to_table_without_sql_by_hand(
     name: str, form: str, zerobus: LocalZerobus, table_name: str, tmp_path: Path
 ) -> None:
-    frame = package_data(name)
+    frame = numbered(package_data(name))
     deliver(frame, form, zerobus, table_name, tmp_path, {})
     assert differences(frame, zerobus.read(table_name).to_pylist())[:5] == []
 
