@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "NotDelivered", "bounded", "confirmed", "find_candidates", "not_delivered", "settled"]
 
 NotDelivered = Callable[[list[str], list[str]], Iterator[tuple[int, Known]]]
-"""A function of the paths and versions of listed files that yields the index of each new or changed file."""
+"""A function of the paths and the versions of listed files. It yields the index of each new or changed file, with
+``new`` or ``changed``."""
 
-# Files of the listing that are looked up together.
+# How many files of the listing are looked up together.
 _AT_ONCE = 5_000
 
 
@@ -88,7 +89,7 @@ def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candid
 def settled(
     place: Location, candidates: list[Candidate], context: Context, *, seconds: float, in_order: bool
 ) -> list[Candidate]:
-    """Return the files that were not changed for ``seconds`` seconds.
+    """Return the files whose last change was at least ``seconds`` seconds ago.
 
     With ``in_order``, return only the files before the first one that was changed more recently.
     """
@@ -149,7 +150,7 @@ def _checked_versions(infos: Sequence[Mapping[str, Any]], versions: Sequence[str
     if len(checked) < len(infos):
         name = str(infos[list(versions).index(None)]["name"])
         raise ConfigurationError(
-            f"{shown_uri(name)}: its storage reports neither a version nor a time for it, so nothing shows whether "
-            "it is new"
+            f"{shown_uri(name)}: the storage reports neither a version nor a time for this file, so nothing shows "
+            "whether the file is new"
         )
     return checked

@@ -36,10 +36,10 @@ class FrozenList:
 
     files: tuple[FrozenFile, ...]
     released: tuple[tuple[int, FrozenFile], ...] = ()
-    """The released files, in the order of release, each after the index that it had in ``files`` until then."""
+    """The released files, in the order of release, each as a pair: the file's last index in ``files``, and the file."""
 
     def without(self, path: str) -> FrozenList:
-        """Return the list without a file; the same list if the file is not in it."""
+        """Return the list with the file at ``path`` released; the same list if the file is not in it."""
         for place, file in enumerate(self.files):
             if file.path == path:
                 rest = self.files[:place] + self.files[place + 1 :]
@@ -47,7 +47,10 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """Return ``files`` as it was before each release, newest first; earlier attempts may have read these lists."""
+        """Return what ``files`` was before each release, the latest release first.
+
+        Earlier attempts may have delivered the files of these lists.
+        """
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files
         for place, file in reversed(self.released):

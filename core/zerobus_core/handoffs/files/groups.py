@@ -27,7 +27,7 @@ _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 
 
 def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Return a FoundFile, which the core can read, for each frozen file in the version that was frozen."""
+    """Convert each frozen file to the FoundFile that the core reads, in the version that was frozen."""
     return [
         found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
         for file in files
@@ -35,7 +35,7 @@ def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]
 
 
 def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Return a FoundFile, which the core can read, for each piece of one part.
+    """Convert the pieces of one part to the FoundFile objects that the core reads.
 
     ``files`` are the files of the slice. If a piece's file is not among them, a person has released the file since the
     split, and the piece is left out.
@@ -47,7 +47,7 @@ def pieces_of(pieces: Sequence[Piece], place: Location, files: Sequence[FrozenFi
 def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Parts:
     """Divide the files into at most ``n`` parts of about equal size.
 
-    Blocks while footers of large Parquet files are read.
+    Blocks while the footers of large Parquet files are read.
     """
     files = tuple(found_files(place, frozen))
     kind = known_format(files[0].path) if files else None

@@ -43,7 +43,7 @@ def read_list(one: Bounds | PastSlice, context: Context) -> FrozenList:
 
 
 def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
-    """Return the ledger that a position names; raise HandoffStateError if it is missing or damaged."""
+    """Return the ledger to which the position ``done`` refers; raise HandoffStateError if it is missing or damaged."""
     name = done["ledger"]
     if name is None:
         return Ledger()
@@ -60,7 +60,7 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
 
 
 def write_ledger(ledger: Ledger, slice_id: str, context: Context) -> str:
-    """Write a ledger under a new name, and return the name, to which the state can then refer."""
+    """Write a ledger to a new file next to the state, and return the name of this file."""
     name = f"{slice_id}.{secrets.token_hex(4)}.ledger"
     side_files(context).write(name, ledger.to_bytes())
     return name

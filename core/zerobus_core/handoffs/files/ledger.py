@@ -19,7 +19,7 @@ __all__ = ["ENTRY_BYTES", "InvalidLedgerError", "Known", "Ledger", "entries_of",
 ENTRY_BYTES = 16
 _HASH_BYTES = 8
 _MAGIC = b"ZBLEDG01"
-# Importing numpy takes a tenth of a second, which it saves in a ledger of so many files.
+# With this many files, a search by numpy saves more than the tenth of a second that importing numpy takes.
 _MANY = 100_000
 
 Known: TypeAlias = Literal["new", "delivered", "changed"]
@@ -89,7 +89,8 @@ class Ledger:
         starts = self._starts
         if starts is None:
             starts = self._starts = self._index()
-        # Most files of a folder are known: their whole entry lies in a part of some hundred bytes.
+        # Most files of a folder were delivered, so the whole entry is searched for before the path. Only the entries
+        # with the same first two bytes are searched: even for millions of files, these are some hundred bytes.
         bucket = entry[0] << 8 | entry[1]
         start, stop = starts[bucket], starts[bucket + 1]
         at = self._entries.find(entry, start, stop)
@@ -175,7 +176,7 @@ class Ledger:
 def _numpy() -> ModuleType | None:
     try:
         import numpy
-    except ImportError:  # it comes with some extras only
+    except ImportError:  # only some extras install numpy
         return None
     return numpy
 

@@ -62,9 +62,9 @@ def is_same(listed: Mapping[str, Any], asked: Mapping[str, Any], place: Location
 def check_unchanged(
     place: Location, bounds: Bounds, frozen: Sequence[FrozenFile], infos: Sequence[Mapping[str, Any] | None]
 ) -> None:
-    """Raise FrozenFileError if files of an open slice are missing or changed.
+    """Raise FrozenFileError if files of a slice are missing, or have changed since the slice was frozen.
 
-    ``infos`` is what the storage says about the files now.
+    ``infos`` is what the storage says about the ``frozen`` files now.
     """
     gone = [file.path for file, info in zip(frozen, infos, strict=True) if info is None]
     other = [
@@ -77,7 +77,7 @@ def check_unchanged(
     what = [f"{len(gone)} gone ({_named(gone)})"] if gone else []
     what += [f"{len(other)} changed ({_named(other)})"] if other else []
     text = (
-        f"files of slice {bounds.id} below {shown_uri(place.root)} are not as they were when it was frozen: "
+        f"files of slice {bounds.id} below {shown_uri(place.root)} are not as they were when the slice was frozen: "
         f"{'; '.join(what)}. "
     )
     if bounds.is_delivered:
@@ -86,7 +86,7 @@ def check_unchanged(
             "original files back to send it again. The next run handles the changed files as on_changed says"
         )
     raise FrozenFileError(
-        f"{text}Nothing was skipped. Put the files back; or leave single files out with `zerobus-ingest handoff "
+        f"{text}No file was skipped. Put the files back; or leave single files out with `zerobus-ingest handoff "
         f"release --slice {bounds.id} --file F` (a changed file then counts as new), or give up the slice with "
         f"`zerobus-ingest handoff skip {bounds.id}`"
     )

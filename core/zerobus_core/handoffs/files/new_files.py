@@ -36,9 +36,9 @@ __all__ = ["NewFiles"]
 
 OnChanged = Literal["fail", "deliver", "ignore"]
 
-# Files that people took out; each is 40 characters of the state.
+# The most released files that are remembered; each takes 40 characters of the state.
 _MAX_RELEASED = 1_000
-# Files that were left out of one slice, by name.
+# The most files released from one slice that are remembered by name.
 _MAX_NAMED = 20
 _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released": []}
 
@@ -194,7 +194,7 @@ class NewFiles:
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)
         earlier = [found_in(place, files) for files in kept.earlier()]
-        if any(file.part for file in files):  # their rows are not counted, so the delivery starts over
+        if any(file.part for file in files):  # after a release, a delivery of parts of files starts over
             earlier = []
         return source_of_files(files, place, options, earlier=earlier)
 
@@ -278,7 +278,11 @@ class NewFiles:
     def release(
         self, file: str, bounds: Bounds | None, done: Position, context: Context
     ) -> tuple[Position, dict[str, Any] | None]:
-        """Take one version of a file out of the open slice, and never deliver that version. See ``Handoff.release``."""
+        """Exclude one version of a file from every delivery, and from the open slice; see ``Handoff.release``.
+
+        Returns the position that replaces ``done``, and the facts of the open slice without the file. The facts are
+        None if the file is not in the open slice.
+        """
         done = done or _NOTHING
         place = self._place()
         path = file.removeprefix(f"{place.root}/")

@@ -35,7 +35,7 @@ def after(column: Column, lower: Any) -> list[Condition]:
 
 
 def check_comparable(what: str, column: Column, lower: Any) -> None:
-    """Raise ConfigurationError if ``lower`` is of another kind than the column's values, and so not comparable.
+    """Raise ConfigurationError if ``lower`` cannot be compared with the column's values, such as text with times.
 
     ``what`` names the column in the message.
     """
@@ -70,9 +70,9 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
     }
     cast = casts.get(end["type"], "a type that the driver returns exactly")
     return WatermarkPrecisionError(
-        f"the database finds no row whose {column!r} equals {end['value']}, the greatest value that it returned: the "
-        f"driver has changed it. Add a column to the query that keeps its values, such as CAST({column} AS {cast}) AS "
-        f"{column}_exact, and name that one"
+        f"the database finds no row whose {column!r} equals {end['value']}, although it returned this value: the "
+        "driver has changed the value. In the query, convert the column to a type that the driver returns exactly, "
+        f"such as CAST({column} AS {cast}) AS {column}_exact, and pass the name of this new column as column"
     )
 
 

@@ -36,7 +36,7 @@ _log = logging.getLogger("zerobus_core")
 
 _FETCH_ROWS = 1_000
 _DAY = 86_400.0
-# A row can be updated between two queries, so that the second one does not find its earlier value.
+# How often a plan is tried: if a row is updated between two queries, the second one does not find the row's old value.
 _MOST_LOOKS = 5
 
 
@@ -49,16 +49,16 @@ class NewRows(IntervalSource):
 
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
-    * ``lag``: for times: the longest time, in seconds, from a row's value of ``column`` to the commit of the row.
-    * ``lag_rows``: for numbers, text and other types: how many of the newest rows to leave for the next run.
+    * ``lag``, if the column holds times: the most seconds from a row's value of ``column`` to the commit of the row.
+    * ``lag_rows``, if it holds numbers, text or other values: how many of the newest rows to leave for the next run.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
-    ``clock`` is a SQL expression that returns the present time by the clock that wrote the column. The default is the
-    database's clock. If the column has no time zone, the present time is then taken in UTC or in the session's time
+    ``clock`` is a SQL expression that returns the present time by the clock that wrote the column. By default, the
+    database's clock is used; if the column has no time zone, the present time is taken in UTC or in the session's time
     zone, whichever is earlier. ``paramstyle`` is as in DB-API, for a driver that does not define it.
 
     A row that changes while its slice is open belongs to a later slice: the last version of every row is delivered, but
-    versions in between may be missed. Deleted rows are not noticed.
+    versions in between can be missed. Deleted rows are not noticed.
     """
 
     kind = "rows"
@@ -92,9 +92,9 @@ class NewRows(IntervalSource):
         self._paramstyle = paramstyle
         if lag is None and lag_rows is None and not commits_in_order:
             raise ConfigurationError(
-                f"rows that commit late would be lost: state for column {column!r} within how many seconds every "
-                "transaction commits (lag=300.0, for times), how many of the newest rows must wait for the next "
-                "run (lag_rows=1000), or that no row can be late (commits_in_order=True)"
+                f"rows that commit late would be lost: say how late rows of column {column!r} can be. If it holds "
+                "times, pass the most seconds until a transaction commits (lag=300.0); otherwise, how many of the "
+                "newest rows wait for the next run (lag_rows=1000). If no row can be late, pass commits_in_order=True"
             )
 
     def __repr__(self) -> str:
@@ -169,8 +169,8 @@ class NewRows(IntervalSource):
         what = f"column {self._column!r}"
         if not column.is_time and self._lag is not None:
             raise ConfigurationError(
-                f"{what} holds no times, so lag={self._lag:g} does not apply to it: pass lag_rows, the number of "
-                "newest rows that wait, or commits_in_order=True"
+                f"{what} holds no times, so lag={self._lag:g} does not apply to it: pass lag_rows (how many of the "
+                "newest rows wait for the next run) or commits_in_order=True"
             )
         if column.is_time and self._lag is None and not self._commits_in_order:
             raise ConfigurationError(f"{what} holds times: pass lag, in seconds, instead of lag_rows")
@@ -261,7 +261,7 @@ class NewRows(IntervalSource):
             yield self._source(bounds, opened, options, index)
 
     def _range(self, database: Database, bounds: Bounds) -> tuple[str, list[Condition]]:
-        """Return the quoted column, and the conditions that all rows of a slice meet."""
+        """Return the column as SQL, and the conditions that select the rows of a slice."""
         start = bounds.start or self._initial
         lower = None if start is None else watermark.from_plain(start)
         name, code = self._described(database)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["conditions_of_part", "parts_of_range"]
 
-# Characters of an end as JSON: the state keeps all of them.
+# The most characters that the end of a part can have as JSON; the state keeps the ends of all parts.
 _LONGEST_END = 300
 
 
