@@ -1,7 +1,8 @@
 """Handoffs: deliver only what is new since the last run.
 
-``hand_over`` is the entry point. The module ``state`` defines what a handoff remembers between runs, and the rules for
-that; ``handoff`` runs a handoff; ``files``, ``rows`` and ``items`` find what is new in a source.
+``hand_over`` is the entry point. The module ``state`` defines what a handoff remembers between runs, and the rules by
+which this state changes; ``handoff`` runs a handoff; ``files``, ``rows`` and ``items`` find what is new in a folder, in
+a query and in an API.
 """
 
 from .files import NewFiles

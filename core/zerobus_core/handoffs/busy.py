@@ -13,7 +13,7 @@ __all__ = ["OnBusy", "freeze_when_free"]
 
 OnBusy: TypeAlias = Literal["fail", "skip", "wait"]
 
-# Seconds between two looks at the state; the stop request is looked at ten times as often.
+# Seconds between two calls of ``freeze``; the stop request is checked ten times as often.
 _PAUSE = 1.0
 
 

@@ -45,9 +45,9 @@ def from_json(text: str | bytes, where: str) -> State:
         return _state(_object_of(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise HandoffStateError(
-            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup; "
-            "or delete it and the files next to it, and start over with `initial` (rows) or in an empty folder "
-            "(files)"
+            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup. Or "
+            "delete it and the files next to it to start over; to send only new data then, set `initial` (rows) or "
+            "use an empty folder (files)"
         ) from error
 
 

@@ -33,7 +33,7 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
     def finished(state: State) -> State:
         done = None
         if state.open is not None and state.open.id == opened.id:
-            # As the state has it now: a person may have released a file since then.
+            # Take the slice as it is in the state now: a person may have released a file of it since it was opened.
             done = _settled(keeper, state.open)
             written.append(done)
         return state.finish(opened.id, done=done, counts=counts, owner=keeper.owner, now=keeper.now())
@@ -61,7 +61,7 @@ def _settled(keeper: StateKeeper, opened: OpenSlice) -> Position:
         return keeper.source.settled(bounds_of(opened), keeper.context())
     except HandoffStateError:
         _, state = keeper.load()
-        if state.has_ended(opened.id):  # by another run, which has then removed the files of its start
+        if state.has_ended(opened.id):  # another run finished it, and removed files that settled() reads
             raise StateConflict(keeper.store.shown) from None
         raise
 
@@ -77,7 +77,7 @@ def _after_finish(keeper: StateKeeper, state: State) -> None:
             keeper.update(
                 lambda now: now.moved(instead, now=keeper.now()) if now.done == state.done and not now.open else now
             )
-    except Exception as error:  # of the user's commit, or of any store
+    except Exception as error:  # from the user's commit, or from any store
         if is_of_signal(error):
             raise
         _log.warning("%s: commit failed, the next run repeats it: %s", keeper.table, error)

@@ -86,7 +86,7 @@ def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan 
     try:
         return keeper.source.plan(state.done, last_delivered(state), keeper.context())
     except HandoffStateError:
-        if keeper.store.load() != text:  # another run has moved on, and removed what this state names
+        if keeper.store.load() != text:  # another run has changed the state, and removed files that plan() reads
             raise StateConflict(keeper.store.shown) from None
         raise
 
@@ -100,5 +100,5 @@ def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | N
 
 
 def _side_files(context: Context) -> SideFiles:
-    assert context.side_files is not None  # the source of files has checked this
+    assert context.side_files is not None  # NewFiles.prepare has checked this
     return context.side_files

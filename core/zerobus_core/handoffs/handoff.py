@@ -100,7 +100,7 @@ class Handoff:
 
     @property
     def is_own(self) -> bool:
-        """Whether this run opened the present slice, rather than taking it over from another run."""
+        """Whether this run opened its slice itself; False if it took the slice over from another run, or has none."""
         if self._past is not None:
             return True
         return self._slice is not None and self._slice.opened_by == self._kept.owner.key
@@ -108,9 +108,9 @@ class Handoff:
     def freeze(self) -> Bounds | None:
         """Return the slice that this run must deliver; None if nothing is new.
 
-        That is the slice that this run opened before, even if it is finished; otherwise the open slice of another run;
-        otherwise a new slice. On return the slice is in the state. Raises HandoffBusyError if another run still holds
-        the open slice.
+        It is the first of these that exists: the slice that this run opened before, even if it is finished; the open
+        slice of another run; a new slice. The slice is saved in the state before this method returns. Raises
+        HandoffBusyError if another run still holds the open slice.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -128,7 +128,7 @@ class Handoff:
             self._past = own
             return bounds_of(own)
         if state.open is not None:
-            self._kept.check_holder(state, 'try again later, or say what to do with on_busy="skip" or "wait"')
+            self._kept.check_holder(state, 'try again later, or set on_busy to "skip" or "wait"')
             taken = state.take_up(state.open.id, owner=self._kept.owner, now=self._kept.now())
             self._kept.save(taken, replaces=text)
             self._slice = taken.open
@@ -172,9 +172,9 @@ class Handoff:
     def _redeliver(self, past: PastSlice) -> Receipt:
         if self._is_delivered(past):
             receipt = self._sender.send_nothing(
-                f"slice {past.id} was {past.outcome} by {past.finished_by}, and nothing is left"
+                f"slice {past.id} was {past.outcome} by {past.finished_by}, and nothing is left to send"
             )
-            # An attempt of this run that ended before it could return its receipt.
+            # Perhaps an earlier attempt of this run finished the slice, but ended before it could return its receipt.
             is_unsaid = past.finished_by == self._kept.owner.key
             return replace(receipt, rows_resent=past.counts.get("rows_resent", 0)) if is_unsaid else receipt
         chain = self._kept.owner.chain
@@ -185,7 +185,10 @@ class Handoff:
         return replace(receipt, rows_redelivered=receipt.rows_read)
 
     def _is_delivered(self, past: PastSlice) -> bool:
-        """Return whether this chain of attempts has already delivered the slice, or the slice was skipped."""
+        """Return whether nothing is left to send: this chain of attempts delivered the slice, or a person skipped it.
+
+        A chain is a run's attempts and automatic retries, up to the point where a person asks for the run again.
+        """
         is_known = self._kept.owner.chain in {past.chain, *(again.chain for again in past.redeliveries)}
         return is_known or past.outcome == "skipped"
 
@@ -245,7 +248,7 @@ class Handoff:
             one = shards.held_slice(self._kept, plain)
             if isinstance(one, PastSlice) and not plain["again"]:
                 receipt = self._sender.send_nothing(
-                    f"slice {one.id} was {one.outcome} by {one.finished_by}: nothing is left"
+                    f"slice {one.id} was {one.outcome} by {one.finished_by}, and nothing is left to send"
                 )
             else:
                 delay = start_delay(plain, self._kept.options.streams)
@@ -286,10 +289,10 @@ class Handoff:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
-        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. With ``fail``, if
-        this run has already delivered the slice of another run and a third run holds the next slice, this run does not
-        fail. If it returns a receipt although the slice is held, ``busy`` in the receipt's ``handoff`` says by which
-        run.
+        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. If this run has
+        already delivered the slice of another run, and a third run holds the next slice, ``fail`` raises no error: this
+        run returns a receipt for what it has delivered. If a run returns a receipt while another run holds the open
+        slice, ``busy`` in the receipt's ``handoff`` names the other run.
         """
         receipts: list[Receipt] = []
         try:
@@ -345,8 +348,8 @@ class Handoff:
     def rewind(self, to: Any = None) -> None:
         """Make everything after the position ``to`` new again, so that the next runs send it once more.
 
-        ``to`` can also be the id of a past slice: then that slice and everything after it are new again. None is the
-        beginning. Rows that are already in the table stay there.
+        ``to`` can also be the id of a past slice: then that slice and everything after it are new again. With None,
+        everything is new again. Rows that are already in the table stay there.
         """
         repairs.rewind(self._kept, to)
 
@@ -364,9 +367,10 @@ class Handoff:
         repairs.end_lease(self._kept, slice_id)
 
     def release(self, file: str, *, slice_id: str | None = None) -> None:
-        """Never deliver one version of a file: the frozen one if the file is in the open slice, else the present one.
+        """Exclude one version of a file from every delivery.
 
-        A file of the open slice is taken out of the slice. Use this for a damaged file that would make the slice fail
+        If the file is in the open slice, the excluded version is the one in the slice, and the file is taken out of the
+        slice; otherwise it is the file's present version. Use this for a damaged file that would make the slice fail
         forever, and for a delivered file that has changed. A later version of the file is new. With ``slice_id``, only
         a file in that slice can be released: raises SliceForgottenError if the slice is no longer open, and
         ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no files.

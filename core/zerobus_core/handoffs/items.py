@@ -33,13 +33,13 @@ class NewItems(IntervalSource):
     A token marks a position in the API's records. The first attempt calls ``fetch(since, None)``, which returns
     ``(records, upto)``: all records after the token ``since``, and the token at which these records end. In the first
     run, ``since`` is ``initial``. ``upto`` is written to the state before the first record is sent. Every other attempt
-    of the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records that are
-    already durable are compared; if they differ, the slice is sent from its beginning. If ``upto`` equals ``since``,
-    nothing is new. Tokens are JSON values; records can have any form that ``ingest`` takes.
+    of the slice calls ``fetch(since, upto)`` and must get the same records and the same ``upto``. The records are
+    compared, by a digest, with those that are already durable; if they differ, the slice is sent from its beginning. If
+    ``upto`` equals ``since``, nothing is new. Tokens are JSON values; records can have any form that ``ingest`` takes.
 
     ``repeatable=False`` states that the API cannot return the same records again. Every attempt then sends the whole
     slice, and ``rows_resent`` in the receipt counts the repeated rows. ``commit(upto)`` is called when every record is
-    durable and the state says so. If it is not certain that ``commit`` was called, the next run calls it again.
+    durable and the state has been saved. If it is not certain that ``commit`` was called, the next run calls it again.
     """
 
     kind = "items"
@@ -114,7 +114,7 @@ class NewItems(IntervalSource):
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
         """See HandoffSource."""
-        # A name that no other attempt has says that the records are not the same ones: nothing is skipped.
+        # If the records are not repeatable, each attempt gets its own source_version, so that no row is skipped.
         attempt = "" if self._repeatable else f" {uuid4().hex}"
         return replace(options, source_version=f"{bounds.id}{attempt}")
 

@@ -31,7 +31,7 @@ __all__ = ["COUNTS", "MOST_CONFLICTS", "StateKeeper"]
 
 _log = logging.getLogger("zerobus_core")
 
-# How often a run tries to write the state if other runs write it at the same moment.
+# How many times a run tries to write the state while other runs keep writing it.
 MOST_CONFLICTS = 20
 # How far the clocks of two machines may be apart.
 _MAX_SKEW = timedelta(seconds=300)
@@ -88,8 +88,8 @@ class StateKeeper:
             if self.store.has_traces():
                 raise HandoffStateError(
                     f"the state of handoff {self.name!r} is not at {self.store.shown}, but files of its slices are: "
-                    "the state was lost. Nothing was delivered, because without it everything would be sent again. "
-                    "Restore the state from a backup; or remove those files if you want to start over"
+                    "the state was lost. Nothing was delivered, because without the state everything would be sent "
+                    "again. Restore the state from a backup; or remove the files of the slices to start over"
                 )
             return None, State(
                 name=self.name, table=self.table, kind=self.source.kind, source=identity, written_at=now.isoformat()
@@ -163,14 +163,15 @@ class StateKeeper:
             where = "its shards" if holder.is_of_shards else f"process {holder.owner.pid} on {holder.owner.host}"
             raise HandoffBusyError(
                 f"handoff {self.name!r}: slice {state.open.id} is being delivered by {holder.owner.key} "
-                f"({where}) since {holder.taken_at}, and its lease lasts until {ends_at}, or longer "
-                f"if it goes on; {advice}"
+                f"({where}), which has held the slice since {holder.taken_at}; its lease lasts until {ends_at}, or "
+                f"longer if the delivery goes on; {advice}"
             )
 
     def holder(self, state: State, owner: Owner) -> tuple[Lease | None, str]:
-        """Return the lease that forbids ``owner`` to deliver the open slice, or None, and when the slice's lease ends.
+        """Return the lease that forbids ``owner`` to deliver the open slice, and the time when the slice's lease ends.
 
-        The end is ISO 8601, UTC; each checkpoint that is saved puts it off. Reads the checkpoints of the slice.
+        The lease is None if ``owner`` may deliver the slice. The time is ISO 8601 text in UTC; each save of one of the
+        slice's checkpoints moves it forward. Reads the checkpoints of the slice.
         """
         assert state.open is not None
         lease, renewed_at = state.open.lease, self._renewed_at(state.open)
@@ -190,12 +191,12 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """Return the checkpoint store of a slice or shard, or of its redelivery that is named ``again``."""
+        """Return the checkpoint store of a slice or shard; with ``again``, that of the redelivery of this name."""
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Return whether an attempt may have sent rows of a slice that was not split: it has a checkpoint."""
+        """Return whether the slice as a whole has a checkpoint, so that its rows may have been sent before a split."""
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:

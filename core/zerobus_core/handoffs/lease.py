@@ -43,7 +43,10 @@ class Lease:
         return bool(self.owner.pid) and not self.owner.host
 
     def ends_at(self, renewed_at: datetime | None) -> datetime:
-        """Return when another run may take over the slice, if no checkpoint is saved after ``renewed_at``."""
+        """Return the time from which another run may take over the slice.
+
+        ``renewed_at`` is when a checkpoint of the slice was last saved; None if none was saved.
+        """
         taken_at = datetime.fromisoformat(self.taken_at)
         last = taken_at if renewed_at is None else max(taken_at, renewed_at)
         return last + timedelta(seconds=SHARDS_LEASE_SECONDS if self.is_of_shards else LEASE_SECONDS)

@@ -39,7 +39,7 @@ def is_alive(owner: Owner) -> bool | None:
     if not owner.pid:
         return False  # the owner has ended its lease
     if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
-        return None  # two containers can have one name, and neither knows the processes of the other
+        return None  # on another machine, or in a container that has the same host name and other processes
     if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):
         with _lock:
             return owner.attempt in _active
@@ -48,9 +48,9 @@ def is_alive(owner: Owner) -> bool | None:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # it is another user's
+        pass  # the process is there, but belongs to another user
     start = _start_of(owner.pid)
-    # Containers that share a host name do not share process numbers: only a start time that differs is proof.
+    # The id of a process that has ended can be given to a new process, which has another start time.
     return None if start is None or not owner.process_start else start == owner.process_start
 
 

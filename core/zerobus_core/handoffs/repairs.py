@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["end_lease", "release", "rewind", "skip"]
 
 _WHILE_HELD = (
-    "nothing was changed, since what it sends after that would be lost to the state. Wait; or, if you know that its "
-    "processes have ended, end the lease first (handoff release --lease, Handoff.end_lease)"
+    "nothing was changed, because the state could not record what that run sends afterwards. Wait; or, if you know "
+    "that the run's processes have ended, end the lease first (handoff release --lease, Handoff.end_lease)"
 )
 
 

@@ -30,9 +30,10 @@ __all__ = ["SliceSender"]
 
 @contextmanager
 def _naming_slice(redelivered: str | None) -> Generator[None]:
-    """Set ``redelivered_slice`` of an error that is raised in the ``with`` block to the id ``redelivered``.
+    """Set ``redelivered_slice`` of each ZerobusIngestError that the ``with`` block raises to ``redelivered``.
 
-    After such an error, rows of that slice can be in the table twice, although no receipt reports them.
+    ``redelivered`` is the id of the slice that is being sent again, or None for a first delivery. After such an error,
+    rows of a slice that is sent again can be in the table twice, although no receipt reports them.
     """
     try:
         yield
@@ -53,8 +54,8 @@ class SliceSender:
     def send(self, bounds: Bounds, *, again: str = "", index: int | None = None, delay: float = 0.0) -> Receipt:
         """Send a slice, or only its shard ``index``; skip the rows that are durable according to the checkpoint.
 
-        ``again`` names a redelivery, which has a checkpoint of its own. ``delay`` is how many seconds to wait before
-        the first row is read.
+        ``again`` names a redelivery, which has its own checkpoint; it is empty for a first delivery. ``delay`` is how
+        many seconds to wait before the first row is read.
         """
         kept = self.keeper
         part = bounds.id if index is None else part_id(bounds, index)

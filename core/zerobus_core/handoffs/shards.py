@@ -10,9 +10,9 @@ The rules:
 3. The lease on a split slice belongs to a run, not to a process.  It ends 3,600 s after the split, or 3,600 s after one
    of the slice's checkpoints was last saved, whichever is later.  Nobody can know whether a shard still waits in a
    queue, so a lease can end while its run is alive.  Then another run can take over the slice, with the same shards and
-   checkpoints.  That run skips durable rows, and counts rows that may have been sent in ``rows_resent``.  If a process
-   of the earlier run is still delivering a shard, its delivery stops when it finds a newer owner in the checkpoint
-   (DeliverySupersededError).
+   checkpoints.  That run skips durable rows; its ``rows_resent`` counts the rows that may be sent a second time.  If a
+   process of the earlier run is still delivering a shard, this delivery stops when it finds a newer attempt in the
+   shard's checkpoint (DeliverySupersededError).
 4. ``finish_shards`` advances the state only if every shard has a receipt that accounts for all rows of the shard.
    Otherwise it raises ShardsMissingError, which names the missing shards.  Calling it twice changes nothing the second
    time.
@@ -94,7 +94,7 @@ def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
 
 
 def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
-    if keeper.is_begun(opened):  # as a whole
+    if keeper.is_begun(opened):  # rows may have been sent before the split
         return Parts(sizes=[{}], ends=[None], is_whole=True)
     assert isinstance(keeper.source, SplittableSource)
     context = keeper.context()
@@ -108,7 +108,7 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
 def describe(keeper: StateKeeper, one: OpenSlice | PastSlice, *, again: str = "") -> list[dict[str, Any]]:
     """Return the shards of a slice as dicts of JSON-compatible values.
 
-    ``again`` is the chain of attempts that sends an already delivered slice once more; otherwise it is empty.
+    If a delivered slice is sent once more, ``again`` names the chain of attempts that does so; otherwise it is empty.
     """
     parts = parts_of(one)
     sizes = [{}] if parts is None else parts.sizes
@@ -169,8 +169,8 @@ def _check_held(keeper: StateKeeper, state: State, slice_id: str, run: str) -> N
     holder = state.open.lease.owner
     if short_hash(holder.key) != run:
         raise HandoffBusyError(
-            f"handoff {keeper.name!r}: {holder.key} took over slice {slice_id} when its lease expired, and delivers "
-            "its shards; nothing was sent. Nothing has to be done"
+            f"handoff {keeper.name!r}: {holder.key} took over slice {slice_id} after the earlier lease had expired, "
+            "and delivers all shards of the slice. This task sent nothing, and you do not have to do anything"
         )
 
 
@@ -214,7 +214,8 @@ def delivered_slice(
     durable = [each["shard"] for each, receipt in zip(facts, receipts, strict=True) if _is_durable(receipt)]
     if len(set(durable)) < len(durable) or any(each["of"] != of for each in facts):
         raise ConfigurationError(
-            f"there are two receipts for one shard, or receipts that are not for the {of} shards of {slice_id}"
+            f"each of the {of} shards of slice {slice_id} needs exactly one receipt, but there are two receipts for "
+            "one shard, or receipts of another split"
         )
     missing = sorted(set(range(of)) - set(durable))
     if missing:

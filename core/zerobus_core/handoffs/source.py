@@ -1,4 +1,4 @@
-"""The interface of a handoff's source, which finds what is new and reads the same slice in every attempt."""
+"""The interface of a handoff's source: the source finds what is new, and reads the same slice in every attempt."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class HandoffSource(Protocol):
     def plan(self, done: Position, last: PastSlice | None, context: Context) -> tuple[Plan | None, dict[str, Any]]:
         """Return the next slice after ``done`` (None if nothing is new), and notes for the receipt.
 
-        ``last`` is the slice that was delivered last, or None. The source can check whether rows were added to that
-        slice's range late.
+        ``last`` is the slice that was delivered last, or None. With it, the source can check whether rows were added to
+        the range of that slice after the slice was delivered.
         """
         ...
 
@@ -90,7 +90,7 @@ class HandoffSource(Protocol):
         ...
 
     def options(self, bounds: Bounds, options: IngestOptions) -> IngestOptions:
-        """Return the options for delivering the records of a slice."""
+        """Return ``options`` with the changes that the delivery of this slice needs."""
         ...
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
@@ -98,10 +98,10 @@ class HandoffSource(Protocol):
         ...
 
     def after_finish(self, done: Position) -> Position | None:
-        """Do what must follow after the state was advanced to ``done``, such as a call of the user's ``commit``.
+        """Do what must follow once the state has advanced to ``done``, such as calling the user's ``commit``.
 
         Returns the position to write instead of ``done``, or None if ``done`` stays as it is. The next run calls this
-        method again, because a run can end before it calls the method.
+        method once more, in case the run that finished the slice ended before it could call the method.
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
@@ -162,7 +162,7 @@ class SplittableSource(Protocol):
 
 
 class IntervalSource:
-    """Base of sources whose slices are intervals; such a source stores nothing next to the state."""
+    """The base class of sources whose slices are intervals of positions; such a source needs no side files."""
 
     __slots__ = ()
 

@@ -39,14 +39,14 @@ __all__ = [
 ]
 
 Position: TypeAlias = Any
-"""A JSON value; None is "before everything"."""
+"""A JSON value that only the source can interpret; None is the position before everything."""
 
 Outcome: TypeAlias = Literal["delivered", "skipped", "abandoned", "released", "rewound"]
 
 MAX_HISTORY = 20
-# Owners of slices that have left the history; 16 characters for each.
+# How many owners of slices that were dropped from the history are stored, as 16 characters each.
 MAX_FORMER = 1_000
-# Redeliveries that one slice remembers.
+# How many redeliveries of one slice are stored.
 MAX_REDELIVERIES = 20
 # The outcomes of a slice that is finished.
 _ENDED = {"delivered", "skipped"}
@@ -174,7 +174,7 @@ class State:
         """Return whether the slice is in the history as delivered or skipped."""
         return any(past.id == slice_id and past.outcome in _ENDED for past in self.history)
 
-    # what follows
+    # changes, each of which returns the next State
 
     def freeze(self, slice_id: str, end: Position, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
         """Open a slice from ``done`` to ``end``."""
@@ -198,7 +198,7 @@ class State:
         return self._next(now, open=replace(opened, lease=Lease(owner=owner, taken_at=now.isoformat())))
 
     def share(self, slice_id: str, facts: Mapping[str, Any], *, owner: Owner, now: datetime) -> State:
-        """Record that shards of ``owner`` deliver the open slice; ``facts`` describe the split."""
+        """Record that ``owner`` delivers the open slice in shards; ``facts`` describe the split."""
         opened = self._open_one(slice_id)
         lease = Lease(owner=replace(owner, host="", process_start=""), taken_at=now.isoformat())
         return self._next(now, open=replace(opened, facts={**opened.facts, **facts}, lease=lease))
@@ -230,7 +230,7 @@ class State:
         slice is already finished.
         """
         if self.has_ended(slice_id):
-            return self  # another run that had taken it up was faster
+            return self  # another run took the slice over and finished it first
         opened = self._open_one(slice_id)
         past = _past(opened, "delivered", owner=owner, now=now, counts=counts)
         return self._settle(replace(past, facts={**past.facts, **(facts or {})}), now, done=done)
@@ -319,8 +319,8 @@ class State:
         if self.open is None or self.open.id != slice_id:
             opened = "none" if self.open is None else self.open.id
             raise SliceForgottenError(
-                f"handoff {self.name!r}: slice {slice_id} is no longer the open slice (that is {opened}): it was "
-                "skipped, or the state was rewound"
+                f"handoff {self.name!r}: slice {slice_id} is no longer open (open now: {opened}): it was skipped, or "
+                "the state was rewound"
             )
         return self.open
 

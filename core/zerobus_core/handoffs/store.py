@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileStateStore", "SideFiles", "StateConflict", "StateStore", "state_store_of"]
 
-# Seconds after a write for which another run that wrote at the same moment may still be writing.
+# The bounds, in seconds, of the pause after a write without a lock; another run may still be writing during it.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 # The name of a file that is written only to read the storage's clock.
 _CLOCK = "clock"
@@ -55,7 +55,7 @@ class SideFiles(Protocol):
 
 @runtime_checkable
 class StateStore(Protocol):
-    """Keeps the state of one handoff.  The thread that delivers calls all methods.
+    """Keeps the state of one handoff.  All methods are called from the thread that delivers.
 
     A host with its own store implements this protocol: the Dagster adapter keeps the state in the event log, the
     Airflow adapter in the asset's state store.
@@ -77,7 +77,7 @@ class StateStore(Protocol):
         """Save ``text`` if the stored text is still ``replaces``; raise StateConflict otherwise."""
 
     def has_traces(self) -> bool:
-        """Return whether the store holds anything else of the handoff. If so, a missing state was lost."""
+        """Return whether the store holds other data of the handoff. If it does but has no state, the state was lost."""
         ...
 
     def checkpoint(self, slice_id: str, epoch: str) -> CheckpointStore:
@@ -85,7 +85,7 @@ class StateStore(Protocol):
         ...
 
     def forget(self, slice_id: str) -> None:
-        """Remove the checkpoint of a slice. A store is allowed to do nothing here."""
+        """Remove the checkpoint of a slice. A store can also leave the checkpoint where it is."""
 
 
 class FileStateStore:

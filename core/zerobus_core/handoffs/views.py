@@ -27,7 +27,7 @@ _WAITING = {
 
 
 class NothingToSend(Source):
-    """A source without rows, with the reason why it has none."""
+    """A source without rows; ``why_empty`` says why it has none."""
 
     is_in_memory = True
 
@@ -43,13 +43,13 @@ class NothingToSend(Source):
 
 
 def nothing_new(source: HandoffSource, done: Position, notes: Mapping[str, Any]) -> str:
-    """Return what a receipt and the log say about a run that found nothing to deliver."""
+    """Return the sentence by which a receipt and the log say that a run found nothing to deliver, and why."""
     counted = [f"{notes[name]:,} {plural(notes[name], *what)}" for name, what in _WAITING.items() if notes.get(name)]
     return "; ".join([source.nothing_new(done), *counted])
 
 
 def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any]:
-    """Return what a receipt says about a slice that was delivered."""
+    """Return the ``handoff`` facts of a receipt for a delivered slice."""
     return {
         "name": name,
         "slice": past.id,
@@ -61,7 +61,7 @@ def facts_of(name: str, source: HandoffSource, past: PastSlice) -> dict[str, Any
 
 
 def no_facts(source: HandoffSource, state: State) -> dict[str, Any]:
-    """Return what a receipt says if there was nothing to deliver."""
+    """Return the ``handoff`` facts of a receipt for a run that delivered no slice."""
     done = source.shown(state.done)
     return {"name": state.name, "slice": None, "from": done, "to": done, "remaining": False}
 

@@ -605,7 +605,7 @@ def test_a_retry_of_a_run_that_died_with_its_slice_done_admits_what_was_sent_aga
     assert landing.handoff(owner).run().rows_resent == 2  # the process ends before anybody sees this receipt
     retry = landing.handoff(owner).run()
     assert (retry.rows_read, retry.rows_resent) == (0, 2)
-    assert retry.notes == (f"slice {retry.handoff['slice']} was delivered by {owner.key}, and nothing is left",)
+    assert retry.notes == (f"slice {retry.handoff['slice']} was delivered by {owner.key}, and nothing is left to send",)
 
 
 def test_a_cleared_run_whose_file_has_changed_loses_no_row_of_the_new_version(landing: Landing) -> None:
