@@ -51,9 +51,9 @@ def open_slice(keeper: StateKeeper, text: str | None, state: State) -> Opened:
 
 
 def _check_room(keeper: StateKeeper, frozen: State) -> None:
-    """Check that the store can hold the state now, and also the larger state when the slice is finished.
+    """Check that the store can hold the state with the new slice, and also the larger state once the slice is finished.
 
-    At that time an error would come too late, because the rows would be in the table already.
+    When the slice is finished, an error would come too late, because the rows would be in the table already.
     """
     assert frozen.open is not None
     keeper.check_room(frozen)

@@ -298,7 +298,7 @@ class Handoff:
         try:
             return self._run(receipts, on_busy)
         except ZerobusIngestError as error:
-            if receipts:  # the slice of another run, which no receipt would report
+            if receipts:  # another run's slice was delivered, and only this error can report it
                 error.delivered = combined(receipts, {}).as_dict()
             raise
 

@@ -117,7 +117,7 @@ class StateKeeper:
         raise ConfigurationError(
             f"the state of handoff {self.name!r} would have {len(text):,} bytes, and {self.store.shown} can hold at "
             f"most {most:,}; nothing was frozen or sent. Pass the path or URI of a file as state (state_uri in "
-            "Airflow); a new state begins at `initial`, so set that to the end of the last delivered slice"
+            "Airflow). A new state begins at `initial`: set `initial` to the end of the last delivered slice"
         )
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
@@ -191,7 +191,10 @@ class StateKeeper:
                     yield kept
 
     def checkpoint_of(self, slice_id: str, *, again: str = "") -> CheckpointStore:
-        """Return the checkpoint store of a slice or shard; with ``again``, that of the redelivery of this name."""
+        """Return the checkpoint store of a slice or shard.
+
+        If ``again`` is not empty, it is the name of a redelivery, which has its own checkpoint store.
+        """
         kept = f"{slice_id}.again-{again}" if again else slice_id
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 

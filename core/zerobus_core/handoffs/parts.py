@@ -12,7 +12,7 @@ _FACT = "_shards"
 
 
 class AnySlice(Protocol):
-    """An open slice, a past slice, or the bounds of one."""
+    """The attributes that OpenSlice, PastSlice and Bounds have in common."""
 
     @property
     def id(self) -> str:

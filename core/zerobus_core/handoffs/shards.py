@@ -100,7 +100,7 @@ def _split(keeper: StateKeeper, opened: OpenSlice, n: int) -> Parts:
     context = keeper.context()
     parts = keeper.source.split(bounds_of(opened), n, context)
     if parts.files is not None:
-        assert context.side_files is not None  # the source of files has checked this
+        assert context.side_files is not None  # NewFiles.prepare has checked this
         context.side_files.write(list_of_parts(opened.id), parts.files)
     return parts
 
@@ -139,7 +139,7 @@ def checked(keeper: StateKeeper, shard: Any) -> dict[str, Any]:
         )
     plain = dict(shard)
     if plain[MARK] != VERSION or plain["fingerprint"] != _fingerprint(plain):
-        raise ConfigurationError("the shard was changed since Handoff.split returned it; split again")
+        raise ConfigurationError("the shard was changed after Handoff.split had returned it; split again")
     if plain["handoff"] != keeper.name:
         raise ConfigurationError(f"the shard belongs to handoff {plain['handoff']!r}, not {keeper.name!r}")
     return plain
@@ -188,7 +188,9 @@ def wanted_slice(keeper: StateKeeper, receipts: Iterable[Receipt | Mapping[str, 
         return None
     for name in ("name", "slice", "again"):
         if len({one[name] for one in every}) > 1:
-            raise ConfigurationError(f"receipts are for several slices: {sorted({one['slice'] for one in every})}")
+            raise ConfigurationError(
+                f"receipts are for several slices or deliveries: {sorted({one['slice'] for one in every})}"
+            )
     if every[0]["name"] != keeper.name:
         raise ConfigurationError(f"receipts are for handoff {every[0]['name']!r}, not {keeper.name!r}")
     return every[0]

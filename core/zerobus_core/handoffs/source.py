@@ -56,14 +56,14 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """JSON values that are stored with the slice. People see those whose names do not begin with ``_``."""
     files: bytes | None = None
-    """The frozen list of files, stored next to the state."""
+    """The list of the slice's files as JSON, which is stored next to the state; None for a source without files."""
     remaining: bool = False
     """Whether more is new than this slice contains."""
 
 
 @runtime_checkable
 class HandoffSource(Protocol):
-    """A source that can find what is new in it. All methods block and raise the core's errors."""
+    """A source that finds what is new after a position. All methods block and raise the core's errors."""
 
     kind: str
 
@@ -105,10 +105,10 @@ class HandoffSource(Protocol):
         """
 
     def remove_unused(self, before: Position, done: Position, context: Context) -> None:
-        """Remove the files that ``before`` refers to and ``done`` does not."""
+        """Remove the side files that the position ``before`` refers to and the position ``done`` does not."""
 
     def forget(self, past: PastSlice, context: Context) -> None:
-        """Remove the stored data of a slice that was dropped from the history."""
+        """Remove the side files of a slice that was dropped from the history."""
 
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
@@ -151,7 +151,7 @@ class SplittableSource(Protocol):
     """A HandoffSource whose slices can be split into parts that several workers deliver."""
 
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
-        """Divide the slice into at most ``n`` disjoint parts of about equal size that cover it. Blocks."""
+        """Divide the slice into at most ``n`` parts of about equal size; each row is in exactly one part. Blocks."""
         ...
 
     def open_part(

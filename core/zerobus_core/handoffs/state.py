@@ -127,7 +127,10 @@ class State:
                     f"the state belongs to {what} {mine!r}, not {given!r}; give each handoff its own state"
                 )
         if self.kind != kind:
-            raise ConfigurationError(f"the state belongs to a source of {self.kind}, but this is a source of {kind}")
+            raise ConfigurationError(
+                f"the state belongs to a source of {self.kind}, but this is a source of {kind}; give this source its "
+                "own state"
+            )
         different = sorted(key for key in {*self.source, *source} if self.source.get(key) != source.get(key))
         if different:
             was = {key: self.source.get(key) for key in different}

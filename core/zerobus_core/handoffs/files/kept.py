@@ -51,7 +51,7 @@ def read_ledger(done: Mapping[str, Any], context: Context) -> Ledger:
     if data is None:
         raise HandoffStateError(
             f"the ledger of delivered files ({name}) is missing next to {context.shown}; without it every file "
-            "would be sent again. Restore it from a backup, or rewind the handoff if you want that"
+            "would be sent again. Restore the ledger from a backup, or rewind the handoff to send every file again"
         )
     try:
         return Ledger.from_bytes(data)

@@ -188,8 +188,8 @@ class NewFiles:
         for file in frozen:
             if not place.takes(f"{place.root}/{file.path}"):
                 raise FrozenFileError(
-                    f"slice {bounds.id} holds {file.path!r}, which {place.shown} does not match: the state or the "
-                    "source was changed by something else"
+                    f"slice {bounds.id} holds {file.path!r}, which is not a file of {place.shown}: the state or the "
+                    "source was changed from outside"
                 )
         infos = list(ask_storage(place, [file.path for file in frozen]))
         check_unchanged(place, bounds, frozen, infos)

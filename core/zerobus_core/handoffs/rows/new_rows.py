@@ -49,7 +49,7 @@ class NewRows(IntervalSource):
 
     A row whose transaction commits late would be missed. So one of these options must say how late that can be:
 
-    * ``lag``, if the column holds times: the most seconds from a row's value of ``column`` to the commit of the row.
+    * ``lag``, if the column holds times: the longest time, in seconds, from a row's time to the commit of the row.
     * ``lag_rows``, if it holds numbers, text or other values: how many of the newest rows to leave for the next run.
     * ``commits_in_order=True``: the values of ``column`` become visible in ascending order, so no row is late.
 
@@ -93,7 +93,7 @@ class NewRows(IntervalSource):
         if lag is None and lag_rows is None and not commits_in_order:
             raise ConfigurationError(
                 f"rows that commit late would be lost: say how late rows of column {column!r} can be. If it holds "
-                "times, pass the most seconds until a transaction commits (lag=300.0); otherwise, how many of the "
+                "times, pass within how many seconds every transaction commits (lag=300.0); otherwise, how many of the "
                 "newest rows wait for the next run (lag_rows=1000). If no row can be late, pass commits_in_order=True"
             )
 
@@ -226,8 +226,8 @@ class NewRows(IntervalSource):
             )
         if notes.get("late_rows"):
             _log.warning(
-                "The last slice has %d rows more than were delivered: they were committed later than lag allows. "
-                "Deliver its range again (zerobus-ingest handoff run --from … --to …), and make lag longer",
+                "The range of the last slice has %d rows more than were delivered: they were committed later than lag "
+                "allows. Deliver this range again (zerobus-ingest handoff run --from … --to …), and make lag longer",
                 notes["late_rows"],
             )
 
