@@ -181,14 +181,14 @@ class Checkpoint:
 def why_other_table(found: Checkpoint | Remains, schema: TableSchema, *, epoch: str | None) -> str | None:
     """Return why a checkpoint does not belong to this table and epoch; None if it does."""
     if found.table != schema.table:
-        return f"the checkpoint is of table {found.table}"
+        return f"the checkpoint belongs to table {found.table}"
     if found.table_identity is None or found.table_identity != schema.identity:
         return (
-            f"the checkpoint is of another table of this name ({found.table_identity}, now {schema.identity}): "
-            "it was replaced, or is in another workspace"
+            f"the checkpoint belongs to another table of this name ({found.table_identity}, now {schema.identity}): "
+            "the table was replaced, or the workspace is another one"
         )
     if found.epoch != epoch:
-        return f"the checkpoint is of epoch {found.epoch!r}, and this is epoch {epoch!r}"
+        return f"the checkpoint belongs to epoch {found.epoch!r}, but the delivery is now in epoch {epoch!r}"
     return None
 
 
@@ -208,7 +208,7 @@ def _plain_rows(durable: RowRanges, digest: RowsDigest | None) -> dict[str, Any]
 
 
 def _checksum(plain: dict[str, Any]) -> str:
-    """Return a checksum of the object's canonical JSON, so that a store may format the JSON in another way.
+    """Return a checksum of the object's canonical JSON; it stays valid if a store formats the JSON in another way.
 
     The checksum detects damage, not forgery.
     """
@@ -311,10 +311,10 @@ def _spans(plain: object) -> list[tuple[int, int]]:
         if not isinstance(span, list) or len(span) != 2 or not all(map(_is_count, span)):  # noqa: PLR2004  # a pair
             raise InvalidCheckpointError(f"'durable' contains {span!r}, which is not a row range")
         start, stop = span
-        # Ranges that overlap or are out of order were not written by us, and may claim rows twice.
+        # Ranges that overlap or are out of order were not written by this package, and could count rows twice.
         if not end <= start < stop:
             raise InvalidCheckpointError(
-                f"'durable' contains {span!r} after row {end}; ranges ascend and do not overlap"
+                f"'durable' contains {span!r} after row {end}; ranges must ascend and must not overlap"
             )
         spans.append((start, stop))
         end = stop

@@ -55,28 +55,31 @@ class DigestForm:
         if self == now:
             return None
         if self.record_format != now.record_format:
-            return f"its rows were digested as {self.record_format} records, and are {now.record_format} records now"
+            return (
+                f"the checkpoint's rows were digested as {self.record_format} records, and are {now.record_format} "
+                "records now"
+            )
         return (
-            f"its rows were digested by version {self.version} (encoding {self.encoding}), and this release has "
-            f"version {now.version} (encoding {now.encoding})"
+            f"the checkpoint's rows were digested by version {self.version} (encoding {self.encoding}), and this "
+            f"release has version {now.version} (encoding {now.encoding})"
         )
 
 
 class RowDigests:
     """Digests of the rows read so far; rows are added in order. Pure bookkeeping; not thread-safe.
 
-    Keeps one number for each batch and each block outside of the durable ranges; see ``prune``.
+    Keeps one number for each position outside of the durable ranges at which a batch or a block ends; see ``prune``.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
         self._block_rows = block_rows
         self._position = 0  # after the last row that was added
-        self._total = 0  # the sum over all blocks before the one of this position
-        self._hashes: list[xxh3_64] | None = []  # of this block; None if a row of it was left out
-        self._sums: dict[int, int] = {0: 0}  # by position: the sum over all rows before it
+        self._total = 0  # the sum of the digests of all blocks before the block of this position
+        self._hashes: list[xxh3_64] | None = []  # the hashes of this block; None if one of its rows was left out
+        self._sums: dict[int, int] = {0: 0}  # for each position: the sum of the digests of all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Add the next ``rows`` rows; a digested range can end after the last of them.
+        """Add the next ``rows`` rows; a range that has a digest can end after the last of these rows.
 
         Positions before ``first_row`` that were not added count as left out, and have no digest.
         """
@@ -105,9 +108,9 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the sums that only a range with its start or end inside of a durable range would need.
+        """Discard the sums at positions inside of durable ranges, where no range starts or ends any more.
 
-        The ranges in ``durable`` may only grow from call to call.
+        From call to call, ``durable`` must only grow.
         """
         self._sums = {
             position: total
@@ -115,7 +118,7 @@ class RowDigests:
             if position == self._position
             or position not in durable
             or position - 1 not in durable
-            # The first block boundary of a range is where it starts for us.
+            # The digest of a range starts at the first block boundary in the range, so keep the sum there.
             or not durable.holds(position - self._block_rows, position)
         }
 

@@ -25,12 +25,14 @@ __all__ = ["CheckpointKeeper", "RowsKept"]
 
 _log = logging.getLogger("zerobus_core")
 
+# A reservation is a number of rows that can be sent because the saved checkpoint says that they may have been sent.
+# A pause is the time between two saves.
 # A reservation that lasted longer than this many pauses was too large.
 _LASTS_LONG = 4.0
-# Another attempt may take this many times as long as we do to load and save the checkpoint.
+# Another attempt may take this many times as long as this one to load and save the checkpoint.
 _SETTLES_AFTER = 1.5
 # A reservation is made for _SPARE pauses, or for _LEAST_SPARE pauses and the time in which the next one settles,
-# whichever is longer. It grows at most _MOST_GROWTH times at once.
+# whichever is longer. It becomes at most _MOST_GROWTH times as large as the last one.
 _SPARE = 1.5
 _LEAST_SPARE = 1.25
 _MOST_GROWTH = 64.0
@@ -90,7 +92,7 @@ class CheckpointKeeper:
         if past.reason:
             _log.warning("%s: starting at the first row: %s", self._schema.table, past.reason)
         elif past.resumed_from:
-            _log.info("%s: resuming, %d rows are durable from before", self._schema.table, past.skip.rows)
+            _log.info("%s: resuming, %d rows are durable from earlier attempts", self._schema.table, past.skip.rows)
         elif self.source.fingerprint is None:
             _log.info("%s: the source has no fingerprint, so a retry will start at row 0", self._schema.table)
         return past
@@ -98,7 +100,7 @@ class CheckpointKeeper:
     def start_over(self, reason: str) -> None:
         """Make this attempt begin at the first row again, and log ``reason``.
 
-        What was last saved about rows that may have been sent still holds.
+        The rows that earlier attempts may have sent, according to the checkpoint saved last, stay on record.
         """
         _log.warning("%s: starting at the first row: %s", self._schema.table, reason)
         reached, counts = self._kept.reached, self._kept.counts
@@ -109,7 +111,7 @@ class CheckpointKeeper:
         return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
-        """Return how many rows to reserve after the next ``rows`` rows.
+        """Return how many rows to reserve beyond the present batch, which has ``rows`` rows; at least ``rows``.
 
         ``is_used_up`` says that all rows of the last reservation were sent. If the last reservation lasted less than
         one pause between saves, the number at least doubles: it becomes as many rows as would have lasted for one and a
@@ -118,7 +120,7 @@ class CheckpointKeeper:
         """
         now = self._clock()
         if self._reserved_at is not None:
-            # Rows that are used up lasted from when they could be used, however long the store took until then.
+            # A reservation that is used up lasted from when its rows could be sent: the wait for the store is left out.
             lasted = now - self._reserved_at - (self._waited if is_used_up else 0.0)
             if lasted < self._pause:
                 # The next reservation is written after a pause, and can be used when it is settled.
@@ -158,8 +160,8 @@ class CheckpointKeeper:
             return 0, 0
         if found.attempt is not None and found.attempt.is_newer_than(self.attempt):
             raise DeliverySupersededError(
-                "a newer attempt at this delivery now writes its checkpoint, so this one stops. The newer attempt "
-                "accounts for the rows that this one has sent; nothing has to be done"
+                "a newer attempt at this delivery now writes its checkpoint, so this attempt stops. The newer attempt "
+                "counts the rows that this attempt has sent; you do not have to do anything"
             )
         is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
         return (self.past.reached_now(found), found.counts.rows_resent) if is_of_these_rows else (0, 0)
@@ -218,7 +220,7 @@ class CheckpointKeeper:
 
 def _warn_of(failure: Exception) -> None:
     try:
-        _log.warning("The checkpoint was not saved, a retry may send rows again: %s", failure)
+        _log.warning("The checkpoint was not read or not saved, so a retry may send rows again: %s", failure)
     except Exception as error:  # a host's handler may write to the same storage, and raise
         if is_of_signal(error):
             raise

@@ -31,16 +31,17 @@ __all__ = [
 
 @runtime_checkable
 class CheckpointStore(Protocol):
-    """Keeps the checkpoint of one delivery. A store is for one file, one task instance or one asset partition.
+    """Keeps the checkpoint of one delivery in one place, such as a file, a task instance or an asset partition.
 
-    Called from the thread that called ``ingest``. ``epoch`` changes when a host clears the delivery, so that the next
-    attempt starts from the first row.
+    Its methods are called from the thread that called ``ingest``. ``epoch`` changes when a host clears the delivery, so
+    that the next attempt starts from the first row.
 
     Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and the retry
     of that task. Each save is preceded by a ``load``, so that an attempt notices a newer one.
 
     A store can have the attribute ``save_interval``: the seconds between two saves while a delivery runs (1.0 if it is
-    missing). It is read after each save. After a crash, rows acknowledged since the last save are sent again.
+    missing). The attribute is read again after each save. After a crash, rows acknowledged since the last save are sent
+    again.
     """
 
     @property
@@ -94,7 +95,7 @@ class Resumption:
     removed_from: str | None = None
     """The source's fingerprint in the checkpoint, if rows were removed from the source after that; None otherwise."""
     removed: Sequence[RemovedRows] = ()
-    """The rows that were removed since then, as far as they are known."""
+    """The rows that were removed from the source after the checkpoint was written, as far as they are known."""
 
     def reached_now(self, checkpoint: Checkpoint) -> int:
         """Return the position below which the attempt that wrote ``checkpoint`` may have sent rows.
@@ -157,7 +158,7 @@ def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[Remo
 def _resume_from_remains(error: InvalidCheckpointError, schema: TableSchema, *, epoch: str | None) -> Resumption:
     reason = f"the checkpoint is refused: {error}"
     if (remains := error.remains) is None:
-        # There was an attempt, and nothing says how far it came.
+        # There was an attempt, and nothing says which rows it may have sent.
         return Resumption(reason=reason, reached=END)
     if why_other_table(remains, schema, epoch=epoch):
         return Resumption(reason=reason, attempt=remains.attempt)
@@ -171,8 +172,8 @@ def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -
     if checkpoint.source_fingerprint != source.fingerprint:
         if _unshaped(checkpoint.source_fingerprint) == _unshaped(source.fingerprint):
             return (
-                "the options that change its rows are others (select, drop, rename, constants, extra_columns, "
-                "transform_version)"
+                "the options that change the source's rows have other values now (select, drop, rename, constants, "
+                "extra_columns, transform_version)"
             )
         return f"the source has changed: its fingerprint was {checkpoint.source_fingerprint}, now {source.fingerprint}"
     return _why_not_these_rows(checkpoint, schema, source)
@@ -190,7 +191,7 @@ def _why_not_these_rows(checkpoint: Checkpoint, schema: TableSchema, source: Sou
     last = max((stop for _, stop in checkpoint.durable), default=0)
     if source.total_rows is not None and last > source.total_rows:
         return (
-            f"the checkpoint is refused: it calls row {last - 1} durable, and the source has "
+            f"the checkpoint is refused: it says that row {last - 1} is durable, but the source has only "
             f"{source.total_rows} {plural(source.total_rows, 'row')}"
         )
     if not checkpoint.durable:
@@ -200,7 +201,7 @@ def _why_not_these_rows(checkpoint: Checkpoint, schema: TableSchema, source: Sou
 
 def _why_not_comparable(checkpoint: Checkpoint, form: DigestForm) -> str | None:
     if checkpoint.digest is None:
-        return "the checkpoint does not say what its rows held, and neither does the fingerprint of the source"
+        return "the checkpoint does not say what its rows held, nor does the fingerprint of the source"
     return checkpoint.digest.form.why_other(form)
 
 

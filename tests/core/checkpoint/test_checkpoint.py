@@ -218,7 +218,7 @@ DIGESTED = DigestForm(record_format="protobuf", encoding=1)
         ({}, SourceFacts(fingerprint="f2"), "the source has changed"),
         ({}, SourceFacts(), "no fingerprint"),
         ({"columns": (Field("id", PrimitiveType(Kind.INT)),)}, F1, "schema has changed"),
-        ({}, replace(F1, total_rows=24), "calls row 24 durable, and the source has 24 rows"),
+        ({}, replace(F1, total_rows=24), "row 24 is durable, but the source has only 24 rows"),
         ({}, replace(F1, form=DIGESTED), "does not say what its rows held"),
     ],
 )

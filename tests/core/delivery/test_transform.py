@@ -96,7 +96,7 @@ def test_another_version_of_the_function_starts_over_and_says_why(
     first, same, other, _ = (ingest(zerobus.workspace, table, rows, options=one, checkpoint=store) for one in options)
     assert (first.rows_acked, same.rows_skipped, other.rows_acked) == (3, 3, 3)
     assert other.started_over is not None
-    assert other.started_over.startswith("the options that change its rows are others")
+    assert other.started_over.startswith("the options that change the source's rows have other values now")
 
 
 def test_a_function_that_changed_without_a_version_is_found_by_its_rows(

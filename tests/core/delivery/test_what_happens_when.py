@@ -87,7 +87,7 @@ def test_a_table_that_was_replaced_gets_every_row_and_the_log_says_why(
     server.sql(f"CREATE OR REPLACE TABLE {TABLE} (id BIGINT NOT NULL)")
     with caplog.at_level(logging.WARNING, "zerobus_core"):
         assert deliver(server, source).rows_acked == 100
-    assert "starting at the first row: the checkpoint is of another table of this name" in caplog.text
+    assert "starting at the first row: the checkpoint belongs to another table of this name" in caplog.text
     assert server.read(TABLE).num_rows == 100
 
 

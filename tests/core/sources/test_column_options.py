@@ -202,7 +202,7 @@ def test_other_column_options_start_a_delivery_over_and_say_so(
         first, again = (ingest(zerobus.workspace, table_name, ROWS, options=options, checkpoint=store) for _ in "ab")
         assert (first.rows_acked, again.rows_skipped) == (2, 2)
         assert first.started_over is None or first.started_over.startswith(
-            "the options that change its rows are others"
+            "the options that change the source's rows have other values now"
         )
     assert first.started_over is not None
 
