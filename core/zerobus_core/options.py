@@ -25,10 +25,10 @@ __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "MAX_RECORD_BYTES", "IngestOptio
 MAX_BATCH_BYTES = 10 * 1024 * 1024 - 64 * 1024
 # No record can be larger than the call that carries it; the service's own limit is 10 MiB (quotas page).
 MAX_RECORD_BYTES = MAX_BATCH_BYTES
-# Seen as a server cap in Telegraf's outputs.zerobus.
+# Telegraf's outputs.zerobus names this as a limit of the server.
 MAX_BATCH_ROWS = 100_000
 _FLAGS = ("parse_text", "parse_json", "write_json", "round_floats", "parse_base64", "numeric_booleans")
-# Seconds: a hundred days, which the SDK's milliseconds and the waits of every platform can hold.
+# In seconds, a hundred days: the SDK's milliseconds and the waits of every platform can hold this much.
 _LONGEST = 8_640_000.0
 
 
@@ -82,9 +82,10 @@ class IngestOptions:
     the asset, partition and run."""
     metadata_columns: Mapping[str, str] | None = field(default=None, hash=False)
     """The columns of the table to fill with facts about each row, as ``{"ingested_at": column, "file_name": column,
-    "file_path": column, "row_number": column}`` or some of these: when the attempt that sent the row began, the name of
-    the row's file, its path or URI, and the row's number in that file, counted from 0. A source without files can have
-    only ``ingested_at`` and ``row_number``."""
+    "file_path": column, "row_number": column}`` or some of these. ``ingested_at`` is when the attempt that sent the row
+    began. ``file_name`` and ``file_path`` are the name and the path or URI of the row's file. ``row_number`` is the
+    row's number, counted from 0, in that file or in a source without files. A source without files can have only
+    ``ingested_at`` and ``row_number``."""
     epoch_unit: Literal["s", "ms", "us", "ns"] | None = None
     """The unit of whole numbers in TIMESTAMP columns, counted from 1970. None means microseconds; numbers that look
     like seconds or milliseconds are then refused."""
@@ -170,7 +171,7 @@ class IngestOptions:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(map(str, options.keys() - known)):
             raise ConfigurationError(
-                f"no such ingest option: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+                f"no such ingest option: {', '.join(unknown)}; the options are {', '.join(sorted(known))}"
             )
         return cls(**options)
 
@@ -212,7 +213,7 @@ class IngestOptions:
         if len(set(names.values())) < len(names):
             raise self._option_error("rename", "a mapping to different names")
         if both := sorted(set(names) & set(self.drop)):
-            raise self._option_error("rename", f"without {', '.join(both)}, which drop leaves out,")
+            raise self._option_error("rename", f"without {', '.join(both)}, which drop leaves out")
         object.__setattr__(self, "rename", dict(names))
 
     def _check_columns(self) -> None:
@@ -225,9 +226,9 @@ class IngestOptions:
             if problem is not None:
                 raise self._option_error(name, problem)
         if both := sorted(set(self.select) & set(self.drop)):
-            raise self._option_error("select", f"without {', '.join(map(repr, both))}, which drop leaves out,")
+            raise self._option_error("select", f"without {', '.join(map(repr, both))}, which drop leaves out")
         if self.select and (others := sorted(set(self.rename or ()) - set(self.select))):
-            raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out,")
+            raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out")
         if self.transform_version is not None and self.transform is None:
             raise self._option_error("transform_version", "left out without a transform")
         if self.extra_columns == RESCUE and self.record_format not in {"auto", "json"}:
@@ -270,6 +271,6 @@ class IngestOptions:
         other = {*(self.delivery_columns or {}).values(), *(self.constants or {})}
         if both := sorted(other & set(self.metadata_columns.values())):
             raise self._option_error(
-                "metadata_columns", f"without {', '.join(map(repr, both))}, which another option fills,"
+                "metadata_columns", f"without {', '.join(map(repr, both))}, which another option fills"
             )
         object.__setattr__(self, "metadata_columns", dict(self.metadata_columns))

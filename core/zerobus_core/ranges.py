@@ -140,7 +140,7 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return the new end of the rows before ``position``, after the rows in ``removed`` were removed.
+    """Return where the rows before ``position`` end after the rows in ``removed`` were removed.
 
     The result is an upper bound: if ``removed`` is not exact, even more rows may be gone.
     """

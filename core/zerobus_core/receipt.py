@@ -42,7 +42,8 @@ class Receipt:
     rows_dead_lettered: int
     rows_resent: int
     """An upper bound on the duplicates in the table: the number of rows sent again because a stream, or an earlier
-    attempt that this one resumed, died before their acknowledgement was known. All these attempts are added up."""
+    attempt that this one resumed, died before the rows were known to be acknowledged. It includes the rows that the
+    earlier attempts sent again."""
     bytes_sent: int
     """The payload bytes handed to streams, including those sent again."""
     batches: int
@@ -57,7 +58,7 @@ class Receipt:
     duration_s: float
     rows_per_s: float
     started_at: str
-    """ISO 8601, UTC."""
+    """When the delivery started (ISO 8601, UTC)."""
     finished_at: str
     schema_fingerprint: str
     source_fingerprint: str | None
@@ -107,8 +108,8 @@ def notes_on(counts: Counts, *, why_empty: str | None = None) -> tuple[str, ...]
     if counts.rows_skipped == counts.rows_read:
         rows = f"all {counts.rows_read:,} rows were" if counts.rows_read > 1 else "the only row was"
         return (
-            f"{rows} durable from an earlier attempt, so nothing was sent; if the rows are new ones, give them another "
-            "source_version, or another checkpoint",
+            f"{rows} durable from an earlier attempt, so nothing was sent; if these rows are new, pass another "
+            "source_version or another checkpoint",
         )
     return ()
 
@@ -126,7 +127,7 @@ class Progress:
     rows_skipped: int
     rows_dead_lettered: int
     total_rows: int | None
-    """The number of rows in the source; None if it is not known without reading them."""
+    """The number of rows in the source; None if the number is unknown before all of them are read."""
     unacked_rows: int
     unacked_bytes: int
     streams: int
@@ -145,7 +146,7 @@ class Progress:
 
     @property
     def is_connecting(self) -> bool:
-        """Whether the delivery is still opening its first stream: none is open, and nothing was acknowledged."""
+        """Whether the delivery is still opening its first stream: no stream is open, and no row was acknowledged."""
         return self.streams == 0 and self.rows_acked == 0
 
 

@@ -36,9 +36,9 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
     """Send the rows that the dead-letter file at ``dead_letter_uri`` holds now, and return the receipt.
 
     Only dead letters for ``table`` are sent; without ``table``, the file must hold dead letters for a single table. The
-    file is not changed: another call sends the rows again, unless it has the same ``checkpoint``. Rows that still do
-    not fit make the call fail, or go to another dead-letter file if ``options`` names one. The whole file is held in
-    memory.
+    file is not changed: another call sends the rows again, unless both calls have the same ``checkpoint``. Rows that
+    still do not fit make the call fail, or go to another dead-letter file if ``options`` names one. The whole file is
+    held in memory.
 
     Raises ConfigurationError if the file is missing or is not a dead-letter file, and everything that ``ingest``
     raises.
@@ -49,7 +49,7 @@ def replay(  # noqa: PLR0913 - as ingest, with everything by name
         if len(tables) != 1:
             raise ConfigurationError(
                 f"{shown_uri(dead_letter_uri)} holds dead letters for {len(tables)} tables ({', '.join(tables)}); "
-                "name the one to replay as table"
+                "pass one of them as table"
             )
         table = tables[0]
     rows = letter_rows(dead_letter_uri, table)

@@ -84,5 +84,5 @@ def test_a_dead_letter_file_is_needed_where_rows_go_to_it() -> None:
 
 def test_options_of_a_mapping_are_those_of_the_class() -> None:
     assert IngestOptions.from_mapping({"streams": 4, "timeout": None}) == IngestOptions(streams=4, timeout=None)
-    with pytest.raises(ConfigurationError, match=r"no such ingest option: batchrows, stream; there are "):
+    with pytest.raises(ConfigurationError, match=r"no such ingest option: batchrows, stream; the options are "):
         IngestOptions.from_mapping({"stream": 4, "batchrows": 1, "streams": 4})

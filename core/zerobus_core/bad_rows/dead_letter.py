@@ -43,18 +43,19 @@ _COLUMNS = (
 # If the file can be appended to, dead letters are kept in memory up to one of these limits.
 _MAX_PENDING = 1_000
 _MAX_PENDING_BYTES = 4 * 1024 * 1024
-# Any other file is put together in memory, which takes about three times its bytes.
+# A file that cannot be appended to is put together in memory, which takes about three times the file's bytes.
 _MAX_WHOLE_BYTES = 64 * 1024 * 1024
 _BLOCK_ROWS = 1_000
 
 
 class DeadLetterFile:
-    """Collects the bad rows of one delivery and writes them to ``uri``: ``.jsonl`` or ``.parquet``, any fsspec URI.
+    """Collects the bad rows of one delivery and writes them to ``uri``, a ``.jsonl`` or ``.parquet`` file.
 
-    ``leave_out`` names the columns that the delivery fills itself; ``locate`` returns where a row is in its source,
-    such as file and line. Nothing is written before the first dead letter. Raises ConfigurationError if the file cannot
-    be written or is not a dead-letter file, TransportError if the storage fails, and RecordError if a file that cannot
-    be appended to (Parquet, or a file on an object store) would grow beyond 64 MiB.
+    ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself; ``locate``
+    returns where a row is in its source, such as file and line. Nothing is written before the first dead letter. Raises
+    ConfigurationError if the file cannot be written or is not a dead-letter file, TransportError if the storage fails,
+    and RecordError if a file that cannot be appended to (Parquet, or a file on an object store) would grow beyond 64
+    MiB.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class DeadLetterFile:
         """Add a row that the service refused; ``decoded`` is the row as ``Encoder.decode`` returned it."""
         given = {name: value for name, value in decoded.items() if name not in self._leave_out}
         columns = {column.name for column in self._schema.columns}
-        # Fields for the service's rescue column are JSON, and have no column.
+        # Fields that the service puts into its rescue column are JSON; the table has no columns for them.
         record = from_wire(given, self._schema.columns) | {k: v for k, v in given.items() if k not in columns}
         self._add(row, to_letter(record), error, [])
 
@@ -170,7 +171,7 @@ class DeadLetterFile:
             self._nbytes = 0
         else:
             kept = self._file.read() or b""
-            for _ in self._letters_of(kept):  # fails if another program has replaced the file by one of another kind
+            for _ in self._letters_of(kept):  # raises if the file is no longer a dead-letter file
                 pass
             whole = _with_lines if self._form == "jsonl" else _with_parquet
             self._file.replace(whole(kept, self._pending))
@@ -222,7 +223,7 @@ def _checked(letter: dict[str, Any]) -> dict[str, Any]:
 def _read_lines(data: bytes) -> Iterator[dict[str, Any]]:
     is_empty = True
     for line in io.BytesIO(data):
-        # A last line without its end was never finished, unless an editor left it so.
+        # A last line without a line end is left from a write that broke off, unless an editor has removed the line end.
         if line.strip() and (line.endswith(b"\n") or _is_letter(line)):
             is_empty = False
             yield _checked(json.loads(line))

@@ -20,7 +20,7 @@ __all__ = ["BadRowPolicy"]
 # A share is meaningful only for many rows.
 _SHARE_FROM = 10_000
 _SHOWN = 10
-# A delivery that fails because of refused rows names at most this many.
+# A delivery that fails because of refused rows stops its search for more of them at this many.
 _MOST_REFUSED = 20
 
 

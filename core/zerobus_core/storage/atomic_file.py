@@ -120,7 +120,7 @@ def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".zerobus-{uuid4().hex}")
     try:
-        # Not by tempfile, whose files nobody else may read.
+        # Not created by tempfile: only the user who creates such a file can read it.
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
@@ -133,7 +133,7 @@ def _replace_local(path: Path, data: bytes, new_mode: int | None = None) -> None
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    # Without this the new name may be lost in a crash, and the old content comes back.
+    # Without this, a crash can undo the renaming, and the old content comes back.
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -25,7 +25,7 @@ __all__ = [
 
 # What storages call the time of the last change of a file.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modificationTime", "created")
-# Packages whose errors are about a storage or the way to it; not all of them are OSErrors.
+# Packages whose errors are about a storage or the connection to it; not all of these errors are OSErrors.
 _STORAGES = {
     "aiobotocore", "aiohttp", "azure", "botocore", "ftplib", "google", "http", "httpx", "paramiko", "requests",
     "urllib3",
@@ -121,7 +121,7 @@ def changed_file_error(path: str) -> TransportError:
     """
     return TransportError(
         f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
-        "deliver it again once it is complete: that starts with its first row"
+        "deliver the file again once it is complete: the next delivery starts with its first row"
     )
 
 
@@ -130,14 +130,14 @@ def _is_passing(error: Exception, *, is_decoded: bool = False) -> bool:
         return True
     if not isinstance(error, OSError) or isinstance(error, _FINAL):
         return False
-    # gzip and its kind say by a bare OSError that a file is damaged; a storage that fails has a number for it.
+    # gzip and similar modules raise an OSError without errno for a damaged file; a failing storage sets errno.
     return not is_decoded or error.errno is not None or isinstance(error, ConnectionError | TimeoutError)
 
 
 def _read_error(failure: str, error: Exception, *, is_passing: bool) -> ConfigurationError | TransportError:
     kind = TransportError if is_passing else ConfigurationError
     ours = kind(without_secrets(f"{failure}: {type(error).__name__}: {error}"))
-    # A traceback would show the texts of causes as they are.
+    # A traceback shows the texts of all causes, so the cause is kept only if none of these texts has a secret.
     texts = list(map(str, _chain(error)))
     ours.__cause__ = error if texts == list(map(without_secrets, texts)) else None
     return ours

@@ -9,14 +9,14 @@ __all__ = ["secrets_in", "shown_uri", "without_secrets"]
 
 # Plain file paths: any character is legal.
 _PLAIN = {"file", "local", "memory"}
-# What comes before the @ of Azure's URIs is a container.
+# In the URIs of Azure's storages, the text before the @ is a container, not a user.
 _CONTAINER_FIRST = {"abfs", "abfss", "wasb", "wasbs"}
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _HOST = re.compile(r"(\[.*\]|[^:]*)(:\d*)?")
 _LEFT_OUT = "…"
 # Schemes in whose URIs any query can be a secret; in other URIs, a question mark can be part of a glob.
 _WEB = {"http", "https"}
-# Shorter ones are names of users, or dates and versions in a query.
+# The shortest text that is taken for a token; shorter ones are names of users, or dates and versions in a query.
 _SHORTEST_TOKEN = 16
 
 
