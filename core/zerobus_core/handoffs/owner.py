@@ -39,7 +39,7 @@ def is_alive(owner: Owner) -> bool | None:
     if not owner.pid:
         return False  # the owner has ended its lease
     if owner.host != socket.gethostname() or _machine_of(owner.process_start) != _machine():
-        return None  # on another machine, or in a container that has the same host name and other processes
+        return None  # on another machine, or in another container, which can have the same host name
     if owner.pid == os.getpid() and owner.process_start == (_start_of(owner.pid) or ""):
         with _lock:
             return owner.attempt in _active
