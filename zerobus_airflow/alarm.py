@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["TALK_TO_SUPERVISOR", "ExecutionTimeout"]
 
-# The answers have no numbers: an answer that nobody waited for would be taken for that of the next request.
+# The module that sends requests to Airflow's supervisor. Answers carry no request id, so a request that follows an
+# interrupted one would take the interrupted request's answer for its own.
 TALK_TO_SUPERVISOR = "airflow.sdk.execution_time.comms"
-# Seconds after which an alarm that came during a request is tried again.
+# Seconds until the alarm goes off again after it went off during a request.
 _REPEAT_EVERY = 0.05
 
 
 class ExecutionTimeout:
-    """A ``with`` block in which Airflow's alarm waits for requests to the supervisor, and stops the delivery.
+    """A ``with`` block in which Airflow's alarm stops the delivery, but never interrupts a request to the supervisor.
 
-    Does nothing if Airflow has set no alarm, outside of the main thread, and on Windows.
+    Does nothing if Airflow has set no alarm, in other threads than the main thread, and on Windows.
     """
 
     def __init__(self, stop: StopRequest) -> None:

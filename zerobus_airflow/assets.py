@@ -35,7 +35,9 @@ def table_page_url(workspace_url: str, table: str) -> str:
 def _host(workspace_url: str) -> str:
     host = urlsplit(workspace_url if "://" in workspace_url else f"https://{workspace_url}").netloc
     if not host or "{" in host:
-        raise ConfigurationError(f"workspace_url {workspace_url!r} has no host; note that assets do not render Jinja")
+        raise ConfigurationError(
+            f"workspace_url {workspace_url!r} has no host; pass a URL without Jinja, which assets never render"
+        )
     return host
 
 

@@ -28,7 +28,7 @@ __all__ = ["Resume", "TaskStateCheckpointStore", "attempts_chain", "checkpoint_s
 
 Resume: TypeAlias = Literal["retry", "always", "never"]
 
-# A renamed key, or another meaning under the same one, would break attempts that run during an upgrade.
+# Never rename this key or change the meaning of its value: a retry after an upgrade reads what the old release wrote.
 _KEY = "zerobus/checkpoint"
 # Longer than any chain of retries; Airflow deletes the state together with its Dag run anyway.
 _RETENTION = timedelta(days=365)
@@ -51,7 +51,7 @@ class TaskStateCheckpointStore:
     """A CheckpointStore in the state of one task instance.
 
     Each call is a request to Airflow's supervisor that takes a few milliseconds; make it in the main thread. Raises
-    TransportError if Airflow's API does not answer properly.
+    TransportError if Airflow's API answers with an error.
     """
 
     def __init__(self, store: TaskStateStore, epoch: str) -> None:
@@ -60,7 +60,7 @@ class TaskStateCheckpointStore:
 
     @property
     def epoch(self) -> str:
-        """The id of this chain of attempts."""
+        """The id that an attempt and its automatic retries share; see the module docstring."""
         return self._epoch
 
     def load(self) -> Checkpoint | None:
@@ -81,11 +81,12 @@ class TaskStateCheckpointStore:
 
 
 def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str | None = None) -> CheckpointStore | None:
-    """Return the checkpoint store of the running task instance; None, with a line in the log, if there is none.
+    """Return the checkpoint store of the running task instance, or None if it keeps no checkpoints.
 
-    ``uri`` is a directory for checkpoint files; if it is set, the task's state is not used. Airflow before 3.3 has no
-    such state: there, the directory can also be set in Airflow's configuration (section ``zerobus``, option
-    ``checkpoint_uri``).
+    ``uri`` is a directory for checkpoint files. If it is None, the checkpoint is stored in the task's state (Airflow
+    3.3 and newer), or else in the directory that Airflow's configuration names (section ``zerobus``, option
+    ``checkpoint_uri``). The result is None if ``resume`` is "never", or if there is neither a state nor a directory;
+    the log reports the latter.
     """
     if resume == "never":
         return None
@@ -136,7 +137,7 @@ def _file_of(context: Context, root: str, table: str) -> str:
 
 def _file_name(name: str) -> str:
     safe = _UNSAFE.sub("_", name)
-    # The ids of runs hold colons and plus signs, which some storages refuse; two ids must not become one name.
+    # Run ids contain colons and plus signs, which some storages refuse. The hash keeps the names of two ids different.
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 

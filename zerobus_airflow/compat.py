@@ -82,7 +82,7 @@ __all__ = [
 
 IS_AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
-# Where each name is, the newest version of Airflow first: there it warns of nothing.
+# The modules that can define each name. That of the newest Airflow comes first, because its older homes warn there.
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
 _SDK_DECORATOR = "airflow.sdk.bases.decorator"
 _HOMES: dict[str, tuple[str, ...]] = {
@@ -162,14 +162,14 @@ def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
 
 
 def kept_link(link: BaseOperatorLink, ti_key: TaskInstanceKey) -> str:
-    """Return the link that ``keep_link`` stored, or an empty text."""
+    """Return the link that ``keep_link`` stored; empty if it stored none."""
     if IS_AIRFLOW_3:
         return ""
     return import_module("airflow.models.xcom").XCom.get_value(key=_link_key(link), ti_key=ti_key) or ""
 
 
 def _link_key(link: BaseOperatorLink) -> str:
-    return f"_link_{type(link).__name__}"  # as Airflow 3 names them
+    return f"_link_{type(link).__name__}"  # the same key as in Airflow 3
 
 
 def conn_id_of(path: ObjectStoragePath) -> str | None:

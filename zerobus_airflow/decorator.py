@@ -67,12 +67,12 @@ def zerobus_ingest_task(
     """
     if multiple_outputs:
         raise ConfigurationError(
-            "@task.zerobus_ingest returns one receipt, so multiple_outputs=True has nothing to split; take a field of "
-            'it from the output instead: rows()["rows_acked"]'
+            "@task.zerobus_ingest returns one receipt, so multiple_outputs=True has nothing to split; to pass on one "
+            'field of the receipt, index the output: rows()["rows_acked"]'
         )
     return task_decorator_factory(
         python_callable=python_callable,
-        # The receipt is one value, whatever the function's own annotation says.
+        # The receipt is one value, whatever the return annotation of the function says.
         multiple_outputs=False,
         decorated_operator_class=ZerobusDecoratedOperator,
         **kwargs,

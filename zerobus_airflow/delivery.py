@@ -76,18 +76,19 @@ class ZerobusDeliveryOperator(BaseOperator):
     :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
     :param on_empty: what happens if there are no rows: ``success``, ``skip`` (also of downstream tasks) or ``fail``. If
         it is set, it also applies to a glob or directory without files, which is otherwise an error.
-    :param resume: which attempts may skip rows that are already durable: ``retry``, automatic retries only;
-        ``always``, also after someone cleared the task; ``never``.
+    :param resume: which attempts skip the rows that are already durable. ``retry``: automatic retries only; ``always``:
+        also attempts after someone cleared the task; ``never``: no attempt.
     :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
         the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
         configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
     :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants. Use it
         if the table or its grants are created while the task runs. A ``retry_policy`` of the task is applied first.
-    :param state_uri: for a handoff (a source that finds what is new): the path or URI of the file that keeps the
-        handoff's state between runs. Without it, the state is stored with the table's asset, which must then be an
-        outlet of the task (Airflow 3.3 and newer). (templated)
+    :param state_uri: for a handoff, in which each run delivers what is new in the source: the path or URI of the file
+        that keeps the handoff's state between runs. Without it, the state is stored with the table's asset, which must
+        then be an outlet of the task (Airflow 3.3 and newer). (templated)
     :param handoff_name: name of the handoff; defaults to Dag and task. (templated)
-    :param on_busy: what a handoff does while another run delivers: ``fail`` (and retry), ``skip`` or ``wait``.
+    :param on_busy: what a handoff does if another run is delivering: ``fail`` (Airflow then retries the task),
+        ``skip`` or ``wait``.
     :param durable: deprecated, use ``resume``; will be removed in 0.4.
     """
 
@@ -141,7 +142,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         self._asset_uri = ""
         self.workspace: Workspace | None = None
         self._is_killed = False
-        # Made when it is needed: Airflow copies the tasks of a Dag deeply, and locks cannot be copied.
+        # Made in ``execute``, because Airflow deep-copies the tasks of a Dag, and locks cannot be copied.
         self._stop: StopRequest | None = None
 
     @cached_property
@@ -157,7 +158,7 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send all records, and return the receipt as a plain dict once every row is durable."""
-        # Airflow's own alarm comes first; the deadline is for rows that suppress what it raises.
+        # Airflow's own alarm comes first; the deadline is for a source that suppresses the alarm's error.
         limit = self.execution_timeout
         stop = self._stop = StopRequest(
             deadline=None if limit is None else time.monotonic() + limit.total_seconds(),
@@ -171,7 +172,7 @@ class ZerobusDeliveryOperator(BaseOperator):
                 receipt = self._deliver(context, stop)
                 timeout.end()
         except IngestInterruptedError as error:
-            # The source caught the time-out, and the delivery was stopped for it.
+            # The source caught the alarm's error, so the stop request ended the delivery instead.
             if timeout.has_passed and not self._is_killed:
                 raise AirflowTaskTimeout(f"execution_timeout of {self.execution_timeout}: {error}") from error
             raise
@@ -201,7 +202,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return None
 
     def _deliver(self, context: Context, stop: StopRequest) -> Receipt:
-        # A mistake in the connection, a name or an option comes out before anything is read from the source.
+        # A mistake in the connection, a name or an option is reported before anything is read from the source.
         workspace = self._checked_workspace()
         options = self._ingest_options(context)
         observer = Observer(context, self.table, self.log)
@@ -237,7 +238,7 @@ class ZerobusDeliveryOperator(BaseOperator):
 
     @property
     def asset_uri(self) -> str:
-        """The URI of the table's asset; known once the task runs."""
+        """The URI of the table's asset; empty until the task runs."""
         return self._asset_uri
 
     def _checked_workspace(self) -> Workspace:
@@ -268,7 +269,7 @@ class ZerobusDeliveryOperator(BaseOperator):
             ti = context["ti"]
             decision = policy.evaluate(error, ti.try_number, ti.max_tries, context)
             if decision.action.value != "default":
-                return True  # Airflow asks the policy again, and does as it says
+                return True  # Airflow asks the policy again, and follows its decision
         return self.retry_permanent_errors
 
     def _set_dead_letters(self, options: IngestOptions, count: int) -> None:
@@ -289,14 +290,14 @@ class ZerobusDeliveryOperator(BaseOperator):
             receipt.rows_per_s,
         )
         if receipt.rows_read == 0 and self.on_empty in {"skip", "fail"}:
-            self.receipt = None  # nothing was delivered, and lineage says nothing
+            self.receipt = None  # nothing was delivered, so no lineage is reported
             message = f"{receipt.table}: there were no rows to deliver"
             raise AirflowSkipException(message) if self.on_empty == "skip" else AirflowException(message)
         without_failing(lambda: report_output(self.hook, self._asset_uri), "Reporting lineage")
         for outlet in self.outlets:
             if getattr(outlet, "uri", None) == self._asset_uri:
                 context["outlet_events"][outlet].extra = {"zerobus": result}
-        without_failing(lambda: keep_links(context, self), "Keeping the links of the task's page")
+        without_failing(lambda: keep_links(context, self), "Storing the links for the task's page")
         return result
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

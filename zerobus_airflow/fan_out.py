@@ -63,7 +63,7 @@ def split_sql_task(
 def merge_receipts_task(receipts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one receipt for all ``receipts``, which are the ``output`` of the mapped deliveries.
 
-    If the table's asset is an outlet of this task, the asset's event has the merged receipt, too.
+    If the table's asset is an outlet of this task, the asset's event also contains the merged receipt.
     """
     merged = merge_receipts(list(receipts)).as_dict()
     attach_receipt(get_current_context(), merged)

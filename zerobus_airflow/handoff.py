@@ -36,13 +36,13 @@ __all__ = [
     "is_handoff_source",
 ]
 
-# Airflow's documented limit is 64 KB, and its own envelope takes some of it.  Runs that take a slice up and finish it
-# write a little more than the run that froze it.
+# Bytes. Airflow's documented limit is 64 KB, of which its own JSON around the state needs some. The run that freezes a
+# slice obeys the smaller limit, because the runs that resume and finish the slice write a little more.
 _MOST_BYTES = 60_000
 _HARD_LIMIT = 63_000
 _RETENTION = timedelta(days=3_650)
 _KEY = "zerobus/handoff/"
-# Seconds after a write for which another run that wrote at the same moment may still be writing.
+# Seconds between writing the state and reading it again. Another run that writes at the same moment needs that time.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
@@ -66,16 +66,16 @@ class HandoffTask(Protocol):
 
 
 def is_handoff_source(source: Any) -> bool:
-    """Return whether a source can find what is new in it: NewFiles, NewRows, NewItems."""
+    """Return whether ``source`` can find its new part, as NewFiles, NewRows and NewItems can."""
     return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
 
 
 def check_handoff(operator: HandoffTask) -> None:
-    """Raise ConfigurationError for parameters that a handoff cannot have. Runs when the Dag is parsed."""
+    """Raise ConfigurationError for parameters that cannot be used in a handoff. Runs when the Dag is parsed."""
     if operator.resume == "never":
         raise ConfigurationError(
-            f"task {operator.task_id!r}: resume='never' is not possible in a handoff, whose attempts deliver the rest "
-            "of the same slice; leave it out"
+            f"task {operator.task_id!r}: resume='never' is not possible in a handoff, because each retry delivers "
+            "the rest of the same slice; leave resume out"
         )
     if operator.checkpoint_uri is not None:
         raise ConfigurationError(
@@ -84,7 +84,7 @@ def check_handoff(operator: HandoffTask) -> None:
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Raise ConfigurationError if ``shard`` cannot be used with ``source``, or needs ``state_uri``.
+    """Raise ConfigurationError if ``shard`` cannot be used with ``source``, or if it needs a missing ``state_uri``.
 
     Runs when the Dag is parsed.
     """
@@ -93,8 +93,9 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
     check_on_empty(operator)
     if source is None or (operator.state_uri is not None and not is_handoff_source(source)):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shard with state_uri is for a source that knows what is new (NewFiles, "
-            "NewRows); a shard of split_source_task belongs in source, or next to the source that was split"
+            f"task {operator.task_id!r}: shard together with state_uri is for a source that knows what is new "
+            "(NewFiles, NewRows). Pass a shard of split_source_task as source; or pass it as shard, with the source "
+            "that was split as source and without state_uri"
         )
     if operator.state_uri is None and is_handoff_source(source):
         raise ConfigurationError(
@@ -114,7 +115,7 @@ def check_on_empty(operator: HandoffTask) -> None:
 
 
 class AssetStateStore:
-    """A ``StateStore`` in the state of an asset. Each call is a request to Airflow's supervisor."""
+    """A ``StateStore`` that uses the state of an asset. Each call is a request to Airflow's supervisor."""
 
     side_files = None
     most_bytes = _MOST_BYTES
@@ -146,8 +147,8 @@ class AssetStateStore:
 
         if len(text) > _HARD_LIMIT:
             raise ConfigurationError(
-                f"the state has {len(text):,} bytes, but Airflow stores at most {_HARD_LIMIT:,} for an asset: set "
-                "state_uri"
+                f"the handoff's state has {len(text):,} bytes, but Airflow stores at most {_HARD_LIMIT:,} for an "
+                "asset: set state_uri to the path or URI of a file"
             )
         if self._get(self._key) != (None if replaces is None else json.loads(replaces)):
             raise StateConflict(self.shown)
@@ -222,7 +223,7 @@ def hand_over(
     A retry delivers the slice that the first attempt froze. If someone clears the task, its slice is sent again, and
     the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, only this shard is delivered.
     """
-    # Imported here, because only a delivery needs it, and many processes parse Dags.
+    # Imported here, so that processes that only parse Dags do not load it.
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner
 

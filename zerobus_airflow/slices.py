@@ -60,7 +60,7 @@ def finish_slice_task(
     """Advance the state if all shards were delivered; return one receipt for all of them.
 
     ``receipts`` is the ``output`` of the mapped deliveries. If receipts of shards are missing, the task fails and names
-    these shards. If the table's asset is an outlet of this task, the asset's event has the receipt, too.
+    these shards. If the table's asset is an outlet of this task, the asset's event also contains the receipt.
     """
     handoff = _handoff(source, table, state_uri, handoff_name, None, zerobus_conn_id)
     receipt = _routed(lambda: handoff.finish_shards(list(receipts))).as_dict()
@@ -76,7 +76,7 @@ def _handoff(
     options: Mapping[str, Any] | None,
     conn_id: str,
 ) -> Handoff:
-    # Imported here, because only a delivery needs it, and many processes parse Dags.
+    # Imported here, so that processes that only parse Dags do not load it.
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner, shown_uri
 
