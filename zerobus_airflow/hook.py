@@ -114,7 +114,7 @@ class ZerobusHook(BaseHook):
         on_progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
     ) -> Receipt:
-        """Deliver all records to ``table``, or raise; see ``zerobus_core.ingest``.
+        """Deliver all records to ``table``, or raise an error; see ``zerobus_core.ingest``.
 
         ``options`` can be a mapping of IngestOptions' fields, and ``checkpoint`` a path. ``checkpoint_uri`` is a
         directory for a checkpoint of the running task instance, as in the operators; a task that delivers to one table
@@ -154,20 +154,21 @@ class ZerobusHook(BaseHook):
         stop: threading.Event | None,
     ) -> Receipt:
         """Deliver all records to ``table`` in ``workspace``; ``ingest`` and the operators call this method."""
-        # By attribute, so that the engine loads where rows are sent, and not where Dags are parsed.
+        # An attribute of the package, so that the engine is imported when rows are sent, not when Dags are parsed.
         return zerobus_core.ingest(
             workspace, table, records, options=options, checkpoint=checkpoint, on_progress=on_progress, stop=stop
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Connect to both hosts and sign in, as ``zerobus-ingest doctor`` does; writes nothing and shows no secret.
+        """Connect to the workspace and to Zerobus, and sign in; return whether that worked, and a text about it.
 
-        Takes at most half a minute. Behind a proxy, the result says what could not be tested.
+        Does the same checks as ``zerobus-ingest doctor``. Writes nothing and shows no secret. Takes at most half a
+        minute. Behind a proxy, the text says what could not be tested.
         """
         from zerobus_core.hosting import diagnose
 
         try:
-            # Airflow tests the values in the form under an id of its own, which would only confuse in a message.
+            # Airflow tests the form's values under a made-up connection id, which a message must not show.
             workspace = self._workspace_of(find_connection(self.zerobus_conn_id, "zerobus_conn_id"), "")
         except ConfigurationError as error:
             return False, error.message
@@ -194,12 +195,12 @@ class ZerobusHook(BaseHook):
 
 
 def find_connection(conn_id: str, parameter: str) -> Connection:
-    """Return a connection; raise a ConfigurationError that names it and ``parameter`` if it does not exist."""
+    """Return a connection; if it does not exist, raise a ConfigurationError that names its id and ``parameter``."""
     rendered_name(parameter, conn_id)
     try:
         return BaseHook.get_connection(conn_id)
     except (AirflowNotFoundException, AirflowRuntimeError) as error:
-        # Before 3.1 the supervisor's answer is passed on as it is.
+        # Airflow before 3.1 raises the supervisor's answer as an AirflowRuntimeError.
         if not isinstance(error, AirflowNotFoundException) and "CONNECTION_NOT_FOUND" not in str(error):
             raise
         raise ConfigurationError(
@@ -209,7 +210,7 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
 
 
 class _Fields:
-    """The fields of a ``zerobus`` or ``databricks`` connection, by what they mean for Zerobus."""
+    """The values for Zerobus, read from the fields of a ``zerobus`` or ``databricks`` connection."""
 
     def __init__(self, connection: Connection) -> None:
         if connection.conn_type not in _CONNECTION_TYPES:
@@ -248,7 +249,7 @@ class _Fields:
                 "Databricks OAuth: put a client id into Login, and an OAuth secret created in Databricks into "
                 "Password"
             )
-        # With a token, which Databricks' own provider prefers, Login and Password are usually those of a person.
+        # If there is a token, Databricks' own provider uses it, and Login and Password are usually those of a person.
         is_token = self._extra.get("token") and not self._extra.get("service_principal_oauth")
         if is_token or login == "token" or (not login and self._connection.password):
             raise ConfigurationError(
@@ -272,7 +273,7 @@ def _extra_of(connection: Connection) -> dict[str, Any]:
     try:
         extra = json.loads((connection.extra or "").strip() or "{}")
     except ValueError as error:
-        # Without the chain: the error holds the text, and so perhaps a secret.
+        # ``from None``, because the JSON error keeps the whole text, which can contain a secret.
         raise ConfigurationError(f"its extra is not valid JSON: {error}") from None
     if not isinstance(extra, dict):
         raise ConfigurationError(f"its extra must be a JSON object, not JSON of type {type(extra).__name__}")
@@ -287,7 +288,7 @@ def _without_page(host: str, port: int | None) -> str:
     """
     try:
         url = urlsplit(host if "://" in host else f"https://{host}")
-        # With the default port in its URL, the table would be a different asset.
+        # A default port is left out: with it, the URI of the table's asset would be a different one.
         is_told = url.port or not port or (url.scheme, port) == ("https", 443)
         netloc = url.netloc if is_told else f"{url.netloc}:{port}"
     except ValueError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeliveryTask", "delivery_lineage", "file_datasets", "query_datasets"]
 
-# Seconds.  The answer of the delivery itself is mostly still known.
+# Seconds. The delivery fetched the same schema, so the cache usually has one that is young enough.
 _SCHEMA_TIMEOUT = 10.0
 _SCHEMA_AGE = 3_600.0
 
@@ -37,7 +37,7 @@ class DeliveryTask(Protocol):
 def delivery_lineage(operator: DeliveryTask) -> Any:
     """Return an ``OperatorLineage``, or None if nothing was delivered or OpenLineage is not installed.
 
-    Raises nothing.
+    Raises only exceptions that a signal handler raised.
     """
     receipt, workspace = operator.receipt, operator.workspace
     if receipt is None or workspace is None:
@@ -48,7 +48,7 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
         return None
     try:
         inputs = operator.lineage_inputs()
-    except Exception as error:  # what a parser of SQL or a storage raises must not hide the output
+    except Exception as error:  # a SQL parser or a storage can fail; the output is reported even then
         if is_of_signal(error):
             raise
         _log.info("OpenLineage: the inputs are not known: %s: %s", type(error).__name__, error)
@@ -57,8 +57,8 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 
 
 def file_datasets(source: Any) -> list[Any]:
-    """Return a data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``, which can be a shard."""
-    if isinstance(source, Mapping):  # a shard, of the source that it names
+    """Return a data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``, a single one, a list or a shard."""
+    if isinstance(source, Mapping):  # a shard, which names its source
         source = source.get("source", [])
     sources = source if isinstance(source, list | tuple) else [source]
     return [_file_dataset(item) for item in sources]
@@ -71,7 +71,6 @@ def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
     """
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
-    # Without a connection of its own: the columns of the sources are not worth a query.
     lineage = get_openlineage_facets_with_sql(hook=hook, sql=sql, conn_id=conn_id, database=None)
     return list(lineage.inputs) if lineage is not None else []
 
@@ -99,7 +98,7 @@ def _schema_facets(workspace: Workspace, table: str) -> dict[str, Any]:
 
     try:
         schema = zerobus_core.TableSchema.fetch(workspace, table, timeout=_SCHEMA_TIMEOUT, max_age=_SCHEMA_AGE)
-    except Exception as error:  # of the workspace, or of the way to it; the rest is worth reporting without it
+    except Exception as error:  # any error of the workspace or the network; report the table without its columns
         if is_of_signal(error):
             raise
         _log.info("OpenLineage: the columns of %s are not known: %s", table, error)

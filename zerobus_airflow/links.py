@@ -23,8 +23,8 @@ class CatalogExplorerLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the URL of the delivered table's page; empty until the task knows its workspace.
 
-        Airflow 3 calls the operator that ran, in the worker, and stores the result; Airflow 2 calls this in the web
-        server.
+        Airflow 3 calls this in the worker, with the operator that ran, and stores the result. Airflow 2 calls this in
+        the web server.
         """
         return getattr(operator, "table_page", "") or kept_link(self, ti_key)
 
@@ -47,7 +47,7 @@ def keep_links(context: Context, operator: Any) -> None:
 
 
 def dead_letters_page(uri: str, workspace_url: str) -> str:
-    """Return the URL of a dead-letter file in the console of its storage; empty if there is none."""
+    """Return the URL of the page that shows a dead-letter file; empty if its storage has no such page."""
     volume = uri.removeprefix("dbfs:").removeprefix("//").removeprefix("/")
     if volume.startswith("Volumes/"):
         return f"{workspace_url.rstrip('/')}/explore/data/volumes/{quote(volume.removeprefix('Volumes/'))}"

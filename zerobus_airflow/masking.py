@@ -20,7 +20,7 @@ __all__ = ["mask_uris", "masking_task"]
 
 
 def mask_uris(value: Any) -> None:
-    """Let Airflow mask the secrets of all URIs in ``value``, in rendered fields and in logs.
+    """Make Airflow mask the secrets of all URIs in ``value`` wherever it shows them: in rendered fields and in logs.
 
     ``value`` can be nested: a mapping, a sequence, a set or a dataclass.
     """

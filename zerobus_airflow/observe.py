@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LogGroup", "Observer", "without_failing"]
 
+# Seconds between two lines in the log, and between two changes of the task's state. Each change is a request to
+# Airflow's API, which takes some milliseconds.
 _PROGRESS_INTERVAL = 10.0
-# Each time costs a request to Airflow's API, some milliseconds.
 _STATE_INTERVAL = 5.0
 _STATE_KEY = "zerobus/delivery"
 _RETENTION = timedelta(days=365)
@@ -36,14 +37,14 @@ def without_failing(act: Callable[[], object], what: str) -> None:
     """Call ``act``, and log an exception instead of raising it, unless a signal handler raised the exception."""
     try:
         act()
-    except Exception as error:  # informing may fail in any way, and the rows are durable all the same
+    except Exception as error:  # a report can fail in any way, but the rows are durable
         if is_of_signal(error):
             raise
         _log.warning("%s failed; the delivery is not affected: %s: %s", what, type(error).__name__, error)
 
 
 class LogGroup:
-    """A group of log lines that Airflow folds. A warning from the core ends the group, so that it is not folded."""
+    """A group of log lines that Airflow folds. A warning from the core ends the group, and so stays visible."""
 
     def __init__(self, log: Any, title: str) -> None:
         self._log = log
@@ -107,13 +108,13 @@ class Observer:
     def on_success(self, receipt: Receipt) -> None:
         """Report that every row is durable."""
         self._count({name: getattr(receipt, name) for name in _COUNTERS})
-        # Over all attempts, so it is counted once, at the end.
+        # This is a total over all attempts, so it is reported once, at the end.
         self._incr("zerobus.rows_resent", receipt.rows_resent)
         self._end("success", receipt.duration_s)
         self._keep({"state": "success", "receipt": receipt.as_dict()}, is_due=True)
 
     def on_failure(self, error: ZerobusIngestError) -> None:
-        """Report an error, without its message, which could show values of a row."""
+        """Report the class of an error, but not its message, which could contain values of a row."""
         counts = {name: getattr(error.counts, name) for name in ("rows_read", *_COUNTERS)}
         self._count(counts)
         self._end("failure", None)
@@ -126,7 +127,7 @@ class Observer:
             return
         self._state_at = now
         without_failing(
-            lambda: state.set(_STATE_KEY, value, retention=_RETENTION), "Keeping the progress in the task's state"
+            lambda: state.set(_STATE_KEY, value, retention=_RETENTION), "Storing the progress in the task's state"
         )
 
     def _count(self, counts: dict[str, int]) -> None:

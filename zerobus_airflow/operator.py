@@ -30,7 +30,7 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     (``zerobus_core.Receipt.as_dict``), which has counts but no rows.
 
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
-        upstream. Your data is never rendered as a template. (templated: task outputs are resolved)
+        an upstream task. Your data is never rendered as a template. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
         them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be a source that finds
         what is new in it: ``NewFiles``, ``NewRows`` or ``NewItems``. Then each run delivers what is new since the last
@@ -145,13 +145,13 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     def _files(self) -> Any:
         if self._has_shard and self.shard is None:
             raise ConfigurationError(
-                "shard is None: the task that it comes from returned nothing, and the whole source is not delivered "
-                "instead; give one shard, as by expand(shard=…)"
+                "shard is None: the task that should return it returned nothing. The whole source is not delivered "
+                "instead; pass one shard, for example with expand(shard=…)"
             )
         if self.source is None:
             raise ConfigurationError(
-                "source is None: the task whose output it is returned nothing; let that task return a path or URI "
-                "of files, or an empty list if there are none"
+                "source is None: it is the output of a task that returned nothing; let that task return a path or "
+                "URI of files, or an empty list if there are no files"
             )
         if isinstance(self.source, list | tuple) and not self.source:
             self.log.info("source is an empty list: there are no files to deliver")

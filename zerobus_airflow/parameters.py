@@ -1,4 +1,4 @@
-"""Checks the parameters of operators while the Dag is parsed, if their values are already known."""
+"""Checks the parameters of operators: while the Dag is parsed if a value is known by then, otherwise on the worker."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def one_of(name: str, value: Any, *choices: str) -> Any:
 
 
 def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
-    """Return which attempts may skip rows; ``durable`` is the deprecated form of ``resume``."""
+    """Return the value of ``resume``, by default "retry"; ``durable`` is the deprecated form of this parameter."""
     if durable is not None:
         warn_deprecated("durable", "leave it out, or say resume='never' instead of durable=False", stacklevel=4)
         resume = resume or ("retry" if durable else "never")
@@ -94,13 +94,13 @@ def rendered_name(parameter: str, value: Any) -> str:
     """
     if not isinstance(value, str):
         raise ConfigurationError(
-            f"{parameter} is {value!r} on the worker, which is not text: the task that it comes from returned it, or "
-            "its template gave it"
+            f"{parameter} must be text, but is {value!r} on the worker: a task returned this value, or a template "
+            "rendered to it; let the task return, or the template give, the name"
         )
     if not is_known(value):
         raise ConfigurationError(
-            f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: what a template renders to is "
-            "not rendered again; let it render to the name itself"
+            f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: Airflow renders a template "
+            "once, and not the result again; let the template render to the name itself"
         )
     return value
 
@@ -110,12 +110,15 @@ def rendered_table(table: Any) -> str:
     name = rendered_name("table", table)
     parts = [part.strip("`") for part in name.split(".")]
     if len(parts) != _NAME_PARTS or not all(part.strip() for part in parts):
-        raise ConfigurationError(f"table is {name!r} on the worker, and must be catalog.schema.table, three parts")
+        raise ConfigurationError(f"table is {name!r} on the worker, but must be catalog.schema.table, three parts")
     return name
 
 
 def as_mapping(options: Any) -> dict[str, Any]:
-    """Return the options as a dict, which Airflow can render; raise ConfigurationError for anything else."""
+    """Return IngestOptions or a mapping as a dict, which Airflow can render.
+
+    Raises ConfigurationError for other types.
+    """
     if isinstance(options, IngestOptions):
         return {
             field.name: value
@@ -132,7 +135,7 @@ def as_mapping(options: Any) -> dict[str, Any]:
 def templated_options(options: Any) -> Any:
     """Return the ``options`` that an operator stores.
 
-    Names of options and known values are checked now; values that are templates are checked after they are rendered.
+    The names of options, and the values that are known, are checked here. Templates are checked once they are rendered.
     """
     if isinstance(options, XComArg) or (isinstance(options, str) and not is_known(options)):
         return options

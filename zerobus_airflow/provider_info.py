@@ -44,15 +44,16 @@ def _config_section() -> dict[str, Any]:
         "options": {
             "checkpoint_uri": {
                 "description": "Directory for the checkpoints of tasks: a path that all workers see, or an fsspec URI. "
-                "For Airflow before 3.3, which keeps no state of a task; without it every attempt sends all rows.",
+                "Needed before Airflow 3.3, which is the first to store task state: if the option is not set, every "
+                "attempt sends all rows.",
                 "version_added": "0.2.0",
                 "type": "string",
                 "example": "s3://bucket/zerobus-checkpoints",
                 "default": None,
             },
             "pool": {
-                "description": "The pool of tasks that are given pool_arguments(), with as many slots as streams may "
-                "be open at once. Make it first: airflow pools set zerobus 50 'Zerobus streams'.",
+                "description": "The Airflow pool of tasks that use pool_arguments(). It needs as many slots as streams "
+                "can be open at once. Create it first: airflow pools set zerobus 50 'Zerobus streams'.",
                 "version_added": "0.2.0",
                 "type": "string",
                 "example": "zerobus",

@@ -22,13 +22,13 @@ __all__ = ["DeadLetterReplayOperator"]
 class DeadLetterReplayOperator(ZerobusDeliveryOperator):
     """Send the rows of a dead-letter file to their table; the task succeeds only when every row is durable.
 
-    The file is read when the task runs, so corrections made by hand are sent.  The task does not change the file, so
-    another run sends the same rows again.  Rows that still do not fit the table fail the task, or go to another
+    The file is read when the task runs, so corrections made by hand are sent. The task does not change the file, so
+    another run sends the same rows again. Rows that still do not fit the table fail the task, or go to another
     dead-letter file if ``options`` names one.
 
     :param dead_letter_uri: the file to read: the ``dead_letter_uri`` of the delivery that wrote it. (templated)
 
-    Only dead letters for ``table`` are sent.  For the other parameters see ZerobusDeliveryOperator.
+    Only dead letters for ``table`` are sent. For the other parameters see ZerobusDeliveryOperator.
     """
 
     template_fields: Sequence[str] = (*ZerobusDeliveryOperator.template_fields, "dead_letter_uri")

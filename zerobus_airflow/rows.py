@@ -48,7 +48,7 @@ def protected(records: Any) -> Any:
         raise ConfigurationError(
             f"records is the text {records!r}, which is neither rows nor a template; pass a path or URI as source"
         )
-    # A task's output has to be seen by Airflow, and a text may be a template; all else is data.
+    # Airflow must see a task's output to resolve it, and a text to render it. Everything else is data.
     if records is None or isinstance(records, XComArg | str):
         return records
     if any(True for _ in XComArg.iter_xcom_references(records)):
@@ -96,8 +96,8 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
         if not count:
             raise
         raise ConfigurationError(
-            f"the rows ended with AirflowSkipException after {count} of them, but a task that delivered rows is not "
-            "skipped; raise it before the first row, or end the rows with return"
+            f"AirflowSkipException was raised after row {count}, but a task that delivered rows must not be skipped; "
+            "raise it before the first row, or end the rows with return"
         ) from error
 
 
@@ -108,7 +108,7 @@ def resolve(value: Any, context: Context) -> Any:
     """
     if isinstance(value, XComArg):
         value = value.resolve(context)
-    # Airflow's lazy sequences ask for each item by itself, and for a slice at once.
+    # A lazy sequence of Airflow makes one request for each item, but only one for a slice.
     is_lazy = type(value).__module__.startswith("airflow.") and isinstance(value, Sequence)
     return list(value[:]) if is_lazy else value
 

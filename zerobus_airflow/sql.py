@@ -166,7 +166,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         if self._has_shard:
             return nullcontext(self._shard_rows(hook))
         self.log.info("Running on %s: %s", self.sql_conn_id, self.sql)
-        # A processor of rows gets what the driver gives.
+        # ``rows_processor`` gets the values as the database driver returns them.
         as_text = self.rows_processor is None
         execute = partial(execute_on_server, sql=self.sql, parameters=self.parameters, as_text=as_text)
         cursor = CursorThread(hook.get_conn, execute, name=self.sql_conn_id)
@@ -175,7 +175,8 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
     def _shard_rows(self, hook: Any) -> Any:
         if not isinstance(self.shard, Mapping):
             raise ConfigurationError(
-                f"shard is of type {type(self.shard).__name__}; pass one shard, as with expand(shard=split_sql_task(…))"
+                f"shard is of type {type(self.shard).__name__}; pass one shard, for example with "
+                "expand(shard=split_sql_task(…))"
             )
         self.log.info("Reading shard %s of %s on %s", self.shard.get("index"), self.shard.get("of"), self.sql_conn_id)
         return read_shard(SqlQuery(hook.get_conn, self.sql), self.shard)
@@ -204,7 +205,7 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         return database_hook(self.sql_conn_id, self.sql_hook_params)
 
     def _own_options(self) -> dict[str, Any]:
-        # JSON and arrays of a database come as dicts and lists; text columns take them without a cast in the query.
+        # Drivers return JSON and arrays as dicts and lists. With write_json, a STRING column accepts them.
         is_stated = isinstance(self.options, Mapping) and "write_json" in self.options
         return {} if is_stated else {"write_json": True}
 

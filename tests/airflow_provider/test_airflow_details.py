@@ -178,8 +178,8 @@ def test_a_name_that_cannot_be_one_once_it_is_rendered_is_named_with_its_paramet
     said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", account["log"]).split())
     for parameter in ("table", "zerobus_conn_id", "sql_conn_id"):
         assert f"{parameter} is '{{{{ ds }}}}' on the worker, with Jinja that is not rendered" in said
-    assert "table is 'default.flights' on the worker, and must be catalog.schema.table, three parts" in said
-    assert "on the worker, which is not text" in said
+    assert "table is 'default.flights' on the worker, but must be catalog.schema.table, three parts" in said
+    assert "must be text, but is None on the worker" in said
     assert "without Jinja" not in said
     assert target.rows(table) == []
 
