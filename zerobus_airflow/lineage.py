@@ -57,8 +57,11 @@ def delivery_lineage(operator: DeliveryTask) -> Any:
 
 
 def file_datasets(source: Any) -> list[Any]:
-    """Return a data set for each path, URI, glob or ``ObjectStoragePath`` in ``source``, a single one, a list or a shard."""
-    if isinstance(source, Mapping):  # a shard, which names its source
+    """Return a data set for each path, URI, glob or ``ObjectStoragePath``.
+
+    ``source`` is one of these, a list of them, or a shard, which names its source.
+    """
+    if isinstance(source, Mapping):  # a shard
         source = source.get("source", [])
     sources = source if isinstance(source, list | tuple) else [source]
     return [_file_dataset(item) for item in sources]

@@ -6,9 +6,9 @@ if the process is killed, and the UI shows how far a failed delivery came.
 The next attempt is a retry of the step in the same run, or a re-execution of that run from failure, any number of
 times. Materializing the asset again is not another attempt: it starts from the first row.
 
-A checkpoint from before any row is durable says only how many rows may have been sent. It is written to the log of the
-run instead, so that a short delivery writes only one observation in addition to its materialization. This matters
-because Dagster's plots show only about 100 events of an asset.
+A checkpoint that is saved before any row is durable says only how many rows may have been sent. It is written to the
+log of the run instead, so that a short delivery writes only one observation in addition to its materialization. This
+matters because Dagster's plots show only about 100 events of an asset.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ _CHECKPOINT = f"{NAMESPACE}/checkpoint"
 _DELIVERY = f"{NAMESPACE}/delivery"
 _ASSET = f"{NAMESPACE}/asset"
 _PARTITION = f"{NAMESPACE}/partition"
-# Dagster's own tags of a run that takes up another one where it failed (dagster/_core/storage/tags.py).
+# Dagster's own tags of a run that re-executes another run from failure (dagster/_core/storage/tags.py).
 _FROM_FAILURE = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 _MOST_TRIES = 64
 _PAGE = 50
-# How far the clocks of a step's machine and of Dagster's database may be apart.
+# Seconds. The largest expected difference between the clocks of a step's machine and of Dagster's database.
 _CLOCK_SKEW = 3_600.0
-# Seconds until the first save, so that a short delivery leaves something; until the next ones; and at most, until 2 %
-# of the time is more.  Each save is an event that stays, and Dagster's plots and pages show about 100 of an asset.
+# Seconds between saves: first 2, so that a short delivery also leaves a checkpoint; then at least 28; in a longer
+# delivery 12.5 % of its duration so far, but at most 120; and from 100 minutes on 2 % of its duration so far. Each save
+# is an event that Dagster keeps, and Dagster's plots and pages show only about 100 events of an asset.
 _FIRST_INTERVAL = 2.0
 _INTERVAL = 28.0
 _LONG_INTERVAL = 120.0
@@ -58,7 +59,7 @@ _LONG_SHARE_AT_RISK = 0.02
 def tries_of(run: DagsterRun, instance: DagsterInstance, resume: Resume = "retry") -> list[DagsterRun]:
     """Return this run and the runs that it re-executes from failure, newest first.
 
-    With ``resume="always"``, the result has all runs that this run re-executes, from failure or not.
+    With ``resume="always"``, the result contains all runs that this run re-executes, from failure or not.
     """
     tries = [run]
     while len(tries) < _MOST_TRIES and (resume == "always" or _is_from_failure(run)):
@@ -140,7 +141,9 @@ class ObservationCheckpointStore:
         text = next((value.value for value in self._checkpoints()), None) if may_find else None
         self._is_first = may_find and text is None
         if text is not None and not isinstance(text, str):
-            raise InvalidCheckpointError(f"the checkpoint is {type(text).__name__}, not text")
+            raise InvalidCheckpointError(
+                f"the checkpoint in Dagster's event log is of type {type(text).__name__}, not text"
+            )
         found = None if text is None else Checkpoint.from_json(text)
         self.report_resumed(found)
         return found
@@ -160,7 +163,7 @@ class ObservationCheckpointStore:
         why = "a retry of the step" if len(runs) == 1 else f"a re-execution{how} of run {runs[1]}"
         tell_step(
             self.step.log,
-            "%s: this is %s; by the checkpoint of %s, %d rows of the delivery are durable",
+            "%s: this is %s; according to the checkpoint written at %s, %d rows of the delivery are durable",
             self.table,
             why,
             found.written_at,
@@ -182,7 +185,7 @@ class ObservationCheckpointStore:
             return
         rows = checkpoint.durable.rows
         if self._is_first and not rows:
-            message = f"rows may be on their way to {self.table}; none is known to be durable"
+            message = f"rows might have been sent to {self.table}; none of them is known to be durable"
             write_to_log(self.attempt, message, {**self._identity, _CHECKPOINT: checkpoint.to_json()})
             return
         self._observe(self._partition, rows, {_DELIVERY: self.delivery, _CHECKPOINT: checkpoint.to_json()})
@@ -203,7 +206,7 @@ class ObservationCheckpointStore:
 
     @property
     def _asset_key(self) -> dg.AssetKey:
-        """The asset to observe; in an op, the table itself."""
+        """The key of the asset to observe; in an op, a key that is made from the table's name."""
         return self.step.asset_key or dg.AssetKey(self.table.split("."))
 
     @property

@@ -1,6 +1,6 @@
 """An asset check that reads the figures of the last delivery from Dagster and reports what is wrong with them."""
 
-# Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
+# Dagster needs the annotation of `context` as a type, not as text: no `from __future__ import annotations` here.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ __all__ = ["build_zerobus_delivery_check"]
 _FIGURES = tuple(field.name for field in fields(Counts))
 # Dagster's storages refuse to return more records at once.
 _PAGE = 1_000
-# A description lists no more problems than a person reads.
+# The most problems that a description lists; people do not read more.
 _MOST_PROBLEMS = 20
 
 Receipts = Sequence[Mapping[str, Any]]
@@ -41,7 +41,7 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
     is_only_writer: bool = False,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetChecksDefinition:
-    """Build a check of the run's delivery to ``asset``, or of the last one if the run delivered nothing.
+    """Build a check of the run's delivery to ``asset``, or of the last delivery if the run delivered nothing.
 
     The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
     dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each
@@ -101,7 +101,7 @@ def _count_problem(rows: int, figures: Mapping[str, int], is_only_writer: bool) 
     if rows < delivered:
         return f"the table holds {rows} {plural(rows, 'row')}, fewer than the {delivered} that are durable"
     if is_only_writer and rows > most:
-        return f"the table holds {rows} rows, more than the {most} that were delivered, with those that came twice"
+        return f"the table holds {rows} rows, more than the {most} that were delivered, possible duplicates included"
     return ""
 
 
@@ -121,11 +121,13 @@ class _Bounds:
         found = []
         if accounted != read:
             found.append(
-                f"{_rows(read, 'was read', 'were read')}, and {accounted} {plural(accounted, 'is', 'are')} "
+                f"{_rows(read, 'was read', 'were read')}, but {accounted} {plural(accounted, 'is', 'are')} "
                 "accounted for"
             )
         if dead > self.max_dead_lettered:
-            found.append(f"{_rows(dead, 'went')} to the dead-letter file (at most {self.max_dead_lettered} may)")
+            found.append(
+                f"{_rows(dead, 'went')} to the dead-letter file (max_dead_lettered is {self.max_dead_lettered})"
+            )
         if self.min_rows is not None and read < self.min_rows:
             found.append(f"{_rows(read, 'was read', 'were read')}, fewer than {self.min_rows}")
         if self.max_rows is not None and read > self.max_rows:
@@ -150,7 +152,7 @@ def _listed(problems: Sequence[str]) -> str:
 
 def _praise(figures: Mapping[str, int]) -> str:
     dead = figures["rows_dead_lettered"]
-    return "every row that was read is durable" + (f", but {dead} in the dead-letter file" if dead else "")
+    return "every row that was read is durable" + (f", except {dead} in the dead-letter file" if dead else "")
 
 
 def _figures(receipts: Receipts) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The YAML component: an asset that is a Delta table, filled from files, a query or a function."""
 
-# Dagster reads the annotation of `context`, and takes no text for one: no `from __future__ import annotations` here.
+# Dagster needs the annotation of `context` as a type, not as text: no `from __future__ import annotations` here.
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,13 +55,13 @@ class ZerobusDeliveryCheck(dg.Model, dg.Resolvable):
     """The bounds of the check that follows each delivery."""
 
     name: str = Field(default="zerobus_delivery", description="The name of the check.")
-    description: str | None = Field(default=None, description="What the check looks at, for people.")
+    description: str | None = Field(default=None, description="The description that Dagster shows for the check.")
     blocking: bool = Field(
-        default=False, description="Whether assets downstream wait for the check, and are left out if it fails."
+        default=False, description="Whether downstream assets wait for the check, and are not materialized if it fails."
     )
-    min_rows: int | None = Field(default=None, description="Fewest rows that are to be read.")
-    max_rows: int | None = Field(default=None, description="Most rows that are to be read.")
-    max_dead_lettered: int = Field(default=0, description="Most rows that may go to the dead-letter file.")
+    min_rows: int | None = Field(default=None, description="The check fails if fewer rows are read.")
+    max_rows: int | None = Field(default=None, description="The check fails if more rows are read.")
+    max_dead_lettered: int = Field(default=0, description="The check fails if more rows go to the dead-letter file.")
 
 
 class ZerobusRetries(dg.Model, dg.Resolvable):
@@ -148,7 +148,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
                 raise ValueError("set table or tables")
             self._all_tables()
         if len(self.tables) > 1 and self.op is not None and self.op.name is not None:
-            raise ValueError("op.name names a single step, but each of the tables has its own step")
+            raise ValueError("op.name names a single step, but each of the tables has its own step: leave op.name out")
         return self
 
     def _all_tables(self) -> list[ZerobusTable]:
@@ -169,8 +169,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """Return what Dagster lists about this component: its tags, and what it produces."""
         known = inspect.signature(dg.ComponentTypeSpec).parameters
-        # A field that Dagster does not have breaks every command of dg, also in projects that do not use us:
-        # ``produces`` came with 1.13.18.
+        # A field that Dagster does not know breaks every command of dg, even in projects without this component. The
+        # field ``produces`` exists since Dagster 1.13.18.
         produces: dict[str, Any] = {"produces": ["asset", "asset_check"]} if "produces" in known else {}
         return dg.ComponentTypeSpec(tags=["databricks", "zerobus", "ingest"], **produces)
 
@@ -211,7 +211,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
 
     @staticmethod
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration of the launch, with a ``resume`` of True or False replaced by the word for it.
+        """Return the configuration of the launch; a ``resume`` of True or False becomes "retry" or "never".
 
         Gives no warning, because Dagster has built a ZerobusIngestConfig from this configuration before, which warned.
         """
@@ -230,8 +230,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         table.check(spec)
         if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume in {"always", "never"}):
             raise ValueError(
-                "handoff cannot be combined with on_rematerialize: refuse, resume: always or resume: never: a run that "
-                "is re-executed in full delivers what is new, and a retry the rest of its slice; leave those out"
+                "handoff cannot be combined with on_rematerialize: refuse, resume: always or resume: never, because a "
+                "new run delivers what is new, and a retry delivers the rest of its slice; leave these settings out"
             )
         read = table.reader(folder)
         name = spec.key.to_python_identifier()
@@ -248,7 +248,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
             required_resource_keys={key},
         )
         def push(context: dg.AssetExecutionContext, config: ZerobusIngestConfig) -> Iterator[dg.MaterializeResult[Any]]:
-            # Dagster keeps it for execute, which people override.
+            # ``config`` is not passed on: ``execute``, which people override, reads it from the context.
             yield from self.execute(context, getattr(context.resources, key), read(context))
 
         own = self.connection.resource() if self.connection else None

@@ -1,6 +1,6 @@
 """The component's ``handoff:`` block, which makes each run deliver only what is new."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 import os
 from typing import Any, Literal
 
@@ -17,23 +17,34 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
 
     state_uri: str | None = Field(
         default=None,
-        description="Path or URI of the file that keeps the state; files need it.  Else the asset's own events.",
+        description="Path or URI of the file that keeps the state; required for files. Without it, the state is in the "
+        "asset's own events.",
         examples=["s3://ops/orders.handoff.json"],
     )
     name: str | None = Field(default=None, description="The handoff's name; the asset's key if left out.")
-    on_busy: Literal["fail", "skip", "wait"] = Field(default="fail", description="What to do if another run delivers.")
-    settle: float = Field(default=0.0, ge=0, description="Files: seconds that one must have been left alone.")
-    max_files: int | None = Field(default=None, ge=1, description="Files: most of them in one run.")
-    max_bytes: int | None = Field(default=None, ge=1, description="Files: most bytes in one run.")
-    on_changed: Literal["fail", "deliver", "ignore"] = Field(
-        default="fail", description="Files: what to do about a delivered one that has other content now."
+    on_busy: Literal["fail", "skip", "wait"] = Field(
+        default="fail", description="What to do if another run is delivering."
     )
-    names_increase: bool = Field(default=False, description="Files: whether new names come after all earlier ones.")
+    settle: float = Field(default=0.0, ge=0, description="Files: seconds for which a file must not have changed.")
+    max_files: int | None = Field(default=None, ge=1, description="Files: the most files in one run.")
+    max_bytes: int | None = Field(default=None, ge=1, description="Files: the most bytes in one run.")
+    on_changed: Literal["fail", "deliver", "ignore"] = Field(
+        default="fail", description="Files: what to do if the content of a delivered file has changed."
+    )
+    names_increase: bool = Field(default=False, description="Files: whether new names sort after all earlier ones.")
     column: str | None = Field(default=None, description="A query: the column that says which rows are new.")
-    key: str | list[str] | None = Field(default=None, description="A query: what orders rows of the same value.")
-    lag: float | None = Field(default=None, ge=0, description="A query: seconds within which transactions commit.")
-    lag_rows: int | None = Field(default=None, ge=0, description="A query: how many of the newest rows wait.")
-    commits_in_order: bool = Field(default=False, description="A query: rows become visible in order of the column.")
+    key: str | list[str] | None = Field(
+        default=None, description="A query: the column, or columns, that order rows with the same value."
+    )
+    lag: float | None = Field(
+        default=None, ge=0, description="A query: the longest time in seconds from a row's value to the row's commit."
+    )
+    lag_rows: int | None = Field(
+        default=None, ge=0, description="A query: how many of the newest rows to leave for the next run."
+    )
+    commits_in_order: bool = Field(
+        default=False, description="A query: whether rows become visible in the order of the column."
+    )
 
     def check(self, *, is_files: bool, is_sql: bool, is_partitioned: bool) -> None:
         """Raise ValueError if the handoff cannot work with this source or asset. Called when definitions are loaded."""

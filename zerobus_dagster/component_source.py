@@ -1,6 +1,6 @@
 """The sources of a component's rows: files, a query, or a Python function."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -36,8 +36,8 @@ class ZerobusSql(dg.Model, dg.Resolvable):
     order_by: str | list[str] | None = Field(
         default=None,
         description=(
-            "The columns that the query sorts by, if they give each row its place: a retry sends only the missing rows "
-            "then. Without them it sends all rows again."
+            "The columns in the query's ORDER BY, if they determine the order of all rows. Then a retry sends only the "
+            "missing rows; without order_by, it sends all rows again."
         ),
     )
 
@@ -85,7 +85,7 @@ class ZerobusSource(dg.Model, dg.Resolvable):
     )
     sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
     handoff: ZerobusHandoff | None = Field(
-        default=None, description="Deliver only what is new since the last run, and keep the state of that."
+        default=None, description="Deliver only what is new since the last run; without it, each run delivers all."
     )
     asset: dg.ResolvedAssetSpec | None = Field(
         default=None, description="The asset; without it, an asset with the table's name as its key."
@@ -104,7 +104,7 @@ class ZerobusTable(ZerobusSource):
     def _one_source(self) -> Self:
         if sum(map(bool, (self.source, self.records, self.sql))) != 1:
             raise ValueError(
-                "set one of source (files to push), records (a function that returns them) and sql (a query)"
+                "set one of source (files to push), records (a function that returns rows) and sql (a query)"
             )
         return self
 
@@ -118,12 +118,12 @@ class ZerobusTable(ZerobusSource):
         if spec.partitions_def is not None:
             return
         if PARTITION in (self.source or ""):
-            raise ValueError(f"source {self.source!r} has a {PARTITION}, and the asset has no partitions_def")
+            raise ValueError(f"source {self.source!r} contains {PARTITION}, but the asset has no partitions_def")
         if self.sql is not None and ":partition_key" in self.sql.query:
-            raise ValueError("the query has a :partition_key, and the asset has no partitions_def")
+            raise ValueError("the query contains :partition_key, but the asset has no partitions_def")
 
     def reader(self, folder: Path) -> Read:
-        """Return a function from the step's context to its records; paths are relative to ``folder``."""
+        """Return a function that takes a step's context and returns its records; paths are relative to ``folder``."""
         if self.records is not None:
             return _function(self.records)
         if self.sql is not None and self.handoff is not None:

@@ -1,6 +1,6 @@
 """The options that can be changed for one run when it is launched; the connection is not one of them."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 from typing import Any, get_args
 
 import dagster as dg
@@ -27,13 +27,14 @@ class ZerobusIngestConfig(dg.Config):
     """
 
     options: dict[str, Any] = Field(
-        default={}, description='Options by the names of IngestOptions, over those of the resource: {"streams": 4}.'
+        default={}, description='Options by the names of IngestOptions; they override the resource\'s: {"streams": 4}.'
     )
-    # Any, since Dagster's configuration has no type for a word or the older True or False.
+    # Any, because Dagster's configuration has no type that takes a word and also the older True and False.
     resume: Any = Field(default=None, description=f"{RESUME}  The resource's setting if left out.")
     on_rematerialize: str | None = Field(
         default=None,
-        description='"append" or "refuse" if the asset or partition was delivered before; the resource\'s if left out.',
+        description='What to do if the asset or partition was delivered before: "append" or "refuse". The resource\'s '
+        "setting if left out.",
     )
 
     def __init__(self, **data: Any) -> None:

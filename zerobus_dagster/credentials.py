@@ -1,6 +1,6 @@
 """The service principal of a delivery: a separate resource, so that Dagster shows its secret only as ``********``."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 from typing import Any
 
 import dagster as dg

@@ -54,7 +54,7 @@ def _outputs(assets: dg.AssetsDefinition) -> Iterator[tuple[dg.AssetKey, dg.Outp
 def _problems(manager: ZerobusIOManager, spec: dg.AssetSpec, output: dg.OutputDefinition) -> Iterator[str]:
     metadata = {key: plain(value) for key, value in spec.metadata.items()}
     if output.dagster_type.is_nothing:
-        yield "it is annotated to return None, and Dagster calls no IO manager for that; annotate what it returns"
+        yield "it is annotated to return None, so Dagster never calls the IO manager; annotate the type that it returns"
     try:
         manager.table_of({}, metadata, spec.key.path, output=f"the output {output.name!r}")
         checked_options(dict(metadata.get("ingest_options") or {}))
@@ -64,4 +64,4 @@ def _problems(manager: ZerobusIOManager, spec: dg.AssetSpec, output: dg.OutputDe
     if write_mode != "append":
         yield not_append(write_mode)
     if metadata.get("partition_expr") is not None and spec.partitions_def is None:
-        yield "it has a partition_expr and no partitions_def, so it would be ignored"
+        yield "it has a partition_expr but no partitions_def, so the partition_expr would be ignored"

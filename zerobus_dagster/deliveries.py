@@ -37,7 +37,7 @@ class StepDeliveries:
     """Names the deliveries of one attempt of a step, and keeps their receipts. Thread-safe within the step."""
 
     def __init__(self) -> None:
-        # Guards the fields below, and the order in which Dagster gets the metadata that is made of them.
+        # Guards the fields below, and the order in which Dagster gets the metadata that is made from them.
         self._lock = threading.Lock()
         self._begun: Counter[tuple[dg.AssetKey | None, str, str]] = Counter()
         self._threads: dict[tuple[dg.AssetKey | None, str, str, str], int] = {}
@@ -46,9 +46,11 @@ class StepDeliveries:
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
         """Return a name for a delivery that begins; the same delivery has the same name in every attempt of the step.
 
-        The name is the user's ``delivery_name``, or "ingest", and a number that counts the deliveries of that name. The
-        number is the same in every attempt, because each attempt makes its deliveries in the same order. Raises
-        ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
+        The name is the user's ``delivery_name``, or "ingest", followed by a number that counts the deliveries
+        with this name. The number is the same in every attempt, because each attempt makes its deliveries in the same
+        order.
+
+        Raises ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
         ``source_version``: their order is random, so a retry could skip rows of one source because rows of another one
         are durable.
         """
@@ -58,8 +60,8 @@ class StepDeliveries:
                 thread = threading.get_ident()
                 if self._threads.setdefault((*key, options.source_version), thread) != thread:
                     raise ConfigurationError(
-                        f"several threads of this step deliver source_version {options.source_version!r}, and a "
-                        "retry could not know which of them has which rows: give each delivery its own "
+                        f"several threads of this step deliver source_version {options.source_version!r}, so a "
+                        "retry could not know which rows belong to which delivery: give each delivery its own "
                         "delivery_name",
                         table=table,
                     )
@@ -93,7 +95,7 @@ class StepDeliveries:
         ]
 
 
-# Dagster makes one such context for each try of a step, in whichever process that runs.
+# Dagster makes one StepExecutionContext for each attempt of a step, in the process that runs the attempt.
 _by_step: WeakKeyDictionary[StepExecutionContext, StepDeliveries] = WeakKeyDictionary()
 _by_step_lock = threading.Lock()
 

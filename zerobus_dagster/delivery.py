@@ -96,7 +96,7 @@ class DagsterDelivery:
         return {**columns, **table_metadata(self.table)}
 
     def _whole_partition(self, receipts: Sequence[Receipt]) -> Metadata:
-        # Only then no other run has rows of the partition in the table.
+        # Without "refuse", another run may have put rows of the partition into the table.
         return partition_metadata(receipts) if self.on_rematerialize == "refuse" else {}
 
     def _push(self, records: Any, name: str, partition: str | None = None) -> list[Receipt]:
@@ -150,7 +150,7 @@ class DagsterDelivery:
     def _named(self, name: str) -> IngestOptions:
         """Return the options with a delivery name that all attempts share; ``delivery_columns`` depend on this name."""
         attempt, given = self.step.attempt, self.options.delivery_name
-        if given is not None:  # it may hold for several partitions of the run
+        if given is not None:  # several partitions of the run can have the same one
             return replace(self.options, delivery_name=json.dumps([given, name]))
         if attempt is None:
             return self.options

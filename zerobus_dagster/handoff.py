@@ -67,7 +67,7 @@ class EventStateStore:
         if current != replaces:
             raise StateConflict(self.shown)
         self._observe("state of the handoff", {_STATE: text, _REVISION: revision + 1})
-        time.sleep(random.uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311 - two runs at once are to differ
+        time.sleep(random.uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE))  # noqa: S311 - concurrent runs must pause differently
         if self._current()[1] != text:
             raise StateConflict(self.shown)
 
@@ -172,7 +172,7 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
     Raises ConfigurationError in a partitioned asset, in which each partition is a slice, and outside of a run if
     ``state_uri`` is None.
     """
-    # What only a delivery needs is not imported by every process that loads definitions.
+    # Imported here, so that processes that only load definitions do not load it.
     from zerobus_core import Handoff
     from zerobus_core.hosting import Owner
 

@@ -67,7 +67,10 @@ class _Past:
         return asset if self.partition is None else f"partition {self.partition} of {asset}"
 
     def delivered_by(self) -> str | None:
-        """Return the id of the run that made the last materialization, or None if that was not such a delivery."""
+        """Return the id of the run that made the last materialization.
+
+        None if that run did not deliver to the table, or is in ``own``.
+        """
         for record in self.instance.fetch_materializations(self._filter, limit=1).records:
             event = record.asset_materialization
             metadata = event.metadata if event is not None else {}
@@ -77,7 +80,7 @@ class _Past:
         return None
 
     def begun_by(self) -> str | None:
-        """Return the id of the last such run that has recorded durable rows, or None."""
+        """Return the id of the last run outside of ``own`` that recorded durable rows in the table, or None."""
         for record in observations_of(self.instance, self._filter):
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}
