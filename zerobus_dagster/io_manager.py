@@ -1,6 +1,6 @@
 """The IO manager: pushes what an asset returns to a Delta table, before Dagster considers it materialized."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,14 +52,14 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
     write_mode: str = Field(default="append", description="Only append: Zerobus cannot replace or delete rows.")
     options: dict[str, Any] = Field(
         default={},
-        description="Options of every delivery, by the names of IngestOptions; they win over the resource's.",
+        description="Options of every delivery, by the names of IngestOptions; they override the resource's.",
     )
 
     delta_uri: str | None = Field(
         default=None,
         description=(
             "Where inputs are loaded from: the URI of the Delta tables, with {catalog}, {schema} and {table} for the "
-            "parts of the name.  Without it, the manager loads no inputs."
+            "parts of the name. Without it, the manager loads no inputs."
         ),
         examples=["s3://lake/{schema}/{table}"],
     )
@@ -101,7 +101,8 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 checkpoint_uri=self.zerobus.checkpoint_uri,
             )
             metadata = delivery.run(self._records(context, obj))
-        # What the user's output already has stays: adding a key twice is an error, and the rows are durable by now.
+        # Without the keys that the output already has: adding a key twice is an error, and must not fail this step,
+        # because its rows are durable.
         context.add_output_metadata({k: v for k, v in metadata.items() if k not in (context.output_metadata or {})})
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -172,7 +173,7 @@ def not_append(write_mode: object) -> str:
 def _name(context: dg.OutputContext) -> str:
     try:
         return context.name
-    except dg.DagsterInvariantViolationError:  # made by build_output_context() without one
+    except dg.DagsterInvariantViolationError:  # made by build_output_context() without a name
         return "result"
 
 

@@ -40,7 +40,7 @@ HANDOFF_NAME = f"{NAMESPACE}/handoff"
 
 Metadata: TypeAlias = dict[str, int | float | str | dg.TableSchema | dg.MetadataValue]
 
-# One by one, because Dagster plots numbers over time.
+# Stored as single entries, because Dagster plots numbers over time.
 _ROWS = tuple(field.name for field in dataclasses.fields(Counts))
 _PLOTTED = (
     *_ROWS,
@@ -64,7 +64,7 @@ _TABLE_COLUMNS = (
     "started_at",
     "resumed_from",
 )
-# A failure lists no more bad fields than a person reads.
+# The most bad fields that a failure lists; people do not read more.
 _MOST_BAD_FIELDS = 50
 
 
@@ -74,7 +74,7 @@ def table_metadata(table: str) -> Metadata:
 
 
 def table_in(metadata: Mapping[str, Any]) -> str | None:
-    """Return the table that an event is about; None if it does not say."""
+    """Return the table that an event names; None if it names none."""
     value = metadata.get("dagster/table_name")
     return value.value if isinstance(value, dg.TextMetadataValue) else None
 
@@ -169,7 +169,7 @@ def partition_metadata(receipts: Sequence[Receipt]) -> Metadata:
 def _timestamp(text: str) -> dg.MetadataValue:
     try:
         return dg.MetadataValue.timestamp(datetime.fromisoformat(text).astimezone(UTC))
-    except ValueError:  # of a checkpoint that somebody has written by hand; the rows are durable
+    except ValueError:  # from a checkpoint that somebody edited; the rows are durable, so do not fail
         return dg.MetadataValue.text(text)
 
 

@@ -27,6 +27,6 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     needed = {"dead_letter_uri": "file"} if options.get("on_bad_record") == "dead_letter" else {}
     if "transform_version" in options:
         needed["transform"] = "module:function"
-    # Another layer may hold the other half of a pair.
+    # Some options need another one, which can be in another layer.
     ingest_options(on_bad_record, needed, options)
     return options

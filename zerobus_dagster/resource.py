@@ -1,6 +1,6 @@
 """The Dagster resource with which assets and ops push rows to tables of a Databricks workspace."""
 
-# Dagster reads the annotations of fields itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of fields as types, not as text: no `from __future__ import annotations` here.
 import sys
 from collections.abc import AsyncIterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -78,30 +78,30 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     client_id: str | None = Field(
         # A default in Dagster's schema would make the launchpad fill it in.
         default_factory=_nothing,
-        description="Deprecated: use credentials.  The client id of the service principal.",
+        description="Deprecated: use credentials. The client id of the service principal.",
     )
     client_secret: str | None = Field(
         default_factory=_nothing,
-        description="Deprecated: use credentials.  An OAuth secret of the service principal.",
+        description="Deprecated: use credentials. An OAuth secret of the service principal.",
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
     options: dict[str, Any] = Field(
         default={}, description='Options of every delivery, by the names of IngestOptions: {"streams": 4}.'
     )
-    # Any, since Dagster's configuration has no type for a word or the older True or False.
+    # Any, because Dagster's configuration has no type that takes a word and also the older True and False.
     resume: Any = Field(default="retry", description=RESUME)
     checkpoint_uri: str | None = Field(
         default=None,
         description=(
-            "A folder, local or any fsspec URI, for checkpoints: they are saved there many times a minute.  Without it "
-            "they are observations in the event log, a few each ten minutes."
+            "A folder for checkpoints, as a local path or an fsspec URI; they are saved there many times a minute. "
+            "Without it, they are observations in the event log, saved at most about twice a minute."
         ),
         examples=["s3://lake/checkpoints"],
     )
     on_rematerialize: OnRematerialize = Field(
         default="append",
-        description="When the asset or partition was delivered before: append the rows once more, or refuse.",
+        description="What to do if the asset or partition was delivered before: append the rows once more, or refuse.",
     )
 
     def __init__(self, **data: Any) -> None:
@@ -109,7 +109,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
             data["resume"] = resume_of(data["resume"], stacklevel=2)
         super().__init__(**data)
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        # Dagster builds the resource again for each run.
+        # Dagster itself builds the resource again for each run; only the user's call causes a warning.
         if {"client_id", "client_secret"} & data.keys() and not caller.startswith("dagster."):
             warn_deprecated(
                 "ZerobusResource with client_id and client_secret",
@@ -209,8 +209,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
         ``source`` is NewFiles, NewRows or NewItems. ``state_uri`` is the path or URI of a file for the state, and is
         required for NewFiles. Without it, the state is in the asset's own events. ``name`` defaults to the asset's key.
-        A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do while
-        another run delivers. The other parameters are as for ``ingest``.
+        A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do if
+        another run is delivering. The other parameters are as for ``ingest``.
 
         Raises ConfigurationError in a partitioned asset, if ``resume`` is not "retry", or if ``on_rematerialize`` is
         "refuse".
@@ -258,8 +258,8 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         else:
             return
         raise ConfigurationError(
-            f"{wrong} is not possible in a handoff: every run delivers other rows, also one that is re-executed in "
-            "full, and every attempt of a run the rest of the same slice; leave it out",
+            f"{wrong} is not possible in a handoff: each new run delivers new rows, and each retry or re-execution "
+            "from failure delivers the rest of the same slice; leave it out",
             table=table,
         )
 

@@ -11,13 +11,13 @@ __all__ = ["RESUME", "Resume", "resume_of"]
 Resume: TypeAlias = Literal["retry", "always", "never"]
 
 RESUME = (
-    'Which attempts send only the missing rows: "retry", a retry of the step or a re-execution from failure; '
-    '"always", any re-execution of the run; "never".'
+    'Which attempts send only the missing rows. "retry": retries of the step and re-executions from failure; '
+    '"always": also every other re-execution of the run; "never": no attempt.'
 )
 
 
 def resume_of(value: Any, *, stacklevel: int | None = None) -> Resume:
-    """Return ``value`` as "retry", "always" or "never"; raise ValueError if it has no such meaning.
+    """Return ``value`` as "retry", "always" or "never"; raise ValueError for any other value.
 
     True and False are older forms of "retry" and "never". They cause a deprecation warning, with ``stacklevel`` counted
     from the caller; None omits the warning.

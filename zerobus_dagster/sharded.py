@@ -1,6 +1,6 @@
 """Builds sharded assets, in which several steps each deliver one part of the source."""
 
-# Dagster reads the annotations of ops itself, and takes no text: no `from __future__ import annotations` here.
+# Dagster needs the annotations of ops as types, not as text: no `from __future__ import annotations` here.
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
@@ -70,7 +70,7 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
         work = SourceWork(**common, split_source=split, read=read)
     else:
         raise ConfigurationError(
-            "pass either split and, if necessary, read; or source and shards and, if necessary, state_uri and handoff",
+            "pass either split (and read, if needed), or source and shards (and state_uri and handoff, if needed)",
             table=table,
         )
     name = "__".join(asset_key.path).replace("-", "_").replace(".", "_")

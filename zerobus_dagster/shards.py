@@ -72,7 +72,7 @@ class SourceWork:
         result = resource.ingest(context, self.table, records, options=self.options, asset_key=self.asset_key)
         metadata: Metadata = {**cast("Metadata", result.metadata)}
         about = {name: value for name, value in metadata.items() if name in _ABOUT_THE_TABLE}
-        # What ``read`` returns need not be a shard, and then its receipt does not say which one it is.
+        # ``read`` can return something other than a shard, and then the receipt does not say which shard it is for.
         receipt = {**receipts_in(metadata)[-1], "shard": shard_facts(shard)}
         return {"receipt": receipt, "about": about}
 
@@ -80,7 +80,7 @@ class SourceWork:
         """See ShardedWork."""
         if receipts:
             return merge_receipts(receipts), {}
-        context.log.warning(f"{self.table}: the source has no shards, and nothing was delivered")
+        context.log.warning(f"{self.table}: the source has no shards, so nothing was delivered")
         return None
 
 

@@ -82,7 +82,7 @@ class Step:
     @classmethod
     def of_output(cls, context: OutputContext) -> Step:
         """Read the context of an IO manager."""
-        # has_partition_key is False in a run over a range, has_asset_partitions is True in both.
+        # Not has_partition_key: it is False in a run over a range of partitions.
         partitions = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
         running = _running_output(context)
         key = context.asset_key if context.has_asset_key else None

@@ -47,8 +47,9 @@ def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str
     missing = [part for part, name in parts.items() if not name]
     if missing:
         raise ConfigurationError(
-            f"{output} has no {' and no '.join(missing)} to be written to: set it in the metadata of the asset, in "
-            "the configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
+            f"{output} has no {' and no '.join(missing)} for the name of its table: set what is missing in the "
+            "metadata of the asset, in the configuration of ZerobusIOManager, or in the asset key (catalog, schema, "
+            "table)"
         )
     return ".".join(str(name) for name in parts.values())
 
