@@ -1,4 +1,4 @@
-"""A delivery behind tasks that are there already: one hands over rows, another the names of the files that it wrote."""
+"""Deliveries after existing tasks: one task returns rows, and another task the names of the files that it wrote."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ with DAG(
 
     @task
     def extract():
-        """Some rows: they go through XCom, which is good for thousands, not for millions."""
+        """Return a few rows; they go through XCom, which can hold thousands of rows, but not millions."""
         return [{"sensor": 1, "celsius": 21.5}]
 
     @task
     def export(params=None):
-        """Many rows: the files go to storage, and only their names through XCom."""
+        """Write many rows to a file in storage; only the name of the file goes through XCom."""
         import json
         from pathlib import Path
 
@@ -31,5 +31,5 @@ with DAG(
         return [str(file)]
 
     ZerobusIngestOperator(task_id="deliver_rows", table="main.default.readings", records=extract())
-    # An empty list of files is a delivery of no rows, and skips what comes after it.
+    # If the list of files is empty, there are no rows, and Airflow skips this task and the tasks after it.
     ZerobusIngestOperator(task_id="deliver_files", table="main.default.readings", source=export(), on_empty="skip")

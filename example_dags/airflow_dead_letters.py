@@ -1,4 +1,4 @@
-"""Rows that do not fit the table are kept aside; after someone corrected them, a second Dag sends them."""
+"""Rows that do not fit the table go to a dead-letter file; a second Dag sends them once someone has corrected them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One delivery on several workers: shards of files and of a query, delivered by mapped tasks, with one receipt.
 
-Only a shard that failed is tried again.  On an Airflow with many such Dags, put the mapped tasks into a pool, and
-let each take as many slots as it opens streams: ``pool="zerobus", pool_slots=2``.
+Airflow retries only the shards that failed. If an Airflow has many such Dags, put the mapped tasks into a pool, and let
+each take one slot for each stream that it opens: ``pool="zerobus", pool_slots=2``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ with DAG(
     params={"files": "s3://landing/readings/"},
     default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
 ):
-    # Files: listed by a task, never while this file is parsed.
+    # Files: a task lists them when it runs; they are never listed while this Dag is parsed.
     files = ZerobusIngestOperator.partial(
         task_id="deliver_files",
         table="main.default.readings",
@@ -35,7 +35,7 @@ with DAG(
     ).expand(source=split_source_task("{{ params.files }}", 8))
     merge_receipts_task.override(task_id="receipt_of_files")(files.output)
 
-    # A query: ranges of its key. Shards hold neither the query nor a connection.
+    # A query: each shard is a range of its key. Shards contain neither the query nor a connection.
     rows = SqlToZerobusOperator.partial(
         task_id="deliver_rows",
         table="main.default.readings",

@@ -22,7 +22,7 @@ with DAG(
         task_id="files",
         table="main.default.new_readings",
         source=NewFiles(f"{FOLDER}/landing/*.jsonl", max_files=1_000),
-        # What was delivered is kept here; a retry, or the next run, delivers the rest.
+        # This file records what was delivered; a retry, or the next run, delivers the rest.
         state_uri=f"{FOLDER}/state/new_readings.json",
     )
     SqlToZerobusOperator(

@@ -9,7 +9,7 @@ from airflow.sdk import dag, task
 
 @dag(schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=30)})
 def airflow_records():
-    # The function makes the same rows on every try of a run: naming them lets a retry send only what is missing.
+    # Every attempt of a run makes the same rows. ``source_version`` states that, so a retry sends only missing rows.
     @task.zerobus_ingest(table="main.default.readings", options={"source_version": "{{ run_id }}"})
     def readings():
         for sensor in range(1_000):

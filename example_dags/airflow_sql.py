@@ -20,6 +20,6 @@ with DAG(
         sql_conn_id="plant",
         sql="SELECT sensor, celsius FROM readings WHERE sensor >= :since ORDER BY sensor",
         parameters={"since": "{{ params.since }}"},
-        # The query says in which order its rows come, so a retry may go on where the last try ended.
+        # The column in the query's ORDER BY. With it, a retry can continue where the last attempt ended.
         ordered_by="sensor",
     )

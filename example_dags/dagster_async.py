@@ -16,14 +16,14 @@ PAGES, ROWS_PER_PAGE = 20, 50
 
 
 async def page(number: int) -> list[dict[str, Any]]:
-    """One page of an API."""
+    """Return one page of an API."""
     await asyncio.sleep(0.01)
     first = number * ROWS_PER_PAGE
     return [{"id": n, "sensor": f"s{n % 7}", "value": n / 10} for n in range(first, first + ROWS_PER_PAGE)]
 
 
 async def readings_of(pages: int) -> AsyncIterator[dict[str, Any]]:
-    """The rows of all pages, one after the other."""
+    """Yield the rows of all pages, page by page."""
     for number in range(pages):
         for row in await page(number):
             yield row
@@ -31,7 +31,7 @@ async def readings_of(pages: int) -> AsyncIterator[dict[str, Any]]:
 
 @dg.asset(kinds={"databricks", "zerobus"}, retry_policy=dg.RetryPolicy(max_retries=2, delay=5))
 async def readings(context: dg.AssetExecutionContext, zerobus: ZerobusResource) -> dg.MaterializeResult:
-    """All readings; a retry sends only the rows that are missing, because source_version names them."""
+    """All readings; a retry sends only the rows that are missing, because source_version identifies the rows."""
     options = {"source_version": f"the first {PAGES} pages"}
     return await zerobus.aingest(context, "main.default.readings", readings_of(PAGES), options=options)
 

@@ -1,4 +1,4 @@
-"""One asset on several workers: shards of files, delivered by a step each, and one materialization for all of them.
+"""One asset on several workers: each step delivers one shard of the files, and the asset is materialized once.
 
 ``dg dev -f example_dags/dagster_fan_out.py``; only shards that failed run again when a run is re-executed from
 failure.
@@ -25,7 +25,7 @@ readings = build_zerobus_sharded_asset(
 
 defs = dg.Definitions(
     assets=[readings],
-    # One step for each shard; a limit for the pool "zerobus" in dagster.yaml bounds them over all runs.
+    # Each shard has its own step. A limit for the pool "zerobus" in dagster.yaml applies to the steps of all runs.
     executor=dg.multiprocess_executor.configured({"max_concurrent": 4}),
     resources={
         "zerobus": ZerobusResource(

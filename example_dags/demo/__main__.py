@@ -1,7 +1,7 @@
-"""``make demo``: real flights become durable rows, and no task is green too early.
+"""The program of ``make demo``: delivers real flights and weather, and checks that no task succeeds too early.
 
-Dagster, Airflow and a handoff in plain Python deliver them. Everything runs on this machine, bound to 127.0.0.1, in the
-folder .demo, which the next run deletes.  The exit code is 0 only if every check held.
+Dagster, Airflow and a handoff in plain Python deliver the rows. Everything runs on this machine, bound to 127.0.0.1, in
+the folder .demo, which the next run deletes. The exit code is 0 only if every check held.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from example_dags.demo.stage import DagRun, Stage, compare, last_error, show_rec
 from zerobus_local import LocalZerobusProcess
 
 _MARKER = "made-by-the-demo"
-# With fewer there is no middle to kill the server in.
+# With fewer rows, a delivery ends before the server can be killed in the middle of it.
 _FEWEST_ROWS = 30_000
 
 
 def main() -> int:
-    """Tell the whole story; the exit code."""
+    """Run all acts of the demo, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m example_dags.demo", description=__doc__)
-    parser.add_argument("--rows", type=int, default=source.FLIGHT_ROWS, help="flights to push (default: all)")
+    parser.add_argument("--rows", type=int, default=source.FLIGHT_ROWS, help="number of flights to push (default: all)")
     parser.add_argument("--home", type=Path, default=Path(".demo"), help="folder to work in; it is deleted first")
-    parser.add_argument("--keep", action="store_true", help="serve the page of the local server until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="at the end, keep the local server open until Ctrl-C")
     arguments = parser.parse_args()
     if not _FEWEST_ROWS <= arguments.rows <= source.FLIGHT_ROWS:
-        parser.error(f"--rows takes {_FEWEST_ROWS} to {source.FLIGHT_ROWS}")
+        parser.error(f"--rows must be at least {_FEWEST_ROWS} and at most {source.FLIGHT_ROWS}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell's background job ignores SIGINT, and the demo says that Ctrl-C and kill -INT stop it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -68,7 +68,7 @@ def _keep_open(story: Story, server: LocalZerobusProcess) -> None:
 def _fresh(home: Path) -> Path:
     home = home.resolve()
     if home.exists() and not (home / _MARKER).exists():
-        raise SystemExit(f"{home} was not made by the demo, which would delete it; give another folder with --home")
+        raise SystemExit(f"{home} was not made by the demo, and would be deleted; choose another folder with --home")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     (home / _MARKER).touch()
@@ -88,7 +88,7 @@ def _verdict(story: Story, home: Path) -> int:
 
 
 def _play(story: Story, home: Path, rows: int, closing: ExitStack) -> LocalZerobusProcess:
-    """All acts; what they started ends with ``closing``."""
+    """Play all acts, and return the local server, which runs until ``closing`` is closed."""
     story.section(
         "The local server: gRPC, OAuth and Unity Catalog in front of Delta tables",
         "nothing but this machine is needed.",
@@ -97,9 +97,9 @@ def _play(story: Story, home: Path, rows: int, closing: ExitStack) -> LocalZerob
         server = closing.enter_context(LocalZerobusProcess.start(home / "zerobus", commit_delay=0.2))
     story.tell(f"Zerobus endpoint {server.endpoint}, workspace {server.workspace_url}")
     story.tell("The rates below are low on purpose: the server waits 0.2 s before each commit, as if it were far away,")
-    story.tell("and few rows are on their way at a time, so that there is a middle. make bench measures the speed.")
+    story.tell("and few rows are sent at a time, so that it can be killed in the middle. make bench measures speed.")
     airflow = Airflow(home / "airflow", server.workspace)
-    # It starts slowly, so other acts come first.
+    # Airflow starts slowly, so other acts come first.
     with airflow.runs() as runs:
         _dagster_pushes_the_weather(story, home, server)
         flights = source.flights(rows)
@@ -153,7 +153,7 @@ def _the_server_dies_for_good(stage: Stage) -> None:
     story = stage.story
     story.section(
         "Airflow fails: the same Dag, and the server is killed in the middle and stays away",
-        "a task whose rows are not all durable ends red, and the task after it does not run.",
+        "a task whose rows are not all durable fails, and the task after it does not run.",
     )
     path = stage.server.create_table(source.flights_sql("main.default.flights_lost")).path
     run = DagRun(stage, "main.default.flights_lost", path)

@@ -1,7 +1,7 @@
-"""A child process with Airflow in it: makes the database, then runs the Dag with each configuration that is sent.
+"""The child process that runs Airflow: makes the metadata database, and then runs the Dag once for each line of stdin.
 
-One process for all runs, since the first one costs Airflow seconds. For a single run, do as with any Dag:
-``airflow dags test demo_flights``.
+Each line is the configuration of a run, as JSON. One process does all runs, because the first run in a process takes
+some seconds more. For a single run, use ``airflow dags test demo_flights``, as with any Dag.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ READY = "Airflow is ready"
 
 
 def main() -> None:
-    """Run until stdin ends."""
+    """Make the database, and run the Dag for each line until stdin ends."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
     from example_dags.demo.dags.demo_flights import dag
 

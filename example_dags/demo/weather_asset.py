@@ -1,4 +1,4 @@
-"""The weather, pushed by Dagster; as a script it materializes the asset once and keeps what Dagster recorded of it."""
+"""The weather, pushed by Dagster. As a script, it materializes the asset once and saves the asset's metadata."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ defs = dg.Definitions(
 
 
 def materialize(receipt: Path) -> None:
-    """Run the asset in this process; its metadata, as Dagster has it in its event log, goes to ``receipt``."""
+    """Materialize the asset in this process, and write its metadata from Dagster's event log to ``receipt``."""
     with dg.DagsterInstance.get() as instance:
         result = defs.get_implicit_global_asset_job_def().execute_in_process(instance=instance)
     (event,) = result.asset_materializations_for_node("weather")

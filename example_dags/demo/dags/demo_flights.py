@@ -1,8 +1,8 @@
-"""The flights, pushed by Airflow; and a task after it, which runs only when every row is durable.
+"""A Dag that pushes the flights; the task after the push runs only when every row is durable.
 
     airflow dags test demo_flights --conf '{"receipt": "receipt.json"}'
 
-needs the table (``example_dags.demo.source.flights_sql``) and the connection ``zerobus_default``.
+This command needs the table (``example_dags.demo.source.flights_sql``) and the connection ``zerobus_default``.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ with DAG(
         table="{{ params.table }}",
         records_callable=first_flights,
         options={
-            # Small batches, and few of them on their way, so that there is a middle to kill the server in.
+            # Small batches, and few of them unacknowledged, so that the server can be killed in the middle.
             "batch_rows": 2_000,
             "max_unacked_bytes": 1_000_000,
-            # Impatient, so that a try without a server fails in seconds; by default it has minutes to come back.
+            # Short, so that an attempt without a server fails in seconds; the defaults wait minutes for the server.
             "max_attempts": 5,
             "open_timeout": 3.0,
             "ack_timeout": 10.0,
