@@ -25,7 +25,7 @@ from .page import write_page
 from .report import machine, save, shown, table
 
 _ROOT = Path(__file__).parents[1]
-# What only a flag asks for.
+# Seconds that --hundred-million adds to the time limit of the case "memory".
 _HUNDRED_MILLION_SECONDS = 900.0
 
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         if has_failed:
             failed.append(name)
     seconds = round(time.monotonic() - started)
-    print(f"\n{table(figures)}\n\n{seconds} s; all of it is in {given.json}")
+    print(f"\n{table(figures)}\n\n{seconds} s; all figures are in {given.json}")
     save(given.json, figures, settings, skipped, machine=facts, seconds=seconds)
     if given.page:
         write_page(given.json, _ROOT / "docs")
@@ -62,7 +62,8 @@ def run_case(name: str, settings: Settings) -> tuple[list[Figure], str, bool]:
         out = Path(folder) / "figures"
         command = [sys.executable, "-m", "benchmarks.one_case", name, str(out)]
         command += ["--quick"] * settings.quick + ["--hundred-million"] * settings.hundred_million
-        # All that the case writes is in the folder that is removed here, even if it is killed.  The SDK would log.
+        # TMPDIR is the folder that is removed here, so no file stays even if the case is killed. RUST_LOG=off keeps the
+        # SDK from logging.
         variables = {"RUST_LOG": "off"} | os.environ | {"TMPDIR": folder}
         process = subprocess.Popen(command, cwd=_ROOT, env=variables, start_new_session=True)
         why_not = ""
@@ -93,12 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rows and turns, in about two minutes")
     parser.add_argument(
-        "--only", action="append", choices=list(CASES), metavar="NAME", help="one case; may be repeated"
+        "--only", action="append", choices=list(CASES), metavar="NAME", help="run only this case; can be repeated"
     )
     parser.add_argument(
-        "--hundred-million", action="store_true", help="peak memory of 100 million rows too, in minutes"
+        "--hundred-million", action="store_true", help="also measure the peak memory of 100 million rows (minutes)"
     )
-    parser.add_argument("--json", type=Path, default=_ROOT / ".bench" / "results.json", help="where the figures go")
+    parser.add_argument("--json", type=Path, default=_ROOT / ".bench" / "results.json", help="file for the figures")
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and its pictures from this run")
     return parser
 

@@ -43,7 +43,7 @@ if __name__ == "__main__":
 """
 # MiB by which the last quarter of a delivery may need more than the first.
 _SLACK = 32
-# Seconds until the delivery holds what it may: a first quarter that is shorter has nothing to compare with.
+# Seconds until the delivery has filled its streams and buffers. A shorter first quarter shows too little memory.
 _SETTLED = 4.0
 # Seconds between two samples.
 _EVERY = 0.5
@@ -84,7 +84,7 @@ def environment(home: Path, postgres: Postgres, database: str, workspace: Worksp
     source = {"conn_type": "postgres", "host": postgres.host, "port": postgres.port, "schema": database}
     source |= {"login": postgres.user, "password": postgres.password}
     return os.environ | {
-        # The log says what the process is at, and so must not wait in a buffer.
+        # ``phase_of`` reads the log while the Dag runs, so the log must not wait in a buffer.
         "PYTHONUNBUFFERED": "1",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -136,7 +136,7 @@ def resident(pid: int) -> int:
 
 
 def check(server: LocalZerobusProcess, rows: int, samples: list[Sample]) -> None:
-    """Exit with a message if anything is wrong."""
+    """Exit with a message if rows are missing or duplicated, or if memory grew during the delivery."""
     ids = server.read(TABLE).column("id")
     distinct = pc.count_distinct(ids).as_py()
     print(f"{len(ids):,} rows in the table, {distinct:,} of them distinct, of {rows:,}")
@@ -148,10 +148,10 @@ def check(server: LocalZerobusProcess, rows: int, samples: list[Sample]) -> None
         raise SystemExit(f"only {len(delivery)} samples of the delivery: use more rows")
     first, last = peak(delivery[:quarter]), peak(delivery[-quarter:])
     print(
-        f"MiB at most: {first} in the first quarter of the delivery, {last} in the last, {peak(samples)} in the process"
+        f"peak MiB: {first} in the first quarter of the delivery, {last} in the last, {peak(samples)} in the whole run"
     )
     if quarter * _EVERY < _SETTLED:
-        print(f"not judged: streams and buffers fill in the first {_SETTLED:.0f} s; give more rows")
+        print(f"not judged: streams and buffers fill in the first {_SETTLED:.0f} s; use more rows")
     elif last - first > _SLACK:
         raise SystemExit(f"memory grew by {last - first} MiB from the first quarter to the last")
 

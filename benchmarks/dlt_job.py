@@ -41,7 +41,7 @@ def deliver(given: dict[str, Any], path: Path) -> float:
     zerobus.endpoint_url = given["endpoint"]
     zerobus.credentials = DatabricksZerobusCredentials()
     zerobus.credentials.client_id, zerobus.credentials.client_secret = given["client_id"], given["client_secret"]
-    # Its own would put https:// in front of the name, and the local server speaks http.
+    # dlt's own configuration would put https:// in front of the host name, but the local server speaks http.
     config = SimpleNamespace(
         zerobus=zerobus, credentials=SimpleNamespace(to_workspace_url=lambda: given["workspace_url"])
     )

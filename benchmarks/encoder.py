@@ -4,8 +4,8 @@
 
 ``upb`` is ``Message(**row).SerializeToString()`` without any check, on rows that already have the values of the wire
 format. ``ParseDict`` is ``json_format.ParseDict`` and ``SerializeToString`` on the same rows. Our encoder gets the rows
-as users have them, and does all checks and conversions. Times are CPU seconds of this process, which other programs on
-the machine disturb less. Each round gives a ratio, and the median of these ratios is printed.
+as users have them, and does all checks and conversions. Times are CPU seconds of this process, because other programs
+on the machine disturb them less than wall time. Each round gives a ratio, and the median of these ratios is printed.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _encode(encoder: Encoder, rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds of each way in each round, after a check that our bytes and upb's are the same."""
+    """Return the CPU seconds of each way in each round; first check that our records and upb's have the same values."""
     schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({case.columns})")
     rows = [case.row(i) for i in range(ROWS)]
     wire = [case.wire(row) for row in rows]
@@ -145,7 +145,7 @@ def measure(case: Case, rounds: int) -> dict[str, list[float]]:
     message = messages.row
     read = [message.FromString(record) for record in _encode(encoder, rows)]
     if read != [message(**row) for row in wire]:
-        raise SystemExit(f"{case.name}: ours and upb's records differ")
+        raise SystemExit(f"{case.name}: our records and upb's have different values")
     ways: dict[str, Callable[[], object]] = {
         "upb": lambda: [message(**row).SerializeToString() for row in wire],
         "ours": lambda: _encode(encoder, rows),

@@ -1,13 +1,13 @@
 """Compares shards in several processes with one task, while the server limits each stream as the service does.
 
-    python -m benchmarks.fan_out --postgres                 # starts a PostgreSQL of its own, from Debian's package
+    python -m benchmarks.fan_out --postgres                 # starts its own PostgreSQL, from Debian's package
     python -m benchmarks.fan_out --shards 8 --limit 100000 --postgres "dbname=bench host=/run/postgresql"
     python -m benchmarks.fan_out --rows 20000               # a few seconds, to see that it runs
 
 Each command delivers the demo's flights as Parquet files. With ``--postgres`` it also delivers as many rows from a
-table in PostgreSQL. Fails if the number of rows in the Delta table is not that of the receipts. The time of a
+table in PostgreSQL. It fails if the Delta table and the receipts have different numbers of rows. The time of a
 measurement runs from the start of the first delivery to the end of the last one. The worker processes have imported
-everything before, like those of Celery. The server runs on the same processors.
+everything before that, as Celery's workers have. The server runs on the same processors.
 """
 
 from __future__ import annotations
@@ -132,13 +132,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Print a line for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=8)
-    parser.add_argument("--rows", type=int, help="so many of the flights, to see that it runs (default: all)")
+    parser.add_argument("--rows", type=int, help="number of flights to deliver; a few show that it runs (default: all)")
     parser.add_argument("--limit", type=float, default=100_000, help="rows per second and stream")
     parser.add_argument(
         "--postgres",
         nargs="?",
         const=OWN,
-        help="connection string, where the table zerobus_bench is replaced; without one a server is started",
+        help="also deliver from PostgreSQL: the connection string of a database in which the table zerobus_bench is "
+        "replaced; without a string, a server is started",
     )
     options = parser.parse_args(arguments)
     flights = source.flights().slice(0, options.rows)
@@ -173,7 +174,7 @@ def database(given: str) -> Iterator[str]:
 
 
 def compare_query(server: LocalZerobusProcess, pool: ProcessPoolExecutor, dsn: str, flights: pa.Table, n: int) -> None:
-    """Compare one task and shards that deliver a table in PostgreSQL."""
+    """Copy the flights to PostgreSQL, and compare one task with shards that deliver them from there."""
     fill(dsn, flights)
     columns = "id BIGINT NOT NULL, carrier STRING, origin STRING, dest STRING, distance DOUBLE"
     server.create_table(f"CREATE TABLE main.default.copied ({columns})")

@@ -110,7 +110,7 @@ def sender(server: LocalZerobusProcess, record_format: str, batch: int) -> Calla
 
 
 def measure(record_format: str, rows: int, batch: int, streams: int) -> str:
-    """Return one line of the table."""
+    """Send ``rows`` rows to a new server, and return one line of the table of results."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobusProcess.start(Path(folder)) as server:
         server.create_table(f"CREATE TABLE {TABLE} ({COLUMNS})")
         send = sender(server, record_format, batch)
@@ -130,7 +130,7 @@ def measure(record_format: str, rows: int, batch: int, streams: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table."""
+    """Print a table of results, one line for each record format and number of streams."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=2_000)

@@ -53,11 +53,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The ratio that we want a figure to reach, or the value of ours if the figure has no ratio."""
+    """The limit for a figure's ratio, or for our value if the figure has no ratio."""
 
     limit: float
     is_least: bool = True
-    """Whether ``limit`` is the least that we want, instead of the most."""
+    """Whether ``limit`` is a lower limit; if False, it is an upper limit."""
 
     def verdict(self, spread: Spread) -> str:
         """Return text that says whether the target is met, and how large the noise is.
@@ -85,7 +85,7 @@ class Figure:
     ratio: Spread | None = None
     """How many times as good our value is as that of the first other way, by wall time in most cases."""
     cpu_ratio: Spread | None = None
-    """The ratio by CPU time of this process, which other programs on the machine disturb less."""
+    """The ratio by CPU time of this process, which other programs on the machine disturb less than wall time."""
     target: Target | None = None
 
     @property

@@ -47,7 +47,7 @@ def peak_mib(server: LocalZerobusProcess, rows: int) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print both peaks and the difference."""
+    """Print the peaks for few and for many rows, and their difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--few", type=int, default=50_000)
     parser.add_argument("--many", type=int, default=1_000_000)

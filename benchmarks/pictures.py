@@ -8,8 +8,9 @@ from xml.sax.saxutils import escape
 
 __all__ = ["Bar", "bar_chart"]
 
+# Widths in pixels: of the longest bar, of one letter in a label (7.4 is about the largest average), and of the text
+# after a bar.
 _BARS = 360
-# Of the longest label, and of the value after its bar; a letter is at most about 7.4 wide on average.
 _LETTER = 7.4
 _VALUE = 150
 _ROW = 26

@@ -34,7 +34,7 @@ _MODES = {
 
 
 def run_task(workspace: Workspace, variables: dict[str, str]) -> tuple[float, int]:
-    """Return the CPU seconds and the peak memory in MB of a process that delivers one row."""
+    """Return the CPU seconds and the peak memory in MiB of a process that delivers one row."""
     assert isinstance(workspace.credentials, ClientCredentials)
     known = {
         "ZEROBUS_SERVER_ENDPOINT": workspace.endpoint,
@@ -50,14 +50,14 @@ def run_task(workspace: Workspace, variables: dict[str, str]) -> tuple[float, in
 
 
 def main(_arguments: list[str] | None = None) -> None:
-    """Print the figures."""
+    """Print a line with bytecode files, and a line without them: the CPU seconds of each run, and the peak memory."""
     with tempfile.TemporaryDirectory() as folder, LocalZerobus.start(Path(folder) / "data") as server:
         server.create_table("CREATE TABLE main.default.small (id BIGINT, name STRING)")
         for mode, variables in _MODES.items():
             run_task(server.workspace, variables)
             runs = [run_task(server.workspace, variables) for _ in range(_RUNS)]
             seconds = " ".join(f"{run[0]:.2f}" for run in runs)
-            print(f"{mode}: {seconds} CPU s, {max(run[1] for run in runs)} MB")
+            print(f"{mode}: {seconds} CPU s, {max(run[1] for run in runs)} MiB")
 
 
 if __name__ == "__main__":

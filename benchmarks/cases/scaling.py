@@ -12,7 +12,7 @@ from benchmarks.measuring import OURS, Figure, Settings, Spread, Target, measure
 from zerobus_core import IngestOptions, ingest
 from zerobus_local import LocalZerobusProcess
 
-# A quarter of what the service documents, so that 16 streams do not ask for more than two processors can do.
+# Rows per second. A quarter of the limit that the service documents, so that two processors can serve 16 streams.
 _LIMIT = 25_000
 
 

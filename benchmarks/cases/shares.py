@@ -14,7 +14,7 @@ from benchmarks.measuring import OURS, Figure, Settings, Spread
 from zerobus_core import IngestOptions, ingest
 from zerobus_local import LocalZerobusProcess
 
-# Part: what the paths of its modules contain.  The first that fits counts.
+# Each part of the core, and the texts that the paths of its modules contain. The first part that matches counts.
 _PARTS = {
     "digest": ("checkpoint/digest", "xxhash"),
     "checkpoint": ("zerobus_core/checkpoint/", "delivery/checkpointing", "zerobus_core/storage/"),
