@@ -32,8 +32,8 @@ __all__ = [
     "zerobus_ingest_task",
 ]
 
-# Airflow imports this package to read the provider's metadata, in every one of its processes and before it is
-# itself fully imported; so the modules that import Airflow load when a name is first asked for.
+# Every process of Airflow imports this package to read the provider's metadata, before Airflow itself is fully
+# imported. So the modules that import Airflow are loaded only when a name is first used.
 _HOMES = {
     "DeadLetterReplayOperator": "replay",
     "SqlToZerobusOperator": "sql",
@@ -46,7 +46,7 @@ _HOMES = {
     "split_source_task": "fan_out",
     "split_sql_task": "fan_out",
     "table_asset": "assets",
-    "task": "compat",  # Airflow's own, whose types know our decorator here
+    "task": "compat",  # Airflow's own ``task``; type checkers find our decorator in it
     "zerobus_ingest_task": "decorator",
 }
 

@@ -82,7 +82,8 @@ __all__ = [
 
 IS_AIRFLOW_3 = find_spec("airflow.sdk") is not None
 
-# The modules that can define each name. That of the newest Airflow comes first, because its older homes warn there.
+# The modules in which versions of Airflow define each name. The newest comes first, because newer versions of Airflow
+# still have the older modules, but warn about them.
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
 _SDK_DECORATOR = "airflow.sdk.bases.decorator"
 _HOMES: dict[str, tuple[str, ...]] = {

@@ -42,7 +42,7 @@ _MOST_BYTES = 60_000
 _HARD_LIMIT = 63_000
 _RETENTION = timedelta(days=3_650)
 _KEY = "zerobus/handoff/"
-# Seconds between writing the state and reading it again. Another run that writes at the same moment needs that time.
+# Seconds between writing the state and reading it again, so that a run that writes at the same moment is noticed.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.3
 
 
@@ -119,7 +119,7 @@ class AssetStateStore:
 
     side_files = None
     most_bytes = _MOST_BYTES
-    """The size limit of the state; a slice is not frozen if its state would exceed it."""
+    """The largest size of the state in bytes; a slice whose state would be larger is not frozen."""
 
     def __init__(
         self,

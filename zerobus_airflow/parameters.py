@@ -95,12 +95,12 @@ def rendered_name(parameter: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(
             f"{parameter} must be text, but is {value!r} on the worker: a task returned this value, or a template "
-            "rendered to it; let the task return, or the template give, the name"
+            "rendered to it; make the task return the name, or the template render to it"
         )
     if not is_known(value):
         raise ConfigurationError(
-            f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: Airflow renders a template "
-            "once, and not the result again; let the template render to the name itself"
+            f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: Airflow does not render "
+            "the result of a template again; make the template render to the name itself"
         )
     return value
 

@@ -29,5 +29,5 @@ __all__ = [
     "warehouse_row_count",
 ]
 
-# Dagster shows the libraries of a code location. This library does not have Dagster's version number, as Dagster's do.
+# Dagster shows the libraries of a code location. Its own libraries have Dagster's version number; this one does not.
 DagsterLibraryRegistry.register("zerobus-orchestration", version("zerobus-orchestration"), is_dagster_package=False)

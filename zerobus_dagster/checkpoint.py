@@ -109,7 +109,7 @@ class ObservationCheckpointStore:
     _is_first: bool = field(init=False, default=False)
     """Whether ``load`` found no earlier checkpoint of the delivery.
 
-    Every observation of the delivery is then newer than the checkpoints in the log of the run.
+    If so, every observation of the delivery is newer than the checkpoints in the log of the run.
     """
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class ObservationCheckpointStore:
         return found
 
     def report_resumed(self, found: Checkpoint | None) -> None:
-        """Write to the step's log which checkpoint of an earlier attempt this attempt resumes, if there is one.
+        """Write a line to the step's log if this attempt resumes from a checkpoint of an earlier attempt.
 
         Only the first call writes: later calls get checkpoints of this attempt itself.
         """

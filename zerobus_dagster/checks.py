@@ -161,7 +161,7 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """Return the receipts of run ``run_id`` by partition; if it delivered nothing, those of the last run that did.
+    """Return the receipts of run ``run_id`` by partition, or of the last run with a delivery if ``run_id`` had none.
 
     Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover

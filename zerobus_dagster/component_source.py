@@ -85,7 +85,7 @@ class ZerobusSource(dg.Model, dg.Resolvable):
     )
     sql: ZerobusSql | None = Field(default=None, description="Instead of source: a query.")
     handoff: ZerobusHandoff | None = Field(
-        default=None, description="Deliver only what is new since the last run; without it, each run delivers all."
+        default=None, description="Deliver only what is new since the last run; everything in each run if left out."
     )
     asset: dg.ResolvedAssetSpec | None = Field(
         default=None, description="The asset; without it, an asset with the table's name as its key."

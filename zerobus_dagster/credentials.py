@@ -18,8 +18,8 @@ class ZerobusCredentials(dg.ConfigurableResource[Any]):
     """The service principal with whose rights rows are pushed.
 
     Pass these credentials to ``ZerobusResource``, and also give them a key of their own in ``Definitions``, because
-    Dagster masks secrets only at the first level of a resource. The launchpad then also does not copy the secret into
-    the configuration of a run.
+    Dagster masks secrets only at the first level of a resource. This also keeps the launchpad from copying the secret
+    into the configuration of a run.
 
     Examples:
         .. code-block:: python

@@ -46,9 +46,8 @@ class StepDeliveries:
     def next_name(self, asset_key: dg.AssetKey | None, table: str, options: IngestOptions) -> str:
         """Return a name for a delivery that begins; the same delivery has the same name in every attempt of the step.
 
-        The name is the user's ``delivery_name``, or "ingest", followed by a number that counts the deliveries
-        with this name. The number is the same in every attempt, because each attempt makes its deliveries in the same
-        order.
+        The name is the user's ``delivery_name``, or "ingest", followed by a number that counts the deliveries with
+        this name. The number is the same in every attempt, because each attempt makes its deliveries in the same order.
 
         Raises ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
         ``source_version``: their order is random, so a retry could skip rows of one source because rows of another one

@@ -150,7 +150,7 @@ class DagsterDelivery:
     def _named(self, name: str) -> IngestOptions:
         """Return the options with a delivery name that all attempts share; ``delivery_columns`` depend on this name."""
         attempt, given = self.step.attempt, self.options.delivery_name
-        if given is not None:  # several partitions of the run can have the same one
+        if given is not None:  # the user's name can be the same for several partitions
             return replace(self.options, delivery_name=json.dumps([given, name]))
         if attempt is None:
             return self.options
@@ -178,7 +178,7 @@ class DagsterDelivery:
         if set(records) != expected:
             missing, unknown = sorted(expected - set(records)), sorted(map(str, set(records) - expected))
             raise ConfigurationError(
-                f"records in a mapping must have the keys of the run's partitions: missing are {missing or 'none'}, "
+                f"a mapping of records must have the keys of the run's partitions: missing are {missing or 'none'}, "
                 f"not in this run are {unknown or 'none'}",
                 table=self.table,
             )

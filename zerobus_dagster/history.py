@@ -27,8 +27,8 @@ def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
     Only deliveries to ``table`` are considered: the latest materialization, and every checkpoint with durable rows that
-    a failed run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. Runs
-    that this run re-executes from failure are not other runs.
+    a failed run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. The
+    runs that this run re-executes from failure do not count.
     """
     if step.asset_key is None:
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
@@ -40,7 +40,7 @@ def refuse_rematerialization(step: Step, table: str) -> None:
         if (run_id := past.delivered_by()) is not None:
             raise ConfigurationError(
                 f"{past} was delivered by run {run_id}; materializing it again would append the same rows once more. "
-                'Delete them from the table and wipe the materialization, or set on_rematerialize="append"',
+                'Delete the rows from the table and wipe the materialization, or set on_rematerialize="append"',
                 table=table,
             )
         if (run_id := past.begun_by()) is not None:

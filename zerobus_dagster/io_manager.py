@@ -119,7 +119,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
                 "or list the upstream asset in deps=[...] and read the table in the asset's body, or set "
                 "AssetIn(input_manager_key=...) to an IO manager that reads Databricks"
             )
-        # Dagster does not say here what metadata the output had.
+        # Dagster passes only the metadata of the asset's definition to an input, not that of the output.
         metadata = upstream.definition_metadata or {}
         table = self.table_of(None, metadata, context.asset_key.path, output=f"the input {key!r}")
         return load_table(context, table, self.delta_uri, self.storage_options, plain(metadata.get("partition_expr")))

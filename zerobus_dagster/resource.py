@@ -322,5 +322,5 @@ def _asset_key(key: AssetKeyLike | None) -> dg.AssetKey | None:
 def _result(step: Step, metadata: Metadata) -> dg.MaterializeResult[Any]:
     if step.is_asset:
         return dg.MaterializeResult(asset_key=step.asset_key, metadata=metadata)
-    # Dagster fails an op that returns a MaterializeResult.  What both have in common is the metadata.
+    # An op that returns a MaterializeResult fails. An OpResult also has the attribute ``metadata``.
     return cast("dg.MaterializeResult[Any]", OpResult(metadata))

@@ -47,8 +47,8 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     To deliver only what is new since the last run, pass ``source`` and ``shards`` instead of ``split``. ``source`` is a
     function that returns NewFiles or NewRows. The first step freezes the slice and splits it into at most ``shards``
     shards, and the last step advances the state. The state is in the asset's own events, or in the file ``state_uri``,
-    which NewFiles requires. ``handoff`` is the name of the handoff; by default, it is the asset's key. ``source`` is
-    not possible for partitioned assets.
+    which NewFiles requires. ``handoff`` is the name of the handoff; by default, it is the asset's key. ``source``
+    cannot be used for partitioned assets.
 
     The asset is materialized once, when every shard is durable, with the merged receipt. A failed step is retried by
     ``retry_policy``, or by a re-execution from failure: only its shard is sent, from the shard's own checkpoint.

@@ -26,7 +26,7 @@ StepContext: TypeAlias = AssetExecutionContext | OpExecutionContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt of a step in a run that an instance stores."""
+    """One attempt of a step, in a run that a Dagster instance stores."""
 
     instance: DagsterInstance
     run: DagsterRun
@@ -56,7 +56,7 @@ class Step:
 
     @classmethod
     def of(cls, context: StepContext, asset_key: dg.AssetKey | None = None) -> Step:
-        """Read an asset's or an op's context; ``asset_key`` chooses the asset in a step that makes several.
+        """Return the step of an asset's or op's context; ``asset_key`` chooses the asset in a step that makes several.
 
         Raises ConfigurationError if the step makes several assets and ``asset_key`` is None, or if ``asset_key`` is not
         one of the step's assets.
@@ -81,7 +81,7 @@ class Step:
 
     @classmethod
     def of_output(cls, context: OutputContext) -> Step:
-        """Read the context of an IO manager."""
+        """Return the step of an IO manager's context."""
         # Not has_partition_key: it is False in a run over a range of partitions.
         partitions = tuple(context.asset_partition_keys) if context.has_asset_partitions else ()
         running = _running_output(context)
