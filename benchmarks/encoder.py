@@ -174,7 +174,7 @@ def show(case: Case, seconds: dict[str, list[float]]) -> None:
 
 
 def profile(case: Case) -> None:
-    """Print where our encoder spends its time."""
+    """Print the functions in which our encoder spends the most time."""
     schema = TableSchema.from_sql(f"CREATE TABLE main.default.t ({case.columns})")
     rows = [case.row(i) for i in range(ROWS)]
     encoder = encoder_for(schema, IngestOptions(), is_arrow=False)

@@ -1,7 +1,7 @@
 """One asset on several workers: each step delivers one shard of the files, and the asset is materialized once.
 
-``dg dev -f example_dags/dagster_fan_out.py``; only shards that failed run again when a run is re-executed from
-failure.
+Start it with ``dg dev -f example_dags/dagster_fan_out.py``. If a run is re-executed from failure, only the shards that
+failed are delivered again.
 """
 
 from __future__ import annotations

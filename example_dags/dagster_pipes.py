@@ -1,4 +1,4 @@
-"""Dagster: the command line in a process of its own, through Dagster Pipes; the step needs no zerobus_dagster.
+"""Dagster: runs ``zerobus-ingest`` in a process of its own, through Dagster Pipes and without zerobus_dagster.
 
 The asset is materialized if ``zerobus-ingest`` ends with exit code 0, which it does only if every row is durable.
 """

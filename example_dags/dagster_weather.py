@@ -1,6 +1,6 @@
 """Dagster: a data frame in, a Delta table out, and an asset that is materialized only when every row is durable.
 
-Run it against a local server (``zerobus-local serve``) or a workspace, with the four variables below set:
+Run it against a local server (``zerobus-local serve``) or a workspace, with the environment variables named below:
 
     dg dev -f example_dags/dagster_weather.py
 """

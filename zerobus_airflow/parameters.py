@@ -191,7 +191,7 @@ def check_outlets(outlets: Iterable[Any], table: str, uri: str | None = None) ->
         if is_other and name.count(".") == _NAME_PARTS - 1:
             raise ConfigurationError(
                 f"the outlet {other} is not the table that this task delivers to ({uri or table}); "
-                "its event would announce rows that never arrived there"
+                "its event would announce rows that never arrived there. Remove the outlet, or correct the table's name"
             )
 
 

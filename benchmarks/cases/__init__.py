@@ -24,13 +24,13 @@ class Case:
 
 
 CASES = {
-    "rows": Case("rows, Arrow data and one Parquet file, next to hand-written loops", 160),
-    "readme": Case("the loop of the SDK's README", 40),
-    "scaling": Case("1 to 16 streams with a limit each", 70),
-    "round_trips": Case("0, 50 and 200 ms to each acknowledgement", 80),
-    "memory": Case("peak memory of a generator's rows", 90),
+    "rows": Case("rows, Arrow data and one Parquet file, compared with hand-written loops", 160),
+    "readme": Case("one record per call, as in the SDK's README", 40),
+    "scaling": Case("1 to 16 streams, each with a rate limit", 70),
+    "round_trips": Case("acknowledgements that come after 0, 50 and 200 ms", 80),
+    "memory": Case("peak memory of deliveries from a generator", 90),
     "one_row": Case("one row in a fresh process", 30),
-    "shares": Case("gate, ledger, checkpoint and digest as shares of the time", 30),
+    "shares": Case("percentage of the time that each part of the core takes", 30),
     "cpu": Case("CPU per million rows, by kind of source", 90),
     "shards": Case("8 shards in 2 processes", 50),
     "dlt": Case("the load job of dlt, in an environment of its own", 80),

@@ -43,7 +43,7 @@ def hand_over_new_files(story: Story, home: Path, server: LocalZerobusProcess, f
     act.land(files[2:5], first=3)
     with story.progress("third run, three new files, until it is killed"):
         landed = act.kill_in_the_middle(path) - 2 * _ROWS_PER_FILE
-    story.holds("kill -9 of the run; rows of its 15,000 in the table", 0 < landed < 3 * _ROWS_PER_FILE, landed, "some")
+    story.holds("rows in the table after kill -9, of the run's 15,000", 0 < landed < 3 * _ROWS_PER_FILE, landed, "some")
     act.land(files[5:], first=6)
     with story.progress("its retry, after one more file has arrived"):
         receipt = act.run()
