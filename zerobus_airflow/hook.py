@@ -162,7 +162,7 @@ class ZerobusHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Connect to the workspace and to Zerobus, and sign in; return whether that worked, and a text about it.
 
-        Does the same checks as ``zerobus-ingest doctor``. Writes nothing and shows no secret. Takes at most half a
+        Uses the checks of ``zerobus-ingest doctor``. Writes nothing and shows no secret. Takes at most half a
         minute. Behind a proxy, the text says what could not be tested.
         """
         from zerobus_core.hosting import diagnose
