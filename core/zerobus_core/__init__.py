@@ -1,4 +1,4 @@
-"""Deliver rows to Databricks Delta tables through Zerobus Ingest, and know that they are durable."""
+"""Deliver rows to Databricks Delta tables through Zerobus Ingest, and know that every row is durable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ __all__ = [
     "split_source",
 ]
 
-# Orchestrators import this package in every process that parses a DAG; what only a delivery needs comes with it.
+# Orchestrators import this package in every process that parses a DAG, so a name that only a delivery needs is imported
+# when it is first used.
 _LAZY = {
     "Checkpoint": "checkpoint",
     "CheckpointStore": "checkpoint",

@@ -26,7 +26,7 @@ __all__ = ["Step", "diagnose"]
 _VARIABLES = ("ZEROBUS_SERVER_ENDPOINT", "DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
 _CONNECT_TIMEOUT = 5.0
 _ASK_TIMEOUT = 20.0
-# grpc_proxy, https_proxy and http_proxy are what the Zerobus SDK looks at (proxy.rs), in that order.
+# The variables that can name a proxy, in the order in which the Zerobus SDK reads them (proxy.rs).
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
@@ -35,7 +35,7 @@ class Step:
     """The result of one check.
 
     ``detail`` says what was found or what is wrong, and ``advice`` says what to do about it. The status "warning" means
-    that the check could not decide whether something is right. ``error`` is the exception that made the step fail.
+    that the check could neither confirm nor rule out a problem. ``error`` is the exception that made the step fail.
     """
 
     name: str
@@ -145,11 +145,11 @@ def _not_reached(name: str, url: str, detail: str, environ: Mapping[str, str]) -
         return Step(
             name=name,
             status="warning",
-            detail=f"{detail}, but {proxy} is set, and the way through the proxy is not tried here",
+            detail=f"{detail}, but {proxy} is set, and this check does not connect through a proxy",
         )
     variable = "ZEROBUS_SERVER_ENDPOINT" if name == "endpoint" else "DATABRICKS_HOST"
-    advice = f"check {variable}, DNS, and that a firewall lets this machine out to it"
-    if urlsplit(url).scheme == "http":  # only this machine is spoken to without TLS
+    advice = f"check {variable} and DNS, and whether a firewall blocks connections from this machine to that host"
+    if urlsplit(url).scheme == "http":  # plain http is accepted for this machine only
         advice = (
             f"check {variable}: the local server is probably not running, or was restarted on other ports; start it "
             "with `zerobus-local serve`, or read its ports again with `zerobus-local env`"
@@ -189,7 +189,7 @@ def _grants(workspace: Workspace, table: str) -> Step:
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id
     if client_id is None:
-        return Step(name="grants", status="skipped", detail="the credentials name no principal to ask about")
+        return Step(name="grants", status="skipped", detail="the credentials do not name the principal to look up")
     try:
         missing = [
             f"USE CATALOG ON CATALOG {catalog}" * (not _holds(workspace, "catalog", catalog, "USE_CATALOG")),
@@ -206,7 +206,7 @@ def _grants(workspace: Workspace, table: str) -> Step:
     return Step(
         name="grants",
         status="warning",
-        detail=f"not seen: {', '.join(missing)} (ALL PRIVILEGES and inherited SELECT or MODIFY are not enough)",
+        detail=f"not seen: {', '.join(missing)} (ALL PRIVILEGES and inherited grants are not enough on the table)",
         advice="; ".join(f"GRANT {grant} TO `{client_id}`" for grant in missing),
     )
 
@@ -254,4 +254,6 @@ def _stream_opened(workspace: Workspace, schema: TableSchema, options: IngestOpt
         raise IngestTimeoutError(f"no stream was opened and closed within {options.open_timeout:g} s") from None
     finally:
         stream.kill()
-    return Step(name="stream", status="ok", detail=f"a {encoder.record_format} stream was opened and closed, empty")
+    return Step(
+        name="stream", status="ok", detail=f"a {encoder.record_format} stream was opened and closed without a row"
+    )

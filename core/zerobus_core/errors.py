@@ -3,7 +3,7 @@
 The first level of the tree says who has to act:
 
     ZerobusIngestError
-    ├── your side: another attempt needs a change first
+    ├── your side: change something before another attempt
     │   ├── ConfigurationError        an invalid endpoint, option, credential or source
     │   ├── SchemaError               a table that Zerobus cannot write to, or columns that do not fit it
     │   ├── RecordError               rows that do not fit the table; each bad field is named
@@ -84,7 +84,7 @@ class Counts:
 
     @property
     def rows_not_durable(self) -> int:
-        """The number of rows read that are neither acknowledged, durable from before, dead-lettered nor filtered."""
+        """The number of rows read that are neither acknowledged, skipped as durable, dead-lettered nor filtered."""
         settled = self.rows_acked + self.rows_skipped + self.rows_dead_lettered + self.rows_filtered
         return self.rows_read - settled
 
@@ -116,9 +116,9 @@ class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
-    holds the numbers of rows at the time of the error. ``next_attempt`` says what another attempt does about the
-    durable rows; it is empty if no row is durable. ``delivered`` is the receipt (``as_dict``) of what a handoff's run
-    had delivered before it failed, or None.
+    holds the numbers of rows at the time of the error. ``next_attempt`` says whether another attempt sends the durable
+    rows again; it is empty if no row is durable. ``delivered`` is the receipt (``as_dict``) of what a handoff's run had
+    delivered before it failed, or None.
 
     If a slice of the handoff was being sent again when the error was raised, ``redelivered_slice`` is the id of that
     slice, and the rows that ``counts`` reports as acknowledged are in the table twice. Otherwise ``redelivered_slice``
@@ -146,7 +146,10 @@ class ZerobusIngestError(Exception):
         if self.delivered is not None:
             text = f"{text}; before that, this run delivered {_summary_of(self.delivered)}"
         if self.redelivered_slice is not None and self.counts.rows_acked:
-            text = f"{text}; slice {self.redelivered_slice} was being sent again: its acknowledged rows are there twice"
+            text = (
+                f"{text}; slice {self.redelivered_slice} was being sent again: "
+                "its acknowledged rows are in the table twice"
+            )
         if self.counts == Counts():
             return text
         dead = f"{self.counts.rows_dead_lettered} dead-lettered, " if self.counts.rows_dead_lettered else ""
@@ -158,7 +161,7 @@ class ZerobusIngestError(Exception):
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
-        """Set the counts and the next attempt, and the table if none is set; return this error."""
+        """Set ``counts`` and ``next_attempt``, and ``table`` if it is not set yet; return this error."""
         self.table = self.table or table
         self.counts = counts
         self.next_attempt = next_attempt
@@ -172,9 +175,9 @@ def _summary_of(receipt: dict[str, Any]) -> str:
 
 
 class ForeignError(Exception):
-    """Replaces, in a chain of causes, an error of a library whose text held a secret.
+    """Replaces a library's error in a chain of causes if the text of that error held a secret.
 
-    The message is the type of that error and its masked text.
+    The message has the class of the replaced error, and its text with the secret masked.
     """
 
 
@@ -200,7 +203,7 @@ def naming_table(table: str) -> Generator[None]:
         ) from error
 
 
-# What Python says when a thread is started, or a module of threads imported, after the main thread has ended.
+# Python's messages if a thread is started, or a module that uses threads is imported, once the main thread has ended.
 _AT_SHUTDOWN = frozenset(
     {
         "can't register atexit after shutdown",
@@ -322,7 +325,7 @@ class SliceForgottenError(ConfigurationError):
 
 
 class WatermarkPrecisionError(ConfigurationError):
-    """The driver changes values of the column, so the database cannot find a value that it has just returned."""
+    """The driver changes values of a column: the database finds no row with the value that the driver returned."""
 
 
 class DeliveredFileChangedError(ConfigurationError):

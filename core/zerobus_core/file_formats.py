@@ -12,7 +12,7 @@ from .errors import ConfigurationError
 
 __all__ = ["FORMAT_NAMES", "CsvFormat", "ExcelFormat", "FileFormatOption", "JsonFormat", "PlainFormat", "format_of"]
 
-# Their bytes have a meaning of their own in every CSV file.
+# Characters that end a line in every CSV file, so they cannot be a delimiter, quote and so on.
 _LINE_ENDS = "\r\n"
 
 
@@ -30,11 +30,11 @@ class CsvFormat:
     delimiter: str | None = None
     """One ASCII character; None stands for a tab in ``.tsv`` files and a comma in all others."""
     quote_char: str | None = '"'
-    """One ASCII character; None if quotes are text and no cell contains a delimiter or a line end."""
+    """One ASCII character; None if quotes are ordinary text. Then no cell can contain a delimiter or a line end."""
     escape_char: str | None = None
-    r"""The character before a quote inside a quoted cell, usually ``\``; None if such a quote is doubled instead. It is
-    special only inside quotes, and only before a quote, a delimiter, a line end or itself; before any other character
-    it is an error."""
+    r"""The character before a quote inside a quoted cell, usually ``\``; None if such a quote is doubled instead. In a
+    quoted cell it can also come before a delimiter, a line end or itself; before any other character it is an error.
+    Outside of quotes it is ordinary text."""
     skip_blanks: bool = False
     """Whether to ignore blanks and tabs at the start of a cell."""
     encoding: str = "utf-8"
@@ -101,13 +101,17 @@ class CsvFormat:
 
     def _check_signs(self) -> None:
         if self.quote_char is None and self.escape_char is not None:
-            raise self._error("escape_char", "left out if quote_char is None, because it counts inside quotes only")
+            raise self._error(
+                "escape_char", "None if quote_char is None, because an escape character works only inside quotes"
+            )
         if self.escape_char is not None and self.escape_char == self.quote_char:
             object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
         signs = [self.delimiter, self.quote_char, self.escape_char, self.comment_char]
         given = [sign for sign in signs if sign is not None]
         if len(set(given)) < len(given):
-            raise self._error("delimiter", "another character than quote_char, escape_char and comment_char")
+            raise self._error(
+                "delimiter", "different from quote_char, escape_char and comment_char, and these from each other"
+            )
 
     def _check_names_and_words(self) -> None:
         if self.names is not None:
@@ -201,7 +205,7 @@ def _check_encoding(format: CsvFormat | JsonFormat) -> None:
         codec = codecs.lookup(format.encoding)
     except (LookupError, TypeError):
         raise ConfigurationError(
-            f"{what} the name of a codec of Python, such as utf-8, latin-1 or cp1252, not {format.encoding!r}"
+            f"{what} the name of a Python codec, such as utf-8, latin-1 or cp1252, not {format.encoding!r}"
         ) from None
     if not getattr(codec, "_is_text_encoding", True):
         raise ConfigurationError(f"{what} a text encoding, not {format.encoding!r}")
@@ -233,7 +237,7 @@ def format_of(value: Any) -> FileFormatOption:
         name = given.pop("type", "csv")
         if name in _PLAIN:
             if given:
-                raise ConfigurationError(f"the format {name} has no fields, such as {', '.join(map(str, given))}")
+                raise ConfigurationError(f"the format {name} has no options; leave out {', '.join(map(str, given))}")
             return PlainFormat(_PLAIN[name])
         kind = _TYPES.get(name)
         if kind is not None:

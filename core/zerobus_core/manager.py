@@ -28,7 +28,7 @@ __all__ = ["StreamManager"]
 
 
 class StreamManager:
-    """Streams to one table, for rows that come bit by bit:
+    """Sends rows to one table as the program produces them:
 
         with StreamManager(workspace, "main.default.flights") as streams:
             for page in pages:
@@ -39,7 +39,7 @@ class StreamManager:
     block ends with an exception, the wait is shorter than a second. If ``send`` fails, the delivery has failed, even if
     the caller catches the error.
 
-    Use it from one thread at a time; only ``stop`` may be called during another call. Streams are reopened, and errors
+    Use it from one thread at a time; only ``stop`` can be called during another call. Streams are reopened, and errors
     raised, only inside ``send`` and ``flush`` and at the end of the block. Outside of the block, ``send`` and ``flush``
     raise ConfigurationError.
     """
@@ -98,8 +98,8 @@ class StreamManager:
     def send(self, rows: Any) -> None:
         """Send rows in any form that ``ingest`` takes; raise an error if the delivery fails.
 
-        Blocks while too many bytes are unacknowledged. The first call decides whether later calls must also pass Python
-        rows or Arrow data, and whether text is parsed.
+        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first: Python
+        rows or Arrow data, and either only rows whose text is parsed (such as those of CSV files) or none of them.
         """
         schema = self._schema_inside()
         with self._work():
@@ -107,7 +107,7 @@ class StreamManager:
             delivery = self._delivery_for(source)
             delivery.follow(source)
             delivery.send_all(self._numbered(source), are_in_memory=source.is_in_memory)
-            source.on_durable()  # or the end of the block raises
+            source.on_durable()  # too early, but if the rows do not become durable, the end of the block raises
 
     def flush(self) -> None:
         """Block until every row sent so far is acknowledged; raise an error if the delivery fails."""
@@ -155,15 +155,15 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """Run one call in this ``with`` block; if it raises, mark the delivery as failed: not all rows were sent.
+        """Run one call in this ``with`` block; if it raises, mark the delivery as failed, as not all rows were sent.
 
         The delivery stays failed even if the caller catches the error. It also fails if another call starts before this
         one has returned, in a second thread or in the user's iterator that is producing the rows.
         """
         if not self._is_working.acquire(blocking=False):
             self._failure = ConfigurationError(
-                "this StreamManager is at work on another call: use it from one thread, and not from inside of the "
-                "rows that it is sending",
+                "another call of this StreamManager is still running: use it from one thread only, and not from an "
+                "iterator whose rows it is sending",
                 table=self._table,
             )
             raise self._failure
@@ -194,7 +194,7 @@ class StreamManager:
             return self._begin(options, is_arrow=source.is_arrow)
         if kind != self._kind:
             raise ConfigurationError(
-                f"the first rows were {self._kind}, and so must be the rest; these are {kind}",
+                f"the first rows were {self._kind}, but these are {kind}; send only one kind of rows",
                 table=self._table,
             )
         return self._delivery

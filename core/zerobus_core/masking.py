@@ -1,7 +1,8 @@
-"""Masks secrets in texts that servers and libraries produce, before anybody can read them.
+"""Masks secrets in the texts of servers and libraries, before anybody can read these texts.
 
-It masks the client secret (plain and in its encoded forms), the credentials after ``Bearer`` or ``Basic``, JSON Web
-Tokens, Databricks' own tokens (``dapi…``), and the values of the JSON and form fields that OAuth defines as secrets.
+The masked secrets are the client secret (plain and in its encoded forms), the credentials after ``Bearer`` or
+``Basic``, JSON Web Tokens, Databricks' own tokens (``dapi…``), and the values of the JSON and form fields that OAuth
+defines as secrets.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .errors import ForeignError, ZerobusIngestError
 __all__ = ["Mask"]
 
 MASKED = "<masked>"
-# Errors can be chained in a circle.
+# The most causes that are followed: errors can be chained in a circle.
 _LONGEST_CHAIN = 50
 _NAMES = r"access_token|refresh_token|id_token|client_secret|client_assertion|subject_token|assertion|password"
 _VALUE = r"[\w+/=~.-][^\s\"'<>,;\\]*"
@@ -33,7 +34,7 @@ _PATTERNS = (
         rf"\1{MASKED}",
     ),
 )
-# A shorter secret is a part of many words.
+# The length of the shortest secret that is masked; a shorter one is a part of many words.
 _SHORTEST = 6
 
 
@@ -46,7 +47,7 @@ class Mask:
             known |= set(_forms(secret)) | {_base64(f"{client_id or ''}:{secret}")}
             known.add(_base64(f"{quote_plus(client_id or '')}:{quote_plus(secret)}"))  # RFC 6749, section 2.3.1
             known.add(_base64(secret))
-        # The longest first: one may be a part of another.
+        # The longest first: one can be a part of another.
         longest = sorted((re.escape(text) for text in known if text), key=len, reverse=True)
         self._known = re.compile("|".join(longest)) if longest else None
 
@@ -93,7 +94,7 @@ class Mask:
         return foreign.with_traceback(error.__traceback__)
 
     def _is_held_by(self, error: BaseException) -> bool:
-        # OSErrors and groups keep texts elsewhere than in args.
+        # OSErrors and exception groups also keep texts outside of args.
         shown = (str(error), repr(error), repr(error.args), *getattr(error, "__notes__", ()))
         shown += (repr(getattr(error, "exceptions", "")),)
         return any(self.text(text) != text for text in shown)

@@ -1,4 +1,4 @@
-"""The workspace that rows go to: endpoint, workspace URL and credentials. All are checked when they are built.
+"""The workspace that rows go to: endpoint, workspace URL and credentials. Each checks its values when built.
 
 Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure and GCP. Plain
 ``http://`` is accepted on loopback only, where ``zerobus-local`` listens.
@@ -166,7 +166,7 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
         url = urlsplit(text if "://" in text else f"https://{text}")
         _ = url.port  # raises if the port is not a number
     except ValueError:
-        # Without its words and without the chain: they may quote a part of a password.
+        # Neither the text of the ValueError nor the chain is kept: both can quote a part of a password.
         raise ConfigurationError(f"{name} {_quoted(text)} is not a URL. Expected {forms}") from None
     if url.username or url.password:
         raise ConfigurationError(f"{name} must not carry a user or password. Expected {forms}")

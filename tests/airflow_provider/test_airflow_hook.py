@@ -187,4 +187,4 @@ def test_testing_a_connection_behind_a_proxy_does_not_fail_for_what_it_cannot_tr
     is_good, message = hook_of({**target.connection, "extra": {"endpoint": f"http://{nowhere}"}}).test_connection()
     assert is_good, message
     assert f"{nowhere} cannot be reached" in message
-    assert "grpc_proxy is set, and the way through the proxy is not tried here" in message
+    assert "grpc_proxy is set, and this check does not connect through a proxy" in message

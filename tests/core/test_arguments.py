@@ -157,7 +157,7 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
     ({"options": {"transform": "no_such:clean"}}, "'no_such:clean' cannot be imported: No module named 'no_such'"),
     ({"options": {"transform_version": "1"}}, "IngestOptions.transform_version must be left out without a transform"),
     ({"options": {"format": "xml"}}, "IngestOptions.format must be one of arrow, avro, csv, excel, json, jsonl"),
-    ({"options": {"format": {"type": "parquet", "sheet": "a"}}}, "the format parquet has no fields, such as sheet"),
+    ({"options": {"format": {"type": "parquet", "sheet": "a"}}}, "the format parquet has no options; leave out sheet"),
     ({"options": {"format": {"type": "excel", "sheet": 1}}}, "ExcelFormat.sheet must be the name of a sheet, or None"),
     ({"options": {"format": "parquet"}}, "options.format applies only to files, but records is of type"),
     ({"records": None}, "records is None (did the function that makes it return nothing?)"),

@@ -346,7 +346,7 @@ def test_a_redelivery_that_fails_says_which_slice_is_there_twice(landing: Landin
     (past,) = landing.handoff().show()["history"]
     assert error.redelivered_slice == past["slice"]
     assert error.counts.rows_acked == 5
-    assert f"slice {past['slice']} was being sent again: its acknowledged rows are there twice" in str(error)
+    assert f"slice {past['slice']} was being sent again: its acknowledged rows are in the table twice" in str(error)
     assert landing.ids() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
 
 
