@@ -1,4 +1,4 @@
-"""A pool of N streams to one table, and the ledger of what all of them sent and what is acknowledged."""
+"""A pool of N streams to one table, and the ledger of what these streams sent and what was acknowledged."""
 
 from .ledger import Ledger
 from .open_rate import OpenRate, open_rate_of

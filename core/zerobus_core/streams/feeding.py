@@ -4,7 +4,7 @@ Three limits can hold a batch back:
 
 1. the limit on the bytes in flight on all streams, which starts low and grows once it has held a batch back
 2. each stream's share of that limit, so that a stalled stream does not use up all of it
-3. the limit on the rows in flight while the row that the service refused is searched for
+3. the limit on the rows in flight while the pool searches for a row that the service refused
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Feeder"]
 
-# What a row costs in memory besides its payload: an object, and its place in lists here and in the SDK.
+# Bytes of memory that a row takes besides its payload: an object, and entries in lists here and in the SDK.
 _ROW_OVERHEAD = 64
 
 
 class Feeder:
-    """See the module's docstring. Called from the pool's thread only; never blocks."""
+    """Decides which stream gets the next batch; see the module's docstring. Not thread-safe; never blocks."""
 
     def __init__(self, ledger: Ledger, *, max_unacked_bytes: int, shares: int) -> None:
         """Build a feeder; ``shares`` is the number of lanes among which ``max_unacked_bytes`` is divided."""
@@ -64,7 +64,7 @@ class Feeder:
             live.stream.send(offset, batch)
 
     def on_acked(self, batches: Iterable[Batch]) -> None:
-        """Record that batches were acknowledged."""
+        """Record that ``batches`` were acknowledged."""
         self._flight.on_acked(sum(_load(batch.nbytes, batch.rows) for batch in batches))
 
     def on_lost(self) -> None:
@@ -73,11 +73,11 @@ class Feeder:
         self._window.on_lost()
 
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
-        """Continue the search for a refused row; return the row, as a batch, once it is found, and None until then.
+        """Continue the search for a refused row; return the row as a batch if it is found now, otherwise None.
 
-        The service refused one of ``suspects``, but does not say which. It is the first one, unless the service took
-        earlier ones whose acknowledgements were lost with the stream. So the first suspect is sent again, in parts if
-        it has several rows, with nothing else in flight. A row counts as refused only if it was the only suspect.
+        The service refused one of ``suspects``, but does not say which. It refused the first suspect, or it accepted
+        that one and the acknowledgement was lost with the stream. So the first suspect is sent again, in parts if it
+        has several rows, with nothing else in flight. A row counts as refused only if it was the only suspect.
         """
         first = suspects[0].batch
         if first.rows > 1:
@@ -89,14 +89,14 @@ class Feeder:
         return refused
 
     def _roomiest(self, streams: Iterable[LiveStream], entry: Entry) -> LiveStream | None:
-        """Return the stream with the least in flight among those that have room for the entry; None if none has."""
+        """Return the stream with the fewest bytes in flight that has room for the entry; None if no stream has room."""
         able = [live for live in streams if self._has_room(live, entry)]
         return min(able, key=lambda live: self._ledger.in_flight_on(live.stream.number), default=None)
 
     def _has_room(self, live: LiveStream, entry: Entry) -> bool:
         in_flight = _load(self._ledger.total_bytes_in_flight, self._ledger.rows_in_flight)
         if self._ledger.oldest(live.stream.number) is None:
-            # One batch can always go, or a batch larger than the bound would wait forever.
+            # With nothing in flight, any batch can go; otherwise a batch larger than the limit would wait forever.
             return in_flight == 0 or self._fits(in_flight, entry, share=1)
         on_stream = _load(*self._ledger.in_flight_on(live.stream.number))
         return self._fits(on_stream, entry, share=self._shares) and self._fits(in_flight, entry, share=1)

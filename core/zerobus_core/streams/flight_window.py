@@ -15,10 +15,12 @@ from __future__ import annotations
 
 __all__ = ["FlightWindow"]
 
-# For each stream: a batch or two of small rows, so that an idle connection costs about one round.
+# The first limit for each stream, in bytes: one or two batches of small rows, so that an idle connection costs about
+# one round.
 _FIRST_BYTES = 512 * 1024
-# The part of a delivery of known size that the window begins with.  At 0.26 s to an acknowledgement and 700,000 rows/s
-# it keeps the service busy for half of the first round of a million rows, and for all of that of two million.
+# If the size of the delivery is known, the first limit is one eighth of it. At 0.26 s until an acknowledgement and
+# 700,000 rows/s, this keeps the service busy for two thirds of the first round in a delivery of a million rows, and for
+# all of the first round in one of two million rows.
 _FIRST_PART = 8
 _GROWTH = 16
 
@@ -46,7 +48,7 @@ class FlightWindow:
             self.limit = max(self._first, min(self._most, nbytes // _FIRST_PART))
 
     def on_held_back(self) -> None:
-        """Record that a batch has to wait for the acknowledgement of others."""
+        """Record that a batch has to wait until other batches are acknowledged."""
         self._has_held_back = True
 
     def on_acked(self, nbytes: int) -> None:

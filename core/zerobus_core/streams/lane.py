@@ -1,4 +1,4 @@
-"""A lane: one of a pool's N places for a stream.  It decides whether and when another stream is opened in it.
+"""A lane: one of a pool's N places for a stream. A lane whose stream is lost can open another.
 
 When a stream is lost, the first rule that applies decides:
 
@@ -70,7 +70,10 @@ class LiveStream:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """See the module's docstring. Pure: the time ``now`` and the random number ``draw`` (0 to 1) are arguments."""
+    """One of a pool's places for a stream; see the module's docstring.
+
+    Pure: the time ``now`` and the random number ``draw`` (0 to 1) are arguments.
+    """
 
     number: int
     options: IngestOptions
@@ -84,12 +87,12 @@ class Lane:
     is_replacing: bool = False
     """Whether the next stream replaces one that died."""
     last_error: ZerobusIngestError | None = None
-    """The last error that lost a stream since the last ACK; a vague error does not replace an earlier one."""
+    """The last error that ended a stream since the last ACK; an error that gives no reason does not replace another."""
     is_given_up: bool = False
     """Whether no further stream will be requested."""
 
     def can_request(self, now: float) -> bool:
-        """Return whether the lane has no stream and may request one."""
+        """Return whether the lane has no stream and can request one now."""
         return self.current is None and not self.is_given_up and now >= self.not_before
 
     def on_progress(self) -> None:

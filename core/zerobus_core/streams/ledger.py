@@ -6,7 +6,7 @@ These rules hold between any two calls:
 2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were sent; an offset has no
    meaning on any other stream.
 3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower ones durable.
-   It never names an offset that was not sent, nor a lower offset than an earlier acknowledgement on the stream did.
+   The offset was sent on the stream, and is not lower than that of an earlier acknowledgement on the stream.
 4. When a stream dies, its batches in flight wait again, in front of all others and in row order.  A durable batch is
    never sent again.
 5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before: in this
@@ -52,11 +52,11 @@ class _OpenStream:
     nbytes: int = 0
     rows: int = 0
     next_offset: int = 0
-    """The offset that the next batch gets; the oldest batch in flight has ``next_offset - len(in_flight)``."""
+    """The offset that the next batch gets. The oldest batch in flight has offset ``next_offset - len(in_flight)``."""
 
 
 class Ledger:
-    """See the module's docstring. Not thread-safe: only one thread may use it."""
+    """The ledger of one delivery; see the module's docstring. Not thread-safe: use it from one thread only."""
 
     def __init__(self, sent_before: RowRanges | None = None) -> None:
         self.sent_before = sent_before or RowRanges()
@@ -64,7 +64,7 @@ class Ledger:
         self.durable = RowRanges()
         self.rows_added = 0
         self.added_until = 0
-        """The row after the last one that was added."""
+        """The position after the last row that was added."""
         self.rows_acked = 0
         self.rows_refused = 0
         self.rows_resent = 0
@@ -89,7 +89,7 @@ class Ledger:
             f"{len(self._waiting)} batches waiting, streams {{{streams}}}>"
         )
 
-    # What is where
+    # Where the batches are
 
     @property
     def waiting(self) -> Entry | None:
@@ -149,7 +149,7 @@ class Ledger:
         in_flight = self._stream(stream, "look").in_flight
         return in_flight[0] if in_flight else None
 
-    # What happens
+    # Events
 
     def add(self, batch: Batch) -> None:
         """Add a batch that was read from the source."""
@@ -207,8 +207,8 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        The stream's batches in flight wait again. Returns, in row order, the entries of those that may have reached the
-        service: one of these batches may be the reason why the stream died.
+        The stream's batches in flight wait again. Returns the entries of the batches that were in flight and may have
+        reached the service, in row order: one of these batches can be the reason why the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -250,12 +250,12 @@ class Ledger:
         del self._open[stream]
 
     def split(self, parts: Sequence[Batch]) -> None:
-        """Replace the first waiting batch by its parts, to find out which of them the service refuses."""
+        """Replace the first waiting batch by ``parts``, to find out which of these the service refuses."""
         entry = self._first_waiting("split")
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]
         if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
-            raise LedgerError(f"the parts are not rows {batch.first_row} to {batch.stop_row}: {self!r}")
+            raise LedgerError(f"the parts do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
         self._drop_first_waiting()
         self._wait_in_front([Entry(part, handed=entry.handed) for part in parts])
 
@@ -272,7 +272,7 @@ class Ledger:
         self.rows_resent -= self._rows_repeated(entry)
 
     def _rows_repeated(self, entry: Entry) -> int:
-        """Return how many rows of an entry are resent if it is sent now, because they may have reached the service."""
+        """Return how many rows of an entry may have reached the service; if it is sent now, these rows are resent."""
         if entry.handed:
             return entry.batch.rows
         return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)
@@ -289,7 +289,7 @@ class Ledger:
 
     def _first_waiting(self, event: str) -> Entry:
         if not self._waiting:
-            raise LedgerError(f"{event} with nothing waiting: {self!r}")
+            raise LedgerError(f"cannot {event}, because no batch is waiting: {self!r}")
         return self._waiting[0]
 
     def _drop_first_waiting(self) -> Entry:

@@ -48,7 +48,8 @@ class OpenRate:
         return self._opened[0] + self._period - now if len(self._opened) >= self._limit else 0.0
 
 
-# ``setdefault`` is atomic; a child process counts what it opens itself, and an inherited lock may never be released.
+# ``setdefault`` is atomic. A child of a fork begins without rates: it counts only the streams that it opens itself, and
+# a lock that it inherits might never be released.
 _rates: dict[tuple[str, str], OpenRate] = {}
 in_each_child(_rates.clear)
 

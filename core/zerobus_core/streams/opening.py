@@ -40,7 +40,7 @@ class StreamOpener:
         self._on_event = on_event
         self._clock = clock
         self.held_until: float | None = None
-        """The time from which the rate limit allows the next stream; None if no stream is waiting for it."""
+        """The time from which the rate limit allows the next stream; None if the rate limit holds no stream back."""
         self.requests = 0
         """The number of streams that were requested, whether or not they opened."""
 
@@ -50,8 +50,8 @@ class StreamOpener:
         return self._open_stream is None
 
     def close(self) -> None:
-        """Request no more streams, and drop the reference to the SDK session, which the streams' threads then free."""
-        # The collector must not free it: that can run in any thread.
+        """Request no more streams, and drop the reference to the SDK session, so that the streams' threads free it."""
+        # The garbage collector must not free the session, because the collector can run in any thread.
         self._open_stream = None
 
     def request(self, lane: Lane, now: float) -> LiveStream | None:

@@ -41,15 +41,16 @@ __all__ = ["FAILURE_GRACE", "PoolHooks", "StreamPool"]
 
 _log = logging.getLogger("zerobus_core")
 
-# The longest that the caller's thread waits before it looks at stop requests and deadlines again.
+# The longest time (seconds) for which the caller's thread waits before it checks stop requests and deadlines again.
 _SLICE = 0.1
-# ACKs that arrive within this time after a stop request or a failure still count.
+# ACKs that arrive within this time (seconds) after a stop request or a failure still count.
 FAILURE_GRACE = 0.4
-# Closing is polite, not needed: everything is acknowledged by then.
+# Seconds for which ``close`` waits. The delivery does not depend on it: everything is acknowledged by then.
 _CLOSE_WAIT = 2.0
-# The SDK has the open deadline first; the pool acts when the SDK does not, as with a silent token endpoint.
+# Seconds after the SDK's deadline for opening a stream at which the pool acts, because the SDK did not: the SDK waits
+# longer if the token endpoint does not answer.
 _OPEN_GRACE = 1.0
-# Streams of one pool are not rotated all at once.
+# The share of ``max_stream_age`` by which the ages differ, so that a pool's streams are not all rotated at once.
 _ROTATION_SPREAD = 0.1
 
 
@@ -68,7 +69,10 @@ class PoolHooks:
 
 
 class StreamPool:
-    """See the module's docstring. ``open_stream`` opens one SDK stream and blocks until that stream is open."""
+    """A pool of streams to one table; see the module's docstring.
+
+    ``open_stream`` opens one SDK stream and blocks until that stream is open.
+    """
 
     def __init__(
         self,
@@ -114,12 +118,12 @@ class StreamPool:
         self._work_until(lambda: self.ledger.waiting is None)
 
     def flush(self) -> None:
-        """Block until every batch is acknowledged or refused; raise the errors of ``send``."""
+        """Block until every batch is acknowledged or refused; raise the same errors as ``send``."""
         self._refuse_if_closed()
         self._work_until(lambda: self.ledger.is_settled)
 
     def poll(self) -> None:
-        """Handle the events that have arrived, without waiting; raise the errors of ``send``."""
+        """Handle the events that have arrived, without waiting; raise the same errors as ``send``."""
         self._refuse_if_closed()
         self._take_events(timeout=None)
         self._step()
@@ -140,10 +144,10 @@ class StreamPool:
             self._take_events(timeout=None, only_acks=True)
             while self.ledger.has_in_flight and self._clock() < end:
                 self._take_events(_SLICE / 2, only_acks=True)
-        finally:  # a second signal may end the wait
+        finally:  # a second signal can end the wait
             for live in self._live.values():
                 reached = live.stream.kill()
-                if live.is_open:  # what never left is not in doubt
+                if live.is_open:  # otherwise nothing was sent on it
                     self.ledger.died(live.stream.number, reached)
             for stream in self._closing:
                 stream.kill()
@@ -160,9 +164,9 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream failed, and what the next one waits for; None if neither is the case.
+        """Return why a stream failed and what the next stream waits for; None if there is neither.
 
-        The failure is forgotten once its lane gets an acknowledgement.
+        The failure is left out once a later stream in the same lane gets an acknowledgement.
         """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
@@ -294,16 +298,21 @@ class StreamPool:
         lane = live.lane
         lane.is_replacing = True
         if self.statistics.most_open:
-            _log.info("stream %d is lost, batches to repeat: %d: %s", live.stream.number, len(suspects), error.message)
+            _log.info(
+                "stream %d is lost, batches that may arrive twice: %d: %s",
+                live.stream.number,
+                len(suspects),
+                error.message,
+            )
         else:
             # Nothing else is logged until all attempts have failed, which can take more than a minute.
             _log.warning(
                 "connecting: attempt %d of %d failed: %s", lane.attempts, lane.options.max_attempts, error.message
             )
         if self.ledger.is_settled:
-            return  # nothing was lost with it; if there is more to send, the next open shows what is wrong
+            return  # no batch was lost; if there is more to send, opening the next stream shows what is wrong
         if isinstance(error, RejectedRecordError) and suspects:
-            lane.on_progress()  # knowing more is progress, and not a reason to back off
+            lane.on_progress()  # the search has come further, so earlier failures no longer count
             refused = self._feeder.narrow_down(suspects)
             if refused is not None:
                 self._hooks.on_refused(refused, error)
@@ -321,7 +330,7 @@ class StreamPool:
         """Continue with the other lanes; raise ``error`` if all lanes in use are given up."""
         if all(other.is_given_up for other in self._lanes_needed()):
             raise error
-        _log.warning("given up after %d attempts, the other streams go on: %s", lane.attempts, error.message)
+        _log.warning("a stream was given up after %d attempts; the others go on: %s", lane.attempts, error.message)
 
     # Feeding streams and taking their ACKs
 

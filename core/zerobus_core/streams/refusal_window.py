@@ -18,7 +18,7 @@ class RefusalWindow:
     def __init__(self) -> None:
         self._is_bound = False
         self._left = 0
-        self._groups = (0, 0)  # rows of the next two
+        self._groups = (0, 0)  # the numbers of rows in the next two groups
 
     def __repr__(self) -> str:
         return (
@@ -28,8 +28,7 @@ class RefusalWindow:
     def restart(self, first_group: int = 1) -> None:
         """Record that a batch was refused.
 
-        After this, ``take`` refuses every batch while anything is in flight, and then allows a group of ``first_group``
-        rows.
+        After this, ``take`` returns False while anything is in flight, and then allows a group of ``first_group`` rows.
         """
         self._is_bound = True
         self._left = 0
@@ -38,8 +37,8 @@ class RefusalWindow:
     def on_lost(self) -> None:
         """Record that a stream died with batches in flight.
 
-        These batches wait again, so the planned groups no longer match the rows that wait; a search under way starts
-        over.
+        These batches wait again, so the planned groups no longer match the rows that wait. If a search is under way, it
+        starts over.
         """
         if self._is_bound:
             self.restart()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SdkSession"]
 
-# Our bounds are the pool's; the SDK's own are set beyond them, so that the pool decides.
+# The pool enforces the time limits. The SDK's own limits are set far beyond these, so that the pool decides.
 _BEYOND_MS = 24 * 3600 * 1000
 _CLOSE_MS = 1_000
 
@@ -53,7 +53,7 @@ def _import_quietly() -> Any:
 
 _lock = ForkSafeLock()  # guards _sdks
 _sdks: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
-in_each_child(_sdks.clear)  # the threads of an SDK do not live on there
+in_each_child(_sdks.clear)  # the threads of an SDK object do not exist in the child of a fork
 
 
 def _sdk_of(workspace: Workspace) -> Any:
@@ -94,7 +94,7 @@ class SdkSession:
         self._ack_ms = int(options.ack_timeout * 1000)
         self._module = _import_quietly()
         self._mask = mask_of(workspace)
-        self._sdk: Any = None  # for as long as the delivery lasts, so that its streams share one
+        self._sdk: Any = None  # kept until the delivery ends, so that all its streams share one
         self._federated_token: Any = None  # one for all streams: it is the key of the SDK's token cache
         if isinstance(workspace.credentials, FederatedCredentials):
             from zerobus.sdk.shared.auth import FederatedToken
@@ -120,7 +120,7 @@ class SdkSession:
         except BaseException as error:  # noqa: BLE001 - the edge of the SDK: panics are BaseExceptions
             failure = translated_error(error, self._mask)
         _keep_for_ever(sdk)
-        raise failure  # here, where the SDK's error is not its context: that may hold a secret
+        raise failure  # outside of the except block: the SDK's error, as its context, could show a secret
 
     def _open_records(self, sdk: Any, listener: Listener) -> SdkStream:
         properties = self._module.TableProperties(self._table, descriptor_proto=self._encoder.descriptor)
@@ -151,7 +151,7 @@ class SdkSession:
             recovery_timeout_ms=self._open_ms,
             connection_timeout_ms=self._open_ms,
             server_lack_of_ack_timeout_ms=_BEYOND_MS,
-            # Bounds the wait for one offset, and so the life of the thread that waits on a silent stream.
+            # Limits the wait for one offset, so that the thread that waits on a silent stream ends.
             flush_timeout_ms=self._ack_ms + _CLOSE_MS,
         )
         stream = sdk.create_arrow_stream(
@@ -234,7 +234,7 @@ class ArrowStream:
         self._stream.close()
 
     def abandon(self) -> None:
-        """Drop the stream; the waiting thread ends after its current offset, about ``ack_timeout`` later at most."""
+        """Drop the stream; the thread that waits for ACKs ends after its offset, within about ``ack_timeout``."""
         _keep_for_ever(self._sdk)
         self._sent.put(None)
 

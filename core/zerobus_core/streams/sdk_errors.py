@@ -1,8 +1,8 @@
-"""Translates the SDK's errors, which have two classes and a text, into ours.
+"""Translates the SDK's errors, which tell their cause only in their text, into the classes of our errors.
 
 The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own distinction of retryable
 errors is wrong for the token endpoint (HTTP 429, a dropped connection and a captive portal's page all come out as
-NonRetriableException).  So only the text is left. Its fixed parts come from the SDK (errors.rs,
+NonRetriableException).  So only the text says what happened. Its fixed parts come from the SDK (errors.rs,
 default_token_factory.rs) and from tonic (the description of each status code). All of these parts are in one table,
 ``RULES``, and each rule has a test in which a real server causes the error.
 
@@ -58,9 +58,9 @@ def _status(name: str, description: str, error: type[ZerobusIngestError], advice
 _TOKEN = r"Specified UC token is in invalid format: "  # noqa: S105 - the SDK's wording, not a token
 
 _CONNECT = r"Failed to create stream: code: 'The service is currently unavailable', message: "
-CHECK_ENDPOINT = "check the endpoint (ZEROBUS_SERVER_ENDPOINT), DNS, and that a firewall lets this machine out to it"
+CHECK_ENDPOINT = "check the endpoint (ZEROBUS_SERVER_ENDPOINT) and DNS, and whether a firewall blocks connections to it"
 
-# On an open stream; the first form is that of records, the second that of Arrow streams.
+# INVALID_ARGUMENT on an open stream: the first form is from record streams, the second from Arrow streams.
 _INVALID = r"(?:Invalid argument: |Stream is closed: code: 'Client specified an invalid argument', message: \")"
 
 RULES = (
@@ -99,7 +99,7 @@ RULES = (
         SchemaError,
         "the table may have changed",
     ),
-    # A peer that breaks the protocol; before the rule for refused records, whose text begins alike
+    # A peer that breaks the protocol. This must precede the rule for refused records, whose texts begin alike.
     _rule(
         "protocol broken",
         _INVALID + r"(Invalid durability ACK offset|.*Error Code: 4002\b)",
@@ -141,7 +141,7 @@ RULES = (
     _rule(
         "not connected", _CONNECT + r'"(tcp connect error|dns error|transport error)"', TransportError, CHECK_ENDPOINT
     ),
-    # Every other status, and every other failure of a connection, may pass
+    # Every other status and every other failure of a connection is taken as temporary
     _rule("connection", r"", TransportError),
 )
 
@@ -154,8 +154,8 @@ _ANYBODYS = Mask()
 def translated_error(reason: BaseException | str, mask: Mask = _ANYBODYS) -> ZerobusIngestError:
     """Return our error for an error that the SDK raised or passed to a callback.
 
-    Our error includes the SDK's text. In this text a server may quote the secret or the token that it received, so
-    ``mask`` removes both from the text and from the causes.
+    Our error includes the SDK's text, in which a server can quote the secret or token that it received. So ``mask``
+    hides secrets in the text and in the chain of causes.
     """
     if isinstance(reason, ZerobusIngestError):
         return reason

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Acked", "Closed", "Died", "Event", "Listener", "Opened", "SdkStream", "Stream"]
 
-# Seconds from the close of a stream until its SDK object may go; callbacks of the SDK take milliseconds.
+# Seconds from the close of a stream until its SDK object can be freed; callbacks of the SDK take milliseconds.
 _LINGER = 1.0
 _workers = Workers()
 
@@ -96,9 +96,10 @@ class SdkStream(Protocol):
 
 
 class Stream:
-    """See the module's docstring. Any thread may call ``send``, ``close`` and ``kill``, which return at once.
+    """One SDK stream in its own worker thread; see the module's docstring.
 
-    ``post`` is called with each event, in threads of the stream or of the SDK.
+    Any thread can call ``send``, ``close`` and ``kill``, which return at once. ``post`` is called with each event, in
+    the stream's thread or in threads of the SDK.
     """
 
     def __init__(

@@ -20,11 +20,11 @@ Job: TypeAlias = Callable[[], None]
 
 
 class Workers:
-    """Runs each job in a daemon thread of its own; a thread without a job is kept for ``idle`` seconds."""
+    """Runs each job in a daemon thread, which waits up to ``idle`` seconds for another job before it ends."""
 
     def __init__(self, *, idle: float = 30.0) -> None:
         self._idle = idle
-        # Its methods are atomic: who takes an inbox out has that thread alone.
+        # The deque's methods are atomic: nobody else gives a job to the thread whose inbox was taken out.
         self._free: deque[SimpleQueue[Job]] = deque()
         in_each_child(self._free.clear)
 
@@ -32,7 +32,7 @@ class Workers:
         return f"<Workers {len(self._free)} idle>"
 
     def run(self, job: Job, *, name: str) -> None:
-        """Start ``job``, which must not raise, in a thread called ``name``; returns at once."""
+        """Start ``job`` in a thread called ``name``, and return at once. The job must not raise."""
 
         def named() -> None:
             threading.current_thread().name = name
@@ -48,7 +48,7 @@ class Workers:
     def _work(self, inbox: SimpleQueue[Job]) -> None:
         while (job := self._next(inbox)) is not None:
             job()
-            del job  # what it holds would live on with the thread
+            del job  # otherwise the objects that it refers to would live as long as the thread
             self._free.append(inbox)
 
     def _next(self, inbox: SimpleQueue[Job]) -> Job | None:
@@ -58,6 +58,6 @@ class Workers:
             pass
         try:
             self._free.remove(inbox)
-        except ValueError:  # taken in this moment: a job follows
+        except ValueError:  # ``run`` has just taken the inbox, so a job follows
             return inbox.get()
         return None

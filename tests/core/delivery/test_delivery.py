@@ -758,7 +758,7 @@ class TestAsYouGo:
         with pytest.raises(ConfigurationError, match="an earlier call failed"):  # noqa: SIM117
             with StreamManager(server.workspace, table, options=options()) as streams:
                 streams.send(sending(streams))
-        assert ["at work on another call" in message for message in refused] == [True, True]
+        assert ["another call of this StreamManager is still running" in message for message in refused] == [True, True]
         assert set(ids(server, table)) <= set(range(5))
 
     def test_an_error_of_send_that_was_swallowed_still_fails_the_block(self, server: LocalZerobus, table: str) -> None:
