@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 
 # Seconds for which a cancelled call waits for its thread to end.
 _STOP_GRACE = 1.0
-# Seconds for which a loop may stand still before the delivery stops. A host that was interrupted (Dagster) no longer
+# Seconds for which a loop can stand still before the delivery stops. A host that was interrupted (Dagster) no longer
 # runs the loop, and cancels nothing. Between two events of an async generator, the loop stands still for a moment.
 _STANDSTILL = 0.25
 _LOOK_EVERY = 0.1

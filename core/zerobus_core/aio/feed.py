@@ -1,7 +1,7 @@
 """A bounded queue of rows from an event loop to a thread.
 
 The loop puts in the items of an async iterable, and the thread takes them out. The queue is limited by its number of
-items and by their estimated bytes; an item that holds many rows, such as a frame, fills the queue alone.
+items and by their estimated bytes; an item that holds many rows, such as a data frame, fills the queue alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["Feed"]
 
 _MOST_ROWS = 1_024
 _MOST_BYTES = 8 * 1024 * 1024
-# Seconds after which the thread looks again whether it is to stop.
+# Seconds between two checks of the stop request while the thread waits.
 _LOOK_EVERY = 0.1
-# The loop gets to its other tasks after this many rows of a source that never waits.
+# After this many rows of a source that never waits, the loop's other tasks get their turn.
 _ROWS_AT_ONCE = 64
 
 
@@ -44,7 +44,8 @@ class Feed:
     async def fill(self) -> None:
         """Put all items of the source into the queue, waiting while the queue is full; then close the source.
 
-        ``items`` raises an exception of the source in the thread, after the items that came before the exception.
+        If the source raises an exception, ``items`` raises the same exception in the thread, after the items that came
+        before the exception.
         """
         iterator = aiter(self._source)
         try:

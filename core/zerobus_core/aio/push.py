@@ -1,4 +1,4 @@
-"""``aingest``: deliver a whole source, sync or async, without blocking the event loop."""
+"""``aingest``, which delivers a whole source, sync or async, without blocking the event loop."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["async_records"]
 
 _Result = TypeVar("_Result")
 
-# Seconds for which the end waits until the async code has been cancelled.
+# Seconds for which the end of ``async_records`` waits for the async code to end after its cancellation.
 _STOP_GRACE = 1.0
 _LOOK_EVERY = 0.1
 

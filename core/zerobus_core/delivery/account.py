@@ -6,9 +6,9 @@ These rules hold between any two calls:
    ``transform`` + refused and not yet written to that file + not yet sent + in flight.
 2. A row may be in the table twice if it may have reached the service and was then sent again, in this attempt or an
    earlier one. ``rows_resent`` counts each of these later sends, but never the first send of a row.
-3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only if
-   the store holds a reservation beyond the row's position, and a row is sent again only after the ``rows_resent`` in
-   the store includes it.
+3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only
+   after the checkpoint in the store says that it may have been sent (the row is reserved), and a row is sent again only
+   after ``rows_resent`` in that checkpoint includes it.
 4. A row is skipped only if it is shown to be the row that was delivered: by the source's fingerprint, or by a digest
    that is compared when the row is read.
 
@@ -58,7 +58,7 @@ class DeliverySnapshot:
 class Account:
     """The account of one delivery; see the module's docstring.
 
-    ``form`` is the form of the digests of rows; None if no digest is needed.
+    ``form`` says how digests of rows are computed; None if no digest is needed.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Account:
         self._unshown = list(reversed(self.past.digest.segments)) if self.past.digest else []
         self._shown = RowRanges()
         self._next_row = 0  # the first row that the source has neither yielded nor left out
-        self._announced = 0  # the position that the checkpoint says rows may have been sent up to
+        self._announced = 0  # the checkpoint says that rows before this position may have been sent
         self._reserved = 0  # the announced position, once it is confirmed
         self._rows_unfit = 0
         self._rows_dead_lettered = 0
@@ -99,7 +99,7 @@ class Account:
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """Split the next chunk into parts, and yield each part with whether it is skipped (True) or sent (False).
+        """Split the next chunk into parts; yield each part with True if it is skipped, or with False if it is sent.
 
         The rows must come in order, each of them once, and must not include rows of ``left_out``. Otherwise
         ConfigurationError is raised.
@@ -142,7 +142,11 @@ class Account:
         self._shown.add(segment.start, segment.stop)
 
     def check_end(self) -> None:
-        """Raise SourceChangedError or ConfigurationError if the source ended before its last row."""
+        """Raise an error if the source ended too early.
+
+        The error is SourceChangedError if delivered rows are missing, and ConfigurationError if the source ended before
+        the last of the rows that it had at the beginning.
+        """
         if self._unshown:
             raise _source_changed_error(self._unshown[-1])
         missing = next(self.left_out.without(self._next_row, self.total_rows or 0), None)
@@ -212,7 +216,7 @@ class Account:
     def admit(self, reached: int, rows_resent: int = 0) -> None:
         """Record what an older attempt may have sent.
 
-        It may have sent all rows before ``reached``, and ``rows_resent`` rows more than once.
+        That attempt may have sent all rows before ``reached``, and counted ``rows_resent`` rows as sent again.
         """
         self._resent_before = max(self._resent_before, rows_resent)
         if reached > self._reached_before:

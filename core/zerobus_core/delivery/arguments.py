@@ -32,7 +32,7 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """Return ``value`` if it is a Workspace; otherwise return its ``workspace``, which a LocalZerobus has."""
+    """Return ``value`` if it is a Workspace; otherwise return its attribute ``workspace``, as of a LocalZerobus."""
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)

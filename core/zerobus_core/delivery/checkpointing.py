@@ -34,7 +34,7 @@ class Checkpointing:
         self._resent_kept = 0  # the rows_resent that was saved last
         self._last_batch: tuple[int, int] | None = None  # the end of the last batch, and its number of rows
         self._announced_at = 0.0  # when the announced position was saved
-        self._repeats_at: float | None = None  # when rows to send again were saved; None if settled
+        self._repeats_at: float | None = None  # when a higher rows_resent was saved; None once that save has settled
         if not keeper.is_active:
             account.reserve()
 
@@ -46,8 +46,9 @@ class Checkpointing:
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
         """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        A reservation is used only if it is still in the store some time after it was written. Otherwise a newer attempt
-        that read the checkpoint before the reservation could replace it without knowing of the reservation.
+        A reservation is used only if it is still in the store some time after it was written. Without this wait, a
+        newer attempt that read the checkpoint before the reservation was written could replace the checkpoint without
+        knowing of the reservation.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -77,7 +78,7 @@ class Checkpointing:
         except DeliverySupersededError:
             if self._account.is_sending:
                 raise
-            # With all of its rows durable this attempt succeeds too; it sends no more of them.
+            # No row waits to be sent, so this attempt succeeds if its rows in flight become durable; it sends nothing more.
             self._account.withdraw_reservation()
             return False
 
@@ -93,7 +94,7 @@ class Checkpointing:
         """Return whether sending rows again is allowed.
 
         Rows are sent again only once the saved checkpoint counts them as sent again, and can no longer be replaced: for
-        a short time after a save, a newer attempt that loaded the checkpoint before could still overwrite it.
+        a short time after a save, a newer attempt that loaded the checkpoint before the save could still overwrite it.
         """
         if self._repeats_at is None:
             return True
@@ -104,9 +105,9 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Reserve more rows together with a save of acknowledgements, so that no separate write is needed.
+        """Announce more rows before a save of acknowledgements, so that their reservation needs no write of its own.
 
-        Does so only if no other reservation is unconfirmed. Returns whether a reservation is now unconfirmed.
+        Does nothing if an earlier reservation is still unconfirmed. Returns whether more rows were announced.
         """
         account = self._account
         if self._last_batch is None or account.is_unconfirmed:

@@ -100,14 +100,14 @@ class Delivery:
     def follow(self, source: Source) -> None:
         """Prepare to send the rows of ``source``, which is read from now on.
 
-        Errors then say where rows are in this source, and ``shaping`` includes what options change in its rows.
+        Errors then say where rows are in this source, and ``shaping`` includes what the options change in its rows.
         """
         self._place = source.place
         self._shaped_before += self._source_shaping()
         self._source_shaping = lambda: source.shaping
 
     def shaping(self) -> Shaping:
-        """Return what options have changed in the rows of all sources."""
+        """Return what the options have changed in the rows of all sources so far, such as dropped columns."""
         return self._shaped_before + self._source_shaping()
 
     def snapshot(self) -> DeliverySnapshot:
@@ -142,7 +142,7 @@ class Delivery:
             following = next_attempt(counts, self._keeper) if error.retryable else ""
             raise error.with_facts(table=table, counts=counts, next_attempt=following) from error.__cause__
         except BaseException as error:
-            # Raised by the user's source or by a signal handler.  For a signal, keep the ACKs we have, leave at once.
+            # Raised by the user's source or by a signal handler. For a signal, keep the ACKs so far and leave at once.
             is_stop = not isinstance(error, Exception) or is_of_signal(error)
             try:
                 self._pool.abandon(grace=0.0 if is_stop else FAILURE_GRACE)
@@ -182,7 +182,7 @@ class Delivery:
                 start += len(block.rows)
 
     def _pass_over(self, block: Chunk) -> None:
-        """Skip durable rows after comparing them with those that were delivered."""
+        """Skip durable rows, and check that they are the rows that were delivered."""
         bad: list[BadRow] = []
         for _ in self._destination.encoder.encode(block, on_bad_row=bad.append, on_content=self._account.on_content):
             pass
@@ -202,7 +202,7 @@ class Delivery:
             )
         except RecordError as bad:
             error = self._placed(bad)
-            # What was read before the bad row is good; its account is settled before the delivery fails.
+            # The rows before the bad row are good; they are acknowledged or refused before the delivery fails.
             self._pool.flush()
             if self._bad.has_refused:
                 refusal = self._bad.refusal_error()
@@ -241,7 +241,7 @@ class Delivery:
         self._bad.check(self.snapshot().counts.rows_read, is_end=True)
         self._bad.flush()
         if left := self.snapshot().counts.rows_not_durable:
-            # The ledger's rules exclude this; it is checked all the same.
+            # The ledger's rules exclude this, but it is checked here too.
             raise TransportError(f"{left} rows are neither durable nor accounted for")
         self._checkpointing.save_last()  # the last look at what another attempt may have sent
         receipt = self._reports.receipt(self._keeper, self.shaping())
@@ -280,7 +280,7 @@ class Delivery:
         self._checkpointing.save_last(has_source_changed=has_changed)
         try:
             self._bad.flush()
-        except Exception as error:  # of any storage; what ended the delivery is what must be reported
+        except Exception as error:  # of any storage; the error that ended the delivery is the one to report
             if is_of_signal(error):
                 raise
-            _log.warning("Dead letters were not written, the next attempt finds the same rows: %s", error)
+            _log.warning("dead letters were not written; the next attempt finds the same bad rows: %s", error)

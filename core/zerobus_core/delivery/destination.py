@@ -1,4 +1,4 @@
-"""Where a delivery sends its rows, and how its owner follows and stops it."""
+"""Where a delivery sends its rows, and how the owner of the delivery follows and stops it."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Destination:
         is_arrow: bool,
         version: str | None,
     ) -> Destination:
-        """Build the destination of Arrow data if ``is_arrow``, and of row objects otherwise.
+        """Build the destination, for Arrow data if ``is_arrow`` is set, otherwise for row objects.
 
-        ``version`` identifies the source for ``delivery_columns``, or is None.
+        ``version`` identifies the content of the source in ``delivery_columns``; None if nothing identifies it.
         """
         name = options.delivery_name
         identity = delivery_id(schema.table, version, name) if options.delivery_columns else None
@@ -83,7 +83,7 @@ class Destination:
 
     @property
     def digest_form(self) -> DigestForm:
-        """The form of the digests of this delivery's rows."""
+        """How digests of this delivery's rows are computed."""
         return DigestForm(record_format=self.encoder.record_format, encoding=ENCODING_VERSION)
 
 

@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: what the next attempt will do, and the note that is added to other exceptions."""
+"""Texts for a failed attempt: what the next attempt will do, and the note for exceptions that are not our errors."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def note_for(table: str, counts: Counts, following: str) -> str:
     return (
         f"{table}: of the {counts.rows_read:,} {plural(counts.rows_read, 'row')} read {durable:,} "
         f"{plural(durable, 'is', 'are')} durable{dead}{filtered} and {counts.rows_not_durable:,} "
-        f"{plural(counts.rows_not_durable, 'is', 'are')} not{after}"
+        f"{plural(counts.rows_not_durable, 'is', 'are')} not durable{after}"
     )
 
 
 @contextmanager
 def noting_that_nothing_was_sent(table: str) -> Generator[None]:
-    """Add the note that no row was sent to any exception raised in the ``with`` block, except a ZerobusIngestError.
+    """Add the note "no row was sent" to an exception of the ``with`` block, unless it is a ZerobusIngestError.
 
     The block runs before a delivery exists. The exception can come from a source that fails to yield its first row.
     """

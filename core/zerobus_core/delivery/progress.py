@@ -38,7 +38,7 @@ class Reports:
         self._reported_at = controls.started
 
     def is_due(self, now: float) -> bool:
-        """Return whether it is time to report again; ``now`` is a reading of ``time.monotonic``."""
+        """Return whether a report is due at ``now``, a reading of ``time.monotonic``; if so, count it as made."""
         if now - self._reported_at < _PROGRESS_EVERY:
             return False
         self._reported_at = now
@@ -50,7 +50,7 @@ class Reports:
             return
         try:
             self._controls.on_progress(self.progress())
-        except Exception as error:  # the hook is the user's, and no row may be lost to it
+        except Exception as error:  # the function is the user's, and its failure must not lose rows
             if is_of_signal(error):
                 raise
             _log.exception("on_progress failed; the delivery goes on")

@@ -40,7 +40,7 @@ __all__ = ["DeliveryTelemetry"]
 
 _log = logging.getLogger("zerobus_core")
 _SCOPE = "zerobus_core"
-# The variables by which opentelemetry-api finds the providers that it is to use.
+# The variables that tell opentelemetry-api which providers to use.
 _PROVIDERS = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
 
 
@@ -78,7 +78,7 @@ def _made_instruments() -> _Instruments | None:
         bytes_sent=meter.create_counter("zerobus.bytes_sent", "By", "Payload bytes handed to streams"),
         reconnects=meter.create_counter("zerobus.reconnects", "{stream}", "Streams opened after another one died"),
         open_streams=meter.create_up_down_counter("zerobus.open_streams", "{stream}", "Streams open now"),
-        ack_latency=meter.create_histogram("zerobus.ack_latency", "s", "From handing a batch over to its ACK"),
+        ack_latency=meter.create_histogram("zerobus.ack_latency", "s", "Time from sending a batch until its ACK"),
     )
 
 
@@ -131,7 +131,7 @@ class DeliveryTelemetry:
     def _harmlessly(self, tell: Callable[[], None]) -> None:
         try:
             tell()
-        except Exception as error:  # any SDK, any exporter: no row may be lost to it
+        except Exception as error:  # of any SDK or exporter; it must not lose rows
             if is_of_signal(error):
                 raise
             self._instruments = None
@@ -145,9 +145,9 @@ class DeliveryTelemetry:
             return
         from opentelemetry.trace import SpanKind
 
-        # What earlier tries may have sent twice is in our account, and was counted when they did.
+        # Rows that earlier attempts sent again are in our account, but those attempts have already counted them.
         self._reported["rows_resent"] = self._snapshot().counts.rows_resent
-        # Not made the current span: a delivery by StreamManager begins and ends across the spans of its user.
+        # Not made the current span: a StreamManager's delivery can begin and end in different spans of the user.
         self._span = self._instruments.tracer.start_span(
             "zerobus.ingest",
             kind=SpanKind.CLIENT,
@@ -171,7 +171,7 @@ class DeliveryTelemetry:
         self._open_streams = statistics.open_now
 
     def _count(self, counter: Counter, name: str, value: int) -> None:
-        # The ledger can decrease (batches that never left) and a counter cannot, so it waits until the ledger is ahead.
+        # ``value`` can decrease (batches that never left), but a counter cannot: it stays until ``value`` is higher.
         more = value - self._reported.get(name, 0)
         if more > 0:
             counter.add(more, self._attributes)

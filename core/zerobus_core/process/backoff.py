@@ -1,6 +1,6 @@
 """Pauses between attempts: exponential, capped, with full jitter.
 
-With full jitter (a random pause between zero and the bound), tasks that failed together do not all retry together:
+With full jitter (a random pause between zero and an upper bound), tasks that failed together do not all retry together:
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 

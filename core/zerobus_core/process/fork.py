@@ -2,7 +2,7 @@
 
 A fork waits until other threads have finished their imports. Otherwise the child would inherit the lock of a
 half-imported module and wait for that lock forever. The first delivery of a process imports many modules, and prefork
-servers fork during it.
+servers fork during that delivery.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 __all__ = ["ForkSafeLock", "in_each_child"]
 
-# How long (seconds) a fork waits for imports; one of them may wait for the thread that forks.
+# The longest time (seconds) that a fork waits for imports, because an import can wait for the thread that forks.
 _LONGEST_WAIT = 10.0
 _LOOK_EVERY = 0.002
 
 
 def in_each_child(begin: Callable[[], object]) -> None:
-    """Have ``begin`` called in the child of each fork from now on; do nothing on systems without forks."""
+    """Register ``begin``, to be called in the child of each later fork; do nothing on systems without forks."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=begin)
 
@@ -57,7 +57,7 @@ class _ImportWait:
     def before(self) -> None:
         deadline = time.monotonic() + _LONGEST_WAIT
         while time.monotonic() < deadline:
-            # Without this lock no thread gets the lock of a module.
+            # While this thread holds this lock, no other thread can get the lock of a module.
             _imp.acquire_lock()
             if not _is_importing_elsewhere():
                 self._has_lock = True
@@ -73,7 +73,7 @@ class _ImportWait:
 
 
 def _is_importing_elsewhere() -> bool:
-    # CPython's own table of the locks of modules; its locks know their owner, by thread.
+    # CPython's own table of module locks; ``owner`` is the id of the thread that holds the lock.
     locks: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
     owners = [getattr(reference(), "owner", None) for reference in list(locks.values())]
     return any(owner not in {None, threading.get_ident()} for owner in owners)

@@ -29,17 +29,17 @@ __all__ = ["SourceGuard", "in_time", "is_in_main_thread", "is_inside"]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# How long (seconds) the delivery may take to look at the reason itself before the alarm raises.
+# Seconds in which the delivery can notice the deadline or stop request itself, before the alarm raises an error.
 _GRACE = 0.25
-# How long (seconds) code that suppressed the error may go on before it is raised again.
+# Seconds after which the error is raised again in code that has suppressed it.
 _REPEAT_EVERY = 5.0
-# How long (seconds) the watching thread stays without work.
+# Seconds after which the watching thread ends if it has no work.
 _IDLE = 30.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SourceGuard:
-    """Calls the user's code, or iterates over its items, so that a deadline, a stop request or a signal can end it.
+    """Runs the user's code in such a way that a deadline, a stop request or a signal can end it.
 
     Use the guard as a context manager around the calls. It raises IngestTimeoutError after ``deadline`` (a reading of
     ``time.monotonic``, or infinity), and IngestInterruptedError after any thread sets ``stop``. If the user's code
@@ -55,8 +55,8 @@ class SourceGuard:
         self._handled: list[int] = []
         self._is_waiting = False
         self.has_interrupted = False
-        """Whether an error was raised inside the user's code during the present call, so that more signals are not
-        urgent."""
+        """Whether this guard has raised an error inside the user's code during the present call; later signals for this
+        call are sent less often."""
 
     def __enter__(self) -> SourceGuard:
         if not is_in_main_thread():
@@ -151,8 +151,8 @@ class SourceGuard:
         if time.monotonic() < self._deadline:
             return None
         return IngestTimeoutError(
-            "timed out waiting for the source, which yields no more rows; increase IngestOptions.timeout, or find out "
-            "why the source waits"
+            "timed out waiting for the source to yield its next row; increase IngestOptions.timeout, or find out why "
+            "the source waits"
         )
 
     def _is_protected(self, frame: FrameType) -> bool:
@@ -187,7 +187,7 @@ def is_inside(frame: FrameType | None, is_wanted: Callable[[FrameType], bool]) -
 
 
 class _NotedSignal:
-    """Replaces the handler of a signal, and keeps what that handler raises in case the user's code suppresses it."""
+    """Replaces a signal's handler, and keeps the handler's exception in case the user's code suppresses it."""
 
     def __init__(self, number: int, handler: Callable[..., Any]) -> None:
         self._number = number
@@ -248,7 +248,7 @@ class _Watcher:
             self._is_running = True
         try:
             threading.Thread(target=self._run, name="zerobus-stop", daemon=True).start()
-        except RuntimeError:  # the interpreter shuts down: the stop request is seen when the source gives its next row
+        except RuntimeError:  # the interpreter shuts down: the stop request is seen when the source yields its next row
             self._is_running = False
 
     def leave(self, guard: SourceGuard) -> None:

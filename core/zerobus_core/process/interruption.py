@@ -18,7 +18,7 @@ from .stop_event import StopEvent
 
 __all__ = ["StopRequest"]
 
-# How long (seconds) the delivery may take to look at the request before the alarm interrupts it.
+# Seconds in which the delivery can notice the request itself, before the alarm interrupts it.
 _GRACE = 0.25
 
 
@@ -34,8 +34,8 @@ class StopRequest(StopEvent):
         """Build a request.
 
         The request counts as set after ``deadline``, the host's own time limit as a reading of ``time.monotonic``. The
-        alarm never interrupts a call of a function in ``protected_modules``, which are for code that must not stop
-        halfway.
+        alarm never interrupts a call of a function in ``protected_modules``, the names of modules whose code must not
+        stop halfway.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline

@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["is_of_signal"]
 
-# Errors can be chained in a circle.
+# The most causes that are followed: errors can be chained in a circle.
 _LONGEST_CHAIN = 100
 
 

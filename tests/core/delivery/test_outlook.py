@@ -94,7 +94,7 @@ def test_a_foreign_exception_gets_one_line_about_its_rows(server: LocalZerobus, 
     assert line.startswith(f"{TABLE}: of the 10 rows read ")
     durable = server.read(TABLE).num_rows
     if isinstance(error, ValueError):
-        assert line.startswith(f"{TABLE}: of the 10 rows read 10 are durable and 0 are not")
+        assert line.startswith(f"{TABLE}: of the 10 rows read 10 are durable and 0 are not durable")
         assert durable == 10
 
 
@@ -118,8 +118,8 @@ def test_an_exception_in_the_block_of_a_stream_manager_gets_the_line_too(server:
     with pytest.raises(ValueError, match="of the user") as caught:
         deliver()
     assert caught.value.__notes__ == [
-        f"{TABLE}: of the 20 rows read 20 are durable and 0 are not; another attempt sends every row again, also the "
-        "20 that are durable: no checkpoint was given"
+        f"{TABLE}: of the 20 rows read 20 are durable and 0 are not durable; another attempt sends every row again, "
+        "also the 20 that are durable: no checkpoint was given"
     ]
 
 
