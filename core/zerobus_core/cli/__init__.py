@@ -45,7 +45,7 @@ def program() -> None:
         code = end.code
     else:
         code = 0
-    if code is not None and not isinstance(code, int):  # a text, which Python prints
+    if code is not None and not isinstance(code, int):  # a text, which Python would print
         sys.stderr.write(f"{code}\n")
         code = 1
     exit_at_once(code or 0)

@@ -50,7 +50,7 @@ def show(uri: str) -> None:
         "table": f"{found.table} (id {found.table_identity})",
         "source": found.source_fingerprint or "without a fingerprint, so no row is skipped",
         "epoch": found.epoch or "none",
-        "written": f"{found.written_at}, by attempt {found.attempt.number if found.attempt else 'of version 2'}",
+        "written": f"{found.written_at}, by attempt {found.attempt.number if found.attempt else '(not numbered)'}",
         "durable": f"{found.durable.rows} {plural(found.durable.rows, 'row')}" + (f": {rows}" if rows else ""),
         "shown to be the same": compared,
         "may have been sent": "any row" if found.reached == END else f"rows before {found.reached}",

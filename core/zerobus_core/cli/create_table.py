@@ -30,14 +30,14 @@ SAMPLE_ROWS = 10_000
     help="How many rows at the start of SOURCE the types are inferred from.",
 )  # fmt: skip
 @click.option("--all", "is_all", is_flag=True, help="Infer the types from all rows.")
-@click.option("--not-null", is_flag=True, help="Make columns NOT NULL that have no null in the sample.")
+@click.option("--not-null", is_flag=True, help="Make each column NOT NULL that has no null in the sample.")
 @click.option(
     "--delivery-columns", nargs=2, metavar="DELIVERY_ID ROW_NUMBER", help="Add two columns for push --delivery-columns."
 )
 @click.option(
     "--metadata-columns", multiple=True, metavar="FACT=COLUMN", help="Add a column for push --metadata-columns."
 )
-@click.option("--execute", is_flag=True, help="Make the table, by the local server or a SQL warehouse.")
+@click.option("--execute", is_flag=True, help="Also create the table, through the local server or a SQL warehouse.")
 @click.option("--warehouse", metavar="ID", help="The SQL warehouse for --execute; the local server needs none.")
 @connection_options
 @source_options

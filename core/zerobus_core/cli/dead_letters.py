@@ -32,17 +32,19 @@ def dead_letters() -> None:
 
 @dead_letters.command("show")
 @click.argument("uri")
-@click.option("-t", "--table", metavar="NAME", help="Only the letters of this table.")
+@click.option("-t", "--table", metavar="NAME", help="Show only the dead letters of this table.")
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=_LIMIT, show_default=True, help="Most rows that are printed."
+    "--limit",
+    type=click.IntRange(min=0),
+    default=_LIMIT,
+    show_default=True,
+    help="The largest number of rows to print.",
 )
-@click.option(
-    "--values", is_flag=True, help="Print the values of the rows, of which only the types are shown otherwise."
-)
+@click.option("--values", is_flag=True, help="Print the values of the rows; by default, only their types are shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @framed
 def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -> None:
-    """Print how many dead letters the file at URI holds for each table and reason, and the first of them."""
+    """Print how many dead letters the file at URI holds for each table and reason, and the first rows of the file."""
     from ..bad_rows import letters_of
 
     found = letters_of(uri, table)
@@ -60,7 +62,7 @@ def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -
 
 @dead_letters.command("replay")
 @click.argument("uri")
-@click.option("-t", "--table", metavar="NAME", help="Needed if the file holds letters of several tables.")
+@click.option("-t", "--table", metavar="NAME", help="Needed if the file holds dead letters of several tables.")
 @delivery_options
 @connection_options
 @ingest_options

@@ -13,9 +13,14 @@ __all__ = ["dedup_sql"]
 @click.argument("names", nargs=-1, metavar="TABLE")
 @click.option("-t", "--table", metavar="NAME", help="catalog.schema.table, instead of TABLE.")
 @click.option(
-    "--key", "keys", multiple=True, required=True, metavar="COLUMN...", help="One or more columns: a,b or a b."
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="COLUMN...",
+    help="The columns that identify a row: a,b or a b.",
 )
-@click.option("--view", metavar="NAME", help="The view's name; TABLE with _dedup at its end if not given.")
+@click.option("--view", metavar="NAME", help="The view's name; if not given, TABLE followed by _dedup.")
 @click.option("--into", metavar="NAME", help="Print a MERGE into this clean table instead of a view.")
 @framed
 def dedup_sql(
@@ -32,7 +37,7 @@ def dedup_sql(
         raise click.UsageError("--view names a view, but --into names a table for MERGE; use only one of them")
     if table is None and not names:
         raise click.UsageError("pass the name of a table, as TABLE or with -t: catalog.schema.table")
-    # What follows the table are columns: "--key a b" gives the option one of them, and "b" to the arguments.
+    # Arguments after the table are columns: of "--key a b", click gives "a" to the option, and "b" to the arguments.
     source, more_keys = (names[0], names[1:]) if table is None else (table, names)
     source = check_table_name(source)
     key = tuple(column.strip() for text in (*keys, *more_keys) for column in text.split(",") if column.strip())

@@ -18,7 +18,7 @@ __all__ = ["format_flags", "format_of_flags", "remedies_as_flags"]
 
 _Command = Callable[..., None]
 _NONE = "none"
-# The kinds of files whose options can be given without --format, by the option that only they have.
+# Options that imply a format without --format; any other option of a format implies csv.
 _IMPLIED = {"sheet": "excel"}
 _KINDS: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
     "csv": CsvFormat,
@@ -26,7 +26,7 @@ _KINDS: dict[str, type[CsvFormat] | type[JsonFormat] | type[ExcelFormat]] = {
     "json": JsonFormat,
     "jsonl": JsonFormat,
 }
-# What a shell makes hard to type.
+# Words for characters that are hard to type in a shell.
 _SIGNS = {"tab": "\t", r"\t": "\t", _NONE: None}
 
 
@@ -48,11 +48,15 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "CHARACTER",
         "help": r"Of CSV files: what comes before a quote inside quotes, e.g. '\', if that quote is not doubled.",
     },
-    "skip_blanks": {"is_flag": True, "help": "Of CSV files: blanks at the start of a cell do not count."},
+    "skip_blanks": {"is_flag": True, "help": "Of CSV files: ignore blanks at the start of a cell."},
     "encoding": {"metavar": "NAME", "help": "Of CSV and JSON files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
-    "names": {"multiple": True, "metavar": "COLUMN", "help": "A column of CSV files without a header; one for each."},
+    "names": {
+        "multiple": True,
+        "metavar": "COLUMN",
+        "help": "Of CSV files without a header: the name of a column; repeat it for each column.",
+    },
     "skip_lines": {"type": int, "help": "How many lines of CSV files come before the header.  [default: 0]"},
-    "comment_char": {"metavar": "CHARACTER", "help": "Lines of CSV files that begin with it are not rows."},
+    "comment_char": {"metavar": "CHARACTER", "help": "Of CSV files: ignore lines that begin with this character."},
     "null_values": {"multiple": True, "metavar": "WORD", "help": "Of CSV files: a further word for NULL; repeatable."},
     "true_values": {"multiple": True, "metavar": "WORD", "help": "Of CSV files: a word for true; repeatable."},
     "false_values": {
@@ -60,10 +64,16 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "WORD",
         "help": "Of CSV files: a word for false; repeatable.",
     },
-    "decimal_char": {"metavar": "CHARACTER", "help": "What comes before the fraction of a number.  [default: .]"},
-    "thousands_char": {"metavar": "CHARACTER", "help": "What groups the digits of numbers by three."},
-    "date_format": {"metavar": "FORMAT", "help": "How dates are written, as for strptime: %d.%m.%Y."},
-    "timestamp_format": {"metavar": "FORMAT", "help": "How timestamps are written, as for strptime."},
+    "decimal_char": {
+        "metavar": "CHARACTER",
+        "help": "Of CSV files: the character before the fraction of a number.  [default: .]",
+    },
+    "thousands_char": {
+        "metavar": "CHARACTER",
+        "help": "Of CSV files: the character between groups of three digits of a number.",
+    },
+    "date_format": {"metavar": "FORMAT", "help": "Of CSV files: how dates are written, as for strptime: %d.%m.%Y."},
+    "timestamp_format": {"metavar": "FORMAT", "help": "Of CSV files: how timestamps are written, as for strptime."},
     "sheet": {"metavar": "NAME", "help": "Of Excel files: the sheet that is read, if there are several."},
 }
 
@@ -81,7 +91,7 @@ def format_flags(command: _Command, *, is_named: bool = True) -> _Command:
         "--format",
         "format",
         type=click.Choice(FORMAT_NAMES),
-        help="What files hold whose extension does not say it; the other options of a format imply it.",
+        help="The format of files whose extension does not show it; not needed with an option for CSV or Excel files.",
     )(command)
 
 

@@ -140,14 +140,14 @@ def workspace_of(given: dict[str, Any]) -> Workspace:
 def framed(command: _Command) -> _Command:
     """Add ``--verbose`` and ``--debug``, send logs to stderr, and show an error as one line instead of a traceback."""
 
-    @click.option("-v", "--verbose", is_flag=True, help="Log what happens on stderr.")
-    @click.option("--debug", is_flag=True, help="Log everything, and show the traceback of an error.")
+    @click.option("-v", "--verbose", is_flag=True, help="Write more log messages to stderr.")
+    @click.option("--debug", is_flag=True, help="Write all log messages to stderr, and show the traceback of an error.")
     @wraps(command)
     def run(*args: Any, verbose: bool, debug: bool, **kwargs: Any) -> None:
         _send_logs_to_stderr(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
         try:
             command(*args, **kwargs)
-            _flush()  # here, and not when the process ends: a pipe that broke is an error by then
+            _flush()  # a broken pipe is handled here; if it were noticed when the process ends, it would be an error
         except ZerobusIngestError as error:
             _end(remedies_as_flags(str(error)), exit_code(error), debug=debug)
         except StoppedBySignal as stopped:
@@ -158,16 +158,16 @@ def framed(command: _Command) -> _Command:
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
-            sys.exit(128 + _SIGPIPE)  # who read the output has gone, as head does; nothing is wrong
+            sys.exit(128 + _SIGPIPE)  # the reader of the output has gone, as head does; nothing is wrong
         except Exception as error:  # noqa: BLE001 - the edge of the program: a user gets a line, not a traceback
-            text = f"{type(error).__name__}: {error} (an error that no rule foresees; --debug shows where)"
+            text = f"{type(error).__name__}: {error} (an unexpected error; --debug shows its traceback)"
             _end("; ".join([text, *getattr(error, "__notes__", ())]), UNFORESEEN, debug=debug)
 
     return run
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # it is None where it was closed
+    if sys.stdout is not None:  # it is None if it was closed
         sys.stdout.flush()
 
 
@@ -188,9 +188,9 @@ def exit_at_once(code: int) -> None:
     The clean-up can take longer than a second, but a signal must take effect within a second. If a native thread calls
     into Python during the clean-up, the process is even aborted.
     """
-    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - whoever registered there still gets its turn
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - registered functions still run
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # its reader is gone, it is closed, or there is none
+        with suppress(OSError, ValueError, AttributeError):  # its reader is gone, it is closed, or it is None
             stream.flush()
     os._exit(code)
 

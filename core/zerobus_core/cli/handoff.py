@@ -40,9 +40,13 @@ def _handoff_options(command: _Command) -> _Command:
         [
             click.argument("source"),
             click.option("--table", required=True, metavar="NAME", help="catalog.schema.table"),
-            click.option("--state", required=True, metavar="URI", help="File that keeps the state between runs."),
+            click.option("--state", required=True, metavar="URI", help="The file that keeps the state between runs."),
             click.option("--name", metavar="TEXT", help="Name of the handoff  [default: the name of the state's file]"),
-            click.option("--names-increase", is_flag=True, help="Each new file has a name after all earlier ones."),
+            click.option(
+                "--names-increase",
+                is_flag=True,
+                help="The name of each new file sorts after those of all earlier files.",
+            ),
         ]
     ):
         command = option(command)
@@ -51,7 +55,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 def _state_options(command: _Command) -> _Command:
     """Add the options of the commands that change the state: those of all handoff commands, and ``--yes``."""
-    yes = click.option("--yes", is_flag=True, help="Do not ask.")
+    yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     return _handoff_options(yes(connection_options(framed(command))))
 
 
@@ -60,15 +64,27 @@ _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increa
 
 @handoff.command("run")
 @_handoff_options
-@click.option("--settle", type=float, metavar="SECONDS", help="How long a file must have been left alone.")
-@click.option("--max-files", type=int, help="Most files in one slice.")
-@click.option("--max-bytes", type=int, help="Most bytes of files in one slice.")
-@click.option("--on-changed", type=click.Choice(["fail", "deliver", "ignore"]), help="Delivered files that changed.")
 @click.option(
-    "--on-busy", type=click.Choice(["fail", "skip", "wait"]), default="fail", help="While another run delivers."
+    "--settle", type=float, metavar="SECONDS", help="Deliver a file only if it has not changed for this long."
 )
-@click.option("--from", "start", metavar="POSITION", help="Deliver an explicit slice; the state stays as it is.")
-@click.option("--to", "end", metavar="POSITION", help="The end of the explicit slice, included.")
+@click.option("--max-files", type=int, help="The largest number of files in one slice.")
+@click.option("--max-bytes", type=int, help="The largest total size of the files in one slice, in bytes.")
+@click.option(
+    "--on-changed", type=click.Choice(["fail", "deliver", "ignore"]), help="What to do if a delivered file has changed."
+)
+@click.option(
+    "--on-busy",
+    type=click.Choice(["fail", "skip", "wait"]),
+    default="fail",
+    help="What to do while another run delivers.",
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="POSITION",
+    help="Deliver again what comes after this position, up to --to; the state stays as it is.",
+)
+@click.option("--to", "end", metavar="POSITION", help="The last position that is delivered again.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @connection_options
 @ingest_options
@@ -103,7 +119,7 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make everything after a position new again. If --to is a slice, that slice is new again too.
+    """Treat everything after a position as new. If --to is a slice, that slice is treated as new too.
 
     The next run sends those rows once more. The rows that are already in the table stay there.
     """
@@ -114,7 +130,9 @@ def rewind(to: str, **given: Any) -> None:
 @_state_options
 @click.option("--file", "file", metavar="PATH", help="The file, relative to the source's directory.")
 @click.option("--lease", "lease", is_flag=True, help="End the lease of the run that holds the open slice.")
-@click.option("--slice", "slice_id", metavar="SLICE", help="Only if it is in this slice, and the slice is still open.")
+@click.option(
+    "--slice", "slice_id", metavar="SLICE", help="Release only a file or lease of this slice, which must still be open."
+)
 def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -> None:
     """Leave out one version of a file (--file), or end the lease of the run that holds the open slice (--lease).
 
@@ -125,7 +143,9 @@ def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -
             "pass either --file, which leaves out a file, or --lease, which ends the lease, but not both"
         )
     if file is None:
-        question = "End the lease? The next run takes up the open slice, so no process may still be delivering it."
+        question = (
+            "End the lease? The next run delivers the open slice. Make sure that no other run is still delivering it."
+        )
         _change(given, question, lambda one: one.end_lease(slice_id))
         return
     question = f"Leave {file} out? Its rows in this version are not delivered."
@@ -179,5 +199,5 @@ def _source_of(text: str, options: dict[str, Any]) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{text!r} names nothing: {error}; write package.module:name") from error
+        raise ConfigurationError(f"{text!r} cannot be imported: {error}; write package.module:name") from error
     return found() if callable(found) else found

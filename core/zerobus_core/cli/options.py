@@ -53,20 +53,26 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "type": click.Choice(["auto", "protobuf", "json", "arrow"]),
         "help": "Wire format; auto takes Arrow for Arrow data and protobuf for rows, unless the table needs another.",
     },
-    "streams": {"type": int, "help": "Parallel streams; order is kept inside a stream only."},
-    "batch_rows": {"type": int, "help": "Most rows in one batch."},
-    "batch_bytes": {"type": int, "help": "Most payload bytes in one batch."},
-    "max_unacked_bytes": {"type": int, "help": "Bound on the bytes in flight over all streams."},
+    "streams": {"type": int, "help": "The number of parallel streams; rows keep their order only inside a stream."},
+    "batch_rows": {"type": int, "help": "The largest number of rows in one batch."},
+    "batch_bytes": {"type": int, "help": "The largest number of payload bytes in one batch."},
+    "max_unacked_bytes": {"type": int, "help": "The largest number of bytes in flight on all streams together."},
     "timeout": {
         "type": _seconds_or_none,
         "metavar": "SECONDS",
         "help": "Deadline of the whole delivery; 'none' for no limit.",
     },
-    "open_timeout": {"type": float, "help": "Deadline of one attempt to open a stream."},
-    "ack_timeout": {"type": float, "help": "Longest wait for an acknowledgement."},
-    "max_attempts": {"type": int, "help": "Attempts without any progress in between before the delivery fails."},
-    "backoff": {"type": float, "help": "Upper bound of the first pause between attempts; it doubles up to 30 s."},
-    "max_stream_age": {"type": float, "help": "A stream is drained and replaced at this age."},
+    "open_timeout": {"type": float, "help": "Deadline of one attempt to open a stream, in seconds."},
+    "ack_timeout": {"type": float, "help": "Longest wait for an acknowledgement, in seconds."},
+    "max_attempts": {
+        "type": int,
+        "help": "How many streams in a row can end without an acknowledgement before a failed one is not replaced.",
+    },
+    "backoff": {
+        "type": float,
+        "help": "Upper bound of the first pause between attempts, in seconds; the bound doubles up to 30 s.",
+    },
+    "max_stream_age": {"type": float, "help": "The age at which a stream is drained and replaced, in seconds."},
     "on_bad_record": {
         "type": click.Choice(["fail", "dead_letter"]),
         "help": "What to do with rows that do not fit or that the service refuses.",
@@ -78,16 +84,16 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "max_bad_records": {
         "type": _count_share_or_none,
         "metavar": "NUMBER",
-        "help": "Most bad rows: a number (1000), a share of the rows read (0.01), or 'none' for no limit.",
+        "help": "The limit on bad rows: a number (1000), a share of the rows read (0.01), or 'none' for no limit.",
     },
     "delivery_columns": {
         "nargs": 2,
         "metavar": "DELIVERY_ID ROW_NUMBER",
-        "help": "Two columns of the table to fill with a key that is the same on every try.",
+        "help": "Two columns of the table to fill with a key for each row; the key is the same in every attempt.",
     },
     "delivery_name": {
         "metavar": "TEXT",
-        "help": "Goes into that key; distinguishes deliveries of equal sources whose rows are all wanted.",
+        "help": "A part of the key in --delivery-columns; it distinguishes deliveries of equal sources.",
     },
     "metadata_columns": {
         "multiple": True,
@@ -96,19 +102,26 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "epoch_unit": {
         "type": click.Choice(["s", "ms", "us", "ns"]),
-        "help": "What whole numbers in TIMESTAMP columns count since 1970; microseconds, unless that is in doubt.",
+        "help": "The unit of whole numbers in TIMESTAMP columns, counted from 1970. By default, they are microseconds, "
+        "and numbers that look like seconds or milliseconds are refused.",
     },
-    "parse_json": {"is_flag": True, "help": "Take JSON text for VARIANT, ARRAY, MAP and STRUCT columns."},
-    "write_json": {"is_flag": True, "help": "Take objects and lists for text columns, as JSON text."},
-    "round_floats": {"is_flag": True, "help": "Take floats for DECIMAL columns, rounded half up to its digits."},
-    "parse_base64": {"is_flag": True, "help": "Take base64 text for BINARY columns."},
-    "numeric_booleans": {"is_flag": True, "help": "Take 0 and 1 for BOOLEAN columns."},
-    "parse_text": {"is_flag": True, "help": "Take text for dates, times and numbers; CSV sources always do."},
+    "parse_json": {"is_flag": True, "help": "Accept JSON text for VARIANT, ARRAY, MAP and STRUCT columns."},
+    "write_json": {"is_flag": True, "help": "Accept objects and lists for text columns, and write them as JSON text."},
+    "round_floats": {
+        "is_flag": True,
+        "help": "Accept floats for DECIMAL columns, and round them half up to the column's scale.",
+    },
+    "parse_base64": {"is_flag": True, "help": "Accept base64 text for BINARY columns."},
+    "numeric_booleans": {"is_flag": True, "help": "Accept 0 and 1 for BOOLEAN columns."},
+    "parse_text": {
+        "is_flag": True,
+        "help": "Accept text for dates, times and numbers; text of CSV files is always accepted.",
+    },
     "transform": {
         "metavar": "MODULE:FUNCTION",
         "help": "A function that is given each row, and returns it changed, or None to leave it out.",
     },
-    "transform_version": {"metavar": "TEXT", "help": "Your name for what the function does."},
+    "transform_version": {"metavar": "TEXT", "help": "A version that you give to the function of --transform."},
     "select": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to deliver; repeatable."},
     "constants": {
         "multiple": True,
@@ -117,7 +130,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "extra_columns": {
         "metavar": "error|drop|variant:COLUMN|rescue",
-        "help": "What becomes of fields of a row that the table lacks.",
+        "help": "What to do with fields of a row that the table lacks.",
     },
     "drop": {"multiple": True, "metavar": "COLUMN", "help": "A column of the source to leave out; repeatable."},
     "rename": {
@@ -135,10 +148,12 @@ _FLAGS: dict[str, dict[str, Any]] = {
 def delivery_options(command: _Command) -> _Command:
     """Add ``--checkpoint``, ``--epoch``, ``--json`` and ``--quiet`` to a command that delivers rows."""
     checkpoint = click.option(
-        "--checkpoint", metavar="URI", help="File that keeps what is durable; the next attempt with it resumes."
+        "--checkpoint",
+        metavar="URI",
+        help="File that says which rows are durable; an attempt with the same file resumes.",
     )
     epoch = click.option(
-        "--epoch", metavar="TEXT", help="Another epoch than the checkpoint's starts from the first row."
+        "--epoch", metavar="TEXT", help="If this is not the checkpoint's epoch, the delivery starts from the first row."
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON, even on a terminal.")
     quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress; warnings and errors are shown.")
@@ -151,7 +166,7 @@ def ingest_options(command: _Command) -> _Command:
 
 
 def source_options(command: _Command) -> _Command:
-    """Add the flags about reading a source; ``source_options_of`` reads the values of these flags."""
+    """Add the flags for the options that apply to reading a source; ``source_options_of`` reads their values."""
     return _with_flags(command, _OF_SOURCES)
 
 
@@ -169,7 +184,7 @@ def _with_flags(command: _Command, names: Collection[str], *, has_format: bool =
         known = dict(_FLAGS[field.name])
         if not known.keys() & {"nargs", "multiple", "is_flag"} and field.default is not None:
             known["help"] += f"  [default: {field.default}]"
-        # None stands for "not given": what nobody gave is left to IngestOptions.
+        # None stands for "not given": then the default of IngestOptions applies.
         command = click.option(flag, field.name, default=None, **known)(command)
     return command
 
@@ -210,7 +225,7 @@ def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
     if "metadata_columns" in chosen:
         chosen["metadata_columns"] = metadata_columns_of(chosen["metadata_columns"])
     if "dead_letter_uri" in chosen:
-        chosen.setdefault("on_bad_record", "dead_letter")  # a file for bad rows says what to do with them
+        chosen.setdefault("on_bad_record", "dead_letter")  # whoever names a file for bad rows wants them there
     if "rename" in chosen:
         pairs = [text.rpartition("=") for text in chosen["rename"]]
         if not all(old and new for old, _, new in pairs):

@@ -24,7 +24,7 @@ def shown_progress(*, quiet: bool) -> Generator[Callable[[Progress], None] | Non
     """Show progress inside the ``with`` block; yield the function to pass to ``ingest`` as ``on_progress``, or None."""
     if quiet:
         yield None
-    elif sys.stderr is not None and sys.stderr.isatty():  # it is None where it was closed
+    elif sys.stderr is not None and sys.stderr.isatty():  # it is None if it was closed
         with _bar() as show:
             yield show
     else:

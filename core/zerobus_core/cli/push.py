@@ -96,7 +96,7 @@ def _push(
 ) -> Receipt:
     interruption = Interruption()
     with interruption.catching_signals():
-        # Slow to import, and signals should be ours by then.
+        # These modules are slow to import, and signals are already caught here.
         from ..push import ingest
         from .stdin import JsonLinesPipe
 

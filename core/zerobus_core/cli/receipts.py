@@ -25,7 +25,7 @@ def print_receipt(receipt: Receipt, *, as_json: bool) -> None:
         is_for_a_person = not as_json and sys.stdout is not None and sys.stdout.isatty()
         click.echo(_shown(receipt) if is_for_a_person else json.dumps(receipt.as_dict(), indent=2))
     except OSError as error:
-        # Every row is durable: that nobody reads the receipt makes it no failure.
+        # Every row is durable, so the delivery has not failed, even if nobody can read the receipt.
         _log.warning("the receipt cannot be written to stdout: %s", error)
 
 

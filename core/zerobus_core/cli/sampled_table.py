@@ -24,7 +24,7 @@ class SampledTable:
         self.schema = schema
         self.rows = rows
         self.is_all = is_all
-        """Whether the table is known to be inferred from all rows of the source."""
+        """True if the sample is known to contain all rows of the source."""
 
 
 def sampled_table(source: Source, table: str, *, rows: int | None, not_null: bool = False) -> SampledTable:

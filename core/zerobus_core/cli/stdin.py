@@ -45,7 +45,7 @@ class JsonLinesPipe:
         self._values = ANY_VALUES
 
     def read_for(self, schema: TableSchema) -> None:
-        """Set how exactly numbers are read: as exactly as the columns of ``schema`` need."""
+        """Set that numbers are read as exactly as the columns of ``schema`` need."""
         self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -59,7 +59,7 @@ class JsonLinesPipe:
         check_length(rows_read, skip)
 
     def _blocks(self) -> Iterator[bytes]:
-        """Yield blocks of stdin as they arrive, and an empty block whenever nothing arrives for a while."""
+        """Yield blocks of stdin as they arrive, and an empty block whenever nothing arrives within ``HEARTBEAT``."""
         while True:
             if not _is_ready(self._pipe):
                 yield b""

@@ -78,7 +78,7 @@ class Checkpointing:
         except DeliverySupersededError:
             if self._account.is_sending:
                 raise
-            # No row waits to be sent, so this attempt succeeds if its rows in flight become durable; it sends nothing more.
+            # No row waits to be sent: if the rows in flight become durable, this attempt succeeds too.
             self._account.withdraw_reservation()
             return False
 

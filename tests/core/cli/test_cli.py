@@ -202,7 +202,7 @@ def test_an_error_that_no_rule_foresees_tells_no_secret_of_a_uri() -> None:
 
     done = cli_runner().invoke(command)
     assert done.exit_code == 1
-    assert done.stderr.startswith("zerobus-ingest: LookupError: cannot get https://host/x.csv?… (an error")
+    assert done.stderr.startswith("zerobus-ingest: LookupError: cannot get https://host/x.csv?… (an unexpected error")
 
 
 def test_checkpoint_show_says_what_is_durable(tmp_path: Path) -> None:

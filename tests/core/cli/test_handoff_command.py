@@ -138,7 +138,7 @@ def test_rows_by_the_name_of_a_function(
         refused = command_line(zerobus.workspace, "handoff", "run", *arguments, *more, "-q")
         assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
     missing = command_line(zerobus.workspace, "handoff", "show", "no_such:thing", *arguments[1:])
-    assert (missing.returncode, "names nothing" in missing.stderr) == (2, True)
+    assert (missing.returncode, "cannot be imported" in missing.stderr) == (2, True)
     assert os.listdir(landing) == []
 
 
