@@ -8,7 +8,7 @@ __all__ = ["warn_deprecated"]
 
 
 def warn_deprecated(old: str, instead: str, *, stacklevel: int) -> None:
-    """Warn that ``old`` will be removed in 0.4, and that ``instead`` replaces it.
+    """Warn that ``old`` will be removed in 0.4; ``instead`` says what to write in its place.
 
     ``stacklevel`` is counted as in ``warnings.warn``; 1 stands for the caller of this function.
     """

@@ -57,7 +57,7 @@ def diagnose(
     workspace: Workspace | None = None,
     options: IngestOptions | None = None,
 ) -> Iterator[Step]:
-    """Yield the result of each step as soon as the step is done.
+    """Run the steps in order, and yield the result of each step as soon as the step is done.
 
     The workspace is built from ``environ`` unless ``workspace`` is given. Without ``table``, the steps that check a
     table are left out. A step takes at most a minute.
@@ -122,7 +122,7 @@ def _configured(environ: Mapping[str, str]) -> tuple[Step, Workspace | None]:
 
 
 def _reached(name: str, url: str, environ: Mapping[str, str]) -> Step:
-    """Resolve the host name and connect; for an https URL also do the TLS handshake."""
+    """Resolve the host of ``url`` and connect to it; for https, also do the TLS handshake. Return the result."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -269,13 +269,13 @@ class RejectedRecordError(ZerobusIngestError):
 
 
 class ThrottledError(ZerobusIngestError):
-    """The service reported an exceeded limit (RESOURCE_EXHAUSTED or HTTP 429) until all attempts were used up."""
+    """A limit of the service was exceeded (RESOURCE_EXHAUSTED or HTTP 429), and no attempts are left."""
 
     retryable = True
 
 
 class TransportError(ZerobusIngestError):
-    """The connection broke or could not be opened, until all attempts were used up."""
+    """A connection broke or could not be opened, and no attempts are left."""
 
     retryable = True
 

@@ -13,7 +13,7 @@ __all__ = ["lazy_names"]
 def lazy_names(module: str, homes: Mapping[str, str], *, package: str | None = None) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for ``module``; ``homes`` maps each name to the module that defines it.
 
-    Those modules are relative to ``package``, by default ``module`` itself.
+    The modules in ``homes`` are named relative to ``package``, which is ``module`` itself by default.
     """
 
     def import_name(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""``StreamManager``, which sends rows as the program produces them and finally checks that all are durable."""
+"""``StreamManager``, which sends rows as the program produces them, and checks at the end that all rows are durable."""
 
 from __future__ import annotations
 

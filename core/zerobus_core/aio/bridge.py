@@ -208,4 +208,4 @@ class _LoopStore:
         self._bridge.call(self._store.save, checkpoint)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)  # save_interval
+        return getattr(self._store, name)  # such as save_interval

@@ -38,14 +38,14 @@ class Feed:
         self._is_ended = False
         self._error: BaseException | None = None
         self._is_full = False
-        # Belongs to the loop.
+        # Used only in the loop's thread.
         self._has_room = asyncio.Event()
 
     async def fill(self) -> None:
-        """Put all items of the source into the queue, waiting while the queue is full; then close the source.
+        """Put all items of the source into the queue, waiting while the queue is full.
 
         If the source raises an exception, ``items`` raises the same exception in the thread, after the items that came
-        before the exception.
+        before the exception. A source that is not read to its end is closed.
         """
         iterator = aiter(self._source)
         try:

@@ -1,4 +1,4 @@
-"""``zerobus-ingest checkpoint show``, which prints a checkpoint, and the store that ``--checkpoint`` names."""
+"""The command ``zerobus-ingest checkpoint show``, and the function that builds the store for ``--checkpoint``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zerobus-ingest create-table``, which prints or creates the table for a source."""
+"""``zerobus-ingest create-table``, which prints the CREATE TABLE for a source, and can also create the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAMPLE_ROWS = 10_000
 @click.option("-t", "--table", required=True, metavar="NAME", help="catalog.schema.table")
 @click.option(
     "--sample", "rows", type=click.IntRange(min=1), default=SAMPLE_ROWS, show_default=True,
-    help="How many rows at the start of SOURCE the types are inferred from.",
+    help="The number of rows at the start of SOURCE from which the types are inferred.",
 )  # fmt: skip
 @click.option("--all", "is_all", is_flag=True, help="Infer the types from all rows.")
 @click.option("--not-null", is_flag=True, help="Make each column NOT NULL that has no null in the sample.")

@@ -70,7 +70,7 @@ def show(uri: str, table: str | None, limit: int, values: bool, as_json: bool) -
 def replay(
     uri: str, table: str | None, checkpoint: str | None, epoch: str | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Send the rows of the dead-letter file at URI to the table that it names, and print the receipt.
+    """Send the rows of the dead-letter file at URI to the table that the file names, and print the receipt.
 
     The file is not changed. Rows that still do not fit make the command fail, or go to another file with
     --dead-letter-uri. The exit code is 0 only if every row is durable (or in that other file).

@@ -46,7 +46,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "escape_char": {
         "metavar": "CHARACTER",
-        "help": r"Of CSV files: what comes before a quote inside quotes, e.g. '\', if that quote is not doubled.",
+        "help": r"Of CSV files: the character before a quote in a quoted cell, e.g. '\', if it is not doubled.",
     },
     "skip_blanks": {"is_flag": True, "help": "Of CSV files: ignore blanks at the start of a cell."},
     "encoding": {"metavar": "NAME", "help": "Of CSV and JSON files: latin-1, cp1252, utf-16, …  [default: utf-8]"},
@@ -74,7 +74,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "date_format": {"metavar": "FORMAT", "help": "Of CSV files: how dates are written, as for strptime: %d.%m.%Y."},
     "timestamp_format": {"metavar": "FORMAT", "help": "Of CSV files: how timestamps are written, as for strptime."},
-    "sheet": {"metavar": "NAME", "help": "Of Excel files: the sheet that is read, if there are several."},
+    "sheet": {"metavar": "NAME", "help": "Of Excel files: the sheet to read; needed if there are several."},
 }
 
 

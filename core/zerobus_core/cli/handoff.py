@@ -107,7 +107,7 @@ def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: 
 
 @handoff.command("show")
 @_handoff_options
-@click.option("--values", is_flag=True, help="Show text in watermarks, which is masked otherwise.")
+@click.option("--values", is_flag=True, help="Show the text in watermarks; by default, it is masked.")
 @connection_options
 @framed
 def show(values: bool, **given: Any) -> None:
@@ -119,9 +119,9 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Treat everything after a position as new. If --to is a slice, that slice is treated as new too.
+    """Make the next run deliver everything after a position again. If --to is a slice, it delivers that slice too.
 
-    The next run sends those rows once more. The rows that are already in the table stay there.
+    The rows that are already in the table stay there.
     """
     _change(given, f"Rewind to {to}? What was delivered after it is sent again.", lambda one: one.rewind(to))
 
@@ -156,7 +156,7 @@ def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -
 @_state_options
 @click.argument("slice_id", metavar="SLICE")
 def skip(slice_id: str, **given: Any) -> None:
-    """Give up the open SLICE: its missing rows are not delivered. It stays in the history."""
+    """Give up the open SLICE: its missing rows are not delivered. The slice stays in the history."""
     _change(given, f"Skip slice {slice_id}? Its missing rows are not delivered.", lambda one: one.skip(slice_id))
 
 

@@ -66,7 +66,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "ack_timeout": {"type": float, "help": "Longest wait for an acknowledgement, in seconds."},
     "max_attempts": {
         "type": int,
-        "help": "How many streams in a row can end without an acknowledgement before a failed one is not replaced.",
+        "help": "After this many streams in a row without an acknowledgement, no other is opened in their place.",
     },
     "backoff": {
         "type": float,
@@ -211,7 +211,7 @@ def metadata_columns_of(texts: Sequence[str]) -> dict[str, str]:
     columns = {fact: name for fact, _, name in pairs}
     if len(columns) < len(pairs) or (columns and metadata_columns_problem(columns)):
         raise click.BadParameter(
-            f"--metadata-columns takes FACT=COLUMN, each of them once; FACT is one of {', '.join(METADATA)}"
+            f"--metadata-columns takes FACT=COLUMN, each FACT and COLUMN once; FACT is one of {', '.join(METADATA)}"
         )
     return columns
 
@@ -229,7 +229,9 @@ def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
     if "rename" in chosen:
         pairs = [text.rpartition("=") for text in chosen["rename"]]
         if not all(old and new for old, _, new in pairs):
-            raise click.BadParameter("--rename takes OLD=NEW, the name in the source and that of the column")
+            raise click.BadParameter(
+                "--rename takes OLD=NEW: the name in the source, and the name of the table's column"
+            )
         chosen["rename"] = {old: new for old, _, new in pairs}
     if "constants" in chosen:
         parts = [text.partition("=") for text in chosen["constants"]]

@@ -109,5 +109,7 @@ def _push(
                     workspace, table, records, options=options, checkpoint=store, on_progress=show, stop=interruption
                 )
             except TableNotFoundError as error:
-                error.message += f"; to make it: zerobus-ingest create-table {shlex.quote(sources[0])} --table {table}"
+                error.message += (
+                    f"; to create it: zerobus-ingest create-table {shlex.quote(sources[0])} --table {table}"
+                )
                 raise

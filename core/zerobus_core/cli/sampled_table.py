@@ -88,5 +88,5 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Convert a value to text; None stays None. Values of partitions, for example, can have other types."""
+    """Convert a value to text; None stays None. Values of partition columns, for example, can be numbers."""
     return value if value is None or isinstance(value, str) else str(value)

@@ -225,7 +225,7 @@ class Account:
 
     @property
     def rows_resent(self) -> int:
-        """The number of rows that were sent again after they may have reached the service, over all attempts."""
+        """The number of rows that were sent again after they may have reached the service, in all attempts together."""
         return self._resent_before + self._ledger.rows_resent
 
     @property

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def workspace_argument(value: Any) -> Workspace:
-    """Return ``value`` if it is a Workspace; otherwise return its attribute ``workspace``, as of a LocalZerobus."""
+    """Return ``value`` if it is a Workspace, or the Workspace in its attribute ``workspace`` (as in LocalZerobus)."""
     if isinstance(value, Workspace):
         return value
     inner = None if isinstance(value, type) else getattr(value, "workspace", None)

@@ -136,7 +136,7 @@ class Delivery:
                 TableSchema.forget(self._destination.workspace, self._destination.schema.table)
             try:
                 self._pool.abandon(grace=FAILURE_GRACE)
-            finally:  # a second signal may end the wait
+            finally:  # a second signal can end the wait
                 self._save_final_state(has_changed=isinstance(error, SourceChangedError))
             table, counts = self._destination.schema.table, self.snapshot().counts
             following = next_attempt(counts, self._keeper) if error.retryable else ""

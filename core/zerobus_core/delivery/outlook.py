@@ -26,9 +26,9 @@ def next_attempt(counts: Counts, keeper: CheckpointKeeper) -> str:
         return ""
     if keeper.is_active and keeper.source.fingerprint is not None:
         return "another attempt with the same checkpoint sends only what is not durable"
-    again = f"another attempt sends every row again, also the {durable:,} that {plural(durable, 'is', 'are')} durable"
+    again = f"another attempt sends every row again, even the {durable:,} that {plural(durable, 'is', 'are')} durable"
     if keeper.is_active:
-        return f"{again}: the source has no fingerprint, set source_version to a name for its content"
+        return f"{again}: the source has no fingerprint; set source_version to a name for its content"
     return f"{again}: no checkpoint was given"
 
 

@@ -38,7 +38,10 @@ class Reports:
         self._reported_at = controls.started
 
     def is_due(self, now: float) -> bool:
-        """Return whether a report is due at ``now``, a reading of ``time.monotonic``; if so, count it as made."""
+        """Return whether a report is due; if so, the next is due 0.5 s after ``now``.
+
+        ``now`` is a reading of ``time.monotonic``.
+        """
         if now - self._reported_at < _PROGRESS_EVERY:
             return False
         self._reported_at = now

@@ -106,7 +106,7 @@ class SourceGuard:
             yield item
 
     def interrupt(self) -> None:
-        """Interrupt the call that the main thread waits for; the watching thread calls this."""
+        """Interrupt the user's code if the main thread waits for it; called by the watching thread."""
         if self._is_waiting:
             signal.pthread_kill(_main_thread_id(), signal.SIGURG)
 

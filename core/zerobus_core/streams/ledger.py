@@ -145,7 +145,10 @@ class Ledger:
         return source.nbytes, source.rows
 
     def oldest(self, stream: int) -> Entry | None:
-        """Return the first unacknowledged entry of a stream, the suspect if the stream dies; None if there is none."""
+        """Return the first unacknowledged entry of a stream, or None if all its batches are acknowledged.
+
+        If the stream dies, this entry is the first suspect.
+        """
         in_flight = self._stream(stream, "look").in_flight
         return in_flight[0] if in_flight else None
 
@@ -272,7 +275,7 @@ class Ledger:
         self.rows_resent -= self._rows_repeated(entry)
 
     def _rows_repeated(self, entry: Entry) -> int:
-        """Return how many rows of an entry may have reached the service; if it is sent now, these rows are resent."""
+        """Return how many rows of an entry may have reached the service, and so are resent if the entry is sent now."""
         if entry.handed:
             return entry.batch.rows
         return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)

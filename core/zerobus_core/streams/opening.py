@@ -78,7 +78,7 @@ class StreamOpener:
         """Return a clause that says what the next stream waits for; None if it does not wait."""
         if self.held_until is None:
             return None
-        return f"{self._open_rate}, the next one in {max(1, ceil(self.held_until - self._clock()))} s"
+        return f"{self._open_rate}; it opens the next one in {max(1, ceil(self.held_until - self._clock()))} s"
 
     def _hold(self, until: float) -> None:
         is_news = self.held_until is None

@@ -114,7 +114,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "a new name without the old one": (
         (*PUSH, "--rename", "=id"),
         {},
-        "--rename takes OLD=NEW, the name in the source and that of the column",
+        "--rename takes OLD=NEW: the name in the source, and the name of the table's column",
         2,
     ),
     "what becomes of extra columns": (

@@ -312,7 +312,7 @@ class TestConnectionsThatBreak:
             pass
         TableSchema.fetch(server.workspace, table)  # is remembered
         reports: list[Progress] = []
-        reason = r"this process opens at most 80 streams in 60 s to this table, the next one in \d+ s"
+        reason = r"this process opens at most 80 streams in 60 s to this table; it opens the next one in \d+ s"
         with pytest.raises(IngestTimeoutError, match=rf"not finished within 5\.0 s \(the last error: {reason}\)"):
             ingest(
                 server.workspace, table, rows(100), options=options(timeout=5.0, streams=2), on_progress=reports.append

@@ -51,7 +51,7 @@ def interrupted(server: LocalZerobus, records: Any, **given: Any) -> ZerobusInge
 def test_without_a_checkpoint_an_interrupted_delivery_says_that_all_rows_are_sent_again(server: LocalZerobus) -> None:
     error = interrupted(server, ROWS)
     assert error.next_attempt == (
-        "another attempt sends every row again, also the 10 that are durable: no checkpoint was given"
+        "another attempt sends every row again, even the 10 that are durable: no checkpoint was given"
     )
     assert error.next_attempt in str(error)
 
@@ -119,7 +119,7 @@ def test_an_exception_in_the_block_of_a_stream_manager_gets_the_line_too(server:
         deliver()
     assert caught.value.__notes__ == [
         f"{TABLE}: of the 20 rows read 20 are durable and 0 are not durable; another attempt sends every row again, "
-        "also the 20 that are durable: no checkpoint was given"
+        "even the 20 that are durable: no checkpoint was given"
     ]
 
 
