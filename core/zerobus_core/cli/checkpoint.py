@@ -52,7 +52,7 @@ def show(uri: str) -> None:
         "epoch": found.epoch or "none",
         "written": f"{found.written_at}, by attempt {found.attempt.number if found.attempt else '(not numbered)'}",
         "durable": f"{found.durable.rows} {plural(found.durable.rows, 'row')}" + (f": {rows}" if rows else ""),
-        "shown to be the same": compared,
+        "skipped rows checked": compared,
         "may have been sent": "any row" if found.reached == END else f"rows before {found.reached}",
         "rows resent so far": str(found.counts.rows_resent),
     }

@@ -46,7 +46,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     },
     "escape_char": {
         "metavar": "CHARACTER",
-        "help": r"Of CSV files: the character before a quote in a quoted cell, e.g. '\', if it is not doubled.",
+        "help": r"Of CSV files: the character before a quote in a quoted cell, e.g. '\'; default: quotes are doubled.",
     },
     "skip_blanks": {"is_flag": True, "help": "Of CSV files: ignore blanks at the start of a cell."},
     "encoding": {"metavar": "NAME", "help": "Of CSV and JSON files: latin-1, cp1252, utf-16, …  [default: utf-8]"},

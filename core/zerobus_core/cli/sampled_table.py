@@ -68,8 +68,8 @@ class _Sample:
                 rows = part if isinstance(part, list) else part.to_pylist()
             except UnicodeDecodeError as error:
                 raise SchemaError(
-                    f"the sample has text that is not in the encoding in which the file is read ({error.reason}): say "
-                    'which one it is, e.g. CsvFormat(encoding="latin-1")'
+                    f"the sample has text that is not valid in the encoding that the file is read in ({error.reason}); "
+                    'set the encoding of the file, e.g. CsvFormat(encoding="latin-1")'
                 ) from error
             for row in rows:
                 if is_record(row):
