@@ -98,8 +98,8 @@ class StreamManager:
     def send(self, rows: Any) -> None:
         """Send rows in any form that ``ingest`` takes; raise an error if the delivery fails.
 
-        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first: Python
-        rows or Arrow data, and either only rows whose text is parsed (such as those of CSV files) or none of them.
+        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first call:
+        Python rows or Arrow data, with text that is parsed (as from CSV files) or text that is not.
         """
         schema = self._schema_inside()
         with self._work():

@@ -119,7 +119,7 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make the next run deliver everything after a position again. If --to is a slice, it delivers that slice too.
+    """Make the next runs deliver everything after a position again; if --to is a slice, that slice too.
 
     The rows that are already in the table stay there.
     """

@@ -50,7 +50,7 @@ _CLOSE_WAIT = 2.0
 # Seconds after the SDK's deadline for opening a stream at which the pool acts, because the SDK did not: the SDK waits
 # longer if the token endpoint does not answer.
 _OPEN_GRACE = 1.0
-# The share of ``max_stream_age`` by which the ages differ, so that a pool's streams are not all rotated at once.
+# The share of ``max_stream_age`` by which the ages can differ, so that a pool's streams are not all rotated at once.
 _ROTATION_SPREAD = 0.1
 
 
