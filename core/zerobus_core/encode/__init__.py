@@ -1,4 +1,4 @@
-"""Encodes rows as payloads of each record format. Errors name the row, the field and the reason."""
+"""Encodes rows as protobuf messages, JSON objects or Arrow records. Errors name the row, the field and the reason."""
 
 from .select import encoder_for
 
@@ -7,6 +7,6 @@ __all__ = ["ENCODING_VERSION", "encoder_for"]
 ENCODING_VERSION = 1
 """The version of the encoding.
 
-Increase it with any change that encodes a row to different bytes: digests of encoded rows are comparable only within
-one version.
+Increase it with every change after which a row is encoded as different bytes: digests of encoded rows can be compared
+only within one version.
 """

@@ -1,10 +1,11 @@
-"""The content of encoded records, for digests."""
+"""The bytes of encoded records, from which digests are computed."""
 
 from __future__ import annotations
 
 __all__ = ["RecordsContent"]
 
-# Marks the end of a record.  No record contains these bytes by chance, and digests only have to detect accidents.
+# Marks the end of a record. It is very unlikely that a record contains these bytes by chance. A record that contains
+# them on purpose does no harm: digests only have to detect accidental changes.
 _END = bytes.fromhex("9d1f7ac35e6b20f48e")
 
 
@@ -17,5 +18,5 @@ class RecordsContent:
         self._records = records
 
     def tracks(self, start: int, stop: int) -> list[bytes]:
-        """Return a list with one element: the records from index ``start`` up to ``stop``, joined."""
+        """Return one byte string in a list: the records ``start`` to ``stop - 1``, each followed by an end mark."""
         return [_END.join([*self._records[start:stop], b""])]

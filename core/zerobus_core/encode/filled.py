@@ -34,21 +34,21 @@ def type_of_filled(kind: str) -> DataType:
 
 
 class Run:
-    """The filled values of ``rows`` consecutive rows.
+    """The values of the filled columns in ``rows`` consecutive rows.
 
-    ``constants`` has, by column, the wire values that are equal in all rows. ``numbers`` has the columns whose value
-    increases by one from row to row.
+    ``constants`` has the columns whose value is the same in all of these rows: it maps a column's name to its wire
+    value. ``numbers`` has the columns whose value increases by one from row to row.
     """
 
     def __init__(self, rows: int, constants: dict[str, str | int], numbers: dict[str, int]) -> None:
         self.rows = rows
         self.constants = constants
         self.numbers = numbers
-        """The value in the first row, by column."""
+        """Maps the name of each column in ``numbers`` to its value in the first row."""
 
 
 class FilledColumns:
-    """The values of the filled columns for each row. ``names`` is empty if there are no such columns."""
+    """The values of the filled columns for each row; ``names`` is the set of these columns, which can be empty."""
 
     def __init__(self) -> None:
         self.names: frozenset[str] = frozenset()
@@ -63,8 +63,8 @@ class FilledColumns:
     ) -> FilledColumns:
         """Return the filled columns that the options name.
 
-        Raises ConfigurationError if one is missing from the table or has the wrong type, or if ``delivery_columns`` is
-        set without a delivery id.
+        Raises ConfigurationError if one of these columns is missing from the table or has the wrong type, or if
+        ``delivery_columns`` is set without a delivery id.
         """
         filled = cls()
         filled._fill(schema, options, delivery_id, started_at)
@@ -86,11 +86,11 @@ class FilledColumns:
         self.names = options.filled_columns
 
     def begin(self, chunk: Chunk) -> None:
-        """Use the first row and the origins of ``chunk`` in all later calls."""
+        """Store the first row's position and the origins of ``chunk``; all later calls are about rows of ``chunk``."""
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
-        """Yield the filled values of ``rows`` rows of the chunk, from ``first_row`` on."""
+        """Yield the values for ``rows`` rows of the chunk, from position ``first_row`` on; one Run per file."""
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))
             return
@@ -119,7 +119,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return the values that ``runs`` yields, as the bytes of one JSON object per row, without its braces."""
+        """Return the values that ``runs`` yields, as the bytes of one JSON object per row, without the braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]

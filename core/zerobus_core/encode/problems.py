@@ -1,4 +1,4 @@
-"""Collects the problems of values that do not fit, and builds the error that lists them."""
+"""Collects the reasons why values do not fit the table, and builds the error that lists these reasons."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = [
     "unknown_column_hint",
 ]
 
-# Enough to see a pattern, few enough to read.
+# The most bad fields in one error: enough to see a pattern, few enough to read.
 MAX_BAD_FIELDS = 20
-# The path of a problem of a whole row, not of one of its fields.
+# The path of a problem that concerns the whole row rather than one field.
 WHOLE_ROW = "(the whole row)"
 
 
-# Errors that a record's own methods raise when its members are read, or that a gap in our rules causes: no crash.
+# Errors that a record's own methods can raise when its members are read, or that a value can cause that our rules did
+# not foresee. They become a problem of the row; they do not crash the encoder.
 FOREIGN_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 
 
@@ -48,7 +49,7 @@ class RowProblems:
         self.fields: list[BadField] = []
 
     def add(self, path: str, value: Any, expected: str, reason: str) -> None:
-        """Record that the value at ``path`` was refused because of ``reason``."""
+        """Add a bad field: the value at ``path`` was refused because of ``reason``."""
         if len(self.fields) < MAX_BAD_FIELDS:
             is_missing = value is MISSING
             self.fields.append(
@@ -63,7 +64,7 @@ class RowProblems:
             )
 
     def add_failure(self, record: Any, error: Exception) -> None:
-        """Record that the whole row could not be encoded because of ``error``."""
+        """Add a bad field for the whole row: it could not be encoded because of ``error``."""
         self.add(WHOLE_ROW, record, "a row of the table", f"cannot be encoded: {type(error).__name__}: {error}")
 
 
@@ -76,13 +77,13 @@ def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
     """Return advice about a name that is not in ``columns``, or an empty text if there is no advice."""
     if not name.strip():
         return (
-            f", a column without a name, as of a delimiter at the end of the header or of pandas' index: leave it out "
-            f"with drop=[{name!r}] (--drop {name!r})"
+            f", a column without a name, for example from a delimiter at the end of the header or from pandas' index: "
+            f"leave it out with drop=[{name!r}] (--drop {name!r})"
         )
     columns = list(columns)
     own = next((column for column in columns if column.lower() == name.strip().lower()), None)
     if own is not None:
-        return f" (did you mean {own}? CsvFormat(skip_blanks=True) leaves blanks out, or use rename)"
+        return f" (did you mean {own}? pass CsvFormat(skip_blanks=True) to ignore leading blanks, or use rename)"
     import difflib
 
     near = next(iter(difflib.get_close_matches(name, columns, n=1)), None)

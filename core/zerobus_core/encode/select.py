@@ -27,11 +27,11 @@ def encoder_for(
     arrow_streams: bool = True,
     started_at: datetime | None = None,
 ) -> Encoder:
-    """Return the encoder of rows, or of Arrow record batches, for the table.
+    """Return the encoder for the table; it encodes Arrow record batches if ``is_arrow``, otherwise rows.
 
-    ``delivery_id`` is required if the ``delivery_columns`` option is set, which writes it into a column.
-    ``arrow_streams`` says whether the record format ``auto`` is allowed to choose Arrow streams. ``started_at`` is the
-    time at which the delivery began; it defaults to now.
+    ``delivery_id`` is required if the option ``delivery_columns`` is set; the encoder writes it into one of these
+    columns. ``arrow_streams`` says whether Arrow streams can be chosen if the option ``record_format`` is ``auto``.
+    ``started_at`` is the time at which the delivery began; it defaults to now.
 
     Raises SchemaError if the chosen record format cannot carry the table. Raises ConfigurationError if a column that
     ``delivery_columns`` or ``metadata_columns`` names is missing from the table or has the wrong type.
@@ -40,7 +40,7 @@ def encoder_for(
     record_format, reason = _chosen_format(schema, options, is_arrow, arrow_streams)
     if record_format == "arrow" or is_arrow:
         require_pyarrow(f"sending Arrow records to {schema.table}" if record_format == "arrow" else "Arrow data")
-        from .arrow.encoder import ArrowEncoder  # pyarrow is imported for Arrow only
+        from .arrow.encoder import ArrowEncoder  # imported late, because it imports pyarrow
 
         return ArrowEncoder(
             schema, options, record_format=record_format, reason=reason, is_arrow=is_arrow, filled=filled

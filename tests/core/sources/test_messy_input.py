@@ -129,7 +129,7 @@ def test_a_number_with_a_sign_is_not_read_as_one(
 ) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (x DOUBLE)")
     (tmp_path / "rows.csv").write_text(f"x\n{cell}\n")
-    with pytest.raises(RecordError, match="take its sign off by a transform"):
+    with pytest.raises(RecordError, match="remove the currency or percent sign with a transform"):
         ingest(zerobus.workspace, table_name, str(tmp_path / "rows.csv"))
 
 
@@ -235,11 +235,11 @@ def test_a_title_before_the_header_is_passed_over_as_the_error_says(
 
 
 REMEDIES_AS_FLAGS: list[tuple[str, str, str, list[str]]] = [
-    ('id,x\n1,"1,5"\n', "DOUBLE", "is written by --decimal-char and --thousands-char", ["--decimal-char", ","]),
-    ("id,x\n1,31.12.2025\n", "DATE", "by --date-format and --timestamp-format", ["--date-format", "%d.%m.%Y"]),
-    ("id,x\n1,Y\n", "BOOLEAN", "name other words by --true-values and --false-values", ["--true-values", "Y"]),
-    ("id,x\n1,-\n", "BIGINT", "name it by --null-values", ["--null-values", "-"]),
-    ("id, x\n1, 5\n", "BIGINT", "did you mean x? --skip-blanks leaves blanks out", ["--skip-blanks"]),
+    ('id,x\n1,"1,5"\n', "DOUBLE", "its form with --decimal-char and --thousands-char", ["--decimal-char", ","]),
+    ("id,x\n1,31.12.2025\n", "DATE", "with --date-format and --timestamp-format", ["--date-format", "%d.%m.%Y"]),
+    ("id,x\n1,Y\n", "BOOLEAN", "set other words with --true-values and --false-values", ["--true-values", "Y"]),
+    ("id,x\n1,-\n", "BIGINT", "list it with --null-values", ["--null-values", "-"]),
+    ("id, x\n1, 5\n", "BIGINT", "did you mean x? pass --skip-blanks to ignore leading blanks", ["--skip-blanks"]),
     ("id,x,\n1,5,\n", "BIGINT", "(--drop '')", ["--drop", ""]),
     (
         "id,x\n1,5,\n",

@@ -31,7 +31,7 @@ def working_type(kind: DataType) -> pa.DataType:
 
 
 def plain_type(kind: DataType) -> pa.DataType:
-    """Return the Arrow type of wire values.
+    """Return the Arrow type of a column's wire values.
 
     It is ``working_type``, except that dates and small integers are 32-bit integers, and timestamps are 64-bit
     integers. All members of structs are nullable, because a struct that is None becomes a null in each member.
@@ -40,7 +40,7 @@ def plain_type(kind: DataType) -> pa.DataType:
 
 
 def extensions(field: pa.Field) -> Iterator[str]:
-    """Yield the names of the extension types in a field's type, at any depth, whether registered or not."""
+    """Yield the names of the extension types in a field's type, at any depth, even of types that are not registered."""
     name = (field.metadata or {}).get(b"ARROW:extension:name")
     if name is not None:
         yield name.decode(errors="replace")

@@ -10,7 +10,8 @@ __all__ = ["DOUBTFUL", "FACTORS", "microseconds_of"]
 
 # The number of microseconds in each unit.
 FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-# In this range, microseconds are times in the first four months of 1970, and seconds or milliseconds are present times.
+# A number in this range is a time in the first four months of 1970 if it counts microseconds, but probably a time in
+# the present if it counts seconds or milliseconds.
 DOUBTFUL = (10**8, 10**13)
 _NANOSECONDS = 1_000
 _LATEST_SECONDS = 10**11  # the year 5138
@@ -20,8 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def microseconds_of(number: int, unit: str | None) -> int:
     """Convert ``number``, which counts ``unit`` since 1970, to microseconds since 1970.
 
-    If ``unit`` is None, the number counts microseconds. Raises UnfitError if the number is then more likely to count
-    seconds or milliseconds, and for nanoseconds that are not whole microseconds.
+    If ``unit`` is None, the number is returned as a number of microseconds; raises UnfitError if it more likely counts
+    seconds or milliseconds. If ``unit`` is ``ns``, raises UnfitError for a number that is not whole microseconds.
     """
     if unit is None:
         if DOUBTFUL[0] <= number < DOUBTFUL[1]:
@@ -40,5 +41,5 @@ def _doubt(number: int) -> str:
     read = _EPOCH + timedelta(microseconds=number)
     return (
         f"is {read:%Y-%m-%d} when read as microseconds since 1970; if it counts {name} ({meant:%Y-%m-%d}), set "
-        f'epoch_unit="{unit}", and if it is right, epoch_unit="us"'
+        f'epoch_unit="{unit}"; if it counts microseconds, set epoch_unit="us"'
     )

@@ -26,7 +26,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def parsable(value: str, what: str, parse_text: bool) -> str:
-    """Return ``value`` if ``parse_text`` is set; otherwise raise UnfitError, which says to pass ``what`` instead."""
+    """Return ``value`` if ``parse_text`` is set; otherwise raise an UnfitError that says to pass ``what`` instead."""
     if not parse_text:
         raise UnfitError(f"text is not parsed: pass {what}, or set parse_text=True")
     return value

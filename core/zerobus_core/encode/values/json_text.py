@@ -1,4 +1,4 @@
-"""Writes values as the JSON text of a VARIANT, and checks text that is JSON already. Keeps all digits of Decimals."""
+"""Writes values as JSON text, keeping all digits of Decimals, and checks text that is already JSON."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from .moments import plain_datetime
 
 __all__ = ["checked_text", "json_text", "may_have_key_twice"]
 
-# Dataclasses are passed through, since orjson leaves out private and computed fields.
-# Sorted, since an object has no order, and equal ones must become equal text.
-# Without NumPy's values: some versions of orjson end the process at a datetime64 far before year 1 or after 9999.
+# Dataclasses are passed to _default, because orjson itself would leave out private and computed fields.
+# Keys are sorted, because equal objects must become equal text, whatever the order of their keys.
+# NumPy values are passed to _default, because some versions of orjson end the process at a datetime64 far before year 1
+# or far after year 9999.
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _MICROSECOND_DIGITS = 6
@@ -42,7 +43,7 @@ def json_text(value: Any) -> str:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
         if ("numpy" in sys.modules and _TIME.search(text)) or _SHORT_FRACTION.search(text):
             text = _exact_text(value)  # orjson also cuts nanoseconds off
-    except (TypeError, ValueError):  # orjson's own errors are both
+    except (TypeError, ValueError):  # orjson raises both
         text = _exact_text(value)
     # orjson writes NaN as null and says nothing.
     if b"null" in text and not _is_finite(value):
@@ -60,7 +61,7 @@ def checked_text(value: Any) -> str:
 
 
 def may_have_key_twice(text: bytes, value: Any) -> bool:
-    """Return whether an object in a JSON text may have the same key twice.
+    """Return whether an object in a JSON text might have the same key twice.
 
     ``value`` is the parsed text. False means that no object has a key twice. True can be wrong, because strings in the
     text can look like keys.
@@ -93,7 +94,7 @@ def _exact_text(value: Any) -> bytes:
     try:
         return orjson.dumps(_exact(value), default=_default, option=_EXACT_OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error.__cause__, UnfitError):  # what a record inside could not be read for
+        if isinstance(error.__cause__, UnfitError):  # the reason why a record inside the value could not be read
             raise error.__cause__ from None
         raise UnfitError(f"cannot be written as JSON: {error}") from None
 
@@ -130,14 +131,14 @@ def _numpy_time(value: Any) -> str | None:
 
 
 def _numpy_value(value: Any) -> Any:
-    """Return a NumPy scalar or array as something that orjson writes; raise UnfitError if there is no such form.
+    """Return a NumPy scalar or array as a value that orjson can write; raise UnfitError if that is impossible.
 
     A number keeps the digits of its own type: a float32 has fewer digits than the equal double.
     """
     kind = value.dtype.kind
     if kind in "biuf":
         one_piece = value.astype(value.dtype.newbyteorder("="), order="C")
-        with suppress(TypeError):  # longer than a double
+        with suppress(TypeError):  # orjson does not write numbers that are longer than a double
             return orjson.Fragment(orjson.dumps(one_piece, option=orjson.OPT_SERIALIZE_NUMPY))
     if value.ndim:
         return list(value)

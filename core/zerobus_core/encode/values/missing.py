@@ -12,7 +12,7 @@ def is_null(value: Any, *, nan_is_null: bool) -> bool:
     if value is None:
         return True
     if isinstance(value, float):
-        return nan_is_null and value != value  # noqa: PLR0124  # NaN alone differs from itself
+        return nan_is_null and value != value  # noqa: PLR0124  # only NaN differs from itself
     kind = type(value)
     if kind.__name__ in {"NaTType", "NAType"}:
         return kind.__module__.startswith("pandas.")

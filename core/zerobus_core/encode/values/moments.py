@@ -9,8 +9,8 @@ __all__ = ["plain_datetime"]
 
 def plain_datetime(value: datetime) -> datetime:
     """Return ``value`` as a plain datetime, without anything that a subclass stores beyond microseconds."""
-    # Subclasses subtract in ways of their own: pandas to a Timedelta, whose range is smaller; pendulum, which is what
-    # Airflow's dates are, only from its own.
+    # Subclasses subtract differently: pandas returns a Timedelta, which has a smaller range; pendulum, whose datetimes
+    # Airflow uses, subtracts only from its own datetimes.
     if type(value) is datetime:
         return value
     return datetime(

@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 INTEGER_BITS = {Kind.TINYINT: 8, Kind.SMALLINT: 16, Kind.INT: 32, Kind.BIGINT: 64}
-# The largest double that still rounds to a finite float32.
+# The smallest double that becomes an infinity when it is rounded to 32 bits.
 FLOAT32_LIMIT = 3.4028235677973366e38
-# Up to this limit, a single holds every whole number exactly.
+# Up to this limit, a 32-bit float (a single) holds every whole number exactly.
 EXACT_IN_SINGLE = 2**24
-# A double has at most 309 digits before the point.
+# Enough digits for any double, which has at most 309 of them before the point.
 _ROUNDING = Context(prec=400, rounding=ROUND_HALF_UP)
 
 
@@ -66,8 +66,8 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
     """Return a converter to doubles.
 
-    If ``is_single``, the converter refuses the numbers that ``_check_single`` refuses. If ``finite``, it refuses NaN
-    and infinities.
+    If ``is_single``, the converter refuses numbers that are too large for 32 bits, and ints that a 32-bit float cannot
+    hold exactly. If ``finite``, it refuses NaN and infinities.
     """
 
     def convert(value: Any) -> float:
@@ -86,9 +86,9 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 
 
 def _check_single(given: Any, number: float) -> None:
-    """Raise UnfitError if a number is too large for a single, or is an int that a single cannot hold exactly.
+    """Raise UnfitError if a number is too large for 32 bits, or is an int that a 32-bit float cannot hold exactly.
 
-    Floats and text do not have to be exact: they become the nearest single.
+    Floats and text do not have to be exact: they are rounded to the nearest 32-bit float.
     """
     if abs(number) >= FLOAT32_LIMIT:
         raise UnfitError("too large for 32 bits")
@@ -123,7 +123,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
 
 
 def decimal_converter(kind: DecimalType, *, parse_text: bool, round_floats: bool) -> Callable[[Any], str]:
-    """Return a converter to the text of a decimal, which is its wire value."""
+    """Return a converter from numbers to decimal text, which is the wire value of a DECIMAL."""
     before, scale = kind.precision - kind.scale, kind.scale
     unit = Decimal(1).scaleb(-scale)
     exact = Context(prec=kind.precision + 2, traps=[Inexact, InvalidOperation])
@@ -162,7 +162,7 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
 
 
 def _rounded(value: float, scale: int) -> Decimal:
-    """Round the decimal number that ``repr(value)`` shows, half up, to ``scale`` digits after the point."""
+    """Round ``value`` half up to ``scale`` digits after the point; its digits are those that ``repr(value)`` shows."""
     if not math.isfinite(value):
         raise UnfitError("not a finite number")
     number = Decimal(repr(value))

@@ -1,7 +1,7 @@
-"""Rules for converting values, apart from the rules that follow from the types of the columns.
+"""The rules for converting values that follow from the options and the record format, not from the columns' types.
 
-The exact walk, the fast path by columns and the casts of whole Arrow arrays are built from the same rules, so that they
-accept the same values and give the same results.
+The exact walk (``rows.walk``), the fast path (``rows.fast_columns``) and the casts of Arrow arrays (``arrow.cast``) use
+the same rules, so that they accept the same values and give the same results.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionRules"]
 
-# The fields that IngestOptions has under the same names.
+# The fields that are copied from the fields of the same names in IngestOptions.
 _OF_OPTIONS = (
     "parse_text",
     "parse_json",
@@ -52,9 +52,9 @@ class ConversionRules:
     inner_nulls: bool = False
     """Whether the record format carries nulls inside arrays and maps; JSON and Arrow do, protobuf does not."""
     refuse_unknown: bool = False
-    """Refuse members that a struct's type does not have; unnecessary if protobuf's message classes refuse them."""
+    """Refuse members that a struct's type does not have; not needed if protobuf's message classes check the members."""
     check_variant: Callable[[str], None] | None = None
-    """A function that raises UnfitError for JSON text that the record format's VARIANT cannot hold, or None."""
+    """A function that raises UnfitError for JSON text that the record format's VARIANT cannot hold; None: no check."""
 
     @classmethod
     def of(cls, options: IngestOptions, **of_format: Any) -> ConversionRules:

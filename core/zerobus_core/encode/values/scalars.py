@@ -1,6 +1,6 @@
 """Converts single values of scalar types to wire values, exactly or not at all.
 
-Every function takes a value that is not null and returns the wire value, or raises UnfitError with the reason. Nothing
+A converter takes a value that is not null and returns the wire value, or raises UnfitError with the reason. Nothing
 is rounded, cut, clamped or parsed silently; docs/types.md has all rules.
 """
 
@@ -32,7 +32,7 @@ Scalar = Callable[[Any], Any]
 def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> Callable[[Any], bool]:
     """Return a function that returns whether a value stands for NULL in a column of the type.
 
-    If text is parsed, some texts also stand for NULL.
+    If text is parsed, texts such as an empty text or ``NA`` also stand for NULL.
     """
     if not (rules.parse_text and text.is_parsed(kind)):
         return lambda value: is_null(value, nan_is_null=nan_is_null)
@@ -40,7 +40,7 @@ def null_test(kind: DataType, rules: ConversionRules, *, nan_is_null: bool) -> C
 
 
 def scalar_converter(kind: DataType, rules: ConversionRules) -> Scalar:
-    """Return the converter of a scalar type."""
+    """Return a function that converts a value to a wire value of the scalar type ``kind``."""
     parse_text, wire_text = rules.parse_text, rules.wire_text
     if isinstance(kind, StringType):
         return _string(kind, write_json=rules.write_json)
@@ -86,7 +86,7 @@ def _string(kind: StringType, *, write_json: bool) -> Scalar:
             value = json_text(value)
         if not isinstance(value, str):
             raise UnfitError(f"not text: {_text_hint(value)}")
-        # The characters themselves, whatever a subclass makes of them when it is printed.
+        # The characters themselves: a subclass of str can return another text when it is printed.
         characters = str.__str__(value)
         try:
             characters.encode()

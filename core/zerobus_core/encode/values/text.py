@@ -34,17 +34,17 @@ __all__ = [
 ]
 
 NULL_WORDS = ("", "NA", "N/A", "NULL", "null")
-# Patterns of the whole text, for Arrow's RE2 and for re alike.
+# Patterns that must match the whole text. Both Arrow's RE2 and Python's re support them.
 WHOLE_NUMBER = r"[+-]?[0-9]+(\.0*)?"
 NOT_FINITE = r"[+-]?(?i:inf|infinity|nan)"
 _NUMERAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE_NUMBER, _NOT_FINITE = re.compile(WHOLE_NUMBER), re.compile(NOT_FINITE)
-# Numbers, dates and words as people and other programs write them, for the hint in the reason.
+# Numbers, dates and words in forms that are not parsed; for these, the reason has a hint.
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}([.,'\u2019 \u00a0\u202f]?[0-9]{3})*([.,][0-9]+)?")
 _WITH_SIGN = re.compile(r"[$\u20ac\u00a3\u00a5].*|.*[$\u20ac\u00a3\u00a5%]")
 _OTHER_DATE = re.compile(r"[0-9]{1,4}[./ -][0-9A-Za-z]{1,9}[./ -][0-9]{1,4}\b.*")
 _OTHER_NULLS = frozenset({"\\N", "-", "--", "?", ".", "#n/a", "n.a.", "nan", "nil", "none", "(null)", "<na>", "nat"})
-# What datetime.fromisoformat silently cuts off.
+# Nanoseconds, which datetime.fromisoformat would silently cut off.
 _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
 
@@ -90,7 +90,7 @@ def decimal_number(text: str) -> Decimal:
     try:
         if _NUMERAL.fullmatch(text):
             return Decimal(text)
-    except InvalidOperation:  # an exponent beyond all bounds
+    except InvalidOperation:  # an exponent that is too large for a Decimal
         pass
     raise UnfitError(f"the text is not a number{_number_hint(text)}")
 
@@ -101,7 +101,7 @@ def boolean(text: str, *, numeric: bool = False) -> bool:
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
     if lower not in {"true", "false"}:
-        hint = _null_hint(lower) or ": for a CSV file, name other words by CsvFormat(true_values=…, false_values=…)"
+        hint = _null_hint(lower) or ": for a CSV file, set other words with CsvFormat(true_values=…, false_values=…)"
         raise UnfitError(f"the text is neither true nor false{hint}")
     return lower == "true"
 
@@ -139,18 +139,18 @@ def moment(text: str) -> datetime:
     except ValueError:
         hint = _null_hint(text)
         if _OTHER_DATE.fullmatch(text):
-            hint = ": for a CSV file, say how it is written by CsvFormat(date_format=…, timestamp_format=…)"
+            hint = ": for a CSV file, describe its form with CsvFormat(date_format=…, timestamp_format=…)"
         raise UnfitError(f"the text is not ISO 8601{hint}") from None
 
 
 def _number_hint(text: str) -> str:
     if _GROUPED.fullmatch(text) and not text.replace(".", "", 1).lstrip("+-").isdecimal():
-        return ": for a CSV file, say how it is written by CsvFormat(decimal_char=…, thousands_char=…)"
+        return ": for a CSV file, describe its form with CsvFormat(decimal_char=…, thousands_char=…)"
     if _WITH_SIGN.fullmatch(text):
-        return ": take its sign off by a transform, or deliver it to a STRING column"
+        return ": remove the currency or percent sign with a transform, or deliver the text to a STRING column"
     return _null_hint(text)
 
 
 def _null_hint(text: str) -> str:
     is_null = text.lower() in _OTHER_NULLS or text in _OTHER_NULLS
-    return ": if it stands for NULL in a CSV file, name it by CsvFormat(null_values=…)" if is_null else ""
+    return ": if it stands for NULL in a CSV file, list it with CsvFormat(null_values=…)" if is_null else ""

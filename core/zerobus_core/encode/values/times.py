@@ -22,7 +22,7 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = datetime(1970, 1, 1)  # the wall-clock epoch of TIMESTAMP_NTZ
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
-# Years 0001 to 9999, which are Delta's; a number outside was counted in another unit.
+# The years 0001 to 9999, which Delta supports. A number outside of these ranges probably counts another unit.
 DAY_RANGE = (date.min.toordinal() - _EPOCH_DAY, date.max.toordinal() - _EPOCH_DAY)
 MICROSECOND_RANGE = ((datetime.min - _EPOCH_NAIVE) // _MICROSECOND, (datetime.max - _EPOCH_NAIVE) // _MICROSECOND)
 
@@ -90,7 +90,7 @@ def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
-    """Return a function that converts a value to a datetime, or to a number of microseconds since 1970 in range."""
+    """Return a function that converts a value to a datetime, or to microseconds since 1970 within MICROSECOND_RANGE."""
     parse_text, epoch_unit = rules.parse_text, "us" if rules.wire_text else rules.epoch_unit
 
     def read(value: Any) -> datetime | int:
@@ -125,7 +125,8 @@ def _is_in_range(microseconds: int) -> bool:
     return low <= microseconds <= high
 
 
-# The units that are finer than the column's; a value that loses something in any other unit is out of range.
+# The NumPy units that are finer than the column's unit. If the cast changes a value that has another unit, the value is
+# out of range.
 _FINER = {"us": {"ns", "ps", "fs", "as"}, "D": {"h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"}}
 _TOO_FINE = {"us": "has nanoseconds, but the column stores microseconds", "D": "has a time: pass a date"}
 
@@ -135,7 +136,8 @@ def _from_numpy_time(value: Any, unit: str) -> Any:
     if type(value).__name__ != "datetime64":
         return value
     whole = value.astype(f"datetime64[{unit}]")
-    # NumPy wraps around in casts, and when it compares two units: so cast back to the value's unit and compare numbers.
+    # NumPy overflows silently in casts, and in comparisons of values with different units. So cast the result back to
+    # the unit of ``value``, and compare the two numbers.
     if int(whole.astype(value.dtype).astype("int64")) != int(value.astype("int64")):
         is_finer = sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER[unit]
         raise UnfitError(_TOO_FINE[unit] if is_finer else "outside of the years 0001 to 9999")
