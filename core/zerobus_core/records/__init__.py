@@ -1,4 +1,4 @@
-"""Records, which are objects of any library whose values have names, and what replaces unreadable ones."""
+"""Records (objects of any library whose values have names), and the objects that replace unreadable records."""
 
 from .members import (
     dumped,

@@ -77,11 +77,12 @@ def members_of(record: Any) -> Mapping[str, Any] | None:
 
 
 def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str, Any] | None:
-    """Return the members of a record, under those of ``names`` that match them; None if ``record`` is not a record.
+    """Return the members of a record, renamed to match ``names``; None if ``record`` is not a record.
 
-    If the alias of a member is in ``names``, but its name is not, the member is returned under the alias. A name that
-    differs from one of ``names`` only in case is replaced by that one. Raises UnfitError if both the alias and the name
-    of a member are in ``names``, or if two members match the same one of ``names``.
+    If a member's alias is in ``names``, but its name is not, the member is returned under the alias. If a member's name
+    differs from one of ``names`` only in case, the member is returned under the latter. All other members keep their
+    names. Raises UnfitError if both the name and the alias of a member are in ``names``, or if two members match the
+    same one of ``names``.
     """
     members = members_of(record)
     if isinstance(members, _Members) and members.second_names:
@@ -90,7 +91,7 @@ def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str
 
 
 def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-    """Return the members; a name that differs from one of ``names`` only in case is replaced by that one.
+    """Return the members; if a member's name differs from one of ``names`` only in case, it gets the latter's spelling.
 
     Databricks ignores case when it compares names. Raises UnfitError if two members match the same one of ``names``.
     """
@@ -113,7 +114,7 @@ def _with_aliases(members: _Members, names: Collection[str]) -> dict[str, Any]:
         second = members.second_names.get(name)
         if second is not None and second in names:
             if name in names:
-                raise UnfitError(f"both {name} and {second}, which are a field's name and its alias, are columns")
+                raise UnfitError(f"a field's name, {name}, and its alias, {second}, are both columns")
             name = second  # noqa: PLW2901
         if name in renamed:
             raise UnfitError(f"two fields are called {name}")
@@ -198,7 +199,7 @@ def _reader(kind: Any) -> Read | None:
     return _stand_in_reader(kind) or next((reader for find in _FINDERS if (reader := find(kind)) is not None), None)
 
 
-# Values that stand for others
+# Readers of values that stand for other values: pydantic models and protobuf's well-known messages
 
 
 @lru_cache(_KNOWN_CLASSES)
@@ -211,7 +212,7 @@ def _model_reader(kind: Any) -> Read | None:
     if serializer is None:
         return None
     dump: Any = getattr(kind, "model_dump", None) or serializer.to_python
-    # The result of a user's own model_dump is taken as it is; whether the function takes by_alias is unknown.
+    # The result of a user's own model_dump is not changed, because that function might not accept by_alias.
     is_own = (getattr(dump, "__module__", None) or "pydantic").partition(".")[0] not in {"pydantic", "sqlmodel"}
     if is_own or not _may_have_aliases(kind):
         return lambda model: dump(model, mode="python")
@@ -240,7 +241,7 @@ def _serializer(kind: type) -> Any:
 
 
 def _may_have_aliases(kind: type) -> bool:
-    """Return whether a field of the model, or of a model inside of it, can have an alias."""
+    """Return whether a field of the model, or of a model nested in it, can have an alias."""
     schema = repr(getattr(kind, "__pydantic_core_schema__", None))
     return any(word in schema for word in ("serialization_alias", "'alias'", "'any'"))
 
@@ -253,7 +254,7 @@ def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
         return value
-    if not len(value) == len(named) == len(aliased):  # two members have got one name
+    if not len(value) == len(named) == len(aliased):  # in one of the dumps, two members have the same name
         return value
     if kind is not dict:
         return kind(map(_with_second_names, value, named, aliased))
@@ -267,7 +268,7 @@ def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
     return members
 
 
-# The others
+# Readers of all other records
 
 
 def _mapped_reader(kind: type) -> Read | None:
@@ -297,7 +298,7 @@ def _dataclass_reader(kind: type) -> Read | None:
 
 def _attrs_reader(kind: type) -> Read | None:
     fields = getattr(kind, "__attrs_attrs__", None)
-    # A sequence with attrs' help, such as Airflow's of the results of mapped tasks, holds rows and is not one.
+    # A sequence class made with attrs, such as Airflow's for the results of mapped tasks, holds rows but is not a row.
     return None if fields is None or issubclass(kind, Sequence) else _fields_reader(field.name for field in fields)
 
 
@@ -326,8 +327,8 @@ def _struct_reader(kind: type) -> Read | None:
 def _message_reader(kind: type) -> Read | None:
     if not is_message(kind):
         return None
-    # By the class, because a field may be named like a method.  A proto3 field without presence is never missing:
-    # its zero is a value.
+    # Methods are called through the class, because a field can have the name of a method. A proto3 field without
+    # presence is never missing: its zero is a value.
     message: Any = kind
 
     def read(record: Any) -> dict[str, Any]:
@@ -355,7 +356,7 @@ def _spark_reader(kind: type) -> Read | None:
         return None
 
     def read(record: Any) -> dict[str, Any] | None:
-        names = getattr(record, "__fields__", None)  # those of a Row without names are not there
+        names = getattr(record, "__fields__", None)  # a Row without names lacks the attribute
         return None if names is None else _distinct(dict(zip(names, record, strict=True)), names)
 
     return read

@@ -10,7 +10,7 @@ __all__ = ["TupleRows"]
 
 
 class TupleRows(Sequence[Any]):
-    """Consecutive rows that are kept as tuples; reading a single row makes a new dict of it.
+    """Consecutive rows that are kept as tuples; reading a single row returns a new dict.
 
     Every tuple has a value for each of ``names``. Rows are not kept as dicts, because making the dicts would take a
     third of the time for reading a query's rows, and the encoder that works by columns needs no dicts.
@@ -40,7 +40,7 @@ class TupleRows(Sequence[Any]):
         return dict(zip(self.names, self.tuples[index], strict=True))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        # In C: a loop over the rows takes twice as long.
+        # This runs in C; a Python loop over the rows takes twice as long.
         return map(dict, map(zip, repeat(self.names), self.tuples))
 
     def values(self) -> list[Any]:

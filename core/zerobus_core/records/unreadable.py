@@ -1,4 +1,4 @@
-"""What replaces values and records that could not be read, and how values are shown in messages."""
+"""Objects that replace values and records that could not be read, and the text that shows a value in a message."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class UnreadableRow(UnreadableRecord):
 
 def short_repr(value: Any) -> str:
     """Return about the first 80 characters of ``repr(value)``; if ``repr`` raises, text that names the error."""
-    value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # JSON text of orjson's
+    value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # an orjson.Fragment
     try:
-        # A huge value would be spelled out in full only to be cut.
+        # Long text is cut first, so that no huge repr is built only to be cut.
         text = repr(value[:_REPR_CHARS] if isinstance(value, str | bytes) else value)
     except Exception as error:  # noqa: BLE001  # a user's __repr__ can raise anything, and we are reporting an error
         return f"<no repr: {type(error).__name__}>"

@@ -1,7 +1,7 @@
 """The Arrow schema of a table, equal to the one that the service builds from Delta (schema.rs in SDK 1.10.0).
 
-The service would cast every batch of any other schema, even of one that differs only in the names of map entries or in
-the offset width of text.
+If a batch had another schema, the service would have to cast the batch, even if the schemas differed only in the names
+of map entries or in the offset width of text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRIMITIVES = {
     Kind.DATE: pa.date32(),
     Kind.TIMESTAMP: pa.timestamp("us", "UTC"),
     Kind.TIMESTAMP_NTZ: pa.timestamp("us"),
-    # No extension marker: the service's own schema has none, and would cast every batch.
+    # Not marked as an extension type: the service's own schema is not, so the service would have to cast every batch.
     Kind.VARIANT: pa.struct(
         [pa.field("metadata", pa.large_binary(), nullable=False), pa.field("value", pa.large_binary(), nullable=False)]
     ),
@@ -44,7 +44,7 @@ def arrow_type(kind: DataType) -> pa.DataType:
 
 
 def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nullable: bool = False) -> pa.DataType:
-    """Return the Arrow type of a Delta type; ``primitives`` has the Arrow types of the primitive types.
+    """Return the Arrow type of a Delta type; ``primitives`` maps primitive types to Arrow types.
 
     With ``all_nullable``, all members of structs are nullable, even those that are NOT NULL in Delta.
     """
@@ -55,7 +55,7 @@ def type_of(kind: DataType, primitives: Mapping[Kind, pa.DataType], *, all_nulla
     if isinstance(kind, PrimitiveType):
         return primitives[kind.kind]
     if isinstance(kind, ArrayType):
-        # Delta's containsNull is not part of the service's schema: items are nullable.
+        # Delta's containsNull is not part of the service's schema, in which items are always nullable.
         return pa.list_(pa.field("item", inner(kind.element), nullable=True))
     if isinstance(kind, MapType):
         return pa.map_(

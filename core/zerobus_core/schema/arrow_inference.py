@@ -99,5 +99,5 @@ def _decimal(kind: pa.DataType) -> DataType:
     scale = max(kind.scale, 0)
     precision = max(kind.precision - min(kind.scale, 0), scale)
     if precision > _MAX_DIGITS:
-        raise SchemaError(f"{kind} has more digits than a DECIMAL can ({_MAX_DIGITS}); cast it")
+        raise SchemaError(f"{kind} has more digits than a DECIMAL can have ({_MAX_DIGITS}); cast it")
     return DecimalType(precision, scale)

@@ -1,7 +1,7 @@
 """Infers a table from sample data: for each column, the type that holds all values of the sample.
 
-A comment on a column says why its type is uncertain, for example because the sample has only nulls, both whole numbers
-and fractions, values of several kinds, or text that looks like dates.
+A comment on a column says why its type is uncertain, for example that the sample has only nulls for the column, or both
+whole numbers and fractions, or values of several kinds, or text that looks like dates.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Seen:
     kinds: set[str] = field(default_factory=set)
     has_null: bool = False
     whole_digits: int = 0
-    """The largest number of digits before the point, of all numbers that are not doubles."""
+    """The most digits before the point in any number, leaving out doubles."""
     scale: int = 0
     is_beyond_64_bits: bool = False
     members: dict[str, _Seen] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class _Seen:
             self.members.setdefault(str(name), _Seen()).add(item)
 
     def type(self) -> tuple[DataType, str | None]:
-        """Return the type that holds all of the values, and a note on what is uncertain about it, or None."""
+        """Return the type that holds all of the values, and a note on why it is uncertain (None if it is certain)."""
         kinds = self.kinds
         if not kinds:
             return _STRING, ALL_NULL
@@ -145,7 +145,7 @@ class _Seen:
         typed = [(name, *seen.type()) for name, seen in self.members.items()]
         is_uncertain = any(note in {ALL_NULL, SEVERAL_KINDS} for _, _, note in typed)
         if is_uncertain or len(lowered) < len(self.members):
-            return _VARIANT, "objects whose members are not all certain"
+            return _VARIANT, "objects with members of uncertain type"
         return StructType(tuple(Field(name, kind, position=at) for at, (name, kind, _) in enumerate(typed))), None
 
     def _array(self) -> tuple[DataType, str | None]:
@@ -153,7 +153,7 @@ class _Seen:
         if note == ALL_NULL:
             return ArrayType(_STRING), "lists without values in the sample"
         if note == SEVERAL_KINDS or (self.element is not None and self.element.has_null):
-            return _VARIANT, note  # protobuf records carry no nulls inside of arrays
+            return _VARIANT, note  # protobuf records cannot carry nulls inside arrays
         return ArrayType(element), note
 
 
@@ -187,8 +187,8 @@ def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool =
 def columns_of_text(records: Iterable[Mapping[str, str | None]], *, not_null: bool = False) -> tuple[Field, ...]:
     """Infer the columns of a sample of rows whose values are all text, such as those of CSV files.
 
-    Texts are taken as values of another type only if they are written in the usual form of that type: numbers with
-    leading zeros, for example, stay text. With ``not_null``, columns without a null in the sample are NOT NULL.
+    A text counts as a value of another type only if it has the usual form of that type: a number with leading zeros,
+    for example, stays text. With ``not_null``, columns without a null in the sample are NOT NULL.
     """
     looks: dict[str, set[str]] = {}
     nulls: set[str] = set()

@@ -40,7 +40,7 @@ _SPARK_NAMES = {
     "variant": Kind.VARIANT,
 }
 _PARAMETRIC = re.compile(r"(decimal|varchar|char)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
-# Spark keeps VARCHAR and CHAR as "string" and the declared type next to it.
+# Spark stores VARCHAR and CHAR as "string", with the declared type under this key of the field's metadata.
 _CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 
 
@@ -67,7 +67,7 @@ def parse_type_json(text: str, path: str) -> DataType:
 
 def _from_json(raw: Any, path: str, depth: int) -> DataType:
     if depth > MAX_DEPTH:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(raw, str):
         return _primitive(raw, path)
     if not isinstance(raw, dict):
@@ -137,7 +137,7 @@ def parse_type_text(text: str, path: str) -> DataType:
 
 def _from_sql(parsed: Any, path: str, depth: int) -> DataType:
     if depth > MAX_DEPTH:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     build = _NESTED_SQL.get(parsed.this.name)
     if build is not None:
         return build(parsed, path, depth)
@@ -181,7 +181,7 @@ def parse_create_table(sql: str) -> tuple[str, list[tuple[str, Callable[[], Fiel
     A column is returned as its name and a function that parses its type, so that the caller can collect the errors of
     all columns. Raises ValueError for anything but a single CREATE TABLE statement with columns.
     """
-    from sqlglot import exp, parse_one  # as above
+    from sqlglot import exp, parse_one  # slow to import, see parse_type_text
     from sqlglot.errors import SqlglotError
 
     try:

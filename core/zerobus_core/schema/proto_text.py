@@ -37,7 +37,7 @@ _NOTES = {
 def proto_text(file: FileDescriptorProto, table: str, columns: tuple[Field, ...]) -> str:
     """Return ``file`` as the text of a ``.proto`` file, with comments on the fields.
 
-    The comments come from ``columns``, which must be those that ``file`` was built from.
+    The comments come from ``columns``, which must be the columns that ``file`` was built from.
     """
     lines = [f"// Rows of {table}.", 'syntax = "proto2";', "", *_message(file.message_type[0], columns, "")]
     return "\n".join(lines) + "\n"
@@ -77,7 +77,8 @@ def _field_type(proto: FieldDescriptorProto, entry: DescriptorProto | None) -> s
 
 
 def _is_map_syntax(proto: FieldDescriptorProto, entry: DescriptorProto) -> bool:
-    # protoc names the entries of map<> itself; where that name is taken, a plain message has the same wire format.
+    # protoc itself names the entry message of a map<>. If another message has that name, the map is written as a plain
+    # repeated message, which has the same wire format.
     return entry.name == map_entry_name(proto.name)
 
 

@@ -1,6 +1,6 @@
 """Converts a table's columns to a proto2 message, as the SDK's own conversion does (schema.rs in SDK 1.10.0).
 
-A column's field number is its position + 1, so dropped columns leave gaps in the field numbers, too. The numbers that
+A column's field number is its position + 1, so dropped columns leave gaps in the field numbers. The numbers that
 protobuf reserves for itself are skipped. Nested types are declared inside the message, because only the message itself
 reaches the service.
 """
@@ -62,7 +62,7 @@ def file_descriptor(table: str, columns: Sequence[Field]) -> FileDescriptorProto
 
 
 def _qualify(message: DescriptorProto, scope: str) -> None:
-    # In full, as protoc writes type names: that is what the service gets from most of its clients.
+    # Type names are written in full, as by protoc, because the service gets them in this form from most clients.
     for field in message.field:
         if field.type_name:
             field.type_name = f"{scope}.{field.type_name}"
@@ -73,7 +73,7 @@ def _qualify(message: DescriptorProto, scope: str) -> None:
 
 def _message(name: str, fields: Sequence[Field]) -> DescriptorProto:
     message = DescriptorProto(name=name)
-    # Fields and nested messages share one scope, so a column called "Address" takes that name.
+    # Fields and nested messages share one scope: if a column is called "Address", no nested message can have that name.
     taken = {field.name for field in fields}
     for field in fields:
         _add_field(message, field, taken)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_COLUMNS", "TableSchema", "check_table_name"]
 
-# Quotas page of the service; it counts the columns of the table.
+# From the service's quotas page, which counts the columns of the table.
 MAX_COLUMNS = 2_000
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_]+")
 # ASCII letters, digits and underscore (docs); a leading digit is refused by the SDK's conversion (schema.rs).
@@ -85,7 +85,7 @@ class TableSchema:
         IngestInterruptedError if ``stop`` is set. If the request fails, raises AuthenticationError, ConfigurationError,
         PermissionDeniedError, TableNotFoundError, ThrottledError, TransportError or IngestTimeoutError.
         """
-        # Whoever brings a schema never needs a client.
+        # Imported late, because a caller who passes a schema never needs the client.
         from .unity_catalog import fetch_table_info
 
         info = fetch_table_info(workspace, check_table_name(table), timeout=timeout, max_age=max_age, stop=stop)
@@ -197,7 +197,7 @@ class TableSchema:
             try:
                 columns.append(parse())
             except UnsupportedTypeError as error:
-                problems.append(f"column {error.path} is {error.text.upper()}, a type that Zerobus does not take")
+                problems.append(f"column {error.path} is {error.text.upper()}, a type that Zerobus does not support")
             except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 problems.append(f"the type of column {name} cannot be read: {error}")
         columns.sort(key=lambda column: column.position)
@@ -205,7 +205,7 @@ class TableSchema:
         if len({column.position for column in columns}) < len(columns):
             problems.append("two columns have the same position")
         if len(parsers) > MAX_COLUMNS:
-            problems.append(f"it has {len(parsers)} columns, and Zerobus takes {MAX_COLUMNS}")
+            problems.append(f"it has {len(parsers)} columns, but Zerobus supports at most {MAX_COLUMNS}")
         if problems:
             raise SchemaError("Zerobus does not support this table: " + "; ".join(problems), table=table or None)
         return cls(table=table, columns=tuple(columns), identity=identity)
@@ -278,12 +278,12 @@ def _table_problems(info: Mapping[str, Any]) -> list[str]:
     table_type = str(info.get("table_type") or "MANAGED")
     if table_type not in _TABLE_TYPES:
         what = table_type.lower().replace("_", " ")
-        problems.append(f"it is of type {what}, and only managed tables and streaming tables are taken")
+        problems.append(f"it is of type {what}, but Zerobus supports only managed tables and streaming tables")
     data_format = str(info.get("data_source_format") or "DELTA")
     if data_format != "DELTA" and "VIEW" not in table_type:
-        problems.append(f"its format is {data_format}, and only DELTA is taken")
+        problems.append(f"its format is {data_format}, but Zerobus supports only DELTA")
     if not info.get("columns"):
-        problems.append("Unity Catalog shows no columns of it")
+        problems.append("Unity Catalog shows no columns for it")
     return problems
 
 
@@ -313,7 +313,7 @@ def _name_problems(fields: Sequence[Field], prefix: str) -> list[str]:
         path = f"{prefix}{member.name}"
         if not _COLUMN_NAME.fullmatch(member.name):
             problems.append(
-                f"the name {path!r} is not taken: only ASCII letters, digits and _ are, and no digit at the start"
+                f"the name {path!r} is invalid: it can have only ASCII letters, digits and _, and no digit at the start"
             )
         if member.name.lower() in seen:
             problems.append(f"the name {path!r} appears twice")

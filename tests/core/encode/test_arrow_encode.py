@@ -215,7 +215,7 @@ def test_columns_that_do_not_fit_are_all_named_at_once() -> None:
         encoded(schema_of(id="INT!", name="STRING"), batch_of(nam=["x"], colour=["red"]))
     assert "the table has no column nam (did you mean name?)" in str(caught.value)
     assert "the table has no column colour" in str(caught.value)
-    assert "column id is missing, and the table has it NOT NULL" in str(caught.value)
+    assert "column id is missing, but it is NOT NULL in the table" in str(caught.value)
 
 
 def test_a_missing_nullable_column_is_null_in_every_format() -> None:

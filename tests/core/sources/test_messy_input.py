@@ -228,7 +228,9 @@ def test_a_title_before_the_header_is_passed_over_as_the_error_says(
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING)")
     (tmp_path / "rows.csv").write_text("Report of May\n\nid,name\n1,a\n")
     path = str(tmp_path / "rows.csv")
-    with pytest.raises(SchemaError, match=r"the table has id, name, and the source none of them; .*skip_lines=…"):
+    with pytest.raises(
+        SchemaError, match=r"the table has id, name, and the source has none of these columns; .*skip_lines=…"
+    ):
         ingest(zerobus.workspace, table_name, path)
     ingest(zerobus.workspace, table_name, path, options={"format": CsvFormat(skip_lines=1)})
     assert zerobus.read(table_name).to_pylist() == [{"id": 1, "name": "a"}]

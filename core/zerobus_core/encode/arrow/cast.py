@@ -45,9 +45,9 @@ _LISTS = (
 
 
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
-    """Return the cast from an Arrow type to a table's type; None if each value has to be checked by itself.
+    """Return a function that casts arrays of type ``source`` to a column's type; None if values must be checked singly.
 
-    The cast raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit.
+    The function raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit.
     """
     target = working_type(kind)
     if pa.types.is_null(source):
@@ -109,7 +109,7 @@ def _struct(source: pa.DataType, kind: StructType, rules: ConversionRules) -> Ar
     target = working_type(kind)
 
     def convert(array: pa.Array) -> pa.Array:
-        # flatten() lays the struct's own nulls over its members.
+        # flatten() makes the members null wherever the struct itself is null.
         parts = array.flatten()
         valid = array.is_valid()
         children = []
@@ -168,9 +168,9 @@ def _map(source: pa.DataType, kind: MapType, rules: ConversionRules) -> ArrayCas
 
 
 def _pair_type(source: pa.DataType) -> pa.DataType | None:
-    """Return the struct of key and value if the type holds a map; None for other types.
+    """Return the struct type of a map's entries, which has the key and the value; None if the type is not a map.
 
-    Polars has no maps; it stores them as lists of structs of ``key`` and ``value``.
+    Polars has no map type: a list of structs of ``key`` and ``value`` also counts as a map.
     """
     if pa.types.is_map(source):
         return pa.struct([("key", source.key_type), ("value", source.item_type)])
@@ -183,11 +183,11 @@ def _pair_type(source: pa.DataType) -> pa.DataType | None:
 
 def _check_distinct(rows: pa.Array, keys: pa.Array) -> None:
     if pa.types.is_nested(keys.type):
-        raise UnfitArrayError  # cannot be grouped by; the walk over single values takes it
+        raise UnfitArrayError  # pyarrow cannot group by nested keys; the exact walk checks them
     if pa.types.is_floating(keys.type):
         if pc.any(pc.is_nan(keys)).as_py():
-            raise UnfitArrayError  # the walk has NaN for null here
-        keys = pc.add(keys, pa.scalar(0.0, keys.type))  # one zero out of two
+            raise UnfitArrayError  # in a key, NaN stands for null, which the exact walk reports
+        keys = pc.add(keys, pa.scalar(0.0, keys.type))  # -0.0 becomes 0.0
     pairs = pa.table({"row": rows, "key": keys})
     if pairs.group_by(["row", "key"]).aggregate([]).num_rows < pairs.num_rows:
         raise UnfitArrayError

@@ -1,7 +1,7 @@
 """Converts the columns of Arrow record batches to the types of the table, and finds the rows that do not fit.
 
-A column is cast as a whole. If that fails, the column is halved until the values that cannot be cast are found. These
-values go through the exact walk, which either converts them or gives the reason why they do not fit.
+A column is cast as a whole. If that fails, it is halved again and again until the values that cannot be cast are
+found. These values go through the exact walk, which either converts them or gives the reason why they do not fit.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 __all__ = ["BadFields", "ColumnCasts"]
 
-# Extension types whose storage says another thing than the value does.
+# Extension types whose stored numbers do not show the values, and the words that an error says of them.
 _NO_VALUES = {
     "pandas.period": "pandas' periods, whose numbers are not points in time; make them timestamps or text first",
     "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
 }
 
-# Names of columns in an error.
+# The most column names in an error.
 _MOST_SHOWN = 10
 
 BadFields = dict[int, list[BadField]]
 
 
 class ColumnCasts:
-    """Casts record batches to the working types of a table's columns. Compiles the casts when the schema changes.
+    """Casts record batches to the working types of a table's columns. Builds new casts when the schema changes.
 
     ``filled`` names the columns that the delivery fills itself.
     """
@@ -58,11 +58,11 @@ class ColumnCasts:
         self._plan: _Plan | None = None
 
     def cast(self, batch: pa.RecordBatch, first_row: int, *, is_strict: bool) -> tuple[dict[str, pa.Array], BadFields]:
-        """Return an array for each column of the table, as long as the batch, and the bad rows.
+        """Return an array for each column of the table, with a value for every row, and the bad fields of each bad row.
 
-        In bad rows, the values of the arrays have no meaning. With ``is_strict``, the search ends after a few bad rows
-        per column, since any bad row ends the delivery. Raises SchemaError for columns of the batch that are missing
-        from the table, and for required columns that are missing from the batch.
+        In the arrays, the values of bad rows have no meaning. With ``is_strict``, the search in a column ends after
+        about MAX_BAD_FIELDS bad rows, because any bad row ends the delivery. Raises SchemaError for columns of the
+        batch that are missing from the table, and for required columns that are missing from the batch.
         """
         bad: BadFields = {}
         limit = MAX_BAD_FIELDS if is_strict else None
@@ -83,7 +83,7 @@ class ColumnCasts:
                 value = python_value(array, index)
                 convert = None if column is None else json_converter(source, column.field.type, parsed_json)
                 record[source.name] = value if convert is None else convert(value)
-            except (ValueError, OverflowError, UnfitError):  # Python has no value for it, or it cannot be JSON
+            except (ValueError, OverflowError, UnfitError):  # Python has no such value, or it is invalid JSON
                 record[source.name] = shown_value(array[index])
         return record
 
@@ -123,7 +123,7 @@ class ColumnCasts:
         names = [self._own(name) for name in given]
         problems += [self._unknown(name) for name in names if name not in self._columns]
         problems += [
-            f"column {name} is missing, and the table has it NOT NULL"
+            f"column {name} is missing, but it is NOT NULL in the table"
             for name, column in self._columns.items()
             if name not in names and not column.field.nullable
         ]
@@ -141,8 +141,8 @@ class ColumnCasts:
         if given and not set(names) & set(self._columns):
             has = ", ".join([*list(self._columns)[:_MOST_SHOWN], *(["…"] if len(self._columns) > _MOST_SHOWN else [])])
             problems.append(
-                f"the table has {has}, and the source none of them; if another line of a CSV file has the names, say "
-                "CsvFormat(skip_lines=…), or name them by CsvFormat(names=…)"
+                f"the table has {has}, and the source has none of these columns; if another line of a CSV file has the "
+                "column names, pass CsvFormat(skip_lines=…); if no line has them, pass CsvFormat(names=…)"
             )
         if problems:
             raise SchemaError(
@@ -151,7 +151,7 @@ class ColumnCasts:
             )
 
     def _own(self, name: str) -> str:
-        """Return the table's spelling of a column's name, compared without case.
+        """Return the table's spelling of a column's name; upper and lower case are equal.
 
         An unknown name is returned unchanged.
         """
@@ -254,7 +254,7 @@ class _ColumnCast:
             problems.add(name, shown_value(array[index]), str(self.field.type), f"cannot be read: {self._why(error)}")
             return {}
         if value is None and not self.field.nullable:
-            return {}  # found by _find_nulls, with all others
+            return {}  # _find_nulls reports this null with all other nulls
         if self._json is not None:
             try:
                 value = self._json(value)
@@ -270,7 +270,7 @@ class _ColumnCast:
         if not isinstance(error, UnicodeDecodeError):
             return str(error)
         hint = (
-            '; if the file is of another encoding, say so, e.g. CsvFormat(encoding="latin-1")'
+            '; if the file has another encoding, name it, for example CsvFormat(encoding="latin-1")'
             if self._rules.parse_text
             else ""
         )

@@ -27,14 +27,14 @@ class ColumnsContent:
         self._columns = [_tracks_of(array) for array in columns.values()]
 
     def tracks(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """Return the tracks of the rows from index ``start`` up to ``stop``, in the order of the columns."""
+        """Return the tracks of the rows ``start`` to ``stop - 1``, in the order of the columns."""
         return [track for tracks in self._columns for track in tracks(start, stop)]
 
 
 def _tracks_of(array: pa.Array) -> Tracks:
     """Return a function that returns the tracks of a column's rows.
 
-    If the column is not nested and has no nulls, its tracks are slices of its buffers, which costs almost nothing.
+    If the column is not nested and has no nulls, its tracks are slices of its buffers, which take almost no time.
     """
     if array.null_count == 0 and not pa.types.is_nested(array.type):
         return _flat(array)
@@ -77,7 +77,7 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 
 
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield the validity of all values, then the values that are valid; the bytes of a null value are arbitrary."""
+    """Yield which values are valid, and then only the valid values, because the bytes of a null value are arbitrary."""
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
     kind = array.type
@@ -96,7 +96,7 @@ def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
 
 
 def _map_tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield the tracks of a map's entries, sorted by key, since a map has no order."""
+    """Yield the tracks of a map's entries, sorted by key, because a map has no order."""
     lists = entries_of(array)
     yield _lengths(lists)
     entries = lists.flatten()

@@ -34,7 +34,7 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 
 
 class ArrowEncoder:
-    """Turns chunks into batches by way of Arrow columns; see ``zerobus_core.batch.Encoder``.
+    """Converts chunks to Arrow columns, and these to batches; see ``zerobus_core.batch.Encoder``.
 
     The chunks hold Arrow record batches, or rows if ``is_arrow`` is False. Raises SchemaError if the record format
     cannot carry the table.
@@ -74,7 +74,7 @@ class ArrowEncoder:
         self._row_arrays = (
             None if is_arrow or _has_variant(StructType(self._fields)) else RowArrays(self._fields, rules)
         )
-        # Rows that are protobuf messages hold wire text.
+        # The key says whether the rows are protobuf messages, which hold DECIMAL and VARIANT as text.
         self._walks = {} if is_arrow else {wire_text: walk(wire_text=wire_text) for wire_text in (False, True)}
 
     @property
@@ -198,7 +198,7 @@ def _column(members: list[dict[str, Any]], field: Field) -> pa.Array:
 
 
 def _runs(chunk: Chunk, bad: BadFields) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of consecutive rows that are not bad."""
+    """Yield the start and the stop of each range of consecutive rows that are not bad."""
     start = chunk.first_row
     for row in [*sorted(bad), chunk.stop_row]:
         if start < row:

@@ -53,7 +53,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
-    """Return a function that converts Python values of ``field`` for a column of type ``kind``; None if none needs it.
+    """Return a function that converts Python values of ``field`` for a column of type ``kind``, or None if not needed.
 
     For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts; for other columns, JSON
     text stays text. Values of ``field`` that are binary VARIANTs are decoded whatever the type of the column is.
@@ -77,7 +77,7 @@ def _variant(kind: DataType) -> Convert:
         if value is None:
             return None
         read = variant_value(value)
-        # A null inside of a VARIANT is a value of its own.
+        # A VARIANT that holds JSON's null is not a NULL of the column.
         return orjson.Fragment("null") if read is None and kind == _VARIANT else read
 
     return convert
@@ -91,7 +91,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def has_union_of_json(field: pa.Field) -> bool:
-    """Return whether the field contains a union with a JSON member; a union's values do not show their member."""
+    """Return whether the field contains a union with a JSON member; a value does not show which member it is."""
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
     if pa.types.is_union(kind):
@@ -105,7 +105,7 @@ def _is_json(field: pa.Field) -> bool:
         kind = kind.value_type
     if isinstance(kind, pa.BaseExtensionType):
         return bool(kind.extension_name == _NAME)
-    # pyarrow before 19 does not know the type, and leaves it in the metadata.
+    # pyarrow before 19 does not know the type, and leaves the type's name in the metadata.
     return (field.metadata or {}).get(b"ARROW:extension:name") == _NAME.encode()
 
 

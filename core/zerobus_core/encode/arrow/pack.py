@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["Packer", "packer_for"]
 
 logger = logging.getLogger("zerobus_core")
-# Below some 10,000 rows the cost of a cast is that of the call.
+# For fewer than about 10,000 rows, the time of a cast is mostly the fixed time of the call.
 _CAST_ROWS = 20_000
-# Rows of the first batch on which ptars is held against protobuf's own implementation.
+# The number of rows of the first batch that both ptars and protobuf's own implementation encode, for a comparison.
 _PROBED_ROWS = 64
-# What the fast way over rows raises: its own word, protobuf's and orjson's.
+# The errors of the fast path for rows that need the exact walk: its own, protobuf's and orjson's.
 _NEEDS_WALK = (NeedsWalkError, UnfitError, ValueError, TypeError, ArithmeticError, LookupError)
 
 
@@ -103,7 +103,7 @@ class _ArrowPacker:
         ]
         whole = pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema)
         size, step = whole.nbytes, self._options.batch_rows
-        if size <= self._options.batch_bytes:  # and so is every piece: weighing one costs more than slicing it
+        if size <= self._options.batch_bytes:  # so every piece fits; measuring one takes longer than slicing
             return Batch(first_row=first_row, rows=len(whole), nbytes=size, payload=whole).split(step)
         batches: list[Batch] = []
         for start in range(0, len(whole), step):
@@ -173,7 +173,7 @@ class _RecordPacker(ABC):
         """Return the records of ``rows``, which are dicts of wire values."""
 
     def _records(self, plain: pa.RecordBatch, first_row: int, bad: BadFields) -> list[bytes | None]:
-        """Return a record for each row, or None if the format cannot carry the row, which is then added to ``bad``."""
+        """Return a record for each row, or None for a row that the format cannot carry; add such rows to ``bad``."""
         rows = plain.to_pylist()
         try:
             return list(self._payloads(self._convert(rows)))
@@ -269,7 +269,7 @@ class _ProtobufPacker(_RecordPacker):
 
     def _batches(self, records: pa.Array, first_row: int, bad: BadFields) -> list[Batch]:
         size = pc.sum(pc.binary_length(records)).as_py() or 0
-        # Nearly every chunk is one batch, whose records need not be looked at again.
+        # Nearly every chunk is one batch; then the records need not be measured one by one.
         if 0 < len(records) <= self._options.batch_rows and size <= self._options.batch_bytes:
             return [Batch(first_row=first_row, rows=len(records), nbytes=size, payload=records.to_pylist())]
         return self._cut(records.to_pylist(), first_row, bad)
@@ -277,9 +277,9 @@ class _ProtobufPacker(_RecordPacker):
     def _probe(self, handler: Any, plain: pa.RecordBatch) -> None:
         fast = [self._message.FromString(record) for record in handler.record_batch_to_array(plain).to_pylist()]
         exact = [self._message(**row) for row in self._members(plain.to_pylist(), 0, {}) if row is not None]
-        # NaN differs from itself, but not its bytes.
+        # Bytes are compared, because NaN is not equal to itself.
         if [_stable(message) for message in fast] != [_stable(message) for message in exact]:
-            logger.warning("ptars encodes rows of this table otherwise than protobuf does; it is not used here")
+            logger.warning("ptars encodes rows of this table differently from protobuf, so it is not used for them")
             self._handler = None
 
     def decode(self, batch: Batch, index: int) -> dict[str, Any]:

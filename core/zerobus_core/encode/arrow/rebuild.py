@@ -16,7 +16,10 @@ __all__ = ["bitmap_of", "entries_of", "nulls", "offsets_of", "retype_nested"]
 def retype_nested(
     array: pa.Array, target: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array] | None = None
 ) -> pa.Array:
-    """Return ``array`` in type ``target``, which has the same nesting; ``leaf`` (default: a cast) converts leaves."""
+    """Convert ``array`` to the type ``target``, which is nested in the same way.
+
+    ``leaf`` converts the arrays at the leaves; if it is None, they are cast.
+    """
     if not _has_struct(target) and array.type.equals(target):
         return array
     if pa.types.is_struct(target) and pa.types.is_struct(array.type):
@@ -43,15 +46,15 @@ def retype_nested(
 def nulls(count: int, target: pa.DataType) -> pa.Array:
     """Return an array that holds only nulls."""
     if pa.types.is_nested(target):
-        # That of pa.nulls shares one buffer between parent and children, of a length that fits the parent only; the
-        # SDK, which reads it with arrow-rs, panics then.
+        # In an array of pa.nulls, parent and children share one buffer, which is long enough only for the parent. The
+        # SDK reads arrays with arrow-rs, which panics at such an array.
         return pa.array([None] * count, target)
     return pa.nulls(count, target)
 
 
 def _has_struct(kind: pa.DataType) -> bool:
-    # Below a null struct, pyarrow leaves empty text and zeros, which a reader may trip over when it casts them;
-    # flattening makes nulls of them.
+    # Inside a null struct, pyarrow leaves empty text and zeros, at which a reader's cast can fail; flattening replaces
+    # them by nulls.
     if not pa.types.is_nested(kind):
         return False
     if pa.types.is_map(kind):
@@ -61,7 +64,7 @@ def _has_struct(kind: pa.DataType) -> bool:
 
 def entries_of(array: pa.Array) -> pa.Array:
     """Return a map array as a list of structs of its keys and items, without copying them."""
-    # Not by a cast: pyarrow's breaks children of type Null in a slice, and reading them then aborts the process.
+    # Not by a cast: pyarrow's cast damages children of type Null in a slice, and reading them aborts the process.
     entries = array.values
     buffers = array.buffers()[:2]
     return pa.Array.from_buffers(pa.list_(entries.type), len(array), buffers, offset=array.offset, children=[entries])
@@ -69,7 +72,7 @@ def entries_of(array: pa.Array) -> pa.Array:
 
 def bitmap_of(array: pa.Array) -> pa.Buffer | None:
     """Return the validity bitmap of the array; None if all values are valid."""
-    # Inverting makes a bitmap of its own, which starts at bit 0 whatever slice the array is.
+    # Inverting makes a new bitmap, which starts at bit 0 even if the array is a slice.
     return pc.invert(array.is_null()).buffers()[1] if array.null_count else None
 
 

@@ -39,7 +39,7 @@ _is_string_view: Callable[[pa.DataType], bool] = getattr(types, "is_string_view"
 _is_binary_view: Callable[[pa.DataType], bool] = getattr(types, "is_binary_view", lambda _: False)
 
 
-# Array.cast looks up both for each array, which costs as much as the cast of a thousand numbers.
+# Array.cast looks up the function and builds options for each array, which takes as long as casting 1,000 numbers.
 _CAST = pc.get_function("cast")
 
 
@@ -74,14 +74,14 @@ def _integer(target: pa.DataType) -> Callable[[pa.DataType], ArrayCast | None]:
 
 
 def _nan_to_null(array: pa.Array) -> pa.Array:
-    # Data frames mark missing values by NaN; the columns it is asked for have no NaN of their own.
+    # Data frames mark missing values by NaN. This function is called only for columns whose type has no NaN.
     array = array.cast(pa.float64())
     return pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
 
 
 def _float(source: pa.DataType) -> ArrayCast | None:
     if types.is_integer(source):
-        # The cast refuses whole numbers beyond 24 bits; the walk takes those of them that a single holds.
+        # The cast refuses whole numbers beyond 24 bits; the exact walk accepts those that a 32-bit float holds exactly.
         return lambda array: array.cast(pa.float32())
     if types.is_floating(source):
         return _single
@@ -129,7 +129,7 @@ def _check_utf8(text: pa.LargeStringArray) -> None:
     if data is not None and len(text):
         ends = memoryview(offsets).cast("q")
         start, stop = ends[text.offset], ends[text.offset + len(text)]
-        # All of the column at once takes a twentieth of the time that its values take one by one.
+        # Checking all bytes of the column at once takes a twentieth of the time of checking its values one by one.
         if memoryview(data)[start:stop].tobytes().isascii():
             return
     text.validate(full=True)
@@ -174,7 +174,8 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
     def cast_from(source: pa.DataType) -> ArrayCast | None:
         if not types.is_timestamp(source) or (kind is Kind.TIMESTAMP_NTZ and source.tz is not None):
             return None
-        # Same time zone, so that only the unit is cast; an instant is UTC whatever its zone, and naive is UTC.
+        # The time zone stays the same, so that only the unit is cast. Arrow's numbers count from 1970 in UTC, whatever
+        # the zone is; times without a zone are taken as UTC.
         as_microseconds = _to(pa.timestamp("us", source.tz))
         return lambda array: microseconds_as(kind, as_microseconds(array).view(pa.int64()))
 
@@ -205,9 +206,9 @@ def microseconds_as(kind: Kind, microseconds: pa.Array) -> pa.Array:
 
 
 def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
-    """Return the cast to the text of DECIMAL(p, s); None if each value has to be checked by itself."""
+    """Return the cast to decimal text for a DECIMAL(p, s); None if each value has to be checked by itself."""
     if types.is_decimal(source):
-        # What 256 bits hold in addition to 38 digits after the point.
+        # Whether 256 bits hold the digits before the point in addition to 38 digits after it.
         is_roomy = source.scale <= _WIDE.scale and source.precision - source.scale <= _WIDE.precision - _WIDE.scale
         return (lambda array: as_decimal_text(array, kind)) if is_roomy else None
     if types.is_integer(source):
@@ -218,7 +219,7 @@ def decimal_cast(source: pa.DataType, kind: DecimalType) -> ArrayCast | None:
 def as_decimal_text(array: pa.Array, kind: DecimalType) -> pa.Array:
     """Return decimals as text without an exponent; raise ArrowInvalid if one has more digits than ``kind`` allows."""
     if array.type.precision + kind.scale - array.type.scale > _MAX_DIGITS:
-        # Arrow multiplies before it looks whether there is room: 327 cast to (38, 38) would wrap around in silence.
+        # Arrow multiplies before it checks for overflow: 327 cast to DECIMAL(38, 38) would silently be a wrong number.
         array = array.cast(_WIDE)
     exact = array.cast(pa.decimal128(kind.precision, kind.scale))
     text = exact.cast(pa.large_string())

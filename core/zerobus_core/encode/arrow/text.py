@@ -1,4 +1,4 @@
-"""Casts text, as in CSV files, to the types of a table's columns; used if text is parsed.
+"""Casts text, as in CSV files, to the types of a table's columns; used if ``parse_text`` is set.
 
 The rules are those of ``values.text``. Arrow's own casts refuse some texts that the rules accept, and accept some that
 the rules refuse. This module raises UnfitArrayError for the latter. All refused texts go to the exact walk.
@@ -21,8 +21,8 @@ __all__ = ["text_cast"]
 
 ArrayCast: TypeAlias = Callable[[pa.Array], pa.Array]
 _NULLS = pa.array(NULL_WORDS, pa.large_string())
-# What fits 256 bits with 38 digits after the point, with an exponent for short numbers only.  Arrow multiplies before
-# it looks whether there is room, and wraps around in silence.
+# Numbers that fit 256 bits with 38 digits after the point; only short numbers can have an exponent. Arrow multiplies
+# before it checks for overflow, so other numbers could silently become wrong ones.
 _ROOMY = r"[+-]?([0-9]{0,38}(\.[0-9]{0,38})?|[0-9]{0,18}(\.[0-9]{0,18})?[eE][+-]?(1?[0-9]|20))"
 _MIDNIGHT = r"[Tt ]00:00(:00([.,]0{1,9})?)?$"
 _ZONE = r"[Tt ][0-9:.,]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
@@ -62,7 +62,7 @@ def _parser(kind: DataType) -> ArrayCast | None:
 
 
 def _integers(text: pa.Array) -> pa.Array:
-    _check_all(text, WHOLE_NUMBER)  # Arrow alone would also take 0x10
+    _check_all(text, WHOLE_NUMBER)  # Arrow itself would also accept 0x10
     return pc.replace_substring_regex(text, r"^\+|\.0*$", "").cast(pa.int64())
 
 
@@ -73,7 +73,7 @@ def _decimals(text: pa.Array) -> pa.Array:
 
 def _doubles(text: pa.Array) -> pa.Array:
     numbers = text.cast(pa.float64())
-    # Arrow reads an infinity out of 1e400 and a NaN out of nan(x).
+    # Arrow reads 1e400 as an infinity and nan(x) as NaN.
     _check_all(pc.filter(text, pc.invert(pc.is_finite(numbers))), NOT_FINITE)
     return numbers
 

@@ -27,7 +27,7 @@ def python_value(array: pa.Array, index: int) -> Any:
 
 
 def _has_null_type(kind: pa.DataType) -> bool:
-    # pyarrow's views, as its casts, break children of type Null in a slice.
+    # Like pyarrow's casts, its views damage children of type Null in a slice.
     return pa.types.is_null(kind) or any(_has_null_type(kind.field(i).type) for i in range(kind.num_fields))
 
 
@@ -54,7 +54,7 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """Convert MAPs in ``value`` to lists of pairs; Polars has them as lists of structs of ``key`` and ``value``."""
+    """Convert MAPs in ``value`` to lists of pairs; Polars stores MAPs as lists of structs of ``key`` and ``value``."""
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
         return {name: with_pairs(v, members[name]) if name in members else v for name, v in value.items()}

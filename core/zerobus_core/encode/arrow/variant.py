@@ -30,9 +30,10 @@ _NULL, _TRUE, _FALSE, _DOUBLE, _STRING = 0, 1, 2, 7, 16
 _INTEGERS = ((3, 1), (4, 2), (5, 4), (6, 8))  # primitive type, bytes
 _DECIMALS = ((8, 4, 9), (9, 8, 18), (10, 16, 38))  # primitive type, bytes, digits
 _MAX_DIGITS = 38
-# Deeper ones would be a question of how deep Python's own stack is already.
+# A fixed limit: otherwise the possible depth would depend on how deep Python's stack already is.
 _MAX_DEPTH = 100
-# What a double, or 64 bits, may not hold; up to 15 digits are always safe.  In a string it only costs time.
+# Numerals that a double or a 64-bit integer might not hold exactly; up to 15 digits are always safe. A match inside a
+# string does no harm; it only takes time.
 _LONG_NUMERAL = re.compile(r"[0-9.]{16}|[0-9][eE]")
 _SHORT = 64
 _LARGE = 256
@@ -61,7 +62,7 @@ def check_variant(text: str) -> None:
 
 
 def encoded_variant(text: str) -> tuple[bytes, bytes]:
-    """Return metadata and value for a JSON text; raise UnfitError as ``check_variant`` does."""
+    """Return the metadata and the value that encode a JSON text; raise UnfitError as ``check_variant`` does."""
     value = _parsed(text)
     names: set[str] = set()
     _collect(value, names, 0)

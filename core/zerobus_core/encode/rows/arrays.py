@@ -1,4 +1,6 @@
-"""Converts a block of rows to Arrow arrays, column by column. This is the fast path if pyarrow is installed.
+"""Converts a block of rows to Arrow arrays, column by column.
+
+This is the fast path for Arrow records and, if ptars is installed, for protobuf records.
 
 A column whose values all have the usual types becomes an array in one call into C. Any other column goes through the
 converters of ``fast_columns`` first. Arrow accepts more than our rules do (bytes as text, 1.0 as a whole number), so an
@@ -44,7 +46,7 @@ _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC
 
 
 class RowArrays:
-    """Turns rows (dicts, or anything that ``members_of`` takes) into record batches of plain types."""
+    """Converts rows (dicts, or anything that ``members_of`` takes) to Arrow record batches of wire values."""
 
     def __init__(self, fields: Sequence[Field], rules: ConversionRules) -> None:
         self._fields = tuple(fields)
@@ -65,7 +67,7 @@ class RowArrays:
         columns = self._of_tuples(records) if isinstance(records, TupleRows) else self._of_dicts(records)
         try:
             arrays = [member.array(*column) for member, column in zip(self._members, columns, strict=True)]
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # too large a number, or a lone surrogate
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # too large a number, or invalid Unicode
             raise NeedsWalkError from None
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -80,7 +82,7 @@ class RowArrays:
 
     def quick_batch(self, records: Column) -> pa.RecordBatch | None:
         """Return what ``record_batch`` returns, or None if the records need the exact walk."""
-        if any(map(is_message, set(map(type, records)))):  # they hold wire text
+        if any(map(is_message, set(map(type, records)))):  # protobuf messages hold DECIMAL and VARIANT as text
             return None
         try:
             return self.record_batch(records)
@@ -122,7 +124,10 @@ class RowArrays:
 
 
 def _typed_columns(values: Column, width: int) -> list[TypedColumn]:
-    """Return the columns of rows; ``values`` holds the values of all rows in one list, ``width`` values per row."""
+    """Return the values and types of each column.
+
+    ``values`` holds the values of all rows, row after row, ``width`` values per row.
+    """
     return [(values[at::width], types) for at, types in enumerate(types_of_columns(values, width))]
 
 
@@ -152,12 +157,12 @@ class _ArrayColumn:
         self._usual, self._direct = _direct(field, self._type, plain)
 
     def array(self, values: Column, types: Collection[type]) -> pa.Array:
-        """Return the array of values as the user gave them; ``types`` is the set of their types."""
+        """Convert ``values``, which are as the user gave them, to an array; ``types`` is the set of their types."""
         array = self._direct(values) if self._usual.issuperset(types) else None
         return self.wire_array(self._convert(values)) if array is None else array
 
     def wire_array(self, values: Column) -> pa.Array:
-        """Return the array of wire values."""
+        """Convert ``values``, which are wire values, to an array."""
         return pa.array(values if self._reshape is None else list(map(self._reshape, values)), self._type)
 
 
@@ -212,10 +217,10 @@ def _microseconds(values: Column, epochs: Sequence[datetime]) -> pa.Array | None
     for epoch in epochs:
         try:
             differences: list[timedelta] = list(map(sub, values, repeat(epoch)))
-        except TypeError:  # naive among aware ones, or the other way round
+        except TypeError:  # a value with a time zone minus one without, or the reverse
             continue
         array = pa.array(differences, pa.duration("us")).view(pa.int64())
-        # An offset can carry the first and the last day out of the range.
+        # A UTC offset can move times of the first and the last day out of the range.
         return array if epoch is _EPOCH_NAIVE or _is_within(array, *MICROSECOND_RANGE) else None
     return None
 

@@ -73,11 +73,11 @@ def columnar_records(fields: Sequence[Field], rules: ConversionRules, messages: 
     samples = list(_sample_rows(fields))
     try:
         is_same = columnar.wire_records(samples) == messages.serialized(samples)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other way serves
+    except Exception as error:  # noqa: BLE001 - whatever fails, protobuf serializes the rows instead
         logger.debug("ptars cannot serialize sample rows: %r", error)
         is_same = False
     if not is_same:
-        logger.warning("ptars serializes rows of this table differently from protobuf; it is not used for them")
+        logger.warning("ptars serializes rows of this table differently from protobuf, so it is not used for them")
     return columnar if is_same else None
 
 

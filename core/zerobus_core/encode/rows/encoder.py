@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = ["RowEncoder"]
 
-# Large enough to spread the cost of a block, small enough that its dicts stay in the processor's cache.
+# Large enough that the fixed cost of a block hardly counts, small enough that its dicts stay in the processor's cache.
 _BLOCK_ROWS = 500
 _FIRST_BLOCK_ROWS = 50
 _BLOCK_BYTES = 4 * 1024 * 1024
 
-# What the fast path raises for rows that do not fit: its own words, protobuf's and orjson's (ValueError, TypeError),
-# and whatever a record's own methods raise when they are asked for members.
+# The errors that the fast path raises for rows that do not fit: its own errors, those of protobuf and orjson
+# (ValueError, TypeError), and errors that a record's own methods raise when its members are read.
 _UNFIT = (NeedsWalkError, UnfitError, *FOREIGN_ERRORS)
 
 
 class RowEncoder(ABC):
-    """Turns chunks of row objects into batches; one record per row. Not thread-safe."""
+    """Converts chunks of row objects to batches, with one record per row. Not thread-safe."""
 
     def __init__(
         self, schema: TableSchema, options: IngestOptions, *, reason: str, as_json: bool, filled: FilledColumns
@@ -53,7 +53,8 @@ class RowEncoder(ABC):
         self._names_of_table = {field.name for field in self._fields}
         self._has_other_case = False
         """Whether a row has had column names that differ from the table's only in case."""
-        # Rows that are protobuf messages hold wire text, and are rare: the second pair is made when one comes.
+        # The key says whether the rows are protobuf messages, which hold DECIMAL and VARIANT as text. Each pair is made
+        # when its first row comes, because most deliveries need only one pair.
         self._ways: dict[bool, tuple[RowsConverter, ExactWalk]] = {}
         self._block_rows = _FIRST_BLOCK_ROWS
         self._most_block_rows = _BLOCK_ROWS
@@ -74,7 +75,7 @@ class RowEncoder(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        """Return the records of consecutive rows; ``rows`` holds dicts of wire values."""
+        """Return the records of consecutive rows from ``first_row`` on; ``rows`` holds their wire values as dicts."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
         """Return the records of consecutive rows without the columns that the delivery fills."""
@@ -118,7 +119,11 @@ class RowEncoder(ABC):
                 yield batch
 
     def _encoded(self, rows: list[Any] | TupleRows, first_row: int) -> Iterator[tuple[int, list[bytes] | RowProblems]]:
-        """Yield pairs: the position of a row, and either records of the rows from there on or that row's problems."""
+        """Yield pairs of a position and a result.
+
+        The result is a list of the records of the rows from this position on, or the problems of the row at this
+        position.
+        """
         start = 0
         while start < len(rows):
             block = rows[start : start + self._block_rows]
@@ -142,7 +147,7 @@ class RowEncoder(ABC):
     def _fast(self, block: list[Any], first_row: int) -> list[bytes] | None:
         """Return the records of a block, or None if a row needs the exact walk."""
         ways = set(map(is_message, set(map(type, block))))
-        if len(ways) > 1:  # the walk judges each by its own rules
+        if len(ways) > 1:  # the exact walk uses the right rules for each row
             return None
         try:
             named = self._cased(block) if self._has_other_case else block
@@ -155,13 +160,13 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return the records, or None if one is too large; set the number of rows of the next block by their size."""
+        """Return the records, or None if one is too large; also choose the next block's number of rows by size."""
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
 
     def _add_field(self, field: Field) -> None:
-        """Accept a field in the rows that is not a column of the table; subclasses call this before the first row."""
+        """Accept rows with a field that is not a column of the table; subclasses call this before the first row."""
         self._fields = (*self._fields, field)
         self._names_of_table.add(field.name)
 
@@ -173,7 +178,7 @@ class RowEncoder(ABC):
         try:
             return [row if names >= row.keys() else in_case_of(row, names) for row in block]
         except UnfitError:
-            return block  # the walk names the row
+            return block  # the exact walk reports the row
 
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
         """Return the records of a block; raise one of ``_UNFIT`` if a row needs the exact walk.

@@ -2,8 +2,8 @@
 
 If all values of a column have the usual types, a fast path of ``fast_scalars`` converts the column. Otherwise each
 value goes through the exact converter of ``scalars``. If the converter refuses a value, an error is raised, and the
-rows go through ``walk``, which gives the reasons. Protobuf's message classes check unknown fields, 32 and 64 bit
-ranges, and valid Unicode.
+rows go through ``walk``, which gives the reasons. For protobuf records, unknown fields, integers out of range and
+invalid Unicode are not checked here, because protobuf's message classes refuse them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class RowsConverter:
         ]
 
     def _check_keys(self, rows: Column) -> None:
-        # A row has a key once, so all of these keys are in order only if those of each row are.
+        # No row has a key twice, so the joined keys are the repeated names only if each row has all names, in order.
         keys = [*chain.from_iterable(rows)]
         self.are_in_order = keys == self._in_order * len(rows)
         if not self.are_in_order and not self._names.issuperset(keys):
@@ -95,7 +95,7 @@ def values_getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[A
 
 
 def types_of_columns(values: Column, width: int) -> list[Collection[type]]:
-    """Return the types in each column; ``values`` holds the values of all rows in one list, ``width`` per row."""
+    """Return the set of types in each column; ``values`` holds the values of all rows, ``width`` values per row."""
     types = list(map(type, values))
     first = types[:width]
     if first * (len(types) // max(1, width)) == types:  # the usual case: no column has two types
@@ -116,7 +116,7 @@ def rows_as_dicts(names: frozenset[str]) -> Convert:
 
 
 def column_converter(field: Field, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for a field's values, and the types whose values need no check (None if all need one)."""
+    """Return a converter for a field's values, and the types whose values need no check (None if there are none)."""
     return _column(field.type, field.nullable, rules)
 
 
@@ -150,7 +150,7 @@ class _FieldConverter:
 
 
 def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Convert, frozenset[type] | None]:
-    """Return a converter for a column, and the types whose values need no check (None if all need one)."""
+    """Return a converter for a column, and the types whose values need no check (None if there are none)."""
     if isinstance(kind, StructType):
         return _struct(kind, nullable, rules), None
     if isinstance(kind, ArrayType):
@@ -183,7 +183,7 @@ def _scalar(kind: DataType, nullable: bool, rules: ConversionRules, quick: FastP
 
     def convert_present(values: Column) -> Column:
         converted = convert(values)
-        if converted is not values and None in converted:  # a NaN or a pandas NA
+        if converted is not values and None in converted:  # a NaN or pandas NA became None
             raise NeedsWalkError
         return converted
 
@@ -201,7 +201,8 @@ def _present(
 ) -> tuple[Column, bool]:
     """Return the values that are not None, and whether all of them have a usual type.
 
-    If not all have one, ``normal`` is applied to each. Raises NeedsWalkError for None if the column is not nullable.
+    If a value has another type, ``normal`` converts each value. Raises NeedsWalkError for None if the column is not
+    nullable.
     """
     present = [value for value in values if value is not None]
     if len(present) < len(values) and not nullable:
@@ -243,7 +244,7 @@ def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
             return values
         pairs = zip(wire_keys, wire_items, strict=True)
         maps = [dict(islice(pairs, len(value))) for value in present]
-        if sum(map(len, maps)) < len(keys):  # two keys have become one
+        if sum(map(len, maps)) < len(keys):  # two keys of a map became one key
             raise NeedsWalkError
         return _refilled(values, maps)
 
@@ -251,7 +252,7 @@ def _map(kind: MapType, nullable: bool, rules: ConversionRules) -> Convert:
 
 
 def _check_distinct(wire_keys: Column, maps: Column) -> None:
-    # 1.0 and 1.00 are one key to Decimals, and two to text.
+    # As Decimals, 1.0 and 1.00 are the same key; as text, they are two keys.
     keys = map(Decimal, wire_keys)
     if any(len(set(islice(keys, len(each)))) < len(each) for each in maps):
         raise NeedsWalkError

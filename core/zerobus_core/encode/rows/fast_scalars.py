@@ -1,8 +1,8 @@
 """The fast path for a column whose values all have the usual type; ``scalars`` handles all other columns.
 
 A fast path takes the values of a column that are not null. It returns them unchanged (the same list), converted (a new
-list), or None if it cannot decide. It must never accept a value that the exact converter of the type refuses; the tests
-compare the two.
+list), or None if they need the exact converter. It must never accept a value that the exact converter of the type
+refuses; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DECIMAL, _FLOAT, _INT, _STR = frozenset({Decimal}), frozenset({float}), frozens
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH_NAIVE, _EPOCH_UTC = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT_IN_DOUBLE = 2**53
-# From this scale on str(Decimal) may use an exponent ("1.2E-7"), so the position of the point proves nothing.
+# From this scale on, str(Decimal) can use an exponent ("1.2E-7"), so the position of the point proves nothing.
 _SCIENTIFIC_SCALE = 4
 _POINT = frozenset({"."})
 
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """Converts a column's values. ``plain`` is the set of types whose values need no check; None if there is none."""
+    """Converts a column's values. ``plain`` is the set of types whose values need no check, or None."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
@@ -102,11 +102,11 @@ def _doubles(values: Column) -> Column | None:
 
 
 def _singles(values: Column) -> Column | None:
-    # A NaN or an infinity makes the sum one, and goes the exact way.
+    # A NaN or an infinity makes the sum not finite; such a column needs the exact converter.
     doubles = _doubles(values)
     if doubles is None or not math.isfinite(sum(doubles)) or not _within(doubles, *_SINGLE_RANGE):
         return None
-    if doubles is not values:  # there are whole numbers among them
+    if doubles is not values:  # some values are whole numbers
         whole = [value for value in values if type(value) is not float]
         return doubles if _within(whole, -EXACT_IN_SINGLE, EXACT_IN_SINGLE) else None
     return doubles
@@ -117,7 +117,7 @@ def _finite_doubles(values: Column) -> Column | None:
     return doubles if doubles is not None and math.isfinite(sum(doubles)) else None
 
 
-# Strictly inside the limit; the limit itself goes the exact way.
+# Without the limit itself, which needs the exact converter.
 _SINGLE_RANGE = (math.nextafter(-FLOAT32_LIMIT, 0), math.nextafter(FLOAT32_LIMIT, 0))
 
 
@@ -137,9 +137,9 @@ def _timestamps(values: Column) -> Column | None:
     for epoch in (_EPOCH_NAIVE, _EPOCH_UTC):
         try:
             converted = _since(epoch, values)
-        except TypeError:  # naive among aware ones, or the other way round
+        except TypeError:  # a value with a time zone minus one without, or the reverse
             continue
-        # An offset can carry the first and the last day out of the range.
+        # A UTC offset can move times of the first and the last day out of the range.
         return converted if epoch is _EPOCH_NAIVE or _within(converted, *MICROSECOND_RANGE) else None
     return None
 
@@ -162,10 +162,10 @@ def _microseconds(values: Column) -> Column | None:
 
 def _since(epoch: datetime, values: Column) -> Column:
     differences = list(map(sub, values, repeat(epoch)))
-    if (pa := sys.modules.get("pyarrow")) is not None:  # a third of the time of what follows
+    if (pa := sys.modules.get("pyarrow")) is not None:  # takes a third of the time of the code below
         counted: Column = pa.array(differences, pa.duration("us")).view(pa.int64()).to_pylist()
         return counted
-    # A quarter of the time that dividing the difference by a microsecond takes, and as exact.
+    # As exact as dividing each difference by a microsecond, in a quarter of the time.
     return [d.days * 86_400_000_000 + d.seconds * 1_000_000 + d.microseconds for d in differences]
 
 
@@ -173,9 +173,10 @@ def _decimals(kind: DecimalType) -> Callable[[Column], Column | None]:
     before, scale = kind.precision - kind.scale, kind.scale
     whole = f"(?:0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
     fraction = f"(?:\\.[0-9]{{1,{scale}}})?" if scale else ""
-    # One match over the joined column costs a third of a match for each value.
+    # One match over the joined column takes a third of the time of one match per value.
     column = re.compile(f"(?:-?{whole}{fraction},)*+")
-    # Money: a point before the last digits, and no room for too many digits before it.
+    # Numbers such as amounts of money: all have exactly ``scale`` digits after the point, and are short enough to have
+    # at most ``before`` digits before it.
     has_short_scale, longest = 0 < scale < _SCIENTIFIC_SCALE and before > 0, before + 1 + scale
     at_point = itemgetter(-scale - 1)
 

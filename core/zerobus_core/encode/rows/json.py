@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonEncoder", "json_records"]
 
-# Comes between the rows of a block.  No column has numbers next to objects in one array; text that has it is noticed.
+# Written between the rows of a block, to split the text there. No column has an array of both numbers and objects. If a
+# text contains such a sequence, the number of records is wrong, which is noticed.
 _MARK = 7_263_548_190
 
 
@@ -34,7 +35,7 @@ class JsonEncoder(RowEncoder):
 
     def __init__(self, schema: TableSchema, options: IngestOptions, *, reason: str, filled: FilledColumns) -> None:
         super().__init__(schema, options, reason=reason, as_json=True, filled=filled)
-        # Equal rows must become equal text where they are digested: with every column, in the table's order.
+        # If rows are digested, equal rows must become equal text: with every column, in the table's order.
         self._is_flat = not any(isinstance(field.type, StructType | ArrayType | MapType) for field in self._fields)
         self._ordered = _ordered_of(StructType(self._fields))
         self._has_rescue = options.extra_columns == RESCUE
@@ -52,7 +53,7 @@ class JsonEncoder(RowEncoder):
         rest = [row.get(RESCUED) for row in rows]
         if self._is_digested:
             rows = list(map(self._ordered, rows))
-        # The rescue column is one of the table's, and only the service fills it: it takes no null for it either.
+        # The rescue column is a column of the table, but only the service can fill it: it refuses even a null for it.
         records = json_records(
             [{name: value for name, value in row.items() if value is not None and name != RESCUED} for row in rows]
         )
@@ -105,7 +106,10 @@ def _joined(record: bytes, rest: str | None) -> bytes:
 
 
 def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that gives a row and its structs every member of their types, in order, and sorts its maps."""
+    """Return a function that puts all members of a row and its structs in order, and sorts its maps by key.
+
+    Missing members are added as None.
+    """
     names = [field.name for field in kind.fields]
     inner = {field.name: convert for field in kind.fields if (convert := _inside_of(field.type)) is not None}
 
@@ -120,7 +124,7 @@ def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """Return a function that orders the structs and maps in a value as ``_ordered_of`` does; None if it has none."""
+    """Return a function that orders the structs and maps in a value like ``_ordered_of``; None if there can be none."""
     if isinstance(kind, StructType):
         return _ordered_of(kind)
     if isinstance(kind, ArrayType) and (of_element := _inside_of(kind.element)) is not None:

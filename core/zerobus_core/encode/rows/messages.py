@@ -25,7 +25,8 @@ class Messages:
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
-        # Equal rows become equal bytes: a MAP is written in the order of its keys, the other fields in that of numbers.
+        # Equal rows become equal bytes: the entries of a MAP are written in the order of their keys, and fields in the
+        # order of their numbers.
         pool = descriptor_pool.DescriptorPool()
         pool.Add(file)
         name = file.message_type[0].name
@@ -70,7 +71,7 @@ def _takes_maps_of_dicts() -> bool:
 
 
 def _preparation(descriptor: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """Return a function that replaces the dicts in a row's maps by messages; None if the type has no such maps."""
+    """Return a function that replaces dicts in a row's maps by messages; None if no map of the type has messages."""
     changes: dict[str, Callable[[Any], Any]] = {}
     for field in descriptor.fields:
         if field.message_type is None:

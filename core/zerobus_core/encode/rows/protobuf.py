@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..filled import FilledColumns
     from .columnar import ColumnarRecords
 
-# A small delivery pays more for the import of pyarrow than it gains by it.
+# For fewer rows than this, importing pyarrow takes longer than the time that it saves.
 _FEW_ROWS = 5_000
 _COLUMNAR_BLOCK_ROWS = 2_000
 
@@ -34,7 +34,8 @@ __all__ = ["ProtobufEncoder", "members_of"]
 class ProtobufEncoder(RowEncoder):
     """Encodes rows as serialized proto2 messages.
 
-    With ``columnar``, the rows of flat tables are serialized column by column if pyarrow and ptars are installed.
+    With ``columnar``, rows of a table without nested columns are serialized column by column if pyarrow and ptars are
+    installed.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class ProtobufEncoder(RowEncoder):
         self._whole = Messages(FileDescriptorProto.FromString(self.descriptor))
         self._part, self._delivery = self._whole, None
         if self._reserved:
-            # Messages with the same numbers concatenate: the rows' columns first, then the delivery's.
+            # Encoded parts of a message can be concatenated: first the row's columns, then the ones that the delivery
+            # fills.
             own = [column for column in schema.columns if column.name in self._reserved]
             self._part = Messages(file_descriptor(schema.table, self._fields))
             self._delivery = Messages(file_descriptor(schema.table, own))
@@ -118,7 +120,7 @@ class ProtobufEncoder(RowEncoder):
 
 def members_of(message: Any) -> dict[str, Any]:
     """Return the fields of a message that are set, as JSON-compatible wire values."""
-    # json_format would do, but for fields that are named like a method of the message, and int64 as text.
+    # json_format is not used: it fails for fields that are named like a method of the message, and makes text of int64.
     return {field.name: _field_value(field, value) for field, value in type(message).ListFields(message)}
 
 
@@ -126,7 +128,7 @@ def _field_value(field: FieldDescriptor, value: Any) -> Any:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         member = field.message_type.fields_by_name["value"]
         return {str(key): _json_value(member, value[key]) for key in value}
-    if isinstance(value, MutableSequence):  # a repeated field; how it is asked for differs between protobuf 5 and 6
+    if isinstance(value, MutableSequence):  # a repeated field, in protobuf 5 and 6 alike; their descriptors differ
         return [_json_value(field, item) for item in value]
     return _json_value(field, value)
 

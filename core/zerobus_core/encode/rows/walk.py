@@ -27,7 +27,7 @@ _NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType
 
 
 class ExactWalk:
-    """Converts rows to wire values for one record format. An object is compiled once and can be shared.
+    """Converts rows to wire values for one record format. An instance keeps no state of a row, so it can be shared.
 
     ``reserved`` names columns that the delivery fills itself and that rows must not contain.
     """
@@ -136,7 +136,7 @@ class ExactWalk:
                     problems.add(place, key, str(kind.key), "a key cannot be null")
                     continue
                 wire_key = convert_key(key, place, problems)
-                # 1.0 and 1.00 are one number.
+                # As keys, 1.0 and 1.00 are the same number.
                 identity = Decimal(wire_key) if is_decimal and wire_key is not None else wire_key
                 if self._rules.as_json:
                     wire_key = json_key(wire_key)
@@ -221,7 +221,7 @@ def as_list(value: Any) -> Sequence[Any] | None:
         return value
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return None
-    # A NumPy array, but no NumPy scalar; its elements stay NumPy's, which keeps nanoseconds visible.
+    # A NumPy array, not a NumPy scalar. Its elements stay NumPy values, so that nanoseconds are noticed and refused.
     if hasattr(value, "tolist") and getattr(value, "ndim", 1) != 0:
         return list(value)
     if isinstance(value, Sequence):
