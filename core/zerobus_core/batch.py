@@ -109,7 +109,7 @@ class Batch:
         for start in range(0, self.rows, size):
             rows = min(size, self.rows - start)
             payload = self.payload[start : start + rows]
-            # The bytes of each row are unknown: they are shared out so that the sum stays the same.
+            # The bytes of each row are unknown, so each part gets its share by rows; the sum stays the same.
             nbytes = self.nbytes * (start + rows) // self.rows - self.nbytes * start // self.rows
             batches.append(Batch(self.first_row + start, rows, nbytes, payload))
         return batches
@@ -134,7 +134,7 @@ class RowContent(Protocol):
     """
 
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
-        """Return the rows from index ``start`` to ``stop`` as a fixed number of byte strings, called tracks.
+        """Return the rows ``start`` to ``stop - 1`` as a fixed number of byte strings, called tracks.
 
         Equal rows have equal tracks in every process. To get the tracks of two neighbouring ranges taken together,
         append each track of the second range to the same track of the first range.

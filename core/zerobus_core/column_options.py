@@ -52,7 +52,7 @@ def metadata_columns_problem(value: Any) -> str | None:
         return None
     is_named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value.values())
     if not is_named or not value or not set(value) <= set(METADATA) or len(set(value.values())) < len(value):
-        return f"{{{', '.join(f'{kind!r}: column' for kind in METADATA)}}}, or some of them, each another column"
+        return f"{{{', '.join(f'{kind!r}: column' for kind in METADATA)}}}, or some of these, each with its own column"
     return None
 
 
@@ -63,7 +63,11 @@ def constants_problem(value: Any) -> str | None:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         return "{column: value}"
     bad = [name for name, constant in value.items() if not isinstance(constant, _CONSTANTS)]
-    return f"text, numbers, booleans or dates by column ({', '.join(map(repr, bad))} is not)" if bad else None
+    return (
+        f"text, numbers, booleans or dates by column name ({', '.join(map(repr, bad))} has another value)"
+        if bad
+        else None
+    )
 
 
 def transform_problem(value: Any) -> str | None:

@@ -24,7 +24,7 @@ _ROW = "_zerobus_row"
 
 
 def delivery_id(table: str, source_fingerprint: str | None, name: str | None = None) -> str:
-    """Return the id of a delivery, which ``delivery_columns`` writes next to the row number.
+    """Return the delivery id that ``delivery_columns`` writes next to the row number.
 
     Every attempt with the same table, source and name gets the same id. ``name`` is the delivery's
     ``IngestOptions.delivery_name``, or None. Raises ConfigurationError if the source has no fingerprint, because no
@@ -103,7 +103,7 @@ def _one_of_each(table: exp.Table, key: Sequence[str]) -> exp.Select:
     import sqlglot
     from sqlglot import exp
 
-    # Which of them is kept does not matter, as long as it is one: they are the same row.
+    # Rows with the same key are copies of one row, so it does not matter which of them gets number 1.
     order = exp.Order(expressions=[exp.Ordered(this=_column(name), nulls_first=True) for name in key])
     number = exp.Window(this=exp.RowNumber(), partition_by=[_column(name) for name in key], order=order)
     numbered = exp.select(exp.Star(), number.as_(_ROW)).from_(table)

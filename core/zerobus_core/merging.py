@@ -36,7 +36,9 @@ def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
         raise ConfigurationError("receipts is empty: there is nothing to merge")
     tables = sorted({one.table for one in every})
     if len(tables) > 1:
-        raise ConfigurationError(f"receipts are for several tables ({', '.join(tables)}); merge those of one delivery")
+        raise ConfigurationError(
+            f"receipts are for several tables ({', '.join(tables)}); merge the receipts of one delivery"
+        )
     _check_complete(every)
     sums: dict[str, Any] = {name: sum(getattr(one, name) for one in every) for name in _SUMS}
     started, finished = min(one.started_at for one in every), max(one.finished_at for one in every)
@@ -86,7 +88,7 @@ def _receipt(given: Any) -> Receipt:
 def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or has no receipt although other shards of its split have one.
 
-    A receipt that does not say which shard it belongs to, because code of the user read the shard, counts for any one.
+    A receipt lacks its shard if the user's own code read the shard; such a receipt counts for any missing shard.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:
@@ -96,7 +98,7 @@ def _check_complete(every: list[Receipt]) -> None:
         delivered = splits.setdefault(one.shard["split"], {})
         if index in delivered:
             raise ConfigurationError(
-                f"receipts hold shard {index} of {of} twice, and its rows would count twice; give one receipt for each"
+                f"receipts hold shard {index} of {of} twice; its rows would count twice, so give one receipt per shard"
             )
         delivered[index] = one
     for delivered in splits.values():
@@ -107,7 +109,7 @@ def _check_complete(every: list[Receipt]) -> None:
             raise ShardsMissingError(
                 f"{len(missing)} of {of} shards have no receipt: {', '.join(map(str, missing))}. {durable:,} "
                 f"{plural(durable, 'row')} of the other shards {plural(durable, 'is', 'are')} durable; deliver the "
-                "missing shards again, each from its own checkpoint, and merge then",
+                "missing shards again, each from its own checkpoint, and then merge the receipts",
                 table=every[0].table,
             )
 

@@ -12,8 +12,8 @@ from zerobus_core import IngestOptions
 from zerobus_core.errors import ConfigurationError
 
 METADATA = (
-    "{'ingested_at': column, 'file_name': column, 'file_path': column, 'row_number': column}, or some of them, each "
-    "another column"
+    "{'ingested_at': column, 'file_name': column, 'file_path': column, 'row_number': column}, or some of these, "
+    "each with its own column"
 )
 SECONDS = "a number of seconds above 0"
 
@@ -49,7 +49,7 @@ SECONDS = "a number of seconds above 0"
         ("delivery_columns", {"delivery_id": "a", "row_number": 2}, '{"delivery_id": column, "row_number": other'),
         ("select", "id", "a list of names of columns"),
         ("constants", ["a"], "{column: value}"),
-        ("constants", {"a": None}, "text, numbers, booleans or dates by column ('a' is not)"),
+        ("constants", {"a": None}, "text, numbers, booleans or dates by column name ('a' has another value)"),
         ("extra_columns", "keep", '"error", "drop", "variant:COLUMN" or "rescue"'),
         ("extra_columns", "variant:", '"error", "drop", "variant:COLUMN" or "rescue"'),
         ("extra_columns", None, '"error", "drop", "variant:COLUMN" or "rescue"'),

@@ -1,4 +1,4 @@
-"""Turns the answer of a workspace into a token, a JSON object, or one of our errors.  Uses no network and no clock.
+"""Converts the answer of a workspace to a token, a JSON object, or one of our errors; uses no network and no clock.
 
 ==============  ==================================  ==================================
 status          answer of the token route           answer of Unity Catalog
@@ -47,10 +47,10 @@ CREDENTIALS = "check the service principal's client id and secret, and that it b
 _OK = 200
 _LONGEST_QUOTE = 300
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
-# What a header can hold: RFC 6750's b64token, taken generously.
+# What a header can hold: any printable ASCII, more than RFC 6750's b64token allows.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-# Status -> error and advice, for one route; the rest is decided by the hundreds.
+# Maps a status to the error and the advice of one route. For any other status, its class (3xx, 4xx, 5xx) decides.
 _Table = dict[int, tuple[type[ZerobusIngestError], str]]
 _EITHER: _Table = {
     401: (AuthenticationError, CREDENTIALS),
@@ -59,7 +59,7 @@ _EITHER: _Table = {
 }
 _TOKEN_ROUTE: _Table = {
     **_EITHER,
-    403: (PermissionDeniedError, "the workspace refuses to sign this principal in, or this machine's address"),
+    403: (PermissionDeniedError, "the workspace refuses this service principal, or the address of this machine"),
     404: (ConfigurationError, "check the workspace URL"),
 }
 _CATALOG: _Table = {
@@ -140,16 +140,14 @@ def _shape(answer: Answer, found: Any) -> str:
     if not answer.body.strip():
         return "is empty"
     if isinstance(found, dict):
-        return (
-            "is JSON without an access token" if "access_token" not in found else "has an access token of a wrong form"
-        )
+        return "is JSON without an access token" if "access_token" not in found else "has a malformed access token"
     if found is not None:
-        return f"is JSON, but {type(found).__name__}, and not an object"
+        return f"is JSON, but a value of type {type(found).__name__}, not an object"
     return f"is not JSON{_quoted(answer)}"
 
 
 def _quoted(answer: Answer) -> str:
-    """Return the readable part of the answer as one shortened line after ``": "``; an empty text if it has none."""
+    """Return ``": "`` and the readable part of the answer, shortened to one line; an empty text if it has none."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

@@ -1,7 +1,7 @@
-"""A small client for the two requests of every delivery by a service principal: for a token, and for the table.
+"""A small client for the two requests of a service principal's delivery: for a token, and for the table's schema.
 
 It is used instead of databricks-sdk, whose import takes longer than the delivery of a few rows; see
-docs/decisions/client_of_our_own.md. How service principals get tokens:
+docs/decisions/own_unity_catalog_client.md. How service principals get tokens:
 https://docs.databricks.com/aws/en/dev-tools/auth/oauth-m2m
 """
 
@@ -116,7 +116,7 @@ def _tls_error(host: str, netloc: str, what: str) -> ZerobusIngestError:
         )
     if host == "localhost" or host.startswith("127."):
         return ConfigurationError(
-            f"{host} does not speak https: zerobus-local speaks plain http, write http://{netloc} ({what})"
+            f"{host} does not speak https: zerobus-local speaks plain http; write http://{netloc} ({what})"
         )
     return TransportError(f"no TLS connection to {host} could be opened: check the network and its proxies ({what})")
 

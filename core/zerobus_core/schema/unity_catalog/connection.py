@@ -2,7 +2,7 @@
 
 databricks-sdk is not used because importing it takes a second. The same environment variables apply as with
 databricks-sdk: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case, and REQUESTS_CA_BUNDLE and
-CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR apply, too.
+CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR also apply.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Connection", "UnsupportedProxyError"]
 
-# Bytes; a table of 2,000 columns is described by about one million.
+# In bytes; the description of a table with 2,000 columns has about one million.
 _LONGEST_ANSWER = 32 * 1024 * 1024
 
 
@@ -76,7 +76,7 @@ class Connection:
 
     def wait(self, timeout: float) -> None:
         """Set the longest wait for each of the following answers, in seconds."""
-        self._http.timeout = timeout  # of the next connection, should the server end this one
+        self._http.timeout = timeout  # for the next connection, if the server closes this one
         if self._http.sock is not None:
             self._http.sock.settimeout(timeout)
 
@@ -116,7 +116,7 @@ class Connection:
 def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
     """Return the proxy that the environment names for a URL, or None.
 
-    Raises ConfigurationError if the proxy is not a URL, and UnsupportedProxyError.
+    Raises ConfigurationError if the proxy is not a URL, and UnsupportedProxyError if it is not an http proxy.
     """
     proxies, is_bypassed = _settings(target, environ)
     named = next((proxies[key] for key in (target.scheme, "all") if proxies.get(key)), None)
@@ -136,12 +136,12 @@ def proxy_of(target: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
 
 def _settings(target: SplitResult, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
     if sys.platform in {"darwin", "win32"}:
-        from urllib.request import getproxies, proxy_bypass  # includes those of the system
+        from urllib.request import getproxies, proxy_bypass  # these include the system's settings
 
         return getproxies(), bool(proxy_bypass(target.netloc))
     proxies = {key: _variable(environ, f"{key}_proxy") for key in ("http", "https", "all")}
     if "REQUEST_METHOD" in environ and "http_proxy" not in environ:
-        proxies["http"] = ""  # under CGI, HTTP_PROXY is a header of whoever asks
+        proxies["http"] = ""  # under CGI, HTTP_PROXY is the Proxy header of a request, which any client can set
     return proxies, _is_bypassed(target, _variable(environ, "no_proxy"))
 
 

@@ -31,7 +31,7 @@ __all__ = ["ask", "fetch_table_info", "forget_table_info", "send"]
 _MAX_CACHED = 256
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5  # seconds at most; see backoff
-# The longest that the caller's thread waits before it looks at a stop request again.
+# The caller's thread checks for a stop request at least once in this time, in seconds.
 _SLICE = 0.1
 
 _lock = ForkSafeLock()  # guards _cache
@@ -110,7 +110,7 @@ def _identity(workspace: Workspace) -> object:
     return (credentials.client_id, credentials.token_supplier)
 
 
-def _asked(  # noqa: PLR0913 - what is asked, by which road, and for how long
+def _asked(  # noqa: PLR0913 - the request, the client that sends it, and the time limit
     workspace: Workspace,
     look: _Road,
     path: str,
@@ -120,8 +120,9 @@ def _asked(  # noqa: PLR0913 - what is asked, by which road, and for how long
     timeout: float,
     stop: threading.Event | None,
 ) -> Mapping[str, Any]:
-    # Names are resolved, and databricks-sdk asks for its token, without any time limit, so only a thread of its own
-    # keeps the promise; the caller's thread waits in a way that lets signal handlers run.
+    # Resolving a host name has no time limit, and neither has databricks-sdk's request for a token. So the request runs
+    # in a thread of its own, which is left behind at the deadline. The caller's thread waits in short steps, so that
+    # signal handlers can run.
     outcome: list[Mapping[str, Any] | BaseException] = []
 
     def run() -> None:
@@ -167,7 +168,7 @@ def _sdk_road(
     body: Mapping[str, Any] | None = None,
 ) -> Mapping[str, Any]:
     with suppress(UnsupportedProxyError):
-        # databricks-sdk takes half a minute to find out that nobody is there, and then says "Invalid URL 'None'".
+        # databricks-sdk takes half a minute to find out that a host does not answer, and says "Invalid URL 'None'".
         client.reach(workspace.workspace_url, timeout=timeout).close()
     from . import sdk_client
 
@@ -183,7 +184,7 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
     for attempt in count(1):
         try:
             return work()
-        except Exception as error:  # noqa: BLE001  # the border: every error becomes one of ours
+        except Exception as error:  # noqa: BLE001  # every error becomes one of ours here
             ours = _own_error(error, workspace)
             pause = pause_after(attempt, first=_FIRST_PAUSE, draw=random.random())  # noqa: S311  # jitter, no secret
             if isinstance(error, client.RetryLater):
@@ -196,14 +197,14 @@ def _patiently(workspace: Workspace, work: Callable[[], Mapping[str, Any]], *, s
 
 
 def _own_error(error: Exception, workspace: Workspace) -> Exception:
-    """Return our error for ``error``, with secrets masked.
+    """Translate ``error`` to one of our errors, with secrets masked.
 
     An error that the user's ``token_supplier`` raised is returned unchanged.
     """
     mask = mask_of(workspace)
     origin: BaseException = error
     ours: BaseException | None = None
-    # Without databricks-sdk in the process, none of its errors is here.
+    # If sdk_client was never imported, ``error`` is not from databricks-sdk.
     sdk_client = sys.modules.get(f"{__package__}.sdk_client")
     if isinstance(error, client.RetryLater):
         ours = error.__cause__

@@ -1,6 +1,7 @@
 """Sends requests with databricks-sdk.
 
-This module serves credentials and proxies that our own client does not support, SQL statements, and the doctor.
+This module is used for credentials and proxies that our own client does not support, for SQL statements, and by the
+``doctor`` command.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from .connection import Answer
 
 __all__ = ["TRANSLATION", "SdkError", "json_answer", "translated_error"]
 
-# One table for the errors of libraries, the most specific first; the text says what to do.
+# For each error of a library: our error, and the advice in its text. The most specific errors come first.
 TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] = (
     (Unauthenticated, AuthenticationError, CREDENTIALS),
     (PermissionDenied, PermissionDeniedError, GRANTS),
@@ -56,8 +57,8 @@ TRANSLATION: tuple[tuple[type[Exception], type[ZerobusIngestError], str], ...] =
     (requests.RequestException, TransportError, "the workspace cannot be reached; check workspace_url and the network"),
     (TimeoutError, IngestTimeoutError, "the workspace did not answer in time"),
 )
-# databricks-sdk raises a ValueError or a NotImplementedError for every answer of the token route without a token.
-# These are RFC 6749's words for wrong credentials.
+# databricks-sdk raises a ValueError or a NotImplementedError for every answer of the token route that has no token. If
+# the text of the error contains one of these codes, the credentials are wrong; most of the codes are from RFC 6749.
 _REFUSED = re.compile(r"invalid_|unauthorized_client|unsupported_|access_denied|PERMISSION_DENIED|UNAUTHENTICATED")
 
 
@@ -70,7 +71,7 @@ class SupplierError(Exception):
 
 
 class _QuietHere(logging.Filter):
-    """Drops log records of databricks-sdk and urllib3 in the threads that use them here.
+    """Drops log records of databricks-sdk and urllib3 in the threads in which ``json_answer`` runs.
 
     Our errors say the same as these records, without secrets.
     """
@@ -122,11 +123,11 @@ def _object(answer: object) -> Mapping[str, Any]:
 
 
 def _config(workspace: Workspace, timeout: float) -> Config:
-    # auth_type and the strategy are named so that DATABRICKS_* variables around us change nothing.
+    # auth_type and the strategy are set explicitly, so that DATABRICKS_* environment variables change nothing.
     common: dict[str, Any] = {
         "host": workspace.workspace_url,
         "http_timeout_seconds": max(1.0, timeout / 2),
-        # Half of the time: the pause before a last attempt, up to 11 s, is not counted by databricks-sdk.
+        # Half of the time, because databricks-sdk does not count the pause before the last attempt (up to 11 s).
         "retry_timeout_seconds": max(1, int(timeout / 2)),
         "product": "zerobus-orchestration",
     }
@@ -152,7 +153,7 @@ def _federation(credentials: FederatedCredentials) -> OauthCredentialsStrategy:
                 raise SupplierError from error
 
     def provider(config: Config) -> OAuthCredentialsProvider:
-        # Before 0.71 the workspace's own endpoints have the plain name. Asking for one may send a request.
+        # Before databricks-sdk 0.71, the attribute is called oidc_endpoints. Reading either can send a request.
         name = "databricks_oidc_endpoints"
         endpoints = getattr(config, name if hasattr(type(config), name) else "oidc_endpoints")
         if endpoints is None:
@@ -205,7 +206,7 @@ def _named_error(known: BaseException, message: str, text_of: Callable[[str], st
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and its causes: the error that says what happened is often wrapped twice."""
-    # A TimeoutError around an answer only says that databricks-sdk has stopped asking again.
+    # A TimeoutError with a cause only says that databricks-sdk has stopped retrying; the cause says what failed.
     if isinstance(error, TimeoutError) and error.__cause__ is not None:
         error = error.__cause__
     for _ in range(10):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["execute_statement"]
 
 _PATH = "/api/2.0/sql/statements"
-# Any will do for the local server.
+# The local server accepts any id of a warehouse.
 _LOCAL_WAREHOUSE = "local"
 _PAUSE = 1.0
-# The timeout of one request, in seconds: a warehouse may have to start, and then take half a minute to answer.
+# The timeout of one request, in seconds: a warehouse might have to start, and can then take half a minute to answer.
 _TIMEOUT = 60.0
 
 
