@@ -1,4 +1,4 @@
-"""The options that select, rename and fill columns: their types, and the checks of their values."""
+"""The allowed values of options that change columns, such as ``constants``, and functions that check the values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def variant_column(extra_columns: str) -> str | None:
-    """Return the VARIANT column that collects fields without a column; None if ``extra_columns`` names none."""
+    """Return the name of the VARIANT column for fields without a column; None if ``extra_columns`` names none."""
     return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
 
 

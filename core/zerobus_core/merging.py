@@ -23,10 +23,10 @@ _SUMS = (
 def merge_receipts(receipts: Iterable[Receipt | Mapping[str, Any]]) -> Receipt:
     """Merge ``receipts`` into one; each is a Receipt or the result of ``Receipt.as_dict``.
 
-    Rows, bytes and batches are added up, so the merged receipt accounts for the rows of all shards. ``rows_resent`` is
-    the sum of the shards' numbers. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s``
-    has the mean of the shards' medians, weighted by their numbers of batches, and the highest p95 and maximum of any
-    shard. ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest shard.
+    The numbers of rows, bytes, batches, streams and reconnects are added up, so the merged receipt accounts for the
+    rows of all shards. ``duration_s`` is the time from the first start to the last end. ``ack_latency_s`` has the mean
+    of the shards' medians, weighted by their numbers of batches, and the highest p95 and maximum of any shard.
+    ``shards`` is the number of deliveries, and ``slowest_shard_s`` is the duration of the slowest shard.
 
     Raises ConfigurationError if ``receipts`` is empty, is for several tables, or has two receipts for one shard. Raises
     ShardsMissingError if shards of ``split_source`` have no receipt; the error names these shards.

@@ -91,7 +91,7 @@ def unknown_column_hint(name: str, columns: Iterable[str]) -> str:
 
 
 def record_error(table: str, fields: Sequence[BadField]) -> RecordError:
-    """Return a RecordError for the bad fields of all rows; it lists the first MAX_BAD_FIELDS of ``fields``."""
+    """Return a RecordError that lists the first MAX_BAD_FIELDS of ``fields``, which can be from several rows."""
     rows = len({field.row for field in fields})
     shown = "\n".join(f"  {field}" for field in fields[:MAX_BAD_FIELDS])
     more = f"\n  and {len(fields) - MAX_BAD_FIELDS} more" if len(fields) > MAX_BAD_FIELDS else ""

@@ -4,7 +4,7 @@ A class is recognised by its documented attributes, so that no library is import
 used:
 
 1. a mapping: itself; protobuf's ``Struct``: its fields
-2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` gives
+2. a pydantic model or pydantic dataclass: what ``model_dump(mode="python")`` returns
 3. an object of SQLAlchemy's ORM: its mapped columns, but not its relationships
 4. a dataclass, an attrs class, a msgspec Struct: its fields
 5. a protobuf message: its fields that are set, and those that cannot be unset
@@ -44,7 +44,7 @@ _KNOWN_CLASSES = 256
 
 
 class _Members(dict[str, Any]):
-    """The members of a record; ``second_names`` maps a member's name to its alias, which a column can also have."""
+    """The members of a record; ``second_names`` maps a member's name to its alias; a column can have either name."""
 
     __slots__ = ("second_names",)
 
@@ -212,7 +212,7 @@ def _model_reader(kind: Any) -> Read | None:
     if serializer is None:
         return None
     dump: Any = getattr(kind, "model_dump", None) or serializer.to_python
-    # The result of a user's own model_dump is not changed, because that function might not accept by_alias.
+    # A user's own model_dump is called without by_alias, which it might not accept; so its result gets no aliases.
     is_own = (getattr(dump, "__module__", None) or "pydantic").partition(".")[0] not in {"pydantic", "sqlmodel"}
     if is_own or not _may_have_aliases(kind):
         return lambda model: dump(model, mode="python")

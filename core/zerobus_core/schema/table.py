@@ -225,7 +225,7 @@ class TableSchema:
         return self._proto_file().SerializeToString(deterministic=True)
 
     def to_proto(self) -> str:
-        """Return the table's row as a ``.proto`` file, in text.
+        """Return the text of a ``.proto`` file that describes a row of the table.
 
         protoc compiles this text to a message with the same wire format as that of ``descriptor_proto``. Raises
         SchemaError if protobuf records cannot carry a column.

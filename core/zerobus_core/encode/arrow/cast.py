@@ -45,9 +45,10 @@ _LISTS = (
 
 
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
-    """Return a function that casts arrays of type ``source`` to a column's type; None if values must be checked singly.
+    """Return a function that casts arrays of type ``source`` to the column type ``kind``; None if there is none.
 
-    The function raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit.
+    If there is no such function, each value has to be checked by itself. The function raises UnfitArrayError or
+    pyarrow.ArrowInvalid if a value does not fit.
     """
     target = working_type(kind)
     if pa.types.is_null(source):

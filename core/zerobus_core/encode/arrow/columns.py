@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BadFields", "ColumnCasts"]
 
-# Extension types whose stored numbers do not show the values, and the words that an error says of them.
+# Extension types whose stored numbers do not show the values, with what an error says about each.
 _NO_VALUES = {
     "pandas.period": "pandas' periods, whose numbers are not points in time; make them timestamps or text first",
     "pandas.interval": "pandas' intervals, which are two values; pass their left and right ends as columns",
@@ -151,7 +151,7 @@ class ColumnCasts:
             )
 
     def _own(self, name: str) -> str:
-        """Return the table's spelling of a column's name; upper and lower case are equal.
+        """Return a column's name as the table spells it; the comparison ignores case.
 
         An unknown name is returned unchanged.
         """
@@ -170,7 +170,7 @@ class ColumnCasts:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How batches of one schema are cast."""
+    """How batches that have one and the same schema are cast."""
 
     schema: pa.Schema
     steps: tuple[tuple[str, _ColumnCast, int | None], ...]
@@ -180,7 +180,7 @@ class _Plan:
 
 
 class _ColumnCast:
-    """Casts one column to the table's type, from the Arrow type that ``prepare`` was called with."""
+    """Casts arrays of the Arrow type that was given to ``prepare`` to the type of one column of the table."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field

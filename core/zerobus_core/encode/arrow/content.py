@@ -1,4 +1,4 @@
-"""The content of Arrow columns as bytes for digests, independent of how the rows are cut into batches."""
+"""The content of Arrow columns as bytes for digests; the bytes do not depend on how the rows are cut into batches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class ColumnsContent:
 def _tracks_of(array: pa.Array) -> Tracks:
     """Return a function that returns the tracks of a column's rows.
 
-    If the column is not nested and has no nulls, its tracks are slices of its buffers, which take almost no time.
+    If the column is not nested and has no nulls, its tracks are slices of its buffers, so making them takes almost no
+    time.
     """
     if array.null_count == 0 and not pa.types.is_nested(array.type):
         return _flat(array)

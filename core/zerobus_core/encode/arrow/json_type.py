@@ -84,7 +84,7 @@ def _variant(kind: DataType) -> Convert:
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the plain type: a dictionary's or run-end encoding's value type, an extension type's storage type."""
+    """Return a dictionary's or run-end encoding's value type, an extension type's storage type, or ``kind`` itself."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     return _plain_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind

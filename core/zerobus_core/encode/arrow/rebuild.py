@@ -18,7 +18,7 @@ def retype_nested(
 ) -> pa.Array:
     """Convert ``array`` to the type ``target``, which is nested in the same way.
 
-    ``leaf`` converts the arrays at the leaves; if it is None, they are cast.
+    ``leaf`` converts the innermost arrays, which are not nested; if ``leaf`` is None, these arrays are cast.
     """
     if not _has_struct(target) and array.type.equals(target):
         return array

@@ -54,7 +54,7 @@ class UnfitArrayError(ValueError):
 
 
 def check_range(array: pa.Array, low: int, high: int) -> None:
-    """Raise UnfitArrayError unless all values, as numbers, are from ``low`` to ``high``, inclusive."""
+    """Raise UnfitArrayError unless all values of a numeric array are from ``low`` to ``high``, inclusive."""
     ends = pc.min_max(array)
     if ends["min"].is_valid and not low <= ends["min"].as_py() <= ends["max"].as_py() <= high:
         raise UnfitArrayError
@@ -108,7 +108,7 @@ def _boolean(source: pa.DataType) -> ArrayCast | None:
 
 
 def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
-    """Return the cast to STRING, VARCHAR(n) or CHAR(n), where n is a number of characters; None if none exists."""
+    """Return the cast to STRING, VARCHAR(n) or CHAR(n), where n is in characters; None if ``source`` is not text."""
     if not (types.is_string(source) or types.is_large_string(source) or _is_string_view(source)):
         return None
     as_text = _to(pa.large_string())

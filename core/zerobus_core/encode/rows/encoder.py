@@ -65,7 +65,7 @@ class RowEncoder(ABC):
 
     @property
     def block_rows(self) -> int:
-        """The largest number of rows in a batch."""
+        """The largest number of rows to pass to ``encode`` at once, which is also the largest number in a batch."""
         return self._options.batch_rows
 
     @property
@@ -171,7 +171,7 @@ class RowEncoder(ABC):
         self._names_of_table.add(field.name)
 
     def _cased(self, block: list[Any]) -> list[Any]:
-        """Correct column names that differ from the table's only in case; return ``block`` itself if none does."""
+        """Correct column names that differ from the table's only in case; return ``block`` itself if no name does."""
         names = self._names_of_table
         if any(type(row) is not dict for row in block) or all(names >= row.keys() for row in block):
             return block

@@ -60,7 +60,7 @@ def fast_path(kind: DataType, *, as_json: bool) -> FastPath | None:
     if not isinstance(kind, PrimitiveType):
         return None
     if kind.kind in INTEGER_BITS:
-        # Protobuf checks 32 and 64 bits itself; JSON checks nothing.
+        # Protobuf itself checks the ranges of 32-bit and 64-bit integers; JSON does not.
         is_checked = kind.kind in {Kind.INT, Kind.BIGINT} and not as_json
         return _plain(_INT) if is_checked else FastPath(_integers(INTEGER_BITS[kind.kind]))
     if as_json and kind.kind in _JSON_ONLY:

@@ -106,7 +106,7 @@ def _joined(record: bytes, rest: str | None) -> bytes:
 
 
 def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that puts all members of a row and its structs in order, and sorts its maps by key.
+    """Return a function that orders the members of a row and its structs as in their types, and sorts maps by key.
 
     Missing members are added as None.
     """
@@ -124,7 +124,7 @@ def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """Return a function that orders the structs and maps in a value like ``_ordered_of``; None if there can be none."""
+    """Return a function that orders the structs and maps in a value like ``_ordered_of``; None if the type has none."""
     if isinstance(kind, StructType):
         return _ordered_of(kind)
     if isinstance(kind, ArrayType) and (of_element := _inside_of(kind.element)) is not None:

@@ -1,4 +1,4 @@
-"""Finds out which values stand for NULL."""
+"""Says which values stand for NULL."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _NANOSECONDS = re.compile(r"[.,][0-9]{6}0*[1-9]")
 
 
 def is_parsed(kind: DataType) -> bool:
-    """Return whether text is parsed into values of this type, such as numbers and dates."""
+    """Return whether text can be parsed into values of this type, for example into numbers or dates."""
     if isinstance(kind, PrimitiveType):
         return kind.kind not in {Kind.VARIANT, Kind.BINARY}
     return isinstance(kind, DecimalType)

@@ -43,7 +43,7 @@ def date_converter(*, parse_text: bool) -> Callable[[Any], int]:
             return value.toordinal() - _EPOCH_DAY
         if isinstance(value, int) and not isinstance(value, bool):
             if not low <= value <= high:
-                raise UnfitError(f"not a day number, which counts days since 1970-01-01, from {low} to {high}")
+                raise UnfitError(f"not a day number (days since 1970-01-01, from {low} to {high})")
             return int(value)
         raise UnfitError("not a date")
 

@@ -14,7 +14,7 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-If Unity Catalog's answer has an ``error_code`` that is known here, the code decides instead of the status.
+If Unity Catalog's answer has an ``error_code`` that this module knows, the code decides instead of the status.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CREDENTIALS = "check the service principal's client id and secret, and that it b
 _OK = 200
 _LONGEST_QUOTE = 300
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
-# What a header can hold: any printable ASCII, more than RFC 6750's b64token allows.
+# What a header can hold: printable ASCII without blanks, more than RFC 6750's b64token allows.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 # Maps a status to the error and the advice of one route. For any other status, its class (3xx, 4xx, 5xx) decides.

@@ -63,7 +63,7 @@ def get_json(
 
 
 def reach(workspace_url: str, *, timeout: float) -> Connection:
-    """Open a connection to the workspace; raises the errors of ``Connection``."""
+    """Open a connection to the workspace; raises the same errors as ``Connection``."""
     connection = Connection(workspace_url, timeout=min(timeout, _CONNECT_TIMEOUT))
     try:
         connection.connect()
