@@ -26,7 +26,7 @@ def split_batches(
     if records and len(records) <= options.batch_rows and size <= options.batch_bytes:  # most chunks are one batch
         yield _batch(first_row, records, size, as_text)
         return
-    ends = list(accumulate(map(len, records), initial=0))  # ends[i] is where record i starts
+    ends = list(accumulate(map(len, records), initial=0))  # record i begins at ends[i]
     start = 0
     while start < len(records):
         by_bytes = bisect_right(ends, ends[start] + options.batch_bytes) - 1

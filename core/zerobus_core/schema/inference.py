@@ -168,7 +168,7 @@ _TYPES: dict[str, DataType] = {
 
 
 def columns_of_records(records: Iterable[Mapping[str, Any]], *, not_null: bool = False) -> tuple[Field, ...]:
-    """Infer the columns of a sample of rows, in the order in which they first occur.
+    """Infer the columns of a sample of rows, in the order in which the columns first occur.
 
     A comment on a column says why its type is uncertain. With ``not_null``, a column is NOT NULL if every row of the
     sample has a value for it.

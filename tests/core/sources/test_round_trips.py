@@ -277,7 +277,7 @@ def test_bad_rows_of_files_become_letters_that_land_when_they_are_mended(
     assert (receipt.rows_read, receipt.rows_acked, receipt.rows_dead_lettered) == (5, 3, 2)
     first, second = map(orjson.loads, letters.read_bytes().splitlines())
     assert (first["row"], first["source_position"]) == (1, f"{tmp_path}/in/1.jsonl, row 1")
-    assert first["error"].startswith("day: the text is not ISO 8601: for a CSV file, say how it is written")
+    assert first["error"].startswith("day: the text is not ISO 8601: for a CSV file, describe its form")
     assert (second["row"], second["source_position"]) == (3, f"{tmp_path}/in/2.jsonl, row 1")
     assert second["record"] == '{"id": 3, '
     first["record"]["day"], second["record"] = "2026-01-01", {"id": 3}

@@ -37,7 +37,7 @@ _EXACT_OPTIONS = _OPTIONS | orjson.OPT_PASSTHROUGH_DATETIME
 def json_text(value: Any) -> str:
     """Return the value as JSON text.
 
-    A ``str`` becomes a JSON string; an ``orjson.Fragment`` is already JSON text.
+    A ``str`` becomes a JSON string; the text of an ``orjson.Fragment`` is returned if it is valid JSON.
     """
     try:
         text = orjson.dumps(value, default=_default, option=_OPTIONS)
@@ -45,7 +45,7 @@ def json_text(value: Any) -> str:
             text = _exact_text(value)  # orjson also cuts nanoseconds off
     except (TypeError, ValueError):  # orjson raises both
         text = _exact_text(value)
-    # orjson writes NaN as null and says nothing.
+    # orjson writes NaN as null without an error.
     if b"null" in text and not _is_finite(value):
         raise UnfitError("JSON has no NaN or infinity")
     _check(text)  # orjson writes a Fragment as it is, whatever it holds

@@ -72,7 +72,7 @@ def timestamp_converter(rules: ConversionRules) -> Callable[[Any], int]:
 
 
 def timestamp_ntz_converter(rules: ConversionRules) -> Callable[[Any], int]:
-    """Return a converter from datetimes, whole numbers and text to microseconds of local time since 1970-01-01.
+    """Return a converter from datetimes, whole numbers and text to microseconds since 1970-01-01 in local time.
 
     The converter refuses datetimes that have a time zone.
     """

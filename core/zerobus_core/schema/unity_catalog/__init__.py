@@ -1,4 +1,4 @@
-"""All requests to the workspace's REST API; they return parsed JSON, and translate errors into ours."""
+"""Functions for all requests to the workspace's REST API; each returns parsed JSON, or raises one of our errors."""
 
 from __future__ import annotations
 
