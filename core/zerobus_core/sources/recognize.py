@@ -34,8 +34,9 @@ _INSTEAD = (
 def source_of(records: Any, options: IngestOptions, schema: TableSchema | None = None) -> Source:
     """Return the source that reads ``records`` for a table of ``schema``; docs/sources.md lists what can be passed.
 
-    To recognise an iterable, its first item is taken here; the source still yields that item. Raises a
-    ConfigurationError that says what to pass instead of ``records``. Without ``schema``, JSON numbers become doubles.
+    Takes the first item of an iterable to recognise what it yields; the source still yields that item. Without
+    ``schema``, a JSON number is rounded to a double unless it is a whole number of at most 64 bits. Raises
+    ConfigurationError if ``records`` cannot be read; the error says what to pass instead.
     """
     source = shaped(_source_of(records, options), options)
     if schema is not None:
@@ -64,7 +65,7 @@ def _refuse_format(records: Any, source: Source) -> None:
 
     if not isinstance(source, FileSource):
         raise ConfigurationError(
-            f"options.format applies only to files, but records is {_describe(records)}; leave it out"
+            f"options.format applies only to files, but records is {_describe(records)}; leave the option out"
         )
 
 
@@ -87,7 +88,7 @@ def _is_cursor(value: Any) -> bool:
 
 
 def options_for(source: Source, options: IngestOptions) -> IngestOptions:
-    """Return the options for reading ``source``: ``parse_text`` is set if all of its values are text."""
+    """Return ``options``, with ``parse_text`` set if all values of ``source`` are text."""
     return replace(options, parse_text=True) if source.is_text else options
 
 
@@ -150,7 +151,7 @@ def _streamed_source(records: Any, options: IngestOptions, pa: Any) -> Source | 
         begun = OneShotIterable(records.to_reader())
         return BatchesSource(begun.take, options, on_durable=begun.forget)
     if hasattr(records, "__arrow_c_stream__"):
-        # A reader goes on where it was left; other things that can be streamed start again.
+        # A RecordBatchReader continues where it stopped; any other object starts a new stream each time.
         given = records if isinstance(records, pa.RecordBatchReader) else None
         reader = reader_with_json(records, pa.RecordBatchReader.from_stream(records))
         refuse_range_column(reader.schema, tuple(options.drop), f"the {type(records).__name__}")
@@ -212,7 +213,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
         return _sequence_source(records, options)
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
         raise ConfigurationError("records is a generator that has already ended; call its function again")
-    # SQLAlchemy's results make an iterator whenever they are asked for one, and all of them read the same rows.
+    # A SQLAlchemy result makes a new iterator each time, but all of its iterators share the same rows.
     is_result = hasattr(type(records), "fetchmany")
     begun = OneShotIterable(records, given=records if is_result else None)
     first = begun.peek()
@@ -268,9 +269,9 @@ def _batches_source(
     can_read_again: bool,
     on_durable: Callable[[], None] | None = None,
 ) -> Source:
-    """Return a source for an iterable of frames or batches.
+    """Return a source for an iterable of data frames, Arrow tables or record batches.
 
-    ``first``, the first of them, decides whether all are read as Arrow data or as rows.
+    ``first`` is the first item of the iterable; it decides whether all items are read as Arrow data or as rows.
     """
     require_pyarrow(f"reading a {type(first).__name__}")
 
@@ -302,13 +303,13 @@ def _check_first(record: Any) -> None:
         return
     if isinstance(record, list | tuple | Iterator) and _holds_records(record):
         raise ConfigurationError(
-            f"the first record is a {type(record).__name__} of records; pass the rows of all pages in one: "
+            f"the first record is a {type(record).__name__} of records; pass all rows in one iterable: "
             "(row for page in records for row in page), or send each page with StreamManager.send"
         )
     if isinstance(record, list | tuple):
         raise ConfigurationError(
             f"the first record is a {type(record).__name__} of values without names; pass the cursor itself, rows with "
-            "names (as of row_factory or .mappings()), or (dict(zip(names, row)) for row in records)"
+            "names (from row_factory or .mappings()), or (dict(zip(names, row)) for row in records)"
         )
     raise _no_record_error(record)
 
@@ -318,7 +319,7 @@ def _holds_records(page: Any) -> bool:
 
 
 def _refuse_wrapped_object(record: Any) -> None:
-    """Raise ConfigurationError if ``record`` is a row that only holds one mapped object of SQLAlchemy.
+    """Raise ConfigurationError if ``record`` is a row whose only value is an object that SQLAlchemy maps to a table.
 
     ``session.execute(select(Order))`` returns such rows.
     """

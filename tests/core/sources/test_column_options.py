@@ -76,7 +76,7 @@ def test_only_the_selected_columns_are_delivered(rows: Any, zerobus: LocalZerobu
 def test_a_selected_column_that_no_row_has_is_named(rows: Any, zerobus: LocalZerobus, table_name: str) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, nmae STRING)")
     receipt = ingest(zerobus.workspace, table_name, rows, options=IngestOptions(select=("id", "nmae")))
-    assert receipt.notes == ("no row that was read has 'nmae', which select or rename names",)
+    assert receipt.notes == ("no row that was read has 'nmae'; check the names in select and rename",)
 
 
 def test_constants_are_in_every_row(rows: Any, zerobus: LocalZerobus, table_name: str) -> None:

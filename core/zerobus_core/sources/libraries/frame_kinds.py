@@ -18,15 +18,15 @@ def is_instance(value: Any, package: str, *names: str) -> bool:
     module = sys.modules.get(package)
     if module is None:
         return False
-    # To read an attribute of a module that is imported lazily would import it.
+    # getattr() would import a module that is imported lazily.
     known = object.__getattribute__(module, "__dict__")
     return any(isinstance(kind := known.get(name), type) and isinstance(value, kind) for name in names)
 
 
 def columnar_package(value: Any) -> str | None:
-    """Return the library of data frames that defines the value's class or one of its base classes; or None."""
+    """Return the data frame library that defines the value's class or one of its base classes; None if none does."""
     for kind in type(value).__mro__:
-        # Classes that are made while a program runs, such as those of protobuf's message factory, may have no module.
+        # Classes that are made while a program runs, for example by protobuf's message factory, can have no module.
         package = (getattr(kind, "__module__", None) or "").partition(".")[0]
         if package in _COLUMNAR:
             return package
@@ -34,6 +34,6 @@ def columnar_package(value: Any) -> str | None:
 
 
 def plain_pandas(frame: Any) -> Any:
-    """Return ``frame`` itself, or if it is of a subclass, a plain pandas DataFrame that shares its values."""
+    """Return ``frame`` itself; for a subclass of pandas' DataFrame, return a plain DataFrame that shares its values."""
     pandas: Any = sys.modules["pandas"]
     return frame if type(frame) is pandas.DataFrame else pandas.DataFrame(frame)

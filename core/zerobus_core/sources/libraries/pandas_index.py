@@ -1,4 +1,4 @@
-"""Restores the index of a pandas frame that Arrow data have only in their metadata: a RangeIndex with a name.
+"""Restores the RangeIndex of a pandas frame if it has a name: Arrow data contain it only in their metadata.
 
 pyarrow writes the start, stop and step of such an index to the metadata, but no column. pandas restores the index from
 the metadata; a reader that only looks at the columns would miss the index.
@@ -28,7 +28,7 @@ class RangeColumn:
         """Return ``batch`` with this column added. The batch begins at row ``first`` of a table of ``of`` rows.
 
         Raises ConfigurationError if the metadata are for another number of rows, as after a filter, or if the batch has
-        a column of that name with other values; ``where`` names the table in the error.
+        a column of the same name with other values; ``where`` names the table in the error.
         """
         if len(self.values) != of:
             raise ConfigurationError(
@@ -56,7 +56,7 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for a source whose number of rows is unknown, so that the column cannot be added."""
+        """Return the error for a source to which the column cannot be added, because its number of rows is unknown."""
         return ConfigurationError(
             f"{where} comes from a pandas frame whose index {self.name!r} is not a column, but only in the metadata; "
             f"{self._remedy}"
@@ -91,7 +91,10 @@ def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
 
 
 def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> None:
-    """Raise ConfigurationError if ``schema``, of data that come batch by batch, has a range index in its metadata."""
+    """Raise ConfigurationError if the metadata of ``schema`` have a named range index that is not in ``dropped``.
+
+    For data that come batch by batch: their number of rows is unknown, so the index cannot become a column.
+    """
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:
         raise found.refusal_error(where)

@@ -23,13 +23,13 @@ __all__ = [
     "without_dictionaries",
 ]
 
-# Rows of a slow source wait at most this long (seconds) for their chunk to fill; the next row finds it out.
+# Rows of a slow source wait at most this long (seconds) for their chunk to fill. The time is checked at each new row.
 MAX_WAIT = 1.0
-# Encoding a chunk takes a few times its bytes, and is not part of what max_unacked_bytes bounds.
+# Encoding a chunk takes a few times the chunk's size in memory, and max_unacked_bytes does not limit this memory.
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
-# Rows beyond which a batch is weighed by its parts.
+# The size of a batch with more rows is always computed from its own parts of the buffers; see split.
 _LONG_BATCH = 131_072
-# A source that finds no rows to yield shows after this long (seconds) that it goes on.
+# A source that finds no rows to yield yields an empty chunk after this long (seconds), to show that it still works.
 HEARTBEAT = 0.25
 
 
@@ -43,7 +43,7 @@ class Heartbeat:
     def is_due(self) -> bool:
         """Return whether ``HEARTBEAT`` seconds have passed since the last call that returned True.
 
-        Before such a call, the time is counted from the creation of the Heartbeat.
+        Until the first such call, the time is counted from the creation of the Heartbeat.
         """
         now = self._clock()
         if now < self._due_at:
@@ -59,7 +59,7 @@ def delayed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Chunk]:
-    """Yield ``chunks`` after a delay of ``seconds``, with empty chunks as heartbeats during the delay."""
+    """Wait for ``seconds``, then yield ``chunks``; yield empty chunks as heartbeats during the wait."""
     end = clock() + seconds
     while (left := end - clock()) > 0:
         sleep(min(left, HEARTBEAT))
@@ -86,8 +86,8 @@ def split(batch: pa.RecordBatch, first_row: int) -> Iterator[Chunk]:
 
     ``first_row`` is the position of the batch's first row. An empty batch is one chunk.
     """
-    # Its buffers as a whole are weighed in a hundredth of the time of those parts of them that it is made of. Nulls of
-    # any number share one small buffer, so this is for batches that are not long.
+    # get_total_buffer_size() is 100 times faster than nbytes, but measures whole buffers. Any number of nulls can share
+    # one small buffer, so its result is not used for a batch with many rows.
     if not len(batch) or (len(batch) <= _LONG_BATCH and batch.get_total_buffer_size() <= MAX_CHUNK_BYTES):
         yield Chunk(first_row, batch)
         return
@@ -118,7 +118,7 @@ def coalesce(
                 yield chunk
             continue
         if not held and len(chunk.rows) >= chunk_rows:
-            yield chunk  # as it is, and unweighed: the size of a slice is not free
+            yield chunk  # without measuring its size, because that takes time
             continue
         is_full = rows + len(chunk.rows) > chunk_rows or size + _size(chunk) > MAX_CHUNK_BYTES
         if held and (is_full or not _continues(held[-1], chunk)):
@@ -137,7 +137,7 @@ def coalesce(
 
 
 def _size(chunk: Chunk) -> int:
-    # Lists are cut by what their source knows of their rows.
+    # A source that yields lists of rows has already limited their size.
     return 0 if isinstance(chunk.rows, list) else int(chunk.rows.nbytes)
 
 
@@ -163,7 +163,7 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
     try:
         joined = without_dictionaries(pa.Table.from_batches(batches)).combine_chunks().to_batches()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        yield from held  # dictionaries inside of lists that are too many for one
+        yield from held  # dictionaries inside lists have too many values to be joined into one dictionary
         return
     for batch in joined:
         yield Chunk(first, batch)
@@ -173,7 +173,7 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 def without_dictionaries(table: pa.Table) -> pa.Table:
     """Return the table with its dictionary columns decoded.
 
-    Joined chunks can have more distinct values than the index type of a dictionary can number.
+    When chunks are joined, a column can have more distinct values than the index type of its dictionary can count.
     """
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):

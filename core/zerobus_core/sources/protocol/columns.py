@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["ShapedSource", "shaped"]
 
 _log = logging.getLogger("zerobus_core")
-# Enough to see what is lost, few enough for a receipt.
+# The receipt has at most this many names of dropped columns.
 _MOST_NAMES = 100
 
 
@@ -73,7 +73,7 @@ class ShapedSource(ChangedSource):
         """The names of the table's columns, in lower case; empty until ``read_for`` is called."""
         self._unseen = {*self._selected, *self._names}
         self._lost: dict[str, None] = {}
-        self.is_arrow = source.is_arrow and not self._is_for_rescue  # JSON records are made of rows
+        self.is_arrow = source.is_arrow and not self._is_for_rescue  # rescued JSON is made from rows, not from batches
         self.start_delay = source.start_delay
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class ShapedSource(ChangedSource):
         notes = []
         if self._unseen:
             names = ", ".join(sorted(map(repr, self._unseen)))
-            notes.append(f"no row that was read has {names}, which select or rename names")
+            notes.append(f"no row that was read has {names}; check the names in select and rename")
         return self._source.shaping + Shaping(columns_dropped=tuple(self._lost), notes=tuple(notes))
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -103,7 +103,7 @@ class ShapedSource(ChangedSource):
                 yield Chunk(chunk.first_row, self._batch(rows))
         if not skip:
             return
-        self._unseen = set()  # it was perhaps in the rows that were left out
+        self._unseen = set()  # the skipped rows can have had the missing names
 
     def read_for(self, schema: TableSchema) -> None:
         """Prepare to read for a table of ``schema``. Columns that the table lacks are extra columns.
@@ -147,7 +147,8 @@ class ShapedSource(ChangedSource):
             return rows
         if len(set(extra)) < len(extra):
             raise SchemaError(
-                f"columns of the source that the table lacks appear twice: {', '.join(sorted(map(repr, extra)))}"
+                "the source has columns of the same name that the table does not have: "
+                f"{', '.join(sorted(map(repr, extra)))}; rename them in the source"
             )
         if self._variant is None:
             self._lose(extra)
@@ -234,7 +235,7 @@ class ShapedSource(ChangedSource):
             )
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """See ``Source``. Yields nothing if the source with ``fingerprint`` changed the columns differently."""
+        """See ``Source``. Yields nothing if the columns were changed in another way for ``fingerprint``."""
         source, _, shape = fingerprint.partition(SHAPED)
         if shape == (self.fingerprint or "").partition(SHAPED)[2]:
             yield from self._source.removed_since(source, reached)

@@ -16,9 +16,9 @@ from .chunking import HEARTBEAT
 
 __all__ = ["read_ahead"]
 
-# Chunks that are read, or being read, beyond the one that is encoded: of 16 MiB each, at most.
+# The number of chunks that are read, or being read, besides the one that is being encoded. Each has at most 16 MiB.
 _AHEAD = 2
-# Seconds to wait for a read that is not needed any more; it may be stuck, and the task ends anyway.
+# Seconds to wait for a read that is not needed any more. The read can be stuck; the task ends anyway.
 _STOP_TIMEOUT = 0.25
 
 
@@ -41,10 +41,10 @@ class _Reader:
     def __init__(self, chunks: Generator[Chunk]) -> None:
         self._chunks = chunks
         self._slots = threading.Semaphore(_AHEAD)
-        # Chunks, then None for the end or the error that came instead.
+        # The chunks, and after them the error that ended the reading, or None if there was no error.
         self._ready: SimpleQueue[Chunk | BaseException | None] = SimpleQueue()
         self._is_stopped = False
-        # In the context of the caller, which Airflow keeps the task in.
+        # The thread runs in the caller's context, because Airflow stores the current task there.
         run = copy_context().run
         self._thread = threading.Thread(target=run, args=(self._work,), name="zerobus-read-ahead", daemon=True)
         self._thread.start()
@@ -75,7 +75,7 @@ class _Reader:
         end: BaseException | None = None
         try:
             self._read()
-        except BaseException as error:  # noqa: BLE001  # the edge of the thread: whoever waits is to raise it
+        except BaseException as error:  # noqa: BLE001  # the edge of the thread: the waiting thread raises the error
             end = error
         self._ready.put(end)
 
@@ -86,6 +86,6 @@ class _Reader:
                 if chunk is None:
                     return
                 self._ready.put(chunk)
-                del chunk  # it would live on while the thread waits
+                del chunk  # otherwise it would stay in memory while the thread waits
         finally:
-            self._chunks.close()  # here: a generator that runs cannot be closed by another thread
+            self._chunks.close()  # in this thread: a running generator cannot be closed by another thread

@@ -33,12 +33,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """What the options changed in those rows of a source that were read so far."""
+    """What the options changed in the rows of a source that were read so far."""
 
     rows_filtered: int = 0
     """The number of rows that ``transform`` left out."""
     columns_dropped: tuple[str, ...] = ()
-    """The names of fields that the table lacks and ``extra_columns`` left out; not all of them if there are many."""
+    """The names of columns that ``extra_columns`` dropped because the table lacks them; at most 100 names."""
     notes: tuple[str, ...] = ()
     """Sentences about options that may be wrong, such as a name in ``select`` that no row has."""
 
@@ -73,7 +73,7 @@ class SourceLike(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """A text that identifies the rows and their order; None if there is none, so that a retry cannot resume."""
+        """A text that identifies the rows and their order. If it is None, a retry cannot resume the delivery."""
         ...
 
     @property
@@ -89,17 +89,15 @@ class SourceLike(Protocol):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield every row that is not in ``skip``, in order, in bounded memory.
 
-        The positions of rows do not depend on ``skip``. A slow source must yield a row within about a second of having
-        it, even if the chunk is not full. While a source has no rows to yield, for example while it skips rows, it must
+        The positions of rows do not depend on ``skip``. A slow source must not hold a row for more than about a second
+        to fill a chunk. While a source has no rows to yield, for example while it skips rows, it must
         yield a chunk without rows from time to time, so that the reader can check stop requests and deadlines.
         """
         ...
 
 
 class Source(ABC):
-    """The whole protocol: the members of ``SourceLike``, and further members, which have defaults.
-
-    A delivery uses no other members of a source.
+    """Everything that a delivery uses of a source: the members of ``SourceLike``, and further members with defaults.
     """
 
     is_arrow: bool = False
@@ -160,9 +158,9 @@ class Source(ABC):
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
         """Yield the rows that were removed from this source since it had ``fingerprint``, in order.
 
-        Positions are those that the rows had at that time. Only rows before position ``reached`` matter. Yields None
-        from time to time while rows are read. Yields no RemovedRows unless it is certain that removing rows is the only
-        change. A RemovedRows that is not exact is the last one; the rows after it are not compared.
+        Positions are those that the rows had at the time of ``fingerprint``. Only rows before position ``reached``
+        matter. Yields None from time to time while rows are read. Yields no RemovedRows unless it is certain that
+        removing rows is the only change. A RemovedRows that is not exact is the last one that is yielded.
         """
         return iter(())
 
@@ -189,7 +187,7 @@ class Source(ABC):
 
 
 class ChangedSource(Source):
-    """Base of sources that change the rows of another source. Most members give what the other source gives."""
+    """Base of sources that change the rows of another source. Most members return the other source's value."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -252,7 +250,7 @@ def origins_of(
     """Yield the origins of the rows from ``first_row`` to ``stop_row`` in a source that reads one file after another.
 
     ``starts`` has the position of the first row of each file that was begun. ``files`` has the path of each file, and
-    the number in the file of the first row that is read from it (0 if the whole file is read).
+    how many rows at the start of the file are not read (0 if the whole file is read).
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:
@@ -264,7 +262,7 @@ def origins_of(
 
 
 def is_source_like(value: object) -> bool:
-    """Return whether ``value`` has all members of SourceLike. Properties are not computed, since this can be slow."""
+    """Return whether ``value`` has all members of SourceLike. Does not compute properties, because that can be slow."""
     kind = type(value)
     return callable(getattr(kind, "chunks", None)) and all(
         hasattr(kind, name) or name in getattr(value, "__dict__", {})

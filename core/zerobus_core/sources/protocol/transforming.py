@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["TransformedSource", "rows_of"]
 
-# Where rows were in the source is remembered for so many runs of rows that were kept, which takes some megabytes,
-# and for all runs of the last chunk.
+# A run is a series of kept rows with no dropped row between them. The rows' positions in the other source are
+# remembered for the last chunk and for about this many runs, which take a few megabytes.
 _MOST_RUNS = 50_000
 
 
 class TransformedSource(ChangedSource):
-    """See the docstring of the module. Chunks hold lists of rows; the function gets rows of Arrow data as dicts."""
+    """A source that yields the rows that the user's function returns for the rows of another source.
+
+    Chunks hold lists of rows; the function gets a row of Arrow data as a dict. See the docstring of the module.
+    """
 
     def __init__(self, source: Source, options: IngestOptions) -> None:
         super().__init__(source)
@@ -45,7 +48,7 @@ class TransformedSource(ChangedSource):
         self.is_arrow = False
         self.is_in_memory = False  # the function can take any time
         self._filtered = 0
-        # Of each run of kept rows: its first position, and how many rows were left out before it.
+        # For each run of kept rows: the position of its first row, and how many rows were dropped before that row.
         self._runs: deque[tuple[int, int]] = deque()
 
     def __repr__(self) -> str:
@@ -53,7 +56,7 @@ class TransformedSource(ChangedSource):
 
     @property
     def is_content_known(self) -> bool:
-        """Always False: the function may return different rows each time, so durable rows are compared."""
+        """Always False: the function can return other rows each time, so durable rows are read again and compared."""
         return False
 
     @property
@@ -95,13 +98,13 @@ class TransformedSource(ChangedSource):
             return self._transform(row)
         except ZerobusIngestError:
             raise
-        except Exception as error:  # the user's code can raise anything, and says so of this row only
+        except Exception as error:  # the user's code can raise anything; the error concerns only this row
             if is_of_signal(error):
                 raise
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``. Return where the row is in the source before the transform, which also numbers dropped rows.
+        """See ``Source``. Return where the row is in the other source, whose rows include those that were dropped.
 
         If that is no longer known, return the row's number among the kept rows.
         """
@@ -124,7 +127,7 @@ class TransformedSource(ChangedSource):
             first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
-        """Return the position of a row in the other source; None if it is not remembered any more."""
+        """Return a row's position in the other source; None if the position is no longer remembered."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
@@ -133,7 +136,7 @@ class TransformedSource(ChangedSource):
         return combined_fingerprint(self._source.fingerprint, self._shape)
 
     def _count_rows(self) -> int | None:
-        return None  # how many rows the function keeps is not known before
+        return None  # how many rows the function keeps is not known in advance
 
 
 def _function_of(given: Any) -> Callable[[Any], Any]:

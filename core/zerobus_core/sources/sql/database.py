@@ -38,11 +38,14 @@ class Column:
     like: Any = None
     """A value of the column, if one was seen."""
     infinities: tuple[Condition, Condition] | None = None
-    """Two conditions if the column can hold such values: one leaves out minus infinity, one infinity and NaN."""
+    """Two conditions if the column can hold infinite values, otherwise None.
+
+    The first condition leaves out minus infinity; the second leaves out infinity and NaN.
+    """
 
 
 class Database:
-    """Asks questions over one connection. Use an object only in the thread that opened its connection.
+    """Asks questions over one connection. Use a Database only in the thread that opened its connection.
 
     Methods raise the driver's own errors.
     """
@@ -57,14 +60,14 @@ class Database:
                     connection.autocommit = False
 
     def begin(self) -> None:
-        """Let all questions see the same state of the database; has an effect only for PostgreSQL."""
+        """Let all questions see the same state of the database; this has an effect only for PostgreSQL."""
         if self.dialect.is_postgres:
             cursor = self._connection.cursor()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.close()
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns of the query, with the driver's codes for their types."""
+        """Return the driver's type code of each column of the query, by the column's name."""
         cursor = self._execute(*self.dialect.statement("*", self._query, [Condition("1 = 0")]))
         try:
             return {str(column[0]): column[1] for column in cursor.description}
@@ -72,10 +75,10 @@ class Database:
             cursor.close()
 
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
-        """Return the Column for ``name``, whose type has the driver's ``code``.
+        """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
-        The type shows everything about PostgreSQL's times; ``lower`` is then used as ``like``. For any other type, a
-        value is fetched; returns None if there are no values yet.
+        If the type is one of PostgreSQL's dates or timestamps, no value is needed, and ``lower`` becomes ``like``. For
+        any other type, fetches a value of the column; returns None if the column has no values yet.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -115,9 +118,9 @@ class Database:
         return None if row is None else _only(row)
 
     def nth_newest(self, column: str, conditions: Sequence[Condition], number: int) -> Any:
-        """Return the column's value in the row after which ``number`` rows come, in the order of the column.
+        """Return the column's value in the row that has exactly ``number`` rows after it, in the order of the column.
 
-        Only rows that meet all conditions are considered. Returns None if they are not more than ``number``.
+        Only rows that meet all conditions count. Returns None if there are ``number`` such rows or fewer.
         """
         sql, values = self.dialect.statement(column, self._query, conditions, [f"{column} DESC"])
         cursor = execute_on_server(self._connection, sql, values)
@@ -178,12 +181,12 @@ class Database:
         """Return the time by the database's clock, in the form of the column's values.
 
         If the column's times have no time zone, they can be in the session's zone or in UTC. The earlier of the two
-        times is then returned, so that ``lag`` is never shorter than stated. ``clock`` is a SQL expression for the
-        clock that the column's writers use, if they do not use the database's.
+        times is then returned, so that rows are never read sooner than the user's ``lag`` allows. ``clock`` is a SQL
+        expression for the clock that the column's writers use, if they do not use the database's clock.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)
-        if self.dialect.driver == "duckdb":  # which needs another package to return times with a zone
+        if self.dialect.driver == "duckdb":  # duckdb needs another package to return times with a zone
             return _as_time(self._scalar("SELECT CAST(CURRENT_TIMESTAMP AT TIME ZONE 'UTC' AS TIMESTAMP)"), column)
         dual = " FROM dual" if "oracle" in self.dialect.driver else ""
         times = [self._scalar(f"SELECT CURRENT_TIMESTAMP{dual}")]
@@ -240,7 +243,7 @@ class _NoCursor:
 
 
 class translating_database_errors:  # noqa: N801 - a context manager
-    """Raises TransportError in place of a driver's error if the connection failed, otherwise ConfigurationError."""
+    """Replaces a driver's error with a TransportError if the connection failed, otherwise with a ConfigurationError."""
 
     def __enter__(self) -> None:
         pass
@@ -250,7 +253,7 @@ class translating_database_errors:  # noqa: N801 - a context manager
             return
         names = {cls.__name__ for cls in type(error).__mro__}
         if not names & {"Error", "DatabaseError", "InterfaceError", "OSError"}:
-            return  # of the user's own connect()
+            return  # an error of the user's own connect()
         text = without_secrets(f"the database answered {type(error).__name__}: {error}")
         is_passing = bool(names & {"OperationalError", "InterfaceError", "OSError"}) and not _is_of_sql(error)
         raise (TransportError if is_passing else ConfigurationError)(text) from error

@@ -31,7 +31,8 @@ class SqlQuery:
     """A query for ``split_source`` and ``read_shard``, with a function that connects to the database.
 
     ``connect`` must return a new DB-API connection each time. ``query`` is one SELECT without ORDER BY and without
-    placeholders. ``paramstyle`` is as in DB-API, for a driver that does not define it. Shards contain neither
+    placeholders. ``paramstyle`` is DB-API's name for how values are bound; it is needed only if the driver's module
+    does not define it. Shards contain neither
     ``query`` nor ``connect``, so a host that stores shards stores no secrets.
     """
 
@@ -56,14 +57,17 @@ class SqlQuery:
 
 
 class SqlRangeSource(IterableSource):
-    """The rows of one range of a key, in the key's order. Each reading executes the statement again."""
+    """The rows of one range of a key, in the key's order, or the rows whose key is NULL.
+
+    Each reading executes the statement again.
+    """
 
     def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
         self._query = query
         self._shard = shard
         self._schema: TableSchema | None = None
         super().__init__(lambda: RowBlocks(self._blocks()), options, can_read_again=True)
-        # Rows without a key have no order, so positions say nothing of them.
+        # Rows whose key is NULL have no order, so their positions have no meaning.
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
     def read_for(self, schema: TableSchema) -> None:
@@ -104,7 +108,7 @@ def key_column(database: Database, key: str) -> str:
 
 
 def range_conditions(column: str, shard: Mapping[str, Any]) -> list[Condition]:
-    """Return the conditions for the rows of a shard. The database compares the values, in its own order."""
+    """Return the conditions that select the rows of a shard. The database compares the values, in its own order."""
     if shard["is_null"]:
         return [Condition(f"{column} IS NULL")]
     conditions = [

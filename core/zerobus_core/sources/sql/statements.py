@@ -1,6 +1,6 @@
 """Builds SQL statements around a user's query, with values bound in the style of the driver.
 
-The query becomes a derived table. It is put on lines of its own, because its last line can end in a comment.
+The user's query becomes a derived table. The query is on lines of its own, because its last line can end in a comment.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def checked_query(query: Any) -> str:
 
 
 def _tokens(query: str) -> list[tuple[str, int]]:
-    """Return the tokens outside of comments and literals, each with its depth in parentheses."""
+    """Return the tokens outside of comments and literals, each with the number of parentheses that enclose it."""
     from sqlglot.errors import TokenError
     from sqlglot.tokens import Tokenizer
 

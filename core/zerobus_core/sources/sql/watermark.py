@@ -91,9 +91,14 @@ def parsed(text: str, like: Any) -> Any:
     try:
         value = from_plain({"type": to_plain(like, "")["type"], "value": text})
     except (ValueError, ArithmeticError) as error:
-        raise ConfigurationError(f"{text!r} is not a value of the column, such as {like!r}: {error}") from error
+        raise ConfigurationError(
+            f"{text!r} cannot be converted to the type of the column's values, such as {like!r}: {error}"
+        ) from error
     if isinstance(like, dt.datetime) and (like.tzinfo is None) != (value.tzinfo is None):
-        raise ConfigurationError(f"{text!r} is not a time like those of the column, such as {like.isoformat()}")
+        raise ConfigurationError(
+            f"{text!r} is not a time like those of the column, such as {like.isoformat()}: only one of the two has a "
+            "time zone"
+        )
     return value
 
 
@@ -107,7 +112,7 @@ def _guessed(text: str) -> Any:
 
 
 def shown(plain: Plain | None, *, values: bool) -> Any:
-    """Return a watermark as a JSON-compatible value to show to people; without ``values``, mask text and bytes."""
+    """Return a watermark as a JSON-compatible value for people to read; mask text and bytes unless ``values``."""
     if plain is None:
         return None
     kind, text = plain["type"], plain["value"]
