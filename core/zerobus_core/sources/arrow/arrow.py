@@ -275,7 +275,7 @@ def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
             yield batch
     except (pa.ArrowException, OSError) as error:
         if before is not None and not is_of_signal(error) and _content(fragment) != before:
-            raise changed_file_error(fragment.path) from error  # half of a change looks like damage
+            raise changed_file_error(fragment.path) from error  # a file changed during the read can look damaged
         raise _fragment_error(fragment, error, rows) from error
     if _content(fragment) != before:
         raise changed_file_error(fragment.path)

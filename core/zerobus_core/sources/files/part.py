@@ -18,7 +18,7 @@ __all__ = ["read_part"]
 def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
     """Yield the wanted rows of ``file.part``, or of the whole file if ``file.part`` is None.
 
-    Positions are counted from the first row of the part. Returns the number of rows of the part. Raises
+    Positions are counted from the first row of the part. Returns the number of rows in the part. Raises
     ConfigurationError if the file ends before the part does.
     """
     if file.part is None:
@@ -39,13 +39,13 @@ def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: i
             except StopIteration as end:
                 if int(end.value) < stop:
                     raise ConfigurationError(
-                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, and the shard is of rows "
+                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, but the shard has its rows "
                         f"{first} to {stop}; split the source again"
                     ) from None
                 return stop - first
             if len(rows):
                 yield start - first, rows
-            else:  # it passes over rows that are not wanted
+            else:  # a piece without rows: the reader is skipping rows that are not wanted
                 yield min(max(start, first), stop) - first, rows
     finally:
         pieces.close()

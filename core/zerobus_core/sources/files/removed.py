@@ -1,4 +1,4 @@
-"""Finds the rows of files that were in an earlier list of files and are not in the present list."""
+"""Finds the rows of the files that were in an earlier list of files and are missing from the present list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["removed_rows"]
 
-# No file has so many rows.
+# Skips all rows of a file: no file has this many rows.
 _NOTHING = RowRanges([(0, END // 2)])
 
 
@@ -28,8 +28,9 @@ def removed_rows(
     """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
     Yields nothing unless ``now`` is ``before`` with some files left out. To count rows, reads the files that begin
-    before row ``reached`` and whose format does not state the number of rows. Raises the errors of reading a file that
-    is still in ``now``. A file that was left out can be damaged, changed or missing: its rows are then not exact.
+    before row ``reached`` and whose format does not state the number of rows. Raises an error if a file that is still
+    in ``now`` cannot be read. If a file that was left out is damaged, changed or missing, the number of its rows is
+    not exact.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -37,7 +38,7 @@ def removed_rows(
     start = 0
     for file in before:
         if start >= reached:
-            yield RemovedRows(start, 0, is_exact=False)  # what comes after was never sent
+            yield RemovedRows(start, 0, is_exact=False)  # the rows from here on were never sent
             return
         if _facts_of(file) in kept:
             start += yield from _count_kept(reader, file, chunk_rows)
@@ -82,8 +83,8 @@ def _count_removed(
 ) -> Generator[None, None, tuple[int, bool]]:
     """Return the number of rows of a file that was left out, and whether this number is exact.
 
-    Counting stops once ``enough`` rows are read; the number is then treated as exact. It is not exact if the file is
-    damaged (the number is that of the rows before the damage), changed or missing (the number is 0).
+    Counting stops once ``enough`` rows are read; the number is then treated as exact. The number is not exact if the
+    file is damaged (then only rows before the damage are counted), or if it is changed or missing (then 0 is returned).
     """
     rows = 0
     try:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSource", "files_source", "source_of_files", "source_of_found"]
 
-# Asking a file of an object store takes a tenth of a second, and the sum is for a progress bar only.
+# Above this number of files, rows are not counted in advance: asking an object store for the number of rows of a file
+# takes a tenth of a second, and the total is only for a progress bar.
 _MAX_ASKED = 100
 
 _Answer = TypeVar("_Answer")
@@ -109,7 +110,7 @@ class FileSource(Source):
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
         """Yield the rows that are not in ``skip``."""
         chunks = self._chunks(skip)
-        # Text is converted on the way, which takes the interpreter; a second thread would only be in its way.
+        # Text is converted in Python while it is read; a second thread would only compete for the interpreter.
         return coalesce(read_ahead(chunks) if self._is_columnar else chunks, self._chunk_rows)
 
     @property
@@ -138,7 +139,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """Return the line of a row that was read, such as "line 3"; empty if the line number is unknown."""
+        """Return the line of a row that was read, such as "line 3"; an empty text if the line number is unknown."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:
@@ -163,7 +164,7 @@ class FileSource(Source):
             rows = yield from self._read(file, base, wanted, has_changed)
         except ConfigurationError as error:
             if _answer(file, has_changed):
-                raise changed_file_error(file.shown) from error  # half of a change looks like damage
+                raise changed_file_error(file.shown) from error  # a file changed during the read can look damaged
             raise
         _check_same(file, lambda: _answer(file, has_changed))
         return rows
@@ -173,7 +174,7 @@ class FileSource(Source):
     ) -> Generator[Chunk, None, int]:
         pieces = read_part(self._reader, file, wanted, self._chunk_rows)
         read = 0
-        # A file that was replaced before it was opened is another one from its first row on: no row of it is sent.
+        # Checked before the first row is sent: if the file was replaced before it was opened, none of its rows is right.
         is_checked = not (file.is_local or file.is_expected)
         try:
             while True:
@@ -246,7 +247,7 @@ def files_source(
 
     ``format`` is one of parquet, csv, jsonl, ipc, avro, excel. It is needed if neither the extension nor
     ``options.format`` shows the format. If ``reader`` is None, the reader for the format is used. Raises
-    ConfigurationError if ``options.format`` is for another format than that of the files.
+    ConfigurationError if the files do not have the format that ``options.format`` is for.
     """
     chosen = format_of(options.format) if options.format is not None else None
     found = find_files(given, format=format, fallback=None if chosen is None else chosen.name)
@@ -265,9 +266,10 @@ def source_of_found(
     chosen: FileFormatOption | None = None,
     reader: FileFormat | None = None,
 ) -> FileSource:
-    """Return the source that reads the files of ``found``; ``chosen`` is the format that ``options`` set.
+    """Return the source that reads the files of ``found``.
 
-    Raises ConfigurationError if the dead-letter file is one of the files, or would be one of them in the next attempt.
+    ``chosen`` is ``options.format`` as an object; if it is None, this function parses ``options.format``. Raises
+    ConfigurationError if the dead-letter file is one of the files, or would be one of them in the next attempt.
     """
     if chosen is None and options.format is not None:
         chosen = format_of(options.format)

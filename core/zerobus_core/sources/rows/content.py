@@ -22,7 +22,7 @@ __all__ = ["ContentHash", "rows_fingerprint"]
 _HASHED_AT_ONCE = 1_000
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict})
 _TOLD_BY_TEXT = frozenset({Decimal, UUID, timedelta})
-# Subclasses that others write may hold more than their text says.
+# Only the datetime classes of these packages are hashed by their text: other subclasses can hold more than it shows.
 _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 
 
@@ -46,7 +46,7 @@ class ContentHash:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._writer = _Writer(self, protocol=5)
-        # A memo would write equal objects and one object twice in two ways.
+        # With pickle's memo, an object that occurs twice would be written differently from two equal objects.
         self._writer.fast = True
 
     def add(self, value: Any) -> None:
@@ -67,7 +67,7 @@ class ContentHash:
 
 class _Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
-        """Return None for a value that pickle itself writes exactly; for any other value, return what to write."""
+        """Return None for a value that pickle writes exactly; for any other value, return what to write instead."""
         return None if type(value) in _PLAIN else _content_key(value)
 
 
@@ -75,7 +75,7 @@ def _content_key(value: Any) -> tuple[Any, ...]:
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(value, datetime | date | time) and kind.__module__.partition(".")[0] in _HOMES_OF_TIMES:
-        # The text leaves out these two.
+        # isoformat() shows neither fold nor whether tzinfo is None.
         return name, value.isoformat(), getattr(value, "fold", 0), getattr(value, "tzinfo", None) is None
     if kind in _TOLD_BY_TEXT:
         return name, repr(value)

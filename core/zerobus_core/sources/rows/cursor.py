@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CursorSource", "SchemaRows", "sql_fingerprint"]
 
-# Rows asked for at once; small enough that a slow query's rows do not wait.
+# The number of rows to fetch at once: small enough that the rows of a slow query do not wait long.
 _FETCH_ROWS = 1_000
 _MOST_REMEMBERED = 100
 
@@ -38,7 +38,7 @@ def sql_fingerprint(
     """Return a hash of the statement, its parameters, its order and the database; None without ``order_by``.
 
     ``order_by`` is the order that the user states: without an order, positions of rows would have no meaning. The
-    statement is hashed as written, since white space has a meaning in literals and ends comments. ``database``
+    statement is hashed as written: white space is part of literals, and a line end can end a comment. ``database``
     distinguishes databases in which the same statement can run. The hash does not show whether the rows have changed;
     only the user can know that.
     """
@@ -81,7 +81,7 @@ class CursorSource(IterableSource):
         before = self._reading_before()
         converted = DatabaseRows(self._names, self._special_columns(), self._schema)
         rows = self._cursor.fetchmany(_FETCH_ROWS)
-        # One that was read to its end gives rows only if it was executed again.
+        # A cursor that was read to its end has rows only if it was executed again.
         if before is not None and not (before.is_finished and rows):
             raise ConfigurationError(
                 "an earlier delivery has fetched rows of this cursor, which would be missing here; execute the "
@@ -95,14 +95,14 @@ class CursorSource(IterableSource):
         reading.is_finished = True
 
     def _reading_before(self) -> _Reading | None:
-        """Return an earlier reading of the cursor's present result; None if there is none.
+        """Return an earlier reading of the cursor's present result; None if this result was not read before.
 
         If the driver does not distinguish the results of two executions, returns the last reading of the cursor.
         """
         if getattr(self._cursor, "rownumber", None) == 0:
             return None
         description = self._cursor.description
-        # Most drivers make the description when a statement is executed, and others whenever they are asked for it.
+        # Most drivers make the description when a statement is executed; others make a new one at each access.
         is_of_execution = description is self._cursor.description
         for reading in reversed(self._readings):
             if reading.cursor() is self._cursor and (not is_of_execution or reading.description is description):
@@ -110,13 +110,16 @@ class CursorSource(IterableSource):
         return None
 
     def _special_columns(self) -> tuple[DatabaseColumn, ...]:
-        if isinstance(self._cursor, CursorThread):  # whose own cursor may be asked in its thread only
+        if isinstance(self._cursor, CursorThread):  # the driver's cursor must be used only in its thread
             return self._cursor.special_columns
         return columns_of(self._cursor)
 
 
 class SchemaRows(IterableSource):
-    """Rows that depend on the table: ``start`` gets its schema (or None), and whether TupleRows are accepted."""
+    """Rows that depend on the table.
+
+    ``start`` gets the table's schema (None if it is unknown), and whether it may yield TupleRows; it returns the rows.
+    """
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Return a function that returns the cursor; it holds a weak reference if possible, so connections are freed."""
+    """Return a function that returns the cursor, by a weak reference if possible, so that connections can be freed."""
     try:
         return weakref.ref(cursor)
     except TypeError:
@@ -143,7 +146,7 @@ def _reference(cursor: Any) -> Callable[[], Any]:
 
 def _column_names(cursor: Any) -> list[str]:
     if cursor.description is None:
-        raise ConfigurationError("records is a cursor without a result: execute a query on it first")
+        raise ConfigurationError("records is a cursor without a result: execute a query on the cursor first")
     names = [str(column[0]) for column in cursor.description]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

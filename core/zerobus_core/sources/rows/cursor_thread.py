@@ -24,7 +24,7 @@ Call: TypeAlias = Callable[[], Any]
 _STEP = 0.1
 # If the database does not get the cancellation in this time, the statement continues there; the task ends anyway.
 _CANCEL_TIMEOUT = 0.25
-# After the last row, closing in order is the only reason to wait.
+# How long to wait until the connection is closed. After the last row, nothing else is waited for.
 _CLOSE_TIMEOUT = 5.0
 
 _log = logging.getLogger("zerobus_core")
@@ -36,8 +36,8 @@ class CursorThread:
     Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
     daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
     interrupts the wait for a call, the call continues in that thread: the database is asked to cancel the statement,
-    nothing waits for the thread, and the process can end. ``connect`` can ask Airflow for the connection's fields,
-    because Airflow serializes requests to its supervisor.
+    nothing waits for the thread, and the process can end. ``connect`` runs in the thread, too. It can still ask Airflow
+    for the connection's fields, because Airflow serializes requests to its supervisor.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
@@ -62,7 +62,7 @@ class CursorThread:
         return f"<CursorThread of {self._name}>"
 
     def __enter__(self) -> CursorThread:
-        # In the context of the caller, which Airflow keeps the task in.
+        # The thread runs in the caller's context, because Airflow stores the current task there.
         work = copy_context().run
         threading.Thread(target=work, args=(self._work,), name=f"sql {self._name}", daemon=True).start()
         try:
@@ -97,7 +97,7 @@ class CursorThread:
 
     def _wait_for(self, call: Call) -> Any:
         future = self._post(call)
-        # In steps: a signal that comes just before a wait begins does not end it.
+        # Waits in short steps: a signal that comes just before a wait begins does not end that wait.
         while not wait([future], timeout=_STEP).done:
             pass
         return future.result()
@@ -115,16 +115,16 @@ class CursorThread:
             self._calls.put(None)
         return self._closed
 
-    # In the thread.
+    # These methods run in the thread.
 
     def _work(self) -> None:
         while (item := self._calls.get()) is not None:
             future, call = item
             try:
                 future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  # the edge of the thread: whoever waits is to raise it
+            except BaseException as error:  # noqa: BLE001  # the edge of the thread: the waiting thread raises the error
                 future.set_exception(error)
-            del item, future, call  # rows would live on until the next call
+            del item, future, call  # otherwise rows would stay in memory until the next call
 
     def _open(self) -> None:
         self._connection = self._connect()

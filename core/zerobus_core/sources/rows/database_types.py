@@ -36,14 +36,14 @@ __all__ = ["DatabaseColumn", "DatabaseRows", "columns_of"]
 
 Convert = Callable[[Any], Any]
 
-# Of pg_type.dat in PostgreSQL's source.
+# Type codes from pg_type.dat in PostgreSQL's source; _ARRAYS has the code of an array and of its elements.
 _JSON, _INTERVAL, _BIT = frozenset({114, 3802}), 1186, 1560
 _ARRAYS = {
     199: 114, 3807: 3802, 1187: 1186, 2951: 2950, 1000: 16, 1001: 17, 1002: 18, 1003: 19, 1005: 21, 1007: 23, 1009: 25,
     1014: 1042, 1015: 1043, 1016: 20, 1021: 700, 1022: 701, 1028: 26, 1040: 829, 1041: 869, 651: 650, 1115: 1114,
     1182: 1082, 1183: 1083, 1185: 1184, 1231: 1700, 1270: 1266, 791: 790, 143: 142, 1561: 1560, 1563: 1562, 775: 774,
 }  # fmt: skip
-# Of field_types.h in MySQL's source; MariaDB has no code of its own for JSON.
+# Type codes from field_types.h in MySQL's source; MariaDB does not have a code for JSON.
 _MYSQL_TINY, _MYSQL_BIT, _MYSQL_JSON = 1, 16, 245
 _VARIANT = PrimitiveType(Kind.VARIANT)
 _WHOLE = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT})
@@ -69,7 +69,7 @@ class DatabaseColumn:
 
 
 def columns_of(cursor: Any) -> tuple[DatabaseColumn, ...]:
-    """Return the columns of an executed statement that need a conversion; call it only in the driver's thread."""
+    """Return the columns of an executed statement that need a conversion; call this only in the cursor's thread."""
     describe = next((_DRIVERS[root] for root in _packages(cursor) if root in _DRIVERS), None)
     if describe is None or cursor.description is None:
         return ()
@@ -262,9 +262,9 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that refuses the values of a union; None if none of its members needs a conversion.
+    """Return a function that refuses a union's values except booleans and numbers; None if no member is converted.
 
-    The cursor does not say which member of the union a value is. Booleans and numbers are accepted.
+    The cursor does not say which member of the union a value is, so it is unknown whether to convert the value.
     """
     forms = {member.form for member in column.members if _converter(member, kind) is not None}
     if not forms:
@@ -274,7 +274,7 @@ def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
     def refuse(value: Any) -> Any:
         if isinstance(value, bool | int | float):
             return value
-        return UnfitValue(value, f"{reason}; make each member a column of its own in the query, or cast it to text")
+        return UnfitValue(value, f"{reason}; make each member a column of the query, or cast the UNION to text")
 
     return refuse
 
@@ -290,7 +290,7 @@ def _json(column: DatabaseColumn, kind: DataType) -> Convert | None:
             value = parsed_json(text) if isinstance(text, str) else text
         except UnfitError as error:
             return UnfitValue(text, str(error))
-        # JSON's null is a value of a VARIANT, and not SQL's NULL.
+        # In a VARIANT, JSON's null is a value that differs from SQL's NULL.
         return orjson.Fragment("null") if value is None and kind == _VARIANT else value
 
     return convert
@@ -313,13 +313,13 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """Return an interval that is text unchanged; refuse a timedelta, which has lost the months."""
+    """Return an interval unchanged if it is text; refuse a timedelta, because its months have become days."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(
         value,
-        "the driver makes a timedelta of an interval, and 30 days of a month; cast it to text in the query, or have "
-        "intervals read as text (psycopg: cursor.adapters.register_loader('interval', "
+        "the driver makes a timedelta of an interval, and so 30 days of a month; cast it to text in the query, or have "
+        "the driver read intervals as text (psycopg: cursor.adapters.register_loader('interval', "
         "psycopg.types.string.TextLoader))",
     )
 
@@ -327,7 +327,8 @@ def _interval(value: Any) -> Any:
 def _cut_off(value: Any) -> Any:
     return UnfitValue(
         value,
-        "DuckDB's cursor cuts the nanoseconds off; pass the relation (connection.sql(…)), or cast it to TIMESTAMP",
+        "DuckDB's cursor cuts the nanoseconds off; pass the relation (connection.sql(…)), or cast the column to "
+        "TIMESTAMP",
     )
 
 

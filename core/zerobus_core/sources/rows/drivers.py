@@ -1,6 +1,6 @@
 """Executes statements so that, with every driver, the rows of a result stay in the database until they are fetched.
 
-Also prevents drivers from changing values: PostgreSQL's intervals are read as the database's text, since a
+Also prevents drivers from changing values: PostgreSQL's intervals are read as the database's text, because a
 ``timedelta`` turns a month into 30 days.
 """
 
@@ -20,8 +20,8 @@ def execute_on_server(connection: Any, sql: str, parameters: Any = None, *, as_t
     client, so a special kind of cursor is used for them. Blocks while the database executes the statement; raises the
     driver's own errors.
 
-    With ``as_text``, PostgreSQL's JSON is returned as text, which has all digits, for ``DatabaseRows``. Otherwise the
-    driver parses the JSON.
+    With ``as_text``, PostgreSQL's JSON is returned as text, so that ``DatabaseRows`` gets all digits of its numbers.
+    Otherwise the driver parses the JSON.
     """
     driver = type(connection).__module__.partition(".")[0]
     if driver in {"psycopg", "psycopg2"}:
@@ -50,14 +50,14 @@ def _read_by_psycopg2(cursor: Any) -> None:
     text = extensions.new_type((_INTERVAL,), "INTERVAL_AS_TEXT", lambda value, _: value)
     extensions.register_type(text, cursor)
     extensions.register_type(extensions.new_array_type((_INTERVALS,), "INTERVALS_AS_TEXT", text), cursor)
-    # It would take an array of them for text.
+    # Without this, psycopg2 would return an array of UUIDs as text.
     import_module("psycopg2.extras").register_uuid(None, cursor)
 
 
 _READERS = {"psycopg": _read_by_psycopg, "psycopg2": _read_by_psycopg2}
-# PostgreSQL's numbers of the types.
+# PostgreSQL's type codes (pg_type.oid) of interval and of arrays of intervals.
 _INTERVAL, _INTERVALS = 1186, 1187
-# JSON, JSONB, and arrays of them.
+# PostgreSQL's type codes of json and jsonb, and of arrays of each.
 _JSON = {"json": (114, 199), "jsonb": (3802, 3807)}
 
 

@@ -93,7 +93,7 @@ def _is_plain(column: Any) -> bool:
     values = column.to_numpy()
     kinds = {kind for kind in set(map(type, values)) if kind is not type(None) and not _is_missing_kind(kind)}
     if float in kinds and len(kinds) > 1 and all(value != value for value in values if type(value) is float):  # noqa: PLR0124
-        kinds.remove(float)  # NaN alone, which is how pandas writes that a value is missing
+        kinds.remove(float)  # the only floats are NaN, which pandas uses for a missing value
     if len(kinds) != 1:
         return not kinds
     kind = kinds.pop()

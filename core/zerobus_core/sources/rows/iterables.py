@@ -33,8 +33,8 @@ __all__ = [
     "version_fingerprint",
 ]
 
-# map, zip, filter and itertools take no weak references: to recognise such an iterator is to keep it alive, with all
-# that it holds.  Those of deliveries that did not succeed are all kept, up to this many; then they are refused.
+# map, zip, filter and itertools do not support weak references, so such an iterator can be recognised only if it is
+# kept alive. The iterators of deliveries that have not succeeded are all kept, up to this many; more are refused.
 _MOST_UNFINISHED = 10_000
 _MOST_FINISHED = 16
 
@@ -53,7 +53,7 @@ def content_with_version(content: str | None, options: IngestOptions) -> str | N
     """Return a fingerprint for data in memory, from its content and from ``source_version`` if it is set.
 
     ``content`` is a hash of the data, or None if they cannot be hashed; the fingerprint is then made of
-    ``source_version`` alone. If the data can be hashed, the version alone would not be enough: other rows with the same
+    ``source_version`` alone. If the data can be hashed, the hash is always included: otherwise other rows with the same
     version would be skipped. Returns None if both are missing.
     """
     known = [part for part in (version_fingerprint(options), content) if part is not None]
@@ -61,7 +61,7 @@ def content_with_version(content: str | None, options: IngestOptions) -> str | N
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if ``skip`` (the durable rows) has rows after the source's end: it has changed."""
+    """Raise ConfigurationError if ``skip`` has durable rows after the end of the source, which has changed then."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -76,7 +76,7 @@ class SequenceSource(Source):
 
     def __init__(self, rows: Sequence[Any], options: IngestOptions) -> None:
         self._rows = rows
-        self.is_in_memory = isinstance(rows, list | tuple)  # others may fetch what they are asked for
+        self.is_in_memory = isinstance(rows, list | tuple)  # other sequences can fetch their items on demand
         self._chunk_rows = options.batch_rows
         self._options = options
 
@@ -114,7 +114,7 @@ class OneShotIterable:
     _finished: ClassVar[deque[Any]] = deque(maxlen=_MOST_FINISHED)
 
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
-        """Start to iterate over ``records``; ``given`` is the object that the user passed, if it is another one."""
+        """Start to iterate over ``records``; ``given`` is the object that the user passed, if it is another object."""
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
         self._kept: list[Any] = []
@@ -153,7 +153,7 @@ class OneShotIterable:
         if not isinstance(self._records, Collection):
             if self._is_known(again):
                 raise ConfigurationError(
-                    "this source was read before, but its iterator cannot start again; make a new one"
+                    "this source was read before, but its iterator cannot start again; make a new source"
                 )
             self._remember(again)
         return again
@@ -272,7 +272,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are one mutable object, since the first row's values are overwritten."""
+    """Raise ConfigurationError if two rows are the same mutable object: the first row's values are then lost."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}
@@ -286,7 +286,7 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
 
 
 def _is_immutable(row: Any) -> bool:
-    # None, text and numbers are reported as what they are, which is not a record.
+    # None, text and numbers count as immutable here: they are reported later, as values that are not records.
     is_frozen = getattr(getattr(row, "__dataclass_params__", None), "frozen", False)
     config = getattr(row, "model_config", None)  # pydantic's
     is_frozen = is_frozen or (isinstance(config, dict) and bool(config.get("frozen")))

@@ -26,7 +26,7 @@ class RowBlocks(Iterator[Any]):
         raise StopIteration
 
     def take(self, most: int) -> list[Any] | TupleRows:
-        """Return up to ``most`` rows of the present block, or of the next one if it is used up; empty at the end."""
+        """Return up to ``most`` rows of the present block, or of the next one if it is used up; none at the end."""
         self._fill()
         taken = self._block[self._at : self._at + most]
         self._at += len(taken)
@@ -35,7 +35,8 @@ class RowBlocks(Iterator[Any]):
     def take_chunk(self, limit: int, clock: Callable[[], float]) -> list[Any] | TupleRows:
         """Return up to ``limit`` rows; return an empty list after the last row.
 
-        Returns fewer rows if they have ``MAX_CHUNK_BYTES``, or when ``MAX_WAIT`` has passed since the first block.
+        Returns fewer rows if they reach ``MAX_CHUNK_BYTES``, or if ``MAX_WAIT`` seconds have passed since the first of
+        them was read.
         """
         parts: list[list[Any] | TupleRows] = []
         rows = size = 0
@@ -67,7 +68,7 @@ class RowBlocks(Iterator[Any]):
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
     """Return how many rows to take from ``at`` on, and their approximate size in bytes.
 
-    At most ``limit`` rows are taken, and no more after about ``most_bytes``.
+    At most ``limit`` rows are taken. Rows stop being taken when their size reaches about ``most_bytes``.
     """
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0

@@ -71,7 +71,7 @@ def flat_size_of(rows: Sequence[Any]) -> int | None:
 
 
 def _weight(value: Any, depth: int) -> int:
-    if type(value) is dict:  # before the tests that take long
+    if type(value) is dict:  # first, because the tests below are slower
         return _weight_of(value.values(), depth - 1) if depth else 0
     if isinstance(value, str | bytes | bytearray):
         return len(value)

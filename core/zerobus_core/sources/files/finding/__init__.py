@@ -1,1 +1,1 @@
-"""Finds the files that a path, a directory or a glob stands for, and opens them."""
+"""Finds the files of a path, a directory or a glob, and opens them."""

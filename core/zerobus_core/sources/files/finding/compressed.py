@@ -40,7 +40,7 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
 
 
 class _NonEmptyFile(io.RawIOBase):
-    """A wrapped file that raises EOFError if it is empty: the readers of gzip and zstd would return empty content."""
+    """A wrapped file that raises EOFError if it is empty; the readers of gzip and zstd would return empty content."""
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
@@ -90,13 +90,13 @@ def _decompressor(path: str, compression: str) -> Callable[[], BZ2Decompressor |
 
             return BZ2Decompressor
         from lzma import LZMADecompressor
-    except ImportError as error:  # Python can be built without them
+    except ImportError as error:  # Python can be built without bz2 and lzma
         raise ConfigurationError(f"cannot read {shown_uri(path)}: {error}") from error
     return LZMADecompressor
 
 
 class _StreamsReader(io.RawIOBase):
-    """Reads a file that can consist of several compressed streams, such as pbzip2 and pxz write.
+    """Reads a file that can consist of several compressed streams, as pbzip2 and pxz write them.
 
     BZ2File and LZMAFile would treat the start of a damaged second stream as the end of the file. Zero bytes between and
     after the streams are padding, and are skipped.

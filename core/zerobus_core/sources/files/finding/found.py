@@ -1,4 +1,4 @@
-"""Finds the files of a path, a URI, a directory or a glob, in a fixed order, with their format and versions."""
+"""Finds the files of a path, a URI, a directory or a glob, in a fixed order, and their format and versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "versions_in",
 ]
 
-# By the last extension of a file's name, after that of its compression.
+# Formats by the last extension of a file's name; an extension for compression, such as .gz, is removed before.
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".json": "jsonl", ".arrow": "ipc", ".arrows": "ipc", ".feather": "ipc", ".ipc": "ipc", ".avro": "avro",
@@ -42,9 +42,9 @@ FORMATS = {
 }  # fmt: skip
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 EXTENSIONS = frozenset({*FORMATS, *_COMPRESSIONS})
-"""The last extensions, in lower case, of the names of files that are read without ``format``."""
+"""The extensions, in lower case, of the files that can be read without ``format``, and those for compression."""
 _KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro, .xlsx, .xls, .ods"
-# What storages call the thing that changes whenever a file does; the first that is there counts.
+# Names under which storages report a value that changes whenever the file changes. The first one that exists is used.
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "content_md5", "version_id", "generation", "mtime", "LastModified", "last_modified",
     "updated", "modified", "modificationTime", "created", "CRC",
@@ -103,10 +103,10 @@ class FoundFile:
         """Return a function that returns whether the file has been changed or removed.
 
         The function compares the file's present version with an earlier version. For a local file, or if
-        ``is_expected``, this is ``version``; otherwise it is the file's version at the time of this call. The function
-        does not notice a change that does not change the version.
+        ``is_expected``, this is ``version``; otherwise it is the file's version at the time of this call. A change that
+        leaves the version the same is not noticed.
         """
-        # In a list of files, some storages write the version differently than for one file.
+        # Some storages write the version in a list of files differently from that of a single file.
         if self.is_local:
             before = local_content(self.version)
             return lambda: local_content(self._version_now()) != before
@@ -229,7 +229,7 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
     if is_local(fs):
         return local_version(str(info["name"]))
     archive = getattr(fs, "of", None)
-    if archive is not None:  # times of members may be set to any value, or be missing
+    if archive is not None:  # a member's time can be set to any value, or be missing
         return _version(archive.fs, archive.fs.info(archive.path))
     return next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
 
@@ -237,7 +237,7 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
     """Return the version of a file, given fsspec's ``info`` about the file; None if there is no version.
 
-    The version of a local file does not include the change time, because links and modes also change that time.
+    The version of a local file does not include the change time, because chmod and new links also change that time.
     """
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
@@ -270,7 +270,7 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
     """Return a FoundFile with a ``version`` that was recorded earlier, so that changes since then are noticed."""
     path = str(info["name"])
     if is_local(fs):
-        version = f"{version}:"  # without the change time, which links and modes change
+        version = f"{version}:"  # without the change time, which chmod and new links change
     return FoundFile(
         fs=fs,
         path=path,
@@ -290,14 +290,14 @@ def local_version(path: str) -> str | None:
     try:
         status = os.stat(path)
     except OSError:
-        return None  # reading it will say what is wrong
+        return None  # the error is raised when the file is read
     if not stat.S_ISREG(status.st_mode):
         return None
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}:{status.st_ctime_ns}"
 
 
 def local_content(version: str | None) -> str | None:
-    """Return a local file's version without the change time, which links and modes also change."""
+    """Return a local file's version without the change time, which chmod and new links also change."""
     return None if version is None else version.rpartition(":")[0]
 
 

@@ -32,7 +32,7 @@ class Location:
         self.shown = shown_uri(given)
         """The path or URI for messages, without secrets."""
         self.fs, self._path = filesystem_of(given, f"cannot open {self.shown}")
-        # Storages keep listings for as long as the process lives, and files may have come since.
+        # fsspec caches listings for as long as the process lives, and files can have been added since then.
         self.fs.invalidate_cache()
         self._pattern: re.Pattern[str] | None = None
         self._file: Info | None = None
@@ -41,7 +41,7 @@ class Location:
             """The directory below which ``name=value`` directories are partitions."""
 
     def _root(self) -> str:
-        # Not by exists() and isdir(), for which a storage that fails is one where nothing is.
+        # exists() and isdir() alone cannot decide this: they return False if the storage fails.
         info = _info_of(self.fs, self._path)
         if info is not None:
             if info["type"] == "directory" or self.fs.isdir(self._path):
@@ -111,7 +111,7 @@ class Location:
         if _lists_by_itself(self.fs):
             if self._pattern is None:
                 return list(self.fs.find(self._path, detail=True).values())
-            found = self.fs.glob(self._path, detail=True).values()  # may ask the storage for names that begin so
+            found = self.fs.glob(self._path, detail=True).values()  # can be faster: asks only for the glob's prefix
             return [info for info in found if info["type"] == "file"]
         if self._pattern is None:
             return _below(self.fs, self._path, self.fs.ls(self._path, detail=True))
@@ -147,8 +147,8 @@ def _lists_by_itself(fs: Any) -> bool:
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
     """Yield the files below a directory, at most ``depth`` levels deep, or at any depth if ``depth`` is None.
 
-    If ``depth`` is None, raises ConfigurationError for a link to a directory, because links can lead in circles, and to
-    files that are already listed.
+    If ``depth`` is None, raises ConfigurationError for a link to a directory: following such links could go in circles,
+    or list a file twice.
     """
     for info in listed:
         name = str(info["name"])
@@ -156,7 +156,7 @@ def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = 
         if is_link and depth is None:
             if not _is_hidden(name.rpartition("/")[2]):
                 raise ConfigurationError(
-                    f"{shown_uri(name)} is a link to a directory, and links are not followed to any depth; "
+                    f"{shown_uri(name)} is a link to a directory, and recursive listings do not follow links; "
                     "pass the directory that it points to, or move the link"
                 )
         elif is_link or info["type"] == "directory":
@@ -168,7 +168,7 @@ def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = 
 
 def _check_regular(path: str) -> None:
     """Raise ConfigurationError for a pipe, a socket or a device: reading it could block or never end."""
-    with suppress(OSError):  # reading it will say what is wrong
+    with suppress(OSError):  # the error is raised when the file is read
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ConfigurationError(f"{path} is not a regular file, so it cannot be read with the others; move it")
 
@@ -178,5 +178,5 @@ def _is_linked_directory(fs: Any, info: Info) -> bool:
 
 
 def _is_hidden(relative: str) -> bool:
-    # Spark writes _SUCCESS next to its files; a partition may well begin with an underscore.
+    # Spark writes _SUCCESS next to its files. The name of a partition column can begin with an underscore.
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))

@@ -22,7 +22,7 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class PartitionType:
-    """Converts a directory's text to a value; ``arrow`` is the name of the pyarrow function that returns the type."""
+    """Converts a directory's text to a value; ``arrow`` is the name of the pyarrow function that returns its type."""
 
     parse: Callable[[str], Any]
     arrow: str
@@ -40,9 +40,9 @@ class PartitionType:
 def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dict[str, PartitionType]:
     """Return the type of each partition column, by name.
 
-    For a DATE, integer or STRING column of the table, the type is a date, a 64-bit integer or text. For other columns,
-    and without a table, it is a 64-bit integer unless a value is written differently, such as 007. If a value cannot be
-    converted to the type, the type is text.
+    The type is a date for a DATE column of the table, a 64-bit integer for an integer column, and text for a STRING
+    column. For any other column, and without a table, the type is a 64-bit integer, but only if each value is written
+    as such a number usually is, unlike 007. If a value cannot be converted to the type, the type is text.
     """
     values: dict[str, set[str]] = {}
     for file in found.files:
@@ -60,7 +60,7 @@ def _type_for(kind: DataType | None, texts: set[str]) -> PartitionType:
         wanted = _DATE
     elif isinstance(kind, PrimitiveType) and kind.kind in _WHOLE:
         wanted = _NUMBER
-    # What the table cannot take stays text, which its error will show as it was.
+    # A value that the column cannot hold stays text, so that the error shows it as it is written.
     return wanted if wanted.takes_all(texts) else _TEXT
 
 
