@@ -100,7 +100,7 @@ def test_a_file_that_was_cut_off_is_never_a_shorter_one(layout: str, tmp_path: P
         (b'[{"a": 1}, {"a": 2}', "never closed: the file was truncated after 1 value"),
         (b'{\n"a": 1}\nx\n{"a": 2}', "text after value 0 that is not JSON"),
         (b'{\n"a": 1}}', "text after value 0"),
-        (b'{\n"a": 1}\n{"a": ', "not complete after 1"),
+        (b'{\n"a": 1}\n{"a": ', r"an incomplete last value \(complete values: 1\)"),
     ],
 )
 def test_what_is_no_array_and_no_row_of_objects_is_refused(content: bytes, message: str, tmp_path: Path) -> None:

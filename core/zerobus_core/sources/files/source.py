@@ -174,7 +174,7 @@ class FileSource(Source):
     ) -> Generator[Chunk, None, int]:
         pieces = read_part(self._reader, file, wanted, self._chunk_rows)
         read = 0
-        # Checked before the first row is sent: if the file was replaced before it was opened, none of its rows is right.
+        # Checked before the first row is sent: if a file was replaced before it was opened, all of its rows are wrong.
         is_checked = not (file.is_local or file.is_expected)
         try:
             while True:

@@ -97,8 +97,7 @@ class SourceLike(Protocol):
 
 
 class Source(ABC):
-    """Everything that a delivery uses of a source: the members of ``SourceLike``, and further members with defaults.
-    """
+    """Everything that a delivery uses of a source: the members of ``SourceLike``, and further members with defaults."""
 
     is_arrow: bool = False
     """See ``SourceLike``."""

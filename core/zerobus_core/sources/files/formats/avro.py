@@ -24,7 +24,7 @@ class AvroFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Always empty."""
+        """Always empty: no setting changes how the file is read."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:

@@ -1,6 +1,6 @@
 """Reads CSV files. Each cell is read as text, and is later converted to the type of its column in the table.
 
-Types are not inferred from the first rows, because a later row that does not fit them would end the delivery halfway.
+Types are not inferred from the first rows, because a later row that does not fit such a type would end the delivery.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["CsvReader"]
 
 _BLOCK_BYTES = 1024 * 1024
-# A row may be as long as a record, and has some quotes around.
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r(?!\Z))")
+# A row can be as long as the longest record, plus its quotes and delimiters.
 _MAX_ROW_BYTES = MAX_RECORD_BYTES + 64 * 1024
 
 
@@ -51,7 +51,7 @@ class CsvReader:
     def for_table(self, schema: TableSchema) -> CsvReader:
         """Return a reader that rewrites numbers, booleans and times of the table's columns as the encoder needs them.
 
-        It rewrites only cells for which the CsvFormat says how they are written.
+        A column's cells are rewritten only if the CsvFormat says how they are written in the file.
         """
         return CsvReader(self._format, cell_readers(self._format, schema))
 
@@ -80,7 +80,7 @@ class CsvReader:
             rows.skip_lines(given.skip_lines)
             names = list(given.names) if given.names is not None else rows.header()
             if not names:
-                return 0  # a file of no bytes, as writers of partitions leave them, or of white space
+                return 0  # the file is empty, as some programs write an empty partition, or blank
             _check_delimiter(names, given, file.shown)
             table = _CellTable(names, grammar, delimiter, given, self._readers)
             lines = self.lines.begin(file.path)
@@ -116,7 +116,7 @@ def _wanted_pieces(piece: Any, first: int, wanted: Wanted) -> Iterator[tuple[int
 
 
 class _Rows:
-    """Reads a file as blocks of whole rows, and keeps the number of the current line for errors."""
+    """Reads a file as blocks of whole rows, and counts lines, so that errors can name the line."""
 
     def __init__(self, blocks: Iterator[bytes], grammar: CsvGrammar, name: str) -> None:
         self._blocks = blocks
@@ -197,9 +197,9 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Add the next block to the rest, or mark the rest as the end of the file; return False if both were done.
+        """Add the next block of the file to the unread data; return False if there is nothing more to read.
 
-        Marking also adds a missing line end.
+        At the end of the file, unread data are marked as the last, and a missing line end is added; this returns True.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
@@ -239,7 +239,7 @@ class _CellTable:
         self._delimiter = delimiter
         self._quote = given.quote_char or False
         self._convert = pa_csv.ConvertOptions(
-            check_utf8=False,  # the encoder says which cell is not UTF-8
+            check_utf8=False,  # the encoder reports each cell that is not UTF-8
             column_types=dict.fromkeys(names, pa.string()),
             null_values=["", *given.null_values],
             strings_can_be_null=True,
@@ -291,7 +291,7 @@ class _CellTable:
 
     def _with_bad_rows(self, block: bytes, line: int) -> tuple[list[tuple[int, Any]], int]:
         good: list[bytes] = []
-        places: list[int] = []  # of the good rows among all
+        places: list[int] = []  # the index of each good row among all rows
         bad: dict[int, UnreadableRow] = {}
         rows: list[tuple[bytes, int]] = []
         for row, lines_before in self._grammar.rows_and_lines(block):
@@ -306,8 +306,8 @@ class _CellTable:
                 reason = f"has {cells} {plural(cells, 'cell')}, and the header has {len(self._names)}"
                 if cells == len(self._names) + 1 and row.endswith(self._delimiter.encode()):
                     reason += (
-                        f", with a delimiter at its end: name all {cells} columns by CsvFormat(names=…, skip_lines=1), "
-                        "and leave the last one out by drop"
+                        f"; the row ends with a delimiter: name all {cells} columns with CsvFormat(names=…, "
+                        "skip_lines=1), and leave the last column out with drop"
                     )
                 bad[len(rows)] = _unreadable(row, line + lines_before, reason)
             rows.append((row, line + lines_before))
@@ -329,7 +329,7 @@ def _runs(
 
     Each piece has the position of its first row in the block. Consecutive good rows are one slice of ``batch``.
     ``places`` has the position in the block of each row of ``batch``. ``bad`` has the bad rows by position; a row of
-    ``batch`` with the position of a bad row is left out.
+    ``batch`` at the position of a bad row is left out.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

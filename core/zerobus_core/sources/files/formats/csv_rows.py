@@ -1,7 +1,7 @@
 """Splits CSV text into rows and cells, by RFC 4180. Text that the RFC does not allow is an error.
 
-All functions work on UTF-8 bytes. One match of a regular expression finds where the last whole row of a block ends. It
-checks about 100 MB/s, which is fast enough to check every block that contains a quote.
+All functions work on UTF-8 bytes. One match of a regular expression checks the rows of a block, and finds where the
+last whole row ends. It checks about 100 MB/s, which is fast enough to check every block that contains a quote.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class CsvGrammar:
 
     ``escape`` is special only inside quotes. There it can precede a quote or itself, as Spark and PostgreSQL write it,
     and a delimiter or a line end, as MySQL writes it; before any other character it is an error. With ``skip_blanks``,
-    blanks at the start of a cell are ignored. Without it, blanks before an opening quote are an error, because some
-    readers treat such a quote as text and others do not.
+    blanks at the start of a cell are ignored. Without ``skip_blanks``, blanks before an opening quote are an error,
+    because some readers treat such a quote as text and others do not. A row that begins with ``comment`` is ignored.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class CsvGrammar:
         row = rb"%s(?:%s%s)*+" % (cell, d, cell)
         remark = rb"%s[^\r\n]*+" % re.escape(self._comment) if comment else rb"(?!)"
         row = rb"(?:%s|%s)" % (remark, row)
-        # A carriage return at the end of a block may be the first half of a line end.
+        # A carriage return at the end of a block can be the first half of a CRLF.
         self._whole_rows = re.compile(rb"(?:%s(?:\r\n|\n|\r(?!\Z)))*+" % row)
         self._row = re.compile(rb"(%s)(?:\r\n|\n|\r)" % row)
         self._row_begun = re.compile(rb"(?:%s\r?+\Z|(?:%s%s)*+(?:%s|%s\r?+)\Z)" % (remark, cell, d, open_cell, cell))
         self._cell = re.compile(rb"(%s)(?:%s|\Z)" % (cell, d))
         e, q = re.escape(self._escape), re.escape(self.quote)
         self._pair = re.compile(rb"%s(.)|%s%s" % (e, q, q), re.DOTALL)
-        # Cells before it that need no rewriting are part of the match, so that text inside them is not taken for one.
+        # A match begins with cells that need no rewriting, so that text inside them is not mistaken for a cell.
         self._escaped_cell = re.compile(
             rb"((?:(?:%s[^%s%s]*+%s|(?!%s)%s)?+(?:%s|[\r\n]))*+)(%s)?+" % (q, q, e, q, q, cell, d, quoted)
         )
@@ -104,10 +104,10 @@ class CsvGrammar:
         return (row for row, _ in self.rows_and_lines(data))
 
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
-        """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` after it.
+        """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` at which it ends.
 
-        If there is no such row, return None, and the index after the comments. ``is_last`` says that no more data
-        follow.
+        If there is no such row, return None, and the index at which the last comment ends. ``is_last`` says that no
+        more data follow.
         """
         end = self.end_of_rows(data, is_last=is_last)
         at = 0
@@ -133,7 +133,7 @@ class CsvGrammar:
         at = 0
         while True:
             match = self._cell.match(row, at)
-            assert match is not None  # end_of_rows has seen the row
+            assert match is not None  # end_of_rows has accepted the row
             cells.append(self._read(match[1]))
             at = match.end()
             if match.end(1) == len(row):
@@ -146,7 +146,7 @@ class CsvGrammar:
         text = text[1:-1]
         if not self._escape or self._escape not in text:
             return Cell(text.replace(self.quote * 2, self.quote), is_quoted=True)
-        # From left to right, so that of two escape characters the first one escapes the second.
+        # From left to right, so that the first of two escape characters escapes the second.
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
@@ -182,7 +182,7 @@ class CsvGrammar:
         if self._escape:
             return BrokenRowError(
                 f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char comes before "
-                "a quote, a delimiter, a line end or itself only"
+                "only a quote, a delimiter, a line end or itself"
             )
         return BrokenRowError(
             f'has the text {text!r} after a closing quote: a quote inside quotes is written ""; pass '

@@ -1,6 +1,6 @@
 """Rewrites the numbers, booleans, dates and times of CSV files in the form that the encoder parses.
 
-The CsvFormat says how they are written in the file. A row with a cell that is written differently is a bad row.
+The CsvFormat says how these values are written in the file. A row with a cell that is written differently is a bad row.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["CellReader", "cell_readers"]
 
 CellReader: TypeAlias = Callable[[pa.Array], tuple[pa.Array, pa.Array, str]]
-"""Takes a column's cells; returns the rewritten cells, a mask of unreadable cells, and why cells are unreadable."""
+"""Takes a column's cells; returns the rewritten cells, a mask of the unreadable cells, and why these are unreadable."""
 
 _NUMBERS = (Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.FLOAT, Kind.DOUBLE)
 _UNREADABLE = "\0"
-# What stands for a value, or for none, in every notation of numbers.
+# Words for a missing value, infinity or NaN, which are valid whatever characters a number is written with.
 _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """Return, by column name, a CellReader for each column whose cells ``given`` requires to be rewritten."""
+    """Return, by column name, a CellReader for each column whose cells must be rewritten according to ``given``."""
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 
@@ -74,7 +74,7 @@ def _booleans(given: CsvFormat) -> CellReader | None:
         text = pc.utf8_trim_whitespace(cells)
         is_true, is_false = pc.is_in(text, value_set=trues), pc.is_in(text, value_set=falses)
         words = pc.if_else(is_true, pa.scalar("true"), pc.if_else(is_false, pa.scalar("false"), text))
-        # Other words are the encoder's to judge.
+        # The encoder accepts or refuses any other word.
         return words, pa.repeat(pa.scalar(False), len(cells)), ""
 
     return read

@@ -11,7 +11,7 @@ from ....errors import ConfigurationError
 __all__ = ["utf8_blocks"]
 
 _BOM = codecs.BOM_UTF8
-# The longer ones first, since UTF-32's begins with UTF-16's.
+# The marks of UTF-32 come first, because one of them begins with a mark of UTF-16.
 _FOREIGN_BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -21,11 +21,11 @@ _NOT_TEXT = (
     (b"\x1f\x8b", "gzip", "add .gz to its name"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "add .zst to its name"),
     (b"\xfd7zXZ\0", "xz", "add .xz to its name"),
-    (b"PK\x03\x04", "ZIP", "name the files inside, zip://*.csv::archive.zip; or it is an Excel file: .xlsx"),
+    (b"PK\x03\x04", "ZIP", "name the files inside as zip://*.csv::archive.zip; if it is an Excel file, name it .xlsx"),
     (b"\xd0\xcf\x11\xe0", "old Excel", "name it .xls"),
-    (b"PAR1\x15", "Parquet", 'name it .parquet, or say format="parquet"'),
-    (b"ARROW1\0\0", "Arrow IPC", 'name it .arrow, or say format="arrow"'),
-    (b"Obj\x01", "Avro", 'name it .avro, or say format="avro"'),
+    (b"PAR1\x15", "Parquet", 'name it .parquet, or set format="parquet"'),
+    (b"ARROW1\0\0", "Arrow IPC", 'name it .arrow, or set format="arrow"'),
+    (b"Obj\x01", "Avro", 'name it .avro, or set format="avro"'),
 )
 _PAGE = (b"<!doctype html", b"<html")
 _LONGEST_START = 16
@@ -37,7 +37,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 
     A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that the value is refused later.
     ``name`` is the name of the file in errors. Raises ConfigurationError for a UTF-16 or UTF-32 file if ``encoding`` is
-    another encoding, for a file that begins like a known binary format, and for an HTML page.
+    a different encoding, for a file that begins like a known binary format, and for an HTML page.
     """
     codec = codecs.lookup(encoding)
     start = b""
@@ -58,7 +58,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 
 
 def _says_too_little(start: bytes) -> bool:
-    """Return whether ``start`` is too short to show what kind of file it is from.
+    """Return whether ``start``, the first bytes of a file, is too short to show what kind of file this is.
 
     Returns False as soon as ``start`` shows that the file is text, so that its rows do not wait for more bytes.
     """
@@ -101,7 +101,7 @@ def _transcoded(start: bytes, blocks: Iterator[bytes], codec: codecs.CodecInfo) 
 def _unreadable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "\udcff", error.end  # half of a surrogate pair, which UTF-8 has no form for
+    return "\udcff", error.end  # half of a surrogate pair, which valid UTF-8 cannot contain
 
 
 codecs.register_error(_UNREADABLE, _unreadable)

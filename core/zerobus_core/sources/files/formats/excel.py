@@ -23,7 +23,7 @@ _MOST_SHOWN = 20
 
 
 class ExcelReader:
-    """Reads one sheet of each file: a line with the column names, and below it the rows.
+    """Reads one sheet of each file. The first line of the sheet has the column names; the lines below it are the rows.
 
     The whole sheet is held in memory. Empty cells are NULL, and empty lines are ignored. Excel stores every number as a
     double. A whole number becomes an int. Another number for a DECIMAL column becomes a Decimal with the digits that
@@ -98,7 +98,7 @@ class ExcelReader:
                 return names[0]
             raise ConfigurationError(
                 f"{file.shown} has {len(names)} sheets ({shown}); name the one to read: "
-                f"format=ExcelFormat(sheet={names[0]!r}), --sheet"
+                f"format=ExcelFormat(sheet={names[0]!r}), or --sheet"
                 if names
                 else f"{file.shown} has no sheets"
             )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["FileFormat", "Pieces", "Wanted"]
 
 Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
-"""Selects the rows to read: ``wanted(start, stop)`` yields the wanted ranges from ``start`` to ``stop``, in order."""
+"""Selects the rows to read: ``wanted(start, stop)`` yields the ranges of wanted rows from ``start`` to ``stop``."""
 Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
 """Yields pieces: (position of the first row, list of rows or record batch); returns the file's number of rows.
 
@@ -39,6 +39,6 @@ class FileFormat(Protocol):
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
         """Yield the wanted rows. Other rows are decoded only as far as the format requires.
 
-        A piece has about ``chunk_rows`` rows, or as many as a block of the file has.
+        A piece has about ``chunk_rows`` rows, or as many rows as a block of the file's format has.
         """
         ...

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["IpcFormat"]
 
 _FILE_MAGIC = b"ARROW1"
-# The length of a message that is not there; before it, newer streams have a mark that a message begins.
+# A stream ends with the length of a message that does not follow: 0. Newer streams have a mark before each length.
 _END_MARK = bytes(4)
 
 
@@ -39,7 +39,7 @@ class IpcFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Always empty."""
+        """Always empty: no setting changes how the file is read."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:
@@ -58,7 +58,7 @@ class IpcFormat:
 
 
 def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
-    # Not mapped into memory: where such a file is cut off, touching its pages ends the process.
+    # The file is not mapped into memory: if a mapped file is truncated, reading its pages ends the process.
     is_plain = file.is_local and file.compression is None
     with pa.OSFile(file.path) if is_plain else file.open() as opened:
         magic = opened.read(len(_FILE_MAGIC))
@@ -105,6 +105,6 @@ class _EndWatcher(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._opened.read(size)
-        # The reader takes the length of a message, 4 or 8 bytes, apart from the message itself.
+        # The Arrow reader reads a message's length (4 or 8 bytes) in one call, and the message itself in another.
         self._last = (self._last + data)[-len(_END_MARK) :] if data else b""
         return data

@@ -1,4 +1,4 @@
-"""Compares an Arrow IPC file's footer with the end of its messages, to detect that several files were joined.
+"""Detects that several Arrow IPC files were joined: the footer does not follow the last message that it lists.
 
 The output of ``cat a.arrow b.arrow`` ends with the footer of ``b``, but the offsets in this footer now point into
 ``a``. Readers fail, or return rows of ``a`` in place of the rows of ``b``. Message.fbs and File.fbs of apache/arrow
@@ -18,14 +18,15 @@ _START = 8  # the magic, padded
 _CONTINUATION = 0xFFFFFFFF
 _BLOCK = struct.Struct("<qi4xq")  # offset, length of the metadata, length of the body
 _DICTIONARIES, _RECORD_BATCHES = 2, 3  # fields of the table Footer
-# The mark of the end, and padding to 64 bytes before and after it.
+# The bytes that can follow the last message: the end mark, and padding to 64 bytes before and after it.
 _MOST_PADDING = 8 + 2 * 64
 
 
 def has_bytes_between(opened: Any) -> bool:
     """Return whether there is more than padding between the last message and the footer.
 
-    Returns False if the footer is damaged, because pyarrow then refuses the file. Moves back to the start of the file.
+    Returns False if the footer is damaged, because pyarrow then refuses the file. At the end, seeks to the start of
+    ``opened``.
     """
     size = opened.seek(0, 2)
     try:
@@ -45,7 +46,7 @@ def has_bytes_between(opened: Any) -> bool:
 
 def _schema_end(prefix: bytes) -> int:
     first, second = struct.unpack("<Ii", prefix)
-    # Files from before version 0.15 have no mark that a message begins.
+    # Arrow before version 0.15 wrote no mark before the length of a message.
     return int(_START + 8 + second if first == _CONTINUATION else _START + 4 + first)
 
 

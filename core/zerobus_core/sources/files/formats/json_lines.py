@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["ANY_VALUES", "MAX_LINE_BYTES", "JsonLinesFormat", "line_pieces", "text_pieces"]
 
 ANY_VALUES = JsonValues()
-# What is sent as one byte may take six in JSON (\\u0000), and there is white space.
+# A byte of a record can take six bytes in JSON (\\u0000), and there can be white space.
 MAX_LINE_BYTES = 8 * MAX_RECORD_BYTES
 _BLOCK_BYTES = 256 * 1024
 _NO_RUN = (END, END)
-_ARRAY = "write one object per line (jq -c '.[]'), or load it and pass the list"
+_ARRAY = "write one object per line (jq -c '.[]'), or load the array and pass the list"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -50,7 +50,7 @@ class JsonLinesFormat:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
-        """Return a format that reads numbers as exactly as the table's columns need."""
+        """Return a format that reads numbers as exactly as the columns of the table need them."""
         return JsonLinesFormat(self._format, JsonValues(schema.columns))
 
     @property
@@ -74,7 +74,7 @@ class JsonLinesFormat:
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
     """Yield the JSON text of each row, and None after the texts of each block.
 
-    The first bytes of the file show its layout. If each row is a line, this is recorded in ``lines``.
+    The first bytes of the file show its layout. If each row is on its own line, this is recorded in ``lines``.
     """
     start = b""
     layout = None
@@ -128,8 +128,8 @@ def text_pieces(
 ) -> Pieces:
     """Yield the rows of JSON texts, as ``line_pieces`` does for lines.
 
-    At each None in ``texts``, rows that have waited long enough are yielded. Blank texts are not rows. They are
-    recorded in ``lines``, because they change the line numbers of the rows after them.
+    At each None in ``texts``, rows that have waited for ``MAX_WAIT`` seconds are yielded. Blank texts are not rows, but
+    are recorded in ``lines``, because they change the line numbers of the rows after them.
     """
     blank = 0
     start, stop = next(runs, _NO_RUN)
@@ -172,8 +172,8 @@ def _lines(blocks: Iterable[bytes], name: str) -> Iterator[bytes | None]:
             size += len(first)
         if size > MAX_LINE_BYTES:
             raise ConfigurationError(
-                f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, the limit for a record; if it "
-                f"is a JSON array, {_ARRAY}"
+                f"line {number + 1} of {name} is longer than {MAX_LINE_BYTES} bytes, the limit for a line; if the "
+                f"file is a JSON array, {_ARRAY}"
             )
         if others:
             yield _joined(parts, number)

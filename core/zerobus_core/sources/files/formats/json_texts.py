@@ -11,9 +11,12 @@ from ....wording import plural
 __all__ = ["Layout", "json_texts", "layout_of"]
 
 Layout = str
-"""``lines``: one value per line; ``array``: one array of values; ``values``: one value after the other."""
+"""The layout of a JSON file.
 
-# Text inside of quotes is passed over; a quote alone is one whose text goes on in the next block.
+``lines``: one value per line; ``array``: one array of values; ``values``: values that can each span several lines.
+"""
+
+# Text in quotes is one token. A token that is only a quote begins text that continues in the next block.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
 
 
@@ -32,15 +35,15 @@ def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes:
     """Yield the JSON text of each value, and None after the texts that end in each block.
 
     ``is_array`` says whether the file is one array of values. ``name`` is the name of the file in errors. Raises
-    ConfigurationError for other text between values or after the array, for an array that is not closed, and for a
-    value longer than ``max_bytes``.
+    ConfigurationError for text between values or after the array, for an array that is not closed, and for a value
+    longer than ``max_bytes``.
     """
     texts = _Texts(name, is_array=is_array)
     for block in blocks:
         yield from texts.add(block)
         if texts.held > max_bytes:
             raise ConfigurationError(
-                f"value {texts.count} of {name} is longer than {max_bytes} bytes, the limit for a record; is a "
+                f"value {texts.count} of {name} is longer than {max_bytes} bytes, the limit for a value; is a "
                 "bracket or a quote in it never closed?"
             )
         yield None
@@ -66,7 +69,7 @@ class _Texts:
 
     @property
     def held(self) -> int:
-        """The number of bytes that are held of the incomplete value."""
+        """The number of bytes of the incomplete value that are in memory."""
         return len(self._data) - self._start
 
     def add(self, block: bytes) -> Iterator[bytes]:
@@ -95,7 +98,11 @@ class _Texts:
             )
         if rest:
             shown = rest[:20].decode(errors="backslashreplace")
-            what = "text after its JSON array" if self._is_array else f"a value that is not complete after {self.count}"
+            what = (
+                "text after its JSON array"
+                if self._is_array
+                else f"an incomplete last value (complete values: {self.count})"
+            )
             raise ConfigurationError(f"{self._name} has {what}: {shown!r}")
 
     def _taken(self, match: re.Match[bytes]) -> bytes | None:

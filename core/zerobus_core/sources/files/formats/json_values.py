@@ -1,10 +1,11 @@
 """Parses JSON texts into rows, with exact numbers wherever the table needs them.
 
-orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles. DECIMAL, integer and
-VARIANT columns would get rounded numbers, and so would DOUBLE and FLOAT columns of those whole numbers, which they must
-hold exactly. So a line with a double in such a column, or with one that can be such a whole number, is parsed again
-with Python's json module, which gives exact numbers. Most lines have no such double; for them the only extra cost is
-the check.
+orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles, which are rounded.
+DECIMAL, integer and VARIANT columns need all of these numbers exactly. DOUBLE and FLOAT columns need only the whole
+numbers beyond 64 bits exactly, because such a number is refused if the column would round it. So a line is parsed
+again with Python's json module, which gives exact numbers, if it has a double in a DECIMAL, integer or VARIANT column,
+or in a DOUBLE or FLOAT column a double that is so large that it can be such a whole number. For all other lines, the
+only extra cost is the check.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ _EXACT_KINDS = {Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT}
 _REALS = {Kind.FLOAT, Kind.DOUBLE}
 _INT64_BITS = 63
 _HUGE = 2.0**_INT64_BITS
-# Every whole number beyond 64 bits is so long. A line with 1e300 and no long number is not parsed again.
+# Every whole number beyond 64 bits has at least 19 digits. A line with 1e300 but without so many digits in a row is not
+# parsed again.
 _LONG_DIGITS = re.compile(rb"[0-9]{19}")
-# Written out, a number of a larger exponent is a text of that length; no column takes one.
+# A number with a larger exponent has more than this many digits when it is written out; no column accepts it.
 _MAX_EXPONENT = 1_000
 
 Check = Callable[[Any], bool]
@@ -40,7 +42,7 @@ Settle = Callable[[Any], Any]
 
 
 class UnreadableLine(UnreadableRecord):
-    """A line that is invalid JSON. It takes the place of the row, and is always reported as a bad row."""
+    """A line that is invalid JSON. It is yielded in place of a row, and is always reported as a bad row."""
 
     reason = "the line cannot be read as JSON"
 
@@ -82,11 +84,11 @@ class JsonValues:
                 row = _opened(value)
                 return row if not self._is_rounded(line, row) else self._exact_row(line)
         except (orjson.JSONDecodeError, RecursionError):
-            pass  # JSON also has integers beyond any double, and halves of surrogate pairs
+            pass  # orjson refuses valid JSON with integers beyond any double or with half a surrogate pair
         return self._exact_row(line)
 
     def rows(self, lines: Sequence[bytes]) -> list[Any]:
-        """Return the row of each line, as ``row`` does. This is much faster, because all lines are checked together."""
+        """Return the row of each line, like ``row``, but much faster, because all lines are checked together."""
         try:
             values = list(map(orjson.loads, lines))
         except (orjson.JSONDecodeError, RecursionError):
@@ -136,7 +138,7 @@ def _are_plain_objects(lines: Sequence[bytes], values: Sequence[Any]) -> bool:
     """Return whether all values are objects without repeated keys, and no value is a dead letter."""
     if set(map(type, values)) != {dict} or any(map(contains, values, repeat(MARKER))):
         return False
-    # A line cannot have fewer keys than its value, so that equal sums are equal numbers in each line.
+    # A line cannot have fewer keys than its value, so if the sums are equal, the numbers are equal in every line.
     return not may_have_key_twice(b"".join(lines), values)
 
 
@@ -149,7 +151,7 @@ def _opened(value: Any) -> Any:
     return from_letter(value.get("record")) if isinstance(value, dict) and MARKER in value else value
 
 
-# Which lines have to be read again
+# Checks for lines that have to be parsed again
 
 
 def _is_float(value: Any) -> bool:
@@ -157,16 +159,19 @@ def _is_float(value: Any) -> bool:
 
 
 def _is_huge(value: Any) -> bool:
-    """Return whether the double can stand for a whole number beyond 64 bits."""
+    """Return whether the value is a double that can be a rounded whole number beyond 64 bits."""
     return type(value) is float and abs(value) >= _HUGE
 
 
 def _may_be_huge(values: Iterable[Any]) -> bool:
-    """Return False if none of the values is huge. In C: to look at each of them takes twice as long."""
+    """Return whether a value might be huge: False is certain; True can also mean that only the values' sum is huge.
+
+    Computing the sum takes half the time of testing each value.
+    """
     numbers = list(filter(None, values))
     try:
         return bool(sum(map(abs, numbers)) >= _HUGE)
-    except TypeError:  # there is text or a list among them
+    except TypeError:  # a value is text or a list
         return any(map(_is_huge, numbers))
 
 
@@ -177,7 +182,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a function that checks a value of the type for rounded doubles; None if no check is needed."""
+    """Return a function that returns whether a value of the type has rounded numbers; None if no check is needed."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -221,7 +226,7 @@ def _is_exact(kind: DataType) -> bool:
     return isinstance(kind, DecimalType) or (isinstance(kind, PrimitiveType) and kind.kind in _EXACT_KINDS)
 
 
-# The second reading
+# Parsing with exact numbers
 
 
 class _KeyTwiceError(ValueError):
@@ -254,7 +259,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts exactly parsed numbers as the type needs; None if nothing has to be converted."""
+    """Return a function that converts exact numbers to the form that the type needs; None if none is converted."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None
@@ -282,9 +287,9 @@ def _settled_items(value: Any, settle: Settle) -> Any:
 
 def _settled_real(value: Any) -> Any:
     if not isinstance(value, Decimal):
-        return value  # a whole number stays one: the column takes it only if it can hold it exactly
+        return value  # a whole number stays an int, which the table refuses if the column would round it
     number = _as_float(value)
-    # As text it is refused for its size, and not for being no double.
+    # As text, the number is refused because of its size; as a Decimal, it would be refused because of its type.
     return number if isinstance(number, float) else str(value)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetterFormat", "ParquetFormat", "holds_dead_letters"]
 
-# Of so many bytes in the file, before compression, two chunks take little memory.
+# Two chunks are read at once if they have at most this many bytes (before compression), which take little memory.
 _SMALL_BYTES = 2 * 1024 * 1024
 
 
@@ -41,7 +41,7 @@ class ParquetFormat:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Always empty."""
+        """Always empty: no setting changes how the file is read."""
         return {}
 
     def count(self, file: FoundFile) -> int | None:
@@ -61,7 +61,7 @@ class ParquetFormat:
                 metadata = parquet.metadata.row_group(group)
                 stop = first + metadata.num_rows
                 if next(wanted(first, stop), None) is not None:
-                    # Threads of Arrow's would take a quarter more of the processor, for what is read ahead anyway.
+                    # Arrow's threads would take a quarter more CPU time, and chunks are read ahead anyway.
                     batches = parquet.iter_batches(
                         batch_size=_rows_at_once(metadata, chunk_rows), row_groups=[group], use_threads=False
                     )
@@ -101,15 +101,15 @@ class _Int96:
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
-        """Build the reader; ``schema`` is the file's schema if timestamps are read as microseconds."""
+        """Build the reader; ``schema`` is the Arrow schema that the file has if INT96 is read as microseconds."""
         self._nanoseconds = _opened(scope, file)
         self._schema = schema
 
     def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of ``batches``, which are the batches of a row group, with exact timestamps.
 
-        Timestamps are in microseconds, except that a row that would lose digits is a batch of its own, in nanoseconds.
-        Batches are split for this.
+        Timestamps are in microseconds. A batch is split around each row that would lose digits: such a row is a batch
+        of its own, with timestamps in nanoseconds.
         """
         schema = self._nanoseconds.schema_arrow
         names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
@@ -158,7 +158,7 @@ class DeadLetterFormat(ParquetFormat):
         self._values = values or JsonValues()
 
     def for_table(self, schema: TableSchema) -> DeadLetterFormat:
-        """Return a format that reads numbers as exactly as the table's columns need."""
+        """Return a format that reads numbers as exactly as the columns of the table need them."""
         return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:
@@ -178,4 +178,4 @@ def holds_dead_letters(file: FoundFile) -> bool:
         with file.open() as opened, pq.ParquetFile(opened) as parquet:
             return MARKER in parquet.schema_arrow.names
     except (OSError, ValueError):
-        return False  # reading it will say what is wrong
+        return False  # the error is raised when the file is read

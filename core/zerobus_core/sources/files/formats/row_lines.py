@@ -1,6 +1,6 @@
-"""Records in which line of a text file each row is, for errors.
+"""Records in which line of a text file each row is, so that errors can name the line.
 
-As long as each row is in the line after the row before it, only the first row's line is stored.
+While each row is on the line after that of the previous row, only the line of the first of these rows is stored.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 __all__ = ["LinesOfFiles", "RowLines"]
 
-# A file with a blank line after each row needs one of these for each row; rows before them have no line then.
+# The number of marks that are kept. A file with a blank line after each row needs a mark for each row; the lines of the
+# oldest rows are then forgotten.
 _MOST_MARKS = 100_000
 _MOST_BLOCKS = 4
 _MOST_FILES = 1_000
@@ -21,7 +22,8 @@ class RowLines:
     """The line number of each row of one file. Rows are counted from 0, lines from 1."""
 
     def __init__(self) -> None:
-        self._marks: deque[tuple[int, int | None]] = deque(maxlen=_MOST_MARKS)  # from this row on, a line for each row
+        # A row and its line; the rows up to the next mark are on the lines after it. None: their lines are not stored.
+        self._marks: deque[tuple[int, int | None]] = deque(maxlen=_MOST_MARKS)
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
