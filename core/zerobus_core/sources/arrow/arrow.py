@@ -40,7 +40,7 @@ __all__ = [
 
 
 class TableSource(Source):
-    """A pyarrow Table in memory. Its data are not copied, except that small chunks of the table are joined."""
+    """A pyarrow Table in memory. Its data are not copied, except for small chunks, which are joined."""
 
     is_arrow = True
     is_in_memory = True
@@ -165,7 +165,7 @@ def copy_batch(batch: Any) -> pa.RecordBatch:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch)
         return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
-    except (pa.ArrowException, OSError):  # the format has no dictionaries of dictionaries, for one
+    except (pa.ArrowException, OSError):  # for example, the IPC format does not support a dictionary of dictionaries
         return batch.take(pa.array(range(len(batch))))
 
 
@@ -183,7 +183,8 @@ class DatasetSource(Source):
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
         self._options = options
-        self._starts: list[int] = []  # first positions of the pieces of files that were begun, and the pieces
+        # For each piece of a file that was begun: the position of its first row; its file and first row in the file.
+        self._starts: list[int] = []
         self._files: list[tuple[str, int]] = []
         self.has_files = all(getattr(fragment, "path", None) for fragment in self._fragments)
 
@@ -230,10 +231,10 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """Return the runs of a fragment's rows that are contiguous in the file.
+    """Return where each run of a fragment's rows starts; the rows of a run are contiguous in the file.
 
-    A run is a pair of numbers, counted from 0: the position of its first row in the fragment, and that row's number in
-    the file.
+    A start is a pair of numbers, counted from 0: the position of the run's first row in the fragment, and that row's
+    number in the file.
     """
     if not hasattr(fragment, "row_groups"):
         return [(0, 0)]
@@ -248,7 +249,7 @@ def _pieces(fragment: Any) -> list[tuple[int, int]]:
 
 
 def is_whole(dataset: Any) -> bool:
-    """Return whether a dataset is unfiltered. A filtered dataset does not show which rows of its fragments it has."""
+    """Return whether a dataset is not filtered. A filtered dataset does not show which rows of its fragments it has."""
     try:
         dataset.get_fragments()
     except ValueError:
@@ -263,9 +264,9 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
 
 
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield ``batches``, which are those of ``fragment``.
+    """Yield ``batches``, which are the batches of ``fragment``.
 
-    If the fragment's file cannot be read, or if it changes during the read, raises an error that names the file.
+    If the fragment's file cannot be read, or if the file changes during the read, raises an error that names the file.
     """
     rows = 0
     before = _content(fragment)
@@ -283,7 +284,7 @@ def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
 
 def _count(fragment: Any) -> int:
     try:
-        if hasattr(fragment, "row_groups"):  # count_rows counts the whole file, whatever part of it is meant
+        if hasattr(fragment, "row_groups"):  # count_rows() counts the whole file, even for a part of it
             return sum(group.num_rows for group in fragment.row_groups)
         return int(fragment.count_rows())
     except (pa.ArrowException, OSError) as error:
@@ -292,14 +293,14 @@ def _count(fragment: Any) -> int:
 
 def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) -> Exception:
     path = getattr(fragment, "path", None)
-    # What has no path is an iterable that the user has made a dataset.
+    # A fragment without a path is an iterable from which the user made a dataset.
     return error if not path or is_of_signal(error) else unreadable_file_error(path, error, rows)
 
 
 def _content(fragment: Any) -> str | None:
-    """Return the version of a fragment's file, without parts that change although the content does not.
+    """Return the version of a fragment's file, without its change time, which can change although the content does not.
 
-    None if the fragment has no file, or if the version is unknown.
+    Returns None if the fragment has no file, or if the version is unknown.
     """
     if not getattr(fragment, "path", None):
         return None
@@ -308,7 +309,7 @@ def _content(fragment: Any) -> str | None:
 
 
 def _versions(filesystem: Any, fragments: list[Any]) -> list[str | None]:
-    """Return the version of each fragment's file; None in place of a version that is unknown."""
+    """Return the version of each fragment's file; None for a file whose version is unknown."""
     paths = [fragment.path for fragment in fragments]
     if filesystem.type_name == "local":
         return list(map(local_version, paths))
@@ -326,7 +327,7 @@ def _tells_rows(fragment: Any) -> bool:
 def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
     """Return a hash of the schema and of ``fragments``: their files, the parts of the files, and the read options.
 
-    None if a fragment has no file, if a file's version is unknown, or if the read options cannot be hashed.
+    Returns None if a fragment has no file, if a file's version is unknown, or if the read options cannot be hashed.
     """
     filesystem = getattr(dataset, "filesystem", None)
     if filesystem is None or any(not getattr(fragment, "path", None) for fragment in fragments):
@@ -337,7 +338,7 @@ def dataset_fingerprint(dataset: Any, fragments: list[Any]) -> str | None:
     try:
         facts = [[version, *_reading(fragment)] for version, fragment in zip(versions, fragments, strict=True)]
     except (AttributeError, TypeError, ValueError):
-        return None  # options that hold a function, or keys for decryption
+        return None  # the options contain a function, or keys for decryption
     text = json.dumps([str(dataset.schema.remove_metadata()), facts])
     return f"dataset:{len(facts)}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
@@ -363,7 +364,7 @@ def _facts(value: Any) -> Any:
         return str(value)
     if isinstance(value, list | tuple):
         return [_facts(each) for each in value]
-    if isinstance(value, set | frozenset):  # their order is another one in each process
+    if isinstance(value, set | frozenset):  # a set's order differs from process to process
         return sorted((_facts(each) for each in value), key=json.dumps)
     if isinstance(value, dict):
         return sorted(([_facts(key), _facts(each)] for key, each in value.items()), key=json.dumps)

@@ -1,4 +1,4 @@
-"""Corrects the Arrow data of DuckDB, in which JSON is plain text, UHUGEINT is signed, and BIT is bytes."""
+"""Corrects the Arrow data of DuckDB, which writes JSON as plain text, UHUGEINT as signed numbers, and BIT as bytes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _unsigned(array: pa.Array) -> pa.Array:
 def _bit_text(array: pa.Array) -> pa.Array:
     """Return BIT values as text of the digits 0 and 1.
 
-    The first byte of a value is the number of padding bits, with which the second byte begins.
+    The first byte of a value is the number of padding bits; these are the first bits of the second byte.
     """
     return pa.array(
         [
@@ -67,7 +67,7 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """Return a column's correct type, and a function that converts the column's arrays; None if they are correct."""
+    """Return the type that a column should have, and a function that converts its arrays; None if it has that type."""
     if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
     return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None
@@ -85,7 +85,7 @@ def _marked(field: pa.Field, kind: Any) -> pa.Field:
 def _marked_inside(source: pa.DataType, kinds: dict[str, Any]) -> pa.DataType:
     if pa.types.is_struct(source):
         return pa.struct([_marked(member, kinds[member.name]) for member in source])
-    if pa.types.is_union(source):  # is refused later: its JSON cannot be told from its text
+    if pa.types.is_union(source):  # refused later: JSON and text are indistinguishable in it
         members = [_marked(member, kinds[member.name]) for member in map(source.field, range(source.num_fields))]
         return pa.sparse_union(members, source.type_codes)
     if pa.types.is_map(source):

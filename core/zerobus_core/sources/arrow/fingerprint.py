@@ -22,7 +22,7 @@ class _HashingFile:
     closed = False
 
     def __init__(self) -> None:
-        # Processors have instructions for SHA-256; it is twice as fast as BLAKE2 on them.
+        # Processors have instructions for SHA-256, which make it twice as fast as BLAKE2.
         self.hash = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
@@ -45,7 +45,7 @@ def content_fingerprint(table: pa.Table) -> str | None:
     import pyarrow as pa
 
     file = _HashingFile()
-    # The IPC writer cuts buffers to the slice, so that two tables with equal rows hash alike.
+    # The IPC writer cuts buffers to the slice, so two tables with equal rows have equal hashes.
     schema = without_dictionaries(table.schema.empty_table()).schema.remove_metadata()
     try:
         with pa.ipc.new_stream(file, schema) as stream:

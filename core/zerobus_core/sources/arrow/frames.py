@@ -58,7 +58,7 @@ def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
 _STEP = 1_000
 _HINTS = {
     "Series": "pass series.to_frame()",
-    "LazyFrame": "pass frame.collect(), or sink it to Parquet and pass the path",
+    "LazyFrame": "pass frame.collect(), or write it with frame.sink_parquet() and pass the path",
 }
 _REFUSED_BY_PANDAS_TYPE = {
     "PeriodDtype": "a period is not a point in time: pass frame[{0}].dt.to_timestamp(), or frame[{0}].astype(str)",
@@ -101,14 +101,14 @@ def _from_pandas(frame: Any) -> pa.Table | FrameRows:
     if is_changed_by_arrow(frame):
         return FrameRows(frame)
     if is_indexed:
-        # reset_index would also make columns of the unnamed levels.
+        # reset_index() would also turn the unnamed levels into columns.
         unnamed = [i for i, name in enumerate(frame.index.names) if name is None]
         frame = frame.droplevel(unnamed) if unnamed else frame
     try:
         return pa.Table.from_pandas(frame, preserve_index=is_indexed).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         if has_objects(frame):
-            return FrameRows(frame)  # which names row and column of what the table cannot take either
+            return FrameRows(frame)  # if the table refuses a value too, the error names its row and column
         raise ConfigurationError(
             f"the data frame has a column that Arrow cannot convert: {error}; convert it, or pass "
             'frame.to_dict("records")'

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Sequence
 
 __all__ = ["balanced", "cut", "cut_above"]
 
-# A unit is cut if it is more than this share of a shard, into pieces of about half of that: enough to balance, and few
-# enough that little is opened twice.
+# A unit that is larger than this share of a shard is cut into pieces of about half this share. Such pieces are small
+# enough to balance the shards, and large enough that few files are opened more than once.
 _CUT_ABOVE = 0.25
 
 
 def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
-    """Return the indexes of ``sizes`` in at most ``shards`` groups of about equal sums; no group is empty.
+    """Return the indexes of ``sizes`` in at most ``shards`` groups whose sizes have about equal sums.
 
-    Groups are ordered by their first index, and each group by index.
+    No group is empty. Groups are ordered by their first index, and the indexes in a group are in order.
     """
-    # Many units without a size, such as empty files, are also spread.
+    # The heap also counts units, so that many units of size 0, such as empty files, are spread over the shards.
     order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
     heap = [(0, 0, shard) for shard in range(min(shards, len(sizes)))]
     groups: list[list[int]] = [[] for _ in heap]
@@ -39,9 +39,9 @@ def cut_above(total: float, shards: int) -> float:
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Join neighbours into runs, and yield the first index, the end index and the size of each run.
+    """Join neighbouring units into runs, and yield the first index, the end index and the size of each run.
 
-    The size of each run, except the last, is at least half of ``limit``.
+    ``sizes`` has the sizes of the units. The size of each run, except the last, is at least half of ``limit``.
     """
     first = 0
     held = 0.0

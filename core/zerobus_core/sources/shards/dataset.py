@@ -49,8 +49,8 @@ def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: Ingest
     index, n = shard["index"], shard["n"]
     if fingerprint_of(index, n, _version_of(dataset)) != shard["fingerprint"]:
         raise ConfigurationError(
-            "the dataset is not the one that was split: a file of it was added, removed or changed since then, or it "
-            "is read in another way; split it again"
+            "the dataset is not the one that was split: a file of it was added, removed or changed since then, or its "
+            "read options are different; split it again"
         )
     source = DatasetSource(dataset, options, fragments=_groups(dataset, n)[index][0])
     source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
@@ -65,7 +65,7 @@ def _version_of(dataset: Any) -> str:
     if version is None:
         raise ConfigurationError(
             "only a dataset of whole files can be split: this one is filtered, is not in files, or its storage does "
-            "not say when they change; give the directory of the files, or deliver the dataset as a whole"
+            "not say when files change; give the directory of the files, or deliver the dataset as a whole"
         )
     return version
 
@@ -88,6 +88,6 @@ def _units(fragment: Any, size: int, limit: float) -> Iterator[tuple[Any, int]]:
     if len(row_groups) < 2:  # noqa: PLR2004 - nothing to cut between
         yield fragment, size
         return
-    scale = size / max(1, sum(group.total_byte_size for group in row_groups))  # before compression
+    scale = size / max(1, sum(group.total_byte_size for group in row_groups))  # sizes before compression
     for first, stop, held in cut([group.total_byte_size * scale for group in row_groups], limit):
         yield fragment.subset(row_group_ids=[group.id for group in row_groups[first:stop]]), held

@@ -43,7 +43,7 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
     if len(groups) < 2:  # noqa: PLR2004 - nothing to cut between
         yield file, file.size
         return
-    scale = file.size / max(1, sum(size for _, size in groups))  # row groups have their sizes before compression
+    scale = file.size / max(1, sum(size for _, size in groups))  # the sizes of row groups are before compression
     starts = list(accumulate((rows for rows, _ in groups), initial=0))
     for first, stop, held in cut([size * scale for _, size in groups], limit):
         yield replace(file, part=(starts[first], starts[stop])), held

@@ -1,4 +1,4 @@
-"""The form of a shard, which is a dict of JSON-compatible values: its fields, and how its fingerprint is made."""
+"""The form of a shard, which is a dict of JSON-compatible values: its fields and its fingerprint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _FIELDS = {
 }
 _GIVEN = f"{__package__}.read"
 _RANGE = ("after", "up_to", "is_null")
-# The service warns of 100 opens per table and minute: up to half of that can come at once, more at 80 a minute.
+# The service warns of 100 opened streams per table and minute. Up to 50 streams are opened at once; more are opened at
+# 80 per minute.
 _OPENS_AT_ONCE = 50
 _SECONDS_PER_OPEN = 0.75
 _SHORT = 0.5
@@ -46,14 +47,14 @@ def is_shard(value: object) -> bool:
 
 
 def shard_in(records: Any) -> Mapping[str, Any] | None:
-    """Return the shard that ``records`` are, alone or with its source (``read_shard``); None for other records."""
+    """Return the shard if ``records`` is a shard or a result of ``read_shard``; None for other records."""
     if is_shard(records):
         return cast("Mapping[str, Any]", records)
     return cast("Mapping[str, Any]", records.shard) if is_instance(records, _GIVEN, "GivenShard") else None
 
 
 def shard_facts(records: Any) -> dict[str, Any] | None:
-    """Return for the receipt which shard of which split ``records`` is; None if ``records`` is not a shard."""
+    """Return, for the receipt, the split's id, the shard's index and the number of shards; None if not a shard."""
     shard = shard_in(records)
     return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
 

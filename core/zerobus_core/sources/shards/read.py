@@ -47,7 +47,7 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """Return one shard of ``source`` to pass as ``records`` to ``ingest`` and to every other function that takes them.
+    """Return one shard of ``source``, to be passed as ``records`` to ``ingest`` or any other function with ``records``.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
     ``SqlQuery`` of the same text, whose ``connect`` is called in the process that reads the shard. Reads nothing yet.
@@ -84,7 +84,7 @@ def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) 
         if plain["source"] is None:
             raise ConfigurationError(
                 "the URI of the source holds a secret or is opened by a connection, which a shard does not keep: pass "
-                "read_shard(source, shard); in Airflow, give the operator source next to shard"
+                "read_shard(source, shard); in Airflow, give the operator both source and shard"
             )
         given = GivenShard(plain["source"], plain)
     source = given.open(options)

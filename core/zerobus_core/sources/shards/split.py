@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["given_files", "split_source", "version_of"]
 
 _MOST_SHARDS = 10_000
-# Characters of the paths that a shard repeats; more belong into a directory or a glob.
+# The most characters of paths that a shard stores; for more paths, the user must name a directory or a glob.
 _LONGEST_SOURCE = 2_000
 
 
@@ -51,10 +51,11 @@ def split_source(
       divided evenly (for numbers, dates and times). A row's key must not change before all shards are read. Pass
       ``read_shard(query, shard)`` to ``ingest``.
 
-    There are fewer than ``n`` shards if there are fewer units or keys, and none if a glob finds no files or a query has
-    no rows. A shard of files is refused when it is read if any file of the source was added, removed or changed since
-    the split; for a folder that keeps receiving files, use ``NewFiles``. A database cannot show that rows have changed:
-    a row that is inserted after the split is in the shard of its key, if that shard is read later.
+    Returns fewer than ``n`` shards if there are fewer units of work or keys, and an empty list if a glob finds no files
+    or a query has no rows. If any file of the source was added, removed or changed since the split, reading a shard of
+    the source raises ConfigurationError; for a folder that keeps receiving files, use ``NewFiles``. A database cannot
+    show that rows have changed: a row that is inserted after the split is delivered if the shard of its key is read
+    after the insertion.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_SHARDS:
         raise ConfigurationError(f"n must be a whole number of shards from 1 to {_MOST_SHARDS:,}, not {n!r}")
@@ -104,7 +105,7 @@ def _storable(paths: list[str]) -> str | list[str] | None:
 
 
 def given_files(source: Any, shard: dict[str, Any]) -> FoundFiles:
-    """Return the files that ``source`` has now; ``shard`` is one of its shards, which has the format."""
+    """Return the files that ``source`` has now; ``shard``, one of its shards, gives their format."""
     return find_files(_paths(source), format=shard["format"])
 
 
@@ -113,8 +114,8 @@ def version_of(found: FoundFiles) -> str:
     whole = found.fingerprint({})
     if whole is None:
         raise ConfigurationError(
-            f"the storage of {found.given} does not report versions, so a shard could not notice that a file has "
-            "changed; deliver the source as a whole"
+            f"the storage of {found.given} does not report versions, so a change of a file between the split and the "
+            "delivery of a shard would go unnoticed; deliver the source as a whole"
         )
     return whole
 

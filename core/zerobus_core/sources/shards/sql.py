@@ -18,7 +18,7 @@ from .form import MARK, VERSION, split_id, sql_fingerprint_of
 
 __all__ = ["split_query"]
 
-# Characters of a range's end as JSON: a shard is small, and hosts store it.
+# The most characters of a range's end as JSON: shards must be small, because hosts store them.
 _LONGEST_END = 300
 
 
@@ -76,7 +76,7 @@ def _even(database: Database, column: str, rows: int, n: int) -> list[Any]:
 
 
 _ENDS: dict[str, Callable[[Database, str, int, int], list[Any]]] = {"quantiles": Database.quantiles, "even": _even}
-# In this order: a datetime is a date, too.
+# In this order, because a datetime is also a date.
 _BETWEEN: list[tuple[type | tuple[type, ...], Callable[[Any, Any, int, int], Any]]] = [
     (int, lambda low, high, part, n: low + (high - low) * part // n),
     ((float, Decimal, dt.datetime), lambda low, high, part, n: low + (high - low) * part / n),

@@ -182,7 +182,7 @@ class CsvGrammar:
         if self._escape:
             return BrokenRowError(
                 f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char comes before "
-                "only a quote, a delimiter, a line end or itself"
+                "a quote, a delimiter, a line end or itself, and before nothing else"
             )
         return BrokenRowError(
             f'has the text {text!r} after a closing quote: a quote inside quotes is written ""; pass '
