@@ -297,7 +297,7 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 def _check_first(record: Any) -> None:
     if shard_in(record) is not None:
-        raise ConfigurationError("records is a list of shards; pass one of them to each delivery, as in expand()")
+        raise ConfigurationError("records is a list of shards; pass one shard to each delivery, e.g. with expand()")
     if is_record(record):
         _refuse_wrapped_object(record)
         return

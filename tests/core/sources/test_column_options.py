@@ -144,7 +144,7 @@ def test_extra_columns_that_are_dropped_are_named(
     assert receipt.columns_dropped == ("colour", "size")
     assert receipt.as_dict()["columns_dropped"] == ["colour", "size"]
     logged = [record.getMessage() for record in caplog.records]
-    assert logged == [f"{table_name}: the table has no column {name}; it is dropped" for name in ("colour", "size")]
+    assert logged == [f"{table_name}: column {name} is dropped: the table lacks it" for name in ("colour", "size")]
     assert zerobus.read(table_name).sort_by("ID").to_pylist() == [{"ID": 1, "name": "a"}, {"ID": 2, "name": "b"}]
 
 

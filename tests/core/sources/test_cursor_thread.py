@@ -126,7 +126,7 @@ def test_an_error_of_closing_is_logged_and_not_raised(caplog):
 
     with query("SELECT 1", Unclosable().connect):
         pass
-    assert "under_test was not closed in order" in caplog.text
+    assert "Closing the connection under_test failed" in caplog.text
     wait_for_the_end_of_the_thread()
 
 

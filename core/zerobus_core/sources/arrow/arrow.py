@@ -183,7 +183,8 @@ class DatasetSource(Source):
         self._chunk_rows = options.batch_rows
         self._fragments = list(dataset.get_fragments() if fragments is None else fragments)
         self._options = options
-        # For each piece of a file that was begun: the position of its first row; its file and first row in the file.
+        # For the pieces of files that were begun: _starts has the position of each piece's first row; _files has the
+        # piece's file, and the number of that row in the file.
         self._starts: list[int] = []
         self._files: list[tuple[str, int]] = []
         self.has_files = all(getattr(fragment, "path", None) for fragment in self._fragments)

@@ -108,7 +108,7 @@ def _from_pandas(frame: Any) -> pa.Table | FrameRows:
         return pa.Table.from_pandas(frame, preserve_index=is_indexed).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         if has_objects(frame):
-            return FrameRows(frame)  # if the table refuses a value too, the error names its row and column
+            return FrameRows(frame)  # if a value also does not fit the table, the error names its row and column
         raise ConfigurationError(
             f"the data frame has a column that Arrow cannot convert: {error}; convert it, or pass "
             'frame.to_dict("records")'

@@ -39,7 +39,7 @@ def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: i
             except StopIteration as end:
                 if int(end.value) < stop:
                     raise ConfigurationError(
-                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, but the shard has its rows "
+                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, but the shard needs its rows "
                         f"{first} to {stop}; split the source again"
                     ) from None
                 return stop - first

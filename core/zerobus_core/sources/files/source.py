@@ -139,7 +139,7 @@ class FileSource(Source):
         return origins_of(first_row, stop_row, self._starts, [_origin(file) for file in self._found.files])
 
     def place(self, row: int) -> str:
-        """Return the line of a row that was read, such as "line 3"; an empty text if the line number is unknown."""
+        """Return the line of a row that was read, such as "line 3"; "" if the line number is unknown."""
         lines: LinesOfFiles | None = getattr(self._reader, "lines", None)
         index = bisect_right(self._starts, row) - 1
         if lines is None or index < 0:

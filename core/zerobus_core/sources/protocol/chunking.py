@@ -29,12 +29,12 @@ MAX_WAIT = 1.0
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 # The size of a batch with more rows is always computed from its own parts of the buffers; see split.
 _LONG_BATCH = 131_072
-# A source that finds no rows to yield yields an empty chunk after this long (seconds), to show that it still works.
+# If a source has no rows for this long (seconds), it yields an empty chunk, to show that it still works.
 HEARTBEAT = 0.25
 
 
 class Heartbeat:
-    """Decides when a source that finds no rows to yield has to yield a chunk without rows."""
+    """Decides when a source must yield an empty chunk, because it has found no rows for some time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

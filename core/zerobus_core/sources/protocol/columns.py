@@ -45,7 +45,7 @@ _MOST_NAMES = 100
 def shaped(source: Source, options: IngestOptions) -> Source:
     """Return ``source``, wrapped so that its rows are changed as ``options`` say; unwrapped if nothing is changed.
 
-    These options are ``transform``, ``select``, ``drop``, ``rename``, ``constants``, ``extra_columns`` and
+    The options used are ``transform``, ``select``, ``drop``, ``rename``, ``constants``, ``extra_columns`` and
     ``metadata_columns``.
     """
     if options.transform is not None:
@@ -103,7 +103,7 @@ class ShapedSource(ChangedSource):
                 yield Chunk(chunk.first_row, self._batch(rows))
         if not skip:
             return
-        self._unseen = set()  # the skipped rows can have had the missing names
+        self._unseen = set()  # the skipped rows can have these names
 
     def read_for(self, schema: TableSchema) -> None:
         """Prepare to read for a table of ``schema``. Columns that the table lacks are extra columns.
@@ -215,7 +215,7 @@ class ShapedSource(ChangedSource):
         for name in names:
             if name not in self._lost and len(self._lost) < _MOST_NAMES:
                 self._lost[name] = None
-                _log.warning("%s: the table has no column %s; it is dropped", self._table, shown_name(name))
+                _log.warning("%s: column %s is dropped: the table lacks it", self._table, shown_name(name))
 
     def _refuse_constants(self, names: Any) -> None:
         lower = {name.lower() for name in self._constants}
@@ -235,7 +235,7 @@ class ShapedSource(ChangedSource):
             )
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """See ``Source``. Yields nothing if the columns were changed in another way for ``fingerprint``."""
+        """See ``Source``. Yields nothing if the options for columns have changed since ``fingerprint``."""
         source, _, shape = fingerprint.partition(SHAPED)
         if shape == (self.fingerprint or "").partition(SHAPED)[2]:
             yield from self._source.removed_since(source, reached)

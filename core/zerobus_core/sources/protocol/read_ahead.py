@@ -23,9 +23,9 @@ _STOP_TIMEOUT = 0.25
 
 
 def read_ahead(chunks: Generator[Chunk]) -> Iterator[Chunk]:
-    """Yield the same chunks, while a daemon thread reads up to two further chunks ahead.
+    """Yield ``chunks``, while a daemon thread reads up to two further chunks ahead.
 
-    While it waits for a chunk, it yields chunks without rows. Nothing is read before the first chunk is requested. An
+    Yields chunks without rows while it waits for a chunk. Nothing is read before the first chunk is requested. An
     error of ``chunks`` is raised after the chunks that were read before it. Closing the iterator stops the thread once
     the read in progress has ended. Do not use it for chunks that the user's code produces, since that code would run in
     the thread.
@@ -66,7 +66,7 @@ class _Reader:
             yield item
 
     def stop(self) -> None:
-        """Let the thread start no further read; wait for its end, but at most 0.25 s."""
+        """Stop the thread after the read in progress; wait at most 0.25 s until it has stopped."""
         self._is_stopped = True
         self._slots.release()
         self._thread.join(_STOP_TIMEOUT)

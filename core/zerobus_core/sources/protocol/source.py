@@ -110,7 +110,7 @@ class Source(ABC):
     has_files: bool = False
     """Whether ``origins`` names the file of each row."""
     why_empty: str | None = None
-    """Why the source has no rows, for the receipt's notes; None if this is unknown or it has rows."""
+    """Why the source has no rows, for the receipt's notes; None if the reason is unknown or the source has rows."""
 
     @property
     def is_content_known(self) -> bool:
@@ -168,7 +168,7 @@ class Source(ABC):
         return f"row {row}"
 
     def place(self, row: int) -> str:
-        """Return where the row at position ``row`` is in a text file, such as "line 3"; empty if that is unknown."""
+        """Return where the row at position ``row`` is in a text file, such as "line 3"; "" if that is unknown."""
         return ""
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:

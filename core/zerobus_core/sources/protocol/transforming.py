@@ -109,7 +109,7 @@ class TransformedSource(ChangedSource):
         If that is no longer known, return the row's number among the kept rows.
         """
         before = self._given(row)
-        return f"row {row} of those that transform kept" if before is None else self._source.locate(before)
+        return f"row {row} of the rows that transform kept" if before is None else self._source.locate(before)
 
     def place(self, row: int) -> str:
         """See ``Source``."""

@@ -36,8 +36,8 @@ class CursorThread:
     Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
     daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
     interrupts the wait for a call, the call continues in that thread: the database is asked to cancel the statement,
-    nothing waits for the thread, and the process can end. ``connect`` runs in the thread, too. It can still ask Airflow
-    for the connection's fields, because Airflow serializes requests to its supervisor.
+    nothing waits for the thread, and the process can end. ``connect`` also runs in the thread. It can ask Airflow for
+    the connection's fields there, because Airflow serializes requests to its supervisor.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:
@@ -142,7 +142,7 @@ class CursorThread:
                 if close is not None:
                     close()
             except Exception:  # noqa: BLE001  # every driver has its own errors, and after the last ACK nothing may fail the task
-                _log.warning("The connection %s was not closed in order", self._name, exc_info=True)
+                _log.warning("Closing the connection %s failed", self._name, exc_info=True)
 
     def _cancel(self) -> None:
         """Ask the database to cancel the statement, if the driver allows that from another thread."""
@@ -152,5 +152,5 @@ class CursorThread:
                 try:
                     cancel()
                 except Exception:  # noqa: BLE001  # as above; the task has ended by then
-                    _log.warning("The statement on %s may still be running there", self._name, exc_info=True)
+                    _log.warning("The statement on %s was not cancelled and may still run", self._name, exc_info=True)
                 return

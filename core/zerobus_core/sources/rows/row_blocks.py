@@ -26,7 +26,10 @@ class RowBlocks(Iterator[Any]):
         raise StopIteration
 
     def take(self, most: int) -> list[Any] | TupleRows:
-        """Return up to ``most`` rows of the present block, or of the next one if it is used up; none at the end."""
+        """Return up to ``most`` rows of the present block, or of the next block if the present one is used up.
+
+        Returns an empty list after the last row.
+        """
         self._fill()
         taken = self._block[self._at : self._at + most]
         self._at += len(taken)

@@ -22,7 +22,7 @@ __all__ = ["GivenShard", "read_shard", "shard_source"]
 
 _READ_BY = {
     "dataset": "read_shard(dataset, shard)",
-    "slice": "it to Handoff.deliver_shard(shard); in Airflow, to the operator as shard, next to source and state_uri",
+    "slice": "it to Handoff.deliver_shard(shard); in Airflow, give the operator shard, source and state_uri",
     "sql": "read_shard(SqlQuery(connect, query), shard); in Airflow, SqlToZerobusOperator(shard=…)",
 }
 

@@ -100,7 +100,7 @@ class Database:
         return Column(sql=sql, is_time=is_time, is_date=is_date, is_aware=is_aware, like=like, infinities=ends)
 
     def newest(self, column: str, conditions: Sequence[Condition]) -> Any:
-        """Return the greatest value of the column in rows that meet all conditions, or None if there is none."""
+        """Return the greatest value of the column in the rows that meet all conditions; None if no value is found."""
         cursor = self._connection.cursor()
         sql, values = self.dialect.statement(f"max({column})", self._query, conditions)
         if self.dialect.is_postgres:

@@ -34,7 +34,7 @@ __all__ = [
     "versions_in",
 ]
 
-# Formats by the last extension of a file's name; an extension for compression, such as .gz, is removed before.
+# Formats by the last extension of a file's name. An extension that shows compression, such as .gz, is ignored.
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".json": "jsonl", ".arrow": "ipc", ".arrows": "ipc", ".feather": "ipc", ".ipc": "ipc", ".avro": "avro",
@@ -42,7 +42,7 @@ FORMATS = {
 }  # fmt: skip
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 EXTENSIONS = frozenset({*FORMATS, *_COMPRESSIONS})
-"""The extensions, in lower case, of the files that can be read without ``format``, and those for compression."""
+"""The extensions, in lower case, that show a file's format, and those that show its compression."""
 _KNOWN = ".parquet, .csv, .tsv, .jsonl, .ndjson, .json, .arrow, .feather, .ipc, .avro, .xlsx, .xls, .ods"
 # Names under which storages report a value that changes whenever the file changes. The first one that exists is used.
 _VERSIONS = (
@@ -61,9 +61,9 @@ class FoundFile:
     """The path in the form that the file system uses. For HTTP this is the whole URI, including its secrets."""
     size: int
     version: str | None
-    """A text that changes when the file changes, such as an ETag; None if there is none.
+    """A text that changes when the file changes, such as an ETag; None if the file has no version.
 
-    For a local file it consists of the size, the times and the inode.
+    For a local file, the version consists of the size, the times and the inode.
     """
     part: tuple[int, int] | None = None
     """The rows to read: the position of the first row, and the position after the last row; None for all rows."""
@@ -103,8 +103,8 @@ class FoundFile:
         """Return a function that returns whether the file has been changed or removed.
 
         The function compares the file's present version with an earlier version. For a local file, or if
-        ``is_expected``, this is ``version``; otherwise it is the file's version at the time of this call. A change that
-        leaves the version the same is not noticed.
+        ``is_expected``, the earlier version is ``version``; otherwise it is the version at the time of this call. A
+        change that leaves the version the same is not noticed.
         """
         # Some storages write the version in a list of files differently from that of a single file.
         if self.is_local:
@@ -246,8 +246,8 @@ def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that returns the version of a file of ``fs``, given fsspec's info about the file.
 
-    It is faster than ``version_of`` if there are many files. Unless the file is local or in an archive, the version
-    also includes the size of the file.
+    For many files, calling this function is faster than calling ``version_of``. Unless the file is local or in an
+    archive, the version also includes the size of the file.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)

@@ -111,7 +111,8 @@ class Location:
         if _lists_by_itself(self.fs):
             if self._pattern is None:
                 return list(self.fs.find(self._path, detail=True).values())
-            found = self.fs.glob(self._path, detail=True).values()  # can be faster: asks only for the glob's prefix
+            # Not find(): glob() can ask the storage only for names that begin like the pattern.
+            found = self.fs.glob(self._path, detail=True).values()
             return [info for info in found if info["type"] == "file"]
         if self._pattern is None:
             return _below(self.fs, self._path, self.fs.ls(self._path, detail=True))

@@ -41,8 +41,8 @@ def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dic
     """Return the type of each partition column, by name.
 
     The type is a date for a DATE column of the table, a 64-bit integer for an integer column, and text for a STRING
-    column. For any other column, and without a table, the type is a 64-bit integer, but only if each value is written
-    as such a number usually is, unlike 007. If a value cannot be converted to the type, the type is text.
+    column. For any other column, and without a table, the type is a 64-bit integer, provided that each value is written
+    without extra zeros or signs (7, not 007). If a value cannot be converted to the type, the type is text.
     """
     values: dict[str, set[str]] = {}
     for file in found.files:

@@ -15,9 +15,10 @@ __all__ = ["FileFormat", "Pieces", "Wanted"]
 Wanted: TypeAlias = "Callable[[int, int], Iterator[tuple[int, int]]]"
 """Selects the rows to read: ``wanted(start, stop)`` yields the ranges of wanted rows from ``start`` to ``stop``."""
 Pieces: TypeAlias = "Generator[tuple[int, Any], None, int]"
-"""Yields pieces: (position of the first row, list of rows or record batch); returns the file's number of rows.
+"""A generator that yields the rows of a file in pieces, and returns the number of rows in the file.
 
-Positions are counted in the file, from 0. While unwanted rows are skipped, pieces without rows are yielded.
+A piece is a pair: the position of its first row, and a list of rows or a record batch. Positions are counted from the
+start of the file, from 0. While unwanted rows are skipped, pieces without rows are yielded.
 """
 
 

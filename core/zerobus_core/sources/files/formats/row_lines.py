@@ -1,6 +1,6 @@
 """Records in which line of a text file each row is, so that errors can name the line.
 
-While each row is on the line after that of the previous row, only the line of the first of these rows is stored.
+For a series of rows on consecutive lines, only the line of the first row is stored.
 """
 
 from __future__ import annotations
