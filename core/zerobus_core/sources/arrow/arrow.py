@@ -131,7 +131,7 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """Yield copies of the record batches in ``items``, which must be record batches, tables or frames.
 
-    The batches are copied because the producer may reuse its buffers while the rows can still be sent again.
+    The batches are copied because the producer can reuse its buffers before the rows are durable.
     ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError for any other item.
     """
     for item in items:

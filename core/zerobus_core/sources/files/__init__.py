@@ -1,1 +1,1 @@
-"""Sources of files, in any format, compression and storage."""
+"""The sources that read files, with their formats, compressions and storages."""

@@ -49,8 +49,8 @@ class FileSource(Source):
     ) -> None:
         """Build the source.
 
-        ``earlier`` has the file lists that earlier attempts may have read. Each contains all files of ``found``, and
-        also files that have been removed from the list since then.
+        ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all files of
+        ``found``, and also files that are no longer listed.
         """
         self._found = found
         self._reader = reader
@@ -293,8 +293,8 @@ def source_of_files(
 ) -> FileSource:
     """Return the source that reads ``files``, which were found at ``place``, in the order given.
 
-    ``earlier`` has the file lists that earlier attempts may have read. Each contains all of ``files``, and also files
-    that have been removed from the list since then.
+    ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all of ``files``, and
+    also files that are no longer listed.
     """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)

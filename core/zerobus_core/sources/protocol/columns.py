@@ -200,7 +200,7 @@ class ShapedSource(ChangedSource):
         self._refuse_variant(members)
         return with_members(kept, {self._variant: {name: members[name] for name in sorted(extra, key=str)}})
 
-    # What both have in common
+    # Both Arrow data and rows
 
     def _is_kept(self, name: str) -> bool:
         return (not self._selected or name in self._selected) and name not in self._dropped

@@ -40,7 +40,7 @@ class Shaping:
     columns_dropped: tuple[str, ...] = ()
     """The names of columns that ``extra_columns`` dropped because the table lacks them; at most 100 names."""
     notes: tuple[str, ...] = ()
-    """Sentences about options that may be wrong, such as a name in ``select`` that no row has."""
+    """Sentences about options that might be wrong, such as a name in ``select`` that no row has."""
 
     def __add__(self, other: Shaping) -> Shaping:
         return Shaping(

@@ -118,7 +118,8 @@ class CursorSource(IterableSource):
 class SchemaRows(IterableSource):
     """Rows that depend on the table.
 
-    ``start`` gets the table's schema (None if it is unknown), and whether it may yield TupleRows; it returns the rows.
+    ``start`` returns the rows. Its arguments are the table's schema (None if it is unknown), and whether the caller
+    accepts TupleRows.
     """
 
     def __init__(

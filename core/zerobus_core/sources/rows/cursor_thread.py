@@ -152,5 +152,5 @@ class CursorThread:
                 try:
                     cancel()
                 except Exception:  # noqa: BLE001  # as above; the task has ended by then
-                    _log.warning("The statement on %s was not cancelled and may still run", self._name, exc_info=True)
+                    _log.warning("The statement on %s was not cancelled and might still run", self._name, exc_info=True)
                 return

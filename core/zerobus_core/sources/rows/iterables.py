@@ -61,7 +61,7 @@ def content_with_version(content: str | None, options: IngestOptions) -> str | N
 
 
 def check_length(total: int, skip: RowRanges) -> None:
-    """Raise ConfigurationError if ``skip`` has durable rows after the end of the source, which has changed then."""
+    """Raise ConfigurationError if ``skip`` has durable rows after the source's end: the source must have changed."""
     for durable, _ in skip.without():
         if durable > total:
             raise ConfigurationError(
@@ -103,10 +103,11 @@ class SequenceSource(Source):
 
 
 class OneShotIterable:
-    """An iterable that can be read once. ``take`` also yields the item that ``peek`` has returned.
+    """An iterable that the user passed, whose iterator only one delivery can read.
 
     The iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Otherwise the
-    later delivery would succeed without the rows that the earlier delivery has taken.
+    later delivery would succeed without the rows that the earlier delivery has taken. ``take`` also yields the item
+    that ``peek`` has returned.
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()

@@ -34,7 +34,7 @@ def balanced(sizes: Sequence[int], shards: int) -> list[list[int]]:
 
 
 def cut_above(total: float, shards: int) -> float:
-    """Return the size above which a unit is cut, if ``total`` is the size of all units."""
+    """Return the size above which a unit is cut; ``total`` is the sum of the sizes of all units."""
     return total / shards * _CUT_ABOVE
 
 

@@ -50,7 +50,7 @@ def _units(file: FoundFile, format: str, limit: float) -> Iterator[tuple[FoundFi
 
 
 def _joined(files: list[FoundFile]) -> tuple[FoundFile, ...]:
-    """Join neighbouring parts of the same file."""
+    """Return ``files`` with neighbouring parts of the same file joined into one part."""
     joined: list[FoundFile] = []
     for file in files:
         last = joined[-1] if joined else None

@@ -73,7 +73,7 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Return the fingerprint of one shard of a source that ``facts`` identify."""
+    """Return the fingerprint of the shard with the number ``index``; ``of`` and ``facts`` identify the split."""
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"
 

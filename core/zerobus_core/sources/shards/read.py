@@ -73,7 +73,7 @@ _NAMES = {"sql": "a SqlQuery", "dataset": "a dataset", "files": "files", "slice"
 
 
 def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) -> Source:
-    """Return the source for ``given``: a shard of files, or the result of ``read_shard``."""
+    """Return the source that reads ``given``, which is a shard of files or a result of ``read_shard``."""
     if not isinstance(given, GivenShard):
         plain = checked_shard(given)
         if plain["kind"] != "files":

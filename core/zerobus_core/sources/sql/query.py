@@ -48,7 +48,7 @@ class SqlQuery:
 
     @property
     def digest(self) -> str:
-        """A hash of the query's text, without white space around it."""
+        """A hash of the query's text; white space before and after the text is ignored."""
         return hashlib.sha256(self.query.strip().encode()).hexdigest()[:32]
 
     def database(self, connection: Any) -> Database:

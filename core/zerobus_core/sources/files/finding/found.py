@@ -106,7 +106,7 @@ class FoundFile:
         ``is_expected``, the earlier version is ``version``; otherwise it is the version at the time of this call. A
         change that leaves the version the same is not noticed.
         """
-        # Some storages write the version in a list of files differently from that of a single file.
+        # Some storages report a file's version differently in a listing than for a single file.
         if self.is_local:
             before = local_content(self.version)
             return lambda: local_content(self._version_now()) != before
@@ -282,7 +282,7 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 
 
 def local_version(path: str) -> str | None:
-    """Return the version of a local file; None for pipes and devices.
+    """Return the version of a local file; None if ``path`` is missing, or is a pipe or a device.
 
     The version includes the change time (ctime): programs that copy files can set the modification time of the copy,
     but no program can set the change time.

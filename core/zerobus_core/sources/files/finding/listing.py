@@ -62,10 +62,11 @@ class Location:
         return [self._file] if self._file is not None else list(self.each())
 
     def each(self) -> Iterator[Info]:
-        """Yield fsspec's info about each file of a directory or glob, without holding the whole list if possible.
+        """Yield fsspec's info about each file of a directory or glob.
 
-        Names that begin with ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises
-        ConfigurationError for the directory of a Delta table, and for a local pipe, socket or device.
+        The whole list is kept in memory only if the file system has its own recursive listing. Names that begin with
+        ``_`` or ``.`` are left out, but not partitions such as ``_day=1``. Raises ConfigurationError for the directory
+        of a Delta table, and for a local pipe, socket or device.
         """
         with translating_storage_errors(f"cannot read {self.shown}"):
             if self._pattern is None and _info_of(self.fs, f"{self.root}/_delta_log") is not None:

@@ -129,7 +129,7 @@ class _Rows:
         """The number of rows that were already read, without the header."""
 
     def header(self) -> list[str]:
-        """Return the names in the first row that is not blank; empty if there is no such row."""
+        """Return the names in the first row that is not blank; an empty list if all rows are blank."""
         while (row := self._first_row()) is not None:
             if row.strip():
                 return self._names(row)

@@ -182,7 +182,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a function that returns whether a value of the type has rounded numbers; None if no check is needed."""
+    """Return a function that returns whether a value of the type might be rounded; None if no check is needed."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
