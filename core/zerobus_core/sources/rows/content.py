@@ -22,7 +22,7 @@ __all__ = ["ContentHash", "rows_fingerprint"]
 _HASHED_AT_ONCE = 1_000
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict})
 _TOLD_BY_TEXT = frozenset({Decimal, UUID, timedelta})
-# Only the datetime classes of these packages are hashed by their text: other subclasses can hold more than it shows.
+# Only the datetime classes of these packages are hashed by their text: any other subclass can hold more than its text.
 _HOMES_OF_TIMES = frozenset({"datetime", "pandas", "pendulum"})
 
 

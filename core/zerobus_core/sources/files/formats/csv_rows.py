@@ -150,7 +150,7 @@ class CsvGrammar:
         return Cell(self._pair.sub(lambda match: match[1] or self.quote, text), is_quoted=True)
 
     def as_rfc_4180(self, data: bytes) -> bytes:
-        """Return ``data``, which must be whole rows, in RFC 4180's form: it has no comments, escapes or ignored blanks."""
+        """Return ``data``, which must be whole rows, rewritten to have no comments, escapes or ignored blanks."""
         if self._comment and self._comment in data:
             data = b"".join(row + b"\n" for row in self.rows(data))
         if self._skip_blanks and any(bytes([blank]) in data for blank in self._blanks):
