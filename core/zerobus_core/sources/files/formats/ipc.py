@@ -105,7 +105,7 @@ class _EndWatcher(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._opened.read(size)
-        # The Arrow reader reads the length of a message (4 or 8 bytes) without the bytes after it. So the last bytes that
-        # it reads of a complete stream are the end mark.
+        # The Arrow reader reads the length of a message (4 or 8 bytes) without the bytes after it. So the end mark
+        # is the last thing that it reads of a complete stream.
         self._last = (self._last + data)[-len(_END_MARK) :] if data else b""
         return data
