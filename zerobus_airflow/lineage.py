@@ -70,7 +70,8 @@ def file_datasets(source: Any) -> list[Any]:
 def query_datasets(hook: Any, sql: str, conn_id: str) -> list[Any]:
     """Return the tables that a query reads, as OpenLineage's parser finds them.
 
-    Empty if OpenLineage does not know how to name tables of this database.
+    Empty if OpenLineage does not know how to name tables of this database. Depending on its version, OpenLineage asks
+    the database for the columns of these tables.
     """
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 

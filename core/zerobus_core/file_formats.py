@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import combinations
 from typing import Any, ClassVar, TypeAlias
 
 from .errors import ConfigurationError
@@ -106,12 +107,9 @@ class CsvFormat:
             )
         if self.escape_char is not None and self.escape_char == self.quote_char:
             object.__setattr__(self, "escape_char", None)  # which is what RFC 4180 says
-        signs = [self.delimiter, self.quote_char, self.escape_char, self.comment_char]
-        given = [sign for sign in signs if sign is not None]
-        if len(set(given)) < len(given):
-            raise self._error(
-                "delimiter", "different from quote_char, escape_char and comment_char, and these from each other"
-            )
+        for one, other in combinations(("delimiter", "quote_char", "escape_char", "comment_char"), 2):
+            if getattr(self, one) is not None and getattr(self, one) == getattr(self, other):
+                raise self._error(one, f"different from {other}")
 
     def _check_names_and_words(self) -> None:
         if self.names is not None:

@@ -42,7 +42,9 @@ class ClientCredentials:
     def __post_init__(self) -> None:
         for name in ("client_id", "client_secret"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"{name} must be text, not a value of type {type(value).__name__}")
+            if value is None or not value.strip():
                 raise ConfigurationError(
                     f"{name} is empty: pass the service principal's client id and one of its OAuth secrets"
                 )
@@ -159,7 +161,9 @@ def _refuse_if_swapped(endpoint: object, workspace_url: object) -> None:
 
 
 def _split(name: str, text: object, forms: str) -> SplitResult:
-    if not isinstance(text, str) or not text.strip():
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(f"{name} must be text, not a value of type {type(text).__name__}. Expected {forms}")
+    if text is None or not text.strip():
         raise ConfigurationError(f"{name} is empty. Expected {forms}")
     text = text.strip()
     try:

@@ -177,3 +177,25 @@ def test_wrong_calls_have_these_messages(
 def test_every_public_name_has_a_help_text() -> None:
     for name in zerobus_core.__all__:
         assert (getattr(zerobus_core, name).__doc__ or "").strip(), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"endpoint": 5}, "endpoint must be text, not a value of type int"),
+        ({"endpoint": None}, "endpoint is empty"),
+        ({"workspace_url": b"http://127.0.0.1"}, "workspace_url must be text, not a value of type bytes"),
+        ({"workspace_url": " "}, "workspace_url is empty"),
+    ],
+)
+def test_a_missing_url_is_called_empty_and_another_type_is_named(changes: Any, message: str) -> None:
+    parts = {"endpoint": "http://127.0.0.1:9", "workspace_url": "http://127.0.0.1:8"}
+    credentials = ClientCredentials(client_id="a", client_secret="b")
+    with pytest.raises(ConfigurationError, match=message):
+        Workspace(**parts | changes, credentials=credentials)
+
+
+@pytest.mark.parametrize(("secret", "message"), [(5, "must be text, not a value of type int"), (None, "is empty")])
+def test_a_missing_secret_is_called_empty_and_another_type_is_named(secret: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"client_secret {message}"):
+        ClientCredentials(client_id="a", client_secret=secret)

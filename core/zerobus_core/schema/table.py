@@ -45,8 +45,8 @@ def check_table_name(table: object) -> str:
     if isinstance(table, str) and _TABLE_NAME.fullmatch(table):
         return table
     raise ConfigurationError(
-        f"{table!r} is not a full table name; expected catalog.schema.table of ASCII letters, digits and _, "
-        "for example main.default.flights"
+        f"{table!r} is not a full table name; expected catalog.schema.table of ASCII letters, digits and _ "
+        "(the catalog and the schema also -), for example main.default.flights"
     )
 
 

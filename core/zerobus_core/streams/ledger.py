@@ -258,7 +258,7 @@ class Ledger:
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]
         if [part.first_row for part in parts] != bounds[:-1] or bounds[-1] != batch.stop_row:
-            raise LedgerError(f"the parts do not make up rows {batch.first_row} to {batch.stop_row}: {self!r}")
+            raise LedgerError(f"the parts do not make up rows {batch.first_row} to {batch.stop_row - 1}: {self!r}")
         self._drop_first_waiting()
         self._wait_in_front([Entry(part, handed=entry.handed) for part in parts])
 

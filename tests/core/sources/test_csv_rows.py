@@ -237,10 +237,10 @@ def test_a_format_is_for_files_without_a_telling_extension_too(tmp_path: Path) -
     [
         ({"delimiter": "||"}, r"CsvFormat\.delimiter must be one ASCII character"),
         ({"delimiter": "\n"}, r"CsvFormat\.delimiter must be one ASCII character"),
-        ({"delimiter": '"'}, "different from quote_char"),
+        ({"delimiter": '"'}, r"CsvFormat\.delimiter must be different from quote_char, not '\"'"),
         ({"quote_char": "«"}, r"CsvFormat\.quote_char must be"),
         ({"quote_char": None, "escape_char": "\\"}, "must be None if quote_char is None"),
-        ({"encoding": "latin-99"}, r"CsvFormat\.encoding must be the name of a codec"),
+        ({"encoding": "latin-99"}, r"CsvFormat\.encoding must be the name of a Python codec"),
         ({"encoding": "base64"}, r"CsvFormat\.encoding must be a text encoding"),
         ({"encoding": None}, r"CsvFormat\.encoding must be"),
         ({"null_values": "-"}, r"CsvFormat\.null_values must be a list"),
@@ -373,7 +373,7 @@ def test_a_header_that_is_one_name_with_another_delimiter_gets_the_hint(sign: st
         ({"names": ["a", "a"]}, r"CsvFormat\.names must be a list of different names"),
         ({"skip_lines": -1}, r"CsvFormat\.skip_lines must be a whole number"),
         ({"comment_char": ","}, None),
-        ({"comment_char": '"'}, r"different from quote_char"),
+        ({"comment_char": '"'}, r"CsvFormat\.quote_char must be different from comment_char, not '\"'"),
         ({"true_values": ["x"], "false_values": ["x"]}, r"CsvFormat\.false_values must be other words"),
     ],
 )

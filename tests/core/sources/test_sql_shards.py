@@ -95,6 +95,21 @@ def test_quantiles_balance_skewed_keys_and_even_ranges_do_not(tmp_path: Path) ->
     assert max(even) > 500
 
 
+@pytest.mark.parametrize(
+    ("kind", "keys", "message"),
+    [
+        ("TEXT", ["a", "b"], "values of the key are of type str"),
+        ("REAL", [1.0, float("inf")], "those of the key go from 1.0 to inf"),
+    ],
+)
+def test_even_ranges_of_a_key_that_cannot_be_divided_are_refused(
+    kind: str, keys: list[Any], message: str, tmp_path: Path
+) -> None:
+    query = sqlite(tmp_path / "keys.db", keys, kind)
+    with pytest.raises(ConfigurationError, match=f'ranges="even" divides .*{message}; use ranges="quantiles"'):
+        split_source(query, 2, by="id", ranges="even")
+
+
 def test_the_ends_are_open_for_rows_that_come_after_the_split(tmp_path: Path) -> None:
     query = sqlite(tmp_path / "open.db", list(range(10, 20)))
     shards = split_source(query, 3, by="id")

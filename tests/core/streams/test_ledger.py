@@ -236,5 +236,5 @@ def test_parts_that_leave_out_a_row_are_refused() -> None:
     ledger = open_ledger(5)
     ledger.hand(1)
     ledger.died(1, reached=1)
-    with pytest.raises(LedgerError, match="the parts do not make up rows 0 to 5"):
+    with pytest.raises(LedgerError, match="the parts do not make up rows 0 to 4"):
         ledger.split([batch_at(0, 2), batch_at(3, 2)])

@@ -66,7 +66,7 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
         "float": "DOUBLE PRECISION",
         "decimal": "NUMERIC(38, 9)",
         "datetime": "TIMESTAMP(6)",
-        "text": "VARCHAR, without padding",
+        "text": "VARCHAR",
     }
     cast = casts.get(end["type"], "a type that the driver returns exactly")
     return WatermarkPrecisionError(

@@ -66,10 +66,14 @@ def _plain(end: Any, key: str) -> dict[str, Any]:
 def _even(database: Database, column: str, rows: int, n: int) -> list[Any]:
     low, high = database.extremes(column)
     between = next((make for kinds, make in _BETWEEN if isinstance(low, kinds)), None)
-    if between is None or isinstance(low, bool) or not (watermark.is_finite(low) and watermark.is_finite(high)):
+    if between is None or isinstance(low, bool):
         raise ConfigurationError(
-            f'ranges="even" divides numbers, dates and times, but the key goes from a {type(low).__name__} to '
-            f'{"infinity" if between else "another"}; use ranges="quantiles"'
+            'ranges="even" divides numbers, dates and times, but the values of the key are of type '
+            f'{type(low).__name__}; use ranges="quantiles"'
+        )
+    if not (watermark.is_finite(low) and watermark.is_finite(high)):
+        raise ConfigurationError(
+            f'ranges="even" divides finite values, but those of the key go from {low} to {high}; use ranges="quantiles"'
         )
     ends = [between(low, high, part, n) for part in range(1, n)]
     return [end for end in dict.fromkeys(ends) if low <= end < high]
