@@ -197,9 +197,7 @@ def letters_in(uri: str, data: bytes) -> Iterator[dict[str, Any]]:
     except Exception as error:  # pyarrow raises OSError and others for a file that is not Parquet
         if is_of_signal(error):
             raise
-        raise ConfigurationError(
-            f"dead_letter_uri {shown_uri(uri)} is not a dead-letter file; name another file"
-        ) from error
+        raise ConfigurationError(f"{shown_uri(uri)} is not a dead-letter file; name another file") from error
 
 
 def _digest(letter: dict[str, Any]) -> bytes:
@@ -210,7 +208,7 @@ def _form_of(uri: str) -> str:
     for ending, form in ((".jsonl", "jsonl"), (".ndjson", "jsonl"), (".parquet", "parquet")):
         if uri.lower().endswith(ending):
             return form
-    raise ConfigurationError(f"dead_letter_uri {shown_uri(uri)!r} must end in .jsonl or .parquet")
+    raise ConfigurationError(f"the dead-letter file {shown_uri(uri)!r} must end in .jsonl or .parquet")
 
 
 def _checked(letter: dict[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,8 @@ class Handoff:
 
         It is the first of these that exists: the slice that this run opened before, even if it is finished; the open
         slice of another run; a new slice. The slice is saved in the state before this method returns. Raises
-        HandoffBusyError if another run still holds the open slice.
+        HandoffBusyError if another run still holds the open slice, and SliceForgottenError if this run's own slice was
+        delivered so long ago that the state no longer has it.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
