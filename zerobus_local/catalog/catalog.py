@@ -207,7 +207,7 @@ class Catalog:
         self._state = state
 
     def _write(self, state: State) -> None:
-        write_atomically(self._file, json.dumps(state.as_json(), indent=1).encode())
+        write_atomically(self._file, state.to_text().encode())
 
     def _nearest(self, name: TableName) -> str:
         others = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -113,15 +114,16 @@ class Table:
         """The Arrow schema with which the Delta table is read and written."""
         return pa.schema(self.delta_schema.to_arrow())
 
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON-compatible values. The path is left out, so that the data folder can be moved."""
+    @cached_property
+    def text(self) -> str:
+        """The table as JSON. The path is left out, so that the data folder can be moved."""
         plain = asdict(self) | {"name": self.full_name}
         del plain["path"]
-        return plain
+        return json.dumps(plain)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], path: Path) -> Table:
-        """Build a table from the result of ``as_json``; ``path`` is the folder of the Delta table."""
+        """Build a table from the values in ``text``; ``path`` is the folder of the Delta table."""
         return cls(
             **plain
             | {
@@ -174,21 +176,25 @@ class State:
     grants: frozenset[Grant] = frozenset()
     alteration: Alteration | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON-compatible values, with the grants sorted."""
+    def to_text(self) -> str:
+        """Return the state as JSON, with the grants sorted.
+
+        Each statement writes all of it, so the parts are put together from texts that are made once for each object.
+        """
         begun = self.alteration
-        return {
-            "format": 1,
-            "catalogs": [asdict(namespace) for namespace in self.catalogs.values()],
-            "schemas": [asdict(namespace) for namespace in self.schemas.values()],
-            "tables": [table.as_json() for table in self.tables.values()],
-            "grants": [asdict(grant) for grant in sorted(self.grants)],
-            "alteration": begun and {"table": begun.table.as_json(), "before": begun.before},
+        parts = {
+            "format": "1",
+            "catalogs": _listed(json.dumps(asdict(namespace)) for namespace in self.catalogs.values()),
+            "schemas": _listed(json.dumps(asdict(namespace)) for namespace in self.schemas.values()),
+            "tables": _listed(table.text for table in self.tables.values()),
+            "grants": _listed(sorted(map(_grant_text, self.grants))),
+            "alteration": f'{{"table": {begun.table.text}, "before": {json.dumps(begun.before)}}}' if begun else "null",
         }
+        return "{" + ",\n".join(f'"{name}": {part}' for name, part in parts.items()) + "}"
 
     @classmethod
     def from_json(cls, plain: dict[str, Any], tables_folder: Path) -> State:
-        """Build a state from the result of ``as_json``; ``tables_folder`` contains the folders of the Delta tables."""
+        """Build a state from the values in ``to_text``; ``tables_folder`` has the folders of the Delta tables."""
         tables = (_table(entry, tables_folder) for entry in plain["tables"])
         begun = plain.get("alteration")
         return cls(
@@ -198,6 +204,15 @@ class State:
             grants=frozenset(Grant(**entry) for entry in plain["grants"]),
             alteration=begun and Alteration(_table(begun["table"], tables_folder), begun["before"]),
         )
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return "[" + ",\n".join(texts) + "]"
+
+
+@lru_cache(maxsize=16_384)
+def _grant_text(grant: Grant) -> str:
+    return json.dumps(asdict(grant))
 
 
 def _table(plain: dict[str, Any], tables_folder: Path) -> Table:
