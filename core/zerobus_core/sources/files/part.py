@@ -39,8 +39,8 @@ def read_part(reader: FileFormat, file: FoundFile, wanted: Wanted, chunk_rows: i
             except StopIteration as end:
                 if int(end.value) < stop:
                     raise ConfigurationError(
-                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, but the shard needs its rows "
-                        f"{first} to {stop}; split the source again"
+                        f"{file.shown} has {end.value} {plural(int(end.value), 'row')}, but the shard needs rows "
+                        f"{first} to {stop} of the file; split the source again"
                     ) from None
                 return stop - first
             if len(rows):

@@ -1,4 +1,4 @@
-"""Finds the rows of the files that were in an earlier list of files and are missing from the present list."""
+"""Finds the rows of removed files: files that are in an earlier list of files and not in the present list."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def removed_rows(
 ) -> Iterator[RemovedRows | None]:
     """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
-    Yields nothing unless ``now`` is ``before`` with some files left out. To count rows, reads the files that begin
-    before row ``reached`` and whose format does not state the number of rows. Raises an error if a file that is still
-    in ``now`` cannot be read. If a file that was left out is damaged, changed or missing, the number of its rows is
-    not exact.
+    Yields nothing if removed files are not the only difference between ``before`` and ``now``. Only files that begin
+    before row ``reached`` matter. Their rows are counted; a file is read for this if its format does not state the
+    number of rows. Raises an error if a file in ``now`` cannot be read. If a removed file is damaged, changed or
+    missing, its RemovedRows is not exact and is the last one that is yielded.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -81,7 +81,7 @@ def _passed_over(pieces: Pieces) -> Generator[None, None, int]:
 def _count_removed(
     reader: FileFormat, file: FoundFile, chunk_rows: int, enough: int
 ) -> Generator[None, None, tuple[int, bool]]:
-    """Return the number of rows of a file that was left out, and whether this number is exact.
+    """Return the number of rows of a removed file, and whether this number is exact.
 
     Counting stops once ``enough`` rows are read; the number is then treated as exact. The number is not exact if the
     file is damaged (then only rows before the damage are counted), or if it is changed or missing (then 0 is returned).

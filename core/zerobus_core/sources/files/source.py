@@ -40,7 +40,7 @@ _Answer = TypeVar("_Answer")
 
 
 class FileSource(Source):
-    """A source that has all rows of some files, in the order of the list of files."""
+    """A source with the rows of a list of files, in the order of the list."""
 
     has_files = True
 
@@ -50,7 +50,7 @@ class FileSource(Source):
         """Build the source.
 
         ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all files of
-        ``found``, and also files that are no longer listed.
+        ``found``, and also files that were left out later.
         """
         self._found = found
         self._reader = reader
@@ -224,7 +224,7 @@ def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
-    """Return ``ask()``, which calls a decoder or a storage; translate the errors of its library into ours."""
+    """Return ``ask()``; translate errors of the decoder or the storage that it calls into errors of this library."""
     try:
         return ask()
     except ZerobusIngestError:
@@ -294,7 +294,7 @@ def source_of_files(
     """Return the source that reads ``files``, which were found at ``place``, in the order given.
 
     ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all of ``files``, and
-    also files that are no longer listed.
+    also files that were left out later.
     """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)

@@ -24,8 +24,8 @@ _BUFFER = 256 * 1024
 def open_compressed(fs: Any, path: str, compression: str) -> Any:
     """Open a gzip, bz2, xz or zstd file and return its content as a binary file object.
 
-    Reading raises EOFError if the compressed data are truncated, or if the file has no bytes: a compressed file has
-    some bytes even if its content is empty.
+    Reading raises EOFError if the compressed data are truncated, or if the file has no bytes. (Even empty content has
+    some bytes after compression.)
     """
     opened = _NonEmptyFile(fs.open(path, "rb"))
     stream: Any
@@ -40,7 +40,10 @@ def open_compressed(fs: Any, path: str, compression: str) -> Any:
 
 
 class _NonEmptyFile(io.RawIOBase):
-    """A wrapped file that raises EOFError if it is empty; the readers of gzip and zstd would return empty content."""
+    """A compressed file whose ``read`` raises EOFError if the file has no bytes.
+
+    Without this, the readers of gzip and zstd would treat such a file as one with empty content.
+    """
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
@@ -61,7 +64,9 @@ class _NonEmptyFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._opened.read(size)
         if not data and not self._is_begun and size:
-            raise EOFError("the file is empty, but a compressed file has some bytes even if its content is empty")
+            raise EOFError(
+                "the file is empty, so it is not a compressed file: even empty content has some bytes after compression"
+            )
         self._is_begun = True
         return data
 

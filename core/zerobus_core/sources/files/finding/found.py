@@ -1,4 +1,4 @@
-"""Finds the files of a path, a URI, a directory or a glob, in a fixed order, and their format and versions."""
+"""Finds the files of a path, URI, directory or glob, in a fixed order; determines their format and versions."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ class FoundFile:
     def watched(self) -> Callable[[], bool]:
         """Return a function that returns whether the file has been changed or removed.
 
-        The function compares the file's present version with an earlier version. For a local file, or if
-        ``is_expected``, the earlier version is ``version``; otherwise it is the version at the time of this call. A
-        change that leaves the version the same is not noticed.
+        Each time the function is called, it compares the file's version with an earlier version. That is
+        ``self.version`` if the file is local or ``is_expected`` is True, otherwise the version that the file had when
+        ``watched`` was called. The function does not notice a change that leaves the version the same.
         """
         # Some storages report a file's version differently in a listing than for a single file.
         if self.is_local:
@@ -134,9 +134,9 @@ class FoundFiles:
     """The user's paths, as Locations."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
-        """Return a hash of the files' paths, sizes, versions and parts, and of how they are read.
+        """Return a hash of the files' format, paths, sizes, versions and parts, and of ``reading``.
 
-        ``reading`` has the settings that change how a file is read. Returns None if a file has no version.
+        ``reading`` has the settings that change how the files are read. Returns None if a file has no version.
         """
         if any(file.version is None for file in self.files):
             return None
@@ -191,7 +191,10 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
             'files with another extension, pass the format: IngestOptions(format="csv"), --format csv'
         )
     if len(formats) > 1:
-        raise ConfigurationError(f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob")
+        raise ConfigurationError(
+            f"{shown} holds files of several formats ({sorted(map(str, formats))}); use a glob that matches files of "
+            "only one format"
+        )
     return FoundFiles(given=shown, format=str(formats.pop()), files=files, places=tuple(places))
 
 
@@ -237,17 +240,17 @@ def _version(fs: Any, info: Mapping[str, Any]) -> str | None:
 def version_of(fs: Any, info: Mapping[str, Any]) -> str | None:
     """Return the version of a file, given fsspec's ``info`` about the file; None if there is no version.
 
-    The version of a local file does not include the change time, because chmod and new links also change that time.
+    Unlike ``local_version``, leaves out the change time of a local file, because chmod and new links also change it.
     """
     version = _version(fs, info)
     return local_content(version) if is_local(fs) else version
 
 
 def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a function that returns the version of a file of ``fs``, given fsspec's info about the file.
+    """Return a function that takes fsspec's info about a file of ``fs`` and returns the version of the file.
 
-    For many files, calling this function is faster than calling ``version_of``. Unless the file is local or in an
-    archive, the version also includes the size of the file.
+    For many files, the returned function is faster than ``version_of``. For a local file or a file in an archive, it
+    returns the same version as ``version_of``. For any other file, it puts the size of the file before that version.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)
@@ -284,8 +287,8 @@ def found_file(fs: Any, info: Mapping[str, Any], root: str, version: str) -> Fou
 def local_version(path: str) -> str | None:
     """Return the version of a local file; None if ``path`` is missing, or is a pipe or a device.
 
-    The version includes the change time (ctime): programs that copy files can set the modification time of the copy,
-    but no program can set the change time.
+    The version includes the change time (ctime), because no program can set it. The modification time is not enough:
+    programs that copy files can set it to that of the original.
     """
     try:
         status = os.stat(path)
@@ -297,7 +300,7 @@ def local_version(path: str) -> str | None:
 
 
 def local_content(version: str | None) -> str | None:
-    """Return a local file's version without the change time, which chmod and new links also change."""
+    """Return a local file's ``version`` without the change time, which chmod and new links also change."""
     return None if version is None else version.rpartition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""Lists the files of a path, a URI, a directory or a glob, and decides whether a further file would be listed."""
+"""Lists the files of a path, a URI, a directory or a glob, and decides whether a given path would be listed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _info_of(fs: Any, path: str) -> Info | None:
 def _lists_by_itself(fs: Any) -> bool:
     """Return whether ``fs`` has its own recursive listing.
 
-    The default listing of fsspec silently omits directories that it cannot read.
+    If not, ``_below`` lists the files: the default listing of fsspec silently omits directories that it cannot read.
     """
     from fsspec.asyn import AsyncFileSystem
     from fsspec.spec import AbstractFileSystem
@@ -172,7 +172,10 @@ def _check_regular(path: str) -> None:
     """Raise ConfigurationError for a pipe, a socket or a device: reading it could block or never end."""
     with suppress(OSError):  # the error is raised when the file is read
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigurationError(f"{path} is not a regular file, so it cannot be read with the others; move it")
+            raise ConfigurationError(
+                f"{path} is not a regular file but a pipe, a socket or a device, which is not read together with other "
+                "files; move it elsewhere"
+            )
 
 
 def _is_linked_directory(fs: Any, info: Info) -> bool:

@@ -22,7 +22,11 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class PartitionType:
-    """Converts a directory's text to a value; ``arrow`` is the name of the pyarrow function that returns its type."""
+    """The type of a partition column.
+
+    ``parse`` converts the text in a directory's name to a value. ``arrow`` is the name of the pyarrow function that
+    returns the Arrow type.
+    """
 
     parse: Callable[[str], Any]
     arrow: str
@@ -41,8 +45,9 @@ def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dic
     """Return the type of each partition column, by name.
 
     The type is a date for a DATE column of the table, a 64-bit integer for an integer column, and text for a STRING
-    column. For any other column, and without a table, the type is a 64-bit integer, provided that each value is written
-    without extra zeros or signs (7, not 007). If a value cannot be converted to the type, the type is text.
+    column. For any other column, and without a table, the type is a 64-bit integer if every value is an integer without
+    extra zeros or signs (7, not 007), otherwise text. A DATE or integer column, too, has the type text if one of its
+    values cannot be converted.
     """
     values: dict[str, set[str]] = {}
     for file in found.files:
@@ -67,14 +72,14 @@ def _type_for(kind: DataType | None, texts: set[str]) -> PartitionType:
 def _number(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or (number := int(text)) not in _INT64:
-        raise ValueError("not a whole number of 64 bits")
+        raise ValueError("not a whole number that fits in 64 bits")
     return number
 
 
 def _canonical(text: str) -> int:
     # 007 is text; an integer would lose its zeros.
     if str(number := _number(text)) != text:
-        raise ValueError("not written as a number")
+        raise ValueError("a number with extra zeros or signs")
     return number
 
 
