@@ -99,7 +99,7 @@ def test_the_format_says_how_a_row_is_read(
 
 
 def test_an_escape_character_before_anything_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="escape_char comes before"):
+    with pytest.raises(ConfigurationError, match="escape_char must be followed by"):
         rows_of(tmp_path / "x.csv", b'id,n\n1,"new\\n line"\n', BACKSLASH)
 
 

@@ -92,13 +92,13 @@ def test_a_file_that_was_cut_off_is_never_a_shorter_one(layout: str, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'[{"a": 1},]', "has no value after value 0"),
-        (b'[{"a": 1},,{"a": 2}]', "has no value after value 0"),
+        (b'[{"a": 1},]', "has a comma but no value after value 0"),
+        (b'[{"a": 1},,{"a": 2}]', "has a comma but no value after value 0"),
         (b'[{"a": 1}] [{"a": 2}]', "text after"),
         (b'[{"a": 1}] x', "text after its JSON array: 'x'"),
         (b'[{"a": 1}', "never closed: the file was truncated after 0 values"),
         (b'[{"a": 1}, {"a": 2}', "never closed: the file was truncated after 1 value"),
-        (b'{\n"a": 1}\nx\n{"a": 2}', "text after value 0 that is not JSON"),
+        (b'{\n"a": 1}\nx\n{"a": 2}', "unexpected text after value 0"),
         (b'{\n"a": 1}}', "text after value 0"),
         (b'{\n"a": 1}\n{"a": ', r"an incomplete last value \(complete values: 1\)"),
     ],

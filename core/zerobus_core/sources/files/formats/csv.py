@@ -61,7 +61,7 @@ class CsvReader:
         return self._format.settings()
 
     def count(self, file: FoundFile) -> int | None:
-        """Always None: quoted cells can contain line ends, so lines cannot be counted."""
+        """Always None: quoted cells can contain line ends, so the number of lines is not the number of rows."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
@@ -102,8 +102,8 @@ def _check_delimiter(names: list[str], given: CsvFormat, path: str) -> None:
         for sign, shown in ((";", ";"), ("\t", r"\t"), ("|", "|"), (",", ",")):
             if sign in names[0]:
                 raise ConfigurationError(
-                    f'the header of {path} is a single name, {names[0]!r}: pass CsvFormat(delimiter="{shown}") if that '
-                    "is what separates its cells"
+                    f'the header of {path} is a single name, {names[0]!r}: pass CsvFormat(delimiter="{shown}") if this '
+                    "character separates the cells of the file"
                 )
 
 
@@ -174,8 +174,8 @@ class _Rows:
             names = [cell.text.decode() for cell in self._grammar.cells(row)]
         except UnicodeDecodeError as error:
             raise ConfigurationError(
-                f"the header of {self._name} is not in the encoding that it is read in ({error.reason}): pass the "
-                'right one, e.g. CsvFormat(encoding="latin-1")'
+                f"the header of {self._name} cannot be decoded ({error.reason}): pass the encoding of the file, e.g. "
+                'CsvFormat(encoding="latin-1")'
             ) from error
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -197,9 +197,11 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Add the next block of the file to the unread data; return False if there is nothing more to read.
+        """Add the next block of the file to the unread data; return False if nothing can be added.
 
-        At the end of the file, unread data are marked as the last, and a missing line end is added; this returns True.
+        The first call at the end of the file adds a missing line end to the unread data, marks them as the last ones,
+        and returns True. If there are no unread data, it returns False. Raises ConfigurationError if the unread data
+        are longer than a row can be.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
@@ -325,11 +327,10 @@ def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
 def _runs(
     batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
 ) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
-    """Yield pieces with the good rows of ``batch`` and the bad rows between them, in order.
+    """Yield the rows of a block in pieces, in order: slices of ``batch`` with good rows, and lists of one bad row.
 
-    Each piece has the position of its first row in the block. Consecutive good rows are one slice of ``batch``.
-    ``places`` has the position in the block of each row of ``batch``. ``bad`` has the bad rows by position; a row of
-    ``batch`` at the position of a bad row is left out.
+    Each piece comes with the position of its first row in the block. ``places`` has the position in the block of each
+    row of ``batch``. ``bad`` has the bad rows by position. A row of ``batch`` whose position is in ``bad`` is left out.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

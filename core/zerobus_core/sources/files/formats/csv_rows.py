@@ -27,12 +27,15 @@ class Cell(NamedTuple):
 
 
 class CsvGrammar:
-    """The syntax of rows with a given delimiter, quote character and escape character; the last two can be None.
+    """The syntax of the rows of a CSV file.
 
-    ``escape`` is special only inside quotes. There it can precede a quote or itself, as Spark and PostgreSQL write it,
-    and a delimiter or a line end, as MySQL writes it; before any other character it is an error. With ``skip_blanks``,
-    blanks at the start of a cell are ignored. Without ``skip_blanks``, blanks before an opening quote are an error,
-    because some readers treat such a quote as text and others do not. A row that begins with ``comment`` is ignored.
+    ``quote`` is None if quotes are text. ``escape`` is None if the file has no escape character. An escape character
+    is special only inside quotes. There it must be followed by a quote or another escape character, as Spark and
+    PostgreSQL write it, or by a delimiter or a line end, as MySQL writes it. Anything else after it is an error.
+
+    If ``skip_blanks`` is True, blanks at the start of a cell are ignored. If it is False, blanks before an opening
+    quote are an error, because some readers treat such a quote as text and others do not. A row that begins with
+    ``comment`` is ignored.
     """
 
     def __init__(
@@ -181,8 +184,9 @@ class CsvGrammar:
         text = self._after_quote(rest)
         if self._escape:
             return BrokenRowError(
-                f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char comes before "
-                "a quote, a delimiter, a line end or itself, and before nothing else"
+                f"has an escape character or a closing quote before {text!r}: inside quotes, escape_char must be "
+                "followed by a quote, a delimiter, a line end or another escape_char; a closing quote must be followed "
+                "by a delimiter or a line end"
             )
         return BrokenRowError(
             f'has the text {text!r} after a closing quote: a quote inside quotes is written ""; pass '

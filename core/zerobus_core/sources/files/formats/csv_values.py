@@ -1,6 +1,7 @@
 """Rewrites the numbers, booleans, dates and times of CSV files in the form that the encoder parses.
 
-The CsvFormat says how these values are written in the file. A row with a cell that is written differently is a bad row.
+The CsvFormat says how these values are written in the file. A row with a number, date or time that is written
+differently is a bad row. Other words for booleans are left for the encoder to accept or refuse.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ _READERS: dict[Kind, Callable[[CsvFormat], CellReader | None]] = {
 
 
 def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[pa.RecordBatch, dict[int, str]]:
-    """Return the batch with its cells rewritten, and the reason for each row that has an unreadable cell.
+    """Return the batch with its cells rewritten, and why rows of the batch are unreadable.
 
-    The keys of the reasons are the rows' indexes in the batch.
+    The reasons are in a dictionary. Its keys are the indexes of the rows that have an unreadable cell.
     """
     reasons: dict[int, str] = {}
     for name, read in readers.items():

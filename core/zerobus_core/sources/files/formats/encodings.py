@@ -33,11 +33,11 @@ _UNREADABLE = "zerobus_unreadable"
 
 
 def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[bytes]:
-    """Yield the text of ``blocks`` as UTF-8, without a byte order mark at its start.
+    """Yield the text of ``blocks`` as UTF-8, without a byte order mark at the start.
 
-    A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that the value is refused later.
-    ``name`` is the name of the file in errors. Raises ConfigurationError for a UTF-16 or UTF-32 file if ``encoding`` is
-    a different encoding, for a file that begins like a known binary format, and for an HTML page.
+    A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8. So the value that has this byte is
+    refused later. ``name`` is the name of the file in errors. Raises ConfigurationError for a UTF-16 or UTF-32 file if
+    ``encoding`` is a different encoding, for a file that begins like a known binary format, and for an HTML page.
     """
     codec = codecs.lookup(encoding)
     start = b""

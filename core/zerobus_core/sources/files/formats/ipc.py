@@ -27,8 +27,9 @@ _END_MARK = bytes(4)
 class IpcFormat:
     """Reads one record batch at a time.
 
-    The number of rows is known only at the end, so a pandas range index that is stored only in the metadata cannot
-    become a column. A file with such an index, if the index has a name, is refused unless the name is in ``dropped``.
+    A file with a named range index of pandas is refused unless ``dropped`` contains the name. pandas stores such an
+    index only in the metadata. To make it a column, the number of rows in the file must be known, and it is known only
+    at the end of the file.
     """
 
     is_arrow = True
@@ -43,7 +44,7 @@ class IpcFormat:
         return {}
 
     def count(self, file: FoundFile) -> int | None:
-        """Always None: the footer lists batches, but not their rows."""
+        """Always None: the footer lists the batches, but not the number of rows in each batch."""
         return None
 
     def read(self, file: FoundFile, wanted: Wanted, _chunk_rows: int) -> Pieces:
@@ -67,7 +68,7 @@ def _batches(file: FoundFile) -> Iterator[pa.RecordBatch]:
             if has_bytes_between(opened):
                 raise ConfigurationError(
                     f"{file.shown} consists of several Arrow IPC files joined together, but its footer describes "
-                    "only the last one; split it into files"
+                    "only the last one; split it into the original files"
                 )
             with pa.ipc.open_file(opened) as reader:
                 for index in range(reader.num_record_batches):
@@ -86,7 +87,10 @@ def _streamed(opened: Any, name: str) -> Iterator[pa.RecordBatch]:
             "writer was never closed"
         )
     if opened.read(1):
-        raise ConfigurationError(f"{name} has more bytes after the end of its Arrow stream; split it into files")
+        raise ConfigurationError(
+            f"{name} has more bytes after the end of its Arrow stream; if it consists of several streams, write each "
+            "stream to a file of its own"
+        )
 
 
 class _EndWatcher(io.RawIOBase):

@@ -1,8 +1,9 @@
-"""Detects that several Arrow IPC files were joined: the footer does not follow the last message that it lists.
+"""Detects that a file consists of several Arrow IPC files that were joined.
 
-The output of ``cat a.arrow b.arrow`` ends with the footer of ``b``, but the offsets in this footer now point into
-``a``. Readers fail, or return rows of ``a`` in place of the rows of ``b``. Message.fbs and File.fbs of apache/arrow
-define the layout.
+In such a file, there are other bytes between the footer and the last message that the footer lists. For example, the
+output of ``cat a.arrow b.arrow`` ends with the footer of ``b``, but the offsets in this footer now point into ``a``.
+Readers fail, or return rows of ``a`` in place of the rows of ``b``. Message.fbs and File.fbs of apache/arrow define
+the layout.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _MOST_PADDING = 8 + 2 * 64
 def has_bytes_between(opened: Any) -> bool:
     """Return whether there is more than padding between the last message and the footer.
 
-    Returns False if the footer is damaged, because pyarrow then refuses the file. At the end, seeks to the start of
-    ``opened``.
+    Returns False if the footer is damaged, because pyarrow then refuses the file. Before returning, moves ``opened``
+    back to its start.
     """
     size = opened.seek(0, 2)
     try:

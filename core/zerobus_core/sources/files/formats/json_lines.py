@@ -74,7 +74,8 @@ class JsonLinesFormat:
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
     """Yield the JSON text of each row, and None after the texts of each block.
 
-    The first bytes of the file show its layout. If each row is on its own line, this is recorded in ``lines``.
+    The first bytes of the file show how its rows are laid out. If each row is a line, records in ``lines`` that row 0
+    is in line 1.
     """
     start = b""
     layout = None
@@ -98,11 +99,12 @@ def line_pieces(
     name: str,
     values: JsonValues = ANY_VALUES,
 ) -> Pieces:
-    """Yield the rows whose positions are in ``runs``, as Pieces; each line in ``blocks`` is a row.
+    """Yield the wanted rows as Pieces; each line in ``blocks`` is a row.
 
-    The last piece, which can be empty, ends after the last row. An empty block means that nothing has arrived for a
-    while. Rows wait at most ``MAX_WAIT`` seconds for their piece to become full. ``name`` says in errors where the
-    lines come from. Raises ConfigurationError for a line longer than ``MAX_LINE_BYTES``, and for a JSON array.
+    ``runs`` has the ranges of the positions of the wanted rows. The last piece can be empty. An empty block in
+    ``blocks`` means that no data have arrived for a while. Rows wait at most ``MAX_WAIT`` seconds for their piece to
+    become full. ``name`` says in errors where the lines come from. Raises ConfigurationError for a line longer than
+    ``MAX_LINE_BYTES``, and for a JSON array.
     """
     return (yield from text_pieces(_without_array(_lines(blocks, name), name), runs, chunk_rows, values))
 

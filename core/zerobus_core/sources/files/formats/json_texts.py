@@ -51,7 +51,7 @@ def json_texts(blocks: Iterable[bytes], name: str, *, is_array: bool, max_bytes:
 
 
 class _Texts:
-    """Splits text that arrives in blocks into JSON values."""
+    """Receives a JSON file block by block, and splits it into the texts of its values."""
 
     def __init__(self, name: str, *, is_array: bool) -> None:
         self._name = name
@@ -69,7 +69,7 @@ class _Texts:
 
     @property
     def held(self) -> int:
-        """The number of bytes of the incomplete value that are in memory."""
+        """The size of the incomplete value so far, in bytes."""
         return len(self._data) - self._start
 
     def add(self, block: bytes) -> Iterator[bytes]:
@@ -145,11 +145,13 @@ class _Texts:
     def _cut(self, match: re.Match[bytes], *, is_after_comma: bool) -> bytes:
         text = self._data[self._start : match.start()]
         if not text.strip():
-            raise ConfigurationError(f"the JSON array in {self._name} has no value after value {self.count - 1}")
+            raise ConfigurationError(
+                f"the JSON array in {self._name} has a comma but no value after value {self.count - 1}"
+            )
         self._start = match.end()
         self._is_after_comma = is_after_comma
         return text
 
     def _between_error(self, match: re.Match[bytes]) -> ConfigurationError:
         shown = self._data[self._start : match.end()][:20].decode(errors="backslashreplace")
-        return ConfigurationError(f"{self._name} has text after value {self.count - 1} that is not JSON: {shown!r}")
+        return ConfigurationError(f"{self._name} has unexpected text after value {self.count - 1}: {shown!r}")

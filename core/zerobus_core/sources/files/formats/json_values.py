@@ -1,11 +1,12 @@
 """Parses JSON texts into rows, with exact numbers wherever the table needs them.
 
-orjson parses numbers with a fraction or an exponent, and whole numbers beyond 64 bits, as doubles, which are rounded.
-DECIMAL, integer and VARIANT columns need all of these numbers exactly. DOUBLE and FLOAT columns need only the whole
-numbers beyond 64 bits exactly, because such a number is refused if the column would round it. So a line is parsed
-again with Python's json module, which gives exact numbers, if it has a double in a DECIMAL, integer or VARIANT column,
-or in a DOUBLE or FLOAT column a double that is so large that it can be such a whole number. For all other lines, the
-only extra cost is the check.
+Each line is parsed with orjson, which is fast but rounds some numbers: numbers with a fraction or an exponent, and
+whole numbers beyond 64 bits, become doubles. Python's json module is slower and gives exact numbers. So a line is
+parsed again with the json module if one of these is true:
+
+* A DECIMAL, integer or VARIANT column has a double. These columns need every number exactly.
+* A DOUBLE or FLOAT column has a double so large that it can be a whole number beyond 64 bits. Such a whole number is
+  refused if the column would round it, so it is needed exactly.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class JsonValues:
         self._nested = [(name, check) for name, check in checks if check is not None and check not in of_whole_columns]
 
     def record(self, text: str) -> Any:
-        """Return the row in ``text``, which is the ``record`` of a dead letter."""
+        """Return the row in ``text``, the JSON text of the ``record`` field of a dead letter."""
         return self.row(b'{"%s":1,"record":%s}' % (MARKER.encode(), text.encode(errors="surrogatepass")))
 
     def row(self, line: bytes) -> Any:
@@ -164,7 +165,7 @@ def _is_huge(value: Any) -> bool:
 
 
 def _may_be_huge(values: Iterable[Any]) -> bool:
-    """Return whether a value might be huge: False is certain; True can also mean that only the values' sum is huge.
+    """Return False only if no value is huge; True can also mean that only the sum of the values is huge.
 
     Computing the sum takes half the time of testing each value.
     """
@@ -182,7 +183,7 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a function that returns whether a value of the type might be rounded; None if no check is needed."""
+    """Return a function that returns whether a value of type ``kind`` can be rounded; None if no check is needed."""
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -259,7 +260,7 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts exact numbers to the form that the type needs; None if none is converted."""
+    """Return a function that converts exact numbers as ``kind`` needs them; None if no conversion is needed."""
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None

@@ -29,8 +29,8 @@ _SMALL_BYTES = 2 * 1024 * 1024
 class ParquetFormat:
     """Reads one row group at a time, so that at most one is in memory.
 
-    A range index of pandas that has a name is stored only in the metadata. It becomes a column unless ``dropped``
-    contains the name.
+    pandas stores a named range index only in the metadata. Such an index becomes a column unless ``dropped`` contains
+    its name.
     """
 
     is_arrow = True
@@ -77,7 +77,7 @@ class ParquetFormat:
 def _rows_at_once(group: Any, chunk_rows: int) -> int:
     """Return how many rows to read at once: two chunks if the rows are small, otherwise one chunk.
 
-    Below about 10,000 rows, the time of a read or a cast is mainly the fixed time of a call.
+    A read or a cast of fewer than about 10,000 rows takes mainly the fixed time of a call, so larger reads are faster.
     """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
@@ -95,9 +95,9 @@ class _Int96:
     """Reads INT96, the old timestamps of Spark, Hive and Impala, without loss.
 
     Arrow can read them as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap around.
-    As microseconds, the last three digits are dropped. So each column is read in both units. Multiplying the
-    microseconds by 1,000 wraps around in the same way, so the product differs from the nanoseconds only if digits were
-    dropped.
+    As microseconds, the last three digits are dropped. So each column is read in both units, and the microseconds are
+    multiplied by 1,000. This wraps around in the same way, so the product differs from the nanoseconds only if digits
+    were dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
@@ -108,8 +108,8 @@ class _Int96:
     def exact(self, batches: Iterator[pa.RecordBatch], group: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of ``batches``, which are the batches of a row group, with exact timestamps.
 
-        Timestamps are in microseconds. A batch is split around each row that would lose digits: such a row is a batch
-        of its own, with timestamps in nanoseconds.
+        Timestamps are in microseconds, except in rows that would lose digits: each such row is a batch of its own, with
+        timestamps in nanoseconds.
         """
         schema = self._nanoseconds.schema_arrow
         names = [field.name for field in schema if field.type != self._schema.field(field.name).type]
@@ -135,7 +135,7 @@ def _exact(batch: pa.RecordBatch, nanoseconds: pa.Table) -> Iterator[pa.RecordBa
 
 
 def _drops(microseconds: pa.Array, nanoseconds: pa.Array) -> bool:
-    """Return whether the microseconds lack digits of the nanoseconds. The two arrays must have the same nesting."""
+    """Return whether ``microseconds`` lacks digits of ``nanoseconds``. Both must have the same nesting."""
     if pa.types.is_struct(microseconds.type):
         return any(map(_drops, microseconds.flatten(), nanoseconds.flatten()))
     if pa.types.is_nested(microseconds.type):
