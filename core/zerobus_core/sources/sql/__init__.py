@@ -1,1 +1,1 @@
-"""Builds SQL around a user's query, asks the database about its rows, and converts a column's values to JSON."""
+"""Builds SQL around a user's query, asks the database about rows of the query, and converts values to JSON."""

@@ -77,8 +77,8 @@ class Database:
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
         """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
-        If the type is one of PostgreSQL's dates or timestamps, no value is needed, and ``lower`` becomes ``like``. For
-        any other type, fetches a value of the column; returns None if the column has no values yet.
+        For a date or a timestamp of PostgreSQL, no value is fetched, and ``Column.like`` is ``lower``. For any other
+        type, fetches a value of the column for ``Column.like``; returns None if the column has no values yet.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -155,9 +155,9 @@ class Database:
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
-        Each value is the last value of a part; the last value of the last part is left out. The values are distinct and
-        in the database's order. Only rows that meet all conditions are considered; without conditions, only rows whose
-        value is not NULL.
+        Each value is the last value of a part; the last part has none. The values are distinct and in the database's
+        order. ``rows`` must be the number of rows that meet all conditions; without conditions, the number of rows in
+        which the column is not NULL. Other rows are not considered.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:
@@ -178,11 +178,13 @@ class Database:
             cursor.close()
 
     def now(self, column: Column, clock: str | None) -> Any:
-        """Return the time by the database's clock, in the form of the column's values.
+        """Return the present time by the database's clock, in the form of the column's values.
 
-        If the column's times have no time zone, they can be in the session's zone or in UTC. The earlier of the two
-        times is then returned, so that rows are never read sooner than the user's ``lag`` allows. ``clock`` is a SQL
-        expression for the clock that the column's writers use, if they do not use the database's clock.
+        If ``clock`` is given, it is a SQL expression for the present time, and its value is returned instead: the
+        programs that write the column can use another clock than the database's.
+
+        If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC. So
+        the earlier of the two times is returned: rows are then never read sooner than the user's ``lag`` allows.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)

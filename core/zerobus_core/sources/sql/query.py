@@ -32,8 +32,8 @@ class SqlQuery:
 
     ``connect`` must return a new DB-API connection each time. ``query`` is one SELECT without ORDER BY and without
     placeholders. ``paramstyle`` is DB-API's name for how values are bound; it is needed only if the driver's module
-    does not define it. Shards contain neither
-    ``query`` nor ``connect``, so a host that stores shards stores no secrets.
+    does not define it. Shards contain neither ``query`` nor ``connect``, so a host that stores shards stores no
+    secrets.
     """
 
     def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:
@@ -59,7 +59,7 @@ class SqlQuery:
 class SqlRangeSource(IterableSource):
     """The rows of one range of a key, in the key's order, or the rows whose key is NULL.
 
-    Each reading executes the statement again.
+    Each time the source is read, it queries the database again.
     """
 
     def __init__(self, query: SqlQuery, shard: Mapping[str, Any], options: IngestOptions) -> None:
@@ -71,7 +71,7 @@ class SqlRangeSource(IterableSource):
         self.fingerprint = None if shard["is_null"] else shard["fingerprint"]
 
     def read_for(self, schema: TableSchema) -> None:
-        """See ``Source``: JSON, arrays and MySQL's booleans are converted to values that the columns accept."""
+        """See ``Source``. JSON, arrays and MySQL's booleans are converted to values that the table's columns accept."""
         self._schema = schema
 
     def _blocks(self) -> Iterator[Iterable[Any]]:

@@ -102,11 +102,11 @@ def checked_query(query: Any) -> str:
         raise ConfigurationError("query must be one SELECT statement, because it is used as a derived table")
     if ";" in words:
         raise ConfigurationError(
-            "query contains a `;`: pass one SELECT without it, because it is used as a derived table"
+            "query contains a `;`: pass one SELECT without `;`, because the query is used as a derived table"
         )
     depth_0 = [text.upper() for text, depth in tokens if depth == 0]
     if any(text.startswith("ORDER") and text.split() in (["ORDER"], ["ORDER", "BY"]) for text in depth_0):
-        raise ConfigurationError("query ends in ORDER BY: leave it out, because rows are ordered by column and key")
+        raise ConfigurationError("query ends in ORDER BY: leave it out, because another ORDER BY is added to the query")
     return query
 
 

@@ -112,7 +112,7 @@ def _guessed(text: str) -> Any:
 
 
 def shown(plain: Plain | None, *, values: bool) -> Any:
-    """Return a watermark as a JSON-compatible value for people to read; mask text and bytes unless ``values``."""
+    """Return a watermark as a JSON value for people to read; mask text and bytes unless ``values`` is True."""
     if plain is None:
         return None
     kind, text = plain["type"], plain["value"]
