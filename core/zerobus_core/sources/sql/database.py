@@ -60,7 +60,7 @@ class Database:
                     connection.autocommit = False
 
     def begin(self) -> None:
-        """Let all questions see the same state of the database; this has an effect only for PostgreSQL."""
+        """On PostgreSQL, begin a transaction in which all questions see the same state of the database."""
         if self.dialect.is_postgres:
             cursor = self._connection.cursor()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -145,7 +145,7 @@ class FoundFiles:
         return f"files:{len(self.files)}:{digest[:32]}"
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is one of these files, or would be found among them if it were written."""
+        """Return whether a file at ``uri`` is one of these files, or would be one of them if it were written."""
         fs, path = filesystem_of(uri, f"cannot open {shown_uri(uri)}")
         if any(place.would_hold(fs, path) for place in self.places):
             return True
@@ -199,7 +199,10 @@ def find_files(given: str | Sequence[str], *, format: str | None = None, fallbac
 
 
 def holds_no_files(place: str) -> bool:
-    """Return whether a directory or glob has no files to read; raise ConfigurationError if a plain path is missing."""
+    """Return whether a directory or glob has no files to read.
+
+    Raises ConfigurationError for a path that is not a glob and does not exist.
+    """
     return not Location(place).files()
 
 

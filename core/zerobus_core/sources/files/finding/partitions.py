@@ -46,7 +46,7 @@ def partition_types(found: FoundFiles, schema: TableSchema | None = None) -> dic
 
     The type is a date for a DATE column of the table, a 64-bit integer for an integer column, and text for a STRING
     column. For any other column, and without a table, the type is a 64-bit integer if every value is an integer without
-    extra zeros or signs (7, not 007), otherwise text. A DATE or integer column, too, has the type text if one of its
+    extra zeros or signs (7, not 007), otherwise text. The type of a DATE or integer column is also text if one of its
     values cannot be converted.
     """
     values: dict[str, set[str]] = {}

@@ -136,7 +136,7 @@ def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[p
 
 
 def _valid_text(cells: pa.Array) -> tuple[pa.Array, list[int]]:
-    """Return the cells, with a null in place of each cell that is invalid UTF-8, and the indexes of these cells."""
+    """Replace each cell that is invalid UTF-8 with a null; return the cells, and the indexes of the replaced cells."""
     try:
         cells.validate(full=True)
     except pa.ArrowInvalid:
