@@ -97,7 +97,7 @@ def _path_source(path: str | bytes, options: IngestOptions, *, is_text: bool) ->
     from .files.source import files_source
 
     if isinstance(path, bytes):
-        raise ConfigurationError(f"records is a path of bytes; {_INSTEAD}")
+        raise ConfigurationError(f"records is a path given as bytes; {_INSTEAD}")
     if is_text and not looks_like_path(path):
         raise ConfigurationError(f"records is {_describe(path)}, which is not the path or URI of a file; {_INSTEAD}")
     return files_source(path, options)
@@ -182,11 +182,11 @@ def _refuse_what_is_no_source(records: Any) -> None:
         raise ConfigurationError("records is a set, whose order changes from run to run; pass a sorted list")
     if is_instance(records, f"{__package__}.sql.query", "SqlQuery"):
         raise ConfigurationError(
-            "records is a SqlQuery: split it, and pass read_shard(query, shard) for each shard; or execute the query, "
-            "and pass the cursor"
+            "records is a SqlQuery: split it with split_source, and pass read_shard(query, shard) for each shard; or "
+            "execute the query, and pass the cursor"
         )
     if is_record(records):
-        raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of them: [record]")
+        raise ConfigurationError(f"records is one {type(records).__name__}; pass a list of records: [record]")
     if records is None or isinstance(records, str | bytes) or not isinstance(records, Iterable):
         raise ConfigurationError(f"records is {_describe(records)}; {_INSTEAD}")
 
@@ -196,10 +196,10 @@ def _refuse_other_forms(records: Any) -> None:
     if isinstance(records, Mapping):
         if records and all(isinstance(value, list | tuple) for value in records.values()):
             raise ConfigurationError(
-                "records is a dict of lists: if each list is a column, pass pyarrow.table(records); if it is one "
-                "record, pass a list of them: [record]"
+                "records is a dict of lists: if each list is a column, pass pyarrow.table(records); if the dict "
+                "is one record, pass a list of records: [record]"
             )
-        raise ConfigurationError("records is a dict, which is one record; pass a list of them: [record]")
+        raise ConfigurationError("records is a dict, which is one record; pass a list of records: [record]")
     if isinstance(records, IOBase):
         raise ConfigurationError("records is an open file; pass its path, or the rows that you read from it")
     if type(records).__module__.partition(".")[0] == "numpy":
@@ -212,7 +212,7 @@ def _iterable_source(records: Iterable[Any], options: IngestOptions) -> Source:
     if isinstance(records, Sequence) and _is_sliceable(records):
         return _sequence_source(records, options)
     if inspect.isgenerator(records) and inspect.getgeneratorstate(records) == inspect.GEN_CLOSED:
-        raise ConfigurationError("records is a generator that has already ended; call its function again")
+        raise ConfigurationError("records is a generator that has already ended; call the generator function again")
     # A SQLAlchemy result makes a new iterator each time, but all of its iterators share the same rows.
     is_result = hasattr(type(records), "fetchmany")
     begun = OneShotIterable(records, given=records if is_result else None)
@@ -297,7 +297,9 @@ def _checked(rows: Iterator[Any]) -> Iterator[Any]:
 
 def _check_first(record: Any) -> None:
     if shard_in(record) is not None:
-        raise ConfigurationError("records is a list of shards; pass one shard to each delivery, e.g. with expand()")
+        raise ConfigurationError(
+            "records is a list of shards; pass one shard to each delivery (in Airflow, with expand())"
+        )
     if is_record(record):
         _refuse_wrapped_object(record)
         return

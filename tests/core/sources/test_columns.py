@@ -173,7 +173,7 @@ def test_columnar_things_that_are_no_rows_are_refused(value: Any, message: str) 
 
 
 def test_an_iterable_of_batches_that_goes_on_with_rows_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="all of its items must be of one kind"):
+    with pytest.raises(ConfigurationError, match="all items must be Arrow data or frames"):
         read(source_of([TABLE, {"n": 1}], FIVES))
 
 

@@ -119,9 +119,9 @@ def test_frames_that_come_one_after_the_other_go_as_rows_if_the_first_does() -> 
     source = source_of((frame for frame in (mixed, plain)), FIVES)
     assert not source.is_arrow
     assert [row["x"] for _, row in read(source)] == [{"a": 1}, {"b": 2}, "x", "y"]
-    with pytest.raises(ConfigurationError, match="yield rows from the start"):
+    with pytest.raises(ConfigurationError, match="pass rows instead"):
         read(source_of([plain, mixed], FIVES))
-    with pytest.raises(ConfigurationError, match="of one kind"):
+    with pytest.raises(ConfigurationError, match="all items must be pandas frames"):
         read(source_of([mixed, {"x": 1}], FIVES))
 
 

@@ -113,7 +113,7 @@ class Point:
     [
         (None, "None.*return nothing"),
         (7, "type builtins.int"),
-        ({"a": 1}, r"one record; pass a list of them: \[record\]"),
+        ({"a": 1}, r"one record; pass a list of records: \[record\]"),
         (Point(1), r"one Point; pass a list"),
         ({1, 2}, "set, whose order"),
         (["a", "b"], "first record is the text 'a'"),

@@ -77,7 +77,7 @@ class TableSource(Source):
 
 
 class BatchesSource(Source):
-    """Record batches that a reader, a stream, or an iterable of tables or frames produces one by one."""
+    """Record batches that are read one by one from a reader, a stream, or an iterable of tables or frames."""
 
     is_arrow = True
 
@@ -91,7 +91,8 @@ class BatchesSource(Source):
     ) -> None:
         """Build the source.
 
-        ``start`` returns the batches. ``can_read_again`` says whether ``start`` can be called more than once.
+        Each reading calls ``start``, which returns the batches. ``can_read_again`` says whether ``start`` can be called
+        more than once.
         ``on_durable`` is called when all rows are durable.
         """
         self._can_read_again = can_read_again
@@ -111,7 +112,7 @@ class BatchesSource(Source):
         return self._can_read_again
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that are not in ``skip``. Skipped rows are produced too, and then dropped."""
+        """Yield the rows that are not in ``skip``; rows in ``skip`` are also read, but dropped."""
         return coalesce(self._wanted(skip), self._chunk_rows)
 
     def _wanted(self, skip: RowRanges) -> Iterator[Chunk]:
@@ -129,10 +130,10 @@ def wanted_slices(batch: pa.RecordBatch, first: int, skip: RowRanges) -> Iterato
 
 
 def batches_of(items: Iterable[Any], dropped: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Yield copies of the record batches in ``items``, which must be record batches, tables or frames.
+    """Yield copies of the record batches in ``items``. Each item must be a record batch, a table or a frame.
 
-    The batches are copied because the producer can reuse its buffers before the rows are durable.
-    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError for any other item.
+    The batches are copied because the producer can reuse its buffers before the rows are durable. ``dropped`` are the
+    names in ``options.drop``. Raises ConfigurationError for an item of another kind.
     """
     for item in items:
         for batch in _batches_of(item, tuple(dropped)):
@@ -147,13 +148,12 @@ def _batches_of(item: Any, dropped: tuple[str, ...]) -> Iterator[pa.RecordBatch]
     table = frame_content(item)
     if isinstance(table, FrameRows):
         raise ConfigurationError(
-            "an iterable that began with Arrow data also yields a frame whose objects Arrow would change; yield "
-            'rows from the start: (row for frame in frames for row in frame.to_dict("records"))'
+            "records yields a pandas frame after items that were read as Arrow data, but Arrow would change Python "
+            'objects in this frame; pass rows instead: (row for frame in frames for row in frame.to_dict("records"))'
         )
     if table is None:
         raise ConfigurationError(
-            f"an iterable that began with Arrow data or frames also yields a {type(item).__name__}; all of its "
-            "items must be of one kind"
+            f"records yields a {type(item).__name__} after Arrow data or frames; all items must be Arrow data or frames"
         )
     yield from table.to_batches()
 
@@ -172,7 +172,7 @@ def copy_batch(batch: Any) -> pa.RecordBatch:
 class DatasetSource(Source):
     """A pyarrow Dataset. Its fragments are read one after the other, in the order of the dataset.
 
-    A fragment whose rows are all durable is not read if its format states the number of rows.
+    A fragment whose rows are all durable is not read if its file states its number of rows (Parquet or Arrow IPC).
     """
 
     is_arrow = True
@@ -232,10 +232,10 @@ class DatasetSource(Source):
 
 
 def _pieces(fragment: Any) -> list[tuple[int, int]]:
-    """Return where each run of a fragment's rows starts; the rows of a run are contiguous in the file.
+    """Return the start of each run of a fragment's rows; the rows of a run are next to each other in the file.
 
-    A start is a pair of numbers, counted from 0: the position of the run's first row in the fragment, and that row's
-    number in the file.
+    A start is a pair: the position of the run's first row in the fragment, and that row's number in the file. Both
+    are counted from 0.
     """
     if not hasattr(fragment, "row_groups"):
         return [(0, 0)]
@@ -265,7 +265,7 @@ def scan(dataset: Any, chunk_rows: int, **columns: Any) -> Iterator[pa.RecordBat
 
 
 def _unchanged(fragment: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield ``batches``, which are the batches of ``fragment``.
+    """Yield ``batches``, which are read from ``fragment``.
 
     If the fragment's file cannot be read, or if the file changes during the read, raises an error that names the file.
     """
@@ -299,7 +299,7 @@ def _fragment_error(fragment: Any, error: Exception, rows: int | None = None) ->
 
 
 def _content(fragment: Any) -> str | None:
-    """Return the version of a fragment's file, without its change time, which can change although the content does not.
+    """Return the version of a fragment's file without its ctime, which can change although the content does not.
 
     Returns None if the fragment has no file, or if the version is unknown.
     """

@@ -67,7 +67,7 @@ _UNSIGNED = pa.decimal256(39, 0)
 
 
 def _rebuilt(field: pa.Field, kind: str) -> tuple[pa.DataType, Callable[[pa.Array], pa.Array]] | None:
-    """Return the type that a column should have, and a function that converts its arrays; None if it has that type."""
+    """Return a column's correct type and a function that converts its arrays; None if nothing has to be corrected."""
     if kind == "UHUGEINT" and pa.types.is_decimal(field.type):
         return _UNSIGNED, _unsigned
     return (pa.string(), _bit_text) if kind == "BIT" and pa.types.is_binary(field.type) else None

@@ -45,8 +45,8 @@ def rows_of_frames(frames: Iterable[Any]) -> Iterator[dict[str, Any]]:
     for frame in frames:
         if not is_instance(frame, "pandas", "DataFrame"):
             raise ConfigurationError(
-                f"an iterable that began with a pandas frame also yields a {type(frame).__name__}; all of its items "
-                "must be of one kind"
+                f"records yields a {type(frame).__name__} after a pandas frame that is read as rows; all items must "
+                "be pandas frames"
             )
         plain = plain_pandas(frame)
         _check_pandas(plain)
@@ -80,11 +80,13 @@ def _check_pandas(frame: Any) -> bool:
     """
     columns = list(frame_columns(frame))
     if len({name for name, _ in columns}) < len(columns):
-        raise ConfigurationError("the data frame has columns of the same name (named index levels count); rename them")
+        raise ConfigurationError(
+            "the data frame has columns of the same name (named index levels count as columns); rename them"
+        )
     if not columns and len(frame):
         raise ConfigurationError(
             f"the data frame has {len(frame)} {plural(len(frame), 'row')} and no columns, only an index without "
-            "a name; name it (frame.index.name = ...) or pass frame.reset_index()"
+            "a name; name the index (frame.index.name = ...) or pass frame.reset_index()"
         )
     for name, column in columns:
         dtype = column.dtype
@@ -110,8 +112,8 @@ def _from_pandas(frame: Any) -> pa.Table | FrameRows:
         if has_objects(frame):
             return FrameRows(frame)  # if a value also does not fit the table, the error names its row and column
         raise ConfigurationError(
-            f"the data frame has a column that Arrow cannot convert: {error}; convert it, or pass "
-            'frame.to_dict("records")'
+            f"the data frame has a column that Arrow cannot convert: {error}; convert the column to another type, or "
+            'pass frame.to_dict("records")'
         ) from error
 
 

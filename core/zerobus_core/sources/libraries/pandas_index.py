@@ -1,4 +1,4 @@
-"""Restores the RangeIndex of a pandas frame if it has a name: Arrow data contain it only in their metadata.
+"""Restores the named RangeIndex of a pandas frame, which Arrow data contain only in their metadata.
 
 pyarrow writes the start, stop and step of such an index to the metadata, but no column. pandas restores the index from
 the metadata; a reader that only looks at the columns would miss the index.
@@ -19,16 +19,17 @@ __all__ = ["RangeColumn", "range_column", "refuse_range_column", "with_range_col
 
 @dataclass(frozen=True, slots=True)
 class RangeColumn:
-    """A column of evenly spaced whole numbers that is stored only in the metadata."""
+    """A named range index of a pandas frame, which can be added to Arrow data as a column."""
 
     name: str
     values: range
 
     def added_to(self, batch: pa.RecordBatch, first: int, of: int, where: str) -> pa.RecordBatch:
-        """Return ``batch`` with this column added. The batch begins at row ``first`` of a table of ``of`` rows.
+        """Return ``batch`` with this column added. ``batch`` begins at row ``first`` of a table of ``of`` rows.
 
-        Raises ConfigurationError if the metadata are for another number of rows, as after a filter, or if the batch has
-        a column of the same name with other values; ``where`` names the table in the error.
+        Raises ConfigurationError if the index does not have ``of`` values, for example because the table was filtered.
+        Raises it also if ``batch`` has a column of the same name with other values. ``where`` is what the error calls
+        the table.
         """
         if len(self.values) != of:
             raise ConfigurationError(
@@ -56,10 +57,10 @@ class RangeColumn:
         return f"write frame.reset_index() instead, or leave the index out: drop=[{self.name!r}] (--drop {self.name})"
 
     def refusal_error(self, where: str) -> ConfigurationError:
-        """Return the error for a source to which the column cannot be added, because its number of rows is unknown."""
+        """Return the error for a source whose number of rows is unknown, so that the column cannot be added to it."""
         return ConfigurationError(
-            f"{where} comes from a pandas frame whose index {self.name!r} is not a column, but only in the metadata; "
-            f"{self._remedy}"
+            f"{where} comes from a pandas frame whose index {self.name!r} is stored only in the metadata, not as a "
+            f"column; {self._remedy}"
         )
 
 
@@ -74,7 +75,7 @@ def range_column(schema: pa.Schema, dropped: tuple[str, ...] = ()) -> RangeColum
 
 
 def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
-    """Return a table with the range index of its metadata added as a column; the table itself if it has none.
+    """Return ``table`` with the named range index from its metadata as a column; ``table`` itself if there is none.
 
     Raises ConfigurationError as ``RangeColumn.added_to`` does.
     """
@@ -93,7 +94,7 @@ def with_range_column(table: pa.Table, dropped: tuple[str, ...]) -> pa.Table:
 def refuse_range_column(schema: Any, dropped: tuple[str, ...], where: str) -> None:
     """Raise ConfigurationError if the metadata of ``schema`` have a named range index that is not in ``dropped``.
 
-    For data that come batch by batch: their number of rows is unknown, so the index cannot become a column.
+    This is for data that come batch by batch. Their number of rows is unknown, so the index cannot become a column.
     """
     found = range_column(schema, dropped) if isinstance(schema, pa.Schema) else None
     if found is not None:

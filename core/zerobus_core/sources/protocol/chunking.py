@@ -73,7 +73,7 @@ def clip(
     """Yield the wanted slices of a batch, each with the position of its first row.
 
     ``first_row`` is the position of the batch's first row. If no row is wanted, yields one empty slice, because
-    ``coalesce`` needs regular chunks for its heartbeats.
+    ``coalesce`` can yield a heartbeat only when it gets a chunk.
     """
     stop_row = first_row + len(batch)
     runs = list(wanted(first_row, stop_row)) or [(stop_row, stop_row)]
@@ -173,7 +173,8 @@ def _joined(held: list[Chunk]) -> Iterator[Chunk]:
 def without_dictionaries(table: pa.Table) -> pa.Table:
     """Return the table with its dictionary columns decoded.
 
-    When chunks are joined, a column can have more distinct values than the index type of its dictionary can count.
+    This must be done before chunks are joined: a joined column can have more distinct values than the index type of its
+    dictionary can count.
     """
     for at, field in enumerate(table.schema):
         if hasattr(field.type, "value_type") and hasattr(field.type, "index_type"):

@@ -1,7 +1,7 @@
 """Selects and renames the columns of a source, for rows and for Arrow data.
 
-The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, ``extra_columns``. The last one
-depends on the columns of the table.
+The options apply in this order: ``select`` and ``drop``, ``rename``, ``constants``, ``extra_columns``. What
+``extra_columns`` changes depends on which columns the table has.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ class ShapedSource(ChangedSource):
         self._unseen = set()  # the skipped rows can have these names
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare to read for a table of ``schema``. Columns that the table lacks are extra columns.
+        """Prepare to read for a table of ``schema``. Columns of the source that the table lacks are extra columns.
 
-        The other source gets a schema in which the columns have the names from before ``rename``. Raises
+        The other source gets ``schema`` with the names that the columns have in that source, before ``rename``. Raises
         ConfigurationError if ``extra_columns`` names a column that is not a VARIANT column of the table.
         """
         before = {new.lower(): old for old, new in self._names.items()}
@@ -147,7 +147,7 @@ class ShapedSource(ChangedSource):
             return rows
         if len(set(extra)) < len(extra):
             raise SchemaError(
-                "the source has columns of the same name that the table does not have: "
+                "the source has columns that the table lacks, and some of these have the same name: "
                 f"{', '.join(sorted(map(repr, extra)))}; rename them in the source"
             )
         if self._variant is None:
@@ -161,8 +161,8 @@ class ShapedSource(ChangedSource):
     def _row(self, row: Any) -> Any:
         if is_message(type(row)):
             raise ConfigurationError(
-                "options.select, drop, rename, constants and extra_columns are not for protobuf messages; yield dicts "
-                "instead"
+                "options.select, drop, rename, constants and extra_columns cannot be applied to protobuf messages; "
+                "yield dicts instead"
             )
         try:
             members = row if type(row) is dict else members_of(row)
@@ -221,8 +221,8 @@ class ShapedSource(ChangedSource):
         lower = {name.lower() for name in self._constants}
         if both := sorted(str(name) for name in names if str(name).lower() in lower):
             raise ConfigurationError(
-                f"options.constants fills {', '.join(map(repr, both))}, which the source also has; leave it out "
-                "with drop",
+                f"options.constants fills {', '.join(map(repr, both))}, which the source also has; leave "
+                "the source's column out with drop",
                 table=self._table,
             )
 
@@ -230,7 +230,8 @@ class ShapedSource(ChangedSource):
         assert self._variant is not None
         if any(str(name).lower() == self._variant.lower() for name in names):
             raise ConfigurationError(
-                f"options.extra_columns collects fields in {self._variant!r}, which the source also has; rename it",
+                f"options.extra_columns collects fields in {self._variant!r}, which the source also has; rename the "
+                "source's column with options.rename",
                 table=self._table,
             )
 

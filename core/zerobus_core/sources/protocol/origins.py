@@ -28,7 +28,7 @@ class OriginSource(ChangedSource):
         if not source.has_files and (asked := sorted({"file_name", "file_path"} & set(self._columns))):
             raise ConfigurationError(
                 f"options.metadata_columns asks for {' and '.join(asked)}, but the rows do not come from files with "
-                "names; leave it out, or pass the paths of the files"
+                "names; leave file names out of the option, or pass the paths of the files"
             )
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
-    """What the options changed in the rows of a source that were read so far."""
+    """What the options have changed in the rows of a source, up to the last row that was read."""
 
     rows_filtered: int = 0
     """The number of rows that ``transform`` left out."""
@@ -127,7 +127,7 @@ class Source(ABC):
 
     @property
     def shaping(self) -> Shaping:
-        """What the options changed in the rows that the last call of ``chunks`` has yielded so far."""
+        """What the options have changed in the rows that were read since the last call of ``chunks``."""
         return Shaping()
 
     @cached_property
@@ -145,26 +145,26 @@ class Source(ABC):
         """See ``SourceLike``."""
 
     def read_for(self, schema: TableSchema) -> None:  # noqa: B027 - most sources read the same for every table
-        """Prepare to read for a table of ``schema``, whose types can change how values are read."""
+        """Prepare to read for a table of ``schema``: the types of its columns can change how values are read."""
 
     def give_tuples(self) -> None:  # noqa: B027 - most sources have no tuples
         """Allow ``chunks`` to yield ``TupleRows`` in place of lists. The caller must be able to read them."""
 
     def would_hold(self, uri: str) -> bool:
-        """Return whether a file at ``uri`` is part of the source, or would be part of it in the next attempt."""
+        """Return whether a file at ``uri`` is part of the source, or would become part of it if it were written."""
         return False
 
     def removed_since(self, fingerprint: str, reached: int) -> Iterator[RemovedRows | None]:
-        """Yield the rows that were removed from this source since it had ``fingerprint``, in order.
+        """Yield, in order, the rows that were removed since the fingerprint of this source was ``fingerprint``.
 
-        Positions are those that the rows had at the time of ``fingerprint``. Only rows before position ``reached``
-        matter. Yields None from time to time while rows are read. Yields no RemovedRows unless it is certain that
-        removing rows is the only change. A RemovedRows that is not exact is the last one that is yielded.
+        Positions are those that the rows had at that time. The caller needs only rows before position ``reached``.
+        Yields RemovedRows only if it is certain that rows were removed and nothing else has changed. After a
+        RemovedRows that is not exact, yields no more of them. Yields None from time to time while it reads rows.
         """
         return iter(())
 
     def locate(self, row: int) -> str:
-        """Return a text that says where the row at position ``row`` is in the source; dead letters contain it."""
+        """Return where the row at position ``row`` is in the source, as a text for dead letters."""
         return f"row {row}"
 
     def place(self, row: int) -> str:
@@ -172,7 +172,7 @@ class Source(ABC):
         return ""
 
     def origins(self, first_row: int, stop_row: int) -> Iterator[Origin]:
-        """Yield the origins of the rows from ``first_row`` to ``stop_row``, which must be rows of the last chunk."""
+        """Yield the origins of the rows from ``first_row`` to ``stop_row``, which must be in the last chunk yielded."""
         yield Origin(None, first_row, stop_row - first_row)
 
     def on_durable(self) -> None:  # noqa: B027 - most sources have nothing to do then
@@ -248,8 +248,8 @@ def origins_of(
 ) -> Iterator[Origin]:
     """Yield the origins of the rows from ``first_row`` to ``stop_row`` in a source that reads one file after another.
 
-    ``starts`` has the position of the first row of each file that was begun. ``files`` has the path of each file, and
-    how many rows at the start of the file are not read (0 if the whole file is read).
+    For each file that was begun, ``starts`` has the position of the first row that is read from it, and ``files`` has
+    the file's path and the number of that row in the file, counted from 0.
     """
     index = bisect_right(starts, first_row) - 1
     while first_row < stop_row:

@@ -65,7 +65,10 @@ class TransformedSource(ChangedSource):
         return Shaping(rows_filtered=self._filtered)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:
-        """Yield the rows that the function keeps and that are not in ``skip``; all rows are transformed."""
+        """Yield the rows that the function returns, without those in ``skip``.
+
+        The function is called for every row, even if the row that it returns is in ``skip``.
+        """
         self._filtered = 0
         self._runs.clear()
         position = 0
@@ -104,9 +107,9 @@ class TransformedSource(ChangedSource):
             return UnreadableRow(short_repr(row), f"transform failed: {type(error).__name__}: {error}")
 
     def locate(self, row: int) -> str:
-        """See ``Source``. Return where the row is in the other source, whose rows include those that were dropped.
+        """See ``Source``. Return where the row is in the other source.
 
-        If that is no longer known, return the row's number among the kept rows.
+        If that is no longer remembered, return the row's number among the rows that the function kept.
         """
         before = self._given(row)
         return f"row {row} of the rows that transform kept" if before is None else self._source.locate(before)
@@ -127,7 +130,7 @@ class TransformedSource(ChangedSource):
             first_row, index = end, index + 1
 
     def _given(self, row: int) -> int | None:
-        """Return a row's position in the other source; None if the position is no longer remembered."""
+        """Return a kept row's position in the other source; None if that position is no longer remembered."""
         runs = list(self._runs)
         index = bisect_right(runs, row, key=lambda run: run[0]) - 1
         return None if index < 0 else row + runs[index][1]
