@@ -99,7 +99,7 @@ def test_quantiles_balance_skewed_keys_and_even_ranges_do_not(tmp_path: Path) ->
     ("kind", "keys", "message"),
     [
         ("TEXT", ["a", "b"], "values of the key are of type str"),
-        ("REAL", [1.0, float("inf")], "those of the key go from 1.0 to inf"),
+        ("REAL", [1.0, float("inf")], "but they are 1.0 and inf"),
     ],
 )
 def test_even_ranges_of_a_key_that_cannot_be_divided_are_refused(

@@ -67,7 +67,7 @@ class ContentHash:
 
 class _Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
-        """Return None for a value that pickle writes exactly; for any other value, return what to write instead."""
+        """Return None for a value of a plain type; for any other value, return what pickle writes in its place."""
         return None if type(value) in _PLAIN else _content_key(value)
 
 
@@ -101,5 +101,5 @@ def _numpy_content_key(value: Any) -> tuple[Any, ...]:
     if value.dtype == object:
         return "object", value.shape, list(value)
     if value.dtype.hasobject:  # its bytes are addresses
-        raise TypeError("the content of a structured array of objects is not known")
+        raise TypeError("the content of a numpy structured array with objects is not known")
     return str(value.dtype), value.shape, value.tobytes()

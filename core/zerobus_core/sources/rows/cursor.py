@@ -84,7 +84,7 @@ class CursorSource(IterableSource):
         # A cursor that was read to its end has rows only if it was executed again.
         if before is not None and not (before.is_finished and rows):
             raise ConfigurationError(
-                "an earlier delivery has fetched rows of this cursor, which would be missing here; execute the "
+                "an earlier delivery has fetched rows of this cursor, and this delivery would lack them; execute the "
                 "statement again, on a new cursor if necessary"
             )
         reading = _Reading(_reference(self._cursor), self._cursor.description)
@@ -116,10 +116,10 @@ class CursorSource(IterableSource):
 
 
 class SchemaRows(IterableSource):
-    """Rows that depend on the table.
+    """Rows whose form depends on the table to which they are delivered.
 
-    ``start`` returns the rows. Its arguments are the table's schema (None if it is unknown), and whether the caller
-    accepts TupleRows.
+    ``start`` returns the rows. It gets two arguments: the table's schema (None if it is unknown), and whether the
+    caller accepts TupleRows.
     """
 
     def __init__(
@@ -138,7 +138,10 @@ class SchemaRows(IterableSource):
 
 
 def _reference(cursor: Any) -> Callable[[], Any]:
-    """Return a function that returns the cursor, by a weak reference if possible, so that connections can be freed."""
+    """Return a function that returns the cursor.
+
+    If the cursor allows weak references, the function keeps only such a reference, so that the connection can be freed.
+    """
     try:
         return weakref.ref(cursor)
     except TypeError:
@@ -151,5 +154,7 @@ def _column_names(cursor: Any) -> list[str]:
     names = [str(column[0]) for column in cursor.description]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigurationError(f"the query returns columns of the same name: {', '.join(twice)}; name them AS …")
+        raise ConfigurationError(
+            f"the query returns columns of the same name: {', '.join(twice)}; give them different names with AS"
+        )
     return names

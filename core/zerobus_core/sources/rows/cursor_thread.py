@@ -34,10 +34,13 @@ class CursorThread:
     """The result of a statement, read like a cursor.
 
     Entering the ``with`` block opens a connection and executes the statement; leaving it closes the connection. One
-    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread. If a signal
-    interrupts the wait for a call, the call continues in that thread: the database is asked to cancel the statement,
-    nothing waits for the thread, and the process can end. ``connect`` also runs in the thread. It can ask Airflow for
-    the connection's fields there, because Airflow serializes requests to its supervisor.
+    daemon thread makes all calls of the connection, since some drivers bind a connection to its thread.
+
+    If a signal interrupts the wait for a call, the call continues in that thread. The database is asked to cancel the
+    statement, and the process can end without waiting for the thread.
+
+    ``connect`` also runs in the thread. It can ask Airflow for the connection's fields from there, because Airflow
+    sends the requests of different threads to its supervisor one after the other.
     """
 
     def __init__(self, connect: Callable[[], Any], execute: Callable[[Any], Any], *, name: str) -> None:

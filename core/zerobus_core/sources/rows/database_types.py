@@ -2,16 +2,18 @@
 
 Drivers return JSON as text or as parsed values, intervals as timedeltas, and MySQL's booleans as numbers or bytes. The
 type codes in the cursor's ``description`` (PEP 249) determine the conversion; nothing is guessed from the values.
-Columns of types that are not listed here are left unchanged.
 
-1. json and jsonb: become the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
-2. interval: stays text for STRING and VARIANT; refused if the driver returns a timedelta
-3. arrays: become a list for ARRAY and VARIANT, and JSON text for STRING
-4. DuckDB's TIMESTAMP_NS: refused, since the cursor drops the nanoseconds
-   DuckDB's STRUCT and MAP: each member is converted by its own type
-   DuckDB's UNION: refused if a member needs a conversion, since the cursor does not say which member a value is
-5. tinyint(1) and bit(1): become True or False for BOOLEAN
-6. bit(n) of MySQL: becomes a whole number for columns of whole numbers
+Each line below begins with a type of the database; the types after "for" are those of the table's column. Values of
+other types are left unchanged.
+
+* json and jsonb: become the parsed value for VARIANT, ARRAY, MAP and STRUCT, and the text for STRING
+* interval: stays text for STRING and VARIANT; refused if the driver returns a timedelta
+* arrays: become a list for ARRAY and VARIANT, and JSON text for STRING
+* DuckDB's TIMESTAMP_NS: refused, since the cursor drops the nanoseconds
+* DuckDB's STRUCT and MAP: each member is converted by its own type
+* DuckDB's UNION: refused if a member needs a conversion, since the cursor does not say which member a value is
+* MySQL's tinyint(1) and bit(1): become True or False for BOOLEAN
+* MySQL's bit(n): becomes a whole number for columns of whole numbers
 """
 
 from __future__ import annotations
@@ -168,7 +170,7 @@ class DatabaseRows:
         }
 
     def records(self, rows: Sequence[Any], *, as_tuples: bool = False) -> Iterable[Any]:
-        """Return each row as a dict. A row that already is a mapping is copied only if a value has to be converted.
+        """Return each row as a dict. A row that is already a mapping is copied only if a value has to be converted.
 
         With ``as_tuples``, the result is TupleRows if the driver returns tuples and no value needs a conversion.
         """
@@ -262,9 +264,10 @@ def _map_values(column: DatabaseColumn, kind: DataType) -> Convert | None:
 
 
 def _any_member(column: DatabaseColumn, kind: DataType) -> Convert | None:
-    """Return a function that refuses a union's values except booleans and numbers; None if no member is converted.
+    """Return a function that accepts the booleans and numbers of a UNION and refuses its other values.
 
-    The cursor does not say which member of the union a value is, so it is unknown whether to convert the value.
+    Returns None if no member of the UNION needs a conversion. The cursor does not say which member a value is, so it is
+    unknown whether the value needs a conversion.
     """
     forms = {member.form for member in column.members if _converter(member, kind) is not None}
     if not forms:
@@ -313,7 +316,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    """Return an interval unchanged if it is text; refuse a timedelta, because its months have become days."""
+    """Return an interval unchanged if it is text; refuse a timedelta, in which the driver made months into days."""
     if not isinstance(value, dt.timedelta):
         return value
     return UnfitValue(

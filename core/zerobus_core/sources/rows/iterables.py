@@ -66,8 +66,7 @@ def check_length(total: int, skip: RowRanges) -> None:
         if durable > total:
             raise ConfigurationError(
                 f"the source ended after {total} {plural(total, 'row')}, but the checkpoint says that rows up to "
-                f"{durable} of it are durable: it is no longer the same source; set another source_version, or "
-                "delete the checkpoint"
+                f"{durable} are durable: the source has changed; set another source_version, or delete the checkpoint"
             )
 
 
@@ -103,11 +102,10 @@ class SequenceSource(Source):
 
 
 class OneShotIterable:
-    """An iterable that the user passed, whose iterator only one delivery can read.
+    """An iterable that the user passed. Its iterator can be read by only one delivery.
 
-    The iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Otherwise the
-    later delivery would succeed without the rows that the earlier delivery has taken. ``take`` also yields the item
-    that ``peek`` has returned.
+    The iterator is remembered. If a later delivery gets the same iterator, ConfigurationError is raised. Without this
+    check, the later delivery would succeed, but lack the rows that the earlier delivery has taken.
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
@@ -115,7 +113,10 @@ class OneShotIterable:
     _finished: ClassVar[deque[Any]] = deque(maxlen=_MOST_FINISHED)
 
     def __init__(self, records: Iterable[Any], *, given: object = None) -> None:
-        """Start to iterate over ``records``; ``given`` is the object that the user passed, if it is another object."""
+        """Start to iterate over ``records``.
+
+        ``given`` is the object that the user passed, if all of its iterators share the same rows; it is remembered too.
+        """
         self._records = records
         self._iterator: Iterator[Any] | None = iter(records)
         self._kept: list[Any] = []
@@ -125,7 +126,7 @@ class OneShotIterable:
             if self._is_known(one):
                 raise ConfigurationError(
                     f"this {type(one).__name__} was given to an earlier delivery, which has taken rows out of it; "
-                    "call its function again, so that it starts at the first row"
+                    "pass a new one, which starts at the first row"
                 )
         for one in (iterator, given):
             self._remember(one)
@@ -136,14 +137,14 @@ class OneShotIterable:
         return not isinstance(self._records, Iterator)
 
     def peek(self) -> Any:
-        """Return the first item, or None if there are no items; ``take`` still begins with this item."""
+        """Return the first item, or None if there are no items. The iterator from ``take`` still yields this item."""
         assert self._iterator is not None
         first = list(islice(self._iterator, 1))
         self._iterator = chain(first, self._iterator)
         return first[0] if first else None
 
     def take(self) -> Iterator[Any]:
-        """Return the iterator; at every later call, return a new iterator of the same iterable.
+        """Return the iterator at the first call, and a new iterator of the same iterable at every later call.
 
         Raises ConfigurationError if the iterable cannot start again.
         """
@@ -174,9 +175,9 @@ class OneShotIterable:
         except TypeError:
             if len(self._unfinished) >= _MOST_UNFINISHED:
                 raise ConfigurationError(
-                    f"records is a {type(one).__name__}, and {_MOST_UNFINISHED:,} such iterators of failed "
-                    "deliveries are already remembered, so this one would not be recognised if it were passed "
-                    "again; pass a generator expression instead: (row for row in records)"
+                    f"records is a {type(one).__name__}, which must be kept in memory until its delivery succeeds, "
+                    f"and {_MOST_UNFINISHED:,} such iterators are kept already; pass a generator expression instead: "
+                    "(row for row in records)"
                 ) from None
             self._unfinished[id(one)] = one
             self._kept.append(one)
@@ -184,7 +185,7 @@ class OneShotIterable:
     def forget(self) -> None:
         """Mark the iterators as finished, because all of their rows are durable.
 
-        Only the last few finished iterators are remembered.
+        Of the finished iterators that allow no weak references, only the last few are remembered.
         """
         for one in self._kept:
             if self._unfinished.pop(id(one), None) is not None:
@@ -193,7 +194,7 @@ class OneShotIterable:
 
 
 class IterableSource(Source):
-    """Rows that are produced one by one; position 0 is the first row that is still in the iterator."""
+    """Rows that are produced one by one. Position 0 is the first row read, even if earlier rows were already taken."""
 
     def __init__(
         self,
@@ -273,7 +274,7 @@ class IterableSource(Source):
 
 
 def _check_objects(rows: list[Any], first_row: int) -> None:
-    """Raise ConfigurationError if two rows are the same mutable object: the first row's values are then lost."""
+    """Raise ConfigurationError if two rows are the same mutable object, which has only the values of the later row."""
     if len(set(map(id, rows))) == len(rows):
         return
     seen: dict[int, int] = {}
@@ -281,8 +282,8 @@ def _check_objects(rows: list[Any], first_row: int) -> None:
         before = seen.setdefault(id(row), at)
         if before != at and not _is_immutable(row):
             raise ConfigurationError(
-                f"the same {type(row).__name__} was yielded for rows {before} and {at}, and both would be sent with "
-                "its present values; yield a new object for each row, such as a copy of it"
+                f"the same {type(row).__name__} was yielded for rows {before} and {at}, so both rows would have its "
+                "last values; yield a new object for each row, such as a copy"
             )
 
 

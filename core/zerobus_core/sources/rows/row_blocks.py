@@ -71,7 +71,7 @@ class RowBlocks(Iterator[Any]):
 def _fitting(block: list[Any] | TupleRows, at: int, limit: int, most_bytes: int) -> tuple[int, int]:
     """Return how many rows to take from ``at`` on, and their approximate size in bytes.
 
-    At most ``limit`` rows are taken. Rows stop being taken when their size reaches about ``most_bytes``.
+    At most ``limit`` rows are taken. No more rows are taken once their size reaches about ``most_bytes``.
     """
     sample: Sequence[Any] = block.tuples if isinstance(block, TupleRows) else block
     stop, size = min(len(block), at + limit), 0

@@ -39,9 +39,10 @@ def cut_above(total: float, shards: int) -> float:
 
 
 def cut(sizes: Sequence[float], limit: float) -> Iterator[tuple[int, int, int]]:
-    """Join neighbouring units into runs, and yield the first index, the end index and the size of each run.
+    """Join neighbouring units into runs. Yield the start index, the end index and the size of each run.
 
-    ``sizes`` has the sizes of the units. The size of each run, except the last, is at least half of ``limit``.
+    ``sizes`` has the sizes of the units. The unit at the end index is not part of the run. The size of each run, except
+    the last, is at least half of ``limit``.
     """
     first = 0
     held = 0.0

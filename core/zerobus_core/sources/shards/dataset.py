@@ -49,8 +49,8 @@ def dataset_shard_source(dataset: Any, shard: Mapping[str, Any], options: Ingest
     index, n = shard["index"], shard["n"]
     if fingerprint_of(index, n, _version_of(dataset)) != shard["fingerprint"]:
         raise ConfigurationError(
-            "the dataset is not the one that was split: a file of it was added, removed or changed since then, or its "
-            "read options are different; split it again"
+            "the dataset is not the one that was split: one of its files was added, removed or changed since then, or "
+            "its read options are different; split it again"
         )
     source = DatasetSource(dataset, options, fragments=_groups(dataset, n)[index][0])
     source.fingerprint = f"{shard['fingerprint']}:{source.fingerprint}"
@@ -64,14 +64,14 @@ def _version_of(dataset: Any) -> str:
     version = dataset_fingerprint(dataset, list(dataset.get_fragments())) if is_whole(dataset) else None
     if version is None:
         raise ConfigurationError(
-            "only a dataset of whole files can be split: this one is filtered, is not in files, or its storage does "
-            "not say when files change; give the directory of the files, or deliver the dataset as a whole"
+            "only a dataset of whole files can be split, but this one is filtered or not in files, or its storage does "
+            "not say when files change; split the directory of the files, or deliver the dataset as a whole"
         )
     return version
 
 
 def _groups(dataset: Any, shards: int) -> list[tuple[list[Any], int]]:
-    """Return the fragments in at most ``shards`` groups of about equal size, each with its size in bytes."""
+    """Return the fragments in at most ``shards`` groups of about equal size, and each group's size in bytes."""
     fragments = list(dataset.get_fragments())
     infos = dataset.filesystem.get_file_info([fragment.path for fragment in fragments])
     sizes = [int(info.size or 0) for info in infos]

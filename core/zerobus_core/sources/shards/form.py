@@ -54,13 +54,13 @@ def shard_in(records: Any) -> Mapping[str, Any] | None:
 
 
 def shard_facts(records: Any) -> dict[str, Any] | None:
-    """Return, for the receipt, the split's id, the shard's index and the number of shards; None if not a shard."""
+    """Return the split's id, the shard's index and the number of shards, for the receipt; None for other records."""
     shard = shard_in(records)
     return None if shard is None else {name: shard[name] for name in ("split", "index", "of")}
 
 
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shard as a dict; raise ConfigurationError if it was changed, or made by another release."""
+    """Return the shard as a dict; raise ConfigurationError if this release cannot read it, or if a SQL shard changed."""
     plain = dict(shard)
     if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
         raise ConfigurationError(
@@ -73,7 +73,7 @@ def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint_of(index: int, of: int, *facts: Any) -> str:
-    """Return the fingerprint of the shard with the number ``index``; ``of`` and ``facts`` identify the split."""
+    """Return the fingerprint of shard ``index`` of the split that ``of`` and ``facts`` identify."""
     digest = hashlib.sha256(json.dumps([*facts, index, of]).encode()).hexdigest()
     return f"shard:{index}/{of}:{digest[:32]}"
 

@@ -47,11 +47,11 @@ class GivenShard:
 
 
 def read_shard(source: Any, shard: Mapping[str, Any]) -> GivenShard:
-    """Return one shard of ``source``, to be passed as ``records`` to ``ingest`` or any other function with ``records``.
+    """Return one shard of ``source``. Pass it as ``records`` to ``ingest``, or to another function with ``records``.
 
     ``source`` is what was passed to ``split_source``, or an equal object: a dataset of the same files, or a
-    ``SqlQuery`` of the same text, whose ``connect`` is called in the process that reads the shard. Reads nothing yet.
-    Raises ConfigurationError if ``shard`` is not a shard of such a source.
+    ``SqlQuery`` of the same text. The ``connect`` of a ``SqlQuery`` is called in the process that reads the shard.
+    ``read_shard`` itself reads no data. Raises ConfigurationError if ``shard`` is not a shard of such a source.
     """
     if not is_shard(shard):
         raise ConfigurationError(
@@ -78,13 +78,13 @@ def shard_source(given: GivenShard | Mapping[str, Any], options: IngestOptions) 
         plain = checked_shard(given)
         if plain["kind"] != "files":
             raise ConfigurationError(
-                f"records is a shard of {_NAMES[plain['kind']]}, which has no connection and no file system: pass "
-                f"{_READ_BY[plain['kind']]}"
+                f"records is a shard of {_NAMES[plain['kind']]}; the shard alone has no connection and no file system, "
+                f"so pass {_READ_BY[plain['kind']]}"
             )
         if plain["source"] is None:
             raise ConfigurationError(
-                "the URI of the source holds a secret or is opened by a connection, which a shard does not keep: pass "
-                "read_shard(source, shard); in Airflow, give the operator both source and shard"
+                "the shard does not contain the URI of its source, because the URI holds a secret or needs a "
+                "connection; pass read_shard(source, shard); in Airflow, give the operator both source and shard"
             )
         given = GivenShard(plain["source"], plain)
     source = given.open(options)

@@ -48,8 +48,8 @@ def split_source(
       lower end, and the last has no upper end. One more shard has the rows whose key is NULL, if there are any. With
       ``ranges="quantiles"``, the ranges have about equally many rows, and the database sorts all keys. With
       ``"even"``, the database is asked only for the smallest and the greatest key, and the range between them is
-      divided evenly (for numbers, dates and times). A row's key must not change before all shards are read. Pass
-      ``read_shard(query, shard)`` to ``ingest``.
+      divided evenly; the keys must be numbers, dates or times. A row's key must not change before all shards are read.
+      Pass ``read_shard(query, shard)`` to ``ingest``.
 
     Returns fewer than ``n`` shards if there are fewer units of work or keys, and an empty list if a glob finds no files
     or a query has no rows. If any file of the source was added, removed or changed since the split, reading a shard of
@@ -62,7 +62,7 @@ def split_source(
     if isinstance(source, SqlQuery):
         return split_query(source, n, by=by, ranges=ranges)
     if by is not None or ranges != "quantiles":
-        raise ConfigurationError("by and ranges are for a SqlQuery, whose shards are ranges of a key")
+        raise ConfigurationError("by and ranges apply only to a SqlQuery, whose shards are ranges of a key")
     return split_dataset(source, n) if is_dataset(source) else _split_files(source, n, format)
 
 
@@ -97,7 +97,7 @@ def _split_files(source: Any, n: int, format: str | None) -> list[dict[str, Any]
 def _storable(paths: list[str]) -> str | list[str] | None:
     """Return the paths in the form that a shard stores: one text, or a list if there are several.
 
-    None if a path contains a secret or has its own file system object.
+    Returns None if a path contains a secret or has its own file system object.
     """
     if any(isinstance(path, UriWithFilesystem) or secrets_in(path) for path in paths):
         return None

@@ -25,7 +25,9 @@ _LONGEST_END = 300
 def split_query(query: SqlQuery, n: int, *, by: str | None, ranges: str) -> list[dict[str, Any]]:
     """See ``split_source``."""
     if by is None:
-        raise ConfigurationError('a SqlQuery is split by ranges of a key: name its column, by="id"')
+        raise ConfigurationError(
+            'a SqlQuery is split by ranges of a key: pass the name of the key column, for example by="id"'
+        )
     key = checked_name("by", by)
     if ranges not in _ENDS:
         raise ConfigurationError(f'ranges must be "quantiles" or "even", not {ranges!r}')
@@ -57,8 +59,8 @@ def _plain(end: Any, key: str) -> dict[str, Any]:
     plain = watermark.to_plain(end, key)
     if len(json.dumps(plain)) > _LONGEST_END:
         raise ConfigurationError(
-            f"key {key!r} has values of more than {_LONGEST_END} characters, which every shard would repeat; split by "
-            "another column"
+            f"key {key!r} has values of more than {_LONGEST_END} characters, which the shards would contain; split "
+            "by another column"
         )
     return plain
 
@@ -73,7 +75,8 @@ def _even(database: Database, column: str, rows: int, n: int) -> list[Any]:
         )
     if not (watermark.is_finite(low) and watermark.is_finite(high)):
         raise ConfigurationError(
-            f'ranges="even" divides finite values, but those of the key go from {low} to {high}; use ranges="quantiles"'
+            f'ranges="even" needs a key whose lowest and highest values are finite, but they are {low} and {high}; use '
+            'ranges="quantiles"'
         )
     ends = [between(low, high, part, n) for part in range(1, n)]
     return [end for end in dict.fromkeys(ends) if low <= end < high]
