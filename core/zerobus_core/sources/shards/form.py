@@ -60,7 +60,7 @@ def shard_facts(records: Any) -> dict[str, Any] | None:
 
 
 def checked_shard(shard: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shard as a dict; raise ConfigurationError if this release cannot read it, or if a SQL shard changed."""
+    """Return the shard as a dict; raise ConfigurationError if it cannot be read, or if it is a changed SQL shard."""
     plain = dict(shard)
     if plain[MARK] != VERSION or set(plain) != _FIELDS.get(plain.get("kind", ""), set()):
         raise ConfigurationError(
