@@ -1,8 +1,8 @@
 """Casts whole Arrow arrays to the types of a table's columns, exactly or not at all.
 
-The rules are those of ``values.scalars`` and ``walk``, which check one value at a time. If a cast accepts a value, the
-exact walk accepts it with the same result. If a cast fails, or no cast exists for the types, the exact walk decides. So
-a cast only has to detect that some value does not fit, not which value or why.
+The rules are those of ``values.scalars`` and of the exact walk (``rows.walk``), which checks one value at a time. If a
+cast accepts a value, the exact walk accepts it with the same result. If a cast fails, or no cast exists for the types,
+the exact walk decides. So a cast only has to detect that some value does not fit, not which value or why.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _LISTS = (
 
 
 def compiled_cast(source: pa.DataType, kind: DataType, rules: ConversionRules) -> ArrayCast | None:
-    """Return a function that casts arrays of type ``source`` to the column type ``kind``; None if there is none.
+    """Return a function that casts arrays of type ``source`` to the column type ``kind``; None if no cast exists.
 
-    If there is no such function, each value has to be checked by itself. The function raises UnfitArrayError or
-    pyarrow.ArrowInvalid if a value does not fit.
+    The function raises UnfitArrayError or pyarrow.ArrowInvalid if a value does not fit. If no cast exists, each value
+    has to be checked by itself.
     """
     target = working_type(kind)
     if pa.types.is_null(source):
@@ -81,7 +81,7 @@ def _scalar(source: pa.DataType, kind: DataType, rules: ConversionRules) -> Arra
 
 
 def _needs_values(source: pa.DataType, kind: DataType, rules: ConversionRules) -> bool:
-    """Return whether an option applies to values of this type, so that each has to be checked by itself."""
+    """Return whether an option, such as ``round_floats``, requires that each value is converted by itself."""
     if isinstance(kind, DecimalType):
         return rules.round_floats and bool(pa.types.is_floating(source))
     if kind == PrimitiveType(Kind.BOOLEAN):
@@ -169,9 +169,9 @@ def _map(source: pa.DataType, kind: MapType, rules: ConversionRules) -> ArrayCas
 
 
 def _pair_type(source: pa.DataType) -> pa.DataType | None:
-    """Return the struct type of a map's entries, which has the key and the value; None if the type is not a map.
+    """Return the struct type of a map's entries (key and value); None if ``source`` is not a map.
 
-    Polars has no map type: a list of structs of ``key`` and ``value`` also counts as a map.
+    Polars has no map type, so a list of structs of ``key`` and ``value`` also counts as a map.
     """
     if pa.types.is_map(source):
         return pa.struct([("key", source.key_type), ("value", source.item_type)])

@@ -43,9 +43,10 @@ BadFields = dict[int, list[BadField]]
 
 
 class ColumnCasts:
-    """Casts record batches to the working types of a table's columns. Builds new casts when the schema changes.
+    """Casts the columns of record batches to the types that ``working_type`` gives for the columns of a table.
 
-    ``filled`` names the columns that the delivery fills itself.
+    The casts are built for the schema of the batches, and built again if a batch has another schema. ``filled`` names
+    the columns that the delivery fills itself.
     """
 
     def __init__(self, schema: TableSchema, rules: ConversionRules, filled: frozenset[str]) -> None:
@@ -75,7 +76,7 @@ class ColumnCasts:
         return arrays, bad
 
     def record(self, batch: pa.RecordBatch, index: int) -> dict[str, Any]:
-        """Return a row as Python values, for a person to read and for a later delivery to send."""
+        """Return a refused row as Python values, to be shown to the user or kept as a dead letter."""
         record: dict[str, Any] = {}
         for source, array in zip(batch.schema, batch.columns, strict=True):
             column = self._columns.get(self._own(source.name))
@@ -92,7 +93,7 @@ class ColumnCasts:
         return self._planned(schema).are_whole
 
     def _planned(self, schema: pa.Schema) -> _Plan:
-        """Return how batches with this schema are cast; the plan is cached until a batch has another schema."""
+        """Return the plan for casting batches with this schema; it is cached until a batch has another schema."""
         if self._plan is not None and schema.equals(self._plan.schema, check_metadata=True):
             return self._plan
         self._check(schema)
@@ -170,7 +171,7 @@ class ColumnCasts:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How batches that have one and the same schema are cast."""
+    """The plan for casting batches that all have the same schema."""
 
     schema: pa.Schema
     steps: tuple[tuple[str, _ColumnCast, int | None], ...]
@@ -180,7 +181,7 @@ class _Plan:
 
 
 class _ColumnCast:
-    """Casts arrays of the Arrow type that was given to ``prepare`` to the type of one column of the table."""
+    """Casts arrays to the type of one column of the table; ``prepare`` sets the Arrow type of the arrays."""
 
     def __init__(self, field: Field, rules: ConversionRules) -> None:
         self.field = field
@@ -192,7 +193,7 @@ class _ColumnCast:
         self._has_map = has_map(field.type)
 
     def prepare(self, source: pa.Field) -> None:
-        """Prepare to cast arrays of the given Arrow field."""
+        """Build the cast that later calls of ``cast`` use; their arrays have the type of ``source``."""
         self._convert = compiled_cast(source.type, self.field.type, self._rules)
         self._json = json_converter(source, self.field.type, fragment_of)
 
@@ -221,7 +222,7 @@ class _ColumnCast:
             return None
 
     def _pieces(self, array: pa.Array, row: int, bad: BadFields, limit: int | None) -> Iterator[pa.Array]:
-        """Yield consecutive parts of an array that cannot be cast as a whole, each in the column's type."""
+        """Cast an array in parts, because it cannot be cast as a whole; yield the results in row order."""
         if limit is not None and len(bad) > limit:
             yield pa.nulls(len(array), self._target)
             return

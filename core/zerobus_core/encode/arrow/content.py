@@ -27,12 +27,12 @@ class ColumnsContent:
         self._columns = [_tracks_of(array) for array in columns.values()]
 
     def tracks(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """Return the tracks of the rows ``start`` to ``stop - 1``, in the order of the columns."""
+        """Return the content of the rows ``start`` to ``stop - 1`` as byte strings, in the order of the columns."""
         return [track for tracks in self._columns for track in tracks(start, stop)]
 
 
 def _tracks_of(array: pa.Array) -> Tracks:
-    """Return a function that returns the tracks of a column's rows.
+    """Return a function that returns the content of a range of a column's rows as byte strings, called tracks.
 
     If the column is not nested and has no nulls, its tracks are slices of its buffers, so making them takes almost no
     time.
@@ -43,7 +43,7 @@ def _tracks_of(array: pa.Array) -> Tracks:
 
 
 def _flat(array: pa.Array) -> Tracks:
-    """Return a function that returns the tracks of an array that is not nested and has no nulls."""
+    """Return a function that returns the content of an array's rows; the array is not nested and has no nulls."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _texts(array, "i")
@@ -78,7 +78,10 @@ def _texts(array: pa.Array, code: Literal["i", "q"]) -> Tracks:
 
 
 def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield which values are valid, and then only the valid values, because the bytes of a null value are arbitrary."""
+    """Yield, for each value, one byte that says whether it is valid; then yield the bytes of the valid values.
+
+    The bytes of a null value are arbitrary, so they are left out.
+    """
     has_nulls = array.null_count > 0
     yield _values(array.is_valid()) if has_nulls else _VALID * len(array)
     kind = array.type
@@ -97,7 +100,7 @@ def _tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
 
 
 def _map_tracks(array: pa.Array) -> Iterator[bytes | memoryview]:
-    """Yield the tracks of a map's entries, sorted by key, because a map has no order."""
+    """Yield the bytes of the entries of maps. The entries of each map are sorted by key, because a map has no order."""
     lists = entries_of(array)
     yield _lengths(lists)
     entries = lists.flatten()
@@ -114,7 +117,7 @@ def _lengths(lists: pa.Array) -> bytes:
 
 
 def _values(array: pa.Array) -> bytes:
-    """Return the bytes of fixed-width values without nulls."""
+    """Return the bytes of an array's values, which have a fixed width and are not null."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     buffers = array.buffers()

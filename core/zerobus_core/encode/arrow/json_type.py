@@ -22,7 +22,10 @@ _VARIANT = PrimitiveType(Kind.VARIANT)
 
 
 def fragment_of(text: str) -> orjson.Fragment:
-    """Return a fragment that writes the text unchanged; raise UnfitError for invalid JSON and for duplicate keys."""
+    """Return the JSON text as an ``orjson.Fragment``, which orjson writes unchanged.
+
+    Raises UnfitError if the text is not valid JSON, or if an object in it has the same key twice.
+    """
     _parsed(text)
     return orjson.Fragment(text)
 
@@ -55,8 +58,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def json_converter(field: pa.Field, kind: DataType, leaf: Convert) -> Convert | None:
     """Return a function that converts Python values of ``field`` for a column of type ``kind``, or None if not needed.
 
-    For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts; for other columns, JSON
-    text stays text. Values of ``field`` that are binary VARIANTs are decoded whatever the type of the column is.
+    For a VARIANT column, the function applies ``leaf`` to JSON text and turns maps into dicts. For other columns, JSON
+    text stays text. Binary VARIANTs are decoded for columns of all types.
     """
     if is_variant(field):
         return _variant(kind)
@@ -91,7 +94,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def has_union_of_json(field: pa.Field) -> bool:
-    """Return whether the field contains a union with a JSON member; a value does not show which member it is."""
+    """Return whether the field contains a union that has JSON as one of its member types.
+
+    Such a union is not supported: a value does not show which member type it has.
+    """
     kind = field.type
     members = [kind.field(index) for index in range(kind.num_fields)]
     if pa.types.is_union(kind):

@@ -212,7 +212,7 @@ class _RecordPacker(ABC):
 
 
 class _JsonPacker(_RecordPacker):
-    """Makes JSON objects from one dict per row."""
+    """Makes one JSON object from the dict of each row."""
 
     record_format: RecordFormat = "json"
     descriptor: bytes | None = None
@@ -232,10 +232,10 @@ class _JsonPacker(_RecordPacker):
 
 
 class _ProtobufPacker(_RecordPacker):
-    """Makes protobuf messages with ptars, if it is installed and agrees with protobuf's own implementation.
+    """Makes protobuf messages with ptars if possible, otherwise with protobuf's C implementation.
 
-    ptars is young (0.0.x), and silently skips values that it does not expect. So it gets only columns of plain types
-    without maps, and its first records of every delivery are compared with those of protobuf's C implementation.
+    ptars is young (0.0.x), and silently skips values that it does not expect. So it is used only for tables without
+    maps, and only if it encodes the first rows of the delivery as protobuf's C implementation does.
     """
 
     record_format: RecordFormat = "protobuf"

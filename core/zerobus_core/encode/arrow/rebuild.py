@@ -63,7 +63,7 @@ def _has_struct(kind: pa.DataType) -> bool:
 
 
 def entries_of(array: pa.Array) -> pa.Array:
-    """Return a map array as a list of structs of its keys and items, without copying them."""
+    """Return a map array as a list array of structs, each with a key and its value; the data is not copied."""
     # Not by a cast: pyarrow's cast damages children of type Null in a slice, and reading them aborts the process.
     entries = array.values
     buffers = array.buffers()[:2]
@@ -77,6 +77,6 @@ def bitmap_of(array: pa.Array) -> pa.Buffer | None:
 
 
 def offsets_of(array: pa.Array) -> pa.Buffer:
-    """Return the offsets of the lists in the array's flattened values; null lists are empty."""
+    """Return where each list of the array starts in the flattened values; a null list counts as empty."""
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)]).buffers()[1]

@@ -124,7 +124,7 @@ def string_cast(source: pa.DataType, kind: StringType) -> ArrayCast | None:
 
 
 def _check_utf8(text: pa.LargeStringArray) -> None:
-    """Raise UnfitArrayError for invalid UTF-8, which files and unchecked casts can contain."""
+    """Raise pyarrow.ArrowInvalid for invalid UTF-8, which arrays from files and from unchecked casts can contain."""
     _, offsets, data = text.buffers()
     if data is not None and len(text):
         ends = memoryview(offsets).cast("q")
@@ -183,7 +183,10 @@ def _moment(kind: Kind) -> Callable[[pa.DataType], ArrayCast | None]:
 
 
 def epoch_cast(kind: Kind, unit: str | None) -> ArrayCast | None:
-    """Return the cast from whole numbers that count ``unit`` since 1970; None for ``ns``. See ``values.epochs``."""
+    """Return the cast from whole numbers to the timestamp type ``kind``; None if ``unit`` is ``ns``.
+
+    The numbers count ``unit`` since 1970; see ``values.epochs``.
+    """
     if unit == "ns":
         return None
 

@@ -1,7 +1,8 @@
 """Casts text, as in CSV files, to the types of a table's columns; used if ``parse_text`` is set.
 
-The rules are those of ``values.text``. Arrow's own casts refuse some texts that the rules accept, and accept some that
-the rules refuse. This module raises UnfitArrayError for the latter. All refused texts go to the exact walk.
+The rules are those of ``values.text``. Arrow's own casts accept some texts that the rules refuse; for these, this
+module raises UnfitArrayError. Arrow's own casts also refuse some texts that the rules accept. So a text that a cast
+refuses goes to the exact walk, which decides.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ def has_map(kind: DataType) -> bool:
 
 
 def with_pairs(value: Any, kind: DataType) -> Any:
-    """Convert MAPs in ``value`` to lists of pairs; Polars stores MAPs as lists of structs of ``key`` and ``value``."""
+    """Return ``value``, which is for a column of type ``kind``, with each MAP as a list of pairs.
+
+    A list of dicts of ``key`` and ``value`` is also taken as a MAP, because Polars stores MAPs as lists of structs.
+    """
     if isinstance(value, dict):
         members = {field.name: field.type for field in kind.fields} if isinstance(kind, StructType) else {}
         return {name: with_pairs(v, members[name]) if name in members else v for name, v in value.items()}
