@@ -37,7 +37,8 @@ class Run:
     """The values of the filled columns in ``rows`` consecutive rows.
 
     ``constants`` has the columns whose value is the same in all of these rows: it maps a column's name to its wire
-    value. ``numbers`` has the columns whose value increases by one from row to row.
+    value. ``numbers`` has the columns whose value increases by one from row to row: it maps a column's name to its
+    value in the first of these rows.
     """
 
     def __init__(self, rows: int, constants: dict[str, str | int], numbers: dict[str, int]) -> None:
@@ -86,11 +87,14 @@ class FilledColumns:
         self.names = options.filled_columns
 
     def begin(self, chunk: Chunk) -> None:
-        """Store the first row's position and the origins of ``chunk``; all later calls are about rows of ``chunk``."""
+        """Make ``chunk`` the current chunk, to which all other methods refer."""
         self._first_row, self._origins = chunk.first_row, chunk.origins
 
     def runs(self, first_row: int, rows: int) -> Iterator[Run]:
-        """Yield the values for ``rows`` rows of the chunk, from position ``first_row`` on; one Run per file."""
+        """Yield the values for ``rows`` rows of the current chunk, from position ``first_row`` on.
+
+        The rows of each file are one Run. If the rows are not from files, all of them are one Run.
+        """
         if not self._origins:
             yield self._run(first_row, Origin(None, first_row, rows))
             return
@@ -119,7 +123,7 @@ class FilledColumns:
         ]
 
     def json_members(self, first_row: int, rows: int) -> list[bytes]:
-        """Return the values that ``runs`` yields, as the bytes of one JSON object per row, without the braces."""
+        """Return the values that ``runs`` yields as JSON: for each row, the members of an object without its braces."""
         members: list[bytes] = []
         for run in self.runs(first_row, rows):
             whole = orjson.dumps({**run.constants, **dict.fromkeys(run.numbers, 0)})[1:-1]

@@ -192,9 +192,10 @@ def _unless_none(reshape: Reshape) -> Reshape:
 
 
 def _direct(field: Field, target: pa.DataType, plain: frozenset[type] | None) -> tuple[frozenset[type], DirectArray]:
-    """Return the usual types of a field's values, and a function that builds an array of values of these types.
+    """Return the types of values that need no converter, and a function that builds an array of such values.
 
-    The function calls no converter. The set of types is empty if every value needs a converter.
+    The set of types is empty if every value needs a converter. The function returns None if the values cannot become
+    an array without a converter, although their types allow it.
     """
     kind = field.type
     if plain is not None:

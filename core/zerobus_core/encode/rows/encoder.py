@@ -75,10 +75,10 @@ class RowEncoder(ABC):
 
     @abstractmethod
     def _payloads(self, rows: list[dict[str, Any]], first_row: int) -> list[bytes]:
-        """Return the records of consecutive rows from ``first_row`` on; ``rows`` holds their wire values as dicts."""
+        """Return the records of ``rows``, dicts of wire values; the first row is at position ``first_row``."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        """Return the records of consecutive rows without the columns that the delivery fills."""
+        """Return ``records`` without the columns that the delivery fills; the first record is that of row ``first_row``."""
         return records
 
     def encode(
@@ -137,7 +137,10 @@ class RowEncoder(ABC):
             start += len(block)
 
     def _of_tuples(self, block: TupleRows, first_row: int) -> list[bytes] | None:
-        """Return what ``_fast`` returns, but convert the tuples to dicts only if that is needed."""
+        """Return the records of a block of tuples, or None if a row needs the exact walk.
+
+        The tuples are converted to dicts only if they cannot be encoded as they are.
+        """
         try:
             records = self._tuple_payloads(block, first_row)
         except _UNFIT:
@@ -160,7 +163,7 @@ class RowEncoder(ABC):
         return self._within_limit(records)
 
     def _within_limit(self, records: list[bytes]) -> list[bytes] | None:
-        """Return the records, or None if one is too large; also choose the next block's number of rows by size."""
+        """Return ``records``, or None if one is too large; also set the next block's number of rows from their size."""
         size = sum(map(len, records))
         self._block_rows = max(1, min(self._most_block_rows, _BLOCK_BYTES * len(records) // (size + 1)))
         return records if size <= MAX_RECORD_BYTES or max(map(len, records)) <= MAX_RECORD_BYTES else None
@@ -181,9 +184,9 @@ class RowEncoder(ABC):
             return block  # the exact walk reports the row
 
     def _fast_payloads(self, block: list[Any], first_row: int, *, wire_text: bool) -> list[bytes]:
-        """Return the records of a block; raise one of ``_UNFIT`` if a row needs the exact walk.
+        """Return the records of a block; raise one of the errors in ``_UNFIT`` if a row needs the exact walk.
 
-        ``wire_text`` is True if all rows are protobuf messages, and False if none is.
+        ``wire_text`` says whether the rows are protobuf messages; a block never mixes messages with other rows.
         """
         convert, _ = self._way(wire_text)
         converted = convert(block)

@@ -163,7 +163,7 @@ def _column(kind: DataType, nullable: bool, rules: ConversionRules) -> tuple[Con
 
 
 def _is_counted(kind: DataType, rules: ConversionRules) -> bool:
-    """Return whether the type is a timestamp whose whole numbers count a unit other than microseconds."""
+    """Return whether whole numbers have to be converted to microseconds, because ``epoch_unit`` is another unit."""
     is_moment = isinstance(kind, PrimitiveType) and kind.kind in {Kind.TIMESTAMP, Kind.TIMESTAMP_NTZ}
     return is_moment and rules.epoch_unit not in {None, "us"} and not rules.wire_text
 
@@ -199,9 +199,9 @@ def _refilled(values: Column, converted: Iterable[Any]) -> Column:
 def _present(
     values: Column, nullable: bool, usual: frozenset[type], normal: Callable[[Any], Any]
 ) -> tuple[Column, bool]:
-    """Return the values that are not None, and whether all of them have a usual type.
+    """Return the values that are not None, and whether all of them have one of the types in ``usual``.
 
-    If a value has another type, ``normal`` converts each value. Raises NeedsWalkError for None if the column is not
+    If they do not, each value is converted with ``normal``. Raises NeedsWalkError for None if the column is not
     nullable.
     """
     present = [value for value in values if value is not None]

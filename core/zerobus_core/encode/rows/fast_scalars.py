@@ -41,7 +41,7 @@ _POINT = frozenset({"."})
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """Converts a column's values. ``plain`` is the set of types whose values need no check, or None."""
+    """Converts a column's values. ``plain`` has the types whose values need no check; None if there are none."""
 
     run: Callable[[Column], Column | None]
     plain: frozenset[type] | None = None
@@ -154,7 +154,7 @@ def _wall_clock_times(values: Column) -> Column | None:
 
 
 def _microseconds(values: Column) -> Column | None:
-    """Return the values if all are whole numbers that certainly count microseconds; None otherwise."""
+    """Return the values if all are whole numbers that cannot be meant as seconds or milliseconds; None otherwise."""
     if not _INT.issuperset(map(type, values)) or not _within(values, *MICROSECOND_RANGE):
         return None
     return values if not values or min(values) >= DOUBTFUL[1] or max(values) < DOUBTFUL[0] else None

@@ -106,9 +106,9 @@ def _joined(record: bytes, rest: str | None) -> bytes:
 
 
 def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function that orders the members of a row and its structs as in their types, and sorts maps by key.
+    """Return a function that puts the members of a row in the order of the fields of ``kind``.
 
-    Missing members are added as None.
+    It does the same in structs inside the row, and sorts maps by key. Missing members are added as None.
     """
     names = [field.name for field in kind.fields]
     inner = {field.name: convert for field in kind.fields if (convert := _inside_of(field.type)) is not None}
@@ -124,7 +124,10 @@ def _ordered_of(kind: StructType) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def _inside_of(kind: DataType) -> Callable[[Any], Any] | None:
-    """Return a function that orders the structs and maps in a value like ``_ordered_of``; None if the type has none."""
+    """Return a function that orders the structs and the maps in a value, as ``_ordered_of`` says.
+
+    Return None if the type contains no struct and no map.
+    """
     if isinstance(kind, StructType):
         return _ordered_of(kind)
     if isinstance(kind, ArrayType) and (of_element := _inside_of(kind.element)) is not None:

@@ -19,9 +19,9 @@ __all__ = ["Messages"]
 class Messages:
     """Encodes messages of the first type in ``file``, many at a time.
 
-    All rows of a block are serialized as one message of type ``Rows``, whose field 1 repeats the rows. The result is
-    parsed as type ``Records``, whose field 1 repeats bytes. Both fields have the same wire type, so each row comes out
-    as bytes. This takes half the time that serializing one message per row takes.
+    All rows of a block are serialized as one message of type ``Rows``, whose field 1 is a repeated field with the rows.
+    The result is parsed as type ``Records``, whose field 1 is a repeated field of bytes. Both fields have the same wire
+    type, so each row comes out as bytes. This takes half the time that serializing one message per row takes.
     """
 
     def __init__(self, file: FileDescriptorProto) -> None:
@@ -51,7 +51,7 @@ class Messages:
 
 @cache
 def _takes_maps_of_dicts() -> bool:
-    """Return whether the installed protobuf accepts dicts as the messages in a map, as it does from version 6 on."""
+    """Return whether protobuf accepts dicts as map values in place of messages, as it does from version 6 on."""
     file = FileDescriptorProto(name="zerobus_probe.proto", package="zerobus_probe", syntax="proto2")
     probe = file.message_type.add(name="Probe")
     entry = probe.nested_type.add(name="MEntry")
@@ -71,7 +71,7 @@ def _takes_maps_of_dicts() -> bool:
 
 
 def _preparation(descriptor: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """Return a function that replaces dicts in a row's maps by messages; None if no map of the type has messages."""
+    """Return a function that replaces dicts in a row's maps with messages; None if no map has messages as values."""
     changes: dict[str, Callable[[Any], Any]] = {}
     for field in descriptor.fields:
         if field.message_type is None:

@@ -1,6 +1,6 @@
 """The slow, exact walk over a row: converts each value, or says where the value is and why it does not fit.
 
-Any row can be encoded this way; the fast paths exist so that few rows have to be.
+Any row can be encoded this way, but most rows are encoded by one of the fast paths.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOUNS: dict[type, str] = {ArrayType: "a list", MapType: "a mapping", StructType
 class ExactWalk:
     """Converts rows to wire values for one record format. An instance keeps no state of a row, so it can be shared.
 
-    ``reserved`` names columns that the delivery fills itself and that rows must not contain.
+    ``reserved`` has the names of the columns that the delivery fills itself; rows must not contain them.
     """
 
     def __init__(
@@ -204,9 +204,10 @@ def _are_records(value: Any) -> bool:
 
 
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
-    """Return ``value`` if it is text and ``noun`` is None; otherwise raise UnfitError.
+    """Return ``value`` if it is text and text is allowed; otherwise raise UnfitError.
 
-    An UnfitValue is a value that the source could not read. ``noun`` is what the error says to pass instead of text.
+    Text is allowed if ``noun`` is None. If not, the error tells the user to pass ``noun`` instead of text. A value that
+    the source could not read is an UnfitValue; the error then gives the source's reason.
     """
     if isinstance(value, UnfitValue):
         raise UnfitError(value.reason)

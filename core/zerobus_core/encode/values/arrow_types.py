@@ -1,4 +1,4 @@
-"""The Arrow types for a table's columns: the types in which values are checked, and the types of wire values."""
+"""Arrow types for the columns of a table: working types to check values in, and plain types for wire values."""
 
 from __future__ import annotations
 
@@ -33,14 +33,18 @@ def working_type(kind: DataType) -> pa.DataType:
 def plain_type(kind: DataType) -> pa.DataType:
     """Return the Arrow type of a column's wire values.
 
-    It is ``working_type``, except that dates and small integers are 32-bit integers, and timestamps are 64-bit
-    integers. All members of structs are nullable, because a struct that is None becomes a null in each member.
+    It is the type that ``working_type`` returns, except that dates and small integers are 32-bit integers, and
+    timestamps are 64-bit integers. All members of structs are nullable, because a struct that is None becomes a null in
+    each member.
     """
     return type_of(kind, _PLAIN, all_nullable=True)
 
 
 def extensions(field: pa.Field) -> Iterator[str]:
-    """Yield the names of the extension types in a field's type, at any depth, even of types that are not registered."""
+    """Yield the names of the Arrow extension types in a field's type, at any depth.
+
+    The names of types that are not registered with pyarrow are included.
+    """
     name = (field.metadata or {}).get(b"ARROW:extension:name")
     if name is not None:
         yield name.decode(errors="replace")

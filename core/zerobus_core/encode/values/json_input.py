@@ -12,7 +12,7 @@ __all__ = ["JsonNumber", "parsed_json"]
 
 
 class JsonNumber(Decimal):
-    """A number with a fraction or an exponent in JSON text; FLOAT and DOUBLE columns get the nearest double."""
+    """A number that has a fraction or an exponent in JSON text. FLOAT and DOUBLE columns get the nearest double."""
 
 
 def parsed_json(text: str) -> Any:

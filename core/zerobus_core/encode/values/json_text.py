@@ -148,7 +148,7 @@ def _numpy_value(value: Any) -> Any:
 
 
 def _moment_text(value: date | time) -> str:
-    """Return ISO 8601 text for dates and times that orjson does not write: subclasses, and unusual time zones."""
+    """Return ISO 8601 text for a date or time that orjson cannot write, such as an instance of a subclass."""
     if isinstance(value, datetime):
         return value.isoformat() if getattr(value, "nanosecond", 0) else plain_datetime(value).isoformat()
     if isinstance(value, date):

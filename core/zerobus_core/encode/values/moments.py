@@ -8,7 +8,7 @@ __all__ = ["plain_datetime"]
 
 
 def plain_datetime(value: datetime) -> datetime:
-    """Return ``value`` as a plain datetime, without anything that a subclass stores beyond microseconds."""
+    """Return ``value`` as a plain datetime; the nanoseconds that a subclass can store are dropped."""
     # Subclasses subtract differently: pandas returns a Timedelta, which has a smaller range; pendulum, whose datetimes
     # Airflow uses, subtracts only from its own datetimes.
     if type(value) is datetime:

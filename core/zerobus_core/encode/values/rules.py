@@ -1,4 +1,4 @@
-"""The rules for converting values that follow from the options and the record format, not from the columns' types.
+"""The conversion rules that follow from the options and the record format, not from the types of the columns.
 
 The exact walk (``rows.walk``), the fast path (``rows.fast_columns``) and the casts of Arrow arrays (``arrow.cast``) use
 the same rules, so that they accept the same values and give the same results.

@@ -1,8 +1,10 @@
 """The rules for parsing text, for whole columns and for single values alike.
 
 White space at the start and end is ignored. Numerals have ASCII digits without separators; a whole number can end in
-``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO 8601. An empty text,
-NA, N/A, NULL and null stand for NULL, except in a STRING column: there, NA can be the country code of Namibia.
+``.0``, as data frames write the whole numbers of a column that has nulls. Dates and times are ISO 8601.
+
+An empty text, NA, N/A, NULL and null stand for NULL, except in STRING, VARCHAR, CHAR, BINARY and VARIANT columns. For
+example, NA in a STRING column can be the country code of Namibia.
 
 Every function returns the value, or raises UnfitError with the reason.
 """
@@ -96,7 +98,7 @@ def decimal_number(text: str) -> Decimal:
 
 
 def boolean(text: str, *, numeric: bool = False) -> bool:
-    """Parse true or false, in upper or lower case; if ``numeric``, also parse 1 or 0."""
+    """Parse true or false, in any case; if ``numeric``, also parse 1 or 0."""
     lower = str.strip(text).lower()
     if numeric and _WHOLE_NUMBER.fullmatch(lower) and (number := whole_number(lower)) in {0, 1}:
         return bool(number)
