@@ -96,7 +96,7 @@ def record_error(table: str, fields: Sequence[BadField]) -> RecordError:
     shown = "\n".join(f"  {field}" for field in fields[:MAX_BAD_FIELDS])
     more = f"\n  and {len(fields) - MAX_BAD_FIELDS} more" if len(fields) > MAX_BAD_FIELDS else ""
     return RecordError(
-        f"{rows} {plural(rows, 'row does', 'rows do')} not fit the table, nothing of the batch was sent:\n"
+        f"{rows} {plural(rows, 'row does', 'rows do')} not fit the table, so no row of the batch was sent:\n"
         f"{shown}{more}",
         fields=tuple(fields[:MAX_BAD_FIELDS]),
         table=table,

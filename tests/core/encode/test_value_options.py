@@ -93,7 +93,7 @@ def test_a_float_that_is_rounded_out_of_range_is_refused() -> None:
 
 def test_only_floats_are_rounded() -> None:
     for message in refusals("DECIMAL(7,2)", Decimal("0.125"), round_floats=True):
-        assert "not rounded here" in message
+        assert "not rounded automatically" in message
 
 
 def test_the_refusal_of_a_float_names_the_option() -> None:

@@ -95,7 +95,7 @@ def _real(numeral: str) -> float | Decimal:
     _, digits, exponent = short.as_tuple()
     assert isinstance(exponent, int)  # JSON has no NaN
     if max(len(digits) + max(exponent, 0), -exponent) > _MAX_DIGITS:
-        raise UnfitError(f"holds a number with more than {_MAX_DIGITS} digits, which is not rounded here")
+        raise UnfitError(f"holds a number that has more than {_MAX_DIGITS} digits and is not rounded automatically")
     return short
 
 
@@ -104,7 +104,7 @@ def _depth_error() -> UnfitError:
 
 
 def _collect(value: Any, names: set[str], depth: int) -> None:
-    """Add the names of all fields to ``names``; raise UnfitError if the value is nested too deeply."""
+    """Add the names of all fields in ``value`` to ``names``; raise UnfitError if ``value`` is nested too deeply."""
     if depth > _MAX_DEPTH:
         raise _depth_error()
     if isinstance(value, dict):

@@ -51,19 +51,19 @@ def variant_value(cell: Any) -> Any:
 def _read(data: bytes, at: int, width: int) -> int:
     part = data[at : at + width]
     if len(part) < width:
-        raise IndexError("it ends too early")
+        raise IndexError("the data ends too early")
     return int.from_bytes(part, "little")
 
 
 def _part(data: bytes, at: int, size: int) -> bytes:
     if at + size > len(data):
-        raise IndexError("it ends too early")
+        raise IndexError("the data ends too early")
     return data[at : at + size]
 
 
 def _field_names(metadata: bytes) -> list[str]:
     if metadata[0] & 15 != 1:
-        raise ValueError(f"version {metadata[0] & 15} of the encoding is not supported")
+        raise ValueError(f"version {metadata[0] & 15} of the VARIANT encoding is not supported")
     width = (metadata[0] >> 6) + 1
     count = _read(metadata, 1, width)
     ends = [_read(metadata, 1 + width * (1 + index), width) for index in range(count + 1)]
@@ -106,7 +106,7 @@ def _primitive(data: bytes, at: int, kind: int) -> Any:
         content = _part(data, at + 4, _read(data, at, 4))
         return content.decode() if kind == _STRING else content
     if kind not in _SIZED:
-        raise ValueError(f"type {kind} is not supported")
+        raise ValueError(f"the value type {kind} is not supported")
     size, convert = _SIZED[kind]
     return convert(_part(data, at, size))
 

@@ -55,7 +55,7 @@ def _whole(value: Any, *, parse_text: bool) -> int:
         if not math.isfinite(value):
             raise UnfitError("not a finite number")
         if value != (whole := int(value)):
-            raise UnfitError("has a fraction, which is not rounded here")
+            raise UnfitError("has a fraction and is not rounded automatically")
         return whole
     try:
         return int(operator.index(value))
@@ -66,8 +66,8 @@ def _whole(value: Any, *, parse_text: bool) -> int:
 def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Callable[[Any], float]:
     """Return a converter to doubles.
 
-    If ``is_single``, the converter refuses numbers that are too large for 32 bits, and ints that a 32-bit float cannot
-    hold exactly. If ``finite``, it refuses NaN and infinities.
+    If ``is_single``, the converter refuses numbers that are too large for a 32-bit float, and ints that a 32-bit float
+    cannot hold exactly. If ``finite``, it refuses NaN and infinities.
     """
 
     def convert(value: Any) -> float:
@@ -86,9 +86,9 @@ def float_converter(*, is_single: bool, parse_text: bool, finite: bool) -> Calla
 
 
 def _check_single(given: Any, number: float) -> None:
-    """Raise UnfitError if a number is too large for 32 bits, or is an int that a 32-bit float cannot hold exactly.
+    """Raise UnfitError for a number too large for a 32-bit float, and for an int that such a float cannot hold exactly.
 
-    Floats and text do not have to be exact: they are rounded to the nearest 32-bit float.
+    Floats and numbers in text are rounded to the nearest 32-bit float.
     """
     if abs(number) >= FLOAT32_LIMIT:
         raise UnfitError("too large for 32 bits")
@@ -97,7 +97,7 @@ def _check_single(given: Any, number: float) -> None:
         and abs(number) > EXACT_IN_SINGLE
         and struct.unpack("f", struct.pack("f", number)) != (number,)
     ):
-        raise UnfitError("a FLOAT cannot hold this whole number exactly: pass float(value) for the nearest one")
+        raise UnfitError("a FLOAT cannot hold this whole number exactly: pass float(value) to round it")
 
 
 def _real(value: Any, *, parse_text: bool) -> float:
@@ -118,7 +118,7 @@ def _real(value: Any, *, parse_text: bool) -> float:
     if isinstance(value, JsonNumber):
         return text.real_number(str(value))
     if isinstance(value, Decimal):
-        raise UnfitError("a Decimal is not rounded here: pass float(value)")
+        raise UnfitError("a Decimal is not rounded to a float automatically: pass float(value)")
     raise UnfitError("not a number")
 
 
@@ -140,7 +140,7 @@ def decimal_converter(kind: DecimalType, *, parse_text: bool, round_floats: bool
         try:
             return format(number.quantize(unit, context=exact), "f")
         except (Inexact, InvalidOperation):
-            raise UnfitError(f"has more than {scale} digits after the point, which are not rounded here") from None
+            raise UnfitError(f"has more than {scale} digits after the point and is not rounded automatically") from None
 
     return convert
 
@@ -162,7 +162,7 @@ def _exact_number(value: Any, parse_text: bool) -> Decimal:
 
 
 def _rounded(value: float, scale: int) -> Decimal:
-    """Round ``value`` half up to ``scale`` digits after the point; its digits are those that ``repr(value)`` shows."""
+    """Return the number that ``repr(value)`` shows, rounded half up to ``scale`` digits after the point."""
     if not math.isfinite(value):
         raise UnfitError("not a finite number")
     number = Decimal(repr(value))

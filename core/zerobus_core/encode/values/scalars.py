@@ -119,7 +119,9 @@ def _binary(*, parse_base64: bool) -> Scalar:
         if not isinstance(value, str):
             raise UnfitError("not bytes")
         if not parse_base64:
-            raise UnfitError("text is not encoded here: pass value.encode(), or set parse_base64=True if it is base64")
+            raise UnfitError(
+                "text is not encoded automatically: pass value.encode(), or set parse_base64=True if it is base64"
+            )
         return text.base64_bytes(value)
 
     return convert
