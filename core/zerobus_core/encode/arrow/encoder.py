@@ -34,7 +34,7 @@ _BLOCK_BYTES = 16 * 1024 * 1024
 
 
 class ArrowEncoder:
-    """Converts chunks to Arrow columns, and these to batches; see ``zerobus_core.batch.Encoder``.
+    """Converts chunks to Arrow columns, and the columns to batches; see ``zerobus_core.batch.Encoder``.
 
     The chunks hold Arrow record batches, or rows if ``is_arrow`` is False. Raises SchemaError if the record format
     cannot carry the table.
@@ -121,7 +121,8 @@ class ArrowEncoder:
     def _next_block(self, chunk: Chunk, batches: list[Batch], bad: BadFields) -> int:
         """Return the largest number of rows for the next chunk.
 
-        It is large if the last chunk's columns were cast as a whole, and small if rows are large or did not fit.
+        The number is larger if the columns of ``chunk`` were cast as a whole, and smaller if its rows are large or some
+        of them did not fit.
         """
         is_quick = not bad and not isinstance(chunk.rows, list) and self._casts.are_whole(chunk.rows.schema)
         most = self._packer.block_rows if is_quick else self._options.batch_rows

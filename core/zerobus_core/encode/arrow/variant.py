@@ -41,7 +41,7 @@ _VERSION, _SORTED = 1, 1 << 4
 
 
 def variant_array(array: pa.Array, target: pa.DataType) -> pa.Array:
-    """Convert an array of a working type to ``target``, the service's type: JSON text becomes binary VARIANT."""
+    """Convert an array to ``target``, the type that the service expects: JSON text becomes binary VARIANT."""
     return retype_nested(array, target, _leaf)
 
 

@@ -78,7 +78,7 @@ class RowEncoder(ABC):
         """Return the records of ``rows``, dicts of wire values; the first row is at position ``first_row``."""
 
     def _without_filled(self, records: list[bytes], first_row: int) -> list[bytes]:
-        """Return ``records`` without the columns that the delivery fills; the first record is that of row ``first_row``."""
+        """Return ``records`` without the columns that the delivery fills; ``first_row`` is the first record's row."""
         return records
 
     def encode(
