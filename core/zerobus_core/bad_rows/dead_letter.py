@@ -54,7 +54,7 @@ class DeadLetterFile:
     ``uri`` is a path or any fsspec URI. ``leave_out`` names the columns that the delivery fills itself; ``locate``
     returns where a row is in its source, such as file and line. Nothing is written before the first dead letter. Raises
     ConfigurationError if the file cannot be written or is not a dead-letter file, TransportError if the storage fails,
-    and RecordError if a file that cannot be appended to (Parquet, or a file on an object store) would grow beyond 64
+    and RecordError if a file that cannot be appended to (Parquet, or any file that is not local) would grow beyond 64
     MiB.
     """
 
@@ -96,12 +96,12 @@ class DeadLetterFile:
 
     @property
     def rows(self) -> int:
-        """The number of this delivery's rows that have a dead letter, written in this attempt or an earlier one."""
+        """The number of bad rows added so far, including those whose dead letter is not in the file yet."""
         return self._rows.rows
 
     @property
     def rows_written(self) -> int:
-        """The number of this delivery's rows whose dead letter is already in the file."""
+        """The number of bad rows added so far whose dead letter is in the file, from this or an earlier attempt."""
         return self._rows.rows - len(self._pending)
 
     def add(self, bad: BadRow) -> None:

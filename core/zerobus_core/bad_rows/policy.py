@@ -55,12 +55,12 @@ class BadRowPolicy:
 
     @property
     def dead_lettered(self) -> int:
-        """The number of rows that have a dead letter."""
+        """The number of rows that became dead letters, including dead letters that are not in the file yet."""
         return self._letters.rows if self._letters else 0
 
     @property
     def rows_written(self) -> int:
-        """The number of rows whose dead letter is in the file."""
+        """The number of rows whose dead letter is already in the file."""
         return self._letters.rows_written if self._letters else 0
 
     @property
@@ -75,7 +75,7 @@ class BadRowPolicy:
 
     @property
     def are_too_many_refused(self) -> bool:
-        """Whether enough refused rows are known, so that the search for more can stop."""
+        """Whether so many refused rows are known that the search for more can stop."""
         return len(self._refused) >= _MOST_REFUSED
 
     def add_unfit(self, bad: BadRow) -> None:
@@ -94,7 +94,8 @@ class BadRowPolicy:
     def check(self, rows_read: int, *, is_end: bool = False) -> None:
         """Raise RecordError if more of ``rows_read`` rows are bad than ``max_bad_records`` allows.
 
-        Unless ``is_end``, a share is applied to at least 10,000 rows, so that a few early bad rows do not exceed it.
+        If ``max_bad_records`` is a share of the rows, it is applied to at least 10,000 rows until ``is_end`` is set, so
+        that a few bad rows near the start do not exceed it.
         """
         if self._limit is None or not self.dead_lettered:
             return

@@ -1,9 +1,9 @@
 """The checkpoint of one delivery: the ranges of durable rows, which the next attempt can skip.
 
 A row is in a checkpoint only after the service has acknowledged the row. If there are too many ranges, the checkpoint
-leaves some durable rows out, and these rows are sent again. A checkpoint that is damaged, or that has another version,
-table, schema, source or epoch, is never repaired: it is refused with a reason. What a refused checkpoint says about
-rows that may have been sent is kept in ``Remains``.
+leaves some durable rows out, and these rows are sent again. A checkpoint is never repaired: it is refused, with a
+reason, if it cannot be read or belongs to another table, schema, source or epoch. If a checkpoint cannot be read,
+``Remains`` holds what it still says about rows that may have been sent.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class AttemptMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """The facts of a refused checkpoint that are still needed: who wrote it, and which rows may have been sent."""
+    """What a checkpoint that cannot be read still says: which attempt wrote it, and which rows may have been sent."""
 
     table: str
     table_identity: str | None
@@ -151,7 +151,7 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Checkpoint:
-        """Read a checkpoint of this version or version 2; raise InvalidCheckpointError for any other text."""
+        """Read a checkpoint of version 2 or 3; raise InvalidCheckpointError for any other text."""
         plain = _object_of(text)
         try:
             return cls._read(plain)
@@ -208,9 +208,9 @@ def _plain_rows(durable: RowRanges, digest: RowsDigest | None) -> dict[str, Any]
 
 
 def _checksum(plain: dict[str, Any]) -> str:
-    """Return a checksum of the object's canonical JSON; it stays valid if a store formats the JSON in another way.
+    """Return a checksum of the content of a checkpoint; it detects damage, not forgery.
 
-    The checksum detects damage, not forgery.
+    The JSON is brought into one fixed form first, so that the checksum stays valid if a store reformats the JSON.
     """
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"{zlib.crc32(text.encode()):08x}"
@@ -237,14 +237,14 @@ def _check_form(plain: dict[str, Any]) -> int:
     if version == 2:  # noqa: PLR2004  # as it is written here
         wanted -= _ADDED_SINCE_2
     if set(plain) != wanted:
-        raise InvalidCheckpointError(f"has other fields than version {version}: {sorted(wanted ^ set(plain))}")
+        raise InvalidCheckpointError(f"missing or unknown fields for version {version}: {sorted(wanted ^ set(plain))}")
     if version == VERSION and plain["checksum"] != _checksum({k: v for k, v in plain.items() if k != "checksum"}):
         raise InvalidCheckpointError("damaged: its checksum does not match its content")
     return int(version)
 
 
 def _remains(plain: dict[str, Any]) -> Remains | None:
-    """Return the facts that can still be read from a checkpoint of any version."""
+    """Return the ``Remains`` of a checkpoint of any version; None if they cannot be read."""
     counts = plain.get("counts")
     known = {f.name for f in fields(Counts)}
     try:
@@ -263,7 +263,7 @@ def _remains(plain: dict[str, Any]) -> Remains | None:
 def _text(plain: dict[str, Any], key: str) -> str:
     value = plain[key]
     if not isinstance(value, str) or not value:
-        raise InvalidCheckpointError(f"{key} is {value!r}, not a text")
+        raise InvalidCheckpointError(f"{key} is {value!r}, but must be text that is not empty")
     return value
 
 
@@ -298,7 +298,7 @@ def _counts(plain: object) -> Counts:
         or not names - {"rows_filtered"} <= set(plain) <= names
         or not all(map(_is_count, plain.values()))
     ):
-        raise InvalidCheckpointError(f"counts are {plain!r}, not whole numbers of {sorted(names)}")
+        raise InvalidCheckpointError(f"counts are {plain!r}, but must be a whole number for each of {sorted(names)}")
     return Counts(**plain)
 
 
@@ -329,7 +329,7 @@ def _digest(plain: object, spans: list[tuple[int, int]]) -> RowsDigest | None:
         form = DigestForm(**{f.name: plain[f.name] for f in fields(DigestForm)})
         segments = [Segment(*span, int(text, 16)) for span, text in zip(spans, plain["of_ranges"], strict=True)]
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise InvalidCheckpointError("its digest does not belong to the durable rows") from error
+        raise InvalidCheckpointError("its digest is malformed, or does not fit the ranges in 'durable'") from error
     return RowsDigest(form=form, segments=tuple(segments))
 
 

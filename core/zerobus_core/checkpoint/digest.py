@@ -1,11 +1,12 @@
 """Digests of rows, which show whether the rows to skip are those that an earlier attempt delivered.
 
 The rows are hashed as they are read, in blocks of 1,024 positions of the source. The digest of a range is the sum of
-the digests of its blocks:
+the digests of its blocks. Such digests have four properties:
 
-1. Equal rows give an equal digest, however they are cut into chunks, batches and streams, in every process.
+1. Equal rows at equal positions give equal digests, in every process and however the rows are cut into batches.
 2. The digests of neighbouring ranges add up to the digest of the whole range, in any order.
-3. A range starts at a block boundary: rows before the first boundary are left out. It can end at the end of any batch.
+3. The digest of a range leaves out the rows before the range's first block boundary. A range can end where any batch
+   ends.
 4. A digest is one number of 64 bits, however many rows it covers.
 
 A digest detects changes, not forgery: the hash (XXH3) is fast but not cryptographic.
@@ -68,7 +69,7 @@ class DigestForm:
 class RowDigests:
     """Digests of the rows read so far; rows are added in order. Pure bookkeeping; not thread-safe.
 
-    Keeps one number for each position outside of the durable ranges at which a batch or a block ends; see ``prune``.
+    Keeps one number for each position where a batch or a block ends; ``prune`` removes those inside durable ranges.
     """
 
     def __init__(self, *, block_rows: int = BLOCK_ROWS) -> None:
@@ -79,9 +80,9 @@ class RowDigests:
         self._sums: dict[int, int] = {0: 0}  # for each position: the sum of the digests of all rows before it
 
     def add(self, first_row: int, rows: int, content: RowContent) -> None:
-        """Add the next ``rows`` rows; a range that has a digest can end after the last of these rows.
+        """Add the next ``rows`` rows, starting with ``first_row``; a range that has a digest can end after them.
 
-        Positions before ``first_row`` that were not added count as left out, and have no digest.
+        Rows that are missing before ``first_row`` count as left out; no digest covers them.
         """
         if first_row != self._position:
             self._leave_out(first_row)
@@ -99,7 +100,7 @@ class RowDigests:
             self._sums[self._position] = self._sum_here()
 
     def segment(self, start: int, stop: int) -> Segment | None:
-        """Return the longest part of ``start`` to ``stop`` that has a digest; None if no part has one."""
+        """Return the longest part of the rows ``start`` to ``stop`` that has a digest; None if no part has one."""
         start = -(-start // self._block_rows) * self._block_rows
         if stop not in self._sums:
             stop -= stop % self._block_rows
@@ -108,9 +109,9 @@ class RowDigests:
         return Segment(start, stop, (self._sums[stop] - self._sums[start]) & _MASK)
 
     def prune(self, durable: RowRanges) -> None:
-        """Discard the sums at positions inside of durable ranges, where no range starts or ends any more.
+        """Discard the sums at positions inside durable ranges: no later range starts or ends there.
 
-        From call to call, ``durable`` must only grow.
+        ``durable`` must include all rows that it had in the previous call.
         """
         self._sums = {
             position: total
@@ -141,7 +142,7 @@ class RowDigests:
             track.update(data)
 
     def _sum_here(self) -> int:
-        """Return the sum of the digests of all blocks up to this position; a block with a missing row counts as 0."""
+        """Return the sum of the digests of all blocks so far; a block with a missing row counts as 0."""
         if not self._hashes:
             return self._total
         whole = b"".join([track.digest() for track in self._hashes])

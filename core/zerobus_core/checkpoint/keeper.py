@@ -49,7 +49,7 @@ class RowsKept:
 
 
 class CheckpointKeeper:
-    """Loads the checkpoint when built and saves it during a delivery.
+    """Loads the checkpoint when it is created, and saves checkpoints during the delivery.
 
     If the delivery starts at the first row despite a checkpoint, the log says why. Without a store, no rows are skipped
     and nothing is saved. All methods must be called from the thread that called ``ingest``.
@@ -100,7 +100,7 @@ class CheckpointKeeper:
     def start_over(self, reason: str) -> None:
         """Make this attempt begin at the first row again, and log ``reason``.
 
-        The rows that earlier attempts may have sent, according to the checkpoint saved last, stay on record.
+        Later checkpoints still record which rows may have been sent, and the counts so far.
         """
         _log.warning("%s: starting at the first row: %s", self._schema.table, reason)
         reached, counts = self._kept.reached, self._kept.counts
@@ -111,12 +111,12 @@ class CheckpointKeeper:
         return self._store is not None and now - self.saved_at >= self._pause
 
     def rows_to_reserve(self, rows: int, *, is_used_up: bool = False) -> int:
-        """Return how many rows to reserve beyond the present batch, which has ``rows`` rows; at least ``rows``.
+        """Return how many rows to reserve after a batch of ``rows`` rows; never fewer than ``rows``.
 
-        ``is_used_up`` says that all rows of the last reservation were sent. If the last reservation lasted less than
-        one pause between saves, the number at least doubles: it becomes as many rows as would have lasted for one and a
-        half pauses (up to two with a slow store). Reservations are then written about as often as acknowledgements. If
-        the last reservation lasted longer than four pauses, the number is halved.
+        A saved checkpoint reserves rows by recording that they may have been sent; only reserved rows are sent. If the
+        last reservation lasted less than one pause between saves, the new one is at least twice as large, and should
+        last for one and a half pauses (up to two with a slow store). If the last reservation lasted longer than four
+        pauses, the new one is half as large. ``is_used_up`` says whether all rows of the last reservation were sent.
         """
         now = self._clock()
         if self._reserved_at is not None:
@@ -134,15 +134,16 @@ class CheckpointKeeper:
         return self._window
 
     def begin_reservation(self) -> None:
-        """Record that the last reservation can be used from now on; no row was sent while waiting for that."""
+        """Record that the rows of the last reservation can be sent from now on; until now, they had to wait."""
         if self._reserved_at is not None:
             self._waited = self._clock() - self._reserved_at
 
     def settles_in(self, saved_at: float) -> float:
-        """Return how many seconds a newer attempt may still need to replace the checkpoint saved at ``saved_at``.
+        """Return for how many more seconds the checkpoint saved at ``saved_at`` can be overwritten unseen.
 
-        A newer attempt that read the checkpoint before that save does not know of the save, and can still replace it.
-        This takes about as long as our own saves: milliseconds with a file. Returns 0.0 once that time is over.
+        A newer attempt that read the store before that save does not know of the saved checkpoint, and may overwrite
+        it. Loading and saving take the newer attempt about as long as they take this one: milliseconds with a file.
+        Returns 0.0 once that time is over.
         """
         return max(0.0, saved_at + self._settles_after() - self._clock())
 
@@ -160,8 +161,8 @@ class CheckpointKeeper:
             return 0, 0
         if found.attempt is not None and found.attempt.is_newer_than(self.attempt):
             raise DeliverySupersededError(
-                "a newer attempt at this delivery now writes its checkpoint, so this attempt stops. The newer attempt "
-                "counts the rows that this attempt has sent; you do not have to do anything"
+                "a newer attempt at this delivery has taken over, so this attempt stops. The newer attempt also counts "
+                "the rows that this attempt has sent; you do not have to do anything"
             )
         is_of_these_rows = found.table == self._schema.table and found.epoch == (self._store and self._store.epoch)
         return (self.past.reached_now(found), found.counts.rows_resent) if is_of_these_rows else (0, 0)

@@ -33,8 +33,8 @@ __all__ = [
 class CheckpointStore(Protocol):
     """Keeps the checkpoint of one delivery in one place, such as a file, a task instance or an asset partition.
 
-    Its methods are called from the thread that called ``ingest``. ``epoch`` changes when a host clears the delivery, so
-    that the next attempt starts from the first row.
+    Its methods are called from the thread that called ``ingest``. ``epoch`` changes when the delivery is to start over,
+    for example because someone has cleared an Airflow task; the next attempt then starts from the first row.
 
     Two attempts at one delivery can run at the same time, such as a task that the orchestrator has lost and the retry
     of that task. Each save is preceded by a ``load``, so that an attempt notices a newer one.
@@ -100,7 +100,7 @@ class Resumption:
     def reached_now(self, checkpoint: Checkpoint) -> int:
         """Return the position below which the attempt that wrote ``checkpoint`` may have sent rows.
 
-        It is a position in the present source, from which rows may have been removed.
+        If rows were removed from the source after that attempt, the position is corrected for the removed rows.
         """
         reached = checkpoint.reached
         return moved_end(reached, self.removed) if checkpoint.source_fingerprint == self.removed_from else reached
@@ -147,7 +147,7 @@ def _reached(checkpoint: Checkpoint) -> int:
 
 
 def _removed_since(checkpoint: Checkpoint, source: SourceFacts) -> Sequence[RemovedRows]:
-    """Return the rows removed from the source since the checkpoint was written; empty if that is not known."""
+    """Return the rows removed from the source since the checkpoint was written; empty if they are not known."""
     before, now = checkpoint.source_fingerprint, source.fingerprint
     if before is None or now is None or before == now or source.removed_since is None:
         return ()
@@ -180,7 +180,7 @@ def _why_not(checkpoint: Checkpoint, schema: TableSchema, source: SourceFacts) -
 
 
 def _unshaped(fingerprint: str | None) -> str | None:
-    """Return ``fingerprint`` without the part for the options that change the source's rows."""
+    """Return ``fingerprint`` without the part that depends on options such as ``select`` and ``rename``."""
     return None if fingerprint is None else fingerprint.partition(SHAPED)[0]
 
 
@@ -206,7 +206,7 @@ def _why_not_comparable(checkpoint: Checkpoint, form: DigestForm) -> str | None:
 
 
 class MemoryCheckpointStore:
-    """Keeps the checkpoint in this object, as the text that a file would hold; for attempts in one process."""
+    """Keeps the checkpoint in this object, as the text that a file would hold; for attempts in the same process."""
 
     save_interval = 0.02
 
@@ -246,7 +246,7 @@ class FileCheckpointStore:
     def save_interval(self) -> float:
         """See CheckpointStore.
 
-        A save takes milliseconds with a local file, but a request that costs money with an object store.
+        A save to a local file takes milliseconds. A save to an object store is a request that costs money.
         """
         return 0.02 if self._file.is_local else 1.0
 

@@ -120,7 +120,7 @@ def test_a_truncated_checkpoint_is_refused(length: int) -> None:
         ({"table": ""}, "table is ''"),
         ({"table_identity": 3}, "table_identity is 3"),
         ({"source_fingerprint": 1}, "source_fingerprint is 1"),
-        ({"extra": 1}, "other fields"),
+        ({"extra": 1}, "missing or unknown fields"),
         ({"durable": None}, "not a list"),
         ({"durable": [[3, 1]]}, "ascend"),
         ({"durable": [[0, 5], [2, 9]]}, "ascend"),

@@ -58,7 +58,7 @@ def test_an_older_attempt_stops_when_a_newer_one_has_run(server: LocalZerobus, t
     store = MemoryCheckpointStore()
     older = Interrupted(at, lambda: attempt(server, store, generated()))
     with pytest.raises(
-        DeliverySupersededError, match="a newer attempt at this delivery now writes its checkpoint"
+        DeliverySupersededError, match="a newer attempt at this delivery has taken over, so this attempt stops"
     ) as error:
         attempt(server, store, older.rows())
     assert not error.value.retryable
