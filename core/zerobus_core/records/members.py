@@ -44,7 +44,7 @@ _KNOWN_CLASSES = 256
 
 
 class _Members(dict[str, Any]):
-    """The members of a record; ``second_names`` maps a member's name to its alias; a column can have either name."""
+    """The members of a record by name; ``second_names`` maps names to aliases, which can also match columns."""
 
     __slots__ = ("second_names",)
 
@@ -79,10 +79,9 @@ def members_of(record: Any) -> Mapping[str, Any] | None:
 def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str, Any] | None:
     """Return the members of a record, renamed to match ``names``; None if ``record`` is not a record.
 
-    If a member's alias is in ``names``, but its name is not, the member is returned under the alias. If a member's name
-    differs from one of ``names`` only in case, the member is returned under the latter. All other members keep their
-    names. Raises UnfitError if both the name and the alias of a member are in ``names``, or if two members match the
-    same one of ``names``.
+    A member whose alias is in ``names`` is returned under the alias. A name that differs only in case from a name in
+    ``names`` is spelled as in ``names``. All other members keep their names. Raises UnfitError if both the name and the
+    alias of a member are in ``names``, or if two members would get the same name.
     """
     members = members_of(record)
     if isinstance(members, _Members) and members.second_names:
@@ -91,9 +90,9 @@ def members_within(record: Any, names: set[str] | frozenset[str]) -> Mapping[str
 
 
 def in_case_of(members: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
-    """Return the members; if a member's name differs from one of ``names`` only in case, it gets the latter's spelling.
+    """Return the members; a name that differs only in case from a name in ``names`` is spelled as in ``names``.
 
-    Databricks ignores case when it compares names. Raises UnfitError if two members match the same one of ``names``.
+    Databricks ignores case when it compares names. Raises UnfitError if two members would get the same name.
     """
     by_lower = {name.lower(): name for name in names}
     cased: dict[str, Any] = {}
@@ -135,7 +134,7 @@ def renamed_members(members: Mapping[str, Any], names: Mapping[str, str]) -> Map
         if new is None and second is not None:
             renamed.second_names[name] = second
         if (new or name) in renamed:
-            raise UnfitError(f"two values are called {new or name}, one of them by rename")
+            raise UnfitError(f"two values are called {new or name} after the option rename was applied")
         renamed[new or name] = value
     return renamed if renamed.second_names else dict(renamed)
 
@@ -247,9 +246,10 @@ def _may_have_aliases(kind: type) -> bool:
 
 
 def _with_second_names(value: Any, named: Any, aliased: Any) -> Any:
-    """Return ``value``, which is the dump of a model, with the alias of each member added.
+    """Return ``value``, a dump of a model, with the alias of each member added.
 
-    ``named`` and ``aliased`` are dumps of the same model under the names and under the aliases of its fields.
+    ``named`` and ``aliased`` are dumps of the same model: ``named`` has the names of the fields, ``aliased`` has their
+    aliases. Members are matched by their order.
     """
     kind = type(value)
     if kind is not type(named) or kind is not type(aliased) or kind not in {dict, list, tuple}:
@@ -377,7 +377,7 @@ def _distinct(members: dict[str, Any], names: Collection[str] | None) -> dict[st
     """Return the members; raise UnfitError if two of them have the same name, so that one would be lost."""
     if names is not None and len(members) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
-        raise UnfitError(f"two values are called {twice}: give one of the query's columns another name with AS")
+        raise UnfitError(f"two values are called {twice}; if a query returned them, rename one of its columns with AS")
     return members
 
 

@@ -34,7 +34,7 @@ PRIMITIVES = {
 
 
 def arrow_schema(columns: Sequence[Field]) -> pa.Schema:
-    """Return the schema of an Arrow stream into a table; Arrow records must be able to carry all columns."""
+    """Return the Arrow schema for records of a table; each column must have a type that Arrow records can carry."""
     return pa.schema([pa.field(column.name, arrow_type(column.type), column.nullable) for column in columns])
 
 

@@ -14,9 +14,9 @@ _SPARK_NAMES = {Kind.TINYINT: "byte", Kind.SMALLINT: "short", Kind.INT: "integer
 
 
 def table_info(table: str, fingerprint: str, columns: Sequence[Field]) -> dict[str, Any]:
-    """Return the schema in the form of Unity Catalog's answer, with the fingerprint added.
+    """Return the schema in the form in which Unity Catalog describes a table, with the fingerprint added.
 
-    Fields of the answer that a schema does not have, such as the table's owner, are left out.
+    Fields for which the schema has no value, such as the table's owner, are left out.
     """
     return {
         "full_name": table,

@@ -1,4 +1,4 @@
-"""Says which types of a table protobuf and Arrow records cannot carry; JSON records carry all types.
+"""Finds the column types that protobuf records or Arrow records cannot carry; JSON records can carry all types.
 
 The rules are those of the SDK's own conversion (schema.rs in SDK 1.10.0), which the service uses to read both formats.
 """
@@ -15,13 +15,13 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type, in ``fields`` or nested in them, that protobuf records cannot carry."""
+    """Yield a clause for each type that protobuf records cannot carry, of the fields or nested in them."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type, in ``fields`` or nested in them, that Arrow records cannot carry."""
+    """Yield a clause for each type that Arrow records cannot carry, of the fields or nested in them."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
 

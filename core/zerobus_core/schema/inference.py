@@ -219,8 +219,8 @@ def column_name_error(names: Iterable[str]) -> SchemaError | None:
         return None
     flags = " ".join(f"--rename '{name}={_plain_name(name)}'" for name in odd[:5])
     return SchemaError(
-        "the service accepts only ASCII letters, digits and _ in column names, so these are invalid: "
-        f"{', '.join(map(repr, odd))}; rename them ({flags})"
+        "the service accepts only ASCII letters, digits and _ in column names, and no digit at the start, so these are "
+        f"invalid: {', '.join(map(repr, odd))}; rename them ({flags})"
     )
 
 

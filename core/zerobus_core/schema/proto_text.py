@@ -1,4 +1,4 @@
-"""Writes the protobuf message of a table as a ``.proto`` file, which protoc compiles to the same wire format."""
+"""Writes the protobuf message of a table as a ``.proto`` file, from which protoc makes a compatible message."""
 
 from __future__ import annotations
 

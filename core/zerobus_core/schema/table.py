@@ -46,7 +46,7 @@ def check_table_name(table: object) -> str:
         return table
     raise ConfigurationError(
         f"{table!r} is not a full table name; expected catalog.schema.table of ASCII letters, digits and _ "
-        "(the catalog and the schema also -), for example main.default.flights"
+        "(catalog and schema can also contain -), for example main.default.flights"
     )
 
 
@@ -58,8 +58,8 @@ class TableSchema:
     ``identity``.
 
     ``identity`` distinguishes tables that have the same name: a table from the one that replaced it, and tables of
-    different workspaces. It is the table's id in Unity Catalog's answer. If the answer has no id, ``fetch`` uses the
-    workspace's URL instead. In all other cases it is None.
+    different workspaces. It is the table's id in Unity Catalog. If Unity Catalog gives no id, ``fetch`` uses the
+    workspace's URL instead. It is None if the schema was built from another source, such as SQL or sample rows.
     """
 
     table: str
@@ -139,8 +139,9 @@ class TableSchema:
         """Build the schema of a table for Arrow data.
 
         Each field becomes a column of the type that holds all values of its Arrow type. With ``not_null``, a field that
-        is not nullable becomes a NOT NULL column. Raises a SchemaError that names each field whose type fits no column
-        type; if all types fit, one that names each field whose name is invalid.
+        is not nullable becomes a NOT NULL column. Raises SchemaError if the type of a field fits no column type, or if
+        the name of a field is invalid. The error lists all fields with an unsuitable type; only if there are none does
+        it list the fields with an invalid name.
         """
         from .arrow_inference import columns_of_arrow
 
@@ -154,8 +155,9 @@ class TableSchema:
 
         Rows are dicts, dataclasses, models or other records. ``sample`` is read to its end. A comment on a column says
         why its type is uncertain. With ``not_null``, a column without a null in the sample is NOT NULL. With
-        ``is_text``, all values are text, as in CSV files, and the types are inferred from the texts. Raises SchemaError
-        for an item that is not a record, and for names or values that fit no column.
+        ``is_text``, all values must be text, as in CSV files; a column's type is inferred from what its texts look
+        like. Raises SchemaError for an item that is not a record, for an invalid column name, and for a value that fits
+        no column type.
         """
         from .inference import columns_of_records, columns_of_text
 
@@ -172,7 +174,7 @@ class TableSchema:
     def from_columns(cls, columns: Sequence[Field], table: str) -> TableSchema:
         """Build the schema of a table with these columns.
 
-        Raises SchemaError if a name is invalid, and if there are too many columns or none.
+        Raises SchemaError if there are no columns or too many columns, or if a name is invalid.
         """
         from .inference import column_name_error
 
@@ -252,9 +254,9 @@ class TableSchema:
         return create_table_sql(self.table, self.columns)
 
     def to_json(self) -> str:
-        """Return the schema as JSON in the form of Unity Catalog's answer, with the fingerprint added.
+        """Return the schema as JSON in the form in which Unity Catalog describes a table, with the fingerprint added.
 
-        Once parsed, it can be passed to ``from_table_info``.
+        The parsed JSON can be passed to ``from_table_info``.
         """
         return json.dumps(table_info(self.table, self.fingerprint, self.columns), indent=2, ensure_ascii=False) + "\n"
 

@@ -1,8 +1,8 @@
 """A small file at a local path or any fsspec URI, which is replaced as a whole; a local file can also be appended to.
 
-A local file is replaced atomically, keeps its mode, and is on disk when a call returns; if the path is a link, the file
-that it points to is replaced. An object store replaces whole objects. On other storages an interrupted write can leave
-a damaged file, which the reader must detect.
+A local file is replaced atomically and keeps its mode; if the path is a link, the file that it points to is replaced.
+When a write to a local file returns, the content is on disk. An object store replaces whole objects. On other storages
+an interrupted write can leave a damaged file, which the reader must detect.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ class KeptFile:
     def append_lines(self, lines: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
         """Append lines, each with its line end, to a local file.
 
-        If the last line in the file has no line end, ``is_whole`` says whether this line is complete. If so, as after a
-        change in an editor, the line gets a line end. If not, it is the rest of a crashed write and is removed.
+        If the file's last line has no line end, ``is_whole`` is called with the line, to find out whether it is
+        complete. A complete line, which an editor may have left without a line end, gets one. An incomplete line is the
+        rest of a crashed write, and is removed.
         """
         with self._translating_errors("write"):
             path = self._place()[1]

@@ -37,7 +37,7 @@ _LONGEST_CHAIN = 100
 
 
 class UriWithFilesystem(str):
-    """A URI that is opened with the file system object ``fs``, instead of one made from the process's settings."""
+    """A URI with its own file system object, ``fs``; other URIs use one that is made from the process's settings."""
 
     fs: Any
     path: str
@@ -106,7 +106,7 @@ def translating_storage_errors(failure: str) -> Generator[None]:
 
 
 def unreadable_file_error(path: str, error: Exception, rows: int | None = None) -> ConfigurationError | TransportError:
-    """Return the error for a file that cannot be read; ``rows`` is the number of its rows that had been read before.
+    """Return the error for a file that cannot be read; ``rows`` is the number of rows read before the error.
 
     If the storage failed, the error is retryable; if the file is damaged, it is not.
     """
@@ -121,7 +121,7 @@ def changed_file_error(path: str) -> TransportError:
     """
     return TransportError(
         f"{path} was changed or removed while it was read, and rows of two versions of it may have been sent; "
-        "deliver the file again once it is complete: the next delivery starts with its first row"
+        "deliver the file again once it is complete: the next delivery starts at its first row"
     )
 
 

@@ -93,7 +93,7 @@ def test_columns_get_other_names(records: Any, zerobus: LocalZerobus, table_name
 def test_two_columns_that_get_one_name_are_refused(zerobus: LocalZerobus, table_name: str) -> None:
     zerobus.create_table(f"CREATE TABLE {table_name} (id INT)")
     options = IngestOptions(rename={"Id": "id"})
-    with pytest.raises(RecordError, match="two values are called id, one of them by rename"):
+    with pytest.raises(RecordError, match="two values are called id after the option rename was applied"):
         ingest(zerobus.workspace, table_name, [{"Id": 1, "id": 2}], options=options)
     with pytest.raises(SchemaError, match="column id appears twice"):
         ingest(zerobus.workspace, table_name, pa.table({"Id": [1], "id": [2]}), options=options)

@@ -1,4 +1,4 @@
-"""Functions for all requests to the workspace's REST API; each returns parsed JSON, or raises one of our errors."""
+"""Sends requests to the workspace's REST API; a function returns parsed JSON, or raises one of our errors."""
 
 from __future__ import annotations
 

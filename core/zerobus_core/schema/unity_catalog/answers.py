@@ -1,7 +1,7 @@
-"""Converts the answer of a workspace to a token, a JSON object, or one of our errors; uses no network and no clock.
+"""Turns a workspace's HTTP response into a token, a JSON object, or one of our errors; uses no network and no clock.
 
 ==============  ==================================  ==================================
-status          answer of the token route           answer of Unity Catalog
+status          result for the token route          result for Unity Catalog
 ==============  ==================================  ==================================
 200             a token, or TransportError          JSON object, or TransportError
 3xx             TransportError                      TransportError
@@ -14,7 +14,8 @@ other 4xx       AuthenticationError                 ConfigurationError
 5xx, others     TransportError                      TransportError
 ==============  ==================================  ==================================
 
-If Unity Catalog's answer has an ``error_code`` that this module knows, the code decides instead of the status.
+If a response of Unity Catalog with a status other than 200 has an ``error_code`` that this module knows, that code
+determines the result, not the status.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _shape(answer: Answer, found: Any) -> str:
 
 
 def _quoted(answer: Answer) -> str:
-    """Return ``": "`` and the readable part of the answer, shortened to one line; an empty text if it has none."""
+    """Return ``": "`` and the readable part of the answer, shortened to one line; "" if nothing is readable."""
     found = _json(answer)
     if isinstance(found, dict):
         words = [found.get(name) for name in ("error_code", "error", "message", "error_description")]

@@ -1,4 +1,4 @@
-"""A small client for the two requests of a service principal's delivery: for a token, and for the table's schema.
+"""A small client for the two requests that a service principal needs: one for a token, one for the table's schema.
 
 It is used instead of databricks-sdk, whose import takes longer than the delivery of a few rows; see
 docs/decisions/own_unity_catalog_client.md. How service principals get tokens:

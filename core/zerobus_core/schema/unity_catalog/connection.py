@@ -75,7 +75,7 @@ class Connection:
         self._http.connect()
 
     def wait(self, timeout: float) -> None:
-        """Set the longest wait for each of the following answers, in seconds."""
+        """Set the longest wait for each network operation from now on, in seconds."""
         self._http.timeout = timeout  # for the next connection, if the server closes this one
         if self._http.sock is not None:
             self._http.sock.settimeout(timeout)
@@ -83,7 +83,7 @@ class Connection:
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         """Send one request and return the answer.
 
-        A redirect is returned and not followed, so that the secret is not sent to another host.
+        A redirect is returned and not followed, so that credentials are not sent to another host.
         """
         self._http.request(method, self._prefix + path, body=body, headers={**self._headers, **headers})
         with self._http.getresponse() as response:
@@ -178,7 +178,7 @@ def _proxy_login(proxy: SplitResult) -> dict[str, str]:
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Return a TLS context that trusts the CA bundle named in the environment.
 
-    Without one, the context trusts the CAs of the system and of certifi.
+    If the environment names no bundle, the context trusts the CAs of the system and of certifi.
     """
     import ssl
 

@@ -25,7 +25,7 @@ _TIMEOUT = 60.0
 
 
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
-    """Run one statement in a SQL warehouse, or on the local server, for which ``warehouse`` can be None.
+    """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the latter.
 
     Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if
     ``warehouse`` is None and the workspace is not the local server; ZerobusIngestError, with the warehouse's message,
@@ -34,8 +34,8 @@ def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | 
     """
     if warehouse is None and not workspace.workspace_url.startswith("http://"):
         raise ConfigurationError(
-            "running SQL needs a SQL warehouse: pass its id with --warehouse; SQL Warehouses > Connection "
-            "details shows it"
+            "running SQL needs a SQL warehouse: pass its id with --warehouse; the workspace shows the id under SQL "
+            "Warehouses > Connection details"
         )
     body = {"warehouse_id": warehouse or _LOCAL_WAREHOUSE, "statement": statement, "wait_timeout": "30s"}
     answer = send(workspace, "POST", _PATH, body, timeout=_TIMEOUT)
