@@ -107,7 +107,7 @@ class Resumption:
 
 
 def resume(store: CheckpointStore, schema: TableSchema, source: SourceFacts) -> Resumption:
-    """Load the checkpoint of ``store``, and decide whether this delivery can skip the rows that are durable in it.
+    """Load the checkpoint of ``store``, and decide whether this delivery can skip the checkpoint's durable rows.
 
     Errors of the storage itself are passed on.
     """

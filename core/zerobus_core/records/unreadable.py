@@ -43,7 +43,7 @@ class UnreadableRow(UnreadableRecord):
 
 
 def short_repr(value: Any) -> str:
-    """Return about the first 80 characters of ``repr(value)``; if ``repr`` raises, text that names the error."""
+    """Return about the first 80 characters of ``repr(value)``; if ``repr`` raises, return text that names the error."""
     value = getattr(value, "contents", value) if type(value).__name__ == "Fragment" else value  # it holds JSON text
     try:
         # Long text is cut first, so that no huge repr is built only to be cut.

@@ -15,13 +15,13 @@ _NO_KEYS = (Kind.FLOAT, Kind.DOUBLE, Kind.BINARY)
 
 
 def protobuf_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type that protobuf records cannot carry, of the fields or nested in them."""
+    """Yield a clause for each type of ``fields``, including nested types, that protobuf records cannot carry."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", _NO_KEYS)
 
 
 def arrow_limits(fields: Iterable[Field], prefix: str = "") -> Iterator[str]:
-    """Yield a clause for each type that Arrow records cannot carry, of the fields or nested in them."""
+    """Yield a clause for each type of ``fields``, including nested types, that Arrow records cannot carry."""
     for field in fields:
         yield from _type_limits(field.type, f"{prefix}{field.name}", (*_NO_KEYS, Kind.VARIANT))
 

@@ -88,9 +88,9 @@ class KeptFile:
     def append_lines(self, lines: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
         """Append lines, each with its line end, to a local file.
 
-        If the file's last line has no line end, ``is_whole`` is called with the line, to find out whether it is
-        complete. A complete line, which an editor may have left without a line end, gets one. An incomplete line is the
-        rest of a crashed write, and is removed.
+        If the file's last line has no line end, ``is_whole`` is called with the line. If it returns True, the line
+        is complete and gets a line end (an editor may have removed it). If it returns False, the line is the rest of a
+        crashed write and is removed.
         """
         with self._translating_errors("write"):
             path = self._place()[1]

@@ -83,7 +83,7 @@ _ERROR_CODES = {
 
 
 def token_of(answer: Answer) -> str:
-    """Return the access token in an answer of ``/oidc/v1/token``; otherwise raise the error in the module's table."""
+    """Return the access token in an answer of ``/oidc/v1/token``; raise one of our errors if there is none."""
     if answer.status != _OK:
         what = "no token was given"
         raise _error(answer, answer.status, _TOKEN_ROUTE, what=what, other=(AuthenticationError, CREDENTIALS))
@@ -98,7 +98,7 @@ def token_of(answer: Answer) -> str:
 
 
 def json_object_of(answer: Answer) -> Mapping[str, Any]:
-    """Return the JSON object in an answer of Unity Catalog; otherwise raise the error in the module's table."""
+    """Return the JSON object in an answer of Unity Catalog; raise one of our errors if the request failed."""
     found = _json(answer)
     if answer.status != _OK:
         code = found.get("error_code") if isinstance(found, dict) else None

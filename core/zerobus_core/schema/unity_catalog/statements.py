@@ -25,7 +25,7 @@ _TIMEOUT = 60.0
 
 
 def execute_statement(workspace: Workspace, statement: str, *, warehouse: str | None, timeout: float = 300.0) -> None:
-    """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the latter.
+    """Run one statement in a SQL warehouse or on the local server; ``warehouse`` can be None only for the local server.
 
     Blocks until the statement is done, for about ``timeout`` seconds at most. Raises ConfigurationError if
     ``warehouse`` is None and the workspace is not the local server; ZerobusIngestError, with the warehouse's message,
