@@ -20,10 +20,10 @@ _PAUSE = 1.0
 def freeze_when_free(
     freeze: Callable[[], object], on_busy: str, *, stop: threading.Event | None, timeout: float | None
 ) -> str | None:
-    """Call ``freeze``, and return None when it succeeds; ``on_busy`` says what to do if it raises HandoffBusyError.
+    """Call ``freeze`` and return None; if ``freeze`` raises HandoffBusyError, do what ``on_busy`` says.
 
-    ``fail`` raises that error at once. ``skip`` returns its message. ``wait`` calls ``freeze`` every second; it raises
-    the error after ``timeout`` seconds, and IngestInterruptedError when ``stop`` is set.
+    ``fail`` raises the error at once. ``skip`` returns the error's message. ``wait`` calls ``freeze`` every second, and
+    raises the error after ``timeout`` seconds, or IngestInterruptedError when ``stop`` is set.
     """
     if on_busy not in ("fail", "skip", "wait"):
         raise ConfigurationError(f"on_busy must be 'fail', 'skip' or 'wait', not {on_busy!r}")

@@ -45,9 +45,9 @@ def from_json(text: str | bytes, where: str) -> State:
         return _state(_object_of(text))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise HandoffStateError(
-            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup. Or "
-            "delete it and the files next to it to start over; to send only new data then, set `initial` (rows) or "
-            "use an empty folder (files)"
+            f"the state at {where} cannot be used: {error}. Nothing was delivered. Restore the file from a backup; or "
+            "start over by deleting it and the files next to it. To send only new data after that, set `initial` "
+            "(rows) or use an empty folder (files)"
         ) from error
 
 
@@ -138,7 +138,7 @@ def _redelivery(plain: dict[str, Any]) -> Redelivery:
 def _check_keys(plain: Mapping[str, Any], kind: type, *, extra: set[str] | None = None) -> None:
     known = {field.name for field in fields(kind)} | (extra or set())
     if set(plain) != known:
-        raise ValueError(f"{kind.__name__} has other fields than version {VERSION}: {sorted(known ^ set(plain))}")
+        raise ValueError(f"{kind.__name__} lacks fields of version {VERSION} or has more: {sorted(known ^ set(plain))}")
 
 
 def _text(plain: Mapping[str, Any], key: str) -> str:

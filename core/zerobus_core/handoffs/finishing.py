@@ -49,7 +49,10 @@ def finish_slice(keeper: StateKeeper, opened: OpenSlice, receipt: Receipt) -> Pa
 
 
 def note_redelivery(keeper: StateKeeper, past: PastSlice, chain: str, rows: int) -> dict[str, Any]:
-    """Record in the state that a slice was sent again for a chain of attempts; return facts for the receipt."""
+    """Record in the state that a finished slice was sent again; return facts for the receipt.
+
+    ``chain`` is the chain of attempts that sent the slice (see Owner).
+    """
     keeper.update(lambda state: state.redelivered(past.id, chain=chain, rows=rows, now=keeper.now()))
     for part in {past.id, *part_ids(past)}:
         keeper.forget_checkpoint(f"{part}.again-{short_hash(chain)}")

@@ -92,7 +92,10 @@ def _planned(keeper: StateKeeper, text: str | None, state: State) -> tuple[Plan 
 
 
 def _begun(keeper: StateKeeper, text: str | None, state: State) -> tuple[str | None, State]:
-    """Write the first state before any file is stored next to it: files without a state look like a lost state."""
+    """Save a first state if none is stored; return the stored text and its State.
+
+    This must happen before files are stored next to the state, because files without a state look like a lost state.
+    """
     if text is not None:
         return text, state
     begun = state.moved(state.done, now=keeper.now())

@@ -108,10 +108,10 @@ class Handoff:
     def freeze(self) -> Bounds | None:
         """Return the slice that this run must deliver; None if nothing is new.
 
-        It is the first of these that exists: the slice that this run opened before, even if it is finished; the open
-        slice of another run; a new slice. The slice is saved in the state before this method returns. Raises
-        HandoffBusyError if another run still holds the open slice, and SliceForgottenError if this run's own slice was
-        delivered so long ago that the state no longer has it.
+        This is the first of the following that exists: the slice that this run opened before, even if it is finished;
+        the open slice of another run, which this run takes over; a new slice. The slice is saved in the state before
+        this method returns. Raises HandoffBusyError if another run still holds the open slice, and SliceForgottenError
+        if this run's own slice was delivered so long ago that the state no longer has it.
         """
         with naming_table(self._kept.table):
             for _ in range(MOST_CONFLICTS):
@@ -194,7 +194,7 @@ class Handoff:
         return is_known or past.outcome == "skipped"
 
     def finish(self) -> Receipt:
-        """Advance the state to the end of the delivered slice; return a receipt that also describes the slice."""
+        """Advance the state to the end of the delivered slice; return the receipt, with facts about the slice."""
         with naming_table(self._kept.table):
             receipt = self._receipt
             if receipt is None:
@@ -290,10 +290,9 @@ class Handoff:
         """Deliver the slice that another run left unfinished, if there is one, and then what is new.
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
-        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. If this run has
-        already delivered the slice of another run, and a third run holds the next slice, ``fail`` raises no error: this
-        run returns a receipt for what it has delivered. If a run returns a receipt while another run holds the open
-        slice, ``busy`` in the receipt's ``handoff`` names the other run.
+        returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. But if this run has
+        already delivered an unfinished slice, ``fail`` and ``skip`` both return a receipt for that slice. In a receipt
+        that is returned while another run holds the open slice, ``busy`` in ``handoff`` names the other run.
         """
         receipts: list[Receipt] = []
         try:

@@ -1,4 +1,4 @@
-"""``NewItems``: the records that an API returns between two tokens."""
+"""``NewItems``: the records of an API that are new since the token that the previous run saved."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ COUNTS = ("rows_read", "rows_acked", "rows_skipped", "rows_dead_lettered", "rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateKeeper:
-    """Access to the state of one handoff for one owner. Methods also raise the errors of the store."""
+    """Reads and changes the state of one handoff for one owner. Errors of the store are passed on."""
 
     name: str
     table: str
@@ -117,7 +117,7 @@ class StateKeeper:
         raise ConfigurationError(
             f"the state of handoff {self.name!r} would have {len(text):,} bytes, and {self.store.shown} can hold at "
             f"most {most:,}; nothing was frozen or sent. Pass the path or URI of a file as state (state_uri in "
-            "Airflow). A new state begins at `initial`: set `initial` to the end of the last delivered slice"
+            "Airflow). With a new state, the handoff begins at `initial`: set it to the end of the last delivered slice"
         )
 
     def update(self, change: Callable[[State], State]) -> tuple[State, State]:
@@ -137,10 +137,11 @@ class StateKeeper:
         raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove the stored files that ``before`` or ``mine`` refers to and ``state`` does not.
+        """Remove files next to the state that ``state`` no longer needs.
 
-        ``before`` is the state that ``state`` replaced; ``mine`` are positions for which this run has written files. A
-        failure is only logged, because unused files only take up space.
+        Only files that ``before`` or ``mine`` refers to are removed. ``before`` is the state that ``state`` replaced;
+        ``mine`` are positions for which this run has written files. A failure is only logged, because unused files only
+        take up space.
         """
         context = self.context()
         try:
@@ -199,7 +200,7 @@ class StateKeeper:
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Return whether the slice as a whole has a checkpoint, so that its rows may have been sent before a split."""
+        """Return whether rows of the slice may have been sent before a split: the slice has its own checkpoint."""
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:
@@ -213,7 +214,7 @@ class StateKeeper:
             _log.warning("%s: the checkpoint %s could not be removed: %s", self.table, kept, error)
 
     def epoch_of(self, slice_id: str) -> str:
-        """Return the epoch of a slice's checkpoints, which is also the slice's ``delivery_name``."""
+        """Return the epoch of a slice's checkpoints; the slice's ``delivery_name`` is the same text."""
         return json.dumps([self.name, slice_id])
 
     def counts_of(self, opened: OpenSlice) -> dict[str, int]:

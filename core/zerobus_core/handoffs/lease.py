@@ -39,7 +39,7 @@ class Lease:
 
     @property
     def is_of_shards(self) -> bool:
-        """Whether shards in several processes deliver the slice, instead of the owner's process."""
+        """Whether the slice is delivered in shards, by several processes, instead of by the owner's process."""
         return bool(self.owner.pid) and not self.owner.host
 
     def ends_at(self, renewed_at: datetime | None) -> datetime:

@@ -71,7 +71,7 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
     release_file = getattr(keeper.source, "release", None)
     if release_file is None:
         raise ConfigurationError(
-            f"a source of {keeper.source.kind} has no files to release; to give up its slice use skip"
+            f"a source of {keeper.source.kind} has no files to release; to give up its slice, use skip"
         )
     context = keeper.context()
 
@@ -81,7 +81,7 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
         bounds = None if state.open is None else bounds_of(state.open)
         done, facts = release_file(file, bounds, state.done, context)
         if slice_id is not None and facts is None:
-            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or never in it")
+            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or never was in it")
         return state.release(what=file, done=done, facts=facts, owner=keeper.owner, now=keeper.now())
 
     keeper.update(released)

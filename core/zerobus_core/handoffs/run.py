@@ -38,9 +38,9 @@ def hand_over(  # noqa: PLR0913 - the one call that users make, with everything 
     HandoffBusyError, ``skip`` returns a receipt without rows, ``wait`` waits for the other run, for at most
     ``options.timeout`` seconds.
 
-    Blocks until every row is durable and the state has been saved. ``receipt.handoff`` names the slice and its bounds,
-    and says whether more is waiting. On failure a ZerobusIngestError is raised, and the next run delivers the rest of
-    the same slice. ``on_progress`` and ``stop`` are as for ``ingest``.
+    Blocks until every row is durable and the state has been saved. In the receipt, ``handoff`` names the slice and its
+    bounds, and says whether more is waiting. On failure a ZerobusIngestError is raised, and the next run delivers the
+    rest of the same slice. ``on_progress`` and ``stop`` are as for ``ingest``.
     """
     handoff = Handoff(
         workspace, table, source, state=state, name=name, options=options, on_progress=on_progress, stop=stop

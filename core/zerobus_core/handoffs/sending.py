@@ -30,10 +30,10 @@ __all__ = ["SliceSender"]
 
 @contextmanager
 def _naming_slice(redelivered: str | None) -> Generator[None]:
-    """Set ``redelivered_slice`` of each ZerobusIngestError that the ``with`` block raises to ``redelivered``.
+    """Set ``redelivered_slice`` to ``redelivered`` in each ZerobusIngestError that the ``with`` block raises.
 
-    ``redelivered`` is the id of the slice that is being sent again, or None for a first delivery. After such an error,
-    rows of a slice that is sent again can be in the table twice, although no receipt reports them.
+    ``redelivered`` is the id of the slice that is being sent again, or None for a first delivery. If sending a slice
+    again fails, some of its rows can be in the table twice, although no receipt reports them.
     """
     try:
         yield

@@ -68,7 +68,7 @@ def check_source(keeper: StateKeeper, n: Any) -> None:
 
 
 def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, Any]) -> OpenSlice:
-    """Record in the state that shards deliver the open slice, and return the slice with this record.
+    """Record in the state that the open slice is delivered in shards; return the slice as it is in the new state.
 
     The shards are those of an earlier split if there was one; otherwise the slice is split into at most ``n`` shards.
     ``notes`` are the source's notes, which are kept for the receipt of the task that finishes the slice.
@@ -85,7 +85,7 @@ def share(keeper: StateKeeper, opened: OpenSlice, n: int, notes: Mapping[str, An
 
 
 def notes_of(past: PastSlice, owner: Owner) -> dict[str, Any]:
-    """Return the notes that the source made when the slice was frozen, for the receipt.
+    """Return notes for the receipt: those that the source made when the slice was frozen, and ``remaining``.
 
     If a run other than the owner's froze the slice, ``remaining`` is True: more may have become new since then.
     """

@@ -50,7 +50,7 @@ def bounds_of(one: OpenSlice | PastSlice) -> Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The next slice of new rows or files, before it is written to the state."""
+    """The next slice, before it is written to the state."""
 
     end: Position
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -94,7 +94,7 @@ class HandoffSource(Protocol):
         ...
 
     def settled(self, bounds: Bounds, context: Context) -> Position:
-        """Return the position after a slice that ends now, because its rows are durable or a person skips it."""
+        """Return the position after a slice. Called when its rows are durable, or when a person skips it."""
         ...
 
     def after_finish(self, done: Position) -> Position | None:
@@ -113,7 +113,7 @@ class HandoffSource(Protocol):
     def position_before(
         self, past: PastSlice, later: tuple[PastSlice, ...], done: Position, context: Context
     ) -> Position:
-        """Return the position at which the slice ``past`` and the ``later`` slices are new again."""
+        """Return a position at which the slice ``past`` is new again, and so are the slices after it (``later``)."""
         ...
 
     def rewind_to(self, value: Any) -> Position:

@@ -11,8 +11,8 @@ The rules:
    slice up (``skip``).  It moves back only when a person asks (``rewind``).  Nothing else moves it.
 5. Finishing a slice twice changes nothing the second time.
 6. No two slices have the same id.
-7. A run that delivered a slice never gets a different one later. If that slice is no longer in the history, the run
-   gets an error.
+7. Once the slice that a run opened was delivered or skipped, the run never gets a different one.  If that slice is no
+   longer in the history, the run gets an error.
 8. If a slice was split, every run delivers it in the same shards: see ``shards``.
 
 Positions (``done``, ``start``, ``end``) are JSON values that only the source can interpret.
@@ -142,7 +142,7 @@ class State:
     # who may deliver
 
     def slice_of(self, owner: Owner) -> OpenSlice | PastSlice | None:
-        """Return the slice that this run opened, whether open or finished; None if it opened none.
+        """Return the slice that the owner's run opened, whether open or finished; None if the run opened none.
 
         Raises SliceForgottenError if that slice was dropped from the history.
         """
@@ -154,8 +154,8 @@ class State:
         if short_hash(owner.key) in self.former:
             raise SliceForgottenError(
                 f"handoff {self.name!r}: the slice of {owner.key} is older than the last {MAX_HISTORY} slices, so "
-                "its bounds are no longer known; to send old rows again, use --from and --to (zerobus-ingest "
-                "handoff run), which does not change the state"
+                "its bounds are no longer known; to send old rows again without changing the state, use "
+                "`zerobus-ingest handoff run` with --from and --to"
             )
         return None
 
@@ -254,8 +254,8 @@ class State:
     ) -> State:
         """Record that a person released the file ``what``.
 
-        ``done`` is the present position, changed so that this version of the file is never new. ``facts`` describe the
-        open slice without the file; they are None if no slice is open, or if the open slice does not contain the file.
+        ``done`` replaces the present position; after ``done``, the released version of the file is never new. ``facts``
+        are new facts for the open slice, from which the file is removed; None if the file is not in an open slice.
         """
         opened = self.open
         position = opened.start if opened is not None else self.done
@@ -297,7 +297,7 @@ class State:
         return self._next(now, open=None, done=to, history=history, former=former)
 
     def redelivered(self, slice_id: str, *, chain: str, rows: int, now: datetime) -> State:
-        """Record that a finished slice was sent again for ``chain``; ``done`` does not change."""
+        """Record that a finished slice was sent again by the chain of attempts ``chain``; ``done`` does not change."""
         redelivery = Redelivery(chain=chain, rows=rows, at=now.isoformat())
         history = tuple(
             replace(past, redeliveries=(*past.redeliveries, redelivery)[-MAX_REDELIVERIES:])

@@ -78,7 +78,7 @@ BAD: dict[str, tuple[Callable[[World], Any], type[Exception], str]] = {
     "a column that is not there": (
         lambda world: world.run(world.rows(column="changed"), "new.json"),
         ConfigurationError,
-        r"'changed' is not a column of the query; it has 'id', 'at', 'payload'",
+        r"'changed' is not a column of the query, which has 'id', 'at', 'payload'",
     ),
     "a key that is not there": (
         lambda world: world.run(world.rows(key="number"), "new.json"),

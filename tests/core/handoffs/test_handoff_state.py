@@ -383,7 +383,7 @@ def test_a_state_of_something_else_is_refused() -> None:
         (lambda text: "", "not valid JSON"),
         (lambda text: text.replace('"version": 1', '"version": 2'), "version 2"),
         (lambda text: text.replace('"revision": 1', '"revision": -1'), "revision is -1"),
-        (lambda text: text.replace('"revision": 1', '"revisions": 1'), "other fields"),
+        (lambda text: text.replace('"revision": 1', '"revisions": 1'), "lacks fields of version"),
         (lambda text: text.replace('"pid": 4', '"pid": true'), "pid is True"),
         (lambda text: text.replace("+00:00", ""), "without time zone"),
         (lambda text: "[" * 100_000, "recursion"),

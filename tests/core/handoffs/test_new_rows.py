@@ -156,7 +156,7 @@ def test_bad_parameters_are_refused_when_built(options: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"column": "missing"}, r"'missing' is not a column of the query; it has 'id', 'at', 'note'"),
+        ({"column": "missing"}, r"'missing' is not a column of the query, which has 'id', 'at', 'note'"),
         ({"key": "missing"}, "key 'missing' is not a column"),
         ({"lag": 5.0}, "holds no times"),
         ({"initial": 5}, "holds text, which cannot be compared"),

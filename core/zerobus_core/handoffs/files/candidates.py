@@ -1,7 +1,7 @@
-"""Chooses the files for the next slice: they are new, have not changed for a while, and pass a second check.
+"""Chooses the files for the next slice: new files that have not changed for a while, nor since the listing.
 
 With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
-a slice. So if a file is left for a later slice, all files with names after it are left, too.
+a slice. So if a file is left for a later slice, all files with later names are left as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file of the listing; ``path`` is relative to the source's directory, ``listed`` its version in the listing."""
+    """A file of the listing.
+
+    ``path`` is relative to the source's directory. ``listed`` is the file's version in the listing.
+    """
 
     path: str
     info: Mapping[str, Any]
@@ -46,7 +49,7 @@ class Candidate:
 
 
 def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
-    """Return a function that finds the files that were neither delivered nor released by a person."""
+    """Return a function that finds the files whose present version was neither delivered nor released."""
     released = frozenset(bytes.fromhex(entry) for entry in done["released"])
     floor = done["floor"]
     if in_order:
@@ -69,7 +72,10 @@ def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) 
 
 
 def find_candidates(place: Location, unknown: NotDelivered) -> tuple[list[Candidate], list[Candidate]]:
-    """Return the new files, and the delivered files whose content has changed."""
+    """Return the new files, and the delivered files whose content has changed.
+
+    ``unknown`` is a function that ``not_delivered`` returned.
+    """
     start = len(place.root) + 1
     version_in = versions_in(place.fs)
     new: list[Candidate] = []

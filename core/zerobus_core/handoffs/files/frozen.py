@@ -39,7 +39,10 @@ class FrozenList:
     """The released files, in the order of release, each as a pair: the file's last index in ``files``, and the file."""
 
     def without(self, path: str) -> FrozenList:
-        """Return the list with the file at ``path`` released; the same list if the file is not in it."""
+        """Return the list without the file at ``path``, with this file recorded as released.
+
+        Return the same list if the file is not in it.
+        """
         for place, file in enumerate(self.files):
             if file.path == path:
                 rest = self.files[:place] + self.files[place + 1 :]
@@ -47,9 +50,9 @@ class FrozenList:
         return self
 
     def earlier(self) -> list[tuple[FrozenFile, ...]]:
-        """Return what ``files`` was before each release, the latest release first.
+        """Return, for each release, the files that the list held before it; the latest release comes first.
 
-        Earlier attempts may have delivered the files of these lists.
+        Earlier attempts may have delivered these files.
         """
         lists: list[tuple[FrozenFile, ...]] = []
         files = self.files
@@ -71,7 +74,7 @@ def from_list(data: bytes) -> FrozenList:
     """Read the result of ``to_list``; raise ValueError, KeyError or TypeError for anything else."""
     plain: Any = json.loads(data)
     if not isinstance(plain, dict) or (plain.get("format"), plain.get("version")) != ("zerobus-handoff-files", 1):
-        raise ValueError("it is not a list of files of version 1")
+        raise ValueError("it is not a list of files in format version 1")
     released = tuple((_place(place), _file(row)) for place, *row in plain.get("released", ()))
     return FrozenList(files=tuple(map(_file, plain["files"])), released=released)
 
@@ -82,7 +85,7 @@ def _row(file: FrozenFile) -> list[Any]:
 
 def _place(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a place in the list")
+        raise ValueError(f"{value!r} is not an index of the list")
     return value
 
 

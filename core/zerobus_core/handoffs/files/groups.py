@@ -27,7 +27,7 @@ _FORMAT = {"format": "zerobus-handoff-shards", "version": 1}
 
 
 def found_files(place: Location, files: Sequence[FrozenFile]) -> list[FoundFile]:
-    """Convert each frozen file to the FoundFile that the core reads, in the version that was frozen."""
+    """Convert each frozen file, with its frozen version, to the FoundFile that the core reads."""
     return [
         found_file(place.fs, {"name": f"{place.root}/{file.path}", "size": file.size}, place.root, file.asked)
         for file in files
@@ -60,7 +60,10 @@ def parts_of_files(frozen: Sequence[FrozenFile], place: Location, n: int) -> Par
 
 
 def read_part(bounds: Bounds, index: int, context: Context) -> list[Piece]:
-    """Return the pieces of one part; raise HandoffStateError if the stored list is missing or damaged."""
+    """Return the pieces of one part, from the list of parts that is stored next to the state.
+
+    Raises HandoffStateError if this list is missing or damaged.
+    """
     name = list_of_parts(bounds.id)
     data = side_files(context).read(name)
     where = f"the list of the shards of slice {bounds.id} next to {context.shown}"
@@ -74,7 +77,7 @@ def read_part(bounds: Bounds, index: int, context: Context) -> list[Piece]:
 
 def _pieces(plain: Any, index: int) -> list[Piece]:
     if {key: plain[key] for key in _FORMAT} != _FORMAT:
-        raise ValueError("it is not a list of shards of version 1")
+        raise ValueError("it is not a list of shards in format version 1")
     return [
         (str(path), None if rows is None else (int(rows[0]), int(rows[1]))) for path, rows in plain["shards"][index]
     ]

@@ -155,7 +155,7 @@ class NewFiles:
     def split(self, bounds: Bounds, n: int, context: Context) -> Parts:
         """See SplittableSource.
 
-        The parts have files of about equal total size; large Parquet files are cut between row groups.
+        The parts have about equally many bytes; large Parquet files are cut between row groups.
         """
         frozen = read_list(bounds, context).files
         place = self._place()
@@ -278,10 +278,10 @@ class NewFiles:
     def release(
         self, file: str, bounds: Bounds | None, done: Position, context: Context
     ) -> tuple[Position, dict[str, Any] | None]:
-        """Exclude one version of a file from every delivery, and from the open slice; see ``Handoff.release``.
+        """Exclude one version of a file from every delivery; see ``Handoff.release``.
 
-        Returns the position that replaces ``done``, and the facts of the open slice without the file. The facts are
-        None if the file is not in the open slice.
+        Returns the position that replaces ``done``. Also returns new facts for the open slice, from which the file is
+        then missing; None if the file is not in the open slice.
         """
         done = done or _NOTHING
         place = self._place()

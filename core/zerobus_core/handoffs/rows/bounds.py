@@ -35,9 +35,9 @@ def after(column: Column, lower: Any) -> list[Condition]:
 
 
 def check_comparable(what: str, column: Column, lower: Any) -> None:
-    """Raise ConfigurationError if ``lower`` cannot be compared with the column's values, such as text with times.
+    """Raise ConfigurationError if ``lower`` cannot be compared with the column's values.
 
-    ``what`` names the column in the message.
+    For example, text cannot be compared with times. ``what`` names the column in the message.
     """
     like = column.like
     is_time = isinstance(lower, dt.date)
@@ -72,7 +72,7 @@ def precision_error(column: str, end: Position) -> WatermarkPrecisionError:
     return WatermarkPrecisionError(
         f"the database finds no row whose {column!r} equals {end['value']}, although it returned this value: the "
         "driver has changed the value. In the query, convert the column to a type that the driver returns exactly, "
-        f"such as CAST({column} AS {cast}) AS {column}_exact, and pass the name of this new column as column"
+        f"such as CAST({column} AS {cast}) AS {column}_exact, and pass the new column's name as `column`"
     )
 
 

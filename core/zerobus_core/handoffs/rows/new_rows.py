@@ -92,9 +92,10 @@ class NewRows(IntervalSource):
         self._paramstyle = paramstyle
         if lag is None and lag_rows is None and not commits_in_order:
             raise ConfigurationError(
-                f"rows that commit late would be lost: say how late rows of column {column!r} can be. If it holds "
-                "times, pass within how many seconds every transaction commits (lag=300.0); otherwise, how many of the "
-                "newest rows wait for the next run (lag_rows=1000). If no row can be late, pass commits_in_order=True"
+                f"rows that commit late would be lost: say how late a row can be. If column {column!r} holds times, "
+                "pass lag, the seconds within which every transaction commits (lag=300.0). Otherwise, pass lag_rows, "
+                "the number of newest rows that wait for the next run (lag_rows=1000). If no row can be late, pass "
+                "commits_in_order=True"
             )
 
     def __repr__(self) -> str:
@@ -159,7 +160,7 @@ class NewRows(IntervalSource):
         for what, wanted in (("column", self._column), *(("key", name) for name in self._key)):
             if spelled(wanted, columns) is None:
                 raise ConfigurationError(
-                    f"{what} {wanted!r} is not a column of the query; it has {', '.join(map(repr, columns))}"
+                    f"{what} {wanted!r} is not a column of the query, which has {', '.join(map(repr, columns))}"
                 )
         name = spelled(self._column, columns)
         assert name is not None
@@ -199,7 +200,7 @@ class NewRows(IntervalSource):
     def _counted(
         self, database: Database, column: Column, upper: Any, new: list[Condition], last: PastSlice | None
     ) -> dict[str, Any]:
-        """Return how many rows are not delivered, for each reason, and how many late rows the last slice missed."""
+        """Return the number of undelivered rows for each reason, and the number of rows that the last slice missed."""
         sql = column.sql
         notes = {"null_rows": database.count([Condition(f"{sql} IS NULL")])}
         if column.infinities:
