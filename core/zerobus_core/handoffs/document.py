@@ -113,7 +113,7 @@ def _owner(plain: dict[str, Any]) -> Owner:
 def _past_slice(plain: dict[str, Any]) -> PastSlice:
     _check_keys(plain, PastSlice)
     if plain["outcome"] not in _OUTCOMES:
-        raise ValueError(f"outcome is {plain['outcome']!r}")
+        raise ValueError(f"outcome is {plain['outcome']!r}, not a known outcome")
     counts = _mapping(plain, "counts")
     return PastSlice(
         id=_text(plain, "id"),

@@ -216,7 +216,9 @@ class Handoff:
         return {**facts_of(self.name, self._kept.source, past), "delivered_by": past.finished_by}
 
     def split(self, n: int) -> list[dict[str, Any]]:
-        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it; an empty list if nothing is new.
+        """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it.
+
+        The list is empty if nothing is new, or if this run has already delivered its slice.
 
         Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
@@ -291,8 +293,8 @@ class Handoff:
 
         ``on_busy`` says what to do while another run holds the open slice: ``fail`` raises HandoffBusyError, ``skip``
         returns a receipt without rows, and ``wait`` waits for at most ``options.timeout`` seconds. But if this run has
-        already delivered an unfinished slice, ``fail`` and ``skip`` both return a receipt for that slice. In a receipt
-        that is returned while another run holds the open slice, ``busy`` in ``handoff`` names the other run.
+        already delivered the slice of an earlier run, ``fail`` and ``skip`` both return a receipt for that slice. In a
+        receipt that is returned while another run holds the open slice, ``busy`` in ``handoff`` names the other run.
         """
         receipts: list[Receipt] = []
         try:
@@ -371,9 +373,11 @@ class Handoff:
 
         If the file is in the open slice, the excluded version is the one in the slice, and the file is taken out of the
         slice; otherwise it is the file's present version. Use this for a damaged file that would make the slice fail
-        forever, and for a delivered file that has changed. A later version of the file is new. With ``slice_id``, only
-        a file in that slice can be released: raises SliceForgottenError if the slice is no longer open, and
-        ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no files.
+        forever, and for a delivered file that has changed. Later versions of the file are not excluded.
+
+        With ``slice_id``, only a file in that slice can be released: raises SliceForgottenError if the slice is no
+        longer open, and ConfigurationError if the file is not in it. Raises ConfigurationError for a source that has no
+        files.
         """
         repairs.release(self._kept, file, slice_id=slice_id)
 

@@ -137,9 +137,9 @@ class StateKeeper:
         raise HandoffBusyError(f"handoff {self.name!r}: other runs keep changing the state; try again")
 
     def clean(self, before: State, state: State, *, mine: Sequence[Position] = ()) -> None:
-        """Remove files next to the state that ``state`` no longer needs.
+        """Remove the side files and checkpoints that belong to ``before`` or ``mine``, but not to ``state``.
 
-        Only files that ``before`` or ``mine`` refers to are removed. ``before`` is the state that ``state`` replaced;
+        ``before`` is the state that ``state`` replaced;
         ``mine`` are positions for which this run has written files. A failure is only logged, because unused files only
         take up space.
         """
@@ -200,7 +200,7 @@ class StateKeeper:
         return self.store.checkpoint(kept, self.epoch_of(slice_id))
 
     def is_begun(self, opened: OpenSlice) -> bool:
-        """Return whether rows of the slice may have been sent before a split: the slice has its own checkpoint."""
+        """Return whether the slice as a whole has a checkpoint. If so, rows may have been sent before a split."""
         try:
             return self.checkpoint_of(opened.id).load() is not None
         except InvalidCheckpointError:

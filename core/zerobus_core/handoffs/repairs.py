@@ -81,7 +81,7 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
         bounds = None if state.open is None else bounds_of(state.open)
         done, facts = release_file(file, bounds, state.done, context)
         if slice_id is not None and facts is None:
-            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or never was in it")
+            raise ConfigurationError(f"{file!r} is not in slice {slice_id}; it was released before, or was never in it")
         return state.release(what=file, done=done, facts=facts, owner=keeper.owner, now=keeper.now())
 
     keeper.update(released)
@@ -90,5 +90,5 @@ def release(keeper: StateKeeper, file: str, *, slice_id: str | None = None) -> N
 def _check_open(state: State, slice_id: str) -> OpenSlice:
     if state.open is None or state.open.id != slice_id:
         now_open = "none" if state.open is None else state.open.id
-        raise SliceForgottenError(f"slice {slice_id} is not open; the open slice is {now_open}")
+        raise SliceForgottenError(f"slice {slice_id} is not open (open now: {now_open})")
     return state.open

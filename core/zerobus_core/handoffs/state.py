@@ -254,7 +254,7 @@ class State:
     ) -> State:
         """Record that a person released the file ``what``.
 
-        ``done`` replaces the present position; after ``done``, the released version of the file is never new. ``facts``
+        ``done`` is the position that replaces the present one; it excludes the released version of the file. ``facts``
         are new facts for the open slice, from which the file is removed; None if the file is not in an open slice.
         """
         opened = self.open

@@ -57,8 +57,8 @@ class SideFiles(Protocol):
 class StateStore(Protocol):
     """Keeps the state of one handoff.  All methods are called from the thread that delivers.
 
-    A host with its own store implements this protocol: the Dagster adapter keeps the state in the event log, the
-    Airflow adapter in the asset's state store.
+    The adapters implement this protocol with stores of Dagster and Airflow: the Dagster adapter keeps the state in the
+    event log, the Airflow adapter in the asset's state store.
     """
 
     @property

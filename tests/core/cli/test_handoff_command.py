@@ -206,7 +206,7 @@ def test_a_file_is_released_only_from_the_slice_that_is_named(
     slice_id = json.loads(handoff("show").stdout)["open"]["slice"]
     before = Path("s.json").read_bytes()
     for file, wrong, words in [
-        ("b.jsonl", "000009-x", f"the open slice is {slice_id}"),
+        ("b.jsonl", "000009-x", f"open now: {slice_id}"),
         ("z.jsonl", slice_id, "neither in the open slice nor in"),
     ]:
         refused = handoff("release", "--slice", wrong, "--file", file, "--yes")

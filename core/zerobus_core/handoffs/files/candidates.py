@@ -49,7 +49,10 @@ class Candidate:
 
 
 def not_delivered(done: Mapping[str, Any], context: Context, *, in_order: bool) -> NotDelivered:
-    """Return a function that finds the files whose present version was neither delivered nor released."""
+    """Return a function that finds the files whose present version was neither delivered nor released.
+
+    With ``in_order``, every file up to the last delivered name counts as delivered.
+    """
     released = frozenset(bytes.fromhex(entry) for entry in done["released"])
     floor = done["floor"]
     if in_order:

@@ -164,7 +164,7 @@ class Ledger:
         )
 
     def _index(self) -> list[int]:
-        """Return where the entries with each two-byte prefix begin, as byte offsets; the last offset is the end."""
+        """Return the byte offsets at which the entries with each two-byte prefix begin, and the offset of the end."""
         firsts = bytearray(2 * len(self))
         little = sys.byteorder == "little"
         firsts[little::2] = self._entries[0::ENTRY_BYTES]

@@ -46,11 +46,10 @@ _NOTHING: dict[str, Any] = {"ledger": None, "files": 0, "floor": None, "released
 class NewFiles:
     """The files below ``path`` that were not delivered before. ``path`` is a directory or a glob on any fsspec storage.
 
-    A file is new unless it was delivered with the content that it has now. ``settle`` is how many seconds, by the
-    storage's clock, a file must have been unchanged before it is taken. ``max_files`` and ``max_bytes`` limit one
-    slice; the other files wait for the next run. ``on_changed`` says what to do about a delivered file whose content
-    has changed: ``fail`` (DeliveredFileChangedError), ``deliver`` (send all of its rows, as for a new file) or
-    ``ignore``.
+    ``settle`` is how many seconds, by the storage's clock, a file must have been unchanged before it is taken.
+    ``max_files`` and ``max_bytes`` limit one slice; the other files wait for the next run. ``on_changed`` says what to
+    do about a delivered file whose content has changed: ``fail`` (raise DeliveredFileChangedError), ``deliver`` (send
+    all of its rows, as for a new file) or ``ignore`` (send none of them).
 
     ``names_increase=True`` states that each new file has a name after those of all earlier files. The state then keeps
     only the last name, and a file that arrives late with a lower name is never delivered.
