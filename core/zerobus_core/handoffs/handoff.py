@@ -218,7 +218,7 @@ class Handoff:
     def split(self, n: int) -> list[dict[str, Any]]:
         """Freeze the slice, as ``freeze`` does, and return at most ``n`` shards of it.
 
-        The list is empty if nothing is new, or if this run has already delivered its slice.
+        The list is empty if nothing is new, or if nothing is left to send of this run's slice.
 
         Each shard is a dict of JSON-compatible values, a few hundred bytes in size, for ``deliver_shard`` in any
         process that builds the same handoff. After the split, every run delivers the slice in these shards only
