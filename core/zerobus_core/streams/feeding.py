@@ -2,9 +2,11 @@
 
 Three limits can hold a batch back:
 
-1. the limit on the bytes in flight on all streams, which starts low and grows once it has held a batch back
-2. each stream's share of that limit, so that a stalled stream does not use up all of it
-3. the limit on the rows in flight while the pool searches for a row that the service refused
+1. The bytes in flight on all streams together are limited. This limit starts low and grows once it has held a batch
+   back.
+2. The bytes in flight on one stream are limited to a share of that limit, so that a stalled stream cannot use up all of
+   it.
+3. The rows in flight are limited while the pool searches for a row that the service refused.
 """
 
 from __future__ import annotations
@@ -75,9 +77,9 @@ class Feeder:
     def narrow_down(self, suspects: Sequence[Entry]) -> Batch | None:
         """Continue the search for a refused row; return the row as a batch if it is found now, otherwise None.
 
-        The service refused one of ``suspects``, but does not say which. It refused the first suspect, or it accepted
-        that one and the acknowledgement was lost with the stream. So the first suspect is sent again, in parts if it
-        has several rows, with nothing else in flight. A row counts as refused only if it was the only suspect.
+        The service refused one of ``suspects``, but does not say which one. The first suspect is sent again while
+        nothing else is in flight; a suspect with several rows is sent in parts. A row counts as refused only if it was
+        the only suspect.
         """
         first = suspects[0].batch
         if first.rows > 1:
@@ -106,5 +108,5 @@ class Feeder:
 
 
 def _load(nbytes: int, rows: int) -> int:
-    """Return what a payload counts towards ``max_unacked_bytes``: its bytes, and a fixed overhead for each row."""
+    """Return the bytes of a payload as counted for ``max_unacked_bytes``: its size plus a fixed overhead per row."""
     return nbytes + rows * _ROW_OVERHEAD

@@ -1,11 +1,11 @@
 """Limits the bytes in flight: the limit is low at first, and grows quickly once it has held a batch back.
 
-Rows that are in flight when a connection breaks may be in the table twice. So no more bytes are in flight than the
-service needs to stay busy.
+Rows that are in flight when a connection breaks may be in the table twice. The limit therefore allows no more bytes in
+flight than the service needs to stay busy.
 
 Once the limit has held a batch back, each acknowledgement raises it. A round is the time until everything in flight is
-acknowledged. The first round doubles the limit, so that a break in a small delivery can duplicate only a batch or two.
-Each later round makes it sixteen times as large, up to ``max_unacked_bytes``. A lost stream halves it.
+acknowledged. The first round doubles the limit, so that a broken connection in a small delivery can duplicate only a
+batch or two. Each later round multiplies the limit by sixteen, up to ``max_unacked_bytes``. A lost stream halves it.
 
 Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If each round only
 doubled the limit, it would be too low for seven rounds.

@@ -2,8 +2,9 @@
 
 When a stream is lost, the first rule that applies decides:
 
-1. An error that another attempt cannot fix ends the delivery (``Fail``), with one exception: the first rejected token
-   since the last acknowledgement.  The SDK drops that token and fetches another for the next stream.
+1. An error that another attempt cannot fix ends the delivery (``Fail``). There is one exception: a rejected token does
+   not end it, if no other token was rejected since the last acknowledgement. The SDK fetches another token for the next
+   stream.
 2. If ``max_attempts`` streams died while sending the same batch, the delivery ends (``Fail``), even if other batches
    are acknowledged in between.
 3. After ``max_attempts`` streams in a row without an acknowledgement the lane is abandoned (``GiveUp``); the delivery
@@ -31,7 +32,7 @@ __all__ = ["Fail", "GiveUp", "Lane", "LiveStream", "Retry", "Verdict"]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The lane can request another stream from time ``at`` on the pool's clock."""
+    """The lane can request another stream at time ``at`` of the pool's clock, or later."""
 
     at: float
 
@@ -104,8 +105,8 @@ class Lane:
     def on_lost(self, error: ZerobusIngestError, *, suspect_failures: int, now: float, draw: float) -> Verdict:
         """Record that the lane's stream was lost, and decide what follows.
 
-        ``suspect_failures`` is the number of streams, including this one, that died while the same batch was their
-        first unacknowledged one.
+        ``suspect_failures`` is the number of streams, including this one, that died while the same batch was the oldest
+        unacknowledged batch on them.
         """
         if self.last_error is None or not is_vague(error):
             self.last_error = error

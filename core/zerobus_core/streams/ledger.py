@@ -5,12 +5,13 @@ These rules hold between any two calls:
 1. Every batch that was added has exactly one state: waiting, in flight on one open stream, durable, or refused.
 2. On a stream, batches get the offsets 0, 1, 2, … in the order in which they were sent; an offset has no
    meaning on any other stream.
-3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower ones durable.
-   The offset was sent on the stream, and is not lower than that of an earlier acknowledgement on the stream.
-4. When a stream dies, its batches in flight wait again, in front of all others and in row order.  A durable batch is
-   never sent again.
-5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before: in this
-   attempt, or, for rows in ``sent_before``, in an earlier one.  This attempt cannot cause more duplicates than that.
+3. An acknowledgement on a stream names an offset, and makes the batches with this offset and all lower offsets durable.
+   The offset must have been sent on the stream, and must not be lower than an offset that was acknowledged earlier.
+4. When a stream dies, its batches in flight go back to the waiting batches: in front of all others, and in row order. A
+   durable batch is never sent again.
+5. ``rows_resent`` is the number of rows that were sent again although they may have reached the service before, in this
+   attempt or in an earlier one. The rows that an earlier attempt may have sent are in ``sent_before``. This attempt
+   adds at most ``rows_resent`` duplicates to the table.
 
 The ledger only keeps records: it never sleeps, locks or logs, and uses no clock and no socket. An event that breaks a
 rule changes nothing and raises a LedgerError, whose text names the event and the state of the ledger.
@@ -93,7 +94,7 @@ class Ledger:
 
     @property
     def waiting(self) -> Entry | None:
-        """The first waiting entry, which is sent next; None if no entry waits."""
+        """The first waiting entry, which is the next to be sent; None if no entry waits."""
         return self._waiting[0] if self._waiting else None
 
     @property
@@ -210,8 +211,8 @@ class Ledger:
     def died(self, stream: int, reached: int) -> list[Entry]:
         """Record that a stream died, and that its first ``reached`` batches may have reached the service.
 
-        The stream's batches in flight wait again. Returns the entries of the batches that were in flight and may have
-        reached the service, in row order: one of these batches can be the reason why the stream died.
+        The stream's batches in flight go back to the batches that wait to be sent. Returns the entries of those that
+        may have reached the service, in row order: one of them can be the reason why the stream died.
         """
         source = self._stream(stream, "death")
         first = source.next_offset - len(source.in_flight)
@@ -233,7 +234,8 @@ class Ledger:
     def admit(self, sent: RowRanges) -> None:
         """Record that another attempt may also have sent the rows in ``sent``.
 
-        Of the rows that this adds to ``sent_before``, those that this attempt has already sent count as resent.
+        Adds these rows to ``sent_before``. Those that were not yet there, and that this attempt has already sent, count
+        as resent.
         """
         handed = [entry for stream in self._open.values() for entry in stream.in_flight]
         handed += [entry for entry in self._waiting if entry.handed]
@@ -253,7 +255,7 @@ class Ledger:
         del self._open[stream]
 
     def split(self, parts: Sequence[Batch]) -> None:
-        """Replace the first waiting batch by ``parts``, to find out which of these the service refuses."""
+        """Replace the first waiting batch by ``parts``, to find out which part the service refuses."""
         entry = self._first_waiting("split")
         batch = entry.batch
         bounds = [batch.first_row, *(part.stop_row for part in parts)]
@@ -263,7 +265,7 @@ class Ledger:
         self._wait_in_front([Entry(part, handed=entry.handed) for part in parts])
 
     def refuse(self) -> Batch:
-        """Remove and return the first waiting batch, which the service has finally refused."""
+        """Remove and return the first waiting batch; called when the service has definitely refused it."""
         batch = self._first_waiting("refuse").batch
         self._drop_first_waiting()
         self.rows_refused += batch.rows
@@ -275,7 +277,7 @@ class Ledger:
         self.rows_resent -= self._rows_repeated(entry)
 
     def _rows_repeated(self, entry: Entry) -> int:
-        """Return how many rows of an entry may have reached the service, and so are resent if the entry is sent now."""
+        """Return how many rows of an entry may have reached the service; sending the entry now resends these rows."""
         if entry.handed:
             return entry.batch.rows
         return self.sent_before.rows_within(entry.batch.first_row, entry.batch.stop_row)

@@ -164,9 +164,10 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream failed and what the next stream waits for; None if there is neither.
+        """Return why a stream failed and what the next stream waits for.
 
-        The failure is left out once a later stream in the same lane gets an acknowledgement.
+        A failure is left out once a later stream in the same lane gets an acknowledgement. None if no failure is left
+        and the next stream does not wait.
         """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
@@ -235,7 +236,7 @@ class StreamPool:
     # Opening and losing streams
 
     def _lanes_needed(self) -> list[Lane]:
-        """Return the lanes to use: at most one for each batch that was added."""
+        """Return the lanes to use, which are never more than the batches that were added."""
         return self._lanes[: self._batches_added]
 
     def _request(self, lane: Lane, now: float) -> None:
@@ -289,7 +290,7 @@ class StreamPool:
             live.lane.current = None
 
     def _on_lost(self, live: LiveStream, error: ZerobusIngestError) -> None:
-        """Handle a stream's death: its batches in flight wait again, and its lane decides what follows."""
+        """Handle a stream's death: its batches in flight will be sent again, and its lane decides what follows."""
         reached = live.stream.kill()
         self._forget(live)
         suspects = self.ledger.died(live.stream.number, reached) if live.is_open else []

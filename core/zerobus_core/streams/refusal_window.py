@@ -1,10 +1,9 @@
 """Limits the rows in flight after the service has refused a batch without saying which one.
 
-The search for the refused row sends rows in groups, and sends a group only once nothing of the previous one is in
-flight. The first group is the batch that was most probably refused. The next groups have 1, 2, 4, … rows, but at least
-one batch, so that a refusal within a group leaves about half of the suspects: finding a bad row anywhere costs
-``O(log n)`` lost streams. Soon the groups are larger than the limit on bytes allows, and this window has no further
-effect.
+From then on, rows are sent in groups. A group is sent only when no rows of the previous group are in flight. The first
+group is the batch that the service most probably refused. The next groups have 1, 2, 4, … rows, but at least one batch.
+With these sizes, the search for one bad row among ``n`` rows costs ``O(log n)`` lost streams. The groups soon become
+larger than the limit on the bytes in flight; from then on, only that limit has an effect.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ __all__ = ["RefusalWindow"]
 
 
 class RefusalWindow:
-    """A limit on the rows in flight that applies from the first ``restart`` on. Only counts rows; sends nothing."""
+    """A limit on the rows in flight, which applies after the first call of ``restart``. Counts rows; sends nothing."""
 
     def __init__(self) -> None:
         self._is_bound = False
@@ -37,8 +36,7 @@ class RefusalWindow:
     def on_lost(self) -> None:
         """Record that a stream died with batches in flight.
 
-        These batches wait again, so the planned groups no longer match the rows that wait. If a search is under way, it
-        starts over.
+        If a search for a refused row is under way, it starts over, because these batches must be sent again.
         """
         if self._is_bound:
             self.restart()

@@ -59,8 +59,8 @@ in_each_child(_sdks.clear)  # the threads of an SDK object do not exist in the c
 def _sdk_of(workspace: Workspace) -> Any:
     """Return the SDK object of the workspace; all deliveries of the process share it.
 
-    The object has a thread for each core, and a cache of tokens for each identity and table. It is freed with the last
-    delivery that uses it, unless one of its streams broke.
+    The object has a thread for each core, and a cache of tokens for each identity and table. It is freed when the last
+    delivery that uses it ends; if one of its streams broke, it is kept forever.
     """
     module = _import_quietly()
     key = (workspace.endpoint, workspace.workspace_url)
@@ -75,10 +75,10 @@ def _sdk_of(workspace: Workspace) -> Any:
 def _keep_for_ever(sdk: Any) -> None:
     """Keep an SDK object forever; called when one of its streams broke.
 
-    Later deliveries share the object and its idle threads. Freeing its last reference would wait for the SDK's threads
-    while holding the GIL. If one of these threads is in a callback that waits for the GIL, both would wait forever. If
-    a callback itself frees the object, as Python's garbage collector can do there, the SDK panics. Not even the end of
-    the interpreter is allowed to free the object, so it is not kept in a list.
+    Freeing the object could block the process forever: the thread that frees it holds the GIL and waits for the SDK's
+    threads, and one of these can be in a callback that waits for the GIL. If Python's garbage collector frees the
+    object during a callback, the SDK panics. The extra reference keeps the object alive even when the interpreter ends.
+    Later deliveries share the object and its idle threads.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(sdk))
 
@@ -193,7 +193,7 @@ class RecordStream:
         return offset
 
     def cause(self) -> BaseException | None:
-        """Return why the stream died: ``ingest`` only says "Stream closed", but ``flush`` still knows the reason."""
+        """Return why the stream died: the SDK's ``ingest`` says only "Stream closed", but its ``flush`` says why."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class RecordStream:
         self._stream.close()
 
     def abandon(self) -> None:
-        """Drop the stream, which makes the SDK abort it; the SDK object is kept, because callbacks can still come."""
+        """Drop the stream, so that the SDK aborts it; keep the SDK object, because the SDK can still call back."""
         _keep_for_ever(self._sdk)
 
 
@@ -225,7 +225,7 @@ class ArrowStream:
         return offset
 
     def cause(self) -> BaseException | None:
-        """Return why the stream died: ``ingest`` says only that it is closed, but ``flush`` still knows the reason."""
+        """Return why the stream died: the SDK's ``ingest`` says only that it is closed, but its ``flush`` says why."""
         return _call_error(self._stream.flush, self._mask)
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class ArrowStream:
         self._stream.close()
 
     def abandon(self) -> None:
-        """Drop the stream; the thread that waits for ACKs ends after its offset, within about ``ack_timeout``."""
+        """Drop the stream; the thread that waits for an ACK ends within about ``ack_timeout``."""
         _keep_for_ever(self._sdk)
         self._sent.put(None)
 

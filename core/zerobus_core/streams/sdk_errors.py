@@ -1,13 +1,12 @@
 """Translates the SDK's errors, which tell their cause only in their text, into the classes of our errors.
 
-The Python SDK 1.10.0 keeps neither the status code nor the details of a failure, and its own distinction of retryable
-errors is wrong for the token endpoint (HTTP 429, a dropped connection and a captive portal's page all come out as
-NonRetriableException).  So only the text says what happened. Its fixed parts come from the SDK (errors.rs,
-default_token_factory.rs) and from tonic (the description of each status code). All of these parts are in one table,
-``RULES``, and each rule has a test in which a real server causes the error.
+The errors of the Python SDK 1.10.0 have neither the status code nor the details of a failure. The SDK's own distinction
+of retryable errors is wrong for the token endpoint: HTTP 429, a dropped connection and a captive portal's page all
+become NonRetriableException. So only the text of an error says what happened. The fixed parts of that text come from
+the SDK (errors.rs, default_token_factory.rs) and from tonic (the description of each status code). The table ``RULES``
+lists these parts, and each rule has a test in which a real server causes the error.
 
-A rule matches only fixed parts, and only at fixed places, so a server's message that quotes a status name has no
-effect.
+A rule matches only fixed parts at fixed places, so a status name that is quoted in a server's message has no effect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One SDK stream in its own worker thread: the stream opens once, dies once, and is never reopened.
 
 Calls to the SDK block in native code: they ignore time-outs, and the thread that makes them runs no Python signal
-handlers. So all of them are made in a daemon thread that can be left behind: it does not keep the process alive, and it
+handlers. So a daemon thread makes all calls. Nobody has to wait for its end: it does not keep the process alive, and it
 sends nothing after ``kill``.
 """
 
@@ -85,7 +85,7 @@ class SdkStream(Protocol):
         ...
 
     def cause(self) -> BaseException | None:
-        """Return why the stream closed, or None if the SDK does not know; call this after ``ingest`` has raised."""
+        """Return why the stream closed, or None if the SDK gives no reason; call this after ``ingest`` has raised."""
         ...
 
     def close(self) -> None:

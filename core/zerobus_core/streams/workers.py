@@ -1,7 +1,7 @@
 """Daemon threads that are kept for a while after a job, to run the next one.
 
-A new thread begins with an empty heap, and touching memory pages for the first time costs about as much time as sending
-the rows. So keeping threads makes a process that delivers repeatedly about a tenth faster.
+A new thread begins with an empty heap, and its first use of memory pages takes about as much time as sending the rows.
+Keeping threads makes repeated deliveries in a process about a tenth faster.
 """
 
 from __future__ import annotations
