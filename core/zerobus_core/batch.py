@@ -136,8 +136,9 @@ class RowContent(Protocol):
     def tracks(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
         """Return the rows ``start`` to ``stop - 1`` as a fixed number of byte strings, called tracks.
 
-        Equal rows have equal tracks in every process. To get the tracks of two neighbouring ranges taken together,
-        append each track of the second range to the same track of the first range.
+        Equal rows have equal tracks in every process. The tracks of two adjacent ranges can be joined: the first track
+        of the first range, followed by the first track of the second range, is the first track of both ranges together,
+        and so on.
         """
         ...
 
@@ -184,8 +185,8 @@ class Encoder(Protocol):
         """Yield the rows of ``chunk`` as batches in row order; the rows and bytes of each batch are limited.
 
         A row that does not fit the table is passed to ``on_bad_row`` and left out; a batch ends before such a row.
-        Without ``on_bad_row``, a RecordError that names rows and fields is raised before the first batch of the chunk
-        is yielded. ``on_content`` is called for each batch, in row order, before the batch is yielded.
+        Without ``on_bad_row``, such a row raises RecordError before the first batch of the chunk is yielded; the error
+        names the rows and fields. ``on_content`` is called for each batch, in row order, before the batch is yielded.
         """
         ...
 

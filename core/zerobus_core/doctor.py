@@ -182,9 +182,10 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """Check our grants in Unity Catalog; return a warning if a grant is not seen.
+    """Check in Unity Catalog that the credentials have the grants; return a warning if a grant is not shown.
 
-    If Unity Catalog does not answer, the result is also a warning: only opening a stream can then check the grants.
+    If Unity Catalog does not answer, the result is also a warning: only opening a stream can then show if grants are
+    missing.
     """
     catalog, schema, _ = table.split(".")
     client_id = workspace.credentials.client_id

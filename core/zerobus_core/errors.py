@@ -116,13 +116,12 @@ class ZerobusIngestError(Exception):
     """The base of all errors that a delivery raises.
 
     ``table`` is the full name of the table, or None if the error was raised before the table was known. ``counts``
-    holds the numbers of rows at the time of the error. ``next_attempt`` says whether another attempt sends the durable
-    rows again; it is empty if no row is durable. ``delivered`` is the receipt (``as_dict``) of what a handoff's run had
-    delivered before it failed, or None.
+    holds the numbers of rows at the time of the error. ``next_attempt`` is a clause that says whether another attempt
+    sends the durable rows again; it is empty if no row is durable. ``delivered`` is the receipt (as a dict) of what a
+    handoff's run delivered before it failed, or None.
 
-    If a slice of the handoff was being sent again when the error was raised, ``redelivered_slice`` is the id of that
-    slice, and the rows that ``counts`` reports as acknowledged are in the table twice. Otherwise ``redelivered_slice``
-    is None.
+    ``redelivered_slice`` is the id of the handoff's slice that was being sent again when the error was raised, or None.
+    If it is set, the rows that ``counts`` reports as acknowledged are in the table twice.
 
     A subclass must not require any argument but the message: unpickling calls the class with the message alone and then
     restores the attributes.
@@ -161,7 +160,7 @@ class ZerobusIngestError(Exception):
         )
 
     def with_facts(self, *, table: str | None, counts: Counts, next_attempt: str = "") -> ZerobusIngestError:
-        """Set ``counts`` and ``next_attempt``, and ``table`` if it is not set yet; return this error."""
+        """Set ``counts`` and ``next_attempt``, and also ``table`` if it is None; return this error."""
         self.table = self.table or table
         self.counts = counts
         self.next_attempt = next_attempt
@@ -177,7 +176,7 @@ def _summary_of(receipt: dict[str, Any]) -> str:
 class ForeignError(Exception):
     """Replaces a library's error in a chain of causes if the text of that error held a secret.
 
-    The message has the class of the replaced error, and its text with the secret masked.
+    The message names the class of the replaced error, and quotes the text of that error with the secret masked.
     """
 
 

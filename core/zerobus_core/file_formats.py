@@ -1,4 +1,4 @@
-"""Options for reading files. They give the facts about a file's format that its content does not reveal."""
+"""Options for reading files: facts about a file's format that the file's content does not show."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ class StreamManager:
     def send(self, rows: Any) -> None:
         """Send rows in any form that ``ingest`` takes; raise an error if the delivery fails.
 
-        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first call:
-        Python rows or Arrow data, with text that is parsed (as from CSV files) or text that is not.
+        Blocks while too many bytes are unacknowledged. All calls must pass the same kind of rows as the first call. The
+        kinds are Python rows and Arrow data, each with or without text that is parsed (as from CSV files).
         """
         schema = self._schema_inside()
         with self._work():
@@ -129,7 +129,7 @@ class StreamManager:
 
     @cached_property
     def _controls(self) -> Controls:
-        """The delivery's controls. They are built when the first rows are sent, and the timeout counts from then."""
+        """The delivery's controls. They are built when the first rows are sent; the timeout starts at this moment."""
         return Controls(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:
@@ -155,7 +155,7 @@ class StreamManager:
 
     @contextmanager
     def _work(self) -> Generator[None]:
-        """Run one call in this ``with`` block; if it raises, mark the delivery as failed, as not all rows were sent.
+        """Run one call inside the ``with`` block; if the call raises, mark the delivery as failed: rows are missing.
 
         The delivery stays failed even if the caller catches the error. It also fails if another call starts before this
         one has returned, in a second thread or in the user's iterator that is producing the rows.

@@ -211,7 +211,7 @@ class IngestOptions:
         if not isinstance(names, Mapping) or not all(isinstance(name, str) for pair in names.items() for name in pair):
             raise self._option_error("rename", "{name in the source: name of the column}")
         if len(set(names.values())) < len(names):
-            raise self._option_error("rename", "a mapping to different names")
+            raise self._option_error("rename", "a mapping that gives each column a different name")
         if both := sorted(set(names) & set(self.drop)):
             raise self._option_error("rename", f"without {', '.join(both)}, which drop leaves out")
         object.__setattr__(self, "rename", dict(names))
@@ -230,7 +230,7 @@ class IngestOptions:
         if self.select and (others := sorted(set(self.rename or ()) - set(self.select))):
             raise self._option_error("rename", f"without {', '.join(map(repr, others))}, which select leaves out")
         if self.transform_version is not None and self.transform is None:
-            raise self._option_error("transform_version", "left out without a transform")
+            raise self._option_error("transform_version", "left out if there is no transform")
         if self.extra_columns == RESCUE and self.record_format not in {"auto", "json"}:
             raise self._option_error("record_format", 'json (or auto) for extra_columns="rescue"')
         if self.constants is not None:

@@ -122,7 +122,7 @@ class RemovedRows(NamedTuple):
 
 
 def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges:
-    """Return the new positions of the rows in ``ranges`` after the removal of ``removed``, as far as they are known.
+    """Return the new positions of the rows in ``ranges`` after the removal of ``removed``, if they are known.
 
     ``removed`` must be in ascending order.
     """
@@ -140,8 +140,8 @@ def moved_ranges(ranges: RowRanges, removed: Sequence[RemovedRows]) -> RowRanges
 
 
 def moved_end(position: int, removed: Sequence[RemovedRows]) -> int:
-    """Return where the rows before ``position`` end after the rows in ``removed`` were removed.
+    """Return what ``position`` becomes when the rows in ``removed`` are gone.
 
-    The result is an upper bound: if ``removed`` is not exact, even more rows may be gone.
+    The result is an upper bound, because more rows may have been removed than ``removed`` says.
     """
     return position - sum(min(gone.rows, max(0, position - gone.start)) for gone in removed)

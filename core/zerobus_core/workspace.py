@@ -1,4 +1,4 @@
-"""The workspace that rows go to: endpoint, workspace URL and credentials. Each checks its values when built.
+"""The workspace that rows go to: endpoint, workspace URL and credentials. Each class checks its values when built.
 
 Endpoint forms: https://docs.databricks.com/aws/en/ingestion/zerobus-ingest, and the same pages for Azure and GCP. Plain
 ``http://`` is accepted on loopback only, where ``zerobus-local`` listens.
@@ -54,7 +54,7 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederatedCredentials:
-    """Credentials of your own identity provider, whose token is exchanged for a Databricks token (RFC 8693).
+    """Credentials from your own identity provider: its token is exchanged for a Databricks token (RFC 8693).
 
     ``token_supplier`` is called from a worker thread whenever a token is needed, and returns a JWT. ``client_id`` names
     the service principal for workload identity federation; None means account-level federation.

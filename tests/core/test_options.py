@@ -55,7 +55,7 @@ SECONDS = "a number of seconds above 0"
         ("extra_columns", None, '"error", "drop", "variant:COLUMN" or "rescue"'),
         ("transform", "my_rows.clean", 'a function of one row, or "package.module:function"'),
         ("transform", 5, 'a function of one row, or "package.module:function"'),
-        ("transform_version", "1", "left out without a transform"),
+        ("transform_version", "1", "left out if there is no transform"),
         ("metadata_columns", {"size": "a"}, "{'ingested_at': column, 'file_name': column, 'file_path': column, "),
         ("metadata_columns", {"file_name": "a", "file_path": "a"}, METADATA),
         ("metadata_columns", {}, METADATA),

@@ -1,7 +1,7 @@
 """A bounded queue of rows from an event loop to a thread.
 
 The loop puts in the items of an async iterable, and the thread takes them out. The queue is limited by its number of
-items and by their estimated bytes; an item that holds many rows, such as a data frame, fills the queue alone.
+items and by their estimated bytes. An item that holds many rows, such as a data frame, counts as a full queue.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _interrupted_error() -> IngestInterruptedError:
 
 
 def _size(item: Any) -> int:
-    """Return an item's approximate size in bytes; an item that holds many rows has the size of a full queue."""
+    """Return an item's approximate size in bytes; for an item that holds many rows, return the size of a full queue."""
     if isinstance(item, Mapping) or not hasattr(item, "__len__") or hasattr(item, "_asdict"):
         return size_of(item)
     return _MOST_BYTES

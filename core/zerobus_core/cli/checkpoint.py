@@ -67,7 +67,7 @@ def checkpoint_store(uri: str | None, epoch: str | None) -> CheckpointStore | No
     """
     if uri is None:
         if epoch is not None:
-            raise ConfigurationError("--epoch needs --checkpoint, because it is the epoch of a checkpoint")
+            raise ConfigurationError("--epoch needs --checkpoint, because the epoch is stored in the checkpoint")
         return None
     from ..checkpoint import FileCheckpointStore
 

@@ -45,8 +45,8 @@ SAMPLE_ROWS = 10_000
 def create_table(source: str, table: str, *, execute: bool, warehouse: str | None, **given: Any) -> None:
     """Print the CREATE TABLE for SOURCE: a path or URI of files, a directory or a glob.
 
-    Parquet and Arrow files define the types; for other files they are inferred from a sample. A comment on a column
-    says what the sample could not decide.
+    Parquet and Arrow files define the types; for other files they are inferred from a sample. If the sample leaves
+    the type of a column uncertain, a comment on the column says why.
     """
     options = source_options_of(given)
     rows, is_all, not_null = given.pop("rows"), given.pop("is_all"), given.pop("not_null")
@@ -80,7 +80,7 @@ def sample_of(source: str, table: str, options: IngestOptions, *, rows: int | No
 
 
 def differences(table: TableSchema, source: TableSchema) -> list[str]:
-    """Return one line for each difference between a table's columns and a source's; empty if there is none."""
+    """Return one line for each difference between the columns of a table and of a source; empty if there is none."""
     columns = {column.name.lower(): column for column in table.columns}
     given = {column.name.lower(): column for column in source.columns}
     lines = [f"+ {column.name} {column.type}: in the source only" for at, column in given.items() if at not in columns]

@@ -73,7 +73,7 @@ def replay(
     """Send the rows of the dead-letter file at URI to the table that the file names, and print the receipt.
 
     The file is not changed. Rows that still do not fit make the command fail, or go to another file with
-    --dead-letter-uri. The exit code is 0 only if every row is durable (or in that other file).
+    --dead-letter-uri. The exit code is 0 only if every row is durable, or in that other file.
     """
     options = ingest_options_of(given)
     workspace, store = workspace_of(given), checkpoint_store(checkpoint, epoch)

@@ -29,9 +29,9 @@ _MARKS = {
 @connection_options
 @framed
 def doctor(as_json: bool, **given: Any) -> None:
-    """Check what a delivery needs: environment, network, sign-in, and the schema, grants and a stream of TABLE.
+    """Check what a delivery needs: environment, network and sign-in; with TABLE also its schema, grants and a stream.
 
-    No row is written and no secret is shown.  The exit code is that of the first step that failed.
+    No row is written and no secret is shown. The exit code is that of the first step that failed.
     """
     from ..doctor import diagnose
 

@@ -113,7 +113,7 @@ def format_of_flags(given: dict[str, Any]) -> FileFormatOption | None:
     known = {field.name for field in fields(_KINDS[name])} if name in _KINDS else set[str]()
     if unknown := sorted(chosen.keys() - known):
         flags = ", ".join("--" + each.replace("_", "-") for each in unknown)
-        raise ConfigurationError(f"{flags} is not an option of --format {name}")
+        raise ConfigurationError(f"{flags} cannot be used with --format {name}")
     return format_of({"type": name, **chosen})
 
 

@@ -3,12 +3,12 @@
 Exit codes, taken from the BSD sysexits if they have a fitting one:
 
 ====  ==========================================================================================================
-0     done; for ``push``: every row is durable, was durable before, or is in the dead-letter file
+0     success; after ``push``, every row is durable or in the dead-letter file
 1     an unexpected error; ``--debug`` shows its traceback
 2     usage: an invalid flag, environment variable, file or option
 65    the data: a row or a table that does not fit (SchemaError, RecordError, RejectedRecordError)
 69    superseded: a newer attempt with the same checkpoint has replaced this one (DeliverySupersededError)
-75    try again: throttled, connection lost, deadline passed (every error class that is retryable)
+75    try again: throttled, connection lost, deadline passed (the retryable error classes)
 77    access: credentials, grants, or no such table
 130   stopped by Ctrl-C (SIGINT)
 141   the reader of the output closed it (as after SIGPIPE)
@@ -127,7 +127,7 @@ def needed_table_of(given: dict[str, Any]) -> str:
 
 
 def environment_of(given: dict[str, Any]) -> dict[str, str]:
-    """Return the environment, in which the connection flags override variables; remove these flags from ``given``."""
+    """Return the environment variables, overridden by the connection flags; remove these flags from ``given``."""
     flags = {variable: given.pop(name) for name, variable in _VARIABLES.items()}
     return dict(os.environ) | {variable: value for variable, value in flags.items() if value is not None}
 

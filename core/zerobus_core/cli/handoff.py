@@ -54,7 +54,7 @@ def _handoff_options(command: _Command) -> _Command:
 
 
 def _state_options(command: _Command) -> _Command:
-    """Add the options of the commands that change the state: those of all handoff commands, and ``--yes``."""
+    """Add the options that a command for changing the state needs: those of all handoff commands, and ``--yes``."""
     yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     return _handoff_options(yes(connection_options(framed(command))))
 
@@ -92,12 +92,12 @@ _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increa
 def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: Any) -> None:
     """Deliver what is new in SOURCE, and print the receipt as JSON.
 
-    A slice that an earlier run left unfinished is delivered first. With --from and --to, the rows (or files, by name)
-    after --from and up to --to are delivered again, and the state does not change.
+    A slice that an earlier run left unfinished is delivered first. With --to, and optionally --from, what comes after
+    --from and up to --to is delivered again, and the state does not change. For files, both are names of files.
     """
     options = ingest_options_of(given)
     if start is not None and end is None:
-        raise ConfigurationError("--from needs --to, the end of the explicit slice")
+        raise ConfigurationError("--from needs --to, the last position to deliver again")
     interruption = Interruption()
     with interruption.catching_signals(), shown_progress(quiet=quiet) as show:
         one = _handoff_of(given, options=options, on_progress=show, stop=interruption)
@@ -119,7 +119,7 @@ def show(values: bool, **given: Any) -> None:
 @_state_options
 @click.option("--to", "to", required=True, metavar="POSITION", help="'start', a value, or a slice that `show` lists.")
 def rewind(to: str, **given: Any) -> None:
-    """Make the next runs deliver everything after a position again; if --to is a slice, that slice too.
+    """Make the next runs deliver again everything after --to. If --to is a slice, that slice is delivered again, too.
 
     The rows that are already in the table stay there.
     """
@@ -156,7 +156,7 @@ def release(file: str | None, lease: bool, slice_id: str | None, **given: Any) -
 @_state_options
 @click.argument("slice_id", metavar="SLICE")
 def skip(slice_id: str, **given: Any) -> None:
-    """Give up the open SLICE: its missing rows are not delivered. The slice stays in the history."""
+    """Give up the open SLICE: its rows that are still missing are never delivered. The slice stays in the history."""
     _change(given, f"Skip slice {slice_id}? Its missing rows are not delivered.", lambda one: one.skip(slice_id))
 
 
@@ -191,7 +191,7 @@ def _source_of(text: str, options: dict[str, Any]) -> Any:
         return NewFiles(text, **stated)
     if stated:
         flags = ", ".join("--" + option.replace("_", "-") for option in stated)
-        raise ConfigurationError(f"{flags} are for a directory or glob of files; {text} states its own options")
+        raise ConfigurationError(f"{flags} are for a directory or glob of files; {text} sets its own options")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -43,7 +43,7 @@ def _count_share_or_none(text: str) -> int | float | str:
         return float(text) if "." in text else int(text)
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is neither a number of rows, nor a share of them (0.01), nor {_NO_LIMIT!r}"
+            f"{text!r} is neither a number of rows, nor a share of all rows (such as 0.01), nor {_NO_LIMIT!r}"
         ) from None
 
 
@@ -236,7 +236,7 @@ def _options_of(given: dict[str, Any], names: Collection[str]) -> IngestOptions:
     if "constants" in chosen:
         parts = [text.partition("=") for text in chosen["constants"]]
         if not all(name and sign for name, sign, _ in parts):
-            raise click.BadParameter("--constants takes COLUMN=VALUE, the name of the column and its text")
+            raise click.BadParameter("--constants takes COLUMN=VALUE: the name of a column, and its value in all rows")
         chosen["constants"] = {name: value for name, _, value in parts}
     for name in ("timeout", "max_bad_records"):
         if chosen.get(name) == _NO_LIMIT:

@@ -41,12 +41,12 @@ def push(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Push each SOURCE into a table, one after the other, and print the receipt: as JSON, unless stdout is a terminal.
+    """Push all SOURCEs into a table, as one delivery, and print its receipt (as JSON unless stdout is a terminal).
 
     SOURCE is a path or URI of Parquet, CSV, JSON Lines, Arrow IPC, Avro or Excel files, a directory or glob of them,
     a dead-letter file, or - for JSON Lines on standard input.
 
-    The exit code is 0 only if every row is durable (or in the dead-letter file that you asked for).
+    The exit code is 0 only if every row is durable, or in the dead-letter file that you asked for.
     """
     sources, table = _named(sources, table)
     options = ingest_options_of(given)

@@ -1,4 +1,4 @@
-"""Infers the table for a source from a sample of its rows or from all of them."""
+"""Infers the table for a source, from a sample of the source's rows or from all of them."""
 
 from __future__ import annotations
 

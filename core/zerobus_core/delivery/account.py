@@ -3,14 +3,14 @@
 These rules hold between any two calls:
 
 1. Rows read = acknowledged + durable from an earlier attempt + in the dead-letter file + filtered by the user's
-   ``transform`` + refused and not yet written to that file + not yet sent + in flight.
-2. A row may be in the table twice if it may have reached the service and was then sent again, in this attempt or an
-   earlier one. ``rows_resent`` counts each of these later sends, but never the first send of a row.
+   ``transform`` + refused but not yet in the dead-letter file + not yet sent + in flight.
+2. A row may be in the table twice if it was sent again after it may have reached the service, in this attempt or an
+   earlier one. ``rows_resent`` counts every such resend, but never the first send of a row.
 3. If the attempt is killed now, its checkpoint names every row that it may have sent. Therefore a row is sent only
-   after the checkpoint in the store says that it may have been sent (the row is reserved), and a row is sent again only
-   after ``rows_resent`` in that checkpoint includes it.
-4. A row is skipped only if it is shown to be the row that was delivered: by the source's fingerprint, or by a digest
-   that is compared when the row is read.
+   after it is reserved: the checkpoint in the store says that the row may have been sent. A row is sent again only
+   after ``rows_resent`` in that checkpoint includes this resend.
+4. A row is skipped only if the source's fingerprint, or a digest that is compared when the row is read, shows that it
+   is the row that was delivered.
 
 Pure bookkeeping on top of ``streams.Ledger``: it never sleeps, locks or logs, and uses no clock, store or socket.
 """
@@ -90,7 +90,7 @@ class Account:
 
     @property
     def left_out(self) -> RowRanges:
-        """The rows that the source is asked to leave out: those that are durable and need no comparison."""
+        """The rows that the source must leave out: those that are durable, and are not compared by a digest."""
         return RowRanges() if self.past.digest else self.past.skip
 
     @property
@@ -99,7 +99,7 @@ class Account:
         return self._digests.add if self._form else None
 
     def parts(self, chunk: Chunk) -> Iterator[tuple[Chunk, bool]]:
-        """Split the next chunk into parts; yield each part with True if it is skipped, or with False if it is sent.
+        """Split the next chunk into parts; yield each part with True if it is to be skipped, otherwise with False.
 
         The rows must come in order, each of them once, and must not include rows of ``left_out``. Otherwise
         ConfigurationError is raised.
@@ -144,8 +144,8 @@ class Account:
     def check_end(self) -> None:
         """Raise an error if the source ended too early.
 
-        The error is SourceChangedError if delivered rows are missing, and ConfigurationError if the source ended before
-        the last of the rows that it had at the beginning.
+        The error is SourceChangedError if the source no longer has rows that were delivered. It is ConfigurationError
+        if the source had more rows when the delivery began.
         """
         if self._unshown:
             raise _source_changed_error(self._unshown[-1])
@@ -167,7 +167,7 @@ class Account:
         self._rows_dead_lettered = rows
 
     def set_filtered(self, rows: int) -> None:
-        """Set the number of rows that the user's ``transform`` has left out; they have no positions."""
+        """Set the number of rows that the user's ``transform`` has left out. These rows have no positions."""
         self._rows_filtered = rows
 
     # What may have been sent
@@ -189,11 +189,11 @@ class Account:
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether sending some announced rows is not allowed yet; see ``confirm``."""
+        """Whether some announced rows cannot be sent until the next ``confirm``."""
         return self._announced > self._reserved
 
     def confirm(self) -> None:
-        """Record that the store still holds the announced position; sending the announced rows is now allowed."""
+        """Allow sending the announced rows, because the stored checkpoint still says that they may have been sent."""
         self._reserved = self._announced
 
     def reserve(self, stop_row: int = END) -> None:
@@ -239,14 +239,14 @@ class Account:
         return self.rows_resent + ledger.rows_to_resend + may_follow
 
     def kept(self, *, is_end: bool = False) -> RowsKept:
-        """Return the facts about rows for the checkpoint; set ``is_end`` when nothing more will be sent."""
+        """Return what the checkpoint says about rows; set ``is_end`` when nothing more will be sent."""
         durable, digest = self._durable()
         counts = self.counts if is_end else replace(self.counts, rows_resent=self.rows_resent_ahead)
         reached = self._ledger.reached_row if is_end or self._announced == END else self._announced
         return RowsKept(durable=durable, digest=digest, reached=max(reached, self._reached_before), counts=counts)
 
     def kept_without_durable(self) -> RowsKept:
-        """Return the facts about rows for the checkpoint after the source has changed: no row counts as durable."""
+        """Return what the checkpoint says about rows after the source has changed: no row counts as durable."""
         kept = self.kept(is_end=True)
         digest = replace(kept.digest, segments=()) if kept.digest else None
         return replace(kept, durable=RowRanges(), digest=digest)

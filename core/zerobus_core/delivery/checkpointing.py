@@ -23,7 +23,7 @@ _SLICE = 0.1
 
 
 class Checkpointing:
-    """Saves the account whenever the keeper says that a save is due, or the account's rules require one.
+    """Saves the account when the CheckpointKeeper says that a save is due, or when the account's rules require one.
 
     Each method except ``save_last`` raises DeliverySupersededError if a newer attempt has taken over.
     """
@@ -46,9 +46,9 @@ class Checkpointing:
     def reserve(self, batch: Batch, *, poll: Callable[[], None]) -> None:
         """Wait until the store says that the rows of ``batch`` may have been sent; call ``poll`` while waiting.
 
-        A reservation is used only if it is still in the store some time after it was written. Without this wait, a
-        newer attempt that read the checkpoint before the reservation was written could replace the checkpoint without
-        knowing of the reservation.
+        The rows are sent only if their reservation is still in the store some time after it was written. Without this
+        wait, a newer attempt could overwrite a reservation that it has not seen, because it had loaded the checkpoint
+        before the reservation was written.
         """
         account = self._account
         self._last_batch = (batch.stop_row, batch.rows)
@@ -93,8 +93,8 @@ class Checkpointing:
     def _may_repeat(self) -> bool:
         """Return whether sending rows again is allowed.
 
-        Rows are sent again only once the saved checkpoint counts them as sent again, and can no longer be replaced: for
-        a short time after a save, a newer attempt that loaded the checkpoint before the save could still overwrite it.
+        Rows are sent again only once a saved checkpoint counts them as sent again, and a short time has passed since
+        that save. Until then, a newer attempt that loaded the checkpoint before the save could overwrite it.
         """
         if self._repeats_at is None:
             return True
@@ -105,7 +105,7 @@ class Checkpointing:
         return True
 
     def _extend_reservation(self) -> bool:
-        """Announce more rows before a save of acknowledgements, so that their reservation needs no write of its own.
+        """Announce more rows before a save that is due anyway, so that reserving these rows needs no separate save.
 
         Does nothing if an earlier reservation is still unconfirmed. Returns whether more rows were announced.
         """
@@ -124,7 +124,7 @@ class Checkpointing:
         self._account.admit(*self._keeper.check())
 
     def save(self) -> None:
-        """Check for other attempts, and save the account while the delivery runs."""
+        """Check for other attempts, and then save the account; used while rows can still be sent."""
         self._look()
         kept = self._account.kept()
         self._resent_kept = kept.counts.rows_resent

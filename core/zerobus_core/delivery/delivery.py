@@ -100,7 +100,8 @@ class Delivery:
     def follow(self, source: Source) -> None:
         """Prepare to send the rows of ``source``, which is read from now on.
 
-        Errors then say where rows are in this source, and ``shaping`` includes what the options change in its rows.
+        From then on, errors say where rows are in this source, and ``shaping`` includes what the options change in the
+        source's rows.
         """
         self._place = source.place
         self._shaped_before += self._source_shaping()
@@ -153,7 +154,7 @@ class Delivery:
             raise
 
     def send_all(self, chunks: Iterable[Chunk], *, are_in_memory: bool = False) -> None:
-        """Send all ``chunks``. If they are in memory, they are read without a deadline."""
+        """Send all ``chunks``. Set ``are_in_memory`` if reading them needs no deadline."""
         if are_in_memory:
             for chunk in chunks:
                 self.send(chunk)

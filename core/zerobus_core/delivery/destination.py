@@ -60,7 +60,7 @@ class Destination:
         is_arrow: bool,
         version: str | None,
     ) -> Destination:
-        """Build the destination, for Arrow data if ``is_arrow`` is set, otherwise for row objects.
+        """Build the destination: for Arrow data if ``is_arrow`` is set, otherwise for row objects.
 
         ``version`` identifies the content of the source in ``delivery_columns``; None if nothing identifies it.
         """
@@ -78,7 +78,7 @@ class Destination:
 
     @property
     def takes_tuples(self) -> bool:
-        """Whether the encoder accepts ``TupleRows``; the encoder of Arrow records accepts lists of rows only."""
+        """Whether the encoder accepts ``TupleRows``; the encoder of Arrow records accepts only lists of rows."""
         return self.encoder.record_format != "arrow"
 
     @property

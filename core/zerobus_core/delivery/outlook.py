@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: what the next attempt will do, and the note for exceptions that are not our errors."""
+"""Texts for a failed attempt: what the next attempt will do, and the counts of rows, as a note for other errors."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Reports:
         )
 
     def receipt(self, keeper: CheckpointKeeper, shaping: Shaping) -> Receipt:
-        """Return the receipt of a delivery whose rows are all durable."""
+        """Return the receipt of a delivery that has succeeded."""
         now, statistics = self._snapshot(), self._pool.statistics
         duration = time.monotonic() - self._controls.started
         encoder = self._destination.encoder

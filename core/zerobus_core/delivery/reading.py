@@ -1,4 +1,4 @@
-"""Begins to read a source. This already runs the user's code, within the delivery's timeout."""
+"""Begins to read a source within the delivery's timeout, because this already runs the user's code."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class _NotedSignal:
 
 
 class _Watcher:
-    """A thread that waits for the stop request of a guard that handles SIGURG, and then interrupts the guard's call."""
+    """A thread that waits for the stop request of a guard, and then interrupts the user's code with SIGURG."""
 
     def __init__(self) -> None:
         self._begin()

@@ -33,9 +33,9 @@ class StopRequest(StopEvent):
     def __init__(self, *, deadline: float | None = None, protected_modules: Collection[str] = ()) -> None:
         """Build a request.
 
-        The request counts as set after ``deadline``, the host's own time limit as a reading of ``time.monotonic``. The
-        alarm never interrupts a call of a function in ``protected_modules``, the names of modules whose code must not
-        stop halfway.
+        The request counts as set after ``deadline``, a reading of ``time.monotonic``: the host's own time limit.
+        ``protected_modules`` names modules whose code must not stop halfway: the alarm never interrupts a call of a
+        function in them.
         """
         super().__init__()
         self.deadline = float("inf") if deadline is None else deadline
@@ -56,8 +56,9 @@ class StopRequest(StopEvent):
     def interrupt(self) -> None:
         """Request the stop; in the main thread, raise IngestInterruptedError if the delivery does not react in 0.25 s.
 
-        The error is raised later, by the handler of the alarm, inside the code that runs then. In other threads,
-        outside of the ``with`` block, and without SIGALRM (Windows), only the event is set.
+        The handler of an alarm raises the error, inside the code that the main thread runs at that time. Only the event
+        is set if this method is called in another thread or outside of the ``with`` block, and on systems without
+        SIGALRM (Windows).
         """
         self.set()
         is_pointless = self._is_seen or not self._is_open or self._former is not None

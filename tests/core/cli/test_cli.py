@@ -89,7 +89,7 @@ def test_every_ingest_option_is_a_flag() -> None:
         (["--streams", "0"], "--streams must be a whole number from 1 to 64, not 0"),
         (["--streams", "many"], "'many' is not a valid integer"),
         (["--timeout", "soon"], "'soon' is neither a number of seconds nor 'none'"),
-        (["--max-bad-records", "few"], "'few' is neither a number of rows, nor a share of them (0.01), nor 'none'"),
+        (["--max-bad-records", "few"], "neither a number of rows, nor a share of all rows (such as 0.01), nor 'none'"),
         (["--max-bad-records", "1.5"], "--max-bad-records must be"),
         (["--record-format", "xml"], "'xml' is not one of"),
         (["--on-bad-record", "dead_letter"], "--dead-letter-uri must be a path or URI"),

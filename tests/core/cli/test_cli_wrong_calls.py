@@ -108,7 +108,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "a constant without a value": (
         (*PUSH, "--constants", "src"),
         {},
-        "--constants takes COLUMN=VALUE, the name of the column and its text",
+        "--constants takes COLUMN=VALUE: the name of a column, and its value in all rows",
         2,
     ),
     "a new name without the old one": (
@@ -132,7 +132,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "a version of no function": (
         (*PUSH, "--transform-version", "2"),
         {},
-        "--transform-version must be left out without a transform",
+        "--transform-version must be left out if there is no transform",
         2,
     ),
     "a column that is selected and dropped": (
@@ -144,14 +144,14 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "a sheet of a format without sheets": (
         (*PUSH, "--format", "parquet", "--sheet", "Orders"),
         {},
-        "--sheet is not an option of --format parquet",
+        "--sheet cannot be used with --format parquet",
         2,
     ),
     "a format that does not exist": ((*PUSH, "--format", "xml"), {}, "'xml' is not one of 'arrow', 'avro', 'csv'", 2),
     "an option of CSV files for JSON files": (
         (*PUSH, "--format", "json", "--delimiter", ";"),
         {},
-        "--delimiter is not an option of --format json",
+        "--delimiter cannot be used with --format json",
         2,
     ),
     "rescued fields in another record format": (
