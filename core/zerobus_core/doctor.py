@@ -182,7 +182,7 @@ def _table_read(workspace: Workspace, table: str, found: list[TableSchema]) -> S
 
 
 def _grants(workspace: Workspace, table: str) -> Step:
-    """Check in Unity Catalog that the credentials have the grants; return a warning if a grant is not shown.
+    """Check in Unity Catalog that the credentials have the necessary grants; return a warning if one is not shown.
 
     If Unity Catalog does not answer, the result is also a warning: only opening a stream can then show if grants are
     missing.

@@ -247,5 +247,5 @@ def format_of(value: Any) -> FileFormatOption:
             return kind(**given)
     raise ConfigurationError(
         f"IngestOptions.format must be one of {', '.join(FORMAT_NAMES)}, a CsvFormat, JsonFormat or ExcelFormat, or a "
-        f'mapping of its fields ({{"type": "csv", …}}), not {value!r}'
+        f'mapping of fields of a format ({{"type": "csv", …}}), not {value!r}'
     )

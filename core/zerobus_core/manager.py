@@ -129,7 +129,7 @@ class StreamManager:
 
     @cached_property
     def _controls(self) -> Controls:
-        """The delivery's controls. They are built when the first rows are sent; the timeout starts at this moment."""
+        """The delivery's controls. They are built when the first rows are sent; the timeout starts then."""
         return Controls(stop=self._stop, on_progress=self._on_progress)
 
     def _schema_inside(self) -> TableSchema:

@@ -88,7 +88,7 @@ def _receipt(given: Any) -> Receipt:
 def _check_complete(every: list[Receipt]) -> None:
     """Raise an error if a shard has two receipts, or has no receipt although other shards of its split have one.
 
-    A receipt lacks its shard if the user's own code read the shard; such a receipt counts for any missing shard.
+    A receipt does not name its shard if the user's own code read the shard; it counts for any missing shard.
     """
     splits: dict[str, dict[int, Receipt]] = {}
     for one in every:

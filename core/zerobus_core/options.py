@@ -232,7 +232,7 @@ class IngestOptions:
         if self.transform_version is not None and self.transform is None:
             raise self._option_error("transform_version", "left out if there is no transform")
         if self.extra_columns == RESCUE and self.record_format not in {"auto", "json"}:
-            raise self._option_error("record_format", 'json (or auto) for extra_columns="rescue"')
+            raise self._option_error("record_format", '"json" or "auto" if extra_columns="rescue"')
         if self.constants is not None:
             object.__setattr__(self, "constants", dict(self.constants))
 

@@ -173,7 +173,7 @@ def _split(name: str, text: object, forms: str) -> SplitResult:
         # Neither the text of the ValueError nor the chain is kept: both can quote a part of a password.
         raise ConfigurationError(f"{name} {_quoted(text)} is not a URL. Expected {forms}") from None
     if url.username or url.password:
-        raise ConfigurationError(f"{name} must not carry a user or password. Expected {forms}")
+        raise ConfigurationError(f"{name} must not contain a user name or password. Expected {forms}")
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise ConfigurationError(f"{name} {_quoted(text)} is not a URL. Expected {forms}")
     if url.path.strip("/") or url.query or url.fragment:

@@ -135,8 +135,8 @@ async def run_in_thread(
     """Call ``work`` in a thread of its own and await its result; the thread has the caller's context variables.
 
     ``work`` is called with a LoopBridge. On cancellation the bridge's ``stop`` is set, the thread gets at most 1 s to
-    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, which does not see
-    ``stop``: the process can then end without waiting for the thread.
+    end, and CancelledError is raised. Set ``daemon`` if ``work`` can block in the user's code, because that code does
+    not see ``stop``: the process can then end without waiting for the thread.
     """
     loop = asyncio.get_running_loop()
     bridge = LoopBridge(loop, stop)
@@ -191,7 +191,7 @@ class _LoopStop(threading.Event):
 
 
 class _LoopStore:
-    """A checkpoint store of the host, whose methods run on the loop's thread."""
+    """Wraps a checkpoint store of the host, so that the store's methods run on the loop's thread."""
 
     def __init__(self, store: CheckpointStore, bridge: LoopBridge) -> None:
         self._store = store

@@ -92,8 +92,8 @@ _FILE_OPTIONS = ("settle", "max_files", "max_bytes", "on_changed", "names_increa
 def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: Any) -> None:
     """Deliver what is new in SOURCE, and print the receipt as JSON.
 
-    A slice that an earlier run left unfinished is delivered first. With --to, and optionally --from, what comes after
-    --from and up to --to is delivered again, and the state does not change. For files, both are names of files.
+    A slice that an earlier run left unfinished is delivered first. With --to, the run instead delivers again what comes
+    after --from (by default, everything) up to --to; the state does not change. For files, both are names of files.
     """
     options = ingest_options_of(given)
     if start is not None and end is None:

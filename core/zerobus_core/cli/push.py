@@ -60,8 +60,8 @@ def push(
 def _named(sources: tuple[str, ...], table: str | None) -> tuple[tuple[str, ...], str]:
     """Return the sources and the table.
 
-    Without ``-t``, the last of several arguments is the table if it has the form of a table's name and cannot be a
-    file.
+    Without ``-t``, the last of several arguments is the table if it has the form of a table's name and does not look
+    like a file.
     """
     if table is None and len(sources) > 1 and _is_table_name(sources[-1]):
         sources, table = sources[:-1], sources[-1]

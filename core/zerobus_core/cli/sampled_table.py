@@ -88,5 +88,5 @@ class _Sample:
 
 
 def _text(value: Any) -> str | None:
-    """Convert a value to text; None stays None. Values of partition columns, for example, can be numbers."""
+    """Return the value as text; None stays None. The value can be a number, for example in a partition column."""
     return value if value is None or isinstance(value, str) else str(value)

@@ -45,7 +45,7 @@ class JsonLinesPipe:
         self._values = ANY_VALUES
 
     def read_for(self, schema: TableSchema) -> None:
-        """Keep as much of the precision of numbers as the columns of ``schema`` need."""
+        """Set how exactly numbers are read: as exactly as the columns of ``schema`` need."""
         self._values = JsonValues(schema.columns)
 
     def chunks(self, skip: RowRanges) -> Iterator[Chunk]:

@@ -232,7 +232,7 @@ class Account:
     def rows_resent_ahead(self) -> int:
         """The highest value that ``rows_resent`` can reach before the next save.
 
-        The checkpoint holds this value, because an attempt that is killed cannot correct a lower one.
+        The checkpoint holds this value, because an attempt that is killed cannot correct a value that is too low.
         """
         ledger = self._ledger
         may_follow = ledger.sent_before.rows_within(ledger.added_until, self._announced) if self._announced < END else 0

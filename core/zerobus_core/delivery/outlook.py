@@ -1,4 +1,4 @@
-"""Texts for a failed attempt: what the next attempt will do, and the counts of rows, as a note for other errors."""
+"""Texts for a failed attempt: which rows the next attempt sends, and a note for exceptions that are not our errors."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def source_in_time(records: Any, options: IngestOptions, schema: TableSchema, co
 def removed_in_time(
     source: Source, options: IngestOptions, controls: Controls
 ) -> Callable[[str, int], list[RemovedRows]]:
-    """Wrap ``Source.removed_since`` so that it returns a list, and can be ended by the timeout or a stop request."""
+    """Wrap ``Source.removed_since`` so that it returns a list, and the timeout or a stop request can end it."""
     deadline = controls.deadline(options)
 
     def removed_since(fingerprint: str, reached: int) -> list[RemovedRows]:

@@ -194,7 +194,7 @@ class Ledger:
         if offset >= source.next_offset:
             raise LedgerError(f"stream {stream} acknowledged offset {offset}, which was never sent: {self!r}")
         if offset < first - 1:
-            raise LedgerError(f"stream {stream} went back to offset {offset} after {first - 1}: {self!r}")
+            raise LedgerError(f"stream {stream} acknowledged offset {offset} after offset {first - 1}: {self!r}")
         batches = []
         for _ in range(offset - first + 1):
             batch = source.in_flight.popleft().batch

@@ -164,10 +164,9 @@ class StreamPool:
         return self._clock() - min(handed) if handed else 0.0
 
     def last_error(self) -> str | None:
-        """Return why a stream failed and what the next stream waits for.
+        """Return why a stream failed and what the next stream waits for; None if neither applies.
 
-        A failure is left out once a later stream in the same lane gets an acknowledgement. None if no failure is left
-        and the next stream does not wait.
+        A failure is left out once a later stream in the same lane gets an acknowledgement.
         """
         reasons = [lane.last_error.message for lane in self._lanes if lane.last_error][:1]
         if (waiting := self._opener.waiting_reason()) is not None:
@@ -236,7 +235,7 @@ class StreamPool:
     # Opening and losing streams
 
     def _lanes_needed(self) -> list[Lane]:
-        """Return the lanes to use, which are never more than the batches that were added."""
+        """Return the lanes to use. There are never more of them than batches that were added."""
         return self._lanes[: self._batches_added]
 
     def _request(self, lane: Lane, now: float) -> None:

@@ -157,7 +157,7 @@ GOLDEN: dict[str, tuple[tuple[str, ...], dict[str, str | None], str, int]] = {
     "rescued fields in another record format": (
         (*PUSH, "--extra-columns", "rescue", "--record-format", "arrow"),
         {},
-        "--record-format must be json (or auto) for extra_columns=\"rescue\", not 'arrow'",
+        '--record-format must be "json" or "auto" if extra_columns="rescue", not \'arrow\'',
         2,
     ),
     "no dead-letter file": (

@@ -122,7 +122,7 @@ class LedgerMachine(RuleBasedStateMachine):
         with pytest.raises(LedgerError, match="never sent"):
             self.ledger.acked(stream, self.offset[stream] + beyond)
         first = self.offset[stream] - len(self.flying[stream])
-        with pytest.raises(LedgerError, match="went back"):
+        with pytest.raises(LedgerError, match="after offset"):
             self.ledger.acked(stream, first - 2 - beyond)
         with pytest.raises(LedgerError, match="not open"):
             self.ledger.acked(self.next_stream + beyond, 0)
