@@ -36,7 +36,7 @@ _CONSTANTS = (str, bool, int, float, Decimal, date, datetime)
 
 
 def variant_column(extra_columns: str) -> str | None:
-    """Return the name of the VARIANT column for fields without a column; None if ``extra_columns`` names none."""
+    """Return the name of the VARIANT column that ``extra_columns`` names for extra fields; None if it names none."""
     return extra_columns.removeprefix(_VARIANT) if extra_columns.startswith(_VARIANT) else None
 
 

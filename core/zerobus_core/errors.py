@@ -184,8 +184,8 @@ class ForeignError(Exception):
 def naming_table(table: str) -> Generator[None]:
     """Set ``table`` on a ZerobusIngestError that is raised in the ``with`` block and names no table yet.
 
-    If Python cannot start a thread because the process is ending, raises ConfigurationError in place of Python's
-    RuntimeError.
+    If Python raises RuntimeError because it starts no more threads while the process ends, raise ConfigurationError
+    instead.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""``zerobus-ingest create-table``, which prints the CREATE TABLE for a source, and can also create the table."""
+"""``zerobus-ingest create-table``, which prints the CREATE TABLE statement for a source, and can also execute it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SAMPLE_ROWS = 10_000
 @source_options
 @framed
 def create_table(source: str, table: str, *, execute: bool, warehouse: str | None, **given: Any) -> None:
-    """Print the CREATE TABLE for SOURCE: a path or URI of files, a directory or a glob.
+    """Print the CREATE TABLE statement for SOURCE: a path or URI of files, a directory or a glob.
 
     Parquet and Arrow files define the types; for other files they are inferred from a sample. If the sample leaves
     the type of a column uncertain, a comment on the column says why.

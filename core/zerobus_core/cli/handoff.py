@@ -111,7 +111,7 @@ def run(on_busy: str, start: str | None, end: str | None, quiet: bool, **given: 
 @connection_options
 @framed
 def show(values: bool, **given: Any) -> None:
-    """Print the state as JSON: what was delivered, the open slice and its owner, and the last slices."""
+    """Print the state as JSON: what was delivered, the open slice and its owner, and the latest slices."""
     click.echo(json.dumps(_handoff_of(given).show(values=values), indent=2))
 
 

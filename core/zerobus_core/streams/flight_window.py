@@ -7,8 +7,8 @@ Once the limit has held a batch back, each acknowledgement raises it. A round is
 acknowledged. The first round doubles the limit, so that a broken connection in a small delivery can duplicate only a
 batch or two. Each later round multiplies the limit by sixteen, up to ``max_unacked_bytes``. A lost stream halves it.
 
-Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If each round only
-doubled the limit, it would be too low for seven rounds.
+Each round in which the limit is too low costs the time until an acknowledgement, for example 0.26 s. If every round
+only doubled the limit, seven rounds would pass until the limit is high enough.
 """
 
 from __future__ import annotations

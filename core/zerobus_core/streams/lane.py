@@ -97,7 +97,7 @@ class Lane:
         return self.current is None and not self.is_given_up and now >= self.not_before
 
     def on_progress(self) -> None:
-        """Record progress, usually an acknowledgement, so that earlier failures no longer count."""
+        """Record an acknowledgement or other progress of the stream, so that earlier failures no longer count."""
         self.attempts = 0
         self.token_refresh_used = False
         self.last_error = None

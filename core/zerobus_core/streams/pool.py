@@ -129,7 +129,7 @@ class StreamPool:
         self._step()
 
     def close(self) -> None:
-        """Close all streams; call this after ``flush``.  Blocks for at most 2 s and never raises."""
+        """Close all streams; call this after ``flush``. Blocks for at most 2 s and never raises."""
         for live in list(self._live.values()):
             self._close(live)
         end = self._clock() + _CLOSE_WAIT
