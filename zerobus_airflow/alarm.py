@@ -27,11 +27,11 @@ _REPEAT_EVERY = 0.05
 class ExecutionTimeout:
     """A ``with`` block in which Airflow's alarm stops the delivery, but never interrupts a request to the supervisor.
 
-    Does nothing if Airflow has set no alarm, in other threads than the main thread, and on Windows.
+    Does nothing on Windows, outside of the main thread, or if Airflow has set no alarm.
     """
 
     def __init__(self, stop: StopRequest) -> None:
-        """Keep ``stop``. The alarm sets it, so that the delivery ends even if its source catches the alarm's error."""
+        """Keep ``stop``, which the alarm sets: the delivery then ends even if its source catches the alarm's error."""
         self.has_passed = False
         self._stop = stop
         self._handler: Any = None

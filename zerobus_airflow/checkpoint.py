@@ -85,8 +85,8 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
     ``uri`` is a directory for checkpoint files. If it is None, the checkpoint is stored in the task's state (Airflow
     3.3 and newer), or else in the directory that Airflow's configuration names (section ``zerobus``, option
-    ``checkpoint_uri``). The result is None if ``resume`` is "never", or if there is neither a state nor a directory;
-    the log reports the latter.
+    ``checkpoint_uri``). The result is None if ``resume`` is "never". It is also None, with a line in the log, if there
+    is neither a state nor a directory.
     """
     if resume == "never":
         return None
@@ -105,7 +105,7 @@ def checkpoint_store(context: Context, resume: Resume, *, table: str, uri: str |
 
 
 def delivery_name(context: Context, resume: Resume) -> str:
-    """Return the ``delivery_name``: the same for all attempts of a task until the task is cleared.
+    """Return the option ``delivery_name``, which is the same for all attempts of a task until the task is cleared.
 
     With ``resume="always"`` the name stays the same after clearing, because the same delivery continues.
     """

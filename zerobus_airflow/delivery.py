@@ -1,8 +1,8 @@
 """The base of all Zerobus operators: one delivery by the core, translated to Airflow.
 
 Three properties of Airflow shape this module. First, a task that gets SIGTERM continues after ``on_kill``, and it
-succeeds if ``execute`` then returns. So ``on_kill`` asks the core to stop, and the core raises; if the source is
-waiting, ``StopRequest.interrupt`` raises. Second, Airflow retries a task after every exception but
+succeeds if ``execute`` then returns. So ``on_kill`` calls ``StopRequest.interrupt``, after which the core raises an
+error, even if the source was waiting for rows. Second, Airflow retries a task after every exception but
 ``AirflowFailException``, so errors that a retry cannot fix are raised as AirflowFailException. Third, the alarm of
 ``execution_timeout`` goes off once, wherever the program is (see ``alarm``).
 """
@@ -74,19 +74,20 @@ class ZerobusDeliveryOperator(BaseOperator):
         (templated)
     :param zerobus_conn_id: connection of type ``zerobus`` or ``databricks``. (templated)
     :param endpoint: Zerobus endpoint, if the connection does not have it. (templated)
-    :param on_empty: what happens if there are no rows: ``success``, ``skip`` (also of downstream tasks) or ``fail``. If
-        it is set, it also applies to a glob or directory without files, which is otherwise an error.
+    :param on_empty: what the task does if there are no rows: ``success``, ``fail``, or ``skip``, which also skips the
+        downstream tasks. A glob or directory without files is an error, unless ``on_empty`` is set.
     :param resume: which attempts skip the rows that are already durable. ``retry``: automatic retries only; ``always``:
         also attempts after someone cleared the task; ``never``: no attempt.
     :param checkpoint_uri: a directory (path or fsspec URI) for checkpoints, one file for each task instance. Without it
         the checkpoint is in the task's state (Airflow 3.3 and newer), or under the directory that Airflow's
         configuration names (section ``zerobus``, option ``checkpoint_uri``). (templated)
     :param retry_permanent_errors: also retry after errors that a retry alone cannot fix, such as missing grants. Use it
-        if the table or its grants are created while the task runs. A ``retry_policy`` of the task is applied first.
-    :param state_uri: for a handoff, in which each run delivers what is new in the source: the path or URI of the file
-        that keeps the handoff's state between runs. Without it, the state is stored with the table's asset, which must
-        then be an outlet of the task (Airflow 3.3 and newer). (templated)
-    :param handoff_name: name of the handoff; defaults to Dag and task. (templated)
+        if the table or its grants are created while the task runs. If the task has a ``retry_policy``, the policy
+        decides first.
+    :param state_uri: the path or URI of the file that keeps a handoff's state between runs. (In a handoff, each run
+        delivers what is new in the source.) Without it, the state is stored with the table's asset, which must then be
+        an outlet of the task (Airflow 3.3 and newer). (templated)
+    :param handoff_name: name of the handoff; by default, it consists of the ids of Dag and task. (templated)
     :param on_busy: what a handoff does if another run is delivering: ``fail`` (Airflow then retries the task),
         ``skip`` or ``wait``.
     :param durable: deprecated, use ``resume``; will be removed in 0.4.
@@ -263,7 +264,7 @@ class ZerobusDeliveryOperator(BaseOperator):
         return None
 
     def _is_to_be_retried(self, error: ZerobusIngestError, context: Context) -> bool:
-        """Return whether to raise a permanent error as it is: Airflow then retries, or asks the task's retry policy."""
+        """Return whether a permanent error is to be raised unchanged, so that Airflow can retry the task."""
         policy = getattr(self, "retry_policy", None)
         if policy is not None:
             ti = context["ti"]

@@ -1,4 +1,4 @@
-"""Handoffs in Airflow: who delivers, and where the state is stored.
+"""Runs handoffs in Airflow, and stores their state.
 
 Airflow 3.3 and newer store a state for each asset, which all Dags share. This store has no compare-and-swap: the state
 is written, and read again after a random pause, so that one of two concurrent runs notices the other. If the state of a
@@ -66,7 +66,7 @@ class HandoffTask(Protocol):
 
 
 def is_handoff_source(source: Any) -> bool:
-    """Return whether ``source`` can find its new part, as NewFiles, NewRows and NewItems can."""
+    """Return whether ``source`` can tell which part of it is new, as NewFiles, NewRows and NewItems can."""
     return all(callable(getattr(source, name, None)) for name in ("identity", "plan", "settled"))
 
 
@@ -84,7 +84,7 @@ def check_handoff(operator: HandoffTask) -> None:
 
 
 def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
-    """Raise ConfigurationError if ``shard`` cannot be used with ``source``, or if it needs a missing ``state_uri``.
+    """Raise ConfigurationError if ``shard`` cannot be used with this ``source`` and the operator's ``state_uri``.
 
     Runs when the Dag is parsed.
     """
@@ -93,13 +93,13 @@ def check_shard(operator: HandoffTask, source: Any, shard: Any) -> None:
     check_on_empty(operator)
     if source is None or (operator.state_uri is not None and not is_handoff_source(source)):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shard together with state_uri is for a source that knows what is new "
-            "(NewFiles, NewRows). Pass a shard of split_source_task as source; or pass it as shard, with the source "
-            "that was split as source and without state_uri"
+            f"task {operator.task_id!r}: shard needs a source, and with state_uri this source must be NewFiles or "
+            "NewRows. For a shard of split_source_task, leave state_uri out, and pass the shard as source, or pass it "
+            "as shard together with the source that was split"
         )
     if operator.state_uri is None and is_handoff_source(source):
         raise ConfigurationError(
-            f"task {operator.task_id!r}: shards of a slice need state_uri, because each of them reads the slice there"
+            f"task {operator.task_id!r}: shards of a slice need state_uri, because each task reads the slice from it"
         )
 
 
@@ -108,7 +108,7 @@ def check_on_empty(operator: HandoffTask) -> None:
     if operator.on_empty in {"skip", "fail"}:
         raise ConfigurationError(
             f"task {operator.task_id!r}: on_empty={operator.on_empty!r} is about a whole source, but this task "
-            "delivers one shard. A shard without rows would also make the task that merges the receipts skip or fail. "
+            "delivers one shard. One shard without rows would make the task that merges the receipts skip or fail. "
             "Remove on_empty: if the whole source has no rows, there are no shards, and Airflow skips the tasks that "
             "follow"
         )
@@ -218,10 +218,11 @@ def hand_over(
     on_progress: Callable[[Progress], None],
     stop: StopRequest,
 ) -> Receipt:
-    """Deliver what is new in ``source``; this task instance is the run that owns the slice.
+    """Deliver what is new in ``source``, with this task instance as the owner of the slice.
 
     A retry delivers the slice that the first attempt froze. If someone clears the task, its slice is sent again, and
-    the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, only this shard is delivered.
+    the receipt counts these rows in ``rows_redelivered``. If the operator has a shard, nothing is frozen, and only this
+    shard is delivered.
     """
     # Imported here, so that processes that only parse Dags do not load it.
     from zerobus_core import Handoff

@@ -160,10 +160,10 @@ class ZerobusHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Connect to the workspace and to Zerobus, and sign in; return whether that worked, and a text about it.
+        """Connect to the workspace and to Zerobus, and sign in; return whether that worked, and a message.
 
         Uses the checks of ``zerobus-ingest doctor``. Writes nothing and shows no secret. Takes at most half a
-        minute. Behind a proxy, the text says what could not be tested.
+        minute. Behind a proxy, the message says what could not be tested.
         """
         from zerobus_core.hosting import diagnose
 
@@ -215,7 +215,8 @@ class _Fields:
     def __init__(self, connection: Connection) -> None:
         if connection.conn_type not in _CONNECTION_TYPES:
             raise ConfigurationError(
-                f"it is of type {connection.conn_type!r}. Expected {' or '.join(map(repr, _CONNECTION_TYPES))}"
+                f"the connection is of type {connection.conn_type!r}. Expected "
+                f"{' or '.join(map(repr, _CONNECTION_TYPES))}"
             )
         self._connection = connection
         self._extra = _extra_of(connection)
@@ -245,7 +246,7 @@ class _Fields:
         login = self._connection.login or self._extra.get("client_id")
         if self._extra.get("azure_tenant_id"):
             raise ConfigurationError(
-                "it holds a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus needs "
+                "the connection has a Microsoft Entra service principal (extra field 'azure_tenant_id'). Zerobus needs "
                 "Databricks OAuth: put a client id into Login, and an OAuth secret created in Databricks into "
                 "Password"
             )
@@ -253,8 +254,8 @@ class _Fields:
         is_token = self._extra.get("token") and not self._extra.get("service_principal_oauth")
         if is_token or login == "token" or (not login and self._connection.password):
             raise ConfigurationError(
-                "it holds a personal access token. Zerobus needs a service principal: put its client id into Login "
-                "and its OAuth secret into Password, and remove the extra field 'token' if there is one"
+                "the connection has a personal access token. Zerobus needs a service principal: put its client id into "
+                "Login and its OAuth secret into Password, and remove the extra field 'token' if there is one"
             )
         if not login:
             raise ConfigurationError("Login is empty. Expected the client id (application id) of a service principal")
@@ -269,14 +270,14 @@ class _Fields:
 
 
 def _extra_of(connection: Connection) -> dict[str, Any]:
-    """Return the extra fields; raise ConfigurationError for invalid JSON, which Airflow would ignore."""
+    """Return the extra fields; raise ConfigurationError if they are not a JSON object, which Airflow itself ignores."""
     try:
         extra = json.loads((connection.extra or "").strip() or "{}")
     except ValueError as error:
         # ``from None``, because the JSON error keeps the whole text, which can contain a secret.
-        raise ConfigurationError(f"its extra is not valid JSON: {error}") from None
+        raise ConfigurationError(f"Extra is not valid JSON: {error}") from None
     if not isinstance(extra, dict):
-        raise ConfigurationError(f"its extra must be a JSON object, not JSON of type {type(extra).__name__}")
+        raise ConfigurationError(f"Extra must be a JSON object, not JSON of type {type(extra).__name__}")
     mask_secret(extra)
     return extra
 

@@ -32,16 +32,16 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     :param records: rows: a list, a data frame, an Arrow table, or the output of another task, which then becomes
         an upstream task. Your data is never rendered as a template. (templated: task outputs are resolved)
     :param source: path or URI of Parquet, CSV, JSON Lines, Arrow IPC or Avro files, a directory or a glob, several of
-        them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be a source that finds
-        what is new in it: ``NewFiles``, ``NewRows`` or ``NewItems``. Then each run delivers what is new since the last
-        run. (templated)
+        them, or an ``ObjectStoragePath``, which is read through its own connection. It can also be ``NewFiles``,
+        ``NewRows`` or ``NewItems``: then each run delivers what is new since the last run. (templated)
     :param records_callable: a function that returns or yields rows; it can have context variables as parameters,
         and runs only on the worker.
-    :param shard: for a source that finds what is new: one of the shards that ``freeze_slice_task`` returns, usually
-        with ``expand(shard=…)``. Only its part of the slice is delivered, and ``finish_slice_task`` advances the state.
-        For files: one of the shards that ``split_source_task`` returns for the same ``source``. This is needed if
-        ``source`` is a URI with a secret, or an ``ObjectStoragePath`` with a connection, because shards contain neither
-        secrets nor connections. (templated: task outputs are resolved)
+    :param shard: if ``source`` is ``NewFiles`` or ``NewRows``: one of the shards that ``freeze_slice_task`` returns,
+        usually with ``expand(shard=…)``. The task then delivers only this shard of the slice, and ``finish_slice_task``
+        advances the state. If ``source`` is files: one of the shards that ``split_source_task`` returns for the same
+        ``source``. Such a shard can also be passed as ``source``, but not if the files have a URI with a secret or an
+        ``ObjectStoragePath`` with a connection, because shards contain neither secrets nor connections. (templated:
+        task outputs are resolved)
     :param op_args: positional arguments of ``records_callable``. (templated)
     :param op_kwargs: keyword arguments of ``records_callable``. (templated)
     :param rows_processor: a function that gets the rows, and the context variables as keyword arguments, like the
@@ -145,8 +145,8 @@ class ZerobusIngestOperator(ZerobusDeliveryOperator):
     def _files(self) -> Any:
         if self._has_shard and self.shard is None:
             raise ConfigurationError(
-                "shard is None: the task that should return it returned nothing. The whole source is not delivered "
-                "instead; pass one shard, for example with expand(shard=…)"
+                "shard is None: the task that should return a shard returned nothing. No rows were delivered; pass "
+                "one shard, for example with expand(shard=…)"
             )
         if self.source is None:
             raise ConfigurationError(

@@ -77,7 +77,7 @@ def resume_of(resume: Resume | None, durable: bool | None) -> Resume:
 
 
 def templated_table(table: Any) -> Any:
-    """Return ``table``; raise ConfigurationError for a name that is known already and does not have three parts."""
+    """Return ``table``; raise ConfigurationError if its type is wrong, or if it is a plain name without three parts."""
     if isinstance(table, str) and is_known(table):
         parts = [part.strip("`") for part in table.split(".")]
         if len(parts) != _NAME_PARTS or not all(parts):
@@ -94,13 +94,13 @@ def rendered_name(parameter: str, value: Any) -> str:
     """
     if not isinstance(value, str):
         raise ConfigurationError(
-            f"{parameter} must be text, but is {value!r} on the worker: a task returned this value, or a template "
-            "rendered to it; make the task return the name, or the template render to it"
+            f"{parameter} must be text, but is {value!r} on the worker: a task returned this value, or a template was "
+            "rendered to it; change the task or template so that it gives the name as text"
         )
     if not is_known(value):
         raise ConfigurationError(
             f"{parameter} is {value!r} on the worker, with Jinja that is not rendered: Airflow does not render "
-            "the result of a template again; make the template render to the name itself"
+            "the result of a template again; write a template whose result is the name itself"
         )
     return value
 
@@ -155,7 +155,7 @@ def _stand_ins(names: Iterable[str]) -> dict[str, Any]:
 
 
 def known_options(options: Any) -> IngestOptions:
-    """Return the rendered options as IngestOptions; raise a ConfigurationError that names an invalid option."""
+    """Return the rendered options as IngestOptions; raise ConfigurationError if one of them is invalid."""
     if isinstance(options, str):
         raise ConfigurationError(
             "options was rendered to text: a template becomes text unless the Dag sets "
@@ -167,7 +167,7 @@ def known_options(options: Any) -> IngestOptions:
 def with_arguments(options: IngestOptions, arguments: Any) -> IngestOptions:
     """Return the options of a mapped task, with a hash of its ``arguments`` added to ``source_version``.
 
-    When a task is cleared, it can be mapped over another list. The same map index then stands for other rows.
+    The hash is needed because a cleared task can be mapped over another list: its map index then stands for other rows.
     """
     if options.source_version is None or not arguments:
         return options

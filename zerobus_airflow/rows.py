@@ -24,7 +24,7 @@ _FETCH_ROWS = 1_000
 
 
 class Rows:
-    """Keeps rows out of Airflow's rendered template fields, which show only the type of the rows, such as ``<list>``.
+    """A wrapper that makes Airflow's rendered template fields show only the type of the rows, such as ``<list>``.
 
     Airflow stores the rendered template fields of each task in its database, and shows them to everyone.
     """
@@ -79,7 +79,7 @@ def rendered(records: Any) -> Any:
 
 
 def without_late_skip(records: Any) -> Any:
-    """Return the records, but let a generator raise ConfigurationError if it skips the task after its first row.
+    """Return the records; an AirflowSkipException after a generator's first row becomes a ConfigurationError.
 
     A skipped task must not have delivered anything. An AirflowSkipException before the first row is passed on.
     """
@@ -97,7 +97,7 @@ def _rows_without_late_skip(rows: Iterator[Any]) -> Iterator[Any]:
             raise
         raise ConfigurationError(
             f"AirflowSkipException was raised after row {count}, but a task that delivered rows must not be skipped; "
-            "raise it before the first row, or end the rows with return"
+            "raise it before the first row, or end the generator with return"
         ) from error
 
 

@@ -51,14 +51,15 @@ class SqlToZerobusOperator(ZerobusDeliveryOperator):
         rows in the same order, so that a retry sends only the missing rows. Without it, every attempt sends all rows.
     :param sql_hook_params: keyword arguments of the database's hook.
     :param rows_processor: a function that gets an iterator of the rows, as dicts, and the context variables as keyword
-        arguments, like the ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. The
-        statement then no longer identifies the rows: to resume, set ``source_version`` in ``options``.
+        arguments, like the ``rows_processor`` of ``SQLInsertRowsOperator``. It returns or yields the rows to send. With
+        a ``rows_processor``, ``sql`` alone no longer identifies the rows: to resume, set ``source_version`` in
+        ``options``.
 
-    :param incremental: the column that shows what is new: each run delivers the rows whose value is greater than in
-        all rows delivered before (see ``zerobus_core.NewRows``). ``sql`` must then have no ``ORDER BY``.
+    :param incremental: the column that shows which rows are new: each run delivers the rows whose value in this column
+        is greater than in all rows delivered before (see ``zerobus_core.NewRows``). ``sql`` must then have no
+        ``ORDER BY``.
     :param key: with ``incremental``: the column, or columns, that order rows with equal values.
-    :param lag: with ``incremental``: the longest time, in seconds, from a row's value in the column to the commit of
-        the row.
+    :param lag: with ``incremental``: how many seconds, at most, a row is committed after the time in its column.
     :param lag_rows: instead of ``lag``, for columns that are not times: how many of the newest rows to leave for the
         next run.
     :param commits_in_order: instead of ``lag`` and ``lag_rows``: states that rows become visible in the order of the

@@ -257,7 +257,7 @@ def test_a_later_run_takes_up_the_slice_of_a_run_that_died_when_its_lease_ends(d
 
 @pytest.mark.parametrize(
     ("source", "state_uri", "match"),
-    [("landing/", "s.json", "for a source that knows what is new"), (None, None, "state_uri")],
+    [("landing/", "s.json", "must be NewFiles or NewRows"), (None, None, "state_uri")],
 )
 def test_a_shard_of_a_slice_needs_its_source_and_its_state(source, state_uri, match, tmp_path):
     with pytest.raises(ConfigurationError, match=match):
