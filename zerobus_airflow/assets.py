@@ -17,7 +17,7 @@ def table_asset(workspace_url: str, table: str) -> Asset:
     """Return the asset of ``catalog.schema.table`` in a workspace, for ``outlets=`` and ``schedule=``.
 
     The asset has no name of its own, because Airflow refuses to run tasks if two Dags give one URI different names.
-    Raises ConfigurationError for a table name without three parts, and for Jinja, which assets never render.
+    Raises ConfigurationError for a table name without three parts, and for Jinja: Airflow never renders assets.
     """
     return Asset(uri=table_asset_uri(workspace_url, table))
 
@@ -36,7 +36,7 @@ def _host(workspace_url: str) -> str:
     host = urlsplit(workspace_url if "://" in workspace_url else f"https://{workspace_url}").netloc
     if not host or "{" in host:
         raise ConfigurationError(
-            f"workspace_url {workspace_url!r} has no host; pass a URL without Jinja, which assets never render"
+            f"workspace_url {workspace_url!r} has no host; pass a URL without Jinja: Airflow never renders assets"
         )
     return host
 
@@ -44,6 +44,6 @@ def _host(workspace_url: str) -> str:
 def _name_parts(table: str) -> list[str]:
     parts = [part.strip("`") for part in table.split(".")]
     if len(parts) != _NAME_PARTS or not all(parts) or "{" in table:
-        jinja = ", without Jinja, which assets never render" if "{" in table else ""
+        jinja = ", without Jinja: Airflow never renders assets" if "{" in table else ""
         raise ConfigurationError(f"table {table!r} must be catalog.schema.table, three parts{jinja}")
     return parts

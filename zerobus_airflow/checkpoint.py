@@ -1,9 +1,10 @@
 """Stores a delivery's checkpoint where the next attempt of the same task instance finds it.
 
 Airflow 3.3 and newer give each task instance a state that survives automatic retries (``task_state_store``). XComs do
-not survive them, because each attempt starts by deleting the XComs of its task. Before 3.3 the checkpoint is a file
-under ``checkpoint_uri``. Both the state and a file also survive when someone clears the task. But a cleared task must
-send all rows again. So each checkpoint belongs to an epoch, and clearing the task changes the epoch.
+not survive them, because each attempt starts by deleting the XComs of its task. Before 3.3 the checkpoint is a file in
+the directory ``checkpoint_uri``. Both the state and a file also survive when someone clears the task, but a cleared
+task must send all rows again. So each checkpoint has an epoch: an id that changes when the task is cleared
+(unless ``resume`` is "always").
 """
 
 from __future__ import annotations

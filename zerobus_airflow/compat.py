@@ -146,7 +146,7 @@ def _find(name: str) -> Any:
 
 
 def report_output(hook: BaseHook, uri: str) -> None:
-    """Report to Airflow's hook lineage, which OpenLineage reads, that ``hook`` wrote to the asset at ``uri``."""
+    """Report to Airflow's hook lineage that ``hook`` wrote to the asset at ``uri``; OpenLineage reads this."""
     collector = _find("get_hook_lineage_collector")()
     # Assets were called data sets before Airflow 3.
     add = getattr(collector, "add_output_asset", None) or collector.add_output_dataset
@@ -163,7 +163,7 @@ def keep_link(context: Context, link: BaseOperatorLink, url: str) -> None:
 
 
 def kept_link(link: BaseOperatorLink, ti_key: TaskInstanceKey) -> str:
-    """Return the link that ``keep_link`` stored; empty if it stored none."""
+    """Return the link that ``keep_link`` stored, or an empty string if there is none."""
     if IS_AIRFLOW_3:
         return ""
     return import_module("airflow.models.xcom").XCom.get_value(key=_link_key(link), ti_key=ti_key) or ""

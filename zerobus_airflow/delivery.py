@@ -175,7 +175,9 @@ class ZerobusDeliveryOperator(BaseOperator):
         except IngestInterruptedError as error:
             # The source caught the alarm's error, so the stop request ended the delivery instead.
             if timeout.has_passed and not self._is_killed:
-                raise AirflowTaskTimeout(f"execution_timeout of {self.execution_timeout}: {error}") from error
+                raise AirflowTaskTimeout(
+                    f"the execution_timeout of {self.execution_timeout} has passed: {error}"
+                ) from error
             raise
         except ZerobusIngestError as error:
             if error.retryable or self._is_to_be_retried(error, context):

@@ -79,7 +79,7 @@ def check_handoff(operator: HandoffTask) -> None:
         )
     if operator.checkpoint_uri is not None:
         raise ConfigurationError(
-            f"task {operator.task_id!r}: a handoff stores its checkpoints next to state_uri; leave checkpoint_uri out"
+            f"task {operator.task_id!r}: a handoff stores its checkpoints with its state; leave checkpoint_uri out"
         )
 
 

@@ -115,9 +115,9 @@ def rendered_table(table: Any) -> str:
 
 
 def as_mapping(options: Any) -> dict[str, Any]:
-    """Return IngestOptions or a mapping as a dict, which Airflow can render.
+    """Return ``options`` as a dict, which Airflow can render.
 
-    Raises ConfigurationError for other types.
+    Raises ConfigurationError if ``options`` is neither IngestOptions nor a mapping nor None.
     """
     if isinstance(options, IngestOptions):
         return {

@@ -88,9 +88,9 @@ class ObservationCheckpointStore:
     """A ``CheckpointStore`` for one delivery of a step.
 
     ``delivery`` distinguishes the deliveries of one step to one table. ``partition`` is the partition of the records,
-    if a run over several partitions delivers each separately. With ``resume="never"`` no checkpoint is found. With
-    ``is_evidence``, the store also records for each partition that rows are durable, so that another run can refuse to
-    deliver the partition again.
+    if a run over several partitions delivers each separately. With ``resume="never"``, ``load`` finds no checkpoint.
+    With ``is_evidence``, the store also records for each partition of the run that rows are durable, so that another
+    run can refuse to deliver the partition again.
     """
 
     step: Step
@@ -132,7 +132,7 @@ class ObservationCheckpointStore:
 
     @property
     def rows_durable(self) -> int:
-        """The number of durable rows in the checkpoint saved last."""
+        """The number of durable rows in the last saved checkpoint; 0 if none was saved."""
         return self._saved.durable.rows if self._saved else 0
 
     def load(self) -> Checkpoint | None:
@@ -173,8 +173,8 @@ class ObservationCheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to Dagster, unless it is the same as the last one or there is nothing to record yet.
 
-        A checkpoint without any rows is written only if another one was saved before it. The earlier one may say that
-        rows were sent which were not sent after all, and the next attempt would report these rows as sent twice.
+        A checkpoint that counts no rows is written only if it corrects an earlier one: the earlier one can count rows
+        as sent that were then not sent, and the next attempt would report these rows as sent twice.
 
         A checkpoint is useful even if the source has no fingerprint: the next attempt then sends every row, and the
         checkpoint says how many of these rows are sent again.
@@ -219,7 +219,8 @@ class ObservationCheckpointStore:
     def _identity(self) -> dict[str, str]:
         """The facts that identify this delivery in an event of a run's log.
 
-        In an observation, the asset and the partition are fields of the event itself.
+        An observation has fields for the asset and the partition. An event of a run's log has none, so this
+        includes both.
         """
         return {
             "dagster/table_name": self.table,

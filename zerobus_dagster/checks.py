@@ -41,15 +41,18 @@ def build_zerobus_delivery_check(  # noqa: PLR0913 - the bounds of a check, by n
     is_only_writer: bool = False,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetChecksDefinition:
-    """Build a check of the run's delivery to ``asset``, or of the last delivery if the run delivered nothing.
+    """Build a check of the deliveries to ``asset``.
+
+    The check reads what the deliveries of its own run reported. If that run delivered nothing, it reads what the last
+    run with a delivery reported.
 
     The check passes if every row that was read is accounted for, if at most ``max_dead_lettered`` rows went to the
     dead-letter file, and if at least ``min_rows`` and at most ``max_rows`` rows were read. The bounds apply to each
     partition separately, or to the asset as a whole if it has no partitions. If a step delivered several times, the
     figures of its deliveries are added up.
 
-    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. With
-    it, the check also fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
+    ``row_count`` (see ``delta_row_count`` and ``warehouse_row_count``) returns the number of rows in the table. If
+    it is given, the check fails if the table has fewer rows than were delivered. Set ``is_only_writer`` if only this
     delivery fills the table: the table must then have no further rows, except for up to ``rows_resent`` duplicates.
 
     An asset can have several checks with different ``name``s. With ``blocking``, downstream assets are not materialized
@@ -161,7 +164,9 @@ def _figures(receipts: Receipts) -> dict[str, int]:
 
 
 def _receipts(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey) -> dict[str | None, Receipts]:
-    """Return the receipts of run ``run_id`` by partition, or of the last run with a delivery if ``run_id`` had none.
+    """Return the receipts of a run's deliveries to the asset ``key``, under the partition of each.
+
+    The run is ``run_id``, or the last run with a delivery if run ``run_id`` had none.
 
     Materializations without a receipt are ignored: they were reported by hand, not by a delivery. If a run has several
     materializations of one partition, the newest is used: it comes from the last attempt, and its receipts also cover

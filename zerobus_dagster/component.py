@@ -142,7 +142,9 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def _one_way(self) -> Self:
         own = (self.table, self.source, self.records, self.sql, self.asset, self.handoff)
         if self.tables and any(own):
-            raise ValueError("set either tables, or table with its source, records, sql or handoff")
+            raise ValueError(
+                "set either tables, or table and its fields (source, records, sql, asset, handoff), not both"
+            )
         if not self.tables:
             if self.table is None:
                 raise ValueError("set table or tables")
@@ -177,7 +179,7 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def get_asset_spec(self, table: ZerobusTable | None = None) -> dg.AssetSpec:
         """Return the asset for a table; override it to derive keys or metadata in another way.
 
-        ``table`` is passed for each of ``tables``; it is None for the component's own table.
+        ``table`` is one of ``tables``, or None if the component fills a single table.
         """
         table = table or self._all_tables()[0]
         spec = table.asset or dg.AssetSpec(key=table.table.split("."))
@@ -213,7 +215,8 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
     def _launched(config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration of the launch; a ``resume`` of True or False becomes "retry" or "never".
 
-        Gives no warning, because Dagster has built a ZerobusIngestConfig from this configuration before, which warned.
+        Gives no warning about True or False: Dagster has already built a ZerobusIngestConfig from this configuration,
+        and that gave the warning.
         """
         resume = config.get("resume")
         return {**config, "resume": None if resume is None else resume_of(resume)}
@@ -230,8 +233,9 @@ class ZerobusIngestComponent(dg.Component, ZerobusSource):
         table.check(spec)
         if table.handoff is not None and (self.on_rematerialize == "refuse" or self.resume in {"always", "never"}):
             raise ValueError(
-                "handoff cannot be combined with on_rematerialize: refuse, resume: always or resume: never, because a "
-                "new run delivers what is new, and a retry delivers the rest of its slice; leave these settings out"
+                "handoff cannot be combined with on_rematerialize: refuse, resume: always or resume: never; leave "
+                "these settings out. A new run always delivers what is new, and a retry always delivers the rest of "
+                "its slice"
             )
         read = table.reader(folder)
         name = spec.key.to_python_identifier()

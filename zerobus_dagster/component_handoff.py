@@ -50,13 +50,13 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
         """Raise ValueError if the handoff cannot work with this source or asset. Called when definitions are loaded."""
         if is_partitioned:
             raise ValueError(
-                "handoff is not for partitioned assets, in which a partition is the slice; leave out either "
-                "the handoff or the partitions"
+                "handoff is not for partitioned assets, whose runs deliver partitions instead of slices; leave out "
+                "either the handoff or the partitions"
             )
         if is_files and self.state_uri is None:
             raise ValueError("handoff of files needs state_uri, the path or URI of the file that keeps its state")
         if is_sql and self.column is None:
-            raise ValueError("handoff of a query needs column, which says which rows are new")
+            raise ValueError("handoff of a query needs column, the column that shows which rows are new")
 
     def new_files(self, path: str) -> Any:
         """Return NewFiles for a directory or glob."""

@@ -15,7 +15,7 @@ _MASK = "********"
 
 
 class ZerobusCredentials(dg.ConfigurableResource[Any]):
-    """The service principal with whose rights rows are pushed.
+    """The service principal that pushes the rows.
 
     Pass these credentials to ``ZerobusResource``, and also give them a key of their own in ``Definitions``, because
     Dagster masks secrets only at the first level of a resource. This also keeps the launchpad from copying the secret
@@ -58,6 +58,6 @@ def client_credentials(client_id: str | None, client_secret: str | None) -> Clie
             f"client_secret is {_MASK!r}, which is what Dagster shows instead of a secret: the launchpad put the "
             "mask into this run's configuration, where it overrides the value in the code. Remove client_secret "
             "from the launchpad and launch again; with credentials=ZerobusCredentials(...), the launchpad does not "
-            "copy it"
+            "copy the secret"
         )
     return ClientCredentials(client_id=client_id, client_secret=client_secret)

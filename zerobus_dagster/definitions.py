@@ -22,7 +22,7 @@ def check_definitions(definitions: dg.Definitions) -> dg.Definitions:
     ``dg check defs``. Raises a ConfigurationError that names each asset with a mistake, and the mistake. Mistakes are:
 
     - an output that is annotated None, because Dagster never calls the IO manager for it
-    - a table whose name is incomplete, or two different names in the same metadata
+    - an incomplete table name, or metadata that gives two different table names
     - a ``write_mode`` other than append
     - invalid ``ingest_options``
     - a ``partition_expr`` of an asset without partitions

@@ -50,8 +50,8 @@ class StepDeliveries:
         this name. The number is the same in every attempt, because each attempt makes its deliveries in the same order.
 
         Raises ConfigurationError if several threads deliver to the same table with the same ``delivery_name`` and
-        ``source_version``: their order is random, so a retry could skip rows of one source because rows of another one
-        are durable.
+        ``source_version``. The order of such deliveries is random, so they can swap their names in a retry, which would
+        then skip rows of one source because rows of the other source are durable.
         """
         key = (asset_key, table, options.delivery_name or "ingest")
         with self._lock:
@@ -59,8 +59,8 @@ class StepDeliveries:
                 thread = threading.get_ident()
                 if self._threads.setdefault((*key, options.source_version), thread) != thread:
                     raise ConfigurationError(
-                        f"several threads of this step deliver source_version {options.source_version!r}, so a "
-                        "retry could not know which rows belong to which delivery: give each delivery its own "
+                        f"several threads of this step deliver source_version {options.source_version!r} with the same "
+                        "delivery_name, so a retry could not tell the deliveries apart: give each delivery its own "
                         "delivery_name",
                         table=table,
                     )
@@ -72,9 +72,10 @@ class StepDeliveries:
     ) -> list[Receipt]:
         """Keep the receipt of a delivery, and return all receipts of the asset and ``partition``, in order.
 
-        ``partition`` is None for a delivery of all of the run's partitions together. ``publish`` is called to add
-        metadata to the materialization of one partition, or of all of them (None). A materialization then shows every
-        delivery, not only the one whose result the step returns.
+        ``partition`` is None if the delivery was for all partitions of the run together. ``publish(partition,
+        metadata)`` adds metadata to the materialization of a partition, or to all materializations of the asset if
+        ``partition`` is None. A materialization then shows every delivery, not only the one whose result the step
+        returns.
         """
         with self._lock:
             self._entries.append(_Entry(asset_key=asset_key, partition=partition, receipt=receipt))
@@ -100,7 +101,7 @@ _by_step_lock = threading.Lock()
 
 
 def deliveries_of(running: StepExecutionContext | None) -> StepDeliveries:
-    """Return the deliveries of the running attempt; a new object if ``running`` is None, outside of a step."""
+    """Return the StepDeliveries of the running attempt, or a new one if ``running`` is None (outside of a step)."""
     if running is None:
         return StepDeliveries()
     with _by_step_lock:

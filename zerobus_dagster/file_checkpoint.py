@@ -17,9 +17,9 @@ __all__ = ["StepFileStore"]
 class StepFileStore(FileCheckpointStore):
     """The checkpoint of one delivery of a step, in a file below ``folder``.
 
-    The file is in a folder that is named after the run in which the delivery began. ``observations`` is the store of
-    the same delivery in the event log. It identifies the delivery. If its ``is_evidence`` is set, it also writes one
-    observation when rows are durable, so that another run can see this.
+    The file is in a folder that is named after the run in which the delivery began. Its name is made from the fields of
+    ``observations``, which is the store of the same delivery in the event log. If ``observations.is_evidence`` is set,
+    ``save`` also writes one observation once rows are durable, so that another run can see this.
     """
 
     def __init__(self, folder: str, observations: ObservationCheckpointStore) -> None:

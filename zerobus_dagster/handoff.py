@@ -1,7 +1,7 @@
 """Stores the state of handoffs in Dagster, in the asset's own events.
 
 The state is an observation of the asset. If two runs write a state at the same moment, the run whose event comes first
-in the log wins. Wiping the asset removes the state: the next run starts over, as after a rewind to the start.
+in the log wins. Wiping the asset also removes the state, so the next run starts over.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class EventStateStore:
         )
 
     def _current(self) -> tuple[int, str | None]:
-        """Return the newest state: of those with the highest revision, the one that was written first."""
+        """Return the state with the highest revision; if several have it, the one that was written first."""
         found: list[tuple[int, int, str]] = []
         for record in self._records():
             metadata = _metadata_of(record)
@@ -169,8 +169,8 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
 
     With ``is_of_asset``, all steps of the asset in this run share one slice.
 
-    Raises ConfigurationError in a partitioned asset, in which each partition is a slice, and outside of a run if
-    ``state_uri`` is None.
+    Raises ConfigurationError if the asset is partitioned, because its runs deliver partitions instead of slices. Also
+    raises ConfigurationError outside of a run if ``state_uri`` is None.
     """
     # Imported here, so that processes that only load definitions do not load it.
     from zerobus_core import Handoff
@@ -178,7 +178,7 @@ def handoff_of(  # noqa: PLR0913 - what the resource knows of a step's handoff
 
     if step.partitions:
         raise ConfigurationError(
-            "hand_over is not for partitioned assets, in which a partition is the slice; use ingest to deliver it",
+            "hand_over is not for partitioned assets, whose runs deliver partitions instead of slices; use ingest",
             table=table,
         )
     attempt = step.attempt

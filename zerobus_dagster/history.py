@@ -26,9 +26,9 @@ OnRematerialize: TypeAlias = Literal["append", "refuse"]
 def refuse_rematerialization(step: Step, table: str) -> None:
     """Raise ConfigurationError if another run has delivered rows of the asset or of this run's partitions.
 
-    Only deliveries to ``table`` are considered: the latest materialization, and every checkpoint with durable rows that
-    a failed run has left. If the rows were deleted from the table, wipe the asset in the UI to allow the delivery. The
-    runs that this run re-executes from failure do not count.
+    Only deliveries to ``table`` are considered: the latest materialization, and the checkpoints of failed runs, if they
+    have durable rows. The runs that this run re-executes from failure are not considered. If the rows were deleted from
+    the table, wipe the asset in the UI to allow the delivery.
     """
     if step.asset_key is None:
         raise ConfigurationError('on_rematerialize="refuse" needs an asset: an op has no materializations', table=table)
@@ -54,7 +54,10 @@ def refuse_rematerialization(step: Step, table: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """Deliveries of an asset, or of one of its partitions, to a table by runs that are not in ``own``."""
+    """The deliveries to a table that other runs made for an asset, or for one of its partitions.
+
+    ``own`` has the ids of this run and of the runs that it re-executes from failure. They are not other runs.
+    """
 
     instance: DagsterInstance
     asset_key: dg.AssetKey
@@ -80,7 +83,7 @@ class _Past:
         return None
 
     def begun_by(self) -> str | None:
-        """Return the id of the last run outside of ``own`` that recorded durable rows in the table, or None."""
+        """Return the id of the last other run that recorded durable rows in the table, or None."""
         for record in observations_of(self.instance, self._filter):
             event = record.asset_observation
             metadata = event.metadata if event is not None else {}

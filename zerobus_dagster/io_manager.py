@@ -115,7 +115,7 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
         if self.delta_uri is None or upstream is None or not context.has_asset_key:
             raise NotImplementedError(
-                f"ZerobusIOManager only writes, it cannot load {key}, because delta_uri is not set. Set delta_uri, "
+                f"without delta_uri, ZerobusIOManager only writes, so it cannot load {key}. Set delta_uri, "
                 "or list the upstream asset in deps=[...] and read the table in the asset's body, or set "
                 "AssetIn(input_manager_key=...) to an IO manager that reads Databricks"
             )

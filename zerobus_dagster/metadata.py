@@ -106,9 +106,9 @@ def range_metadata(partitions: Sequence[str]) -> Metadata:
 def receipt_metadata(receipts: Sequence[Receipt]) -> Metadata:
     """Return the figures of ``receipts`` as single entries, which Dagster plots, and the last receipt as JSON.
 
-    ``receipts`` are those of one asset in one attempt of a step, in order. Each figure is the sum over all receipts
-    that have the same table as the last one; a latency is the largest of these receipts. Another entry is a Dagster
-    table with a line for each receipt.
+    ``receipts`` are those of one asset in one attempt of a step, in order. The figures are for the receipts whose table
+    is that of the last receipt: counts are added up, and the largest latency is shown. Another entry is a Dagster table
+    with a line for each receipt.
     """
     last = receipts[-1].as_dict()
     same = [receipt.as_dict() for receipt in receipts if receipt.table == last["table"]]

@@ -10,7 +10,7 @@ __all__ = ["OpResult"]
 
 
 class OpResult(dict[str, Any]):
-    """The receipt of the op's last delivery, as a plain dict; ``metadata`` is what an asset would show for it."""
+    """The receipt of the op's last delivery, as a plain dict; ``metadata`` is what an asset would show."""
 
     def __init__(self, metadata: Metadata) -> None:
         receipts = receipts_in(metadata)

@@ -1,4 +1,4 @@
-"""Assigns rows to partitions, by the columns in ``partition_expr``."""
+"""Assigns rows to partitions according to the columns in ``partition_expr``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def split_frame(
 ) -> dict[str, Any]:
     """Return the rows of each partition under its key, as frames of the same kind.
 
-    Raises ConfigurationError if a row belongs to none of the partitions; nothing has been sent then.
+    Raises ConfigurationError if a row belongs to none of the partitions.
     """
     import pyarrow as pa
     import pyarrow.dataset as pads
@@ -60,7 +60,7 @@ def split_frame(
     if found != len(frame):
         raise ConfigurationError(
             f"{len(frame) - found} rows of the frame belong to none of the run's partitions {keys[0]} to "
-            f"{keys[-1]}, by the column {', '.join(columns)} in partition_expr; leave these rows out"
+            f"{keys[-1]}, according to partition_expr ({', '.join(columns)}); leave these rows out"
         )
     return parts
 

@@ -31,8 +31,8 @@ class StepLog(Protocol):
 class LoopLog:
     """The log of a step whose delivery runs in a thread of its own: lines are written on the loop's thread.
 
-    The delivery does not wait until a line is written: its thread can hold the lock of a log handler while the
-    loop's thread waits for this lock.
+    The delivery does not wait until a line is written, because this could deadlock: its thread can hold the lock of a
+    log handler while the loop's thread waits for this lock.
     """
 
     step_log: StepLog

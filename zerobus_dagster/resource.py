@@ -180,7 +180,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
 
         ``records`` can be an async iterable, or a mapping from partition keys to async iterables. During the delivery,
         the event loop continues with its other tasks. If the call is cancelled or the run is terminated, the delivery
-        stops: after a second no more rows are sent.
+        stops, and sends no rows after one more second.
         """
         with routed_errors():
             delivery = self._delivery(context, table, options, asset_key)
@@ -207,13 +207,13 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
     ) -> dg.MaterializeResult[Any]:
         """Deliver to ``table`` what is new in ``source`` since the last run; see ``zerobus_core.hand_over``.
 
-        ``source`` is NewFiles, NewRows or NewItems. ``state_uri`` is the path or URI of a file for the state, and is
-        required for NewFiles. Without it, the state is in the asset's own events. ``name`` defaults to the asset's key.
-        A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do if
-        another run is delivering. The other parameters are as for ``ingest``.
+        ``source`` is NewFiles, NewRows or NewItems. ``state_uri`` is the path or URI of a file for the state; NewFiles
+        requires it. If it is not given, the state is kept in the asset's own events. ``name`` defaults to the asset's
+        key. A retry of the step, or a re-execution from failure, delivers the same slice. ``on_busy`` says what to do
+        if another run is delivering. The other parameters are as for ``ingest``.
 
-        Raises ConfigurationError in a partitioned asset, if ``resume`` is not "retry", or if ``on_rematerialize`` is
-        "refuse".
+        Raises ConfigurationError if the asset is partitioned, if ``resume`` is not "retry", or if ``on_rematerialize``
+        is "refuse".
         """
         with routed_errors():
             step = Step.of(context, _asset_key(asset_key))
@@ -234,7 +234,7 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options,
         is_of_asset: bool = False,
     ) -> Handoff:
-        """Return the handoff that ``hand_over`` runs; ``build_zerobus_sharded_asset`` splits its slices."""
+        """Return the handoff for ``hand_over``, or for an asset of ``build_zerobus_sharded_asset``."""
         self._check_handoff(table, options)
         return handoff_of(
             step,
@@ -272,11 +272,11 @@ class ZerobusResource(dg.ConfigurableResource[Any]):
         options: Options = None,
         asset_key: AssetKeyLike | None = None,
     ) -> Iterator[StreamManager]:
-        """Open a ``zerobus_core.StreamManager``, with which a ``with`` block can push rows whenever it has some.
+        """Open a ``zerobus_core.StreamManager`` for a ``with`` block that pushes rows whenever it has some.
 
         At its end, the block waits until every row is durable, or raises an error. If the step's ``context`` is passed,
-        progress is written to the step's log, and the figures to its materialization. Nothing is resumed: a retry sends
-        every row again.
+        progress is written to the step's log, and the figures are added to the step's materialization. Nothing is
+        resumed: a retry sends every row again.
         """
         step = None if context is None else Step.of(context, _asset_key(asset_key))
         with routed_errors(), ExitStack() as stack:

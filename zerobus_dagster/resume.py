@@ -19,8 +19,8 @@ RESUME = (
 def resume_of(value: Any, *, stacklevel: int | None = None) -> Resume:
     """Return ``value`` as "retry", "always" or "never"; raise ValueError for any other value.
 
-    True and False are older forms of "retry" and "never". They cause a deprecation warning, with ``stacklevel`` counted
-    from the caller; None omits the warning.
+    True and False are older forms of "retry" and "never". They cause a deprecation warning, unless ``stacklevel`` is
+    None. ``stacklevel`` is counted from the caller.
     """
     if isinstance(value, bool):
         word: Resume = "retry" if value else "never"

@@ -1,4 +1,4 @@
-"""Counts the rows of a table for checks, by the table's Delta log or through a SQL warehouse."""
+"""Counts the rows of a table for checks, from the table's Delta log or through a SQL warehouse."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def warehouse_row_count(
 ) -> RowCount:
     """Return a function that counts the rows of ``table`` ("catalog.schema.table") through a SQL warehouse.
 
-    The returned function is for the ``row_count`` of a check. ``client`` builds the ``WorkspaceClient``; without it,
-    databricks-sdk finds the connection, for example from DATABRICKS_HOST. The function raises TransportError if the
-    warehouse does not answer within ``timeout`` seconds, or refuses the query.
+    The returned function is for the ``row_count`` of a check. It raises TransportError if the warehouse does not answer
+    within ``timeout`` seconds, or refuses the query. ``client`` builds the ``WorkspaceClient``; without ``client``,
+    databricks-sdk finds the connection, for example from DATABRICKS_HOST.
     """
     name = ".".join(f"`{part}`" for part in check_table_name(table).split("."))
 

@@ -39,10 +39,10 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
     """Build an asset of several steps: one splits a source, others deliver one shard each, and one merges receipts.
 
     ``split`` gets the context of its step and returns shards, as ``zerobus_core.split_source`` does. ``read`` gets the
-    context of a shard's step and the shard, and returns the records for ``ingest``: for a shard of a dataset or query,
-    ``read_shard(source, shard)``. Without ``read``, the shard itself is passed to ``ingest``, which is right for files.
-    Neither function is called while definitions are loaded. ``required_resource_keys`` are the resources that the two
-    functions use through ``context.resources``.
+    context of a shard's step and the shard, and returns the records for ``ingest``. For shards of a dataset or query,
+    return ``read_shard(source, shard)``. Shards of files need no ``read``: without it, the shard itself is passed to
+    ``ingest``. Neither function is called while definitions are loaded. ``required_resource_keys`` are the resources
+    that the two functions use through ``context.resources``.
 
     To deliver only what is new since the last run, pass ``source`` and ``shards`` instead of ``split``. ``source`` is a
     function that returns NewFiles or NewRows. The first step freezes the slice and splits it into at most ``shards``
@@ -52,8 +52,8 @@ def build_zerobus_sharded_asset(  # noqa: PLR0913 - what a user says of an asset
 
     The asset is materialized once, when every shard is durable, with the merged receipt. A failed step is retried by
     ``retry_policy``, or by a re-execution from failure: only its shard is sent, from the shard's own checkpoint.
-    ``pool`` is a Dagster pool: if the instance has a limit for it, the limit says how many shards of all runs are
-    delivered at once. ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``,
+    ``pool`` is a Dagster pool: if the instance has a limit for it, at most that many shards are delivered at once, over
+    all runs. ``resource_key`` is the key of the ZerobusResource. All other parameters (``group_name``,
     ``partitions_def``, ``description``, …) are as for ``dagster.graph_asset``.
 
     Works with the executors in-process, multiprocess, Celery and Kubernetes, but not with dagster-dask, which never

@@ -1,4 +1,4 @@
-"""Finds the table of an output: takes catalog, schema and table each from the most specific place that has it."""
+"""Finds the name of an output's table: each part of the name comes from the most specific place that has it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PARTS = ("catalog", "schema", "table")
 def from_metadata(metadata: Mapping[str, Any] | None) -> Parts:
     """Return the parts of the name that ``table``, ``schema``, ``catalog`` and ``dagster/table_name`` give.
 
-    A ``table`` with dots names several parts; ``schema`` and ``catalog`` override the parts before its dots. Raises
-    ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
+    A ``table`` such as "main.default.t" also gives the catalog and the schema, but the keys ``catalog`` and ``schema``
+    have precedence. Raises ConfigurationError if ``table`` and ``dagster/table_name`` name different tables.
     """
     named = {key: plain(value) for key, value in (metadata or {}).items()}
     table, shown = (str(named.get(key) or "") for key in ("table", "dagster/table_name"))
     if table and shown and f".{shown}".endswith(f".{table}") is False:
         raise ConfigurationError(
-            f"table is {table!r} and dagster/table_name is {shown!r} in the same metadata: name one table"
+            f"the metadata names two tables, 'table' {table!r} and 'dagster/table_name' {shown!r}: name one table"
         )
     parts = _split(str(named.get("table") or named.get("dagster/table_name") or ""))
     parts.update({part: str(named[part]) for part in ("schema", "catalog") if named.get(part)})
@@ -41,15 +41,15 @@ def from_asset_key(path: Sequence[str]) -> Parts:
 def full_name(levels: Sequence[Mapping[str, str | None]], *, output: str) -> str:
     """Return ``catalog.schema.table``, with each part from the first level that has it.
 
-    Raises a ConfigurationError that names the missing parts and ``output``, a description of the output.
+    The most specific level comes first. Raises a ConfigurationError that names the missing parts and ``output``, a
+    description of the output.
     """
     parts = {part: next((level[part] for level in levels if level.get(part)), None) for part in _PARTS}
     missing = [part for part, name in parts.items() if not name]
     if missing:
         raise ConfigurationError(
-            f"{output} has no {' and no '.join(missing)} for the name of its table: set what is missing in the "
-            "metadata of the asset, in the configuration of ZerobusIOManager, or in the asset key (catalog, schema, "
-            "table)"
+            f"{output}: the name of its table has no {' and no '.join(missing)}; set what is missing in the metadata "
+            "of the asset, in the configuration of ZerobusIOManager, or in the asset key (catalog, schema, table)"
         )
     return ".".join(str(name) for name in parts.values())
 
