@@ -1,7 +1,7 @@
 """Tasks before and after the mapped delivery of a handoff's slice: the first freezes the slice, the last finishes it.
 
-These two tasks and the mapped task must have the same ``table``, ``source`` and ``state_uri``. The owner of the slice
-is the Dag run, not one of its tasks.
+These two tasks and the mapped task must have the same ``table``, ``source``, ``state_uri`` and ``handoff_name``. The
+owner of the slice is the Dag run, not one of its tasks.
 """
 
 from __future__ import annotations
