@@ -1,1 +1,1 @@
-"""The local Unity Catalog (catalogs, tables, principals and grants, stored in the data folder), and access tokens."""
+"""Stores Unity Catalog's objects and the service principals in the data folder, and issues access tokens."""

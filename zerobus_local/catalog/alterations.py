@@ -19,10 +19,10 @@ _Plan: TypeAlias = tuple[Table, Callable[[], None]]
 
 
 def planned(table: Table, statement: AlterTable) -> _Plan:
-    """Return the catalog entry after ``statement``, and a function that makes the Delta commit.
+    """Return the catalog entry as ``statement`` changes it, and a function that makes the Delta commit.
 
-    Changes nothing yet. Raises a LocalZerobusError if the change is impossible. The returned function can also raise a
-    LocalZerobusError.
+    Nothing changes until that function is called. Raises a LocalZerobusError if the change is impossible. The returned
+    function can raise a LocalZerobusError, too.
     """
     return _PLANS[type(statement)](table, statement)
 

@@ -119,7 +119,7 @@ class Catalog:
         return sorted(self._state.tables.values(), key=lambda table: table.name)
 
     def when_dropped(self, listener: Callable[[Table], None]) -> None:
-        """Call ``listener`` with each table that is dropped or replaced from now on, after that table was deleted."""
+        """From now on, call ``listener`` with each table that has just been dropped or replaced."""
         self._when_dropped.append(listener)
 
     def settle(self) -> None:
@@ -294,7 +294,7 @@ class Catalog:
         return Result(message=f"altered table {table.name}", notes=notes)
 
     def _settle_alteration(self) -> None:
-        """Make the catalog agree with the Delta log after an ALTER TABLE, which may have been interrupted."""
+        """Make the catalog agree with the Delta log after an ALTER TABLE that may have been interrupted."""
         intended, tables = self._state.alteration, self._state.tables
         if intended is None:
             return
@@ -368,7 +368,7 @@ class Catalog:
 
 def _there_already(what: str, *, accepted: bool) -> Result:
     if not accepted:
-        raise AlreadyExists(f"{what} already exists; add IF NOT EXISTS to accept that")
+        raise AlreadyExists(f"{what} already exists; add IF NOT EXISTS to keep the existing one")
     return Result(message=f"{what} already exists")
 
 

@@ -120,9 +120,9 @@ def delete_rows(table: Table, condition: str | None) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the cause of an error from the first line of the error's text.
+    """Return the cause of an error: the end of the first line of the error's text.
 
-    In this line, the names of wrapping errors come before the cause. The lines after it can hold a table of rows. Both
-    are left out.
+    The first line begins with the names of wrapping errors, and later lines can hold a table of rows. These names and
+    lines are left out.
     """
     return str(error).splitlines()[0].rpartition("error: ")[2]

@@ -140,5 +140,5 @@ def _add_check(delta: DeltaTable, check: Check) -> None:
 
 
 def _made_in(table: Table) -> Path:
-    """Return the temporary folder in which a table is created; the folder's name is not a valid table name."""
+    """Return the temporary folder for creating a table; its name starts with a dot, which no table name does."""
     return table.path.with_name(f".{table.path.name}.{table.table_id}")

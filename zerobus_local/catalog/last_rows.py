@@ -1,7 +1,7 @@
 """Finds the last committed rows of a table, for the server's web page.
 
-The Delta log says which commits added rows. The age of a file does not say so, because old files are merged into new
-ones.
+The Delta log says which files the last commits added. The age of a file does not say how old its rows are, because old
+files are merged into new ones.
 """
 
 from __future__ import annotations

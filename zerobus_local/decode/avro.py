@@ -1,8 +1,8 @@
 """Decodes Avro records: raw datums, written with the schema that the client sent when it opened the stream.
 
 The service does not document which Avro types fit which column. This decoder accepts the types that Databricks'
-``to_avro`` writes, and types that hold what JSON and protobuf clients send for the column (days, microseconds, text
-for VARIANT). fastavro reads one datum at a time, so this format is slow here.
+``to_avro`` writes. It also accepts a number of days for DATE, a number of microseconds for TIMESTAMP and JSON text for
+VARIANT, as JSON and protobuf clients send them. fastavro reads one datum at a time, so this format is slow here.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _member(column: pa.StructArray, field: pa.Field) -> pa.Array:
 
 
 def _listed(column: pa.Array, kind: pa.DataType, values: pa.Array) -> pa.Array:
-    """Return a column of type ``kind`` that has ``values``, and the offsets and nulls of ``column``."""
+    """Return a column of type ``kind``, built from ``values`` with the offsets and nulls of ``column``."""
     is_valid = pc.invert(column.is_null()).buffers()[1] if column.null_count else None
     # The offsets of a slice start in the middle of a buffer, so they are copied into a new buffer.
     offsets = pa.array(column.offsets.to_numpy()).buffers()[1]

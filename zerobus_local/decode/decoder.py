@@ -52,7 +52,7 @@ class TableShape:
 
     @classmethod
     def of(cls, table: Table) -> TableShape:
-        """Return the shape of a catalog table; the table's ``columns`` decide which of them are NOT NULL."""
+        """Return the shape of a table of the catalog."""
         nullable = {column.name: column.nullable for column in table.columns}
         schema = pa.schema([f.with_nullable(nullable.get(f.name, True)) for f in table.arrow_schema])
         types = {column.name: column.type for column in table.columns}

@@ -4,7 +4,7 @@ A DATE is sent as the number of days since 1970, and a TIMESTAMP as the number o
 sent as a string that holds JSON text, as in protobuf and Avro. It is an assumption that a DECIMAL is sent as a
 string or a number, and BINARY as base64.
 
-A fast check comes first: Arrow infers a type for the whole batch, and this type is compared with the table's. This
+A fast check comes first: Arrow infers a type for the whole batch, and this type is compared with the columns. This
 finds unknown fields and wrong types at any depth without looking at single values. If the types do not fit, or if the
 table has a MAP, BINARY, VARIANT or DECIMAL, the values are checked one by one. This second check decides whether a
 record is refused, and why.
@@ -91,7 +91,7 @@ def _inferred(objects: list[Any], shape: TableShape) -> dict[str, pa.Array] | No
 
 
 def _plain(inferred: pa.DataType, delta: Any) -> bool:  # noqa: PLR0911  # one line per type
-    """Return whether the Delta type accepts the inferred type, apart from values out of the Delta type's range."""
+    """Return whether the Delta type accepts the inferred type; whether the values are in range is not checked."""
     if pa.types.is_null(inferred):
         return True
     if isinstance(delta, dict):

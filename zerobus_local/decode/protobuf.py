@@ -65,10 +65,10 @@ class ProtobufDecoder:
 
 
 def _first_unknown(message: Any, prefix: str) -> tuple[str | None, str] | None:
-    """Return a path and a reason for the first field that differs from the descriptor; None if no field does.
+    """Return the path of the first field that differs from the descriptor, and what differs; None if all fields fit.
 
-    If the descriptor has no field with that number, the path is the path of the message that contains the field, or
-    None if that message is the record itself.
+    A field whose number is missing from the descriptor has no name. For such a field, the path is that of the message
+    that contains the field, or None if that message is the record itself.
     """
     unknown_fields = UnknownFieldSet(message)
     for unknown in (unknown_fields[index] for index in range(len(unknown_fields))):
@@ -93,7 +93,7 @@ def _is_repeated(field: Any) -> bool:
 
 
 def _handler(table: str, message: descriptor_pb2.DescriptorProto) -> tuple[Any, Any]:
-    """Return the handler that converts records to Arrow, and the message class of one record."""
+    """Return ptars' handler, which converts records to Arrow, and the Python class of the message type."""
     file = descriptor_pb2.FileDescriptorProto(name="records.proto", package=PACKAGE, syntax="proto2")
     file.message_type.append(message)
     pool = descriptor_pool.DescriptorPool()

@@ -43,7 +43,7 @@ _KINDS: Final = {
 
 
 def checked_descriptor(shape: TableShape, descriptor: bytes) -> descriptor_pb2.DescriptorProto:
-    """Return the stream's message type, with its references to nested types pointing into PACKAGE.
+    """Return the stream's message type, with all references to nested types as names in the package PACKAGE.
 
     Raises StatusError (8001) if the message type does not fit the table.
     """
@@ -198,7 +198,7 @@ def _nested_name(type_name: str, nested: dict[str, Any]) -> str | None:
 
 
 def _resolve_nested(table: str, message: descriptor_pb2.DescriptorProto) -> None:
-    """Make references to nested types point into PACKAGE, and remove oneofs, defaults and proto3 options."""
+    """Write references to nested types as names in PACKAGE, and remove oneofs, defaults and proto3 options."""
     nested = _nested(message)
     for inner in nested.values():
         del inner.oneof_decl[:]

@@ -28,5 +28,5 @@ class RefusedRecordError(Exception):
         return f"{where}: {reason}"
 
     def moved(self, records: int) -> RefusedRecordError:
-        """Return the same error, with ``records`` (which can be negative) added to the index of the bad record."""
+        """Return this error with ``records`` added to the index of the bad record; ``records`` can be negative."""
         return RefusedRecordError(self.record + records, self.field, self.reason)
