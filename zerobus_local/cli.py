@@ -327,10 +327,10 @@ def _catalog(data: Path) -> Catalog:
 
 
 def _asked(data: Path, through: Callable[[RemoteServer], _T], directly: Callable[[Catalog], _T]) -> _T:
-    """Call ``through`` with the server that runs on the folder ``data``; if there is none, call ``directly``.
+    """Return ``through(server)`` if a server runs on the folder ``data``, and ``directly(catalog)`` otherwise.
 
-    ``directly`` gets the folder's catalog. Returns the result of the call. Waits for a server that is starting. Holds
-    the folder's lock while ``directly`` runs.
+    ``catalog`` is the folder's catalog; the folder is locked while ``directly`` runs. If a server is starting on the
+    folder, this function waits for it, and then calls ``through``.
     """
     from .catalog.catalog import Catalog
     from .catalog.data_folder import DataFolderLock, FolderInUseError

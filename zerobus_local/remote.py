@@ -89,7 +89,7 @@ class RemoteServer:
     def ask(self, method: str, path: str, body: object = None, *, as_principal: bool = False) -> dict[str, Any]:
         """Send one request with a JSON body, and return the JSON answer.
 
-        Raises RemoteError if the server refuses the request or does not answer. A refusal has the server's message.
+        Raises RemoteError if the server refuses the request (with the server's message) or does not answer.
         """
         headers = {"content-type": "application/json"}
         if as_principal:

@@ -18,10 +18,10 @@ _LINGER: Final = 0.02  # seconds
 def cut_connection(context: Any) -> None:
     """Shut down the TCP connection of the call in both directions, which breaks all streams of the connection.
 
-    gRPC has no function for this, so this function searches all sockets of the process for the one that is connected to
-    the client's address. If it finds none (not every system lists the sockets), it cancels the call, which resets only
-    one stream. It first waits for 20 ms, so that gRPC can send the acknowledgements that it already has: gRPC does not
-    report when they are sent.
+    First waits for 20 ms, so that gRPC can send the acknowledgements that it already has (gRPC does not report when
+    they are sent). gRPC has no function that shuts down a connection, so this function searches all sockets of the
+    process for the one that is connected to the client's address. If it finds none (not every system lists the
+    sockets), it cancels the call, which resets only one stream.
     """
     time.sleep(_LINGER)
     address = _address(context.peer())

@@ -1,8 +1,9 @@
 """Checks that an Arrow stream's schema fits the table: names, their order, types and nullability.
 
-The rules and the names of the causes come from the service's documentation for Arrow Flight and from the SDK's error
-details. The types are the service's canonical ones (``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as
-text, and text and binary columns can also have Arrow's large or view types.
+If the schema does not fit, the error's ErrorInfo lists the causes. The rules and the names of the causes come from the
+service's documentation for Arrow Flight and from the SDK's error details. The types are the service's canonical ones
+(``rust/sdk/src/schema.rs`` in SDK 1.10.0): a DECIMAL is sent as text, and text and binary columns can also have Arrow's
+large or view types.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _BINARIES: Final = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_bi
 
 
 def check_schema(schema: pa.Schema, shape: TableShape) -> None:
-    """Raise StatusError (INVALID_ARGUMENT), with all causes in its ErrorInfo, if the schema does not fit the table."""
+    """Raise StatusError (INVALID_ARGUMENT) if the schema does not fit the table; its ErrorInfo lists all causes."""
     problems = list(_problems(schema, shape))
     if not problems:
         return

@@ -2,8 +2,8 @@
 
 On Databricks this route is on the Zerobus endpoint's host; here it is on the HTTP port, because the gRPC port does not
 speak HTTP/1.1. Status 200, with the body ``{}``, means that all rows are durable. Status 504 means that it is unknown
-whether the rows are durable. Any other status means that no row is durable, unless a fault caused it after the commit.
-The body of an error is ``{"error_code": …, "message": …}``.
+whether the rows are durable. Any other status means that no row is durable, unless a fault was injected after
+the commit. The body of an error is ``{"error_code": …, "message": …}``.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ class Compactor:
         self._running: threading.Thread | None = None
 
     def look(self) -> None:
-        """Start a thread that merges small files if the table has many; do nothing if this thread is still running."""
+        """Start a thread that counts the table's files, and merges small ones if there are many.
+
+        Does nothing if the thread of an earlier call is still running.
+        """
         if self._running is None or not self._running.is_alive():
             name = f"zerobus-local-compactor {self._table.full_name}"
             self._running = threading.Thread(target=self._run, name=name, daemon=True)
@@ -62,7 +65,7 @@ class Compactor:
 
 
 def _compact_if_crowded(delta: DeltaTable) -> None:
-    """Merge small files if there are many; rows and readers are not affected."""
+    """Merge small files if the table has many files; rows and readers are not affected."""
     sizes = delta.get_add_actions(flatten=True).column("size_bytes").to_pylist()
     if len(sizes) >= CROWDED:
         delta.optimize.compact(target_size=int(statistics.median(sizes) * _STEP), max_concurrent_tasks=1)

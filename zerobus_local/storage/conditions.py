@@ -1,8 +1,8 @@
 """Evaluates SQL conditions on rows that are not stored yet: CHECK constraints, and the predicates of faults.
 
-sqlglot translates the Databricks SQL, and DuckDB evaluates it. A constraint must be true for each row. If it is NULL,
-the row violates the constraint, as in Delta, but unlike in standard SQL. What the service does with CHECK constraints
-is not documented.
+sqlglot translates the Databricks SQL, and DuckDB evaluates it. A row violates a constraint if the condition is
+false or NULL for the row, as in Delta; in standard SQL, NULL violates nothing. What the service does with CHECK
+constraints is not documented.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Conditions:
         self._engine.close()
 
     def refuse_broken(self, batch: pa.RecordBatch, checks: Iterable[Check]) -> None:
-        """Raise RefusedRecordError if one of the constraints is not true for a row.
+        """Raise RefusedRecordError if a row violates a constraint.
 
-        The error names the first such row for the first such constraint. A constraint that the engine cannot evaluate
-        is skipped here; the Delta writer enforces it at the commit.
+        The error names the first constraint that is violated, and the first row that violates it. A constraint that
+        the engine cannot evaluate is skipped here; the Delta writer enforces it at the commit.
         """
         for check in checks:
             try:

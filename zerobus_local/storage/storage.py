@@ -1,7 +1,8 @@
 """Writes rows to Delta tables by group commit: one writer per table commits the rows of many streams together.
 
-Whoever appends rows passes a function ``done``. Once the rows are in the table's log, ``done`` is called with the
-version of their Delta commit. If none of the rows are in the table after an error, ``done`` is called with that error.
+``Storage.append`` takes rows and a function ``done``, which is called once. If the rows were committed, ``done`` gets
+the version of the Delta commit, even if a step after the commit failed. Otherwise, none of the rows are in the table,
+and ``done`` gets the error.
 """
 
 from __future__ import annotations

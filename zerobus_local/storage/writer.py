@@ -100,7 +100,7 @@ class TableWriter(threading.Thread):
             self._changed.notify()
 
     def run(self) -> None:
-        """Commit the queued rows, one group after the other, until ``close`` is called."""
+        """Commit the queued rows, one group after the other, until ``close`` was called and no rows are left."""
         while group := self._next_group():
             self._commit(group)
         self._compactor.wait()

@@ -26,7 +26,7 @@ class Stored:
 
 
 class AckQueue:
-    """Requests between their arrival and their acknowledgement."""
+    """Requests that were passed to the storage and are not acknowledged yet."""
 
     def __init__(self) -> None:
         self._stored: deque[Stored] = deque()
@@ -40,17 +40,17 @@ class AckQueue:
         self.uncommitted_bytes += request.nbytes
 
     def next_committed(self) -> Stored:
-        """Record that the oldest stored request was committed, and return the request for ``acknowledge_at``."""
+        """Record the commit of the oldest stored request, and return this request; pass it to ``acknowledge_at``."""
         request = self._stored.popleft()
         self.uncommitted_bytes -= request.nbytes
         return request
 
     def acknowledge_at(self, due: float, request: Stored) -> None:
-        """Schedule the request's acknowledgement for the time ``due``, but after that of all earlier requests."""
+        """Schedule the request's acknowledgement for the time ``due``, or later if an earlier request is due later."""
         self._committed.append((due, request))
 
     def withhold(self) -> None:
-        """Record that requests which are committed from now on are never acknowledged."""
+        """Record that a request is never acknowledged if it is committed from now on."""
         self.is_withholding = True
 
     def take_due(self, now: float) -> Stored | None:
@@ -70,10 +70,10 @@ class AckQueue:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no stored request waits for its commit or for its acknowledgement."""
+        """Whether all requests are committed, and all but the withheld ones are acknowledged."""
         return not self._stored and not self._committed
 
     @property
     def is_drained(self) -> bool:
-        """Whether every stored request is acknowledged."""
+        """Whether all requests are acknowledged, and acknowledgements are not withheld."""
         return self.is_settled and not self.is_withholding

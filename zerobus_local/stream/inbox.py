@@ -24,9 +24,9 @@ _EAGER_BYTES: Final = 64 * 1024
 class Inbox(threading.Thread):
     """Reads a gRPC request iterator into a queue of at most ``max_bytes`` (a larger message fits if it is alone).
 
-    When the queue is full, the thread stops reading, HTTP/2 flow control fills up, and the client waits. ``changed`` is
-    the only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of
-    the stream, and notifies ``changed``.
+    When the queue is full, the thread stops reading, and HTTP/2 flow control makes the client wait. ``changed`` is the
+    only condition variable of a stream: a thread that has news for the stream acquires ``changed``, sets fields of the
+    stream, and notifies ``changed``.
     """
 
     def __init__(self, requests: Iterator[bytes], *, max_bytes: int, faults: StreamFaults) -> None:

@@ -223,7 +223,7 @@ class ServedStream:
                     self._store(requests[:index])
                 return
             before += request.rows
-        raise AssertionError(f"record {error.record} of {before}")
+        raise AssertionError(f"record {error.record} was refused, but there are only {before} records")
 
     # acknowledgements
 
@@ -269,7 +269,7 @@ class ServedStream:
             )
 
     def _announce_close(self, offset: int) -> None:
-        """If a fault triggers, announce the end of the stream now, and end the stream after the rule's seconds."""
+        """If a ``close_signal`` fault triggers, signal the close now, and end the stream after the rule's seconds."""
         rule = self._faults.trigger("close_signal", offset)
         if rule:
             self._signal_at = time.monotonic()
