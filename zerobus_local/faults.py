@@ -5,8 +5,8 @@ A rule is plain data, the same in Python, JSON, the command line and HTTP::
     {"action": "cut", "at": "after_commit", "table": "main.default.t", "stream": 1, "message": [3, 7]}
     {"action": "delay_ack", "seconds": 0.5, "probability": 0.1, "seed": 42, "times": 3}
 
-Actions, with their parameters (``seconds`` is a float, ``status`` the name of a gRPC status, ``text`` its text; "the
-message" and "this message" are the client's message at which the rule triggers):
+Actions, with their parameters (``seconds`` is a float, ``status`` the name of a gRPC status, ``text`` the text that is
+sent with it). "This message" and "the message" are the client's message at which the rule triggers:
 
 * ``refuse_open`` (status, text): refuse a request to open a stream.
 * ``delay_open`` (seconds): answer a request to open a stream only after ``seconds``.

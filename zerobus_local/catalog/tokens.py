@@ -153,7 +153,7 @@ class Tokens:
         if not privileges <= held:
             scope = f"is for {', '.join(sorted(tables))}" if tables else "carries no authorization_details for a table"
             raise PermissionDenied(
-                f"The token {scope}; {', '.join(sorted(privileges - held))} on {name} is needed. "
+                f"The token {scope}; it also needs {', '.join(sorted(privileges - held))} on {name}. "
                 f"Error Code: {_NO_GRANT}, Error State: 0",
                 code=_NO_GRANT,
             )

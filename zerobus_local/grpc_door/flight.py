@@ -77,7 +77,7 @@ class FlightProtocol:
             ipc = pa.ipc.read_message(pa.py_buffer(_encapsulated(frame.data_header, frame.data_body)))
             if ipc.type != "record batch":
                 raise invalid_error(
-                    f"the frame with offset {offset} is a {ipc.type}, not a record batch; send dictionaries expanded "
+                    f"the frame with offset {offset} is a {ipc.type}, not a record batch; convert dictionaries "
                     "to plain values"
                 )
             batch = pa.ipc.read_record_batch(ipc, self._schema)

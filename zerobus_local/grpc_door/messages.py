@@ -1,8 +1,8 @@
 """The protobuf messages of the Zerobus service and of Arrow Flight, built at import, without protoc.
 
 Names and numbers are those of ``zerobus_service.proto`` (proto2, package ``databricks.zerobus``) in the SDK 1.10.0
-source distribution. JSON text is declared as bytes here, which have the same wire format: a record with invalid UTF-8
-can then be refused like any other bad record, whereas a string would make the parser fail.
+source distribution. JSON text is declared as bytes here, because a string with invalid UTF-8 would make the parser
+fail. As bytes, which have the same wire format, such a record can be refused like any other bad record.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Append:
 
 
 class Budget:
-    """Limits the number of bytes that wait for a commit. If none are waiting, a request of any size is allowed."""
+    """Limits the number of bytes that wait for a commit. If no bytes are waiting, a request of any size is allowed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

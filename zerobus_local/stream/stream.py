@@ -8,7 +8,8 @@ The rules of a stream:
 3. An acknowledgement covers all requests up to its offset. It is sent only after their rows are committed, and the
    offsets of successive acknowledgements never decrease.
 4. When the client has sent everything, the stream ends with OK after the last acknowledgement.
-5. A client is asked to close a stream before the stream's maximum age. At that age the stream ends (error code 6002).
+5. A client is asked to close a stream before the stream reaches its maximum age. At that age, the stream ends with
+   error code 6002.
 
 A stream runs in the thread in which gRPC reads its responses. It waits on ``inbox.changed`` for a request, a commit, a
 timer or the end of the call.
