@@ -37,7 +37,9 @@ class ZerobusHandoff(dg.Model, dg.Resolvable):
         default=None, description="A query: the column, or columns, that order rows with the same value."
     )
     lag: float | None = Field(
-        default=None, ge=0, description="A query: the longest time in seconds from a row's value to the row's commit."
+        default=None,
+        ge=0,
+        description="A query: at most how many seconds after its value a row is committed.",
     )
     lag_rows: int | None = Field(
         default=None, ge=0, description="A query: how many of the newest rows to leave for the next run."

@@ -166,5 +166,5 @@ def _function(path: str) -> Read:
             f"records does not name a function: {path!r} ({error}); write package.module.function"
         ) from error
     if not callable(found):
-        raise TypeError(f"records names {type(found).__name__} {path!r}, which is not a function")
+        raise TypeError(f"records must name a function, but {path!r} is of type {type(found).__name__}")
     return cast("Read", found)

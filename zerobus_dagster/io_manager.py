@@ -112,8 +112,10 @@ class ZerobusIOManager(dg.ConfigurableIOManager):
         For a partitioned asset with ``partition_expr`` in its metadata, only rows of the run's partitions are read.
         """
         upstream = context.upstream_output
-        key = context.asset_key.to_user_string() if context.has_asset_key else "this input"
-        if self.delta_uri is None or upstream is None or not context.has_asset_key:
+        if upstream is None or not context.has_asset_key:
+            raise NotImplementedError("ZerobusIOManager loads tables of upstream assets, but this input has none")
+        key = context.asset_key.to_user_string()
+        if self.delta_uri is None:
             raise NotImplementedError(
                 f"without delta_uri, ZerobusIOManager only writes, so it cannot load {key}. Set delta_uri, "
                 "or list the upstream asset in deps=[...] and read the table in the asset's body, or set "

@@ -199,6 +199,11 @@ class _Properties:
                 raise InvalidRequest(f"{text!r} is not supported by the local catalog: leave it out")
 
     def _column(self, column: exp.Expression) -> str:
-        if column.name.lower() not in self._columns or isinstance(column, exp.ColumnDef):
+        if isinstance(column, exp.ColumnDef):
+            raise InvalidRequest(
+                f"PARTITIONED BY ({column.sql(dialect='databricks')}): declare it with the others, and give only "
+                "its name here"
+            )
+        if column.name.lower() not in self._columns:
             raise InvalidRequest(f"PARTITIONED BY names {column.name!r}: it must be one of the table's columns")
         return self._columns[column.name.lower()]

@@ -208,7 +208,7 @@ def _form_of(uri: str) -> str:
     for ending, form in ((".jsonl", "jsonl"), (".ndjson", "jsonl"), (".parquet", "parquet")):
         if uri.lower().endswith(ending):
             return form
-    raise ConfigurationError(f"the dead-letter file {shown_uri(uri)!r} must end in .jsonl or .parquet")
+    raise ConfigurationError(f"the dead-letter file {shown_uri(uri)!r} must end in .jsonl, .ndjson or .parquet")
 
 
 def _checked(letter: dict[str, Any]) -> dict[str, Any]:

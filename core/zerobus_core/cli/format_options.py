@@ -122,7 +122,7 @@ def remedies_as_flags(text: str) -> str:
     text = re.sub(r"\b(?:IngestOptions|CsvFormat|JsonFormat)\.(\w+)", lambda match: _flag(match[1]), text)
     text = re.sub(r"\bset (\w+)=True\b", lambda match: f"give {_flag(match[1])}", text)
     text = re.sub(rf"\b(?:Csv|Json|Excel)Format\(({_ARGUMENT}(?:, {_ARGUMENT})*)\)", _remedies, text)
-    return re.sub(r'\bsay (format|encoding)=("[\w-]+")', lambda match: f"say {_remedy(match[1], match[2])}", text)
+    return re.sub(r'\bset (format|encoding)=("[\w-]+")', lambda match: f"give {_remedy(match[1], match[2])}", text)
 
 
 # A field of a format and its value; an ellipsis stands for a value that only the user knows.

@@ -93,6 +93,7 @@ def test_a_file_that_was_cut_off_is_never_a_shorter_one(layout: str, tmp_path: P
     ("content", "message"),
     [
         (b'[{"a": 1},]', "has a comma but no value after value 0"),
+        (b'[,{"a": 1}]', "has a comma but no value before its first value"),
         (b'[{"a": 1},,{"a": 2}]', "has a comma but no value after value 0"),
         (b'[{"a": 1}] [{"a": 2}]', "text after"),
         (b'[{"a": 1}] x', "text after its JSON array: 'x'"),

@@ -145,13 +145,15 @@ class _Texts:
     def _cut(self, match: re.Match[bytes], *, is_after_comma: bool) -> bytes:
         text = self._data[self._start : match.start()]
         if not text.strip():
-            raise ConfigurationError(
-                f"the JSON array in {self._name} has a comma but no value after value {self.count - 1}"
-            )
+            raise ConfigurationError(f"the JSON array in {self._name} has a comma but no value {self._place}")
         self._start = match.end()
         self._is_after_comma = is_after_comma
         return text
 
     def _between_error(self, match: re.Match[bytes]) -> ConfigurationError:
         shown = self._data[self._start : match.end()][:20].decode(errors="backslashreplace")
-        return ConfigurationError(f"{self._name} has unexpected text after value {self.count - 1}: {shown!r}")
+        return ConfigurationError(f"{self._name} has unexpected text {self._place}: {shown!r}")
+
+    @property
+    def _place(self) -> str:
+        return f"after value {self.count - 1}" if self.count else "before its first value"
