@@ -533,7 +533,7 @@ def test_a_task_that_skips_after_its_first_row_fails_with_its_counts(run, table)
     account = run("skipping", table)
     assert account["tasks"]["early"]["state"] == "skipped"
     assert account["tasks"]["late"]["state"] == "failed"
-    assert "AirflowSkipException after 10 of them" in account["log"]
+    assert "AirflowSkipException was raised after the first row (rows so far: 10)" in account["log"]
     assert "10 rows read" in account["log"]
 
 

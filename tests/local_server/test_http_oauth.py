@@ -198,7 +198,7 @@ def test_a_token_is_for_one_table_expires_and_outlives_a_restart(tmp_path: Any) 
     token, _ = tokens.issue(client_id, [TABLE])
     assert tokens.verify(token, "main.default.T").client_id == client_id
     assert Tokens(Catalog(tmp_path), clock=lambda: now[0]).verify(token, "main.default.t").client_id == client_id
-    with pytest.raises(PermissionDenied, match=r"is for main\.default\.t; .* on main\.default\.u .* 4024") as denied:
+    with pytest.raises(PermissionDenied, match=r"is for main\.default\.t; .* on main\.default\.u\. .* 4024") as denied:
         tokens.verify(token, "main.default.u")
     assert denied.value.code == 4024
     plain, _ = tokens.issue(client_id)

@@ -226,7 +226,7 @@ def test_a_file_of_something_else_is_never_written_to(name: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("letters.txt", "must end in .jsonl or .parquet"),
+        ("letters.txt", "must end in .jsonl, .ndjson or .parquet"),
         ("nowhere://x.jsonl", "no dead-letter file can be kept"),
         ("/dev/null/x.jsonl", "cannot write the dead-letter file"),
     ],

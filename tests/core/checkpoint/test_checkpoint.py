@@ -191,11 +191,11 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "source", "epoch", "reason"),
     [
-        ({"table": "main.default.other"}, "f1", "2026-01-01", "of table main.default.flights"),
+        ({"table": "main.default.other"}, "f1", "2026-01-01", "belongs to table main.default.flights"),
         ({"identity": "another-id"}, "f1", "2026-01-01", "another table of this name"),
         ({"identity": None}, "f1", "2026-01-01", "another table of this name"),
-        ({}, "f1", "2026-01-02", "of epoch"),
-        ({}, "f1", None, "of epoch"),
+        ({}, "f1", "2026-01-02", "belongs to epoch"),
+        ({}, "f1", None, "belongs to epoch"),
     ],
 )
 def test_a_checkpoint_of_other_rows_says_nothing_of_these(

@@ -67,7 +67,7 @@ def test_with_a_checkpoint_it_says_that_the_rest_is_sent_and_so_it_is(server: Lo
 def test_a_source_without_a_fingerprint_says_how_to_resume(server: LocalZerobus, tmp_path: Path) -> None:
     store = FileCheckpointStore(tmp_path / "checkpoint.json")
     error = interrupted(server, iter(ROWS), checkpoint=store)
-    assert "the 10 that are durable: the source has no fingerprint, set source_version" in str(error)
+    assert "the 10 that are durable: the source has no fingerprint; set source_version" in str(error)
     server.faults.clear()
     again = ingest(server.workspace, TABLE, iter(ROWS), options=SMALL, checkpoint=store)
     assert (again.rows_skipped, again.rows_acked) == (0, 20)

@@ -212,7 +212,7 @@ def test_a_list_remembers_the_lists_before_it() -> None:
     assert [[file.path for file in one] for one in smaller.earlier()] == [["a", "c"], ["a", "c", "d"], [*"abcd"]]
     assert whole.without("x") is whole
     assert from_list(to_list(smaller)) == smaller
-    with pytest.raises(ValueError, match="place"):
+    with pytest.raises(ValueError, match="not an index of the list"):
         from_list(to_list(smaller).replace(b'"released": [[1', b'"released": [[-1'))
 
 

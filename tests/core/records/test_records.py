@@ -201,8 +201,8 @@ def test_a_column_may_have_the_name_of_a_field_or_its_alias(
 
 def test_a_table_with_columns_for_a_field_and_for_its_alias_is_refused() -> None:
     both = BY_NAME + ", orderId BIGINT"
-    assert "both order_id and orderId" in refusal(both, [Aliased(order_id=1)])
-    assert "row 0, field inner: both order_id and orderId" in refusal(
+    assert "a field's name, order_id, and its alias, orderId, are both columns" in refusal(both, [Aliased(order_id=1)])
+    assert "row 0, field inner: a field's name, order_id, and its alias, orderId, are" in refusal(
         f"inner {struct(both)}, anything STRING", [Outer(inner=Aliased(order_id=1))]
     )
 

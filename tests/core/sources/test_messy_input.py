@@ -152,7 +152,7 @@ def test_rows_that_end_with_a_delimiter_are_read_with_a_name_for_each_cell(
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING)")
     (tmp_path / "rows.csv").write_text("id,name\n1,a,\n")
     path = str(tmp_path / "rows.csv")
-    with pytest.raises(RecordError, match=r"has 3 cells.*name all 3 columns by CsvFormat\(names=…, skip_lines=1\)"):
+    with pytest.raises(RecordError, match=r"has 3 cells.*name all 3 columns with CsvFormat\(names=…, skip_lines=1\)"):
         ingest(zerobus.workspace, table_name, path)
     options = IngestOptions(format=CsvFormat(names=("id", "name", "end"), skip_lines=1), drop=("end",))
     ingest(zerobus.workspace, table_name, path, options=options)
@@ -165,7 +165,9 @@ def test_blanks_before_a_name_of_the_header_are_left_out_as_the_error_says(
     zerobus.create_table(f"CREATE TABLE {table_name} (id BIGINT, name STRING)")
     (tmp_path / "rows.csv").write_text("id, name\n1, a\n")
     path = str(tmp_path / "rows.csv")
-    with pytest.raises(SchemaError, match=r"no column ' name' \(did you mean name\? CsvFormat\(skip_blanks=True\)"):
+    with pytest.raises(
+        SchemaError, match=r"no column ' name' \(did you mean name\? pass CsvFormat\(skip_blanks=True\)"
+    ):
         ingest(zerobus.workspace, table_name, path)
     ingest(zerobus.workspace, table_name, path, options={"format": CsvFormat(skip_blanks=True)})
     assert zerobus.read(table_name).to_pylist() == [{"id": 1, "name": "a"}]
@@ -246,7 +248,7 @@ REMEDIES_AS_FLAGS: list[tuple[str, str, str, list[str]]] = [
     (
         "id,x\n1,5,\n",
         "BIGINT",
-        "name all 3 columns by --names and --skip-lines 1",
+        "name all 3 columns with --names and --skip-lines 1",
         ["--names", "id", "--names", "x", "--names", "end", "--skip-lines", "1", "--drop", "end"],
     ),
 ]

@@ -80,5 +80,5 @@ def test_a_value_of_another_type_is_refused_before_it_is_sent(zerobus: LocalZero
 
 
 def test_other_record_formats_are_refused(zerobus: LocalZerobus, table: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"record_format must be json .or auto. for extra_columns=.rescue."):
+    with pytest.raises(ConfigurationError, match=r"record_format must be .json. or .auto. if extra_columns=.rescue."):
         IngestOptions(extra_columns="rescue", record_format="protobuf")

@@ -206,7 +206,7 @@ def _are_records(value: Any) -> bool:
 def _checked_text(value: str | UnfitValue, noun: str | None) -> str:
     """Return ``value`` if it is text and text is allowed; otherwise raise UnfitError.
 
-    Text is allowed if ``noun`` is None. If not, the error tells the user to pass ``noun`` instead of text. A value that
+    Text is allowed if ``noun`` is None. If not, the error says to pass ``noun`` instead of text. A value that
     the source could not read is an UnfitValue; the error then gives the source's reason.
     """
     if isinstance(value, UnfitValue):

@@ -95,7 +95,7 @@ def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
 
     def read(value: Any) -> datetime | int:
         if type(value).__name__ == "datetime64":
-            return _in_range(_from_numpy_time(value, "us"))
+            return _in_range(_from_numpy_time(value, "us"), "")
         if isinstance(value, str):
             value = text.moment(parsable(value, "a datetime", parse_text))
         if isinstance(value, datetime):
@@ -103,15 +103,24 @@ def _moment(rules: ConversionRules) -> Callable[[Any], datetime | int]:
                 raise UnfitError("has nanoseconds, but the column stores microseconds: pass value.floor('us')")
             return plain_datetime(value)
         if isinstance(value, int) and not isinstance(value, bool):
-            return _in_range(microseconds_of(int(value), epoch_unit))
+            return _in_range(microseconds_of(int(value), epoch_unit), _READ_AS[epoch_unit])
         raise UnfitError("a date has no time: pass a datetime" if isinstance(value, date) else "not a datetime")
 
     return read
 
 
-def _in_range(microseconds: int) -> int:
+_READ_AS = {
+    None: " when read as microseconds since 1970; is it nanoseconds?",
+    "us": " when read as microseconds since 1970; is it nanoseconds?",
+    "s": " when read as seconds since 1970",
+    "ms": " when read as milliseconds since 1970",
+    "ns": " when read as nanoseconds since 1970",
+}
+
+
+def _in_range(microseconds: int, read_as: str) -> int:
     if not _is_in_range(microseconds):
-        raise UnfitError("outside of the years 0001 to 9999 when read as microseconds since 1970; is it nanoseconds?")
+        raise UnfitError(f"outside of the years 0001 to 9999{read_as}")
     return microseconds
 
 

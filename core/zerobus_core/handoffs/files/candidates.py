@@ -1,7 +1,7 @@
 """Chooses the files for the next slice: new files that have not changed for a while, nor since the listing.
 
 With ``in_order``, each new file has a name after those of all earlier files, and the state keeps only the last name of
-a slice. So if a file is left for a later slice, all files with later names are left as well.
+a slice. So if a file is left for a later slice, so are all files with later names.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class NewFiles:
         for file in frozen:
             if not place.takes(f"{place.root}/{file.path}"):
                 raise FrozenFileError(
-                    f"slice {bounds.id} holds {file.path!r}, which is not a file of {place.shown}: the state or the "
+                    f"slice {bounds.id} holds {file.path!r}, which does not match {place.shown}: the state or the "
                     "source was changed from outside"
                 )
         infos = list(ask_storage(place, [file.path for file in frozen]))
