@@ -102,9 +102,9 @@ class FoundFile:
     def watched(self) -> Callable[[], bool]:
         """Return a function that returns whether the file has been changed or removed.
 
-        Each time the function is called, it compares the file's version with an earlier version. That is
-        ``self.version`` if the file is local or ``is_expected`` is True, otherwise the version that the file had when
-        ``watched`` was called. The function does not notice a change that leaves the version the same.
+        Each call of the function compares the file's present version with an earlier version. The earlier version is
+        ``self.version`` if the file is local or ``is_expected`` is True. Otherwise it is the version that the file had
+        when ``watched`` was called. A change that leaves the version the same is not noticed.
         """
         # Some storages report a file's version differently in a listing than for a single file.
         if self.is_local:
@@ -134,9 +134,9 @@ class FoundFiles:
     """The user's paths, as Locations."""
 
     def fingerprint(self, reading: Mapping[str, Any]) -> str | None:
-        """Return a hash of the files' format, paths, sizes, versions and parts, and of ``reading``.
+        """Return a hash of ``reading``, the format, and the path, size, version and part of each file.
 
-        ``reading`` has the settings that change how the files are read. Returns None if a file has no version.
+        ``reading`` contains the settings that change how the files are read. Returns None if a file has no version.
         """
         if any(file.version is None for file in self.files):
             return None
@@ -253,7 +253,8 @@ def versions_in(fs: Any) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that takes fsspec's info about a file of ``fs`` and returns the version of the file.
 
     For many files, the returned function is faster than ``version_of``. For a local file or a file in an archive, it
-    returns the same version as ``version_of``. For any other file, it puts the size of the file before that version.
+    returns the same version as ``version_of``. For any other file, it returns that version with the size
+    of the file in front.
     """
     if is_local(fs) or getattr(fs, "of", None) is not None:
         return lambda info: version_of(fs, info)

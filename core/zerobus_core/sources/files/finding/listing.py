@@ -24,8 +24,8 @@ Info = Mapping[str, Any]
 class Location:
     """A path, URI, directory or glob that the user passed.
 
-    Raises ConfigurationError if a path that is not a glob does not exist. If the storage fails, raises TransportError
-    or ConfigurationError.
+    Creating a Location raises ConfigurationError if a path that is not a glob does not exist. It raises TransportError
+    or ConfigurationError if the storage fails.
     """
 
     def __init__(self, given: str) -> None:
@@ -149,8 +149,8 @@ def _lists_by_itself(fs: Any) -> bool:
 def _below(fs: Any, directory: str, listed: Iterable[Info], depth: int | None = None) -> Iterator[Info]:
     """Yield the files below a directory, at most ``depth`` levels deep, or at any depth if ``depth`` is None.
 
-    If ``depth`` is None, raises ConfigurationError for a link to a directory: following such links could go in circles,
-    or list a file twice.
+    ``listed`` has fsspec's info about the entries of ``directory``. If ``depth`` is None, raises ConfigurationError for
+    a link to a directory: following such links could go in circles, or list a file twice.
     """
     for info in listed:
         name = str(info["name"])

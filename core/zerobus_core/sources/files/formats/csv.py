@@ -49,9 +49,10 @@ class CsvReader:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> CsvReader:
-        """Return a reader that rewrites numbers, booleans and times of the table's columns as the encoder needs them.
+        """Return a reader that rewrites cells with numbers, booleans, dates or times in the form the encoder parses.
 
-        A column's cells are rewritten only if the CsvFormat says how they are written in the file.
+        ``schema`` gives the type of each column. A column's cells are rewritten only if the CsvFormat says how values
+        of that type are written in the file.
         """
         return CsvReader(self._format, cell_readers(self._format, schema))
 
@@ -197,11 +198,10 @@ class _Rows:
             raise ConfigurationError(f"{where} of {self._name} (line {self._line}) {error}") from error
 
     def _more(self) -> bool:
-        """Add the next block of the file to the unread data; return False if nothing can be added.
+        """Add the next block of the file to the unread data and return True; return False at the end of the file.
 
-        The first call at the end of the file adds a missing line end to the unread data, marks them as the last ones,
-        and returns True. If there are no unread data, it returns False. Raises ConfigurationError if the unread data
-        are longer than a row can be.
+        There is one exception. If there are unread data at the end of the file, the first call there adds a missing
+        line end to them and returns True. Raises ConfigurationError if the unread data are longer than a row can be.
         """
         if len(self._rest) > _MAX_ROW_BYTES:
             raise ConfigurationError(
@@ -327,10 +327,10 @@ def _unreadable(row: bytes, line: int, reason: str) -> UnreadableRow:
 def _runs(
     batch: pa.RecordBatch, places: list[int], bad: dict[int, UnreadableRow]
 ) -> Iterator[tuple[int, pa.RecordBatch | list[UnreadableRow]]]:
-    """Yield the rows of a block in pieces, in order: slices of ``batch`` with good rows, and lists of one bad row.
+    """Yield the pieces of a block in order, each with the position of its first row in the block.
 
-    Each piece comes with the position of its first row in the block. ``places`` has the position in the block of each
-    row of ``batch``. ``bad`` has the bad rows by position. A row of ``batch`` whose position is in ``bad`` is left out.
+    A piece is a slice of ``batch`` or a list of one bad row. ``places[i]`` is the position of row ``i`` of ``batch`` in
+    the block. ``bad`` maps positions to bad rows; a row of ``batch`` whose position is in ``bad`` is left out.
     """
     pieces: list[tuple[int, Any]] = [(place, [row]) for place, row in bad.items()]
     start = 0

@@ -89,7 +89,7 @@ class CsvGrammar:
     def end_of_rows(self, data: bytes, *, is_last: bool) -> int:
         """Return how many bytes at the start of ``data`` are whole rows; ``is_last`` says that no more data follow.
 
-        Raises BrokenRowError if the first row is invalid.
+        Raises BrokenRowError if the first row is invalid. If a later row is invalid, the rows before it are counted.
         """
         if not self.quote or self.quote not in data:
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -109,8 +109,8 @@ class CsvGrammar:
     def first_row(self, data: bytes, *, is_last: bool) -> tuple[bytes | None, int]:
         """Return the first whole row of ``data`` that is not a comment, and the index in ``data`` at which it ends.
 
-        If there is no such row, return None, and the index at which the last comment ends. ``is_last`` says that no
-        more data follow.
+        If there is no such row, return None, and the index at which the last comment ends (0 if there are no
+        comments). ``is_last`` says that no more data follow.
         """
         end = self.end_of_rows(data, is_last=is_last)
         at = 0

@@ -1,7 +1,7 @@
 """Rewrites the numbers, booleans, dates and times of CSV files in the form that the encoder parses.
 
 The CsvFormat says how these values are written in the file. A row with a number, date or time that is written
-differently is a bad row. Other words for booleans are left for the encoder to accept or refuse.
+differently is a bad row. A boolean that is written differently is left as it is: the encoder accepts or refuses it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS = r"(?i:|na|n/a|null|[+-]?(?:inf|infinity|nan))"
 
 
 def cell_readers(given: CsvFormat, schema: TableSchema) -> dict[str, CellReader]:
-    """Return, by column name, a CellReader for each column whose cells must be rewritten according to ``given``."""
+    """Return a CellReader, by column name, for each column whose cells must be rewritten; ``given`` decides which."""
     readers = {column.name: _reader(given, column.type) for column in schema.columns}
     return {name: reader for name, reader in readers.items() if reader is not None}
 
@@ -117,9 +117,9 @@ _READERS: dict[Kind, Callable[[CsvFormat], CellReader | None]] = {
 
 
 def read_cells(batch: pa.RecordBatch, readers: dict[str, CellReader]) -> tuple[pa.RecordBatch, dict[int, str]]:
-    """Return the batch with its cells rewritten, and why rows of the batch are unreadable.
+    """Return the batch with its cells rewritten, and a dictionary of the unreadable rows.
 
-    The reasons are in a dictionary. Its keys are the indexes of the rows that have an unreadable cell.
+    The keys are the indexes of the rows that have an unreadable cell. The values say why the cell is unreadable.
     """
     reasons: dict[int, str] = {}
     for name, read in readers.items():

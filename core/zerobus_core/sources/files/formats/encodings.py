@@ -35,7 +35,7 @@ _UNREADABLE = "zerobus_unreadable"
 def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[bytes]:
     """Yield the text of ``blocks`` as UTF-8, without a byte order mark at the start.
 
-    A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8. So the value that has this byte is
+    A byte that is invalid in ``encoding`` becomes bytes that are invalid in UTF-8, so that a value with such a byte is
     refused later. ``name`` is the name of the file in errors. Raises ConfigurationError for a UTF-16 or UTF-32 file if
     ``encoding`` is a different encoding, for a file that begins like a known binary format, and for an HTML page.
     """
@@ -60,7 +60,7 @@ def utf8_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[b
 def _says_too_little(start: bytes) -> bool:
     """Return whether ``start``, the first bytes of a file, is too short to show what kind of file this is.
 
-    Returns False as soon as ``start`` shows that the file is text, so that its rows do not wait for more bytes.
+    Returns False as soon as ``start`` shows that the file is text, so that the file's rows do not wait for more bytes.
     """
     if len(start) < len(codecs.BOM_UTF32_LE):
         return True

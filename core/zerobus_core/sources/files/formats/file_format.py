@@ -40,6 +40,7 @@ class FileFormat(Protocol):
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int, /) -> Pieces:
         """Yield the wanted rows. Other rows are decoded only as far as the format requires.
 
-        A piece has about ``chunk_rows`` rows, or as many rows as a block of the file's format has.
+        Each piece that is yielded has about ``chunk_rows`` rows. If the format stores rows in blocks, a piece can have
+        the rows of one block instead.
         """
         ...

@@ -50,7 +50,7 @@ class JsonLinesFormat:
         self.lines = LinesOfFiles()
 
     def for_table(self, schema: TableSchema) -> JsonLinesFormat:
-        """Return a format that reads numbers as exactly as the columns of the table need them."""
+        """Return a format that reads numbers with the precision that the table's columns need."""
         return JsonLinesFormat(self._format, JsonValues(schema.columns))
 
     @property
@@ -74,8 +74,8 @@ class JsonLinesFormat:
 def _texts(blocks: Iterator[bytes], name: str, lines: RowLines) -> Iterator[bytes | None]:
     """Yield the JSON text of each row, and None after the texts of each block.
 
-    The first bytes of the file show how its rows are laid out. If each row is a line, records in ``lines`` that row 0
-    is in line 1.
+    The first bytes of the file show how its rows are laid out. If each line is a row, row 0 is recorded in ``lines`` as
+    line 1.
     """
     start = b""
     layout = None

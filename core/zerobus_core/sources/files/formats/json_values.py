@@ -165,9 +165,10 @@ def _is_huge(value: Any) -> bool:
 
 
 def _may_be_huge(values: Iterable[Any]) -> bool:
-    """Return False only if no value is huge; True can also mean that only the sum of the values is huge.
+    """Return whether a value can be huge, judged by the sum of the absolute values.
 
-    Computing the sum takes half the time of testing each value.
+    False is certain. True can be wrong, because a sum can be huge although each value is small. Computing the sum takes
+    half the time of testing each value.
     """
     numbers = list(filter(None, values))
     try:
@@ -183,7 +184,10 @@ def _has_float(value: Any) -> bool:
 
 
 def _check(kind: DataType) -> Check | None:
-    """Return a function that returns whether a value of type ``kind`` can be rounded; None if no check is needed."""
+    """Return a function that returns whether orjson may have rounded a number in a column of type ``kind``.
+
+    The function takes one value of the column. Returns None if rounding does not matter for ``kind``.
+    """
     if isinstance(kind, StructType):
         members = [(field.name, check) for field in kind.fields if (check := _check(field.type)) is not None]
         return (lambda value: _any_member(value, members)) if members else None
@@ -260,7 +264,10 @@ _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json, object
 
 
 def _settler(kind: DataType) -> Settle | None:
-    """Return a function that converts exact numbers as ``kind`` needs them; None if no conversion is needed."""
+    """Return a function that converts the exact numbers in a value for a column of type ``kind``.
+
+    Returns None if no conversion is needed.
+    """
     if isinstance(kind, StructType):
         members = {field.name: settle for field in kind.fields if (settle := _settler(field.type)) is not None}
         return (lambda value: _settled_members(value, members)) if members else None

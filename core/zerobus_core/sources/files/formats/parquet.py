@@ -77,7 +77,8 @@ class ParquetFormat:
 def _rows_at_once(group: Any, chunk_rows: int) -> int:
     """Return how many rows to read at once: two chunks if the rows are small, otherwise one chunk.
 
-    A read or a cast of fewer than about 10,000 rows takes mainly the fixed time of a call, so larger reads are faster.
+    Reading or casting fewer than about 10,000 rows takes little more than the fixed time of a call, so larger reads are
+    faster per row.
     """
     size = 2 * chunk_rows * group.total_byte_size // max(1, group.num_rows)
     return 2 * chunk_rows if size <= _SMALL_BYTES else chunk_rows
@@ -94,10 +95,10 @@ def _has_int96(parquet: Any) -> bool:
 class _Int96:
     """Reads INT96, the old timestamps of Spark, Hive and Impala, without loss.
 
-    Arrow can read them as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap around.
-    As microseconds, the last three digits are dropped. So each column is read in both units, and the microseconds are
-    multiplied by 1,000. This wraps around in the same way, so the product differs from the nanoseconds only if digits
-    were dropped.
+    Arrow can read INT96 as nanoseconds or as microseconds. As nanoseconds, times before 1677 and after 2262 wrap
+    around. As microseconds, the last three digits are dropped. So each column is read in both units, and the
+    microseconds are multiplied by 1,000. The product wraps around in the same way as the nanoseconds, so the two differ
+    only if digits were dropped.
     """
 
     def __init__(self, scope: ExitStack, file: FoundFile, schema: pa.Schema) -> None:
@@ -158,7 +159,7 @@ class DeadLetterFormat(ParquetFormat):
         self._values = values or JsonValues()
 
     def for_table(self, schema: TableSchema) -> DeadLetterFormat:
-        """Return a format that reads numbers as exactly as the columns of the table need them."""
+        """Return a format that reads numbers with the precision that the table's columns need."""
         return DeadLetterFormat(JsonValues(schema.columns))
 
     def read(self, file: FoundFile, wanted: Wanted, chunk_rows: int) -> Pieces:

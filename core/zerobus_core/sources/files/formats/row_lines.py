@@ -27,13 +27,16 @@ class RowLines:
         self._unmarked: deque[tuple[int, int, Callable[[], Iterable[int]]]] = deque(maxlen=_MOST_BLOCKS)
 
     def note(self, row: int, line: int) -> None:
-        """Record that row ``row`` is in line ``line``, and that each later row is one line below the row before it."""
+        """Record that row ``row`` is in line ``line``, and that the rows after it are on consecutive lines.
+
+        This is valid up to the row of the next record.
+        """
         self._mark(row, line)
 
     def note_block(self, row: int, rows: int, lines: Callable[[], Iterable[int]]) -> None:
-        """Record that ``lines()`` returns the line numbers of the ``rows`` rows that begin with row ``row``.
+        """Record a block of rows; ``lines()`` returns the line number of each row of the block.
 
-        Only the last few records of this kind are kept.
+        ``row`` is the first row of the block, and ``rows`` is the number of rows. Only the last few blocks are kept.
         """
         self._mark(row, None)
         self._unmarked.append((row, row + rows, lines))
