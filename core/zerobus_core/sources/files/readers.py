@@ -20,8 +20,8 @@ Maker = Callable[["FoundFiles", FileFormatOption | None, tuple[str, ...]], "File
 def reader_of(found: FoundFiles, chosen: FileFormatOption | None, dropped: tuple[str, ...]) -> FileFormat:
     """Return the reader for the files of ``found``, with the settings of ``chosen``.
 
-    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError if a library is missing. Errors
-    that a decoder raises for the header of the first file are not translated.
+    ``dropped`` are the columns that ``options.drop`` names. Raises ConfigurationError if a library is missing. May read
+    the first file, and does not translate the errors that its decoder raises.
     """
     return _MAKERS[found.format](found, chosen, dropped)
 

@@ -27,10 +27,12 @@ def removed_rows(
 ) -> Iterator[RemovedRows | None]:
     """Yield the rows of each file that is in ``before`` but not in ``now``; see ``Source.removed_since``.
 
-    Yields nothing if removed files are not the only difference between ``before`` and ``now``. Only files that begin
-    before row ``reached`` matter. Their rows are counted; a file is read for this if its format does not state the
-    number of rows. Raises an error if a file in ``now`` cannot be read. If a removed file is damaged, changed or
-    missing, its RemovedRows is not exact and is the last one that is yielded.
+    Yields nothing if ``before`` and ``now`` have any difference other than removed files. The rows of each file are
+    counted; a file is read for this if its format does not state the number of rows. Raises an error if a file in
+    ``now`` cannot be read.
+
+    If a removed file is damaged, changed or missing, its RemovedRows is not exact, and is the last one. At the first
+    file that begins at row ``reached`` or later, the last RemovedRows is yielded; it is not exact, and has no rows.
     """
     kept = {_facts_of(file) for file in now}
     if [_facts_of(file) for file in before if _facts_of(file) in kept] != [_facts_of(file) for file in now]:
@@ -83,8 +85,9 @@ def _count_removed(
 ) -> Generator[None, None, tuple[int, bool]]:
     """Return the number of rows of a removed file, and whether this number is exact.
 
-    Counting stops once ``enough`` rows are read; the number is then treated as exact. The number is not exact if the
-    file is damaged (then only rows before the damage are counted), or if it is changed or missing (then 0 is returned).
+    ``enough`` is a number of rows. If that many rows were read, counting stops, and the number is treated as exact.
+    For a damaged file, the number is not exact, and is that of the rows before the damage. For a file that is changed
+    or missing, the number is 0, and not exact.
     """
     rows = 0
     try:

@@ -49,8 +49,8 @@ class FileSource(Source):
     ) -> None:
         """Build the source.
 
-        ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all files of
-        ``found``, and also files that were left out later.
+        ``earlier`` has the lists of files that earlier attempts might have read. Each of these lists contains all files
+        of ``found``, and in addition files that were removed from the list since then.
         """
         self._found = found
         self._reader = reader
@@ -72,7 +72,7 @@ class FileSource(Source):
         return f"FileSource({self._found.given!r}: {len(self._found.files)} {self._found.format} files)"
 
     def read_for(self, schema: TableSchema) -> None:
-        """Prepare to read for a table: its types can change how cells, numbers and partition values are parsed."""
+        """Prepare to read for a table. Its types can change how cells, numbers and partition values are parsed."""
         for_table = getattr(self._reader, "for_table", None)
         if for_table is not None:
             self._reader = for_table(schema)
@@ -224,7 +224,7 @@ def _check_same(file: FoundFile, has_changed: Callable[[], bool]) -> None:
 
 
 def _answer(file: FoundFile, ask: Callable[[], _Answer]) -> _Answer:
-    """Return ``ask()``; translate errors of the decoder or the storage that it calls into errors of this library."""
+    """Return the result of ``ask()``; raise errors of the decoder or the storage as errors of this library."""
     try:
         return ask()
     except ZerobusIngestError:
@@ -269,7 +269,7 @@ def source_of_found(
     """Return the source that reads the files of ``found``.
 
     ``chosen`` is ``options.format`` as an object; if it is None, this function parses ``options.format``. Raises
-    ConfigurationError if the dead-letter file is one of the files, or would be one of them in the next attempt.
+    ConfigurationError if ``options.dead_letter_uri`` is one of the files, or would be one of them in the next attempt.
     """
     if chosen is None and options.format is not None:
         chosen = format_of(options.format)
@@ -293,8 +293,8 @@ def source_of_files(
 ) -> FileSource:
     """Return the source that reads ``files``, which were found at ``place``, in the order given.
 
-    ``earlier`` has the lists of files that earlier attempts might have read. Each list contains all of ``files``, and
-    also files that were left out later.
+    ``earlier`` has the lists of files that earlier attempts might have read. Each of these lists contains all of
+    ``files``, and in addition files that were removed from the list since then.
     """
     chosen = format_of(options.format) if options.format is not None else None
     kind = known_format(files[0].path) or (None if chosen is None else chosen.name)

@@ -27,7 +27,7 @@ _PG_FLOATS = {700, 701, 1700}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of a query, and the facts about its values."""
+    """A column of a query, and what is known about its values."""
 
     sql: str
     """The quoted name."""
@@ -77,8 +77,9 @@ class Database:
     def column(self, name: str, code: Any, *, lower: Any) -> Column | None:
         """Return the Column for ``name``; ``code`` is the driver's code for the column's type.
 
-        For a date or a timestamp of PostgreSQL, no value is fetched, and ``Column.like`` is ``lower``. For any other
-        type, fetches a value of the column for ``Column.like``; returns None if the column has no values yet.
+        For a date or timestamp column of PostgreSQL, ``Column.like`` is ``lower``, and no value is fetched. For any
+        other column, ``Column.like`` is a value fetched from the column; if the column has no values yet, returns None
+        instead of a Column. ``lower`` is the value above which rows are read; None for all rows.
         """
         sql = self.dialect.column(name)
         ends: tuple[Condition, Condition] | None = None
@@ -143,7 +144,7 @@ class Database:
             cursor.close()
 
     def extremes(self, column: str) -> tuple[Any, Any]:
-        """Return the smallest and the greatest value of the column; both are None if it has no values."""
+        """Return the smallest and the greatest value of the column; both are None if the column has no values."""
         cursor = self._execute(*self.dialect.statement(f"min({column}) AS a, max({column}) AS b", self._query, []))
         try:
             row = cursor.fetchone()
@@ -155,9 +156,9 @@ class Database:
     def quantiles(self, column: str, rows: int, n: int, conditions: Sequence[Condition] = ()) -> list[Any]:
         """Return the values that divide ``rows`` rows into at most ``n`` parts of about equal size.
 
-        Each value is the last value of a part; the last part has none. The values are distinct and in the database's
-        order. ``rows`` must be the number of rows that meet all conditions; without conditions, the number of rows in
-        which the column is not NULL. Other rows are not considered.
+        Each returned value is the last value of a part; the end of the last part is not returned. The values are
+        distinct and in the database's order. Only rows that meet all conditions are divided; without conditions, only
+        rows in which the column is not NULL. ``rows`` must be the number of these rows.
         """
         numbers = sorted({rows * part // n for part in range(1, n)} - {0, rows})
         if not numbers:
@@ -180,11 +181,12 @@ class Database:
     def now(self, column: Column, clock: str | None) -> Any:
         """Return the present time by the database's clock, in the form of the column's values.
 
-        If ``clock`` is given, it is a SQL expression for the present time, and its value is returned instead: the
-        programs that write the column can use another clock than the database's.
+        If ``clock`` is given, it is a SQL expression for the present time, and its value is returned instead. The
+        user passes ``clock`` if the programs that write the column use a clock other than the database's.
 
         If the column's times have no time zone, it is unknown whether they are in the session's time zone or in UTC. So
-        the earlier of the two times is returned: rows are then never read sooner than the user's ``lag`` allows.
+        the present time in both zones is determined, and the earlier one is returned: rows are then never read sooner
+        than the user's ``lag`` allows. For DuckDB and SQLite, the present time is always in UTC.
         """
         if clock is not None:
             return _as_time(self._scalar("SELECT " + clock), column)

@@ -31,9 +31,9 @@ class SqlQuery:
     """A query for ``split_source`` and ``read_shard``, with a function that connects to the database.
 
     ``connect`` must return a new DB-API connection each time. ``query`` is one SELECT without ORDER BY and without
-    placeholders. ``paramstyle`` is DB-API's name for how values are bound; it is needed only if the driver's module
-    does not define it. Shards contain neither ``query`` nor ``connect``, so a host that stores shards stores no
-    secrets.
+    placeholders. ``paramstyle`` is DB-API's name for how values are bound, such as "qmark"; it is needed only if the
+    driver's module does not define it. Shards contain neither ``query`` nor ``connect``, so shards can be stored
+    without storing secrets.
     """
 
     def __init__(self, connect: Callable[[], Any], query: str, *, paramstyle: str | None = None) -> None:

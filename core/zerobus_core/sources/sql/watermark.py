@@ -1,4 +1,7 @@
-"""Converts a column's values to JSON, and back to values that the database compares as equal. No I/O."""
+"""Converts a column's values to JSON and back. No I/O.
+
+The database compares a value that was converted back as equal to the original value.
+"""
 
 from __future__ import annotations
 
